@@ -1,0 +1,27 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint components
+
+setup: .venv/ready ## make .venv with everything in it
+
+.venv/ready: pyproject.toml constraints.txt hatch_build.py npm/package.json npm/package-lock.json
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: setup ## run the edge in front of a sandbox Dailymotion
+	$(BIN)/playgate demo
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+components:
+	sh tests/components.sh
+
+test: setup components lint ## run every test, against real nginx, ffmpeg and Chromium
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/coverage report --include='proxy/domain/*' --fail-under=100 --skip-covered

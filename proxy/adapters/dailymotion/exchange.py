@@ -1,0 +1,142 @@
+"""One call to Dailymotion and its answer: attempts, time limits, size limits, failures by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Literal
+
+import aiohttp
+import stamina
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.retry_after import seconds_to_wait
+from proxy.adapters.metrics import Metrics
+from proxy.domain.reasons import Reason, Refusal
+
+Operation = Literal["token", "video"]
+
+MAX_ANSWER = 256 * 1024  # bytes; real answers take a few hundred
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back, whole, with a status below 500 other than 429."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Trouble(Refusal):
+    """A failure that another attempt may cure, after `wait` seconds where the upstream said so."""
+
+    def __init__(self, reason: Reason, detail: str, *, wait: float | None = None) -> None:
+        super().__init__(reason, detail)
+        self.wait = wait
+
+
+class Exchange:
+    """Sends requests, each within its time, and tries again what may succeed."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        attempt_timeout: float,
+    ) -> None:
+        self._session = session
+        self._metrics = metrics
+        self._clock = clock
+        self._attempt_timeout = attempt_timeout
+
+    async def send(
+        self, operation: Operation, method: str, url: URL, *, deadline: float, **options: Any
+    ) -> Answer:
+        """Return the answer, after retries where they help.
+
+        Args:
+            operation: the metric's label.
+            method: of the request.
+            url: sent exactly as it is.
+            deadline: on the monotonic clock; no attempt is begun that would have to wait past it.
+            options: what aiohttp's `request` takes: headers, data.
+
+        Raises:
+            Refusal: `platform-unreachable`, `platform-timeout`, `platform-throttled` or
+                `platform-bad-answer`.
+        """
+
+        def pause(error: Exception) -> bool | float:
+            if not isinstance(error, Trouble):
+                return False
+            left = deadline - self._clock.monotonic()
+            if error.wait is None:
+                return left > 0
+            return error.wait if error.wait < left else False
+
+        attempts = stamina.retry_context(
+            on=pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1
+        )
+        async for attempt in attempts:
+            with attempt:
+                if attempt.num > 1:
+                    self._metrics.upstream_retries.labels(operation=operation).inc()
+                return await self._attempt(operation, method, url, options)
+        raise AssertionError("stamina either returns or raises")  # pragma: no cover
+
+    async def _attempt(
+        self, operation: Operation, method: str, url: URL, options: dict[str, Any]
+    ) -> Answer:
+        started = self._clock.monotonic()
+        outcome = "unreachable"
+        try:
+            async with (
+                asyncio.timeout(self._attempt_timeout),
+                self._session.request(method, url, allow_redirects=False, **options) as response,
+            ):
+                outcome = _outcome(response.status)
+                return _usable(response, await _read(response))
+        except TimeoutError:
+            outcome = "timeout"
+            raise Trouble(Reason.PLATFORM_TIMEOUT, f"{operation}: no answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            outcome = "unreachable"
+            detail = f"{operation}: {type(error).__name__}"
+            raise Trouble(Reason.PLATFORM_UNREACHABLE, detail) from None
+        finally:
+            self._metrics.upstream_duration.labels(operation=operation, outcome=outcome).observe(
+                self._clock.monotonic() - started
+            )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise Refusal(Reason.PLATFORM_BAD_ANSWER, f"an answer of more than {MAX_ANSWER} bytes")
+    return bytes(body)
+
+
+def _usable(response: aiohttp.ClientResponse, body: bytes) -> Answer:
+    status = response.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
+        raise Trouble(Reason.PLATFORM_THROTTLED, "HTTP 429", wait=wait)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
+        raise Trouble(Reason.PLATFORM_UNREACHABLE, f"HTTP {status}", wait=wait)
+    return Answer(status=status, headers=response.headers, body=body)
+
+
+def _outcome(status: int) -> str:
+    if status < HTTPStatus.BAD_REQUEST:
+        return "ok"
+    return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "error"

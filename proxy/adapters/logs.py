@@ -1,0 +1,75 @@
+"""Log lines: JSON, one event a line, and what must never be in one.
+
+Nothing here is given a token, a stream URL or a secret; the names of the fields are interface and
+are listed in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where one request's time went, in seconds."""
+
+    upstream: float = 0.0
+
+
+# Of the request at hand; set anew by the middleware that writes the line.
+timings: ContextVar[Timings] = ContextVar("timings")
+
+
+def build_logger(stream: TextIO | None = None) -> Logger:
+    """Return a logger that writes JSON lines to a stream, standard output by default."""
+    logger: Logger = structlog.wrap_logger(
+        structlog.PrintLogger(stream or sys.stdout),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return logger
+
+
+def capture_standard_logging(logger: Logger) -> None:
+    """Send what libraries log through our lines, without the parts that may hold a secret."""
+    root = logging.getLogger()
+    root.handlers = [_Forwarder(logger)]
+    root.setLevel(logging.WARNING)
+
+
+class _Forwarder(logging.Handler):
+    """Turns a library's record into one of our lines.
+
+    A request that cannot be parsed reaches aiohttp's log with its raw first line, token included;
+    of an exception only the kind is kept, and the record's arguments are not filled in.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        fields: dict[str, Any] = {"logger": record.name, "message": str(record.msg)}
+        if isinstance(error, HttpProcessingError):
+            self._logger.info("bad-request", error=type(error).__name__)
+            return
+        if error is not None:
+            fields["error"] = type(error).__name__
+        self._logger.log(max(record.levelno, logging.INFO), "library", **fields)

@@ -1,0 +1,83 @@
+"""Every metric, its labels and its buckets. Names are interface: a test lists them.
+
+Labels come from closed sets, never from an id, an address, a token or a raw path.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+import proxy
+
+# A local decision takes 50 µs to 10 ms, a request with an upstream call 50 ms to 10 s.
+REQUEST_BUCKETS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
+
+
+class Metrics:
+    """The metrics of one edge, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        Gauge(
+            "playgate_build_info", "Always 1; the version is the label.", ["version"],
+            registry=registry,
+        ).labels(version=proxy.__version__).set(1)  # fmt: skip
+        self.requests = Counter(
+            "playgate_http_requests_total", "Requests answered, on both ports.",
+            ["route", "method", "code"], registry=registry,
+        )  # fmt: skip
+        self.request_duration = Histogram(
+            "playgate_http_request_duration_seconds", "From the head read to the answer given.",
+            ["route"], registry=registry, buckets=REQUEST_BUCKETS,
+        )  # fmt: skip
+        self.in_flight = Gauge(
+            "playgate_http_requests_in_flight", "Requests being answered now.", registry=registry
+        )
+        self.plays = Counter(
+            "playgate_plays_total",
+            "Plays asked for: redirected, denied (4xx), failed (5xx), or abandoned by the viewer.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.denials = Counter(
+            "playgate_denials_total", "Requests refused, by reason.", ["reason"], registry=registry
+        )
+        self.viewers = Counter(
+            "playgate_viewers_total", "Plays asked for, by the viewer's address family.",
+            ["family"], registry=registry,
+        )  # fmt: skip
+        self.upstream_duration = Histogram(
+            "playgate_upstream_request_duration_seconds",
+            "Calls to Dailymotion, each attempt on its own.",
+            ["operation", "outcome"], registry=registry, buckets=UPSTREAM_BUCKETS,
+        )  # fmt: skip
+        self.upstream_retries = Counter(
+            "playgate_upstream_retries_total", "Attempts after the first.",
+            ["operation"], registry=registry,
+        )  # fmt: skip
+        self.access_token_expiry = Gauge(
+            "playgate_access_token_expiry_timestamp_seconds",
+            "When the account's access token lapses, in seconds since 1970; 0 before the first.",
+            registry=registry,
+        )  # fmt: skip
+        self.platform_healthy = Gauge(
+            "playgate_platform_healthy",
+            "1 unless the latest exchange with Dailymotion failed on their side or on ours.",
+            registry=registry,
+        )  # fmt: skip
+        self.platform_healthy.set(1)
+
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,19 @@
+"""playgate check-config: is the file good, and if not, everything that is wrong with it."""
+
+from __future__ import annotations
+
+import typer
+
+from proxy.cli.options import Config, settings_or_exit
+
+
+def check_config(config: Config = None) -> None:
+    """Check the settings and report every error at once; exit 1 if there is one."""
+    settings = settings_or_exit(config)
+    kids = ", ".join(f"{entry.kid} ({entry.alg})" for entry in settings.tokens.keys)
+    typer.echo(f"{config or 'defaults and environment'}: ok")
+    typer.echo(f"  players    {settings.web.listen}")
+    typer.echo(f"  operators  {settings.operator.listen}")
+    typer.echo(f"  keys       {kids}")
+    if settings.sandbox:
+        typer.echo("  sandbox    yes: loopback only, published keys")

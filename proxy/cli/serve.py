@@ -1,0 +1,44 @@
+"""playgate serve: run an edge."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+
+import uvloop
+
+from proxy.adapters.logs import build_logger, capture_standard_logging
+from proxy.cli.options import Config, fail, settings_or_exit
+from proxy.serving import ListenFailed, running_edge
+from proxy.settings import Settings
+
+
+def serve(config: Config = None) -> None:
+    """Run an edge until SIGTERM or Ctrl-C, then finish what has begun."""
+    settings = settings_or_exit(config)
+    try:
+        uvloop.run(run(settings))
+    except ListenFailed as failed:
+        fail(str(failed))
+
+
+async def run(settings: Settings) -> None:
+    """Run an edge until a signal says stop."""
+    log = build_logger()
+    capture_standard_logging(log)
+    async with running_edge(settings, log=log):
+        await stopped_by_signal()
+    log.info("stopped")
+
+
+async def stopped_by_signal() -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(ValueError):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,116 @@
+"""The whole access policy: what a verified token allows, one rule after the other.
+
+The table is what the edge applies and what `playgate token explain` shows, so that the two cannot
+come to differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.domain.client_ip import Address
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import ANY_VIDEO, Claims
+from proxy.domain.video import VideoId
+
+Format = Literal["hls"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPolicy:
+    """What this edge asks of every token; times in seconds."""
+
+    max_ttl: int
+    leeway: int
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """What somebody wants to do now. `playgate token explain` leaves out what it was not told."""
+
+    now: float
+    video: VideoId | None
+    format: Format | None
+    viewer: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule by its name: it refuses, or it has nothing to say."""
+
+    name: str
+    check: Callable[[Claims, Play, TokenPolicy], None]
+
+
+def authorize(claims: Claims, play: Play, policy: TokenPolicy) -> None:
+    """Refuse unless the token allows this play."""
+    for rule in RULES:
+        rule.check(claims, play, policy)
+
+
+def check_started(claims: Claims, play: Play, policy: TokenPolicy) -> None:
+    """Refuse a token from the future: it would be usable after its revocation was forgotten."""
+    if claims.issued_at > play.now + policy.leeway:
+        raise Refusal(Reason.TOKEN_NOT_YET_VALID, "iat is in the future")
+    if claims.not_before is not None and claims.not_before > play.now + policy.leeway:
+        raise Refusal(Reason.TOKEN_NOT_YET_VALID, "nbf is in the future")
+
+
+def check_expiry(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+    """Refuse a token on or after its `exp` (RFC 7519, 4.1.4)."""
+    if claims.expires_at <= play.now:
+        raise Refusal(Reason.TOKEN_EXPIRED, f"exp was {play.now - claims.expires_at:.0f} s ago")
+
+
+def check_lifetime(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
+    """Refuse a token signed for longer than `tokens.max_ttl`."""
+    lifetime = claims.expires_at - claims.issued_at
+    if not 0 < lifetime <= policy.max_ttl:
+        raise Refusal(
+            Reason.TOKEN_LIFETIME, f"exp - iat is {lifetime} s, tokens.max_ttl is {policy.max_ttl}"
+        )
+
+
+def check_audience(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
+    """Refuse a token that names its audience and means somebody else (RFC 7519, 4.1.3)."""
+    if claims.audience and policy.audience not in claims.audience:
+        raise Refusal(Reason.TOKEN_AUDIENCE, "aud does not contain tokens.audience")
+
+
+def check_video(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+    """Refuse a token for another video."""
+    if play.video is not None and claims.video not in (ANY_VIDEO, play.video):
+        raise Refusal(Reason.TOKEN_VIDEO, "the claim video is not the video asked for")
+
+
+def check_format(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+    """Refuse a format that the token leaves out."""
+    if play.format is not None and claims.formats and play.format not in claims.formats:
+        raise Refusal(Reason.TOKEN_FORMAT, f"the claim fmt does not contain {play.format}")
+
+
+def check_network(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+    """Refuse a viewer outside the network that the token is for."""
+    if claims.network is None or play.viewer is None or play.viewer in claims.network:
+        return
+    if play.viewer.version != claims.network.version:
+        raise Refusal(
+            Reason.TOKEN_NETWORK,
+            f"the token is for IPv{claims.network.version}, and the viewer came over "
+            f"IPv{play.viewer.version}",
+        )
+    raise Refusal(Reason.TOKEN_NETWORK, "the viewer is outside the claim ip")
+
+
+RULES = (
+    Rule("started", check_started),
+    Rule("expiry", check_expiry),
+    Rule("lifetime", check_lifetime),
+    Rule("audience", check_audience),
+    Rule("video", check_video),
+    Rule("format", check_format),
+    Rule("network", check_network),
+)

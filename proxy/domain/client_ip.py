@@ -1,0 +1,149 @@
+"""Whose address a request comes from, when proxies of ours stand in between.
+
+Only a trusted peer's forwarding header counts. It is walked from the right, where our own proxies
+wrote, and the first address that is not ours is the viewer. What stands further left was sent by
+the viewer, may be forged, and is never parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal
+
+from proxy.domain.reasons import Reason, Refusal
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+PrivateViewers = Literal["refuse", "pass", "omit"]
+
+# A chain longer than this is a loop or an attack, not a set of proxies.
+MAX_HOPS = 16
+
+NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the well-known prefix for translated IPv4
+
+# `192.0.2.1:443` and `[2001:db8::1]:443`: some proxies write the port, which is nobody's address.
+WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedProxies:
+    """The peers whose forwarding header is believed. A Unix socket's peer always is."""
+
+    networks: tuple[Network, ...]
+
+    def trusts(self, peer: Address | None) -> bool:
+        """Say whether a peer is one of ours; None is a Unix socket, guarded by its file mode."""
+        return peer is None or any(peer in network for network in self.networks)
+
+
+def viewer_of(
+    peer: Address | None, forwarded: Sequence[str], proxies: TrustedProxies
+) -> Address | None:
+    """Return the viewer's address, or None where our own proxy did not say it.
+
+    Args:
+        peer: who opened the connection; None on a Unix socket.
+        forwarded: the values of every line of the configured header, in order.
+        proxies: whom to believe.
+    """
+    if not proxies.trusts(peer):
+        return peer
+    nearest = peer
+    for hops, element in enumerate(from_the_right(forwarded)):
+        address = parse_address(element)
+        if address is None or hops == MAX_HOPS:
+            return None
+        if not proxies.trusts(address):
+            return address
+        nearest = address
+    return nearest
+
+
+def from_the_right(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the elements of a list header, last first; empty ones do not count (RFC 9110 5.6.1)."""
+    for line in reversed(lines):
+        for element in reversed(line.split(",")):
+            if stripped := element.strip(" \t"):
+                yield stripped
+
+
+def parse_address(text: str) -> Address | None:
+    """Return the address that a proxy or a socket wrote, in its one form; None if it is none."""
+    if (match := WITH_PORT.fullmatch(text.removeprefix('"').removesuffix('"'))) is not None:
+        text = match["v6"] or match["v4"]
+    try:
+        return canonical(ip_address(text))
+    except ValueError:
+        return None
+
+
+def canonical(address: Address) -> Address:
+    """Return the one form of an address, so that comparing two of them means something.
+
+    IPv4-mapped and NAT64 addresses are the IPv4 address that they carry; a zone id says which of
+    our interfaces a packet came in on, and nothing about the viewer.
+    """
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return IPv6Address(int(address))
+
+
+def parse_network(text: str) -> Network:
+    """Return a network in canonical form; an address alone is a network of one.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if "%" in text:
+        raise ValueError("a zone id means nothing outside one machine")
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv4Network) or network.prefixlen < MAPPED_BITS:
+        return network
+    carried = canonical(network.network_address)
+    if isinstance(carried, IPv6Address):
+        return network
+    return IPv4Network((carried, network.prefixlen - MAPPED_BITS))
+
+
+MAPPED_BITS = 96  # the length of the prefixes that carry an IPv4 address in their last 32 bits
+
+
+def public_viewer(
+    address: Address | None, private: PrivateViewers, *, loopback_viewers: bool
+) -> Address:
+    """Return the viewer's address if it may play under `viewer.private`, or refuse.
+
+    Args:
+        address: the viewer, None where no proxy named one.
+        private: what the setting says about private addresses.
+        loopback_viewers: whether loopback may pass as it stands; the sandbox's privilege.
+    """
+    if address is None:
+        raise Refusal(Reason.VIEWER_PRIVATE, "the proxy in front did not name the viewer")
+    if is_public(address) or private == "omit":
+        return address
+    if private == "pass" and (loopback_viewers or not address.is_loopback):
+        return address
+    raise Refusal(Reason.VIEWER_PRIVATE, f"viewer.private is {private!r}")
+
+
+def is_public(address: Address) -> bool:
+    """Say whether the address can be a viewer's as Dailymotion's CDN sees it."""
+    return address.is_global and not address.is_multicast
+
+
+def lockable(address: Address, private: PrivateViewers) -> Address | None:
+    """Return the address to lock the stream to; None asks for no lock on an address of ours."""
+    return None if private == "omit" and not is_public(address) else address
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return every network of a list, in order."""
+    return tuple(parse_network(text) for text in texts)

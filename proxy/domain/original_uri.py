@@ -1,0 +1,90 @@
+"""What nginx's subrequest asks about: the original request's path, token and method.
+
+nginx serves a file by its own normalised path (`$uri`); the viewer wrote the raw one
+(`$request_uri`). Where decoding the raw one once does not give exactly nginx's, the two could be
+read as different files, and nobody gets anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId, parse_video_id
+
+METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+# Printable ASCII: what remains is refused before anybody can disagree about it.
+RAW_URI = re.compile(r"(?P<path>/[\x21-\x7e]*?)(?:\?(?P<query>[\x21-\x7e]*))?", re.ASCII)
+AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\#;%?\x00-\x20\x7f-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The request that nginx asks about."""
+
+    video: VideoId
+    query_tokens: tuple[str, ...]
+
+
+def read_original(
+    *,
+    uris: Sequence[str],
+    paths: Sequence[str],
+    methods: Sequence[str],
+    rules: Sequence[re.Pattern[str]],
+    video_id_pattern: re.Pattern[str],
+) -> Original:
+    """Return the video and the tokens of the original request, or refuse with `path-not-covered`.
+
+    Args:
+        uris: every value of `X-Original-URI` (nginx's `$request_uri`); exactly one will do.
+        paths: every value of `X-Original-Path` (nginx's `$uri` in the protected location).
+        methods: every value of `X-Original-Method`.
+        rules: patterns with a group `video`; the first that matches the whole path decides.
+        video_id_pattern: what a video id looks like.
+    """
+    uri = _only(uris, "X-Original-URI")
+    path = _only(paths, "X-Original-Path")
+    method = _only(methods, "X-Original-Method")
+    if method not in METHODS:
+        raise _not_covered("the method is not GET, HEAD or OPTIONS")
+    if (raw := RAW_URI.fullmatch(uri)) is None:
+        raise _not_covered("X-Original-URI is not a path of printable ASCII")
+    if unquote(raw["path"]) != path:
+        raise _not_covered("X-Original-URI and X-Original-Path name different paths")
+    if AMBIGUOUS.search(path) is not None:
+        raise _not_covered("the path can be read in more than one way")
+    return Original(
+        video=_video_of(path, rules, video_id_pattern), query_tokens=query_tokens(raw["query"])
+    )
+
+
+def query_tokens(query: str | None) -> tuple[str, ...]:
+    """Return the value of every `token` in a raw query string."""
+    return tuple(value for name, value in parse_qsl(query or "", keep_blank_values=True) if name == "token")
+
+
+def _video_of(
+    path: str, rules: Sequence[re.Pattern[str]], video_id_pattern: re.Pattern[str]
+) -> VideoId:
+    for rule in rules:
+        if (match := rule.fullmatch(path)) is not None:
+            try:
+                return parse_video_id(match["video"] or "", video_id_pattern)
+            except Refusal:
+                break
+    raise _not_covered("no rule in auth.paths matches")
+
+
+def _only(values: Sequence[str], name: str) -> str:
+    if len(values) != 1 or not values[0]:
+        raise _not_covered(f"{name} must be there exactly once")
+    return values[0]
+
+
+def _not_covered(why: str) -> Refusal:
+    return Refusal(Reason.PATH_NOT_COVERED, why)

@@ -1,0 +1,119 @@
+"""The form of a token: three canonical base64url parts around strict JSON (RFC 7515, 7.1).
+
+Checked before any cryptography, by length first, so that nothing large is ever decoded; and read
+by one parser, so that no two readers can disagree about what was signed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from proxy.domain.reasons import Reason, Refusal
+
+MAX_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
+MAX_KID_LENGTH = 128
+
+BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compact:
+    """A token taken apart; nothing in it is believed yet."""
+
+    algorithm: str
+    kid: str | None
+    signing_input: bytes
+    payload: dict[str, Any]
+    signature: bytes
+
+
+def read_compact(token: str) -> Compact:
+    """Take a token apart, or refuse with `token-malformed`."""
+    if len(token) > MAX_LENGTH:
+        raise malformed(f"longer than {MAX_LENGTH} characters")
+    parts = token.split(".")
+    if len(parts) != len(("header", "payload", "signature")):
+        raise malformed(f"{len(parts)} parts instead of 3")
+    header = read_json(decode_part(parts[0], "header"), "header")
+    payload = read_json(decode_part(parts[1], "payload"), "payload")
+    check_header(header)
+    return Compact(
+        algorithm=header["alg"],
+        kid=header.get("kid"),
+        signing_input=f"{parts[0]}.{parts[1]}".encode(),
+        payload=payload,
+        signature=decode_part(parts[2], "signature"),
+    )
+
+
+def check_header(header: dict[str, Any]) -> None:
+    """Refuse a header that asks for what is not done here.
+
+    Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are not even looked at.
+    """
+    if not isinstance(header.get("alg"), str):
+        raise malformed("the header has no alg")
+    kid = header.get("kid", "")
+    if not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH:
+        raise malformed(f"kid is not a text of at most {MAX_KID_LENGTH} characters")
+    if "crit" in header:
+        raise malformed("the header has crit, and no extension is understood here")
+    if header.get("b64", True) is not True:
+        raise malformed("the header has b64:false")
+
+
+def decode_part(part: str, name: str) -> bytes:
+    """Decode base64url without padding, in the one form that an encoder writes."""
+    if BASE64URL.fullmatch(part) is None:
+        raise malformed(f"the {name} is empty or not base64url")
+    try:
+        decoded = urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except ValueError:
+        raise malformed(f"the {name} is cut off") from None
+    if urlsafe_b64encode(decoded).rstrip(b"=").decode() != part:
+        raise malformed(f"the {name} is not in canonical base64url")
+    return decoded
+
+
+def read_json(text: bytes, name: str) -> dict[str, Any]:
+    """Read a JSON object strictly: UTF-8, no name twice, no NaN or Infinity, no deep nesting."""
+    try:
+        value = json.loads(
+            text.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError):
+        raise malformed(f"the {name} is not strict JSON") from None
+    if not isinstance(value, dict):
+        raise malformed(f"the {name} is not a JSON object")
+    return value
+
+
+def the_one_token(found: Iterable[str]) -> str:
+    """Return the token of a request that may have carried it in several places."""
+    different = {token for token in found if token}
+    if not different:
+        raise Refusal(Reason.TOKEN_MISSING)
+    if len(different) > 1:
+        raise Refusal(Reason.TOKEN_CONFLICT, f"{len(different)} different tokens")
+    return different.pop()
+
+
+def malformed(why: str) -> Refusal:
+    """Return the refusal of a token whose form is wrong."""
+    return Refusal(Reason.TOKEN_MALFORMED, why)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name stands twice")
+    return members
+
+
+def _no_constant(_constant: str) -> NoReturn:
+    raise ValueError("not JSON")

@@ -1,0 +1,62 @@
+"""Say of a token, check by check, why it is or is not accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from proxy.domain.access import RULES, Play, TokenPolicy
+from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.claims import read_claims
+from proxy.domain.tokens.compact import read_compact
+from proxy.domain.tokens.keyring import Keyring
+from proxy.domain.tokens.verify import check_issuer, check_signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The outcome of one check; `refusal` is None where it passed."""
+
+    name: str
+    refusal: Refusal | None = None
+
+
+def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> Iterator[Check]:
+    """Yield every check in the edge's order; the first with a refusal is the edge's answer.
+
+    Unlike the edge it goes on after a refusal, as long as there is something left to look at.
+    """
+    try:
+        compact = read_compact(token)
+    except Refusal as refusal:
+        yield Check(name="form", refusal=refusal)
+        return
+    yield Check(name="form")
+
+    key = None
+    try:
+        key = keyring.find(compact.kid)
+    except Refusal as refusal:
+        yield Check(name="key", refusal=refusal)
+    else:
+        yield Check(name="key")
+        yield _check("signature", lambda: check_signature(compact, key))
+
+    try:
+        claims = read_claims(compact.payload)
+    except Refusal as refusal:
+        yield Check(name="claims", refusal=refusal)
+        return
+    yield Check(name="claims")
+    if key is not None:
+        yield _check("issuer", lambda: check_issuer(claims, key))
+    for rule in RULES:
+        yield _check(rule.name, lambda rule=rule: rule.check(claims, play, policy))  # type: ignore[misc]
+
+
+def _check(name: str, check: Callable[[], None]) -> Check:
+    try:
+        check()
+    except Refusal as refusal:
+        return Check(name=name, refusal=refusal)
+    return Check(name=name)

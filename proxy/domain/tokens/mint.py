@@ -1,0 +1,40 @@
+"""Make a token that this project's own verification accepts."""
+
+from __future__ import annotations
+
+import json
+
+from joserfc.jws import JWSRegistry, serialize_compact
+
+from proxy.domain.client_ip import Network
+from proxy.domain.tokens.keyring import Key
+
+
+def mint(
+    key: Key,
+    *,
+    video: str,
+    issued_at: int,
+    ttl: int,
+    network: Network | None = None,
+    subject: str | None = None,
+    audience: str | None = None,
+) -> str:
+    """Return a signed token for `video`, valid for `ttl` seconds from `issued_at`."""
+    header = {"alg": key.algorithm, "kid": key.kid, "typ": "JWT"}
+    claims = {
+        "video": video,
+        "iat": issued_at,
+        "exp": issued_at + ttl,
+        "ip": None if network is None else str(network),
+        "sub": subject,
+        "aud": audience,
+        "iss": key.issuer,
+    }
+    payload = json.dumps(
+        {name: value for name, value in claims.items() if value is not None},
+        separators=(",", ":"),
+    )
+    return serialize_compact(
+        header, payload, key.jwk, registry=JWSRegistry(algorithms=[key.algorithm])
+    )

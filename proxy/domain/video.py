@@ -1,0 +1,34 @@
+"""Video ids: which texts are one, and how one may be written down."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import NewType
+
+from proxy.domain.reasons import Reason, Refusal
+
+VideoId = NewType("VideoId", str)
+
+# No official grammar exists; these are the shapes seen in public. The setting may widen it.
+DEFAULT_PATTERN = "[xk][A-Za-z0-9]{1,31}"
+
+# What an id may be at the very widest, so that it is safe in a path, a query and a header.
+SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+def parse_video_id(text: str, pattern: re.Pattern[str]) -> VideoId:
+    """Return `text` as a video id, case kept; refuse with `video-not-found` what is none."""
+    if SAFE.fullmatch(text) is None or pattern.fullmatch(text) is None:
+        raise Refusal(Reason.VIDEO_NOT_FOUND, "not a video id; see platform.video_id_pattern")
+    return VideoId(text)
+
+
+def loggable(video: VideoId) -> str:
+    """Return the id as it may be logged.
+
+    A private id (`k…`) is a secret: who holds it can see the video. A short hash tells two apart.
+    """
+    if not video.startswith("k"):
+        return video
+    return f"k-{sha256(video.encode()).hexdigest()[:8]}"

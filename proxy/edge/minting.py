@@ -1,0 +1,98 @@
+"""Tokens of our own making, for the command line, the operator port and the sandbox."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxy.adapters.clock import Clock
+from proxy.domain.client_ip import Network
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import ANY_VIDEO
+from proxy.domain.tokens.keyring import Keyring
+from proxy.domain.tokens.mint import mint
+from proxy.domain.tokens.verify import verify
+from proxy.domain.video import parse_video_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minted:
+    """A token, when it lapses (seconds since 1970), and a URL to play, where one can be built."""
+
+    token: str
+    expires_at: int
+    url: str | None
+
+
+class Minting:
+    """Mints with the first key of the ring that can sign."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        clock: Clock,
+        *,
+        audience: str | None,
+        default_ttl: int,
+        max_ttl: int,
+        public_url: str,
+        video_id_pattern: re.Pattern[str],
+    ) -> None:
+        self._keyring = keyring
+        self._clock = clock
+        self._audience = audience
+        self._default_ttl = default_ttl
+        self._max_ttl = max_ttl
+        self._public_url = public_url
+        self._video_id_pattern = video_id_pattern
+
+    def mint(
+        self,
+        *,
+        video: str,
+        ttl: int | None = None,
+        network: Network | None = None,
+        subject: str | None = None,
+    ) -> Minted:
+        """Return a token for `video`; `ttl` in seconds, None for `tokens.default_ttl`.
+
+        Raises:
+            Refusal: `request-invalid`, with a message that says what to change.
+        """
+        key = self._keyring.signing_key()
+        if key is None:
+            raise _invalid("No key in tokens.keys can sign: all of them are public keys.")
+        ttl = self._default_ttl if ttl is None else ttl
+        if not 0 < ttl <= self._max_ttl:
+            raise _invalid(f"ttl must be 1 to {self._max_ttl} seconds (tokens.max_ttl).")
+        if video != ANY_VIDEO:
+            self._check_video(video)
+        issued_at = int(self._clock.now())
+        token = mint(
+            key,
+            video=video,
+            issued_at=issued_at,
+            ttl=ttl,
+            network=network,
+            subject=subject,
+            audience=self._audience,
+        )
+        try:
+            verify(token, self._keyring)  # what we mint, we accept; `subject` is the caller's text
+        except Refusal as refusal:
+            raise _invalid(f"The token would not be accepted: {refusal.detail}.") from None
+        plays_somewhere = self._public_url and video != ANY_VIDEO
+        url = f"{self._public_url}/play/{video}.m3u8?token={token}" if plays_somewhere else None
+        return Minted(token=token, expires_at=issued_at + ttl, url=url)
+
+    def _check_video(self, video: str) -> None:
+        try:
+            parse_video_id(video, self._video_id_pattern)
+        except Refusal:
+            raise _invalid(
+                f"{video!r} is not a video id; see platform.video_id_pattern."
+            ) from None
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(Reason.REQUEST_INVALID, message=message)

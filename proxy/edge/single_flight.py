@@ -1,0 +1,41 @@
+"""One call for all who ask for the same thing at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class SingleFlight(Generic[K, V]):
+    """Shares a call that is under way; keeps nothing once it has answered.
+
+    The call is a task of its own: whoever hangs up leaves, and the others get their answer.
+    """
+
+    def __init__(self) -> None:
+        self._flights: dict[K, asyncio.Task[V]] = {}
+
+    async def join(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> V:
+        """Return what the call under way for `key` returns, starting it if there is none."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(call())
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._land(key, done))
+        return await asyncio.shield(flight)
+
+    def _land(self, key: K, flight: asyncio.Task[V]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # seen, even where every waiter has left
+
+    async def close(self) -> None:
+        """End the calls under way."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)

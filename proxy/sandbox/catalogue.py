@@ -1,0 +1,156 @@
+"""What the sandbox's Dailymotion holds, and how each id answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Behaviour = Literal["play", "error", "slow", "garbage"]
+
+VOD = "x8demo1"
+LIVE = "x8live1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """One id: what its fields say, and how the API answers for it."""
+
+    title: str
+    expect: str
+    behaviour: Behaviour = "play"
+    fields: dict[str, Any] = field(default_factory=dict)
+    error: tuple[int, dict[str, Any]] = (200, {})
+    stream_url: str | None = None  # in place of the sandbox CDN's
+
+
+def api_error(status: int, kind: str, message: str, **data: Any) -> tuple[int, dict[str, Any]]:
+    """Return an error in the Legacy API's shape."""
+    error = {
+        "code": status,
+        "message": message,
+        "type": kind,
+        "more_info": "https://developers.dailymotion.com/api/platform-api/",
+        "error_data": data,
+    }
+    return status, {"error": error}
+
+
+NOT_FOUND = api_error(
+    404,
+    "not_found",
+    "The requested object does not exist",
+    reason="object_not_found",
+    object_type="video",
+    param="id",
+)
+
+VIDEOS: dict[str, Video] = {
+    VOD: Video(
+        title="A VOD: two variants, subtitles, 12 seconds",
+        expect="plays",
+        fields={"mode": "vod", "duration": 12},
+    ),
+    LIVE: Video(
+        title="A live channel that never ends",
+        expect="plays",
+        fields={"mode": "live", "onair": True},
+    ),
+    "k8demoPrivateKnownToYou": Video(
+        title="A VOD under a private id, which no log shows",
+        expect="plays",
+        fields={"mode": "vod", "duration": 12, "private": True},
+    ),
+    "x8null": Video(
+        title="Still encoding: 200 with null",
+        expect="stream-unavailable",
+        fields={"mode": "vod", "status": "processing"},
+        behaviour="error",
+    ),
+    "x8offair": Video(
+        title="A live channel off air",
+        expect="live-off-air",
+        fields={"mode": "live", "onair": False},
+        behaviour="error",
+    ),
+    "x8forbidden": Video(
+        title="Another account's video",
+        expect="platform-permission",
+        behaviour="error",
+        error=api_error(
+            403,
+            "access_forbidden",
+            "You are not allowed to access this field",
+            reason="can-read-video-streams",
+        ),
+    ),
+    "x8private": Video(
+        title="A private video",
+        expect="video-private",
+        behaviour="error",
+        error=api_error(403, "access_forbidden", "This video is private", reason="video_private"),
+    ),
+    "x8password": Video(
+        title="A video with a password",
+        expect="video-password",
+        behaviour="error",
+        error=api_error(
+            403,
+            "password_protected",
+            "This video is protected by a password",
+            reason="video_password_protected",
+        ),
+    ),
+    "x8geo": Video(
+        title="A video not for this country",
+        expect="video-geoblocked",
+        behaviour="error",
+        error=api_error(403, "access_forbidden", "Not available in your country", reason="DM007"),
+    ),
+    "x8missing": Video(
+        title="An id that does not exist", expect="video-not-found", behaviour="error", error=NOT_FOUND
+    ),
+    "x8throttled": Video(
+        title="Throttled as spam",
+        expect="platform-throttled",
+        behaviour="error",
+        error=api_error(403, "access_forbidden", "Request blocked as spam"),
+    ),
+    "x8slow": Video(
+        title="Answers after ten seconds", expect="platform-timeout", behaviour="slow"
+    ),
+    "x8error": Video(
+        title="500",
+        expect="platform-unreachable",
+        behaviour="error",
+        error=api_error(500, "internal_error", "Something went wrong"),
+    ),
+    "x8garbage": Video(
+        title="200 with a page instead of JSON", expect="platform-bad-answer", behaviour="garbage"
+    ),
+    "x8elsewhere": Video(
+        title="A stream on a host that is not Dailymotion's",
+        expect="stream-host-not-allowed",
+        stream_url="https://dmcdn.net.evil.example/cdn/manifest/video/x8elsewhere.m3u8",
+    ),
+}
+
+DEFAULT_FIELDS: dict[str, Any] = {
+    "mode": "vod",
+    "onair": None,
+    "status": "published",
+    "published": True,
+    "private": False,
+    "password_protected": False,
+    "geoblocking": ["allow"],
+    "duration": 0,
+    "thumbnail_url": None,
+}
+
+
+def field_value(video_id: str, video: Video, name: str) -> Any:
+    """Return a field as the API gives it, stream URLs aside; unknown ones are null."""
+    if name == "id":
+        return video_id
+    if name == "title":
+        return video.title
+    return video.fields.get(name, DEFAULT_FIELDS.get(name))

@@ -1,0 +1,79 @@
+"""Switches for tests and for the curious: count calls, hold answers back, inject faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["token", "video", "playlist", "segment"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+HOLD_LIMIT = 60.0  # seconds; no answer is ever held back for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What happens instead of an answer, for the next `times` calls (None: until cleared)."""
+
+    status: int = 500
+    body: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    cut: Literal["", "before", "within", "drip"] = ""  # end, or stretch, the connection
+    times: int | None = None
+
+
+class Controls:
+    """Calls by kind, gates by kind, faults by kind."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[Kind] = Counter()
+        self.waiting: Counter[Kind] = Counter()
+        self._gates: dict[Kind, tuple[asyncio.Event, int | None]] = {}
+        self._faults: dict[Kind, Fault] = {}
+
+    def hold(self, kind: Kind, until: int | None = None) -> None:
+        """Hold answers back until `until` calls of the kind wait, or until `release`."""
+        self._gates[kind] = (asyncio.Event(), until)
+
+    def release(self, kind: Kind) -> None:
+        """Let the answers held back go."""
+        if (gate := self._gates.pop(kind, None)) is not None:
+            gate[0].set()
+
+    def set_fault(self, kind: Kind, fault: Fault | None) -> None:
+        """Break the kind of call, or mend it."""
+        if fault is None:
+            self._faults.pop(kind, None)
+        else:
+            self._faults[kind] = fault
+
+    async def pass_through(self, kind: Kind) -> Fault | None:
+        """Count a call, wait where answers are held back, and return the fault it meets."""
+        self.calls[kind] += 1
+        if (gate := self._gates.get(kind)) is not None:
+            await self._wait(kind, *gate)
+        fault = self._faults.get(kind)
+        if fault is not None and fault.times is not None:
+            left = fault.times - 1
+            self.set_fault(kind, None if left == 0 else _with_times(fault, left))
+        return fault
+
+    async def _wait(self, kind: Kind, opened: asyncio.Event, until: int | None) -> None:
+        self.waiting[kind] += 1
+        try:
+            if until is not None and self.waiting[kind] >= until:
+                self.release(kind)
+            async with asyncio.timeout(HOLD_LIMIT):
+                await opened.wait()
+        except TimeoutError:
+            self.release(kind)
+        finally:
+            self.waiting[kind] -= 1
+
+
+def _with_times(fault: Fault, times: int) -> Fault:
+    return Fault(
+        status=fault.status, body=fault.body, headers=fault.headers, cut=fault.cut, times=times
+    )

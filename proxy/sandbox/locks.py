@@ -1,0 +1,39 @@
+"""Stream URLs that work for one address, and only for a while: the CDN's `sec`."""
+
+from __future__ import annotations
+
+import json
+
+from cryptography.fernet import Fernet, InvalidToken
+
+
+class Locked(Exception):  # noqa: N818  # what it is, not what went wrong
+    """The CDN does not answer; the text says why, which the real one never does."""
+
+
+class Locks:
+    """Seals an address and a video into the opaque text of a URL, and opens it again.
+
+    The key lives as long as the process, so a restarted sandbox honours none of its old URLs.
+    """
+
+    def __init__(self, *, ttl: float) -> None:
+        self._fernet = Fernet(Fernet.generate_key())
+        self.ttl = ttl
+
+    def seal(self, video: str, address: str, *, now: float) -> str:
+        """Return `sec` for a video and the one address that may use it."""
+        text = json.dumps([video, address]).encode()
+        return self._fernet.encrypt_at_time(text, int(now)).decode()
+
+    def check(self, sec: str, *, video: str, address: str, now: float) -> None:
+        """Raise Locked unless `sec` was made for this video and address, lately enough."""
+        try:
+            made_for = json.loads(self._fernet.decrypt(sec.encode()))
+            made_at = self._fernet.extract_timestamp(sec.encode())
+        except InvalidToken:
+            raise Locked("sec is not one of ours") from None
+        if made_for != [video, address]:
+            raise Locked(f"made for {made_for[1]}, asked for by {address}")
+        if now - made_at > self.ttl:
+            raise Locked(f"made {now - made_at:.0f} s ago, good for {self.ttl:.0f} s")

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Make the sandbox's picture and sound: run in this folder with ffmpeg (made with 5.1, libx264 and aac).
+# Two sizes of a 12 s video with subtitles, and a 12 s loop that the live channel shows for ever.
+set -eu
+
+hls="-f hls -hls_time 2 -hls_playlist_type vod -hls_flags independent_segments"
+video="-c:v libx264 -preset veryslow -profile:v main -pix_fmt yuv420p -r 25 -g 50 -keyint_min 50 -sc_threshold 0"
+audio="-c:a aac -ac 1 -ar 44100 -b:a 48k"
+
+encode() { # name, picture, bits per second, tone in Hz
+  mkdir -p "$1"
+  ffmpeg -v error -y -f lavfi -i "$2" -f lavfi -i "sine=frequency=$4:beep_factor=4" -t 12 \
+    $video -b:v "$3" -maxrate "$3" -bufsize "$3" $audio $hls -hls_segment_filename "$1/%d.ts" "$1/made.m3u8"
+  rm "$1/made.m3u8"
+}
+
+encode vod_180 "testsrc2=size=320x180:rate=25" 100k 330
+encode vod_360 "testsrc2=size=640x360:rate=25" 200k 330
+encode live_180 "smptehdbars=size=320x180:rate=25,drawbox=x='mod(t*40,320)':y=120:w=24:h=24:color=white:t=fill" 60k 220

@@ -1,0 +1,117 @@
+"""The sandbox's own pages: every video with a fresh link, and the switches for tests."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from aiohttp import web
+
+from proxy.sandbox.catalogue import VIDEOS
+from proxy.sandbox.controls import KINDS, Fault, Kind
+from proxy.sandbox.state import STATE
+
+STYLE = """
+:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884; vertical-align: top }
+code { font-size: .95em }
+"""
+
+
+async def index(request: web.Request) -> web.Response:
+    """List what there is, with a link to a player page that has a fresh token."""
+    rows = "".join(
+        f"<tr><td><a href='/open/{escape(name)}'><code>{escape(name)}</code></a>"
+        f"<td>{escape(video.title)}<td><code>{escape(video.expect)}</code>"
+        for name, video in VIDEOS.items()
+    )
+    links = (
+        "Each link opens the edge's player page with a token that was just made."
+        if request.app[STATE].mint is not None
+        else "No edge runs beside this sandbox, so the links lead nowhere."
+    )
+    return web.Response(
+        text=(
+            "<!doctype html><html lang='en'><meta charset='utf-8'>"
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+            f"<title>Playgate sandbox</title><style>{STYLE}</style>"
+            "<h1>Playgate sandbox</h1>"
+            "<p>A Dailymotion that runs on this machine, with the edge in front of it. "
+            f"{links}</p><table><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table>"
+            "<p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
+            "Faults and held-back answers: see <code>docs/sandbox.md</code>.</p></html>"
+        ),
+        content_type="text/html",
+    )
+
+
+async def open_player(request: web.Request) -> web.Response:
+    """Send the browser to the edge's player page, with a fresh token in the fragment."""
+    mint = request.app[STATE].mint
+    video = request.match_info["video"]
+    if mint is None or video not in VIDEOS:
+        raise web.HTTPNotFound
+    return web.Response(
+        status=302, headers={"Location": mint(video), "Cache-Control": "no-store"}
+    )
+
+
+async def calls(request: web.Request) -> web.Response:
+    """Say how many calls of each kind came, and how many are being held back."""
+    controls = request.app[STATE].controls
+    return web.json_response(
+        {kind: controls.calls[kind] for kind in KINDS}
+        | {"waiting": {kind: controls.waiting[kind] for kind in KINDS}}
+    )
+
+
+async def reset_calls(request: web.Request) -> web.Response:
+    """Count from nought again."""
+    request.app[STATE].controls.calls.clear()
+    return web.Response(status=204)
+
+
+async def set_fault(request: web.Request) -> web.Response:
+    """Break a kind of call: JSON members `status`, `body`, `headers`, `cut`, `times`."""
+    wanted: dict[str, Any] = await request.json()
+    wanted["headers"] = tuple(dict(wanted.get("headers", {})).items())
+    try:
+        fault = Fault(**wanted)
+    except TypeError:
+        return web.Response(status=400, text="status, body, headers, cut, times; see docs/sandbox.md\n")
+    request.app[STATE].controls.set_fault(_kind(request), fault)
+    return web.Response(status=204)
+
+
+async def clear_fault(request: web.Request) -> web.Response:
+    """Mend a kind of call."""
+    request.app[STATE].controls.set_fault(_kind(request), None)
+    return web.Response(status=204)
+
+
+async def hold(request: web.Request) -> web.Response:
+    """Hold a kind of answer back until `?until=N` calls wait, or until it is released."""
+    until = request.query.get("until", "")
+    request.app[STATE].controls.hold(_kind(request), int(until) if until.isdecimal() else None)
+    return web.Response(status=204)
+
+
+async def release(request: web.Request) -> web.Response:
+    """Let a kind of answer go."""
+    request.app[STATE].controls.release(_kind(request))
+    return web.Response(status=204)
+
+
+async def expire_access_tokens(request: web.Request) -> web.Response:
+    """Forget every access token, as if their hours were over."""
+    request.app[STATE].access_tokens.clear()
+    return web.Response(status=204)
+
+
+def _kind(request: web.Request) -> Kind:
+    for kind in KINDS:
+        if kind == request.match_info["kind"]:
+            return kind
+    raise web.HTTPNotFound(text=f"kinds are {', '.join(KINDS)}\n")

@@ -1,0 +1,107 @@
+"""Playlists shaped like Dailymotion's: no EXT-X-VERSION, variants unsorted, absolute URIs with a
+fragment, subtitles after the variants, segments through `../../../frag(N)/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEGMENT_SECONDS = 2
+SEGMENTS = 6  # of the VOD, and of the loop that the live channel shows
+WINDOW = 6  # segments in the live playlist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """A folder of media and what the multivariant playlist says of it."""
+
+    folder: str
+    bandwidth: int
+    resolution: str
+    name: str
+
+
+VOD_RENDITIONS = (  # unsorted, as the real ones come
+    Rendition(folder="vod_360", bandwidth=380_000, resolution="640x360", name="380"),
+    Rendition(folder="vod_180", bandwidth=246_000, resolution="320x180", name="144"),
+)
+LIVE_RENDITIONS = (
+    Rendition(folder="live_180", bandwidth=140_000, resolution="320x180", name="240"),
+)
+CODECS = "avc1.4d400d,mp4a.40.2"
+
+SUBTITLES = (
+    (0, 4, "This video was made by a machine,"),
+    (4, 8, "plays for twelve seconds,"),
+    (8, 12, "and is locked to your address."),
+)
+
+
+def multivariant(origin: str, video: str, sec: str, *, live: bool) -> str:
+    """Return the multivariant playlist of a video; every URI carries the same lock."""
+    base = f"{origin}/sec2({sec})"
+    lines = ["#EXTM3U"]
+    group = "" if live else ',SUBTITLES="subs"'
+    for cell, rendition in enumerate(LIVE_RENDITIONS if live else VOD_RENDITIONS, start=4):
+        kind = "live" if live else "video"
+        lines += [
+            f"#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth},"
+            f'CODECS="{CODECS}",RESOLUTION={rendition.resolution},NAME="{rendition.name}"{group}',
+            f"{base}/{kind}/612/345/{video}_{rendition.folder}.m3u8#cell=cf{cell}",
+        ]
+    if not live:
+        lines.append(
+            '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="subs",NAME="English",DEFAULT=YES,AUTOSELECT=YES,'
+            f'LANGUAGE="en",ASSOC-LANGUAGE="en",URI="{origin}/cdn/subtitle/{video}_en.m3u8?sec={sec}"'
+        )
+    return "\n".join(lines) + "\n"
+
+
+def vod_media(video: str, folder: str) -> str:
+    """Return the media playlist of one variant of the VOD."""
+    lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    for number in range(SEGMENTS):
+        lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _segment("video", video, folder, number)]
+    return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+
+
+def live_media(video: str, folder: str, *, now: float) -> str:
+    """Return the live playlist as it stands at `now`: a window over a loop that began in 1970.
+
+    Each turn of the loop begins with a discontinuity, since the media's clock starts again.
+    """
+    newest = int(now // SEGMENT_SECONDS) - 1  # the last one that is complete
+    first = newest - WINDOW + 1
+    lines = [
+        "#EXTM3U",
+        f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}",
+        f"#EXT-X-MEDIA-SEQUENCE:{first}",
+        # Discontinuities that have left the window (RFC 8216, 6.2.2).
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{(first - 1) // SEGMENTS}",
+    ]
+    for number in range(first, newest + 1):
+        if number % SEGMENTS == 0:
+            lines.append("#EXT-X-DISCONTINUITY")
+        lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _segment("live", video, folder, number)]
+    return "\n".join(lines) + "\n"
+
+
+def subtitle_media(video: str, sec: str) -> str:
+    """Return the subtitles' media playlist: one WebVTT segment."""
+    duration = SEGMENTS * SEGMENT_SECONDS
+    return (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:{duration}\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+        f"#EXTINF:{duration:.3f},\n{video}_en.vtt?sec={sec}\n#EXT-X-ENDLIST\n"
+    )
+
+
+def subtitle_text() -> str:
+    """Return the subtitles, in WebVTT. MPEG-TS starts at 1.4 s here, so the map says so."""
+    cues = [
+        f"00:00:{start:02d}.000 --> 00:00:{end:02d}.000\n{text}\n" for start, end, text in SUBTITLES
+    ]
+    return "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:126000,LOCAL:00:00:00.000\n\n" + "\n".join(cues)
+
+
+def _segment(kind: str, video: str, folder: str, number: int) -> str:
+    return f"../../../frag({number})/{kind}/612/345/{video}_{folder}.ts"

@@ -1,0 +1,31 @@
+"""Run a sandbox on a port of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from proxy.sandbox.app import build_sandbox
+from proxy.sandbox.state import Sandbox
+
+HOST = "127.0.0.1"
+
+
+@asynccontextmanager
+async def running_sandbox(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[Sandbox]:
+    """Run a sandbox; its origin is known once it listens.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    runner = web.AppRunner(build_sandbox(sandbox), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, HOST, port, backlog=1024)
+        await site.start()
+        sandbox.origin = f"http://{HOST}:{runner.addresses[0][1]}"
+        yield sandbox
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,53 @@
+"""What the sandbox remembers while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from proxy.sandbox.controls import Controls, Fault
+from proxy.sandbox.locks import Locks
+
+DRIP_SECONDS = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class Sandbox:
+    """One Dailymotion on this machine; times in seconds since 1970."""
+
+    credentials: tuple[str, str]
+    origin: str = ""  # known once the port is
+    access_token_ttl: int = 36_000
+    locks: Locks = field(default_factory=lambda: Locks(ttl=4 * 3600))
+    controls: Controls = field(default_factory=Controls)
+    access_tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
+    now: Callable[[], float] = time.time
+    mint: Callable[[str], str] | None = None  # an edge's player page with a fresh token
+
+
+STATE: web.AppKey[Sandbox] = web.AppKey("sandbox", Sandbox)
+
+
+async def answer_fault(request: web.Request, fault: Fault) -> web.StreamResponse:
+    """Give the fault instead of an answer."""
+    if fault.cut == "before":
+        assert request.transport is not None  # noqa: S101  # there is one while handling
+        request.transport.abort()
+        return web.Response(status=fault.status)
+    if not fault.cut:
+        return web.Response(
+            status=fault.status, text=fault.body, headers=dict(fault.headers), content_type="application/json"
+        )
+    response = web.StreamResponse(status=fault.status, headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"half": "')
+    while fault.cut == "drip":
+        await asyncio.sleep(DRIP_SECONDS)
+        await response.write(b".")
+    assert request.transport is not None  # noqa: S101
+    request.transport.abort()
+    return response

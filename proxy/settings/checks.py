@@ -1,0 +1,69 @@
+"""What one setting's value must look like; each takes a value and returns it, or says what it must be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import SecretStr
+from yarl import URL
+
+from proxy.domain.client_ip import parse_network
+
+
+def must_be_set(value: Any) -> Any:
+    """Refuse a setting that has no usable default and was left empty."""
+    if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
+        raise ValueError("is not set, and there is no default for it")
+    return value
+
+
+def check_url(text: str) -> str:
+    """Take an absolute URL without a slash at its end; empty means none."""
+    if not text:
+        return text
+    url = URL(text)
+    if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string:
+        raise ValueError("must be a URL such as https://play.example.com")
+    return text.rstrip("/")
+
+
+def check_network(text: str) -> str:
+    """Take an address or a network."""
+    try:
+        parse_network(text)
+    except ValueError:
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+    return text
+
+
+def check_allowed_host(text: str) -> str:
+    """Take a host name, with a port where it is not the default one."""
+    if re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", text) is None or text.startswith("."):
+        raise ValueError("must be a host in lower case, such as dailymotion.com")
+    return text
+
+
+def check_pattern(text: str) -> str:
+    """Take a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return text
+
+
+def check_path_rule(text: str) -> str:
+    """Take a regular expression that names the video."""
+    if "video" not in re.compile(check_pattern(text)).groupindex:
+        raise ValueError("must have a group (?P<video>…)")
+    return text
+
+
+def check_header_name(text: str) -> str:
+    """Take the name of a header that lists addresses."""
+    if text.lower() == "forwarded":
+        raise ValueError("Forwarded (RFC 7239) is not read; use X-Forwarded-For or X-Real-IP")
+    if re.fullmatch(r"[A-Za-z0-9-]+", text) is None:
+        raise ValueError("must be a header name")
+    return text

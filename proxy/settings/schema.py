@@ -1,0 +1,203 @@
+"""Every setting, with its type, default and limits. `config/playgate.toml` says why of each."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from proxy.domain import video
+from proxy.domain.tokens.keyring import Algorithm, Key, load_key
+from proxy.settings.checks import (
+    check_allowed_host,
+    check_header_name,
+    check_network,
+    check_path_rule,
+    check_pattern,
+    check_url,
+    must_be_set,
+)
+from proxy.settings.listen import Listen, parse_listen
+
+ENV_PREFIX = "PLAYGATE_"
+
+
+Url = Annotated[str, AfterValidator(check_url)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+ListenAddress = Annotated[Listen, BeforeValidator(parse_listen)]
+NetworkText = Annotated[str, AfterValidator(check_network)]
+FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Web(Section):
+    """The player port."""
+
+    listen: ListenAddress = Listen("127.0.0.1", 8080)
+    public_url: Url = ""
+    player_page: bool = False
+    keepalive_timeout: Seconds = 75
+    head_timeout: Seconds = 10
+    drain_timeout: Seconds = 10
+
+
+class Operator(Section):
+    """The operator port."""
+
+    listen: ListenAddress = Listen("127.0.0.1", 8081)
+    key: SecretStr = SecretStr("")
+
+
+class Viewer(Section):
+    """Whose address is locked into a stream."""
+
+    trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
+    forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
+    private: Literal["refuse", "pass", "omit"] = "refuse"
+
+
+class TokenKey(Section):
+    """One key: `secret` in place, or `file` that holds the secret or the PEM."""
+
+    kid: Annotated[str, Field(min_length=1, max_length=128)]
+    alg: Algorithm
+    secret: SecretStr = SecretStr("")
+    file: Path | None = None
+    issuer: Annotated[str, Field(max_length=256)] = ""
+
+    @cached_property
+    def key(self) -> Key:
+        """The key itself, read once."""
+        if (self.file is None) == (not self.secret.get_secret_value()):
+            raise ValueError("needs either secret or file")
+        try:
+            material = (
+                self.file.read_text() if self.file is not None else self.secret.get_secret_value()
+            )
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"file cannot be read: {type(error).__name__}") from None
+        material = material.strip()
+        return load_key(
+            kid=self.kid, algorithm=self.alg, material=material, issuer=self.issuer or None
+        )
+
+    @model_validator(mode="after")
+    def _is_usable(self) -> TokenKey:
+        _ = self.key
+        return self
+
+
+def check_kids(keys: tuple[TokenKey, ...]) -> tuple[TokenKey, ...]:
+    """Refuse two keys of one name."""
+    if len({key.kid for key in keys}) != len(keys):
+        raise ValueError("two keys have the same kid")
+    return keys
+
+
+class Tokens(Section):
+    """Which tokens are good."""
+
+    keys: Annotated[
+        tuple[TokenKey, ...],
+        AfterValidator(check_kids),
+        AfterValidator(must_be_set),
+        Field(validate_default=True),
+    ] = ()
+    max_ttl: Annotated[int, Field(gt=0)] = 3600
+    default_ttl: Annotated[int, Field(gt=0)] = 300
+    leeway: Annotated[int, Field(ge=0, le=60)] = 5
+    audience: str = ""
+    cookie: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "playgate_token"
+
+
+class Platform(Section):
+    """Dailymotion."""
+
+    api_key: Annotated[str, AfterValidator(must_be_set), Field(validate_default=True)] = ""
+    api_secret: Annotated[SecretStr, AfterValidator(must_be_set), Field(validate_default=True)] = (
+        SecretStr("")
+    )
+    scope: str = "read_video_streams"
+    token_url: Url = "https://partner.api.dailymotion.com/oauth/v1/token"
+    rest_url: Url = "https://partner.api.dailymotion.com/rest"
+    allowed_hosts: tuple[Annotated[str, AfterValidator(check_allowed_host)], ...] = (
+        "dailymotion.com",
+        "dmcdn.net",
+    )
+    stream_fields: Annotated[tuple[FieldName, ...], Field(min_length=1)] = (
+        "stream_hls_url",
+        "stream_live_hls_url",
+    )
+    state_fields: tuple[FieldName, ...] = (
+        "mode",
+        "onair",
+        "status",
+        "private",
+        "password_protected",
+    )
+    video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
+    attempt_timeout: Seconds = 2
+    play_timeout: Seconds = 4
+
+
+class Auth(Section):
+    """What nginx's subrequest may allow."""
+
+    paths: tuple[Annotated[str, AfterValidator(check_path_rule)], ...] = (
+        r"/play/(?P<video>[^/]+)\.m3u8",
+    )
+
+
+class Settings(BaseSettings):
+    """All of it; an object that exists is valid."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        secrets_nested_delimiter="__",
+        secrets_dir_missing="error",
+    )
+
+    sandbox: bool = False
+    web: Web = Web()
+    operator: Operator = Operator()
+    viewer: Viewer = Viewer()
+    tokens: Tokens = Field(default_factory=Tokens)
+    platform: Platform = Field(default_factory=Platform)
+    auth: Auth = Auth()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources, the strongest first; the file's values come in as arguments."""
+        return env_settings, NestedSecretsSettingsSource(file_secret_settings), init_settings

@@ -1,0 +1,52 @@
+"""Headers of every answer, as data, with the reason for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+PLAYER_PORT = {
+    # Any page may play, and hls.js must be able to read a refusal; the token is the protection.
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-Deny-Reason, X-Request-Id",
+    # A redirect is for one viewer and one moment, and so is a refusal.
+    "Cache-Control": "no-store",
+    # Pages under COEP may embed us.
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    # The URL carries a token; nobody behind the redirect is to see it.
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Versions of what runs here are nobody's business.
+    "Server": "playgate",
+}
+
+OPERATOR_PORT = {"Cache-Control": "no-store", "Server": "playgate"}
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    # `*` does not cover Authorization (Fetch, CORS-safelisting); players send Range.
+    "Access-Control-Allow-Headers": "Authorization, Range",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def content_security_policy(hosts: Sequence[str]) -> str:
+    """Return the policy of the player page: its own files, and media from Dailymotion's hosts.
+
+    Args:
+        hosts: `platform.allowed_hosts`; one with a port is the sandbox's, on plain http.
+    """
+    sources = " ".join(
+        f"http://{host}" if ":" in host else f"https://{host} https://*.{host}" for host in hosts
+    )
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            f"connect-src 'self' {sources}",
+            f"media-src 'self' blob: {sources}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'self'",
+        ]
+    )

@@ -1,0 +1,129 @@
+"""What only operators and nginx may ask."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from proxy.domain.client_ip import Network, parse_network
+from proxy.domain.original_uri import read_original
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import loggable
+from proxy.web.reading import bearer_tokens, header_tokens, is_from_proxy, read_viewer
+from proxy.web.services import SERVICES
+from proxy.web.trace import TRACE
+
+
+async def auth(request: web.Request) -> web.Response:
+    """Tell nginx whether the original request may have what it asks for."""
+    services = request.app[SERVICES]
+    if not is_from_proxy(request):
+        raise Refusal(Reason.PEER_UNTRUSTED)
+    original = read_original(
+        uris=request.headers.getall("X-Original-URI", []),
+        paths=request.headers.getall("X-Original-Path", []),
+        methods=request.headers.getall("X-Original-Method", []),
+        rules=services.auth_paths,
+        video_id_pattern=services.video_id_pattern,
+    )
+    request[TRACE].video = original.video
+    viewer = read_viewer(request)
+
+    claims = services.admission.admit(
+        [*original.query_tokens, *header_tokens(request)],
+        video=original.video,
+        format="hls",
+        viewer=viewer,
+    )
+    headers = {"X-Playgate-Video": loggable(original.video)}
+    if claims.subject is not None:
+        headers["X-Playgate-Subject"] = claims.subject
+    return web.Response(status=204, headers=headers)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer Prometheus."""
+    body = request.app[SERVICES].metrics.render()
+    return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """Say that the process lives."""
+    return web.json_response({"status": "alive"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Say whether players should be sent here, and what is wrong with Dailymotion if anything."""
+    health = request.app[SERVICES].health
+    reason, trouble = health.not_ready, health.trouble
+    body = {
+        "status": "ready" if reason is None else str(reason),
+        "access_token": health.has_access_token,
+        "platform": None
+        if trouble is None
+        else {
+            "reason": str(trouble.reason),
+            "message": trouble.reason.message,
+            "detail": trouble.detail,
+            "since": round(trouble.since, 3),
+        },
+    }
+    return web.json_response(body, status=200 if reason is None else reason.status)
+
+
+class TokenRequest(BaseModel):
+    """The body of POST /tokens."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    video: str
+    ttl: Annotated[int, Field(gt=0)] | None = None
+    ip: str | None = None
+    sub: str | None = None
+
+
+async def mint_token(request: web.Request) -> web.Response:
+    """Mint a token for a back end that would rather not hold a key."""
+    services = request.app[SERVICES]
+    check_operator_key(request, services.operator_key)
+    wanted = read_token_request(await request.read())
+    minted = services.minting.mint(
+        video=wanted.video,
+        ttl=wanted.ttl,
+        network=read_network(wanted.ip),
+        subject=wanted.sub,
+    )
+    body = {"token": minted.token, "expires_at": minted.expires_at, "url": minted.url}
+    return web.json_response(body, status=201)
+
+
+def check_operator_key(request: web.Request, operator_key: str) -> None:
+    """Refuse a caller without the operator key; without a key configured, everybody."""
+    given = "".join(bearer_tokens(request)).encode()
+    if not operator_key or not compare_digest(given, operator_key.encode()):
+        raise Refusal(Reason.OPERATOR_KEY)
+
+
+def read_token_request(body: bytes) -> TokenRequest:
+    """Read the body, or refuse with every field that is wrong."""
+    try:
+        return TokenRequest.model_validate_json(body)
+    except ValidationError as error:
+        lines = error.errors(include_input=False, include_url=False)
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in lines)
+        raise Refusal(Reason.REQUEST_INVALID, message=f"The body is not usable. {wrong}") from None
+
+
+def read_network(text: str | None) -> Network | None:
+    """Return the network to bind a token to, or refuse."""
+    if text is None:
+        return None
+    try:
+        return parse_network(text)
+    except ValueError:
+        raise Refusal(
+            Reason.REQUEST_INVALID, message="ip: not an address or a network"
+        ) from None

@@ -1,0 +1,60 @@
+// Plays /watch/{id}#token: natively where the browser speaks HLS, with hls.js where it does not,
+// and says in a sentence why it does not play when it does not.
+"use strict";
+
+const video = document.getElementById("video");
+const message = document.getElementById("message");
+const id = location.pathname.split("/").pop();
+const token = location.hash.slice(1);
+const source = `/play/${encodeURIComponent(id)}.m3u8?token=${encodeURIComponent(token)}`;
+
+const say = (sentence, note = "") => {
+  message.textContent = sentence;
+  if (note) {
+    const small = document.createElement("small");
+    small.textContent = note;
+    message.append(small);
+  }
+  message.hidden = false;
+};
+
+// Players keep the reason of a failure to themselves, so ask the edge once more: a refusal is
+// JSON that anybody may read, a redirect is not.
+const explain = async () => {
+  try {
+    const answer = await fetch(source, { redirect: "manual" });
+    if (answer.type === "opaqueredirect") {
+      say("The stream was found, but its server did not let it play.",
+        "The address is locked to the viewer it was made for. Does this browser reach the stream from the same address?");
+      return;
+    }
+    const problem = await answer.json();
+    say(problem.detail, `${problem.reason} · request ${problem.request_id}`);
+  } catch {
+    say("The server cannot be reached.");
+  }
+};
+
+const play = () => {
+  if (!token) {
+    say("This page needs a token behind the # of its address.", "token-missing");
+  } else if (video.canPlayType("application/vnd.apple.mpegurl") && !location.search.includes("hls.js")) {
+    video.addEventListener("error", explain);
+    video.src = source;
+  } else if (window.Hls?.isSupported()) {
+    const hls = new Hls({ enableWorker: false });
+    hls.on(Hls.Events.ERROR, (_event, data) => {
+      if (data.fatal) {
+        hls.destroy();
+        explain();
+      }
+    });
+    hls.loadSource(new URL(source, location).href);
+    hls.attachMedia(video);
+  } else {
+    say("This browser can play no HLS.");
+  }
+};
+
+addEventListener("hashchange", () => location.reload());
+play();

@@ -1,0 +1,78 @@
+"""What a request says: its video, its viewer, its tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+from aiohttp import hdrs, web
+
+from proxy.domain.client_ip import Address, parse_address, public_viewer, viewer_of
+from proxy.domain.video import VideoId, parse_video_id
+from proxy.web.services import SERVICES
+from proxy.web.trace import TRACE
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+def peer_of(request: web.BaseRequest) -> Address | None:
+    """Return who opened the connection; None for a Unix socket."""
+    return parse_address(request.remote) if request.remote else None
+
+
+def is_from_proxy(request: web.Request) -> bool:
+    """Say whether a trusted proxy sent this request."""
+    return request.app[SERVICES].viewers.proxies.trusts(peer_of(request))
+
+
+def request_id_of(request: web.Request) -> str:
+    """Return a trusted proxy's request id, or a new one."""
+    given = request.headers.get("X-Request-Id", "")
+    if REQUEST_ID.fullmatch(given) is not None and is_from_proxy(request):
+        return given
+    return uuid4().hex
+
+
+def read_video(request: web.Request) -> VideoId:
+    """Return the video that the path names, or refuse."""
+    video = parse_video_id(
+        request.match_info["video_id"], request.app[SERVICES].video_id_pattern
+    )
+    request[TRACE].video = video
+    return video
+
+
+def read_viewer(request: web.Request) -> Address:
+    """Return the viewer's address, or refuse one that cannot be a viewer's."""
+    viewers = request.app[SERVICES].viewers
+    address = viewer_of(
+        peer_of(request), request.headers.getall(viewers.forwarded_header, []), viewers.proxies
+    )
+    request[TRACE].viewer = address
+    return public_viewer(address, viewers.private, loopback_viewers=viewers.loopback_viewers)
+
+
+def read_tokens(request: web.Request) -> Iterator[str]:
+    """Yield every token that the request's query and headers carry."""
+    yield from request.query.getall("token", [])
+    yield from header_tokens(request)
+
+
+def header_tokens(request: web.Request) -> Iterator[str]:
+    """Yield the tokens of `Authorization: Bearer` and of the cookie, however often they stand."""
+    yield from bearer_tokens(request)
+    cookie = request.app[SERVICES].token_cookie
+    for line in request.headers.getall(hdrs.COOKIE, []):
+        for pair in line.split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == cookie:
+                yield value
+
+
+def bearer_tokens(request: web.Request) -> Iterator[str]:
+    """Yield the credentials of every `Authorization: Bearer` (RFC 6750, 2.1)."""
+    for line in request.headers.getall(hdrs.AUTHORIZATION, []):
+        scheme, _, credentials = line.partition(" ")
+        if scheme.lower() == "bearer":
+            yield credentials.strip()

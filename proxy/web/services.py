@@ -1,0 +1,49 @@
+"""What the handlers work with: made once by `app.py`, read-only afterwards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.logs import Logger
+from proxy.adapters.metrics import Metrics
+from proxy.domain.client_ip import PrivateViewers, TrustedProxies
+from proxy.edge.admission import Admission
+from proxy.edge.health import Health
+from proxy.edge.minting import Minting
+from proxy.edge.streams import Streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewers:
+    """How to tell whose request it is."""
+
+    proxies: TrustedProxies
+    forwarded_header: str
+    private: PrivateViewers
+    loopback_viewers: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a request may need."""
+
+    admission: Admission
+    streams: Streams
+    minting: Minting
+    health: Health
+    viewers: Viewers
+    clock: Clock
+    metrics: Metrics
+    log: Logger
+    token_cookie: str
+    video_id_pattern: re.Pattern[str]
+    auth_paths: tuple[re.Pattern[str], ...]
+    operator_key: str
+    page_hosts: tuple[str, ...]
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
