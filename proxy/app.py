@@ -71,7 +71,9 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
             plain_http=settings.sandbox,
             play_timeout=settings.platform.play_timeout,
         )
-        services = build_services(settings, streams, health, metrics, log, clock)
+        services = build_services(
+            settings, streams=streams, health=health, metrics=metrics, log=log, clock=clock
+        )
         keeping = asyncio.create_task(access_tokens.keep_fresh())
         try:
             yield Apps(player_app(settings, services), operator_app(services), services)
@@ -126,6 +128,7 @@ def build_api(
 
 def build_services(
     settings: Settings,
+    *,
     streams: Streams,
     health: Health,
     metrics: Metrics,

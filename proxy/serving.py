@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
@@ -25,11 +26,12 @@ from proxy.settings.listen import Listen
 BACKLOG = 1024
 # What a connection accepted just before the end needs to bring its head in.
 SETTLE_SECONDS = 0.25
+POLL_SECONDS = 0.01
 MAX_LINE = 8 * 1024  # bytes; as nginx: longer is 414 there
 MAX_FIELD = 16 * 1024  # bytes; cookies of other services come along
 
 
-class ListenFailed(Exception):  # noqa: N818  # reads as what happened
+class ListenFailed(Exception):
     """A port could not be opened; the message names it and the cause."""
 
 
@@ -69,9 +71,7 @@ async def running_edge(
 
 
 @asynccontextmanager
-async def _port(
-    app: web.Application, listen: Listen, settings: Settings
-) -> AsyncIterator[Listen]:
+async def _port(app: web.Application, listen: Listen, settings: Settings) -> AsyncIterator[Listen]:
     heads = Heads(settings.web.head_timeout)
     app.middlewares.insert(0, heads.middleware)
     runner = web.AppRunner(
@@ -95,9 +95,8 @@ async def _port(
             yield Listen(listen.host, port, listen.path)
         finally:
             server.close()
-            await asyncio.sleep(SETTLE_SECONDS)
-            if listen.path:
-                Path(listen.path).unlink(missing_ok=True)
+            await heads.all_in(SETTLE_SECONDS)
+            _remove_unix_socket(listen.path)
     finally:
         await runner.cleanup()
 
@@ -124,15 +123,22 @@ class Heads:
 
         return connect
 
+    async def all_in(self, seconds: float) -> None:
+        """Wait until no connection owes its first head, at most a while."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._waiting and loop.time() < until:
+            await asyncio.sleep(POLL_SECONDS)
+
     @property
-    def middleware(self) -> Callable[..., object]:
+    def middleware(self) -> Middleware:
         """The middleware that notices a head that came."""
 
         @web.middleware
-        async def note_head(request: web.Request, handler: Callable[..., object]) -> object:
+        async def note_head(request: web.Request, handler: Handler) -> web.StreamResponse:
             if (timer := self._waiting.pop(request.protocol, None)) is not None:
                 timer.cancel()
-            return await handler(request)  # type: ignore[misc]
+            return await handler(request)
 
         return note_head
 
@@ -152,6 +158,11 @@ def _open_socket(listen: Listen) -> socket.socket:
     except OSError as error:
         raise ListenFailed(f"cannot listen on {listen}: {error.strerror}") from None
     return opened
+
+
+def _remove_unix_socket(path: str) -> None:
+    if path:
+        Path(path).unlink(missing_ok=True)
 
 
 def _open_unix_socket(path: str) -> socket.socket:

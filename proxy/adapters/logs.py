@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -39,11 +40,20 @@ def build_logger(stream: TextIO | None = None) -> Logger:
             structlog.processors.ExceptionRenderer(
                 structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
             ),
-            structlog.processors.JSONRenderer(),
+            in_reading_order,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return logger
+
+
+def in_reading_order(
+    _logger: object, _method: str, fields: MutableMapping[str, Any]
+) -> dict[str, Any]:
+    """Put first what the eye looks for first."""
+    first = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
+    return first | fields
 
 
 def capture_standard_logging(logger: Logger) -> None:

@@ -32,7 +32,8 @@ def print_version(wanted: bool) -> None:
 @app.callback()
 def playgate(
     _version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""

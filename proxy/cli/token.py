@@ -82,12 +82,16 @@ def explain(
         refusal = check.refusal
         first = first or refusal
         passed = "[green]ok[/]" if refusal is None else "[red]no[/]"
-        table.add_row(passed, check.name, "" if refusal is None else f"{refusal.reason}: {refusal.detail}")
+        table.add_row(
+            passed, check.name, "" if refusal is None else f"{refusal.reason}: {refusal.detail}"
+        )
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
     for name, value in (("video", video), ("network", ip)):
         if value is None:
-            console.print(f"[dim]{name} not compared; give --{'ip' if name == 'network' else name}[/]")
+            console.print(
+                f"[dim]{name} not compared; give --{'ip' if name == 'network' else name}[/]"
+            )
     if first is not None:
         console.print(f"\nThe edge answers {first.reason.status} {first.reason}: {first.message}")
         raise typer.Exit(1)

@@ -65,7 +65,9 @@ def read_original(
 
 def query_tokens(query: str | None) -> tuple[str, ...]:
     """Return the value of every `token` in a raw query string."""
-    return tuple(value for name, value in parse_qsl(query or "", keep_blank_values=True) if name == "token")
+    return tuple(
+        value for name, value in parse_qsl(query or "", keep_blank_values=True) if name == "token"
+    )
 
 
 def _video_of(

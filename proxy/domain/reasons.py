@@ -8,6 +8,7 @@ into a refusal's `detail`, and from there into the log alone.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -16,7 +17,8 @@ class Reason(StrEnum):
     status: int
     message: str
 
-    def __new__(cls, slug: str, status: int, message: str) -> Reason:
+    def __new__(cls, slug: str, status: int, message: str) -> Self:
+        """Make the member that is its slug, and knows the rest."""
         reason = str.__new__(cls, slug)
         reason._value_ = slug
         reason.status = status
@@ -79,9 +81,11 @@ class Reason(StrEnum):
     VIEWER_PRIVATE = (
         "viewer-private",
         403,
-        "Your public address is not known here: you appear with none, or with a private one. "
-        "If this edge stands behind a proxy, look at viewer.trusted_proxies and "
-        "viewer.forwarded_header; if private viewers are meant, at viewer.private.",
+        (
+            "Your public address is not known here: you appear with none, or with a private one. "
+            "If this edge stands behind a proxy, look at viewer.trusted_proxies and "
+            "viewer.forwarded_header; if private viewers are meant, at viewer.private."
+        ),
     )
     PATH_NOT_COVERED = (
         "path-not-covered",
@@ -103,8 +107,10 @@ class Reason(StrEnum):
     STREAM_UNAVAILABLE = (
         "stream-unavailable",
         404,
-        "This video has no stream right now. It may still be in preparation, or belong to another "
-        "account.",
+        (
+            "This video has no stream right now. "
+            "It may still be in preparation, or belong to another account."
+        ),
     )
     LIVE_OFF_AIR = ("live-off-air", 404, "This live channel is off air.")
     NOT_FOUND = ("not-found", 404, "There is nothing at this address.")
@@ -155,7 +161,7 @@ class Reason(StrEnum):
     )
 
 
-class Refusal(Exception):  # noqa: N818  # the word of the design, and it reads better where raised
+class Refusal(Exception):
     """An expected no: raised where it is known, turned into a response in one place.
 
     `message` is public and defaults to the reason's sentence; `detail` is for the log only.

@@ -89,9 +89,7 @@ class Minting:
         try:
             parse_video_id(video, self._video_id_pattern)
         except Refusal:
-            raise _invalid(
-                f"{video!r} is not a video id; see platform.video_id_pattern."
-            ) from None
+            raise _invalid(f"{video!r} is not a video id; see platform.video_id_pattern.") from None
 
 
 def _invalid(message: str) -> Refusal:

@@ -1,4 +1,4 @@
-"""The sandbox's Legacy API: token endpoint, /video, /echo and /auth, errors in their real shapes."""
+"""The sandbox's Legacy API: token endpoint, /video, /echo, /auth; errors in their real shapes."""
 
 from __future__ import annotations
 
@@ -47,27 +47,11 @@ async def video(request: web.Request) -> web.StreamResponse:
     sandbox = request.app[STATE]
     if (fault := await sandbox.controls.pass_through("video")) is not None:
         return await answer_fault(request, fault)
-    if (scope := _scope_of(request, sandbox)) is None:
-        return _unauthorized()
-    names = [name for name in request.query.get("fields", "id").split(",") if name]
-    if any("stream_" in name for name in names) and not STREAM_SCOPES & set(scope.split()):
-        return _error(
-            api_error(
-                403, "access_forbidden", "Insufficient scope", reason="can-read-video-streams"
-            )
-        )
+    video_id, names = request.match_info["video_id"], request.query.get("fields", "id").split(",")
     client_ip = request.query.get("client_ip", request.remote or "")
-    if not _is_address(client_ip):
-        return _error(
-            api_error(
-                400, "invalid_parameter", "client_ip is not an address",
-                reason="invalid_parameter", param="client_ip",
-            )
-        )  # fmt: skip
-    video_id = request.match_info["video_id"]
     known = VIDEOS.get(video_id)
-    if known is None or known.error[0] != web.HTTPOk.status_code:
-        return _error(NOT_FOUND if known is None else known.error)
+    if (refused := _refusal_of(request, known, names, client_ip)) is not None or known is None:
+        return refused or _error(NOT_FOUND)
     if known.behaviour == "slow":
         await asyncio.sleep(SLOW_SECONDS)
     if known.behaviour == "garbage":
@@ -77,17 +61,27 @@ async def video(request: web.Request) -> web.StreamResponse:
     )
 
 
+def _refusal_of(
+    request: web.Request, known: Video | None, names: list[str], client_ip: str
+) -> web.Response | None:
+    """Return the error that the API gives for this call, None where it has an answer."""
+    if (scope := _scope_of(request, request.app[STATE])) is None:
+        return _unauthorized()
+    if any("stream_" in name for name in names) and not STREAM_SCOPES & set(scope.split()):
+        reason = "can-read-video-streams"
+        return _error(api_error(403, "access_forbidden", "Insufficient scope", reason=reason))
+    if not _is_address(client_ip):
+        return _error(_parameter_error("invalid_parameter", "client_ip"))
+    has_error = known is not None and known.error[0] != web.HTTPOk.status_code
+    return _error(known.error) if known is not None and has_error else None
+
+
 async def echo(request: web.Request) -> web.Response:
     """Answer GET /rest/echo: is my token alive."""
     if _scope_of(request, request.app[STATE]) is None:
         return _unauthorized()
     if "message" not in request.query:
-        return _error(
-            api_error(
-                400, "missing_required_parameter", "message is missing",
-                reason="missing_required_parameter", param="message",
-            )
-        )  # fmt: skip
+        return _error(_parameter_error("missing_required_parameter", "message"))
     return web.json_response({"message": request.query["message"]})
 
 
@@ -142,6 +136,10 @@ def _unauthorized() -> web.Response:
     status, body = api_error(401, "invalid_token", "The access token is invalid or has expired")
     challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     return web.json_response(body, status=status, headers=challenge)
+
+
+def _parameter_error(kind: str, name: str) -> tuple[int, dict[str, Any]]:
+    return api_error(400, kind, f"{kind}: {name}", reason=kind, param=name)
 
 
 def _error(error: tuple[int, dict[str, Any]]) -> web.Response:

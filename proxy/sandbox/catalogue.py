@@ -107,7 +107,10 @@ VIDEOS: dict[str, Video] = {
         error=api_error(403, "access_forbidden", "Not available in your country", reason="DM007"),
     ),
     "x8missing": Video(
-        title="An id that does not exist", expect="video-not-found", behaviour="error", error=NOT_FOUND
+        title="An id that does not exist",
+        expect="video-not-found",
+        behaviour="error",
+        error=NOT_FOUND,
     ),
     "x8throttled": Video(
         title="Throttled as spam",
@@ -115,9 +118,7 @@ VIDEOS: dict[str, Video] = {
         behaviour="error",
         error=api_error(403, "access_forbidden", "Request blocked as spam"),
     ),
-    "x8slow": Video(
-        title="Answers after ten seconds", expect="platform-timeout", behaviour="slow"
-    ),
+    "x8slow": Video(title="Answers after ten seconds", expect="platform-timeout", behaviour="slow"),
     "x8error": Video(
         title="500",
         expect="platform-unreachable",

@@ -7,7 +7,7 @@ import json
 from cryptography.fernet import Fernet, InvalidToken
 
 
-class Locked(Exception):  # noqa: N818  # what it is, not what went wrong
+class Locked(Exception):
     """The CDN does not answer; the text says why, which the real one never does."""
 
 

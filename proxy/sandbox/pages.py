@@ -15,7 +15,8 @@ STYLE = """
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
-td, th { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884; vertical-align: top }
+td, th { text-align: left; vertical-align: top }
+td, th { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884 }
 code { font-size: .95em }
 """
 
@@ -53,9 +54,7 @@ async def open_player(request: web.Request) -> web.Response:
     video = request.match_info["video"]
     if mint is None or video not in VIDEOS:
         raise web.HTTPNotFound
-    return web.Response(
-        status=302, headers={"Location": mint(video), "Cache-Control": "no-store"}
-    )
+    return web.Response(status=302, headers={"Location": mint(video), "Cache-Control": "no-store"})
 
 
 async def calls(request: web.Request) -> web.Response:
@@ -80,7 +79,9 @@ async def set_fault(request: web.Request) -> web.Response:
     try:
         fault = Fault(**wanted)
     except TypeError:
-        return web.Response(status=400, text="status, body, headers, cut, times; see docs/sandbox.md\n")
+        return web.Response(
+            status=400, text="status, body, headers, cut, times; see docs/sandbox.md\n"
+        )
     request.app[STATE].controls.set_fault(_kind(request), fault)
     return web.Response(status=204)
 

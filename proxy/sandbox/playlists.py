@@ -1,5 +1,7 @@
-"""Playlists shaped like Dailymotion's: no EXT-X-VERSION, variants unsorted, absolute URIs with a
-fragment, subtitles after the variants, segments through `../../../frag(N)/`.
+"""Playlists shaped like Dailymotion's.
+
+No EXT-X-VERSION, variants unsorted, absolute URIs with a fragment, subtitles after the variants,
+segments through `../../../frag(N)/`.
 """
 
 from __future__ import annotations
@@ -45,8 +47,7 @@ def multivariant(origin: str, video: str, sec: str, *, live: bool) -> str:
     for cell, rendition in enumerate(LIVE_RENDITIONS if live else VOD_RENDITIONS, start=4):
         kind = "live" if live else "video"
         lines += [
-            f"#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth},"
-            f'CODECS="{CODECS}",RESOLUTION={rendition.resolution},NAME="{rendition.name}"{group}',
+            _stream_inf(rendition) + group,
             f"{base}/{kind}/612/345/{video}_{rendition.folder}.m3u8#cell=cf{cell}",
         ]
     if not live:
@@ -101,6 +102,13 @@ def subtitle_text() -> str:
         f"00:00:{start:02d}.000 --> 00:00:{end:02d}.000\n{text}\n" for start, end, text in SUBTITLES
     ]
     return "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:126000,LOCAL:00:00:00.000\n\n" + "\n".join(cues)
+
+
+def _stream_inf(rendition: Rendition) -> str:
+    return (
+        f'#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth},CODECS="{CODECS}",'
+        f'RESOLUTION={rendition.resolution},NAME="{rendition.name}"'
+    )
 
 
 def _segment(kind: str, video: str, folder: str, number: int) -> str:

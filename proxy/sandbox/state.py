@@ -40,7 +40,10 @@ async def answer_fault(request: web.Request, fault: Fault) -> web.StreamResponse
         return web.Response(status=fault.status)
     if not fault.cut:
         return web.Response(
-            status=fault.status, text=fault.body, headers=dict(fault.headers), content_type="application/json"
+            status=fault.status,
+            text=fault.body,
+            headers=dict(fault.headers),
+            content_type="application/json",
         )
     response = web.StreamResponse(status=fault.status, headers={"Content-Length": "1000"})
     await response.prepare(request)

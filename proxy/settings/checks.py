@@ -1,4 +1,4 @@
-"""What one setting's value must look like; each takes a value and returns it, or says what it must be."""
+"""What one setting's value must look like: each takes a value and returns it, or says so."""
 
 from __future__ import annotations
 

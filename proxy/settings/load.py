@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import SettingsError
@@ -22,7 +22,7 @@ SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
 SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
-class SettingsInvalid(Exception):  # noqa: N818  # it is the settings that are in error
+class SettingsInvalid(Exception):
     """The settings cannot be used; every problem is in here, and no value is."""
 
     def __init__(self, problems: Iterable[Problem], *, source: Path | None) -> None:
@@ -55,7 +55,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     unknown = list(_unknown_variables(os.environ))
     secrets = os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
     try:
-        settings = _CheckedSettings(_secrets_dir=secrets, **_merged(values, overrides))
+        settings = _CheckedSettings(_secrets_dir=secrets, **_merged(values, overrides))  # type: ignore[call-arg]  # pydantic-settings' own argument
     except ValidationError as error:
         raise SettingsInvalid([*unknown, *_problems_of(error)], source=path) from None
     except SettingsError as error:
@@ -67,7 +67,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     return settings
 
 
-class _BetweenSettings(Exception):  # noqa: N818
+class _BetweenSettings(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__()
         self.problems = problems
@@ -78,9 +78,7 @@ class _CheckedSettings(Settings):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _apply_rules(
-        cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Settings]
-    ) -> Settings:
+    def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         problems = list(problems_between(raw))
         try:
             settings = handler(raw)
@@ -128,7 +126,9 @@ def _names_beside(location: tuple[int | str, ...]) -> list[str]:
             continue
         annotation = model.model_fields[step].annotation
         inner = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
+        model = next(
+            kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)
+        )
     return list(model.model_fields)
 
 

@@ -1,5 +1,7 @@
-"""Rules over several settings. They read the merged sources before validation, so that a file
-with a wrong type here and plain http there hears of both at once.
+"""Rules over several settings.
+
+They read the merged sources before validation, so that a file with a wrong type here and plain
+http there hears of both at once.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ PUBLISHED_SECRETS = frozenset(
 
 Problem = tuple[str, str]  # the key, and what is wrong with it
 
-LISTENERS: tuple[tuple[str, str, type[Section]], ...] = (
+Place = tuple[str, str, type[Section]]
+
+LISTENERS: tuple[Place, Place] = (
     ("web", "listen", Web),
     ("operator", "listen", Operator),
 )
-UPSTREAMS: tuple[tuple[str, str, type[Section]], ...] = (
+UPSTREAMS: tuple[Place, ...] = (
     ("platform", "token_url", Platform),
     ("platform", "rest_url", Platform),
 )
@@ -41,7 +45,7 @@ def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
         low, high = _value(raw, table, smaller, section), _value(raw, table, larger, section)
         if _number(low) > _number(high):
             yield f"{table}.{smaller}", f"must not be more than {table}.{larger}"
-    web, operator = (_value(raw, *listener) for listener in LISTENERS)
+    web, operator = _value(raw, *LISTENERS[0]), _value(raw, *LISTENERS[1])
     if str(web) == str(operator) and not str(web).endswith(":0"):
         yield "operator.listen", "must differ from web.listen: players must not reach it"
 

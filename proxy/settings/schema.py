@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -139,7 +139,7 @@ class Platform(Section):
         SecretStr("")
     )
     scope: str = "read_video_streams"
-    token_url: Url = "https://partner.api.dailymotion.com/oauth/v1/token"
+    token_url: Url = "https://partner.api.dailymotion.com/oauth/v1/token"  # noqa: S105  # a URL
     rest_url: Url = "https://partner.api.dailymotion.com/rest"
     allowed_hosts: tuple[Annotated[str, AfterValidator(check_allowed_host)], ...] = (
         "dailymotion.com",

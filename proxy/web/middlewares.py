@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
-from proxy.adapters.logs import Timings, timings
+from proxy.adapters.logs import Logger, timings
+from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
 from proxy.web.problem import problem
 from proxy.web.reading import request_id_of
-from proxy.web.services import SERVICES, Services
-from proxy.web.trace import TRACE, Trace
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+from proxy.web.services import SERVICES
+from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
-ABANDONED = 499  # nginx's number for a client that left before its answer
-QUIET_ROUTES = frozenset({"auth", "metrics", "healthz", "readyz", "asset"})  # successes: metrics have them
+QUIET_ROUTES = frozenset(
+    {"auth", "metrics", "healthz", "readyz", "asset"}
+)  # successes: metrics have them
 
 
 @web.middleware
@@ -29,21 +29,21 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, count it, time it, and write its line."""
     services = request.app[SERVICES]
     trace = request[TRACE] = Trace(request_id=request_id_of(request))
-    spent = Timings()
-    timings.set(spent)
-    status = ABANDONED
+    timings.set(trace.timings)
     started = perf_counter()
     services.metrics.in_flight.inc()
     try:
         response = await handler(request)
-        status = response.status
+        trace.status = response.status
         response.headers["X-Request-Id"] = trace.request_id
         if services.health.draining:
             response.force_close()
         return response
     finally:
         services.metrics.in_flight.dec()
-        _tell(request, services, trace, status, perf_counter() - started, spent)
+        trace.duration = perf_counter() - started
+        count(request, services.metrics)
+        tell(request, services.log)
 
 
 @web.middleware
@@ -66,12 +66,10 @@ async def refusals_to_responses(request: web.Request, handler: Handler) -> web.S
     except web.HTTPRequestEntityTooLarge:
         trace.refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
         return problem(trace.refusal, trace.request_id)
-    except Exception:
+    except Exception:  # noqa: BLE001  # a bug: told in the log, and never to the public
         request.app[SERVICES].log.exception("internal", request_id=trace.request_id)
         trace.refusal = Refusal(Reason.INTERNAL)
-        return problem(
-            trace.refusal, trace.request_id, for_subrequest=route_of(request) == "auth"
-        )
+        return problem(trace.refusal, trace.request_id, for_subrequest=route_of(request) == "auth")
 
 
 def with_headers(headers: Mapping[str, str]) -> Middleware:
@@ -93,42 +91,40 @@ def route_of(request: web.Request) -> str:
     return (resource.name if resource is not None else None) or "unmatched"
 
 
-def _tell(
-    request: web.Request,
-    services: Services,
-    trace: Trace,
-    status: int,
-    duration: float,
-    spent: Timings,
-) -> None:
-    route = route_of(request)
+def count(request: web.Request, metrics: Metrics) -> None:
+    """Count an answered request."""
+    trace, route = request[TRACE], route_of(request)
     method = request.method if request.method in METHODS else "other"
-    metrics = services.metrics
-    metrics.requests.labels(route=route, method=method, code=str(status)).inc()
-    metrics.request_duration.labels(route=route).observe(duration)
+    metrics.requests.labels(route=route, method=method, code=str(trace.status)).inc()
+    metrics.request_duration.labels(route=route).observe(trace.duration)
     if trace.refusal is not None:
         metrics.denials.labels(reason=trace.refusal.reason).inc()
     if route == "play" and method != "OPTIONS":
-        metrics.plays.labels(outcome=_outcome(status)).inc()
+        metrics.plays.labels(outcome=_outcome(trace.status)).inc()
         if trace.viewer is not None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
+
+
+def tell(request: web.Request, log: Logger) -> None:
+    """Write a request's line, unless it is a success that the metrics tell well enough."""
+    trace, route = request[TRACE], route_of(request)
     if trace.refusal is None and route in QUIET_ROUTES:
         return
     fields = {
         "request_id": trace.request_id,
         "route": route,
-        "method": method,
-        "status": status,
+        "method": request.method if request.method in METHODS else "other",
+        "status": trace.status,
         "reason": trace.refusal and str(trace.refusal.reason),
         "detail": trace.refusal and trace.refusal.detail,
         "video": trace.video and loggable(trace.video),
         "viewer": trace.viewer and str(trace.viewer),
         "subject": trace.subject,
-        "duration_ms": round(duration * 1000, 2),
-        "upstream_ms": round(spent.upstream * 1000, 2) if spent.upstream else None,
+        "duration_ms": round(trace.duration * 1000, 2),
+        "upstream_ms": round(trace.timings.upstream * 1000, 2) or None,
     }
-    tell = services.log.warning if status >= HTTPStatus.INTERNAL_SERVER_ERROR else services.log.info
-    tell("request", **{name: value for name, value in fields.items() if value is not None and value != ""})
+    write = log.warning if trace.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
+    write("request", **{name: value for name, value in fields.items() if value not in {None, ""}})
 
 
 def _outcome(status: int) -> str:

@@ -124,6 +124,4 @@ def read_network(text: str | None) -> Network | None:
     try:
         return parse_network(text)
     except ValueError:
-        raise Refusal(
-            Reason.REQUEST_INVALID, message="ip: not an address or a network"
-        ) from None
+        raise Refusal(Reason.REQUEST_INVALID, message="ip: not an address or a network") from None

@@ -36,9 +36,7 @@ def request_id_of(request: web.Request) -> str:
 
 def read_video(request: web.Request) -> VideoId:
     """Return the video that the path names, or refuse."""
-    video = parse_video_id(
-        request.match_info["video_id"], request.app[SERVICES].video_id_pattern
-    )
+    video = parse_video_id(request.match_info["video_id"], request.app[SERVICES].video_id_pattern)
     request[TRACE].video = video
     return video
 

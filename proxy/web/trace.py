@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.adapters.logs import Timings
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId
+
+ABANDONED = 499  # nginx's number for a client that left before its answer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,6 +23,9 @@ class Trace:
     viewer: Address | None = None
     subject: str | None = None
     refusal: Refusal | None = None
+    status: int = ABANDONED  # until there is an answer
+    duration: float = 0.0  # seconds
+    timings: Timings = field(default_factory=Timings)
 
 
 TRACE: web.RequestKey[Trace] = web.RequestKey("trace", Trace)

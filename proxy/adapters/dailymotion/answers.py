@@ -63,9 +63,7 @@ def read_access_token(answer: Answer) -> AccessToken:
     members = _object(answer)
     if answer.status != HTTPStatus.OK or "error" in members:
         name = _words(members.get("error"))
-        reason = (
-            Reason.PLATFORM_PERMISSION if name in SCOPE_ERRORS else Reason.PLATFORM_CREDENTIALS
-        )
+        reason = Reason.PLATFORM_PERMISSION if name in SCOPE_ERRORS else Reason.PLATFORM_CREDENTIALS
         raise Refusal(reason, f"token endpoint: HTTP {answer.status} {_loggable(name)}")
     value, expires_in = members.get("access_token"), members.get("expires_in", DEFAULT_EXPIRES_IN)
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:

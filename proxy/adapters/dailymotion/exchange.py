@@ -82,7 +82,12 @@ class Exchange:
             return error.wait if error.wait < left else False
 
         attempts = stamina.retry_context(
-            on=pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1
+            on=pause,
+            attempts=ATTEMPTS,
+            timeout=None,
+            wait_initial=0.1,
+            wait_max=0.5,
+            wait_jitter=0.1,
         )
         async for attempt in attempts:
             with attempt:

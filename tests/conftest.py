@@ -1,0 +1,64 @@
+"""Fixtures, and what to do where a component is absent: skip with the reason, fail in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from support import RunningEdge, StillClock, a_sandbox, an_edge
+
+from proxy.sandbox.state import Sandbox
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with a_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+async def edge(sandbox: Sandbox) -> AsyncIterator[RunningEdge]:
+    async with an_edge(sandbox) as running:
+        yield running
+
+
+@pytest.fixture
+async def start_edge(sandbox: Sandbox) -> AsyncIterator[Callable[..., Any]]:
+    """Return a function that starts an edge with settings of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> RunningEdge:
+            return await stack.enter_async_context(an_edge(options.pop("sandbox", sandbox), **options))
+
+        yield start
+
+
+@pytest.fixture
+def component() -> Callable[[str], str]:
+    """Return a function that finds a program, and skips the test where there is none."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+        if path is None:
+            reason = f"{name} is not installed"
+            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        return path
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("PLAYGATE_") or name == "CREDENTIALS_DIRECTORY":
+            monkeypatch.delenv(name)

@@ -1,0 +1,197 @@
+"""What tests share: an edge in front of a sandbox, a clock that stands still, keys, tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.logs import build_logger
+from proxy.domain.tokens.keyring import Key, load_key
+from proxy.sandbox.running import running_sandbox
+from proxy.sandbox.state import Sandbox
+from proxy.serving import Edge, running_edge
+from proxy.settings import load_settings
+
+ROOT = Path(__file__).parent.parent
+SANDBOX_TOML = ROOT / "config" / "sandbox.toml"
+SECRET = "sandbox-signing-key-known-to-everybody"
+OPERATOR_KEY = "sandbox-operator-key-known-to-everybody"
+CREDENTIALS = ("sandbox", "sandbox-secret")
+NOW = 1_800_000_000
+
+
+class StillClock(Clock):
+    """A clock that moves only when a test says so; sleepers wake as it passes their time."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.time = now
+        self.ticks = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    async def sleep(self, seconds: float) -> None:
+        woken = asyncio.Event()
+        self._sleepers.append((self.ticks + seconds, woken))
+        await woken.wait()
+
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+        self.ticks += seconds
+        due = [sleeper for sleeper in self._sleepers if sleeper[0] <= self.ticks]
+        self._sleepers = [sleeper for sleeper in self._sleepers if sleeper not in due]
+        for _, woken in due:
+            woken.set()
+
+
+@dataclass(slots=True)
+class RunningEdge:
+    """An edge under test and how to talk to it."""
+
+    edge: Edge
+    log: io.StringIO
+    session: aiohttp.ClientSession
+    sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
+
+    @property
+    def player(self) -> str:
+        return f"http://{self.edge.player}"
+
+    @property
+    def operator(self) -> str:
+        return f"http://{self.edge.operator}"
+
+    def mint(self, video: str = "x8demo1", **options: Any) -> str:
+        return self.edge.apps.services.minting.mint(video=video, **options).token
+
+    def play_url(self, video: str = "x8demo1", token: str | None = None) -> str:
+        return f"{self.player}/play/{video}.m3u8?token={self.mint(video) if token is None else token}"
+
+    async def get(
+        self, url: str, *, method: str = "GET", source: str = "127.0.0.1", **options: Any
+    ) -> Response:
+        """Send a request exactly as written, from one of this machine's addresses."""
+        async with self.from_address(source).request(
+            method, URL(url, encoded=True), allow_redirects=False, **options
+        ) as response:
+            return Response(response.status, response.headers, await response.read())
+
+    async def play(self, video: str = "x8demo1", **options: Any) -> Response:
+        return await self.get(self.play_url(video), **options)
+
+    def from_address(self, source: str) -> aiohttp.ClientSession:
+        if source not in self.sessions:
+            connector = aiohttp.TCPConnector(local_addr=(source, 0), limit=0)
+            self.sessions[source] = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self.sessions[source]
+
+    def lines(self, event: str = "request") -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    async def metric(self, name: str) -> dict[str, float]:
+        """Return every series of a metric: what stands between the braces, and its value."""
+        text = (await self.get(f"{self.operator}/metrics")).body.decode()
+        return {
+            line.rpartition(" ")[0].removeprefix(name).strip("{}"): float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith((f"{name}{{", f"{name} "))
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, read whole."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def reason(self) -> str | None:
+        return self.headers.get("X-Deny-Reason")
+
+    @property
+    def location(self) -> str:
+        return self.headers["Location"]
+
+
+@asynccontextmanager
+async def an_edge(
+    sandbox: Sandbox, *, clock: Clock | None = None, config: Path = SANDBOX_TOML, **tables: Any
+) -> AsyncIterator[RunningEdge]:
+    """Run an edge on free ports in front of a sandbox; `tables` are added to its settings."""
+    address = URL(sandbox.origin).authority
+    given = {
+        "web": {"listen": "127.0.0.1:0"},
+        "operator": {"listen": "127.0.0.1:0"},
+        "platform": {
+            "token_url": f"{sandbox.origin}/oauth/v1/token",
+            "rest_url": f"{sandbox.origin}/rest",
+            "allowed_hosts": [address],
+        },
+    }
+    for table, members in tables.items():
+        given[table] = {**given.get(table, {}), **members}
+    settings = load_settings(config, **given)
+    log = io.StringIO()
+    async with (
+        aiohttp.ClientSession() as session,
+        running_edge(settings, log=build_logger(log), clock=clock) as edge,
+    ):
+        running = RunningEdge(edge, log, session)
+        try:
+            yield running
+        finally:
+            for opened in running.sessions.values():
+                await opened.close()
+
+
+def a_sandbox(**options: Any) -> Any:
+    """Return a sandbox to enter, on a free port."""
+    return running_sandbox(Sandbox(credentials=CREDENTIALS, **options))
+
+
+def b64(value: bytes | str | dict[str, Any]) -> str:
+    """Return base64url without padding, of JSON where it is a dict."""
+    if isinstance(value, dict):
+        value = json.dumps(value)
+    raw = value.encode() if isinstance(value, str) else value
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None) -> Key:
+    return load_key(kid=kid, algorithm="HS256", material=secret, issuer=issuer)
+
+
+async def eventually(condition: Any, seconds: float = 20.0) -> None:
+    """Wait until a condition holds, at most a while; it may be a coroutine function."""
+    async with asyncio.timeout(seconds):
+        while True:
+            holds = condition()
+            if asyncio.iscoroutine(holds):
+                holds = await holds
+            if holds:
+                return
+            await asyncio.sleep(0.01)

@@ -1,0 +1,321 @@
+"""GET /play/{id}.m3u8: the main job, seen from a player."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from support import an_edge, b64, eventually
+
+from proxy.sandbox.catalogue import VIDEOS
+
+REASON_STATUS = {
+    "stream-unavailable": 404, "live-off-air": 404, "video-not-found": 404,
+    "video-private": 403, "video-password": 403, "video-geoblocked": 403,
+    "platform-permission": 502, "platform-bad-answer": 502, "stream-host-not-allowed": 502,
+    "platform-throttled": 503, "platform-unreachable": 503, "platform-timeout": 504,
+}  # fmt: skip
+
+
+async def test_a_signed_link_redirects_to_the_viewers_own_stream(edge):
+    answer = await edge.play()
+
+    assert answer.status == 302
+    assert urlsplit(answer.location).path == "/cdn/manifest/video/x8demo1.m3u8"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.body == b""
+    stream = await edge.get(answer.location)
+    assert stream.status == 200
+    assert stream.body.startswith(b"#EXTM3U\n#EXT-X-STREAM-INF")
+
+
+async def test_a_live_channel_is_under_the_same_path(edge):
+    answer = await edge.play("x8live1")
+
+    assert urlsplit(answer.location).path == "/cdn/live/video/x8live1.m3u8"
+    assert (await edge.get(answer.location)).status == 200
+
+
+async def test_the_url_of_one_address_answers_403_to_another(edge):
+    answer = await edge.play(source="127.0.0.2")
+
+    assert (await edge.get(answer.location, source="127.0.0.2")).status == 200
+    assert (await edge.get(answer.location, source="127.0.0.1")).status == 403
+
+
+async def test_the_locked_segments_answer_403_to_another_address(edge):
+    multivariant = await edge.get((await edge.play(source="127.0.0.2")).location, source="127.0.0.2")
+    variant = next(line for line in multivariant.body.decode().splitlines() if line.startswith("http"))
+
+    assert (await edge.get(variant.split("#")[0], source="127.0.0.2")).status == 200
+    assert (await edge.get(variant.split("#")[0], source="127.0.0.1")).status == 403
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded"])
+async def test_a_forged_address_from_an_untrusted_peer_changes_nothing(edge, header):
+    answer = await edge.play(source="127.0.0.3", headers={header: "127.0.0.9"})
+
+    assert (await edge.get(answer.location, source="127.0.0.9")).status == 403
+    assert (await edge.get(answer.location, source="127.0.0.3")).status == 200
+
+
+async def test_a_trusted_proxy_names_the_viewer(start_edge):
+    edge = await start_edge(viewer={"trusted_proxies": ["127.0.0.1"]})
+
+    answer = await edge.play(headers={"X-Forwarded-For": "203.0.113.7, 127.0.0.9"})
+
+    assert (await edge.get(answer.location, source="127.0.0.9")).status == 200
+
+
+async def test_head_is_answered_like_get(edge):
+    answer = await edge.play(method="HEAD")
+
+    assert (answer.status, answer.body) == (302, b"")
+    assert "Location" in answer.headers
+
+
+async def test_options_needs_no_token(edge):
+    answer = await edge.get(f"{edge.player}/play/x8demo1.m3u8", method="OPTIONS")
+
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-"},
+        {"If-None-Match": "*"},
+        {"If-Modified-Since": "Fri, 20 Nov 2099 00:00:00 GMT"},
+        {"If-Range": '"x"', "Range": "bytes=5-"},
+    ],
+)
+async def test_range_and_conditional_headers_do_not_change_the_redirect(edge, headers):
+    assert (await edge.play(headers=headers)).status == 302
+
+
+@pytest.mark.parametrize("video", [name for name, v in VIDEOS.items() if v.expect != "plays"])
+async def test_each_trouble_with_a_video_has_its_reason(sandbox, video):
+    async with an_edge(sandbox, platform={"attempt_timeout": 0.2, "play_timeout": 0.5}) as edge:
+        answer = await edge.play(video)
+
+    expected = VIDEOS[video].expect
+    assert (answer.reason, answer.status) == (expected, REASON_STATUS[expected])
+    assert answer.json["reason"] == expected
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+    assert "Location" not in answer.headers
+
+
+async def test_the_token_may_come_in_the_query_a_header_or_a_cookie(edge):
+    token, url = edge.mint(), f"{edge.player}/play/x8demo1.m3u8"
+
+    assert (await edge.get(f"{url}?token={token}")).status == 302
+    assert (await edge.get(url, headers={"Authorization": f"Bearer {token}"})).status == 302
+    assert (await edge.get(url, headers={"Cookie": f"a=b; playgate_token={token}"})).status == 302
+
+
+async def test_one_token_in_several_places_is_one_token(edge):
+    token = edge.mint()
+    headers = {"Authorization": f"bearer {token}", "Cookie": f"playgate_token={token}"}
+
+    assert (await edge.get(edge.play_url(token=token), headers=headers)).status == 302
+
+
+@pytest.mark.parametrize("place", ["query", "header", "cookie", "two cookies"])
+async def test_two_different_tokens_are_refused(edge, place):
+    one, two = edge.mint(ttl=100), edge.mint(ttl=101)
+    url = edge.play_url(token=one)
+    answer = {
+        "query": lambda: edge.get(f"{url}&token={two}"),
+        "header": lambda: edge.get(url, headers={"Authorization": f"Bearer {two}"}),
+        "cookie": lambda: edge.get(url, headers={"Cookie": f"playgate_token={two}"}),
+        "two cookies": lambda: edge.get(
+            f"{edge.player}/play/x8demo1.m3u8",
+            headers={"Cookie": f"playgate_token={one}; playgate_token={two}"},
+        ),
+    }[place]
+
+    assert (await answer()).reason == "token-conflict"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/play/x8demo1.m3u8/", 404),
+        ("/play//x8demo1.m3u8", 404),
+        ("/play/./x8demo1.m3u8", 404),
+        ("//play/x8demo1.m3u8", 404),
+        ("/play/../play/x8demo1.m3u8", 404),
+        ("/play/%2e%2e.m3u8", 404),
+        ("/play/..%2fx8demo1.m3u8", 404),
+        ("/play/%252e.m3u8", 404),
+        ("/play/x8demo1%00.m3u8", 404),
+        ("/play/x8demo1;x.m3u8", 404),
+        ("/play/x8demo1%23.m3u8", 404),
+        ("/play/x8demo1\\.m3u8", 404),
+        ("/play/x8demo1%c0%af.m3u8", 404),
+        ("/play/X8DEMO1.m3u8", 404),
+        ("/PLAY/x8demo1.m3u8", 404),
+        ("/play/x8demo1.M3U8", 404),
+        ("/play/x8demo12.m3u8", 403),
+        ("/play/x8demo.m3u8", 403),
+        ("/", 404),
+    ],
+)
+async def test_another_path_is_another_thing(edge, path, status):
+    answer = await edge.get(f"{edge.player}{path}?token={edge.mint('x8demo1')}")
+
+    assert answer.status == status
+    assert answer.reason in {"not-found", "video-not-found", "token-video"}
+
+
+async def test_a_method_that_makes_no_sense_is_405_with_the_ones_that_do(edge):
+    answer = await edge.play(method="POST")
+
+    assert (answer.status, answer.reason) == (405, "method-not-allowed")
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_one_line_and_one_count_for_each_play(edge):
+    await edge.get(edge.play_url(token=edge.mint(subject="viewer-7")))
+    await edge.get(f"{edge.player}/play/x8demo1.m3u8")
+
+    played, refused = edge.lines()
+    assert played["route"] == "play" and played["status"] == 302 and played["subject"] == "viewer-7"
+    assert played["video"] == "x8demo1" and played["viewer"] == "127.0.0.1"
+    assert 0 < played["upstream_ms"] <= played["duration_ms"]
+    assert refused["reason"] == "token-missing" and "upstream_ms" not in refused
+    assert await edge.metric("playgate_plays_total") == {'outcome="redirected"': 1, 'outcome="denied"': 1}
+    assert await edge.metric("playgate_denials_total") == {'reason="token-missing"': 1}
+    assert await edge.metric("playgate_viewers_total") == {'family="ipv4"': 2}
+
+
+async def test_a_trusted_proxy_gives_the_request_id_and_nobody_else(sandbox):
+    headers = {"X-Request-Id": "abc-123"}
+    async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
+        assert (await edge.play(headers=headers)).headers["X-Request-Id"] == "abc-123"
+        assert (await edge.play(headers=headers, source="127.0.0.2")).headers["X-Request-Id"] != "abc-123"
+        strange = await edge.play(headers={"X-Request-Id": "a b"})
+        assert strange.headers["X-Request-Id"] != "a b"
+
+
+async def test_two_hundred_plays_from_a_cold_start_are_one_token_and_one_video_request(sandbox):
+    """One viewer's many tabs wait for one answer, and the first to leave takes nobody along."""
+    sandbox.controls.hold("token")
+    sandbox.controls.hold("video")
+    async with an_edge(sandbox) as edge:
+        url = edge.play_url()
+        plays = [asyncio.create_task(edge.get(url)) for _ in range(200)]
+
+        async def all_wait() -> bool:
+            return (await edge.metric("playgate_http_requests_in_flight"))[""] == 201  # and this one
+
+        await eventually(all_wait)
+        plays[0].cancel()
+        sandbox.controls.release("token")
+        await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+        sandbox.controls.release("video")
+        answers = await asyncio.gather(*plays, return_exceptions=True)
+
+        assert isinstance(answers[0], asyncio.CancelledError)
+        assert {answer.status for answer in answers[1:]} == {302}
+        assert len({answer.location for answer in answers[1:]}) == 1
+        assert sandbox.controls.calls == {"token": 1, "video": 1}
+        await eventually(
+            lambda: any(line["status"] == 499 for line in edge.lines())
+        )
+
+
+async def test_nothing_is_kept_after_the_answer(edge, sandbox):
+    """A stream URL is asked for at the moment of use; the next play has one of its own."""
+    first, second = await edge.play(), await edge.play()
+
+    assert first.location != second.location
+    assert sandbox.controls.calls["video"] == 2
+
+
+async def test_two_viewers_at_once_never_share_a_url(sandbox):
+    async with an_edge(sandbox) as edge:
+        await edge.play()
+        sandbox.controls.hold("video", until=2)
+        one, two = await asyncio.gather(
+            edge.play(source="127.0.0.1"), edge.play(source="127.0.0.2")
+        )
+
+    assert one.location != two.location
+
+
+async def test_a_viewer_on_loopback_is_refused_outside_the_sandbox(sandbox):
+    """Behind a proxy that names nobody, every viewer looks like this; the message says so."""
+    async with an_edge(sandbox, viewer={"private": "refuse"}) as edge:
+        answer = await edge.play()
+
+    assert (answer.status, answer.reason) == (403, "viewer-private")
+    for setting in ("viewer.trusted_proxies", "viewer.forwarded_header", "viewer.private"):
+        assert setting in answer.json["detail"]
+    assert sandbox.controls.calls["video"] == 0
+
+
+async def test_omit_asks_without_an_address(sandbox):
+    """The lock then falls on whoever asked: on this machine, the edge at 127.0.0.1."""
+    async with an_edge(sandbox, viewer={"private": "omit"}) as edge:
+        answer = await edge.play(source="127.0.0.5")
+
+        assert (await edge.get(answer.location, source="127.0.0.1")).status == 200
+        assert (await edge.get(answer.location, source="127.0.0.5")).status == 403
+
+
+async def test_an_unforeseen_error_is_500_without_a_trace(edge, monkeypatch):
+    """Only a bug gets here; the viewer sees a request id, the log sees the rest."""
+    async def bug(*_args: object) -> None:
+        raise ZeroDivisionError("the-inner-workings")
+
+    monkeypatch.setattr(edge.edge.apps.services.streams, "resolve", bug)
+    answer = await edge.play()
+
+    assert (answer.status, answer.reason) == (500, "internal")
+    assert b"the-inner-workings" not in answer.body
+    (line,) = edge.lines("internal")
+    assert line["exception"][0]["exc_type"] == "ZeroDivisionError"
+
+
+async def test_the_response_does_not_tell_what_runs_here(edge):
+    answer = await edge.play()
+
+    assert answer.headers["Server"] == "playgate"
+
+
+async def test_a_token_that_names_its_own_key_is_read_by_ours(edge):
+    """`jwk`, `jku` and `x5u` in the header are somebody else's keys; nobody looks at them."""
+    header, payload, signature = edge.mint().split(".")
+    forged = b64({"alg": "HS256", "kid": "sandbox", "jku": "https://evil.example/keys"})
+
+    assert (await edge.get(edge.play_url(token=f"{forged}.{payload}.{signature}"))).reason == "token-signature"
+    assert header != forged
+
+
+async def test_an_absolute_form_request_line_is_the_same_request(edge):
+    url = edge.play_url()
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.edge.player.port)
+    writer.write(f"GET {url} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
+    head = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+
+    assert head.startswith("HTTP/1.1 302")
+    assert "evil.example" not in head
+
+
+async def test_http_client_follows_the_redirect_to_the_playlist(edge):
+    async with aiohttp.ClientSession() as session, session.get(edge.play_url()) as response:
+        assert response.status == 200
+        assert (await response.text()).startswith("#EXTM3U")
