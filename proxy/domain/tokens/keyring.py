@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -14,6 +15,9 @@ from proxy.domain.reasons import Reason, Refusal
 
 Algorithm = Literal["HS256", "ES256", "RS256", "Ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+# The primitives alone: form and header of a token are read by us, once (compact.py).
+MODELS = {name: JWSRegistry(algorithms=[name]).get_alg(name) for name in ALGORITHMS}
 
 # RFC 9864 gave Ed25519 its own name; libraries older than that write "EdDSA" (RFC 8037).
 OLDER_NAMES = {"EdDSA": "Ed25519"}
@@ -44,11 +48,7 @@ class Key:
 
     def verifies(self, signing_input: bytes, signature: bytes) -> bool:
         """Say whether this key made the signature."""
-        model = JWSRegistry(algorithms=[self.algorithm]).get_alg(self.algorithm)
-        try:
-            return model.verify(signing_input, signature, self.jwk)
-        except (JoseError, ValueError):
-            return False
+        return MODELS[self.algorithm].verify(signing_input, signature, self.jwk)
 
 
 def load_key(*, kid: str, algorithm: Algorithm, material: str, issuer: str | None = None) -> Key:
@@ -96,10 +96,12 @@ def _load_secret(secret: str) -> OctKey:
 def _load_pem(algorithm: Algorithm, pem: str) -> Jwk:
     kinds: dict[Algorithm, Any] = {"ES256": ECKey, "RS256": RSAKey, "Ed25519": OKPKey}
     try:
-        jwk: Jwk = kinds[algorithm].import_key(pem)
-        JWSRegistry(algorithms=[algorithm]).get_alg(algorithm).check_key(jwk)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SecurityWarning)  # joserfc only warns of a short key
+            jwk: Jwk = kinds[algorithm].import_key(pem)
+        MODELS[algorithm].check_key(jwk)
+    except SecurityWarning:
+        raise KeyUnusable(f"its RSA key has fewer than {MIN_RSA_BITS} bits") from None
     except (JoseError, ValueError, TypeError):
         raise KeyUnusable(f"it is not a PEM key for {algorithm}") from None
-    if isinstance(jwk, RSAKey) and jwk.raw_value.key_size < MIN_RSA_BITS:
-        raise KeyUnusable(f"its RSA key has fewer than {MIN_RSA_BITS} bits")
     return jwk

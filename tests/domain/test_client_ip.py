@@ -1,0 +1,166 @@
+"""Whose address it is: every trick with forwarding headers, and the forms of addresses."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain.client_ip import (
+    MAX_HOPS,
+    TrustedProxies,
+    lockable,
+    parse_address,
+    parse_network,
+    parse_networks,
+    public_viewer,
+    viewer_of,
+)
+from proxy.domain.reasons import Refusal
+
+OURS = TrustedProxies(networks=parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
+PROXY = ip_address("10.0.0.1")
+VIEWER = ip_address("8.8.4.4")
+
+
+def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
+    found = viewer_of(None if peer is None else ip_address(peer), lines, OURS)
+    return None if found is None else str(found)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["8.8.4.4"], "8.8.4.4"),
+        (["1.1.1.1, 8.8.4.4"], "8.8.4.4"),  # the left-most is what the viewer forged
+        (["1.1.1.1", "8.8.4.4"], "8.8.4.4"),  # repeated lines are one list
+        (["8.8.4.4", "10.0.0.7"], "8.8.4.4"),
+        (["1.1.1.1, 8.8.4.4, 10.0.0.7, 10.9.9.9"], "8.8.4.4"),
+        (["8.8.4.4:4711"], "8.8.4.4"),
+        (["[2001:db8::1]:443"], "2001:db8::1"),
+        (["[2001:db8::1]"], "2001:db8::1"),
+        (["2001:db8::1"], "2001:db8::1"),
+        (['"8.8.4.4"'], "8.8.4.4"),
+        (['"[2001:db8::1]:443"'], "2001:db8::1"),
+        (["::ffff:8.8.4.4"], "8.8.4.4"),
+        (["64:ff9b::808:404"], "8.8.4.4"),
+        (["2001:db8::1%eth0"], "2001:db8::1"),
+        (["8.8.4.4, , ,"], "8.8.4.4"),
+        ([" \t8.8.4.4\t "], "8.8.4.4"),
+        (["", "8.8.4.4", ""], "8.8.4.4"),
+        (["junk, <script>, 8.8.4.4, 10.0.0.3"], "8.8.4.4"),  # left of the answer nobody looks
+        (["8.8.4.4, unknown"], None),
+        (["8.8.4.4, _hidden"], None),
+        (["8.8.4.4, 010.0.0.2"], None),  # leading zeros: octal to some, decimal to others
+        (["8.8.4.4, 10.0.0.999"], None),
+        (["8.8.4.4, 0x0a000001"], None),
+        (["8.8.4.4, 167772161"], None),
+        (["8.8.4.4, [10.0.0.2"], None),
+        (["8.8.4.4, 10.0.0.2:port"], None),
+        (["8.8.4.4, 10.0.0.2:123456"], None),
+        (["10.0.0.5"], "10.0.0.5"),  # somebody inside: the farthest of ours
+        (["10.0.0.5, 10.0.0.6"], "10.0.0.5"),
+        ([], "10.0.0.1"),
+        ([""], "10.0.0.1"),
+    ],
+)
+def test_a_trusted_proxys_header_is_walked_from_the_right(lines, expected):
+    assert viewer(*lines) == expected
+
+
+@pytest.mark.parametrize("lines", [["1.1.1.1"], ["1.1.1.1, 10.0.0.1"], ["junk"], []])
+def test_an_untrusted_peer_is_the_viewer_whatever_it_writes(lines):
+    assert viewer(*lines, peer="8.8.4.4") == "8.8.4.4"
+
+
+def test_the_peer_of_a_unix_socket_is_trusted_and_is_no_viewer_itself():
+    assert viewer("8.8.4.4", peer=None) == "8.8.4.4"
+    assert viewer(peer=None) is None
+
+
+def test_more_hops_than_the_cap_are_no_viewer():
+    ours = ["10.0.0.2"] * (MAX_HOPS - 1)
+
+    assert viewer(", ".join(["8.8.4.4", *ours])) == "8.8.4.4"
+    assert viewer(", ".join(["8.8.4.4", *ours, "10.0.0.2"])) is None
+
+
+@given(st.lists(st.text(max_size=60), max_size=4), st.sampled_from(["8.8.4.4", "2001:4860::1"]))
+def test_nothing_written_before_our_proxy_changes_the_answer(lines, address):
+    assert viewer(*lines, address) == address
+
+
+@given(st.ip_addresses(), st.integers(0, 65535))
+def test_an_address_is_read_in_every_form_that_proxies_write(address, port):
+    canonical = parse_address(str(address))
+    bracketed = f"[{address}]" if address.version == 6 else str(address)
+
+    for form in (bracketed, f"{bracketed}:{port}", f'"{bracketed}:{port}"'):
+        assert parse_address(form) == canonical
+
+
+@given(st.text(max_size=80))
+def test_no_text_makes_the_address_parser_raise(text):
+    parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("203.0.113.7", "203.0.113.7/32"),
+        ("203.0.113.7/24", "203.0.113.0/24"),
+        ("2001:db8::5/64", "2001:db8::/64"),
+        ("::ffff:203.0.113.0/120", "203.0.113.0/24"),
+        ("64:ff9b::203.0.113.7", "203.0.113.7/32"),
+        ("::ffff:0:0/90", "::ffff:0:0/90"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("2001:db8::1", "2001:db8::1/128"),
+    ],
+)
+def test_networks_are_canonical(text, expected):
+    assert parse_network(text) == ip_network(expected, strict=False)
+
+
+@pytest.mark.parametrize("text", ["", "fe80::1%eth0/64", "10.0.0.0/33", "10.0.0", "010.0.0.0/8", "x"])
+def test_what_is_no_network_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011  # the message is ipaddress's own
+        parse_network(text)
+
+
+PRIVATE = ["10.1.2.3", "192.168.0.1", "127.0.0.1", "::1", "fc00::1", "fe80::1", "100.64.0.1",
+           "169.254.0.1", "224.0.0.1", "ff0e::1", "0.0.0.0"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PRIVATE)
+def test_a_private_viewer_is_refused_by_default(text):
+    with pytest.raises(Refusal) as refused:
+        public_viewer(ip_address(text), "refuse", loopback_viewers=True)
+
+    assert refused.value.reason == "viewer-private"
+    assert "viewer.trusted_proxies" in refused.value.message
+
+
+def test_a_viewer_that_nobody_named_is_refused_whatever_the_setting():
+    for private in ("refuse", "pass", "omit"):
+        with pytest.raises(Refusal, match="viewer-private"):
+            public_viewer(None, private, loopback_viewers=True)
+
+
+def test_private_viewers_may_be_let_pass_but_loopback_only_in_the_sandbox():
+    private, loopback = ip_address("10.1.2.3"), ip_address("127.0.0.1")
+
+    assert public_viewer(private, "pass", loopback_viewers=False) == private
+    assert public_viewer(loopback, "pass", loopback_viewers=True) == loopback
+    with pytest.raises(Refusal, match="viewer-private"):
+        public_viewer(loopback, "pass", loopback_viewers=False)
+
+
+def test_omit_asks_without_a_private_address_and_with_a_public_one():
+    private = ip_address("10.1.2.3")
+
+    assert public_viewer(private, "omit", loopback_viewers=False) == private
+    assert lockable(private, "omit") is None
+    assert lockable(VIEWER, "omit") == VIEWER
+    assert lockable(private, "pass") == private

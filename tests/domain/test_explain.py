@@ -1,0 +1,70 @@
+"""`token explain` and the edge cannot come to differ."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from support import NOW, b64, hs256_key
+
+from proxy.domain.access import RULES, Play, TokenPolicy, authorize
+from proxy.domain.client_ip import parse_network
+from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.explain import explain
+from proxy.domain.tokens.keyring import Keyring
+from proxy.domain.tokens.mint import mint
+from proxy.domain.tokens.verify import verify
+
+POLICY = TokenPolicy(max_ttl=3600, leeway=5, audience=None)
+RING = Keyring([hs256_key("one"), hs256_key("issued", "i" * 32, issuer="https://a.example")])
+PLAY = Play(now=NOW, video="x8abcd", format="hls", viewer=ip_address("203.0.113.7"))
+ALL_CHECKS = ["form", "key", "signature", "claims", "issuer", *(rule.name for rule in RULES)]
+
+
+def token(key: object = None, **options: object) -> str:
+    return mint(key or hs256_key("one"), **({"video": "x8abcd", "issued_at": NOW, "ttl": 60} | options))
+
+
+CASES = [
+    token(),
+    token(video="x8other"),
+    token(issued_at=NOW - 600),
+    token(issued_at=NOW - 600, video="x8other", network=parse_network("10.0.0.0/8")),
+    token(ttl=7200),
+    token(audience="elsewhere"),
+    token(hs256_key("gone")),
+    token(hs256_key("one", "w" * 32)),
+    token(hs256_key("issued", "i" * 32, issuer="https://b.example")),
+    "nonsense",
+    f"{b64({'alg': 'HS256', 'kid': 'one'})}.{b64({'video': 'x'})}.AA",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_first_check_that_fails_is_the_edges_answer(case):
+    checks = list(explain(case, RING, PLAY, POLICY))
+    first = next((check.refusal for check in checks if check.refusal), None)
+
+    try:
+        authorize(verify(case, RING), PLAY, POLICY)
+    except Refusal as refusal:
+        assert first is not None and (first.reason, first.detail) == (refusal.reason, refusal.detail)
+    else:
+        assert first is None
+
+
+def test_a_good_token_passes_every_check():
+    assert [check.name for check in explain(CASES[0], RING, PLAY, POLICY)] == ALL_CHECKS
+
+
+def test_the_explanation_goes_on_after_the_first_failure():
+    """An expired token for another video from another network has three things wrong."""
+    failed = [check.name for check in explain(CASES[3], RING, PLAY, POLICY) if check.refusal]
+
+    assert failed == ["expiry", "video", "network"]
+
+
+def test_claims_are_looked_at_even_where_the_key_is_unknown():
+    names = [check.name for check in explain(CASES[6], RING, PLAY, POLICY)]
+
+    assert names == [name for name in ALL_CHECKS if name not in {"signature", "issuer"}]

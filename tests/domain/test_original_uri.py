@@ -1,0 +1,142 @@
+"""What nginx asks about: exactly one path, in one reading, that a rule covers."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain.original_uri import read_original
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import DEFAULT_PATTERN
+
+RULES = [
+    re.compile(r"/play/(?P<video>[^/]+)\.m3u8"),
+    re.compile(r"/hls/(?P<video>[^/]+)/[^/]+"),
+    re.compile(r"/optional/(?P<video>x)?"),
+]
+
+
+def read(uri: str, path: str | None = None, method: str = "GET") -> str:
+    paths = [uri.split("?")[0] if path is None else path]
+    return ask([uri], paths, [method])
+
+
+def ask(uris: list[str], paths: list[str], methods: list[str]) -> str:
+    try:
+        original = read_original(
+            uris=uris, paths=paths, methods=methods, rules=RULES,
+            video_id_pattern=re.compile(DEFAULT_PATTERN),
+        )  # fmt: skip
+    except Refusal as refusal:
+        return str(refusal.reason)
+    return f"{original.video} {','.join(original.query_tokens)}".strip()
+
+
+@pytest.mark.parametrize(
+    ("uri", "path", "expected"),
+    [
+        ("/play/x8abcd.m3u8", None, "x8abcd"),
+        ("/play/x8abcd.m3u8?token=a", None, "x8abcd a"),
+        ("/play/x8abcd.m3u8?a=1&token=a&token=b&token=", None, "x8abcd a,b,"),
+        ("/play/x8abcd.m3u8?token=a%2Eb", None, "x8abcd a.b"),
+        ("/hls/x8abcd/seg%2D1.ts", "/hls/x8abcd/seg-1.ts", "x8abcd"),
+        ("/play/%788abcd.m3u8", "/play/x8abcd.m3u8", "x8abcd"),
+        ("/hls/x8abcd/sec(a)", None, "x8abcd"),
+    ],
+)
+def test_the_original_request_is_read(uri, path, expected):
+    assert read(uri, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/hls/x8other/../x8abcd/1.ts", "/hls/x8abcd/1.ts"),
+        ("/hls/x8other/%2e%2e/x8abcd/1.ts", "/hls/x8abcd/1.ts"),
+        ("/hls/x8other/%252e%252e/x8abcd/1.ts", "/hls/x8other/%2e%2e/x8abcd/1.ts"),
+        ("/hls/x8abcd/..", "/hls/"),
+        ("/hls/x8abcd/..", "/hls/x8abcd/.."),
+        ("/hls/x8abcd/.", "/hls/x8abcd/."),
+        ("/hls//x8abcd/1.ts", "/hls/x8abcd/1.ts"),
+        ("/hls//x8abcd/1.ts", "/hls//x8abcd/1.ts"),
+        ("/hls/./x8abcd/1.ts", "/hls/x8abcd/1.ts"),
+        ("/hls/./x8abcd", "/hls/./x8abcd"),
+        ("/hls/x8abcd%2f1.ts", "/hls/x8abcd/2.ts"),
+        ("/play/x8abcd.m3u8;x", None),
+        ("/play/x8abcd;x.m3u8", None),
+        ("/play/x8abcd.m3u8#f", "/play/x8abcd.m3u8"),
+        ("/play/x8abcd%23.m3u8", "/play/x8abcd#.m3u8"),
+        ("/hls/x8abcd/a\\b", None),
+        ("/hls/x8abcd/a%5cb", "/hls/x8abcd/a\\b"),
+        ("/hls/x8abcd/a%00", "/hls/x8abcd/a\x00"),
+        ("/hls/x8abcd/a%0a", "/hls/x8abcd/a\n"),
+        ("/play/x8abcd.m3u8%0a", "/play/x8abcd.m3u8\n"),
+        ("/hls/x8abcd/a%3fb", "/hls/x8abcd/a?b"),
+        ("/hls/x8abcd/%c0%ae%c0%ae", "/hls/x8abcd/\udcc0\udcae"),
+        ("/hls/x8abcd/%c3%a9", "/hls/x8abcd/é"),
+        ("/hls/x8abcd/é", "/hls/x8abcd/é"),
+        ("/hls/x8abcd/a b", "/hls/x8abcd/a b"),
+        ("/play/X8ABCD.m3u8", None),
+        ("/PLAY/x8abcd.m3u8", None),
+        ("/play/x8other.m3u8", "/play/x8abcd.m3u8"),
+        ("play/x8abcd.m3u8", None),
+        ("http://evil.example/play/x8abcd.m3u8", "/play/x8abcd.m3u8"),
+        ("/other/x8abcd.m3u8", None),
+        ("/", None),
+        ("/?/play/x8abcd.m3u8", "/"),
+        ("/other?x=/play/x8abcd.m3u8", "/other"),
+        ("/play/x8abcd.m3u8/more", None),
+        ("/pre/play/x8abcd.m3u8", None),
+        ("/optional/", None),
+        ("/play/x8abcd.m3u8\r\nX: y", "/play/x8abcd.m3u8"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_denied(uri, path):
+    assert read(uri, path) == "path-not-covered"
+
+
+@pytest.mark.parametrize(
+    ("uris", "paths", "methods"),
+    [
+        ([], ["/play/x8abcd.m3u8"], ["GET"]),
+        ([""], ["/play/x8abcd.m3u8"], ["GET"]),
+        (["/play/x8abcd.m3u8"] * 2, ["/play/x8abcd.m3u8"], ["GET"]),
+        (["/play/x8abcd.m3u8"], [], ["GET"]),
+        (["/play/x8abcd.m3u8"], [""], ["GET"]),
+        (["/play/x8abcd.m3u8"], ["/play/x8abcd.m3u8", "/play/x8abcd.m3u8"], ["GET"]),
+        (["/play/x8abcd.m3u8"], ["/play/x8abcd.m3u8"], []),
+        (["/play/x8abcd.m3u8"], ["/play/x8abcd.m3u8"], ["GET", "GET"]),
+    ],
+)
+def test_each_header_is_there_exactly_once(uris, paths, methods):
+    assert ask(uris, paths, methods) == "path-not-covered"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_reading_methods_are_covered(method):
+    assert read("/play/x8abcd.m3u8", method=method) == "x8abcd"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "BREW", "PROPFIND"])
+def test_other_methods_are_not(method):
+    assert read("/play/x8abcd.m3u8", method=method) == "path-not-covered"
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_text_raises_anything_but_a_refusal(uri, path):
+    ask([uri], [path], ["GET"])
+
+
+@given(st.text(max_size=40))
+def test_a_path_is_covered_only_as_nginx_sees_it(tail):
+    """Whatever the file is called: the raw path decodes to nginx's, or nobody gets it."""
+    path = f"/hls/x8abcd/{tail}"
+    answer = read(quote(path, safe="/%()"), path)
+
+    assert answer in {"x8abcd", "path-not-covered"}
+    if answer == "x8abcd":
+        assert "/" not in tail and ".." != tail and tail.isprintable()

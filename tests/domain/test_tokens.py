@@ -1,0 +1,371 @@
+"""Tokens: their form, their key, their claims; every way to forge one that was ever published."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from support import NOW, SECRET, b64, hs256_key
+
+from proxy.domain.client_ip import parse_network
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.compact import MAX_LENGTH, read_compact, the_one_token
+from proxy.domain.tokens.keyring import ALGORITHMS, Keyring, KeyUnusable, load_key
+from proxy.domain.tokens.mint import mint
+from proxy.domain.tokens.verify import verify
+
+CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
+HEADER = {"alg": "HS256", "kid": "one", "typ": "JWT"}
+
+
+def pem(private: object, *, public: bool = False) -> str:
+    if public:
+        return private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ).decode()  # fmt: skip
+    return private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+MATERIAL = {"HS256": SECRET, "ES256": pem(EC), "RS256": pem(RSA), "Ed25519": pem(ED)}
+RING = Keyring([hs256_key()])
+
+
+def sign(header: object, payload: object, secret: str = SECRET, digest: str = "sha256") -> str:
+    signing_input = f"{_part(header)}.{_part(payload)}"
+    return f"{signing_input}.{b64(hmac.digest(secret.encode(), signing_input.encode(), digest))}"
+
+
+def _part(value: object) -> str:
+    return b64(value if isinstance(value, bytes | str) else json.dumps(value))
+
+
+def reason_of(token: str, ring: Keyring = RING) -> str:
+    with pytest.raises(Refusal) as refused:
+        verify(token, ring)
+    assert refused.value.reason.status in {401, 403}
+    return str(refused.value.reason)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_is_minted_verifies(algorithm):
+    key = load_key(kid="k", algorithm=algorithm, material=MATERIAL[algorithm])
+    token = mint(key, video="x8abcd", issued_at=NOW, ttl=300, subject="viewer-7",
+                 network=parse_network("203.0.113.0/24"), audience="edge")  # fmt: skip
+
+    claims = verify(token, Keyring([key]))
+
+    assert (claims.video, claims.issued_at, claims.expires_at) == ("x8abcd", NOW, NOW + 300)
+    assert (claims.subject, claims.audience) == ("viewer-7", ("edge",))
+    assert str(claims.network) == "203.0.113.0/24"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "Ed25519"])
+def test_a_public_key_verifies_and_does_not_sign(algorithm):
+    private = load_key(kid="k", algorithm=algorithm, material=MATERIAL[algorithm])
+    loaded = {"ES256": EC, "RS256": RSA, "Ed25519": ED}[algorithm]
+    public = load_key(kid="k", algorithm=algorithm, material=pem(loaded, public=True))
+
+    verify(mint(private, video="*", issued_at=NOW, ttl=1), Keyring([public]))
+    assert Keyring([public]).signing_key() is None
+    assert Keyring([public, private]).signing_key() is private
+
+
+@given(
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=64),
+    st.integers(0, 2**40),
+    st.integers(1, 10**6),
+)
+def test_signing_and_verifying_are_inverse(video, issued_at, ttl):
+    claims = verify(mint(hs256_key(), video=video, issued_at=issued_at, ttl=ttl), RING)
+
+    assert (claims.video, claims.issued_at, claims.expires_at) == (video, issued_at, issued_at + ttl)
+
+
+@given(st.data())
+def test_no_change_to_a_token_goes_unnoticed(data):
+    token = sign(HEADER, CLAIMS)
+    at = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.characters(codec="utf-8").filter(lambda c: c != token[at]))
+
+    assert reason_of(token[:at] + other + token[at + 1 :]).startswith("token-")
+
+
+@given(st.text(max_size=300))
+def test_no_text_raises_anything_but_a_refusal(text):
+    assert reason_of(text) == "token-malformed"
+
+
+def test_eddsa_is_the_older_name_of_ed25519():
+    key = load_key(kid="k", algorithm="Ed25519", material=pem(ED))
+    signing_input = f"{b64({'alg': 'EdDSA', 'kid': 'k'})}.{b64(CLAIMS)}"
+    token = f"{signing_input}.{b64(ED.sign(signing_input.encode()))}"
+
+    assert verify(token, Keyring([key])).video == "x8abcd"
+
+
+# Form
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE"])
+@pytest.mark.parametrize("signature", ["", "AA"])
+def test_alg_none_is_no_signature(algorithm, signature):
+    token = f"{b64({'alg': algorithm, 'kid': 'one'})}.{b64(CLAIMS)}.{signature}"
+
+    assert reason_of(token) == ("token-signature" if signature else "token-malformed")
+
+
+def test_an_rsa_public_key_is_not_an_hmac_secret():
+    """RS256's public key is public: who may sign HS256 with it may sign anything."""
+    public = pem(RSA, public=True)
+    ring = Keyring([load_key(kid="one", algorithm="RS256", material=public)])
+
+    for material in (public, public.strip()):
+        assert reason_of(sign(HEADER, CLAIMS, material), ring) == "token-signature"
+
+
+def test_an_hmac_key_does_not_verify_rs256():
+    key = load_key(kid="one", algorithm="RS256", material=pem(RSA))
+
+    assert reason_of(mint(key, video="*", issued_at=NOW, ttl=1)) == "token-signature"
+
+
+def test_another_hash_than_the_pinned_one_is_refused():
+    assert reason_of(sign(HEADER | {"alg": "HS512"}, CLAIMS, digest="sha512")) == "token-signature"
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"kid": "two"}, "token-key-unknown"),
+        ({"kid": "../../etc/passwd"}, "token-key-unknown"),
+        ({"kid": "one\x00"}, "token-key-unknown"),
+        ({"kid": ""}, "token-key-unknown"),
+        ({"kid": "k" * 129}, "token-malformed"),
+        ({"kid": "k" * 10_000}, "token-malformed"),
+        ({"kid": 1}, "token-malformed"),
+        ({"kid": None}, "token-malformed"),
+        ({"kid": ["one"]}, "token-malformed"),
+        ({"alg": None}, "token-malformed"),
+        ({"alg": ["HS256"]}, "token-malformed"),
+        ({"alg": "hs256"}, "token-signature"),
+        ({"crit": ["exp"]}, "token-malformed"),
+        ({"crit": []}, "token-malformed"),
+        ({"crit": ["b64"], "b64": False}, "token-malformed"),
+        ({"b64": False}, "token-malformed"),
+        ({"b64": 0}, "token-malformed"),
+    ],
+)
+def test_a_header_that_asks_for_something_else_is_refused(header, reason):
+    assert reason_of(sign(HEADER | header, CLAIMS)) == reason
+
+
+@pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c", "x5t", "cty", "anything"])
+def test_a_key_that_the_header_brings_along_is_ignored(name):
+    brought = {"kty": "oct", "k": b64("x" * 32)}
+
+    verify(sign(HEADER | {name: brought}, CLAIMS), RING)
+    assert reason_of(sign(HEADER | {name: brought}, CLAIMS, "x" * 32)) == "token-signature"
+
+
+def test_without_kid_the_only_key_is_meant_and_of_two_none():
+    token = sign({"alg": "HS256"}, CLAIMS)
+
+    verify(token, RING)
+    assert reason_of(token, Keyring([hs256_key("one"), hs256_key("two")])) == "token-key-unknown"
+
+
+def test_the_kid_picks_the_key_and_a_retired_key_is_unknown():
+    old, new = hs256_key("old", "o" * 32), hs256_key("new", "n" * 32)
+    token = mint(old, video="*", issued_at=NOW, ttl=9)
+
+    verify(token, Keyring([new, old]))
+    assert reason_of(token, Keyring([new])) == "token-key-unknown"
+    assert reason_of(sign({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old])) == "token-signature"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"alg":"HS256","alg":"none","kid":"one"}',
+        b'{"alg":"HS256","kid":"one","kid":"two"}',
+        b'{"alg":"HS256","kid":"one","x":{"a":1,"a":2}}',
+        b"[]", b'"HS256"', b"", b"{", b"\xff\xfe", b'{"alg":"HS256"} {}', b"\xef\xbb\xbf{}",
+    ],
+)  # fmt: skip
+def test_a_header_is_one_strict_json_object(text):
+    assert reason_of(sign(text, CLAIMS)) == "token-malformed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"video":"x8abcd","iat":1,"exp":2,"exp":99999999999}',
+        '{"video":"x8abcd","iat":NaN,"exp":2}',
+        '{"video":"x8abcd","iat":1,"exp":Infinity}',
+        '{"video":"x8abcd","iat":1,"exp":-Infinity}',
+        "[1]", "null", "1" * 3000,
+    ],
+)  # fmt: skip
+def test_a_payload_is_one_strict_json_object(text):
+    assert reason_of(sign(HEADER, text)) == "token-malformed"
+
+
+def test_deep_nesting_ends_before_the_stack_does():
+    for opening in ("[", '{"a":'):
+        assert reason_of(sign(HEADER, opening * 1400)) == "token-malformed"
+
+
+def test_every_part_is_canonical_base64url():
+    header, payload, signature = sign(HEADER, CLAIMS).split(".")
+    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    twin = signature[:-1] + last[last.index(signature[-1]) ^ 1]  # differs in the unused bits
+
+    for token in (
+        f"{header}.{payload}.{signature}=", f"{header}=.{payload}.{signature}",
+        f"{header}.{payload}.{twin}", f" {header}.{payload}.{signature}",
+        f"{header}.{payload}.{signature}\n", f"{header}.{payload} .{signature}",
+        f"{header}.{payload}.{signature[:-2]}+/", f"{header}.{payload}.{signature}A",
+        f"{header}.{payload}", f"{header}.{payload}.", f"{header}..{signature}", "..", "",
+        f"{header}.{payload}.{signature}.{signature}", f".{payload}.{signature}",
+        f"{header}.{payload}.é{signature[1:]}", f"{header}.{payload}.{signature[:-1]}\x00",
+        f"{header}.{payload}.{signature[:-2]}", f"{header}.{payload}.AAAAA",
+    ):  # fmt: skip
+        assert reason_of(token) in {"token-malformed", "token-signature"}, token
+    assert reason_of(f"{header}.{payload}.{twin}") == "token-malformed"
+
+
+def test_length_is_looked_at_before_anything_is_decoded():
+    """Five megabytes are refused without a copy: in far less time than decoding them takes."""
+    with pytest.raises(Refusal, match="longer than"):
+        read_compact("A" * 5_000_000)
+    with pytest.raises(Refusal, match="longer than"):
+        read_compact(f"{'A' * 600_000}.e30.AA")
+    assert MAX_LENGTH < 600_000
+
+
+# Claims
+
+
+@pytest.mark.parametrize(
+    ("claim", "values"),
+    [
+        ("iat", [None, True, 1.5, float(NOW), -1, "1", 10**30, 2**53 + 1, [], {}]),
+        ("exp", [None, False, 2.5, float(NOW), -1, "9", 10**30, [], {}]),
+        ("nbf", [None, True, 1.5, "0", -1, 10**30]),
+        ("video", [None, 1, "", " ", "x\n", "x" * 257, ["x8abcd"], "vidéo"]),
+        ("aud", [None, 1, [1], [], {}, [["a"]]]),
+        ("iss", [None, 1, "", ["a"]]),
+        ("sub", [None, 1, "", "a b", "a\r\nX: y", "é", "x" * 257]),
+        ("jti", [None, 1, ""]),
+        ("ip", [None, 1, "", "x", "10.0.0.0/33", "fe80::1%eth0", ["10.0.0.1"]]),
+        ("fmt", [None, 1, [1], [], {}]),
+    ],
+)
+def test_a_claim_of_the_wrong_kind_is_refused(claim, values):
+    for value in values:
+        assert reason_of(sign(HEADER, CLAIMS | {claim: value})) == "token-malformed", value
+
+
+def test_numbers_that_json_cannot_hold_are_refused():
+    for number in ("1e400", "1" * 40, "1" * 2000, "1.0", "1e3"):
+        payload = f'{{"video":"x8abcd","iat":{number},"exp":{NOW}}}'
+        assert reason_of(sign(HEADER, payload)) == "token-malformed", number
+
+
+@pytest.mark.parametrize("claim", ["video", "iat", "exp"])
+def test_a_required_claim_that_is_missing_is_named(claim):
+    with pytest.raises(Refusal, match=f"the claim {claim} is missing"):
+        verify(sign(HEADER, {k: v for k, v in CLAIMS.items() if k != claim}), RING)
+
+
+def test_claims_that_are_not_ours_are_let_be():
+    verify(sign(HEADER, CLAIMS | {"role": "x", "deep": {"er": [1]}}), RING)
+
+
+def test_texts_may_come_alone_or_in_a_list():
+    for value in ("a", ["a"]):
+        claims = verify(sign(HEADER, CLAIMS | {"aud": value, "fmt": value}), RING)
+        assert (claims.audience, claims.formats) == (("a",), ("a",))
+
+
+def test_a_key_with_an_issuer_signs_for_that_issuer_only():
+    ring = Keyring([hs256_key("one", issuer="https://a.example"), hs256_key("two", "t" * 32)])
+
+    verify(sign(HEADER, CLAIMS | {"iss": "https://a.example"}), ring)
+    verify(sign(HEADER | {"kid": "two"}, CLAIMS | {"iss": "https://any.example"}, "t" * 32), ring)
+    assert reason_of(sign(HEADER, CLAIMS | {"iss": "https://b.example"}), ring) == "token-issuer"
+    assert reason_of(sign(HEADER, CLAIMS), ring) == "token-issuer"
+
+
+def test_what_a_key_with_an_issuer_mints_names_it():
+    key = hs256_key(issuer="https://a.example")
+
+    assert verify(mint(key, video="*", issued_at=NOW, ttl=1), Keyring([key])).issuer == "https://a.example"
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "material", "complaint"),
+    [
+        ("HS256", "x" * 31, "shorter than 32 bytes"),
+        ("HS256", "", "shorter than 32 bytes"),
+        ("HS256", pem(RSA, public=True), "PEM"),
+        ("RS256", SECRET, "not a PEM key for RS256"),
+        ("RS256", pem(EC), "not a PEM key for RS256"),
+        ("ES256", pem(RSA), "not a PEM key for ES256"),
+        ("ES256", pem(ec.generate_private_key(ec.SECP384R1())), "not a PEM key for ES256"),
+        ("Ed25519", pem(EC), "not a PEM key for Ed25519"),
+        ("Ed25519", pem(ed448.Ed448PrivateKey.generate()), "not a PEM key for Ed25519"),
+        ("RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "2048 bits"),
+    ],
+)
+def test_a_key_that_is_weak_or_of_another_kind_is_refused_at_start(algorithm, material, complaint):
+    with pytest.raises(KeyUnusable, match=complaint) as unusable:
+        load_key(kid="k", algorithm=algorithm, material=material)
+    assert not material or material not in str(unusable.value)
+
+
+def test_a_signature_of_a_strange_length_is_only_a_wrong_signature():
+    for algorithm in ALGORITHMS:
+        key = load_key(kid="one", algorithm=algorithm, material=MATERIAL[algorithm])
+        for signature in (b"x", b"\x00" * 64, b"\xff" * 256):
+            token = f"{b64({'alg': algorithm})}.{b64(CLAIMS)}.{b64(signature)}"
+            assert reason_of(token, Keyring([key])) == "token-signature"
+
+
+# Carriers
+
+
+def test_the_one_token_of_a_request():
+    assert the_one_token(["a", "", "a"]) == "a"
+    for found, reason in ([], Reason.TOKEN_MISSING), ([""], Reason.TOKEN_MISSING), (["a", "b"], Reason.TOKEN_CONFLICT):
+        with pytest.raises(Refusal) as refused:
+            the_one_token(found)
+        assert refused.value.reason == reason
+
+
+def test_the_digest_that_these_tests_sign_with_is_the_standard_one():
+    """RFC 7515, appendix A.1: the fixtures of this file are not true to themselves only."""
+    key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+    signing_input = (
+        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+    )
+    signature = hmac.digest(urlsafe_b64decode(key + "=="), signing_input.encode(), hashlib.sha256)
+    assert b64(signature) == "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"

@@ -1,0 +1,35 @@
+"""Video ids, and that a private one is never written down."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import DEFAULT_PATTERN, loggable, parse_video_id
+
+
+@pytest.mark.parametrize("text", ["x8abcd", "xa", "x123456789", "kAbCdEfGhIjKlMnOpQr"])
+def test_the_shapes_seen_in_public_are_ids(text):
+    assert parse_video_id(text, re.compile(DEFAULT_PATTERN)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "X8ABCD", "y8abcd", "x8abcd\n", "x8 ab", "x8/ab", "..", "x" * 33, "x８", "xé", "x\x00"]
+)
+def test_anything_else_is_no_video(text):
+    with pytest.raises(Refusal, match="video-not-found"):
+        parse_video_id(text, re.compile(DEFAULT_PATTERN))
+
+
+def test_a_setting_widens_what_an_id_is_but_never_beyond_a_path_segment():
+    assert parse_video_id("my-video_7", re.compile(".*")) == "my-video_7"
+    with pytest.raises(Refusal):
+        parse_video_id("../etc", re.compile(".*"))
+
+
+def test_a_private_id_is_logged_as_a_hash_that_tells_two_apart():
+    assert loggable("x8abcd") == "x8abcd"
+    assert loggable("kSecretOne") != loggable("kSecretTwo")
+    assert "Secret" not in loggable("kSecretOne")
