@@ -37,7 +37,9 @@ async def start_edge(sandbox: Sandbox) -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def start(**options: Any) -> RunningEdge:
-            return await stack.enter_async_context(an_edge(options.pop("sandbox", sandbox), **options))
+            return await stack.enter_async_context(
+                an_edge(options.pop("sandbox", sandbox), **options)
+            )
 
         yield start
 

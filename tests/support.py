@@ -80,7 +80,9 @@ class RunningEdge:
         return self.edge.apps.services.minting.mint(video=video, **options).token
 
     def play_url(self, video: str = "x8demo1", token: str | None = None) -> str:
-        return f"{self.player}/play/{video}.m3u8?token={self.mint(video) if token is None else token}"
+        return (
+            f"{self.player}/play/{video}.m3u8?token={self.mint(video) if token is None else token}"
+        )
 
     async def get(
         self, url: str, *, method: str = "GET", source: str = "127.0.0.1", **options: Any

@@ -53,7 +53,7 @@ def in_reading_order(
 ) -> dict[str, Any]:
     """Put first what the eye looks for first."""
     first = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
-    return first | fields
+    return {**first, **fields}
 
 
 def capture_standard_logging(logger: Logger) -> None:

@@ -56,7 +56,7 @@ def read_original(
         raise _not_covered("X-Original-URI is not a path of printable ASCII")
     if unquote(raw["path"]) != path:
         raise _not_covered("X-Original-URI and X-Original-Path name different paths")
-    if AMBIGUOUS.search(path) is not None:
+    if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
         raise _not_covered("the path can be read in more than one way")
     return Original(
         video=_video_of(path, rules, video_id_pattern), query_tokens=query_tokens(raw["query"])

@@ -31,6 +31,7 @@ UPSTREAMS: tuple[Place, ...] = (
     ("platform", "token_url", Platform),
     ("platform", "rest_url", Platform),
 )
+HTTPS_ONLY: tuple[Place, ...] = (*UPSTREAMS, ("web", "public_url", Web))
 IN_ORDER: tuple[tuple[str, str, str, type[Section]], ...] = (
     ("tokens", "default_ttl", "max_ttl", Tokens),
     ("platform", "attempt_timeout", "play_timeout", Platform),
@@ -45,7 +46,8 @@ def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
         low, high = _value(raw, table, smaller, section), _value(raw, table, larger, section)
         if _number(low) > _number(high):
             yield f"{table}.{smaller}", f"must not be more than {table}.{larger}"
-    web, operator = _value(raw, *LISTENERS[0]), _value(raw, *LISTENERS[1])
+    web = _value(raw, "web", "listen", Web)
+    operator = _value(raw, "operator", "listen", Operator)
     if str(web) == str(operator) and not str(web).endswith(":0"):
         yield "operator.listen", "must differ from web.listen: players must not reach it"
 
@@ -64,7 +66,7 @@ def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _production_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    for table, name, section in (*UPSTREAMS, ("web", "public_url", Web)):
+    for table, name, section in HTTPS_ONLY:
         if str(_value(raw, table, name, section)).lower().startswith("http:"):
             yield f"{table}.{name}", "must be https, unless sandbox = true"
     if _value(raw, "operator", "key", Operator) in PUBLISHED_SECRETS:

@@ -109,7 +109,13 @@ def test_another_address_family_is_said_in_the_detail():
 
 @pytest.mark.parametrize(
     ("audience", "expected"),
-    [((), "ok"), (("edge",), "ok"), (("other", "edge"), "ok"), (("other",), "token-audience"), (("",), "token-audience")],
+    [
+        ((), "ok"),
+        (("edge",), "ok"),
+        (("other", "edge"), "ok"),
+        (("other",), "token-audience"),
+        (("",), "token-audience"),
+    ],
 )
 def test_a_token_that_names_an_audience_means_it(audience, expected):
     assert decide({"audience": audience}) == expected
@@ -120,7 +126,10 @@ def test_an_edge_without_a_name_takes_no_token_for_somebody():
         authorize(replace(CLAIMS, audience=("edge",)), PLAY, replace(POLICY, audience=None))
 
 
-@pytest.mark.parametrize(("formats", "expected"), [((), "ok"), (("hls",), "ok"), (("mp4", "hls"), "ok"), (("mp4",), "token-format")])
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [((), "ok"), (("hls",), "ok"), (("mp4", "hls"), "ok"), (("mp4",), "token-format")],
+)
 def test_a_token_may_name_its_formats(formats, expected):
     assert decide({"formats": formats}) == expected
 

@@ -123,7 +123,9 @@ def test_networks_are_canonical(text, expected):
     assert parse_network(text) == ip_network(expected, strict=False)
 
 
-@pytest.mark.parametrize("text", ["", "fe80::1%eth0/64", "10.0.0.0/33", "10.0.0", "010.0.0.0/8", "x"])
+@pytest.mark.parametrize(
+    "text", ["", "fe80::1%eth0/64", "10.0.0.0/33", "10.0.0", "010.0.0.0/8", "x"]
+)
 def test_what_is_no_network_is_refused(text):
     with pytest.raises(ValueError):  # noqa: PT011  # the message is ipaddress's own
         parse_network(text)

@@ -22,7 +22,9 @@ ALL_CHECKS = ["form", "key", "signature", "claims", "issuer", *(rule.name for ru
 
 
 def token(key: object = None, **options: object) -> str:
-    return mint(key or hs256_key("one"), **({"video": "x8abcd", "issued_at": NOW, "ttl": 60} | options))
+    return mint(
+        key or hs256_key("one"), **({"video": "x8abcd", "issued_at": NOW, "ttl": 60} | options)
+    )
 
 
 CASES = [
@@ -48,7 +50,10 @@ def test_the_first_check_that_fails_is_the_edges_answer(case):
     try:
         authorize(verify(case, RING), PLAY, POLICY)
     except Refusal as refusal:
-        assert first is not None and (first.reason, first.detail) == (refusal.reason, refusal.detail)
+        assert first is not None and (first.reason, first.detail) == (
+            refusal.reason,
+            refusal.detail,
+        )
     else:
         assert first is None
 

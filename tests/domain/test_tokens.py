@@ -92,7 +92,11 @@ def test_a_public_key_verifies_and_does_not_sign(algorithm):
 def test_signing_and_verifying_are_inverse(video, issued_at, ttl):
     claims = verify(mint(hs256_key(), video=video, issued_at=issued_at, ttl=ttl), RING)
 
-    assert (claims.video, claims.issued_at, claims.expires_at) == (video, issued_at, issued_at + ttl)
+    assert (claims.video, claims.issued_at, claims.expires_at) == (
+        video,
+        issued_at,
+        issued_at + ttl,
+    )
 
 
 @given(st.data())
@@ -194,7 +198,10 @@ def test_the_kid_picks_the_key_and_a_retired_key_is_unknown():
 
     verify(token, Keyring([new, old]))
     assert reason_of(token, Keyring([new])) == "token-key-unknown"
-    assert reason_of(sign({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old])) == "token-signature"
+    assert (
+        reason_of(sign({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old]))
+        == "token-signature"
+    )
 
 
 @pytest.mark.parametrize(
@@ -314,7 +321,10 @@ def test_a_key_with_an_issuer_signs_for_that_issuer_only():
 def test_what_a_key_with_an_issuer_mints_names_it():
     key = hs256_key(issuer="https://a.example")
 
-    assert verify(mint(key, video="*", issued_at=NOW, ttl=1), Keyring([key])).issuer == "https://a.example"
+    assert (
+        verify(mint(key, video="*", issued_at=NOW, ttl=1), Keyring([key])).issuer
+        == "https://a.example"
+    )
 
 
 # Keys
@@ -354,7 +364,11 @@ def test_a_signature_of_a_strange_length_is_only_a_wrong_signature():
 
 def test_the_one_token_of_a_request():
     assert the_one_token(["a", "", "a"]) == "a"
-    for found, reason in ([], Reason.TOKEN_MISSING), ([""], Reason.TOKEN_MISSING), (["a", "b"], Reason.TOKEN_CONFLICT):
+    for found, reason in (
+        ([], Reason.TOKEN_MISSING),
+        ([""], Reason.TOKEN_MISSING),
+        (["a", "b"], Reason.TOKEN_CONFLICT),
+    ):
         with pytest.raises(Refusal) as refused:
             the_one_token(found)
         assert refused.value.reason == reason

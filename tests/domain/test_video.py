@@ -16,7 +16,21 @@ def test_the_shapes_seen_in_public_are_ids(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "X8ABCD", "y8abcd", "x8abcd\n", "x8 ab", "x8/ab", "..", "x" * 33, "x８", "xé", "x\x00"]
+    "text",
+    [
+        "",
+        "x",
+        "X8ABCD",
+        "y8abcd",
+        "x8abcd\n",
+        "x8 ab",
+        "x8/ab",
+        "..",
+        "x" * 33,
+        "x８",
+        "xé",
+        "x\x00",
+    ],
 )
 def test_anything_else_is_no_video(text):
     with pytest.raises(Refusal, match="video-not-found"):

@@ -48,8 +48,12 @@ async def test_the_url_of_one_address_answers_403_to_another(edge):
 
 
 async def test_the_locked_segments_answer_403_to_another_address(edge):
-    multivariant = await edge.get((await edge.play(source="127.0.0.2")).location, source="127.0.0.2")
-    variant = next(line for line in multivariant.body.decode().splitlines() if line.startswith("http"))
+    multivariant = await edge.get(
+        (await edge.play(source="127.0.0.2")).location, source="127.0.0.2"
+    )
+    variant = next(
+        line for line in multivariant.body.decode().splitlines() if line.startswith("http")
+    )
 
     assert (await edge.get(variant.split("#")[0], source="127.0.0.2")).status == 200
     assert (await edge.get(variant.split("#")[0], source="127.0.0.1")).status == 403
@@ -194,7 +198,10 @@ async def test_one_line_and_one_count_for_each_play(edge):
     assert played["video"] == "x8demo1" and played["viewer"] == "127.0.0.1"
     assert 0 < played["upstream_ms"] <= played["duration_ms"]
     assert refused["reason"] == "token-missing" and "upstream_ms" not in refused
-    assert await edge.metric("playgate_plays_total") == {'outcome="redirected"': 1, 'outcome="denied"': 1}
+    assert await edge.metric("playgate_plays_total") == {
+        'outcome="redirected"': 1,
+        'outcome="denied"': 1,
+    }
     assert await edge.metric("playgate_denials_total") == {'reason="token-missing"': 1}
     assert await edge.metric("playgate_viewers_total") == {'family="ipv4"': 2}
 
@@ -203,7 +210,9 @@ async def test_a_trusted_proxy_gives_the_request_id_and_nobody_else(sandbox):
     headers = {"X-Request-Id": "abc-123"}
     async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
         assert (await edge.play(headers=headers)).headers["X-Request-Id"] == "abc-123"
-        assert (await edge.play(headers=headers, source="127.0.0.2")).headers["X-Request-Id"] != "abc-123"
+        assert (await edge.play(headers=headers, source="127.0.0.2")).headers[
+            "X-Request-Id"
+        ] != "abc-123"
         strange = await edge.play(headers={"X-Request-Id": "a b"})
         assert strange.headers["X-Request-Id"] != "a b"
 
@@ -217,7 +226,9 @@ async def test_two_hundred_plays_from_a_cold_start_are_one_token_and_one_video_r
         plays = [asyncio.create_task(edge.get(url)) for _ in range(200)]
 
         async def all_wait() -> bool:
-            return (await edge.metric("playgate_http_requests_in_flight"))[""] == 201  # and this one
+            return (await edge.metric("playgate_http_requests_in_flight"))[
+                ""
+            ] == 201  # and this one
 
         await eventually(all_wait)
         plays[0].cancel()
@@ -230,9 +241,7 @@ async def test_two_hundred_plays_from_a_cold_start_are_one_token_and_one_video_r
         assert {answer.status for answer in answers[1:]} == {302}
         assert len({answer.location for answer in answers[1:]}) == 1
         assert sandbox.controls.calls == {"token": 1, "video": 1}
-        await eventually(
-            lambda: any(line["status"] == 499 for line in edge.lines())
-        )
+        await eventually(lambda: any(line["status"] == 499 for line in edge.lines()))
 
 
 async def test_nothing_is_kept_after_the_answer(edge, sandbox):
@@ -276,6 +285,7 @@ async def test_omit_asks_without_an_address(sandbox):
 
 async def test_an_unforeseen_error_is_500_without_a_trace(edge, monkeypatch):
     """Only a bug gets here; the viewer sees a request id, the log sees the rest."""
+
     async def bug(*_args: object) -> None:
         raise ZeroDivisionError("the-inner-workings")
 
@@ -299,7 +309,9 @@ async def test_a_token_that_names_its_own_key_is_read_by_ours(edge):
     header, payload, signature = edge.mint().split(".")
     forged = b64({"alg": "HS256", "kid": "sandbox", "jku": "https://evil.example/keys"})
 
-    assert (await edge.get(edge.play_url(token=f"{forged}.{payload}.{signature}"))).reason == "token-signature"
+    assert (
+        await edge.get(edge.play_url(token=f"{forged}.{payload}.{signature}"))
+    ).reason == "token-signature"
     assert header != forged
 
 

@@ -1,0 +1,326 @@
+"""deploy/nginx.conf on real nginx: what players get through it, and what it must never do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from ipaddress import ip_network
+
+import pytest
+from nginx.conftest import BEHIND, CONF, MEDIA, an_nginx, free_port
+from support import an_edge
+
+HLS = "/hls/x8abcd/index.m3u8"
+
+
+def test_the_file_is_valid_as_it_stands(component):
+    program = component("nginx")
+    if os.geteuid() != 0:
+        pytest.skip("only root may open the log files that the file names")
+    checked = subprocess.run(
+        [program, "-t", "-c", CONF], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert "warn" not in checked.stderr
+
+
+def locations(text: str) -> list[str]:
+    """Return the body of every location, comments removed."""
+    text = re.sub(r"#.*", "", text)
+    found = []
+    for match in re.finditer(r"location[^{]*\{", text):
+        depth, end = 1, match.end()
+        while depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        found.append(text[match.end() : end])
+    return found
+
+
+def test_no_location_has_both_auth_request_and_return():
+    """nginx serves such a location without asking anybody."""
+    guarded = [body for body in locations(CONF.read_text()) if re.search(r"\bauth_request\s", body)]
+
+    assert len(guarded) == 1
+    for body in guarded:
+        assert not re.search(r"\b(return|rewrite|if|try_files|proxy_pass)\b", body)
+
+
+def test_every_location_that_sees_tokens_logs_only_what_is_critical():
+    for body in locations(CONF.read_text()):
+        if "proxy_pass" in body or "auth_request" in body:
+            assert re.search(r"error_log \S+ crit;", body)
+
+
+# (a)
+
+
+async def test_a_play_goes_through_with_the_viewers_address(behind_nginx):
+    nginx, edge = behind_nginx
+    answer = await edge.get(
+        f"{nginx.origin}/play/x8demo1.m3u8?token={edge.mint()}", source="127.0.0.7"
+    )
+
+    assert answer.status == 302
+    assert (await edge.get(answer.location, source="127.0.0.7")).status == 200
+    assert (await edge.get(answer.location, source="127.0.0.1")).status == 403
+
+
+async def test_a_client_behind_nginx_cannot_name_its_own_address(behind_nginx):
+    nginx, edge = behind_nginx
+    headers = {"X-Forwarded-For": "127.0.0.9", "X-Real-IP": "127.0.0.9", "X-Request-Id": "mine"}
+    answer = await edge.get(
+        f"{nginx.origin}/play/x8demo1.m3u8?token={edge.mint()}", source="127.0.0.7", headers=headers
+    )
+
+    assert (await edge.get(answer.location, source="127.0.0.7")).status == 200
+    assert answer.headers["X-Request-Id"] != "mine"
+
+
+@pytest.mark.parametrize("carrier", ["header", "cookie"])
+async def test_the_other_carriers_of_a_token_come_through(behind_nginx, carrier):
+    nginx, edge = behind_nginx
+    line = {
+        "header": f"Authorization: Bearer {edge.mint()}",
+        "cookie": f"Cookie: playgate_token={edge.mint()}",
+    }[carrier]
+
+    assert (await nginx.ask("/play/x8demo1.m3u8", line))[0] == 302
+
+
+async def test_a_refusal_comes_through_as_it_is(behind_nginx):
+    nginx, edge = behind_nginx
+    answer = await edge.get(f"{nginx.origin}/play/x8null.m3u8?token={edge.mint('x8null')}")
+
+    assert (answer.status, answer.reason) == (404, "stream-unavailable")
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/auth", "/metrics", "/tokens", "/readyz", "/healthz", "/_playgate/auth", "/watch/x8demo1"],
+)
+async def test_the_operator_port_is_not_to_be_reached(behind_nginx, path):
+    nginx, _ = behind_nginx
+
+    assert (await nginx.ask(path))[0] == 404
+    assert (await nginx.ask(path, method="POST"))[0] in {404, 405}
+
+
+async def test_a_crowd_of_headers_does_not_break_a_play(behind_nginx):
+    nginx, edge = behind_nginx
+    crowd = [f"X-H{n}: {n}" for n in range(200)]
+
+    assert (await nginx.ask(f"/play/x8demo1.m3u8?token={edge.mint()}", *crowd))[0] == 302
+
+
+async def test_an_absolute_form_request_line_is_the_same_request(behind_nginx):
+    nginx, edge = behind_nginx
+
+    assert (await nginx.ask(f"http://evil.example/play/x8demo1.m3u8?token={edge.mint()}"))[0] == 302
+    assert (await nginx.ask(f"http://evil.example{HLS}?token={edge.mint('x8abcd')}"))[0] == 200
+
+
+# (b)
+
+
+async def test_a_token_opens_the_files_of_its_video(behind_nginx):
+    nginx, edge = behind_nginx
+    playlist = await edge.get(f"{nginx.origin}{HLS}?token={edge.mint('x8abcd')}")
+
+    assert playlist.status == 200
+    assert playlist.body.startswith(b"#EXTM3U")
+    cookie = playlist.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "Path=/hls/x8abcd/" in cookie
+    segment = await edge.get(
+        f"{nginx.origin}/hls/x8abcd/0.ts", headers={"Cookie": cookie.split(";")[0]}
+    )
+    assert (segment.status, segment.body) == (200, (MEDIA / "0.ts").read_bytes())
+
+
+async def test_a_newer_link_is_not_held_against_the_older_cookie(behind_nginx):
+    nginx, edge = behind_nginx
+    old, new = edge.mint("x8abcd", ttl=100), edge.mint("x8abcd", ttl=101)
+    answer = await edge.get(
+        f"{nginx.origin}{HLS}?token={new}", headers={"Cookie": f"playgate_token={old}"}
+    )
+
+    assert answer.status == 200
+    assert new in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "reason"),
+    [
+        (None, 401, "token-missing"),
+        ("nonsense", 401, "token-malformed"),
+        ("x8other", 403, "token-video"),
+    ],
+)
+async def test_a_refusal_has_its_status_and_its_reason(behind_nginx, token, status, reason):
+    nginx, edge = behind_nginx
+    query = (
+        "" if token is None else f"?token={edge.mint(token) if token.startswith('x8') else token}"
+    )
+    answer = await edge.get(f"{nginx.origin}{HLS}{query}")
+
+    assert (answer.status, answer.reason) == (status, reason)
+    assert answer.json["reason"] == reason
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Set-Cookie" not in answer.headers
+
+
+async def test_the_token_may_be_bound_to_the_viewers_network(behind_nginx):
+    nginx, edge = behind_nginx
+    token = edge.mint("x8abcd", network=ip_network("127.0.0.8/32"))
+    url = f"{nginx.origin}{HLS}?token={token}"
+
+    assert (await edge.get(url, source="127.0.0.8")).status == 200
+    forged = {"X-Forwarded-For": "127.0.0.8", "X-Original-URI": HLS}
+    assert (await edge.get(url, source="127.0.0.9", headers=forged)).reason == "token-network"
+
+
+async def test_range_and_conditional_requests_reach_the_file_and_not_the_edge(behind_nginx):
+    nginx, edge = behind_nginx
+    url = f"{nginx.origin}/hls/x8abcd/0.ts?token={edge.mint('x8abcd')}"
+    whole = await edge.get(url)
+
+    part = await edge.get(url, headers={"Range": "bytes=0-187"})
+    assert (part.status, len(part.body)) == (206, 188)
+    for headers in (
+        {"If-None-Match": whole.headers["ETag"]},
+        {"If-Modified-Since": whole.headers["Last-Modified"]},
+    ):
+        assert (await edge.get(url, headers=headers)).status == 304
+    assert (
+        await edge.get(url.split("?", maxsplit=1)[0], headers={"If-None-Match": "*", "Range": "bytes=0-"})
+    ).status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("HEAD", 200), ("POST", 403), ("PUT", 403), ("DELETE", 403), ("BREW", 403)],
+)
+async def test_only_reading_methods_are_allowed(behind_nginx, method, status):
+    nginx, edge = behind_nginx
+
+    assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", method=method))[0] == status
+
+
+async def test_a_preflight_is_answered_without_a_token_and_without_content(behind_nginx):
+    nginx, _ = behind_nginx
+    status, answer = await nginx.ask(HLS, "Origin: https://example.com", method="OPTIONS")
+
+    assert status == 204
+    assert b"Access-Control-Allow-Origin: *" in answer
+    assert b"#EXTM3U" not in answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/hls/x8other/../x8abcd/index.m3u8",
+        "/hls/x8other/%2e%2e/x8abcd/index.m3u8",
+        "/hls/x8other/..%2fx8abcd/index.m3u8",
+        "/hls/x8other/%252e%252e/x8abcd/index.m3u8",
+        "/hls//x8abcd/index.m3u8",
+        "/hls/./x8abcd/index.m3u8",
+        "/hls/x8abcd/./index.m3u8",
+        "/hls/x8abcd%2findex.m3u8",
+        "/hls/x8abcd/index.m3u8;x",
+        "/hls/x8abcd/index.m3u8%23",
+        "/hls/x8abcd/index.m3u8%00",
+        "/hls/x8abcd/index.m3u8%0d%0aX-Forwarded-For:%20127.0.0.8",
+        "/hls/x8abcd/%0d%0aX-Original-Path:%20/hls/x8abcd/index.m3u8",
+        "/hls/x8abcd/index.m3u8%0a",
+        "/hls/x8abcd\\index.m3u8",
+        "/hls/x8abcd/%c0%ae%c0%ae/x",
+        "/hls/x8abcd/\xe9",
+        "/hls/X8ABCD/index.m3u8",
+        "/hls/",
+        "/hls/x8abcd/",
+        "/hls/?x=/hls/x8abcd/index.m3u8",
+    ],
+)
+async def test_a_path_in_disguise_gets_nothing(behind_nginx, path):
+    """With a token for x8other, and with one for x8abcd, whatever nginx makes of the path."""
+    nginx, edge = behind_nginx
+    for video in ("x8other", "x8abcd"):
+        separator = "&" if "?" in path else "?"
+        status, answer = await nginx.ask(f"{path}{separator}token={edge.mint(video)}")
+
+        assert status in {400, 403, 404}, answer
+        assert b"#EXTM3U" not in answer
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Authorization: Bearer \x01"],
+        ["Cookie: a=\x01b"],
+        ["Cookie: a=" + "b" * 7000],
+        ["X-Original-URI: /hls/x8abcd/index.m3u8", "X-Original-Path: /hls/x8abcd/index.m3u8"],
+        ["X_Original_URI: /hls/x8abcd/index.m3u8", "X_Forwarded_For: 127.0.0.8"],
+        ["X-Forwarded-Uri: /hls/x8abcd/index.m3u8", "X-Forwarded-Method: GET"],
+        ["User-Agent: kube-probe/1.29"],
+        ["User-Agent: GoogleHC/1.0"],
+        [f"X-H{n}: \x01" for n in range(90)],
+    ],
+)
+async def test_no_header_of_the_clients_opens_or_breaks_anything(behind_nginx, lines):
+    nginx, edge = behind_nginx
+
+    assert (await nginx.ask(HLS, *lines))[0] == 401
+    good = [line for line in lines if not line.startswith("Authorization")]
+    assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", *good))[0] == 200
+
+
+async def test_a_request_line_that_is_too_long_is_nginxs_own_414(behind_nginx):
+    nginx, _ = behind_nginx
+
+    assert (await nginx.ask(f"{HLS}?token={'a' * 9000}"))[0] == 414
+
+
+# Logs
+
+
+async def test_no_token_is_ever_logged(behind_nginx):
+    nginx, edge = behind_nginx
+    token = edge.mint("x8abcd")
+    secret = token.split(".")[2]
+    for path in (
+        f"{HLS}?token={token}",
+        f"/play/x8abcd.m3u8?token={token}",
+        f"/hls/x8other/1?token={token}",
+    ):
+        await nginx.ask(
+            path, f"Referer: https://example.com/?token={token}", f"Cookie: playgate_token={token}"
+        )
+    await nginx.ask("/play/kPrivateIdOfSomebody.m3u8")
+    await nginx.ask("/hls/kPrivateIdOfSomebody/index.m3u8")
+
+    logs = nginx.access_log + nginx.error_log + edge.log.getvalue()
+    assert HLS in nginx.access_log and "token-video" in nginx.access_log
+    assert secret not in logs
+    assert "PrivateIdOfSomebody" not in logs
+
+
+async def test_with_every_edge_down_a_player_hears_503_and_the_logs_keep_the_secret(
+    component, sandbox, tmp_path
+):
+    program = component("nginx")
+    async with (
+        an_edge(sandbox, **BEHIND) as edge,
+        an_nginx(program, tmp_path, [free_port()], [free_port()]) as nginx,
+    ):
+        token = edge.mint("x8abcd")
+        for path in (f"/play/x8abcd.m3u8?token={token}", f"{HLS}?token={token}"):
+            answer = await edge.get(f"{nginx.origin}{path}")
+            assert (answer.status, answer.reason) == (503, "edge-unreachable")
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+        assert token.split(".")[2] not in nginx.access_log + nginx.error_log
+        assert '"status":503' in nginx.access_log
