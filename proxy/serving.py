@@ -26,7 +26,6 @@ from proxy.settings.listen import Listen
 BACKLOG = 1024
 # What a connection accepted just before the end needs to bring its head in.
 SETTLE_SECONDS = 0.25
-POLL_SECONDS = 0.01
 MAX_LINE = 8 * 1024  # bytes; as nginx: longer is 414 there
 MAX_FIELD = 16 * 1024  # bytes; cookies of other services come along
 
@@ -96,7 +95,7 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
         finally:
             server.close()
             await heads.all_in(SETTLE_SECONDS)
-            _remove_unix_socket(listen.path)
+            _remove_stale_socket(listen.path)
     finally:
         await runner.cleanup()
 
@@ -110,7 +109,9 @@ class Heads:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._waiting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._owed: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._none_owed = asyncio.Event()
+        self._none_owed.set()
 
     def watched(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """Return the server's protocol factory, with a clock on each connection."""
@@ -118,17 +119,17 @@ class Heads:
 
         def connect() -> asyncio.Protocol:
             connection = server()
-            self._waiting[connection] = loop.call_later(self._timeout, self._cut_off, connection)
+            self._owed[connection] = loop.call_later(self._timeout, self._cut_off, connection)
+            self._none_owed.clear()
             return connection
 
         return connect
 
     async def all_in(self, seconds: float) -> None:
         """Wait until no connection owes its first head, at most a while."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while self._waiting and loop.time() < until:
-            await asyncio.sleep(POLL_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._none_owed.wait()
 
     @property
     def middleware(self) -> Middleware:
@@ -136,39 +137,38 @@ class Heads:
 
         @web.middleware
         async def note_head(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if (timer := self._waiting.pop(request.protocol, None)) is not None:
+            if (timer := self._settle(request.protocol)) is not None:
                 timer.cancel()
             return await handler(request)
 
         return note_head
 
+    def _settle(self, connection: web.RequestHandler) -> asyncio.TimerHandle | None:
+        timer = self._owed.pop(connection, None)
+        if not self._owed:
+            self._none_owed.set()
+        return timer
+
     def _cut_off(self, connection: web.RequestHandler) -> None:
-        del self._waiting[connection]
+        self._settle(connection)
         connection.force_close()
 
 
 def _open_socket(listen: Listen) -> socket.socket:
+    _remove_stale_socket(listen.path)
+    tcp = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    family = socket.AF_UNIX if listen.path else tcp
+    opened = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if listen.path:
-            return _open_unix_socket(listen.path)
-        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-        opened = socket.socket(family, socket.SOCK_STREAM)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((listen.host, listen.port))
+        opened.bind(listen.path or (listen.host, listen.port))
     except OSError as error:
+        opened.close()
         raise ListenFailed(f"cannot listen on {listen}: {error.strerror}") from None
     return opened
 
 
-def _remove_unix_socket(path: str) -> None:
-    if path:
-        Path(path).unlink(missing_ok=True)
-
-
-def _open_unix_socket(path: str) -> socket.socket:
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with suppress(FileNotFoundError):
-        if Path(path).is_socket():
-            Path(path).unlink()  # left by a process that was killed
-    opened.bind(path)
-    return opened
+def _remove_stale_socket(path: str) -> None:
+    """Remove what a killed process left; any other kind of file is somebody's, and stays."""
+    if path and Path(path).is_socket():
+        Path(path).unlink()

@@ -21,7 +21,7 @@ from proxy.domain.tokens.keyring import Key, load_key
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import Edge, running_edge
-from proxy.settings import load_settings
+from proxy.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_TOML = ROOT / "config" / "sandbox.toml"
@@ -65,7 +65,6 @@ class RunningEdge:
 
     edge: Edge
     log: io.StringIO
-    session: aiohttp.ClientSession
     sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
 
     @property
@@ -139,30 +138,32 @@ class Response:
         return self.headers["Location"]
 
 
-@asynccontextmanager
-async def an_edge(
-    sandbox: Sandbox, *, clock: Clock | None = None, config: Path = SANDBOX_TOML, **tables: Any
-) -> AsyncIterator[RunningEdge]:
-    """Run an edge on free ports in front of a sandbox; `tables` are added to its settings."""
-    address = URL(sandbox.origin).authority
-    given = {
+def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any) -> Settings:
+    """Return settings for free ports in front of a sandbox; `tables` are added to them."""
+    given: dict[str, Any] = {
         "web": {"listen": "127.0.0.1:0"},
         "operator": {"listen": "127.0.0.1:0"},
         "platform": {
             "token_url": f"{sandbox.origin}/oauth/v1/token",
             "rest_url": f"{sandbox.origin}/rest",
-            "allowed_hosts": [address],
+            "allowed_hosts": [URL(sandbox.origin).authority],
         },
     }
     for table, members in tables.items():
         given[table] = {**given.get(table, {}), **members}
-    settings = load_settings(config, **given)
+    return load_settings(config, **given)
+
+
+@asynccontextmanager
+async def an_edge(
+    sandbox: Sandbox, *, clock: Clock | None = None, **tables: Any
+) -> AsyncIterator[RunningEdge]:
+    """Run an edge in front of a sandbox, with settings of its own."""
     log = io.StringIO()
-    async with (
-        aiohttp.ClientSession() as session,
-        running_edge(settings, log=build_logger(log), clock=clock) as edge,
-    ):
-        running = RunningEdge(edge, log, session)
+    async with running_edge(
+        settings_for(sandbox, **tables), log=build_logger(log), clock=clock
+    ) as edge:
+        running = RunningEdge(edge, log)
         try:
             yield running
         finally:

@@ -44,7 +44,7 @@ def content_security_policy(hosts: Sequence[str]) -> str:
             "script-src 'self'",
             "style-src 'self'",
             f"connect-src 'self' {sources}",
-            f"media-src 'self' blob: {sources}",
+            f"media-src 'self' blob: data: {sources}",  # hls.js: MSE, and empty text tracks
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'self'",

@@ -94,7 +94,7 @@ async def an_nginx(
     (folder / "www/hls/x8abcd/index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
     (folder / "nginx.conf").write_text(substituted(folder, nginx.port, players, operators))
     with (folder / "stderr").open("w") as stderr:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  # started once, before anything is served
             [program, "-c", folder / "nginx.conf", "-p", folder, "-g", "daemon off;"], stderr=stderr
         )
 

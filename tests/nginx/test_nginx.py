@@ -54,7 +54,7 @@ def test_every_location_that_sees_tokens_logs_only_what_is_critical():
             assert re.search(r"error_log \S+ crit;", body)
 
 
-# (a)
+# The plays: (a) in the file.
 
 
 async def test_a_play_goes_through_with_the_viewers_address(behind_nginx):
@@ -124,7 +124,7 @@ async def test_an_absolute_form_request_line_is_the_same_request(behind_nginx):
     assert (await nginx.ask(f"http://evil.example{HLS}?token={edge.mint('x8abcd')}"))[0] == 200
 
 
-# (b)
+# The guarded files: (b) in the file.
 
 
 async def test_a_token_opens_the_files_of_its_video(behind_nginx):
@@ -196,7 +196,9 @@ async def test_range_and_conditional_requests_reach_the_file_and_not_the_edge(be
     ):
         assert (await edge.get(url, headers=headers)).status == 304
     assert (
-        await edge.get(url.split("?", maxsplit=1)[0], headers={"If-None-Match": "*", "Range": "bytes=0-"})
+        await edge.get(
+            url.split("?", maxsplit=1)[0], headers={"If-None-Match": "*", "Range": "bytes=0-"}
+        )
     ).status == 401
 
 

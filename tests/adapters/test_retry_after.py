@@ -1,0 +1,39 @@
+"""Retry-After: seconds, a date, or nonsense."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.adapters.dailymotion.retry_after import seconds_to_wait
+
+DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("120", 120),
+        ("Fri, 20 Nov 2026 12:00:03 GMT", 3),
+        ("Fri, 20 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("-1", None),
+        ("1.5", None),
+        ("", None),
+        ("²", None),
+    ],
+)
+def test_retry_after(header, seconds):
+    assert seconds_to_wait(header, DATE) == seconds
+
+
+def test_a_date_without_the_servers_own_says_nothing():
+    assert seconds_to_wait(DATE, None) is None
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_no_text_raises(header, date):
+    seconds_to_wait(header, date)

@@ -1,0 +1,93 @@
+"""One call for all who ask at once, and nothing kept."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from proxy.edge.single_flight import SingleFlight
+
+
+async def test_those_who_ask_at_once_share_a_call_and_the_next_has_its_own():
+    flights, calls = SingleFlight(), []
+
+    async def call() -> int:
+        calls.append(1)
+        await asyncio.sleep(0)
+        return len(calls)
+
+    assert await asyncio.gather(*(flights.join("k", call) for _ in range(9))) == [1] * 9
+    assert await flights.join("k", call) == 2
+    assert flights._flights == {}  # noqa: SLF001  # nothing is kept: that is the promise
+
+
+async def test_a_failure_is_everybodys_and_is_not_kept():
+    flights, calls = SingleFlight(), []
+
+    async def call() -> None:
+        calls.append(1)
+        raise ValueError(len(calls))
+
+    outcomes = await asyncio.gather(
+        *(flights.join("k", call) for _ in range(3)), return_exceptions=True
+    )
+    assert [str(error) for error in outcomes] == ["1"] * 3
+    with pytest.raises(ValueError, match="2"):
+        await flights.join("k", call)
+
+
+async def test_whoever_leaves_takes_nobody_along_not_even_the_first_or_the_last():
+    flights, gate = SingleFlight(), asyncio.Event()
+    finished = []
+
+    async def call() -> str:
+        await gate.wait()
+        finished.append(1)
+        return "answer"
+
+    waiters = [asyncio.create_task(flights.join("k", call)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiters[0].cancel()
+    waiters[2].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    assert await waiters[1] == "answer"
+
+    gate.clear()
+    alone = asyncio.create_task(flights.join("k", call))
+    await asyncio.sleep(0)
+    alone.cancel()
+    gate.set()
+    await asyncio.gather(alone, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert finished == [1, 1]
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_a_complaint(caplog):
+    flights, gate = SingleFlight(), asyncio.Event()
+
+    async def call() -> None:
+        await gate.wait()
+        raise ValueError
+
+    alone = asyncio.create_task(flights.join("k", call))
+    await asyncio.sleep(0)
+    alone.cancel()
+    gate.set()
+    await asyncio.gather(alone, return_exceptions=True)
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
+
+
+async def test_closing_ends_what_is_under_way():
+    flights = SingleFlight()
+    waiter = asyncio.create_task(flights.join("k", lambda: asyncio.sleep(3600)))
+    await asyncio.sleep(0)
+    await flights.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiter

@@ -1,0 +1,113 @@
+"""Players play: frames are shown and time goes on, through the redirect, from another origin."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from players.conftest import NATIVE, WITH_HLS_JS, a_page_elsewhere, playing
+
+FRAMES_PER_SECOND = 25
+
+
+async def frames_of(program: str, url: str, seconds: int) -> tuple[int, str]:
+    """Decode with ffmpeg; return how many frames came out, and what it complained of."""
+    process = await asyncio.create_subprocess_exec(
+        program, "-v", "error", "-i", url, "-t", str(seconds), "-map", "0:v:0", "-f", "null", "-",
+        "-progress", "pipe:1",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(90):
+        out, err = await process.communicate()
+    frames = [line for line in out.decode().splitlines() if line.startswith("frame=")]
+    return int(frames[-1].removeprefix("frame=")) if frames else 0, err.decode()
+
+
+@pytest.mark.parametrize(("video", "seconds"), [("x8demo1", 12), ("x8live1", 5)])
+async def test_ffmpeg_decodes_every_frame(component, edge, video, seconds):
+    frames, complaints = await frames_of(component("ffmpeg"), edge.play_url(video), seconds)
+
+    assert frames == pytest.approx(seconds * FRAMES_PER_SECOND, abs=2), complaints
+
+
+async def test_ffmpeg_gets_the_status_of_a_refusal(component, edge):
+    frames, complaints = await frames_of(component("ffmpeg"), edge.play_url(token="no"), 1)
+
+    assert frames == 0
+    assert "401" in complaints
+
+
+@pytest.mark.parametrize("html", [NATIVE, WITH_HLS_JS], ids=["native", "hls.js"])
+@pytest.mark.parametrize("video", ["x8demo1", "x8live1"])
+async def test_chromium_plays_on_a_page_of_another_origin(edge, page, html, video):
+    async with a_page_elsewhere(html, edge.play_url(video)) as url:
+        await page.goto(url)
+        state = await playing(page, seconds=3)
+
+    assert state["error"] is None and state["errors"] == []
+    assert state["time"] > 3
+    assert state["frames"] > FRAMES_PER_SECOND
+    assert state["height"] in {180, 360}
+
+
+async def test_hls_js_can_read_a_refusal(edge, page):
+    """Without CORS headers on errors it would see status 0, and nobody would know why."""
+    async with a_page_elsewhere(WITH_HLS_JS, edge.play_url(token="no")) as url:
+        await page.goto(url)
+        await page.wait_for_function("() => window.errors.length > 0")
+
+        assert await page.evaluate("() => window.errors[0]") == "manifestLoadError 401"
+
+
+async def test_the_player_page_plays(edge, page):
+    for query in ("", "?hls.js"):
+        await page.goto(f"{edge.player}/watch/x8demo1{query}#{edge.mint()}")
+        state = await playing(page, seconds=2)
+
+        assert state["error"] is None
+        assert state["frames"] > FRAMES_PER_SECOND
+        assert not await page.locator("#message").is_visible()
+
+
+@pytest.mark.parametrize("query", ["", "?hls.js"])
+@pytest.mark.parametrize(
+    ("video", "sentence"),
+    [
+        ("x8null", "no stream right now"),
+        ("x8geo", "not available in your country"),
+        ("x8private", "is private"),
+        ("x8offair", "off air"),
+        ("x8error", "cannot be reached"),
+    ],
+)
+async def test_the_player_page_says_why_it_does_not_play(edge, page, video, sentence, query):
+    await page.goto(f"{edge.player}/watch/{video}{query}#{edge.mint(video)}")
+    message = page.locator("#message")
+    await message.wait_for()
+
+    assert sentence in await message.inner_text()
+    assert "request " in await message.inner_text()
+
+
+async def test_the_player_page_needs_a_token_and_makes_none(edge, page, sandbox):
+    await page.goto(f"{edge.player}/watch/x8demo1")
+    message = page.locator("#message")
+    await message.wait_for()
+
+    assert "needs a token" in await message.inner_text()
+    assert sandbox.controls.calls["video"] == 0
+
+
+async def test_the_player_page_obeys_its_own_policy_and_sends_no_referrer(edge, page):
+    complaints: list[str] = []
+    referrers: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: referrers.append(request.headers.get("referer", "")))
+    await page.goto(f"{edge.player}/watch/x8demo1?hls.js#{edge.mint()}")
+    await playing(page, seconds=1)
+
+    assert [text for text in complaints if "Content Security Policy" in text] == []
+    assert [text for text in referrers if "watch" in text] == []
+    answer = await edge.get(f"{edge.player}/watch/x8demo1")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and " * " not in policy

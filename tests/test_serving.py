@@ -1,0 +1,268 @@
+"""Serving: sockets, limits, slow clients, and stopping without letting anybody down."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from support import CREDENTIALS, RunningEdge, a_sandbox, an_edge, eventually, settings_for
+from yarl import URL
+
+from proxy.adapters.logs import build_logger
+from proxy.sandbox.running import running_sandbox
+from proxy.sandbox.state import Sandbox
+from proxy.serving import ListenFailed, running_edge
+from proxy.settings.listen import parse_listen
+
+
+async def connect(edge: RunningEdge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", edge.edge.player.port)
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+def request_head(edge: RunningEdge, path: str | None = None) -> bytes:
+    path = path or str(URL(edge.play_url()).raw_path_qs)
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+async def test_a_unix_socket_serves_and_its_peer_is_a_trusted_proxy(sandbox, tmp_path):
+    path = tmp_path / "player.sock"
+    async with an_edge(sandbox, web={"listen": f"unix:{path}"}) as edge:
+        token = edge.mint()
+        connector = aiohttp.UnixConnector(str(path))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            url = URL(f"http://edge/play/x8demo1.m3u8?token={token}")
+            named = {"X-Forwarded-For": "127.0.0.6"}
+            async with session.get(url, headers=named, allow_redirects=False) as response:
+                assert response.status == 302
+                location = response.headers["Location"]
+            async with session.get(url, allow_redirects=False) as response:
+                assert response.headers["X-Deny-Reason"] == "viewer-private"
+        assert (await edge.get(location, source="127.0.0.6")).status == 200
+
+    assert not path.exists()
+
+
+async def test_a_socket_file_left_behind_by_a_killed_process_is_no_obstacle(sandbox, tmp_path):
+    path = tmp_path / "player.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
+        assert path.is_socket()
+
+
+async def test_a_file_that_is_no_socket_is_not_removed(sandbox, tmp_path):
+    path = tmp_path / "player.sock"
+    path.write_text("precious")
+    with pytest.raises(ListenFailed, match=r"cannot listen on unix:.*in use"):
+        async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
+            pass
+    assert path.read_text() == "precious"
+
+
+async def test_a_port_that_is_taken_is_named(edge, sandbox):
+    with pytest.raises(
+        ListenFailed, match=f"cannot listen on {edge.edge.player}: Address already in use"
+    ):
+        async with an_edge(sandbox, web={"listen": str(edge.edge.player)}):
+            pass
+
+
+async def test_ipv6_can_be_listened_on(sandbox):
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    async with (
+        an_edge(sandbox, web={"listen": "[::1]:0"}) as edge,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.get(edge.play_url(), allow_redirects=False) as response:
+            assert response.status == 302
+        assert await edge.metric("playgate_viewers_total") == {'family="ipv6"': 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("localhost:0", "localhost:0"),
+        ("unix:/a/b", "unix:/a/b"),
+    ],
+)
+def test_listening_addresses_are_written_as_they_are_read(text, written):
+    assert str(parse_listen(text)) == written
+
+
+@pytest.mark.parametrize(
+    "text", ["", "80", ":80", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "::1:80", "unix:a", 80]
+)
+def test_anything_else_is_no_listening_address(text):
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        parse_listen(text)
+
+
+async def test_heads_that_are_too_large_are_refused_and_the_edge_goes_on(edge):
+    for head in (
+        b"GET /play/" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(500)) + b"\r\n",
+        b"\x16\x03\x01 this is no http\r\n\r\n",
+    ):
+        reader, writer = await connect(edge)
+        writer.write(head)
+        answer = await asyncio.wait_for(reader.read(), 20)
+        assert answer == b"" or (
+            answer.startswith(b"HTTP/1.") and b" 400 " in answer.split(b"\r\n")[0]
+        )
+        await close(writer)
+    assert (await edge.play()).status == 302
+
+
+async def test_a_bad_first_line_is_not_quoted_in_the_log(edge, capsys, caplog):
+    reader, writer = await connect(edge)
+    writer.write(b"GET /play/x8demo1.m3u8?token=SECRETSECRET HTTP/9.9.9\r\n\r\n")
+    await asyncio.wait_for(reader.read(), 20)
+    await close(writer)
+
+    captured = capsys.readouterr()
+    assert "SECRETSECRET" not in captured.out + captured.err + edge.log.getvalue()
+
+
+async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(sandbox):
+    async with an_edge(sandbox, web={"head_timeout": 0.3}) as edge:
+        slow_reader, slow = await connect(edge)
+        slow.write(b"GET /play/x8demo1.m3u8 HT")
+        silent_reader, silent = await connect(edge)
+        prompt_reader, prompt = await connect(edge)
+        prompt.write(request_head(edge))
+        await asyncio.wait_for(prompt_reader.readuntil(b"\r\n\r\n"), 20)
+
+        assert await asyncio.wait_for(slow_reader.read(), 20) == b""
+        assert await asyncio.wait_for(silent_reader.read(), 20) == b""
+        prompt.write(request_head(edge))  # kept alive, and past the time for the first head
+        assert (await asyncio.wait_for(prompt_reader.readuntil(b"\r\n\r\n"), 20)).startswith(
+            b"HTTP/1.1 302"
+        )
+        for writer in (slow, silent, prompt):
+            await close(writer)
+
+
+async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
+    """Twenty plays hang in Dailymotion when the edge is told to stop: all of them are answered."""
+    sandbox.controls.hold("video")
+    context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
+    edge = await context.__aenter__()
+    minting = edge.apps.services.minting
+    async with aiohttp.ClientSession() as session:
+
+        async def play(n: int) -> tuple[int, str]:
+            token = minting.mint(video="*", subject=f"viewer-{n}").token
+            video = "x8demo1" if n % 2 else "x8live1"
+            url = f"http://{edge.player}/play/{video}.m3u8?token={token}"
+            async with session.get(url, allow_redirects=False) as response:
+                return response.status, response.headers["Connection"]
+
+        async def draining() -> bool:
+            async with session.get(f"http://{edge.operator}/readyz") as response:
+                return response.status == 503 and (await response.json())["status"] == "draining"
+
+        plays = [asyncio.create_task(play(n)) for n in range(20)]
+        await eventually(lambda: sandbox.controls.waiting["video"] == 2)
+        await eventually(
+            lambda: edge.apps.services.metrics.in_flight.collect()[0].samples[0].value == 20
+        )
+        stopping = asyncio.create_task(context.__aexit__(None, None, None))
+        await eventually(draining)
+        sandbox.controls.release("video")
+        answers = await asyncio.gather(*plays)
+        await stopping
+
+        assert set(answers) == {(302, "close")}
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await play(1)
+
+
+async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
+    """Its head is on the way: a stock shutdown would close the door on it."""
+    context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
+    edge = await context.__aenter__()
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
+    await asyncio.sleep(0.05)  # until the edge has accepted it
+    stopping = asyncio.create_task(context.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 20)
+    await close(writer)
+    await stopping
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"Connection: close" in answer
+
+
+async def test_plays_that_hang_for_ever_do_not_hold_the_end_up(sandbox):
+    sandbox.controls.hold("video")
+    settings = settings_for(sandbox, web={"drain_timeout": 0.2}, platform={"play_timeout": 60})
+    context = running_edge(settings, log=build_logger(io.StringIO()))
+    edge = await context.__aenter__()
+    token = edge.apps.services.minting.mint(video="x8demo1").token
+    async with aiohttp.ClientSession() as session:
+        url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
+        play = asyncio.create_task(session.get(url, allow_redirects=False))
+        await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+        async with asyncio.timeout(20):
+            await context.__aexit__(None, None, None)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await play
+    sandbox.controls.release("video")
+
+
+async def test_killing_dailymotion_in_mid_load_is_503_or_504_in_time_and_heals_by_itself(tmp_path):
+    """The sandbox dies under load and comes back on its port; nobody restarts the edge."""
+    port = 0
+    budget = 2.0
+    async with AsyncExitStack() as stack:
+        first = a_sandbox()
+        sandbox = await first.__aenter__()
+        port = URL(sandbox.origin).port
+        edge = await stack.enter_async_context(an_edge(sandbox, platform={"play_timeout": budget}))
+        loop, answers, dead = asyncio.get_running_loop(), [], []
+        stop = asyncio.Event()
+
+        async def viewer(n: int) -> None:
+            while not stop.is_set():
+                started = loop.time()
+                answer = await edge.play(source=f"127.0.2.{n}")
+                (dead if killed else answers).append((answer, loop.time() - started))
+
+        killed = False
+        viewers = [asyncio.create_task(viewer(n)) for n in range(1, 9)]
+        await eventually(lambda: len(answers) > 50)
+        killed = True
+        await first.__aexit__(None, None, None)
+        await eventually(lambda: len([a for a, _ in dead if a.status != 302]) > 30)
+        ready = await edge.get(f"{edge.operator}/readyz")
+        async with running_sandbox(Sandbox(credentials=CREDENTIALS), port=port):
+            await eventually(lambda: any(a.status == 302 for a, _ in dead[-8:]))
+            stop.set()
+            await asyncio.gather(*viewers)
+            assert (await edge.play()).status == 302
+            healed = await edge.get(f"{edge.operator}/readyz")
+
+    assert {answer.status for answer, _ in answers} == {302}
+    refused = [(answer, took) for answer, took in dead if answer.status != 302]
+    assert {answer.status for answer, _ in refused} <= {503, 504}
+    assert {answer.reason for answer, _ in refused} <= {"platform-unreachable", "platform-timeout"}
+    assert max(took for _, took in refused) < budget + 5  # the budget, and a slow machine
+    assert (ready.status, ready.json["platform"]["reason"]) == (200, "platform-unreachable")
+    assert healed.json["platform"] is None

@@ -1,0 +1,210 @@
+"""The operator port: minting, health, metrics; and that players never reach it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support import OPERATOR_KEY, ROOT, an_edge
+
+from proxy.domain.reasons import Reason
+from proxy.web import routes
+
+STRANGE = ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "MKCOL"]
+KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+
+
+async def mint(edge, body, headers=None):
+    return await edge.get(
+        f"{edge.operator}/tokens",
+        method="POST",
+        data=body,
+        headers=KEY if headers is None else headers,
+    )
+
+
+async def test_a_back_end_can_have_tokens_minted(edge):
+    answer = await mint(
+        edge, '{"video": "x8demo1", "ttl": 60, "ip": "127.0.0.0/24", "sub": "viewer-7"}'
+    )
+
+    assert answer.status == 201
+    assert answer.headers["Cache-Control"] == "no-store"
+    played = await edge.get(edge.play_url(token=answer.json["token"]))
+    assert played.status == 302
+    assert edge.lines()[-1]["subject"] == "viewer-7"
+    assert answer.json["expires_at"] > 0
+    assert answer.json["token"] in answer.json["url"]
+
+
+async def test_a_token_for_every_video_has_no_url(edge):
+    answer = await mint(edge, '{"video": "*"}')
+
+    assert answer.json["url"] is None
+    assert (await edge.get(edge.play_url("x8live1", token=answer.json["token"]))).status == 302
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {OPERATOR_KEY}"},
+        {"Authorization": "Bearer "},
+    ],
+)
+async def test_without_the_operator_key_nothing_is_minted(edge, headers):
+    answer = await mint(edge, '{"video": "x8demo1"}', headers)
+
+    assert (answer.status, answer.reason) == (401, "operator-key")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}]
+)
+async def test_where_no_operator_key_is_set_nobody_has_it(start_edge, headers):
+    edge = await start_edge(operator={"key": ""})
+
+    assert (await mint(edge, '{"video": "x8demo1"}', headers)).reason == "operator-key"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("", "body"),
+        ("{", "body"),
+        ("[]", "body"),
+        ("{}", "video"),
+        ('{"video": 7}', "video"),
+        ('{"video": "x8demo1", "tll": 5}', "tll"),
+        ('{"video": "x8demo1", "ttl": "5"}', "ttl"),
+        ('{"video": "x8demo1", "ttl": 0}', "ttl"),
+        ('{"video": "x8demo1", "ttl": 3601}', "tokens.max_ttl"),
+        ('{"video": "x8demo1", "ip": "here"}', "ip"),
+        ('{"video": "x8demo1", "sub": "a b"}', "sub"),
+        ('{"video": "../x"}', "video id"),
+        ('{"video": "' + "x" * 20_000 + '"}', "too large"),
+    ],
+)
+async def test_a_body_that_is_wrong_is_400_and_says_where(edge, body, says):
+    answer = await mint(edge, body)
+
+    assert (answer.status, answer.reason) == (400, "request-invalid")
+    assert says in answer.json["detail"]
+
+
+async def test_alive_and_ready(edge):
+    await edge.play()
+
+    assert (await edge.get(f"{edge.operator}/healthz")).json == {"status": "alive"}
+    ready = await edge.get(f"{edge.operator}/readyz")
+    assert (ready.status, ready.json) == (
+        200,
+        {"status": "ready", "access_token": True, "platform": None},
+    )
+
+
+async def test_not_ready_before_the_first_access_token(sandbox):
+    sandbox.controls.hold("token")
+    async with an_edge(sandbox) as edge:
+        ready = await edge.get(f"{edge.operator}/readyz")
+        assert (ready.status, ready.json["status"]) == (503, "starting")
+        sandbox.controls.release("token")
+
+
+@pytest.mark.parametrize("path", ["/auth", "/metrics", "/healthz", "/readyz", "/tokens"])
+async def test_players_do_not_reach_the_operator_port(edge, path):
+    for method in ("GET", "POST"):
+        assert (await edge.get(f"{edge.player}{path}", method=method, headers=KEY)).status == 404
+
+
+async def test_operators_do_not_play(edge):
+    assert (await edge.get(f"{edge.operator}/play/x8demo1.m3u8?token={edge.mint()}")).status == 404
+
+
+async def test_the_player_page_is_off_unless_it_is_asked_for(start_edge):
+    edge = await start_edge(web={"player_page": False})
+
+    assert (await edge.get(f"{edge.player}/watch/x8demo1")).status == 404
+    assert (await edge.get(f"{edge.player}/watch/assets/watch.js")).status == 404
+
+
+async def test_the_player_page_serves_its_own_files_and_no_others(edge):
+    for name in ("watch.js", "watch.css", "hls.min.js"):
+        assert (await edge.get(f"{edge.player}/watch/assets/{name}")).status == 200
+    for name in ("watch.html", "..%2fheaders.py", "%2e%2e", "x"):
+        assert (await edge.get(f"{edge.player}/watch/assets/{name}")).status == 404
+    assert (await edge.get(f"{edge.player}/watch/nonsense!")).status == 404
+
+
+async def test_every_metric_and_its_labels(edge):
+    """Names are interface: a change here is a line in the CHANGELOG."""
+    await edge.play()
+    await edge.play("x8null")
+    await edge.get(f"{edge.operator}/healthz")
+    text = (await edge.get(f"{edge.operator}/metrics")).body.decode()
+    names: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if "_created" in line:
+            continue
+        if match := re.match(r"(playgate_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? \S+$", line):
+            labels = set(re.findall(r"(\w+)=", match[2] or "")) - {"le"}
+            names.setdefault(match[1], set()).update(labels)
+
+    assert names == {
+        "playgate_build_info": {"version"},
+        "playgate_http_requests_total": {"route", "method", "code"},
+        "playgate_http_request_duration_seconds": {"route"},
+        "playgate_http_requests_in_flight": set(),
+        "playgate_plays_total": {"outcome"},
+        "playgate_denials_total": {"reason"},
+        "playgate_viewers_total": {"family"},
+        "playgate_upstream_request_duration_seconds": {"operation", "outcome"},
+        "playgate_access_token_expiry_timestamp_seconds": set(),
+        "playgate_platform_healthy": set(),
+    }
+    assert "process_resident_memory_bytes" in text
+    documented = set(re.findall(r"`(playgate_\w+)`", (ROOT / "docs" / "operations.md").read_text()))
+    declared = set(
+        re.findall(r'"(playgate_\w+)"', (ROOT / "proxy/adapters/metrics.py").read_text())
+    )
+    assert documented == declared
+
+
+async def test_no_label_grows_with_what_clients_send(edge):
+    for n in range(20):
+        await edge.get(f"{edge.player}/nowhere/{n}")
+        await edge.get(f"{edge.player}/play/x8v{n}.m3u8?token=t{n}")
+        await edge.get(f"{edge.player}/play/x8demo1.m3u8", method=STRANGE[n % len(STRANGE)])
+    series = await edge.metric("playgate_http_requests_total")
+
+    assert set(series) == {
+        'code="404",method="GET",route="unmatched"',
+        'code="401",method="GET",route="play"',
+        'code="405",method="other",route="unmatched"',
+    }
+
+
+def test_every_route():
+    """Routes are interface too."""
+    tables = (routes.PLAYER_PORT, routes.PLAYER_PAGE, routes.OPERATOR_PORT)
+    found = [(r.name, r.path, " ".join(r.handlers)) for table in tables for r in table]
+
+    assert found == [
+        ("play", "/play/{video_id}.m3u8", "GET HEAD OPTIONS"),
+        ("watch", "/watch/{video_id}", "GET"),
+        ("asset", "/watch/assets/{name}", "GET"),
+        ("auth", "/auth", "*"),
+        ("metrics", "/metrics", "GET"),
+        ("healthz", "/healthz", "GET"),
+        ("readyz", "/readyz", "GET"),
+        ("tokens", "/tokens", "POST"),
+    ]
+
+
+def test_every_reason_is_documented_with_its_status():
+    table = (ROOT / "docs" / "reasons.md").read_text()
+    documented = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", table, re.MULTILINE)
+
+    assert documented == [(str(reason), str(reason.status)) for reason in Reason]
