@@ -27,6 +27,7 @@ from proxy.edge.minting import Minting
 from proxy.edge.streams import Streams
 from proxy.settings import Settings
 from proxy.web import headers, routes
+from proxy.web.connection import HEADS, Heads
 from proxy.web.middlewares import observe, refusals_to_responses, with_headers
 from proxy.web.services import SERVICES, Services, Viewers
 
@@ -76,7 +77,7 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
         )
         keeping = asyncio.create_task(access_tokens.keep_fresh())
         try:
-            yield Apps(player_app(settings, services), operator_app(services), services)
+            yield Apps(player_app(settings, services), operator_app(settings, services), services)
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
@@ -86,24 +87,25 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
 
 def player_app(settings: Settings, services: Services) -> web.Application:
     """Return the application that players reach."""
-    app = _app(services, headers.PLAYER_PORT)
+    app = _app(settings, services, headers.PLAYER_PORT)
     routes.add_routes(app, routes.PLAYER_PORT)
     if settings.web.player_page:
         routes.add_routes(app, routes.PLAYER_PAGE)
     return app
 
 
-def operator_app(services: Services) -> web.Application:
+def operator_app(settings: Settings, services: Services) -> web.Application:
     """Return the application that players never reach."""
-    app = _app(services, headers.OPERATOR_PORT)
+    app = _app(settings, services, headers.OPERATOR_PORT)
     routes.add_routes(app, routes.OPERATOR_PORT)
     return app
 
 
-def _app(services: Services, port_headers: dict[str, str]) -> web.Application:
+def _app(settings: Settings, services: Services, port_headers: dict[str, str]) -> web.Application:
     middlewares = [observe, with_headers(port_headers), refusals_to_responses]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
     app[SERVICES] = services
+    app[HEADS] = Heads(settings.web.head_timeout)
     return app
 
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.app import Apps, build_apps
 from proxy.settings import Settings
-from proxy.settings.listen import Listen
+from proxy.settings.listen import Listen, parse_listen
+from proxy.web.connection import HEADS, Connection
+from proxy.web.services import SERVICES
 
 BACKLOG = 1024
 # What a connection accepted just before the end needs to bring its head in.
@@ -58,9 +60,11 @@ async def running_edge(
         )
         # The operator port opens first and closes last: it is how one sees the other one drain.
         operator = await stack.enter_async_context(
-            _port(apps.operator, settings.operator.listen, settings)
+            _port(apps.operator, parse_listen(settings.operator.listen), settings)
         )
-        player = await stack.enter_async_context(_port(apps.player, settings.web.listen, settings))
+        player = await stack.enter_async_context(
+            _port(apps.player, parse_listen(settings.web.listen), settings)
+        )
         log.info("serving", player=str(player), operator=str(operator), sandbox=settings.sandbox)
         try:
             yield Edge(apps, player, operator)
@@ -71,22 +75,23 @@ async def running_edge(
 
 @asynccontextmanager
 async def _port(app: web.Application, listen: Listen, settings: Settings) -> AsyncIterator[Listen]:
-    heads = Heads(settings.web.head_timeout)
-    app.middlewares.insert(0, heads.middleware)
     runner = web.AppRunner(
-        app,
-        access_log=None,
-        handler_cancellation=True,
+        app, handler_cancellation=True, shutdown_timeout=settings.web.drain_timeout
+    )
+    await runner.setup()
+    assert runner.server is not None  # noqa: S101  # set up, one line above
+    connect = partial(
+        Connection,
+        runner.server,
+        app[SERVICES],
+        app[HEADS],
         keepalive_timeout=settings.web.keepalive_timeout,
-        shutdown_timeout=settings.web.drain_timeout,
         max_line_size=MAX_LINE,
         max_field_size=MAX_FIELD,
     )
-    await runner.setup()
-    assert runner.server is not None  # noqa: S101  # set up one line above
     try:
         opened = _open_socket(listen)
-        loop, connect = asyncio.get_running_loop(), heads.watched(runner.server)
+        loop = asyncio.get_running_loop()
         create = loop.create_unix_server if listen.path else loop.create_server
         server = await create(connect, sock=opened, backlog=BACKLOG)
         port = 0 if listen.path else opened.getsockname()[1]
@@ -94,64 +99,10 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
             yield Listen(listen.host, port, listen.path)
         finally:
             server.close()
-            await heads.all_in(SETTLE_SECONDS)
+            await app[HEADS].all_in(SETTLE_SECONDS)
             _remove_stale_socket(listen.path)
     finally:
         await runner.cleanup()
-
-
-class Heads:
-    """Cuts off connections that do not send their first request's head in time.
-
-    aiohttp closes idle connections after the keep-alive time, which must be longer than nginx's;
-    a crowd of clients that dribble their heads is to be gone much sooner.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._owed: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-        self._none_owed = asyncio.Event()
-        self._none_owed.set()
-
-    def watched(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """Return the server's protocol factory, with a clock on each connection."""
-        loop = asyncio.get_running_loop()
-
-        def connect() -> asyncio.Protocol:
-            connection = server()
-            self._owed[connection] = loop.call_later(self._timeout, self._cut_off, connection)
-            self._none_owed.clear()
-            return connection
-
-        return connect
-
-    async def all_in(self, seconds: float) -> None:
-        """Wait until no connection owes its first head, at most a while."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._none_owed.wait()
-
-    @property
-    def middleware(self) -> Middleware:
-        """The middleware that notices a head that came."""
-
-        @web.middleware
-        async def note_head(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if (timer := self._settle(request.protocol)) is not None:
-                timer.cancel()
-            return await handler(request)
-
-        return note_head
-
-    def _settle(self, connection: web.RequestHandler) -> asyncio.TimerHandle | None:
-        timer = self._owed.pop(connection, None)
-        if not self._owed:
-            self._none_owed.set()
-        return timer
-
-    def _cut_off(self, connection: web.RequestHandler) -> None:
-        self._settle(connection)
-        connection.force_close()
 
 
 def _open_socket(listen: Listen) -> socket.socket:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
-from aiohttp.http_exceptions import HttpProcessingError
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -66,8 +65,8 @@ def capture_standard_logging(logger: Logger) -> None:
 class _Forwarder(logging.Handler):
     """Turns a library's record into one of our lines.
 
-    A request that cannot be parsed reaches aiohttp's log with its raw first line, token included;
-    of an exception only the kind is kept, and the record's arguments are not filled in.
+    Of an exception only the kind is kept, and the record's arguments are not filled in: they may
+    hold a URL.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -77,9 +76,6 @@ class _Forwarder(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         fields: dict[str, Any] = {"logger": record.name, "message": str(record.msg)}
-        if isinstance(error, HttpProcessingError):
-            self._logger.info("bad-request", error=type(error).__name__)
-            return
         if error is not None:
             fields["error"] = type(error).__name__
         self._logger.log(max(record.levelno, logging.INFO), "library", **fields)

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_network
+from proxy.settings.listen import parse_listen
 
 
 def must_be_set(value: Any) -> Any:
@@ -26,6 +27,12 @@ def check_url(text: str) -> str:
     if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string:
         raise ValueError("must be a URL such as https://play.example.com")
     return text.rstrip("/")
+
+
+def check_listen(text: str) -> str:
+    """Take an address to listen on."""
+    parse_listen(text)
+    return text
 
 
 def check_network(text: str) -> str:

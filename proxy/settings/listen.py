@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
 TCP = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 MAX_PORT = 65535
@@ -30,17 +29,15 @@ class Listen:
         return bool(self.path) or is_loopback_host(self.host)
 
 
-def parse_listen(text: Any) -> Listen:
-    """Return a listening address; the form of a settings validator.
+def parse_listen(text: str) -> Listen:
+    """Return a listening address.
 
     Raises:
         ValueError: it is none.
     """
-    if isinstance(text, Listen):
-        return text
-    if isinstance(text, str) and text.startswith("unix:/"):
+    if text.startswith("unix:/"):
         return Listen("", 0, text.removeprefix("unix:"))
-    match = TCP.fullmatch(text) if isinstance(text, str) else None
+    match = TCP.fullmatch(text)
     if match is None or int(match["port"]) > MAX_PORT:
         raise ValueError("must be HOST:PORT, [IPV6]:PORT or unix:/PATH")
     return Listen(match["v6"] or match["host"], int(match["port"]))

@@ -80,8 +80,9 @@ class _CheckedSettings(Settings):
     @classmethod
     def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         problems = list(problems_between(raw))
+        tables: dict[str, Any] = {name: {} for name in cls.model_fields if name != "sandbox"}
         try:
-            settings = handler(raw)
+            settings = handler({**tables, **raw})  # what has no default is missed in its table
         except ValidationError as error:
             raise _BetweenSettings([*problems, *_problems_of(error)]) from None
         if problems:
@@ -115,7 +116,8 @@ def _sentence(kind: str, message: str, location: tuple[int | str, ...]) -> str:
         return "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
     if kind == "missing":
         return "is missing"
-    message = message.removeprefix("Value error, ")
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
     return message[0].lower() + message[1:]
 
 

@@ -44,7 +44,7 @@ def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _sandbox_problems(raw) if sandbox else _production_problems(raw)
     for table, smaller, larger, section in IN_ORDER:
         low, high = _value(raw, table, smaller, section), _value(raw, table, larger, section)
-        if _number(low) > _number(high):
+        if _is_more(low, high):
             yield f"{table}.{smaller}", f"must not be more than {table}.{larger}"
     web = _value(raw, "web", "listen", Web)
     operator = _value(raw, "operator", "listen", Operator)
@@ -55,7 +55,7 @@ def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
 def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for table, name, section in LISTENERS:
         try:
-            listen = parse_listen(_value(raw, table, name, section))
+            listen = parse_listen(str(_value(raw, table, name, section)))
         except ValueError:
             continue
         if not listen.is_loopback:
@@ -83,11 +83,11 @@ def _value(raw: Mapping[str, Any], table: str, name: str, section: type[Section]
     return section.model_fields[name].default if given is None else given
 
 
-def _number(value: Any) -> float:
+def _is_more(low: Any, high: Any) -> bool:
     try:
-        return float(value)
+        return float(low) > float(high)
     except (TypeError, ValueError):
-        return 0.0
+        return False
 
 
 def _host(value: Any) -> str:

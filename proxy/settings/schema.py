@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -27,20 +26,20 @@ from proxy.domain.tokens.keyring import Algorithm, Key, load_key
 from proxy.settings.checks import (
     check_allowed_host,
     check_header_name,
+    check_listen,
     check_network,
     check_path_rule,
     check_pattern,
     check_url,
     must_be_set,
 )
-from proxy.settings.listen import Listen, parse_listen
 
 ENV_PREFIX = "PLAYGATE_"
 
 
 Url = Annotated[str, AfterValidator(check_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-ListenAddress = Annotated[Listen, BeforeValidator(parse_listen)]
+ListenAddress = Annotated[str, AfterValidator(check_listen)]
 NetworkText = Annotated[str, AfterValidator(check_network)]
 FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
@@ -54,7 +53,7 @@ class Section(BaseModel):
 class Web(Section):
     """The player port."""
 
-    listen: ListenAddress = Listen("127.0.0.1", 8080)
+    listen: ListenAddress = "127.0.0.1:8080"
     public_url: Url = ""
     player_page: bool = False
     keepalive_timeout: Seconds = 75
@@ -65,7 +64,7 @@ class Web(Section):
 class Operator(Section):
     """The operator port."""
 
-    listen: ListenAddress = Listen("127.0.0.1", 8081)
+    listen: ListenAddress = "127.0.0.1:8081"
     key: SecretStr = SecretStr("")
 
 
@@ -186,8 +185,8 @@ class Settings(BaseSettings):
     web: Web = Web()
     operator: Operator = Operator()
     viewer: Viewer = Viewer()
-    tokens: Tokens = Field(default_factory=Tokens)
-    platform: Platform = Field(default_factory=Platform)
+    tokens: Tokens
+    platform: Platform
     auth: Auth = Auth()
 
     @classmethod

@@ -13,6 +13,7 @@ from proxy.adapters.logs import Logger, timings
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
+from proxy.web.connection import HEADS
 from proxy.web.problem import problem
 from proxy.web.reading import request_id_of
 from proxy.web.services import SERVICES
@@ -28,6 +29,7 @@ QUIET_ROUTES = frozenset(
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, count it, time it, and write its line."""
     services = request.app[SERVICES]
+    request.app[HEADS].settle(request.protocol)
     trace = request[TRACE] = Trace(request_id=request_id_of(request))
     timings.set(trace.timings)
     started = perf_counter()

@@ -1,0 +1,68 @@
+"""Playgate as a process of its own: started, read, told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+
+class Process:
+    """A running command whose output is kept."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.output = ""
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        while chunk := await self.process.stdout.read(65536):
+            self.output += chunk.decode(errors="replace")
+
+    async def says(self, text: str, seconds: float = 60) -> str:
+        async with asyncio.timeout(seconds):
+            while text not in self.output:
+                if self.process.returncode is not None or self._reading.done():
+                    raise AssertionError(f"it ended without saying {text!r}:\n{self.output}")
+                await asyncio.sleep(0.02)
+        return self.output
+
+    async def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(seconds):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+
+@asynccontextmanager
+async def started(
+    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator[Process]:
+    """Start a command; whatever happens, it has ended when the context is left."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+        cwd=cwd,
+    )
+    running = Process(process)
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await running._reading  # noqa: SLF001
+
+
+def playgate(*arguments: str | Path) -> list[str | Path]:
+    """Return the command line of Playgate in this environment."""
+    return [sys.executable, "-m", "proxy", *arguments]

@@ -1,0 +1,186 @@
+"""Settings: where they come from, and that everything wrong with them is said at once."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, SecretStr
+from support import ROOT, SANDBOX_TOML
+
+from proxy.settings import Settings, SettingsInvalid, load_settings
+
+BAD = sorted((ROOT / "tests" / "config").glob("bad-*.toml"))
+PLAYGATE_TOML = ROOT / "config" / "playgate.toml"
+GOOD = {
+    "platform": {"api_key": "key", "api_secret": "secret"},
+    "tokens": {"keys": [{"kid": "a", "alg": "HS256", "secret": "s" * 32}]},
+}
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_a_bad_file_is_answered_with_exactly_this(path):
+    """The message stands at the end of each file, behind `#! `."""
+    expected = [line[3:] for line in path.read_text().splitlines() if line.startswith("#! ")]
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(path)
+
+    assert str(invalid.value).removeprefix(f"{path}: ").splitlines() == expected
+
+
+def test_there_are_bad_files_for_every_kind_of_mistake():
+    assert len(BAD) >= 8
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field.default
+    return found
+
+
+def plain(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_the_settings_file_has_every_key_with_its_default():
+    text = tomllib.loads(PLAYGATE_TOML.read_text())
+    written = {
+        f"{table}.{name}" if isinstance(members, dict) else table: value
+        for table, members in text.items()
+        for name, value in (members.items() if isinstance(members, dict) else [("", members)])
+    }
+
+    assert written == {key: plain(value) for key, value in leaves(Settings).items()}
+
+
+def test_every_key_has_a_line_of_why():
+    for line in PLAYGATE_TOML.read_text().splitlines():
+        if "=" in line and not line.startswith(("#", "sandbox")):
+            assert "#" in line or any(
+                name in line for name in ("listen", "token_url", "rest_url")
+            ), line
+
+
+def test_the_sandbox_file_is_good():
+    assert load_settings(SANDBOX_TOML).sandbox
+
+
+def test_the_environment_overrides_secret_files_and_they_the_file(tmp_path, monkeypatch):
+    config = tmp_path / "playgate.toml"
+    config.write_text('[platform]\napi_key = "file"\napi_secret = "file"\nscope = "file"\n')
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "PLAYGATE_PLATFORM__API_KEY").write_text("secret-file\n")
+    (secrets / "playgate_platform__api_secret").write_text("secret-file\n")
+    (secrets / "PLAYGATE_TOKENS__KEYS").write_text(json.dumps(GOOD["tokens"]["keys"]))
+    (secrets / "somebody_elses").write_text("x")
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(secrets))
+    monkeypatch.setenv("PLAYGATE_PLATFORM__API_KEY", "environment")
+    monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:9999")
+
+    settings = load_settings(config)
+
+    assert settings.platform.api_key == "environment"
+    assert settings.platform.api_secret.get_secret_value() == "secret-file"
+    assert settings.platform.scope == "file"
+    assert settings.web.listen == "127.0.0.1:9999"
+    assert settings.tokens.keys[0].kid == "a"
+
+
+def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
+    (tmp_path / "playgate_platform__api_secret").write_text("credential")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    assert (
+        load_settings(
+            None, **{**GOOD, "platform": {"api_key": "k"}}
+        ).platform.api_secret.get_secret_value()
+        == "credential"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"PLAYGATE_TYPO": "1"}, "PLAYGATE_TYPO: is not a setting"),
+        ({"PLAYGATE_WEB__TYPO": "1"}, "web.typo: is not a setting"),
+        ({"PLAYGATE_WEB__LISEN": "1"}, "web.lisen: is not a setting; did you mean listen?"),
+        ({"PLAYGATE_TOKENS__KEYS": "[{"}, "tokens: a value in PLAYGATE_TOKENS__… is not JSON"),
+        ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: input should be a valid integer"),
+        ({"PLAYGATE_SECRETS_DIR": "/does/not/exist"}, "does not exist"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(SANDBOX_TOML)
+
+    assert complaint in str(invalid.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("web = 'x", "is not TOML"),
+        ("\udcff", "is not TOML"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said(tmp_path, text, complaint):
+    path = tmp_path / "x.toml"
+    if text is not None:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(SettingsInvalid, match=complaint):
+        load_settings(path)
+
+
+def test_a_key_may_lie_in_a_file(tmp_path):
+    (tmp_path / "secret").write_text("s" * 32 + "\n")
+    key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "secret")}
+    settings = load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
+
+    assert settings.tokens.keys[0].key.can_sign
+    (tmp_path / "secret").unlink()
+    with pytest.raises(
+        SettingsInvalid, match=r"tokens.keys\[0\]: file cannot be read: FileNotFoundError"
+    ):
+        load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
+
+
+def test_settings_never_print_a_secret():
+    settings = load_settings(None, **GOOD)
+
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "s" * 32 not in shown and "'secret'" not in shown
+
+
+@pytest.mark.parametrize("table", ["web", "operator", "platform", "tokens", "viewer"])
+def test_no_mistake_repeats_a_value(table):
+    """Whatever is wrong, the message names keys and never what stands there."""
+    values = {name: "HUSH-HUSH" for name in leaves(Settings) if name.startswith(f"{table}.")}
+    tables = {table: {name.split(".")[1]: value for name, value in values.items()}}
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(None, **tables)
+
+    assert "HUSH-HUSH" not in str(invalid.value)
+
+
+def test_the_shipped_file_asks_for_exactly_what_has_no_default():
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(PLAYGATE_TOML)
+
+    assert [key for key, _ in invalid.value.problems] == [
+        "platform.api_key",
+        "platform.api_secret",
+        "tokens.keys",
+    ]
+    assert isinstance(invalid.value.source, Path)

@@ -1,0 +1,227 @@
+"""Whole processes: serve and demo, their signals, their output, their secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import aiohttp
+from nginx.conftest import an_nginx, free_port
+from processes import Process, playgate, started
+from support import SANDBOX_TOML, a_sandbox, eventually
+from yarl import URL
+
+SECRETS = ["sandbox-secret", "known-to-everybody"]
+
+
+def environment(sandbox, player: int | str, operator: int) -> dict[str, str]:
+    return {
+        "PLAYGATE_CONFIG": str(SANDBOX_TOML),
+        "PLAYGATE_WEB__LISTEN": player if isinstance(player, str) else f"127.0.0.1:{player}",
+        "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+    }
+
+
+async def minted(session: aiohttp.ClientSession, operator: int, video: str = "x8demo1") -> str:
+    key = {"Authorization": "Bearer sandbox-operator-key-known-to-everybody"}
+    url = f"http://127.0.0.1:{operator}/tokens"
+    async with session.post(url, headers=key, json={"video": video}) as response:
+        return (await response.json())["token"]
+
+
+async def test_serve_serves_and_stops_cleanly(sandbox):
+    player, operator = free_port(), free_port()
+    async with (
+        started(*playgate("serve"), env=environment(sandbox, player, operator)) as edge,
+        aiohttp.ClientSession() as session,
+    ):
+        await edge.says('"event": "serving"')
+        token = await minted(session, operator)
+        url = f"http://127.0.0.1:{player}/play/x8demo1.m3u8?token={token}"
+        async with session.get(url, allow_redirects=False) as response:
+            assert response.status == 302
+        code = await edge.stop()
+
+    assert code == 0
+    events = [json.loads(line)["event"] for line in edge.output.splitlines()]
+    assert events == ["serving", "request", "request", "draining", "stopped"]
+
+
+async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
+    async with started(
+        *playgate("serve"), env=environment(sandbox, URL(sandbox.origin).port, free_port())
+    ) as edge:
+        async with asyncio.timeout(60):
+            assert await edge.process.wait() == 1
+
+    assert (
+        edge.output.splitlines()[-1]
+        == f"cannot listen on {URL(sandbox.origin).authority}: Address already in use"
+    )
+    assert "Traceback" not in edge.output
+
+
+async def test_no_secret_is_ever_written(sandbox):
+    """Every kind of request, good and broken, and then everything that the process wrote."""
+    player, operator = free_port(), free_port()
+    async with (
+        started(*playgate("serve"), env=environment(sandbox, player, operator)) as edge,
+        aiohttp.ClientSession() as session,
+    ):
+        await edge.says('"event": "serving"')
+        token = await minted(session, operator)
+        base, answers = f"http://127.0.0.1:{player}", []
+        for path in (
+            f"/play/x8demo1.m3u8?token={token}", f"/play/x8null.m3u8?token={token}",
+            f"/play/x8demo1.m3u8?token={token}&token=b", f"/watch/x8demo1?token={token}",
+            f"/play/x8demo1.m3u8?token={token[:-3]}", f"/{token}",
+        ):  # fmt: skip
+            async with session.get(base + path, allow_redirects=False) as response:
+                answers.append(await response.text())
+                headers = {k: v for k, v in response.headers.items() if k != "Location"}
+                answers.append(str(headers))
+        private = await minted(session, operator, "k8demoPrivateKnownToYou")
+        url = f"{base}/play/k8demoPrivateKnownToYou.m3u8?token={private}"
+        async with session.get(url, allow_redirects=False) as response:
+            assert response.status == 302
+            stream = response.headers["Location"]
+        for line in (
+            f"GET /play/x8demo1.m3u8?token={token} HTTP/9.9",
+            f"G\x01T /?token={token} HTTP/1.1",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", player)
+            writer.write(f"{line}\r\nHost: x\r\n\r\n".encode())
+            answers.append((await asyncio.wait_for(reader.read(), 20)).decode())
+            writer.close()
+            await writer.wait_closed()
+        await edge.says('"event": "bad-request"')
+        for path in ("/metrics", "/readyz", f"/auth?token={token}"):
+            async with session.get(f"http://127.0.0.1:{operator}{path}") as response:
+                answers.append(await response.text())
+        await edge.stop()
+
+    secrets = [
+        *SECRETS,
+        token.split(".")[2],
+        private.split(".")[2],
+        URL(stream).query["sec"][:40],
+        "PrivateKnownToYou",
+        *sandbox.access_tokens,
+    ]
+    for secret in secrets:
+        assert secret not in edge.output
+        assert secret not in "".join(answers)
+
+
+async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
+    ports = [free_port() for _ in range(3)]
+    options = [
+        f"--{name}={port}"
+        for name, port in zip(("port", "operator-port", "sandbox-port"), ports, strict=True)
+    ]
+    async with (
+        started(*playgate("demo", *options), cwd=tmp_path) as demo,
+        aiohttp.ClientSession() as session,
+    ):
+        text = await demo.says("Ctrl-C stops it")
+        page = re.search(r"Open +(\S+)", text)[1]
+        play = re.search(r"Paste +(\S+)", text)[1]
+        config = re.search(r"mint --config (\S+)", text)[1]
+        async with session.get(play) as response:
+            assert response.status == 200
+            assert (await response.text()).startswith("#EXTM3U")
+        async with session.get(page) as response:
+            html = await response.text()
+        for video in re.findall(r"/open/(\w+)", html):
+            async with session.get(f"{page}open/{video}", allow_redirects=False) as response:
+                assert response.headers["Location"].startswith(
+                    f"http://127.0.0.1:{ports[0]}/watch/{video}#ey"
+                )
+        # in a second terminal
+        async with started(
+            *playgate("token", "mint", "--config", config, "--video", "x8live1"), cwd=tmp_path
+        ) as mint:
+            await mint.process.wait()
+        url = f"http://127.0.0.1:{ports[0]}/play/x8live1.m3u8?token={mint.output.strip()}"
+        async with session.get(url, allow_redirects=False) as response:
+            assert response.status == 302
+        curl = re.search(r"curl -si '(\S+)'\n +(302 Found)\n +Location: (\S+)…", text)
+        async with session.get(curl[1], allow_redirects=False) as response:
+            assert (response.status, response.reason) == (302, "Found")
+            assert response.headers["Location"].startswith(curl[3])
+        code = await demo.stop(signal.SIGINT)
+
+    assert code == 0
+    assert demo.output.endswith("stopped\n")
+    assert "Traceback" not in demo.output
+
+
+async def test_a_demo_beside_a_demo_says_which_port_is_taken(sandbox):
+    async with started(
+        *playgate(
+            "demo",
+            f"--sandbox-port={URL(sandbox.origin).port}",
+            f"--port={free_port()}",
+            f"--operator-port={free_port()}",
+        )
+    ) as demo:
+        async with asyncio.timeout(60):
+            assert await demo.process.wait() == 1
+
+    assert "Traceback" not in demo.output
+    assert f"{URL(sandbox.origin).port}" in demo.output and "--help" in demo.output
+
+
+async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(component, tmp_path):
+    """Two edges, players that never pause; each edge in turn is stopped and started again."""
+    program = component("nginx")
+    players, operators = [free_port(), free_port()], [free_port(), free_port()]
+    behind = {"PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(a_sandbox())
+        nginx = await stack.enter_async_context(an_nginx(program, tmp_path, players, operators))
+
+        async def start(n: int) -> Process:
+            env = environment(sandbox, players[n], operators[n]) | behind
+            edge = await stack.enter_async_context(started(*playgate("serve"), env=env))
+            await edge.says('"event": "serving"')
+            return edge
+
+        edges = [await start(0), await start(1)]
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        token = await minted(session, operators[0])
+        url = f"{nginx.origin}/play/x8demo1.m3u8?token={token}"
+        statuses: Counter[object] = Counter()
+        stop = asyncio.Event()
+
+        async def viewer() -> None:
+            while not stop.is_set():
+                try:
+                    async with session.get(url, allow_redirects=False) as response:
+                        statuses[response.status] += 1
+                except aiohttp.ClientError as error:
+                    statuses[repr(error)] += 1
+
+        async def some_more_plays() -> None:
+            wanted = statuses.total() + 300
+            await eventually(lambda: statuses.total() > wanted, seconds=60)
+
+        viewers = [asyncio.create_task(viewer()) for _ in range(16)]
+        for n in (0, 1, 0):
+            await some_more_plays()
+            assert await edges[n].stop() == 0
+            await some_more_plays()
+            edges[n] = await start(n)
+        await some_more_plays()
+        stop.set()
+        await asyncio.gather(*viewers)
+
+    assert set(statuses) == {302}, statuses
