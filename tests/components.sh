@@ -1,0 +1,30 @@
+#!/bin/sh
+# Install what the tests run against, where that can be done without asking; else name it.
+set -u
+
+missing=""
+need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"; }
+need nginx nginx-light
+need ffmpeg ffmpeg
+need chromium chromium
+need node nodejs
+need npm npm
+
+if [ -n "$missing" ]; then
+  if [ "$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi
+  if command -v apt-get >/dev/null 2>&1 && $root true 2>/dev/null; then
+    echo "installing:$missing"
+    $root apt-get update -qq
+    # no service is started: the tests run their own nginx
+    $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+      apt-get install -y -qq --no-install-recommends $missing >/dev/null
+  else
+    echo "not installed, and their tests are skipped (apt-get install$missing)"
+  fi
+fi
+
+if command -v npm >/dev/null 2>&1 && ! cmp -s npm/package-lock.json npm/node_modules/.installed; then
+  npm ci --prefix npm --ignore-scripts --no-audit --no-fund >/dev/null &&
+    cp npm/package-lock.json npm/node_modules/.installed
+fi
+exit 0

@@ -1,0 +1,125 @@
+"""The documents say what is so: their commands run, their links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from support import ROOT, SANDBOX_TOML, an_edge
+
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+async def run(command: list[str], **env: str) -> str:
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        command,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path):
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file) if file else path
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [
+            re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings
+        ], target
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_file_that_is_named_exists(path):
+    named = re.findall(r"`((?:proxy|config|tests|deploy|docs)/[\w./-]+)`", path.read_text())
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_setting_that_is_named_exists(path):
+    tables = {
+        name: set(members)
+        for name, members in tomllib.loads((ROOT / "config/playgate.toml").read_text()).items()
+        if isinstance(members, dict)
+    }
+    for table, name in re.findall(rf"`({'|'.join(tables)})\.(\w+)`", path.read_text()):
+        assert name in tables[table], f"{table}.{name}"
+
+
+async def test_the_python_snippet_mints_a_token_that_plays(edge, tmp_path):
+    (snippet,) = fenced(ROOT / "docs/tokens.md", "python")
+    printed = (await run([sys.executable, "-c", snippet])).strip()
+
+    assert (await edge.get(edge.play_url(token=printed.partition("token=")[2]))).status == 302
+    assert edge.lines()[-1]["subject"] == "viewer-7"
+
+
+async def test_the_node_snippet_mints_a_token_that_plays(component, edge):
+    node = component("node")
+    (snippet,) = fenced(ROOT / "docs/tokens.md", "js")
+    modules = ROOT / "npm" / "node_modules"
+    assert (modules / "jsonwebtoken").exists() or os.environ.get("CI") != "true"
+    if not (modules / "jsonwebtoken").exists():
+        pytest.skip("npm ci was not run in npm/")
+    printed = (await run([node, "-e", snippet], NODE_PATH=str(modules))).strip()
+
+    assert (await edge.get(edge.play_url(token=printed.partition("token=")[2]))).status == 302
+    assert edge.lines()[-1]["subject"] == "viewer-7"
+
+
+async def test_every_shell_command_of_the_tokens_page_works(sandbox):
+    """They speak of the demo's ports; here they are those of an edge on free ones."""
+    async with an_edge(sandbox) as edge:
+        for command in "".join(fenced(ROOT / "docs/tokens.md", "sh")).splitlines():
+            words = command.replace("http://127.0.0.1:8081", edge.operator).replace(
+                " TOKEN ", f" {edge.mint(subject='v')} "
+            )
+            words = words.replace("config/sandbox.toml", str(SANDBOX_TOML)).replace(
+                "playgate ", f"{sys.executable} -m proxy "
+            )
+            ran = await asyncio.create_subprocess_shell(
+                words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT
+            )
+            out, err = await ran.communicate()
+            assert ran.returncode == 0, f"{command}\n{err.decode()}{out.decode()}"
+            if command.startswith("curl"):
+                assert (await edge.get(edge.play_url(token=json.loads(out)["token"]))).status == 302
+
+
+def test_no_file_of_the_product_is_too_long_for_a_head():
+    long = {
+        str(path): lines
+        for path in ROOT.glob("proxy/**/*.py")
+        if (lines := len(path.read_text().splitlines())) > 250
+    }
+
+    assert long == {}
+
+
+def test_the_readme_names_every_make_target():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)) - {
+        "components"
+    }
+    readme = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+
+    assert [target for target in targets if f"make {target}" not in readme] == []

@@ -1,0 +1,282 @@
+"""The sandbox answers as Dailymotion's documents say, errors and locks included."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import m3u8
+import pytest
+from support import CREDENTIALS, StillClock, a_sandbox, eventually
+
+from proxy.sandbox import playlists
+from proxy.sandbox.catalogue import VIDEOS
+from proxy.sandbox.locks import Locks
+
+FORM = {
+    "grant_type": "client_credentials",
+    "client_id": CREDENTIALS[0],
+    "client_secret": CREDENTIALS[1],
+    "scope": "read_video_streams",
+}
+
+
+@pytest.fixture
+async def session():
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(local_addr=("127.0.0.4", 0))
+    ) as opened:
+        yield opened
+
+
+async def grant(sandbox, session, **changes):
+    form = {name: value for name, value in (FORM | changes).items() if value is not None}
+    async with session.post(f"{sandbox.origin}/oauth/v1/token", data=form) as response:
+        return response.status, await response.json()
+
+
+async def get(sandbox, session, path, token=None):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with session.get(f"{sandbox.origin}{path}", headers=headers) as response:
+        return response.status, await response.json(), response.headers
+
+
+async def test_a_private_key_gets_an_access_token_and_no_refresh_token(sandbox, session):
+    status, body = await grant(sandbox, session)
+
+    assert status == 200
+    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
+    assert (body["token_type"], body["expires_in"], body["scope"]) == (
+        "Bearer",
+        36000,
+        "read_video_streams",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"client_secret": "wrong"}, "invalid_client"),
+        ({"client_id": None}, "invalid_client"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": None}, "unsupported_grant_type"),
+    ],
+)
+async def test_an_oauth_error_is_a_string(sandbox, session, changes, error):
+    status, body = await grant(sandbox, session, **changes)
+
+    assert status == 400
+    assert body["error"] == error and isinstance(body["error_description"], str)
+
+
+async def test_an_api_error_is_an_object(sandbox, session):
+    token = (await grant(sandbox, session))[1]["access_token"]
+    status, body, _ = await get(sandbox, session, "/rest/video/x8nowhere?fields=id", token)
+
+    assert status == 404
+    assert set(body["error"]) == {"code", "message", "type", "more_info", "error_data"}
+    assert (body["error"]["code"], body["error"]["type"]) == (404, "not_found")
+    assert body["error"]["error_data"]["reason"] == "object_not_found"
+
+
+@pytest.mark.parametrize("path", ["/rest/video/x8demo1", "/rest/echo?message=hi", "/rest/auth"])
+async def test_without_a_good_token_it_is_401_with_a_challenge(sandbox, session, path):
+    for token in (None, "wrong"):
+        status, body, headers = await get(sandbox, session, path, token)
+        assert (status, body["error"]["code"]) == (401, 401)
+        assert 'error="invalid_token"' in headers["WWW-Authenticate"]
+
+
+async def test_an_access_token_lapses(session):
+    clock = StillClock()
+    async with a_sandbox(now=clock.now) as sandbox:
+        token = (await grant(sandbox, session))[1]["access_token"]
+        assert (await get(sandbox, session, "/rest/echo?message=hi", token))[:2] == (
+            200,
+            {"message": "hi"},
+        )
+        clock.advance(36_000)
+        assert (await get(sandbox, session, "/rest/echo?message=hi", token))[0] == 401
+
+
+async def test_echo_and_auth(sandbox, session):
+    token = (await grant(sandbox, session))[1]["access_token"]
+
+    assert (await get(sandbox, session, "/rest/auth", token))[1]["scope"] == ["read_video_streams"]
+    status, body, _ = await get(sandbox, session, "/rest/echo", token)
+    assert (status, body["error"]["type"]) == (400, "missing_required_parameter")
+
+
+async def test_the_fields_asked_for_are_the_fields_that_come(sandbox, session):
+    token = (await grant(sandbox, session))[1]["access_token"]
+    _, vod, _ = await get(
+        sandbox,
+        session,
+        "/rest/video/x8demo1?fields=id,title,mode,stream_hls_url,stream_live_hls_url",
+        token,
+    )
+    _, live, _ = await get(
+        sandbox,
+        session,
+        "/rest/video/x8live1?fields=mode,onair,stream_hls_url,stream_live_hls_url",
+        token,
+    )
+
+    assert vod["stream_hls_url"] and vod["stream_live_hls_url"] is None and vod["mode"] == "vod"
+    assert live["stream_live_hls_url"] and live["stream_hls_url"] is None and live["onair"] is True
+    assert vod["title"] == VIDEOS["x8demo1"].title
+
+
+async def test_without_the_scope_there_are_no_streams(sandbox, session):
+    token = (await grant(sandbox, session, scope="userinfo"))[1]["access_token"]
+    status, body, _ = await get(
+        sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token
+    )
+
+    assert (status, body["error"]["error_data"]["reason"]) == (403, "can-read-video-streams")
+
+
+async def test_client_ip_must_be_an_address(sandbox, session):
+    token = (await grant(sandbox, session))[1]["access_token"]
+    status, body, _ = await get(
+        sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url&client_ip=me", token
+    )
+
+    assert (status, body["error"]["error_data"]["param"]) == (400, "client_ip")
+
+
+async def test_without_client_ip_the_lock_falls_on_the_caller(sandbox, session):
+    token = (await grant(sandbox, session))[1]["access_token"]
+    _, body, _ = await get(sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token)
+
+    async with session.get(body["stream_hls_url"]) as response:
+        assert response.status == 200
+    async with (
+        aiohttp.ClientSession() as elsewhere,
+        elsewhere.get(body["stream_hls_url"]) as response,
+    ):
+        assert response.status == 403
+        assert response.headers["X-Sandbox-Why"] == "made for 127.0.0.4, asked for by 127.0.0.1"
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_a_stream_lapses_with_its_children(session):
+    clock = StillClock()
+    async with a_sandbox(now=clock.now, locks=Locks(ttl=60)) as sandbox:
+        token = (await grant(sandbox, session))[1]["access_token"]
+        _, body, _ = await get(sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token)
+        async with session.get(body["stream_hls_url"]) as response:
+            variant = m3u8.loads(await response.text()).playlists[0].absolute_uri
+        for passed, status in ((60, 200), (1, 403)):
+            clock.advance(passed)
+            for url in (body["stream_hls_url"], variant):
+                async with session.get(url) as response:
+                    assert response.status == status
+
+
+async def test_every_child_of_every_playlist_is_there_and_locked(sandbox, session):
+    token = (await grant(sandbox, session))[1]["access_token"]
+    async with aiohttp.ClientSession() as elsewhere:
+        for video, field in (("x8demo1", "stream_hls_url"), ("x8live1", "stream_live_hls_url")):
+            _, body, _ = await get(sandbox, session, f"/rest/video/{video}?fields={field}", token)
+            async with session.get(body[field]) as response:
+                multivariant = m3u8.loads(await response.text(), uri=body[field])
+            media = [p.absolute_uri for p in multivariant.playlists] + [
+                m.absolute_uri for m in multivariant.media
+            ]
+            assert len(media) == (3 if video == "x8demo1" else 1)
+            for url in media:
+                async with session.get(url) as response:
+                    playlist = m3u8.loads(await response.text(), uri=str(response.url))
+                assert playlist.segments
+                for segment in playlist.segments:
+                    async with session.get(segment.absolute_uri) as response:
+                        assert response.status == 200
+                    async with elsewhere.get(segment.absolute_uri) as response:
+                        assert response.status == 403
+
+
+def test_the_multivariant_playlist_has_the_shape_of_the_real_ones():
+    text = playlists.multivariant("http://127.0.0.1:1", "x8demo1", "SEC", live=False)
+    heights = [variant.stream_info.resolution[1] for variant in m3u8.loads(text).playlists]
+
+    assert "#EXT-X-VERSION" not in text
+    assert heights != sorted(heights)
+    assert "#cell=cf" in text and text.index("#EXT-X-MEDIA:") > text.rindex("#EXT-X-STREAM-INF")
+
+
+def test_the_live_window_slides_without_a_gap():
+    """Sequence numbers follow each other, a segment keeps its URI, discontinuities are counted."""
+    seen: dict[int, tuple[str, bool]] = {}
+    previous = None
+    for now in range(1_000_000, 1_000_060):
+        playlist = m3u8.loads(playlists.live_media("x8live1", "live_180", now=now))
+        first = playlist.media_sequence
+        assert len(playlist.segments) == playlists.WINDOW and not playlist.is_endlist
+        discontinuities = playlist.discontinuity_sequence
+        for number, segment in enumerate(playlist.segments, first):
+            assert seen.setdefault(number, (segment.uri, segment.discontinuity)) == (
+                segment.uri,
+                segment.discontinuity,
+            )
+        if previous is not None and first != previous[0]:
+            assert first == previous[0] + 1
+            assert discontinuities == previous[1] + seen[previous[0]][1]
+        previous = first, discontinuities
+
+
+async def test_answers_can_be_held_back_until_enough_calls_wait(sandbox, session):
+    async with session.post(f"{sandbox.origin}/__hold/token?until=3") as response:
+        assert response.status == 204
+    grants = [asyncio.create_task(grant(sandbox, session)) for _ in range(2)]
+    done, _ = await asyncio.wait(grants, timeout=0.1)
+    assert not done
+    await grant(sandbox, session)
+    assert [status for status, _ in await asyncio.gather(*grants)] == [200, 200]
+    async with session.get(f"{sandbox.origin}/__calls") as response:
+        assert await response.json() == {
+            "token": 3, "video": 0, "playlist": 0, "segment": 0,
+            "waiting": {"token": 0, "video": 0, "playlist": 0, "segment": 0},
+        }  # fmt: skip
+    async with (
+        session.delete(f"{sandbox.origin}/__calls"),
+        session.get(f"{sandbox.origin}/__calls") as response,
+    ):
+        assert (await response.json())["token"] == 0
+
+
+async def test_answers_held_back_can_be_let_go(sandbox, session):
+    async with session.post(f"{sandbox.origin}/__hold/token"):
+        pass
+    waiting = asyncio.create_task(grant(sandbox, session))
+    await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+    async with session.delete(f"{sandbox.origin}/__hold/token"):
+        assert (await waiting)[0] == 200
+
+
+async def test_faults_come_and_go(sandbox, session):
+    url = f"{sandbox.origin}/__faults/token"
+    async with session.post(
+        url, json={"status": 503, "headers": {"Retry-After": "1"}, "body": "{}", "times": 2}
+    ):
+        pass
+    assert [(await grant(sandbox, session))[0] for _ in range(3)] == [503, 503, 200]
+    async with session.post(url, json={"status": 500, "body": "{}"}):
+        assert (await grant(sandbox, session))[0] == 500
+    async with session.delete(url):
+        assert (await grant(sandbox, session))[0] == 200
+    async with session.post(url, json={"colour": "blue"}) as response:
+        assert response.status == 400
+    async with session.post(f"{sandbox.origin}/__faults/weather", json={}) as response:
+        assert response.status == 404
+    async with session.delete(f"{sandbox.origin}/__access_tokens") as response:
+        assert response.status == 204
+
+
+async def test_the_index_lists_every_video(sandbox, session):
+    async with session.get(f"{sandbox.origin}/") as response:
+        page = await response.text()
+
+    assert [video for video in VIDEOS if video not in page] == []
+    async with session.get(f"{sandbox.origin}/open/x8demo1") as response:
+        assert response.status == 404  # no edge beside it
