@@ -150,7 +150,6 @@ def build_services(
             private=settings.viewer.private,
             loopback_viewers=settings.sandbox,
         ),
-        clock=clock,
         metrics=metrics,
         log=log,
         token_cookie=settings.tokens.cookie,

@@ -50,6 +50,11 @@ class StillClock(Clock):
         self._sleepers.append((self.ticks + seconds, woken))
         await woken.wait()
 
+    async def next_sleeper(self) -> float:
+        """Wait until somebody sleeps, and return for how long at the least."""
+        await eventually(lambda: self._sleepers)
+        return min(until for until, _ in self._sleepers) - self.ticks
+
     def advance(self, seconds: float) -> None:
         self.time += seconds
         self.ticks += seconds

@@ -17,6 +17,7 @@ from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings.listen import parse_listen
+from proxy.web.connection import HEADS
 
 
 async def connect(edge: RunningEdge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -140,7 +141,7 @@ async def test_a_bad_first_line_is_not_quoted_in_the_log(edge, capsys, caplog):
 
 
 async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(sandbox):
-    async with an_edge(sandbox, web={"head_timeout": 0.3}) as edge:
+    async with an_edge(sandbox, web={"head_timeout": 2}) as edge:
         slow_reader, slow = await connect(edge)
         slow.write(b"GET /play/x8demo1.m3u8 HT")
         silent_reader, silent = await connect(edge)
@@ -198,7 +199,7 @@ async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
     context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
-    await asyncio.sleep(0.05)  # until the edge has accepted it
+    await eventually(lambda: edge.apps.player[HEADS]._owed)  # noqa: SLF001  # accepted
     stopping = asyncio.create_task(context.__aexit__(None, None, None))
     await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")

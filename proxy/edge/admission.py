@@ -34,11 +34,11 @@ class Admission:
         tokens: Iterable[str],
         *,
         video: VideoId,
-        format: Format | None,  # noqa: A002  # the domain's word
+        fmt: Format,
         viewer: Address,
     ) -> Claims:
         """Return the claims of the request's one token if they cover this play, or refuse."""
         claims = self._verify(the_one_token(tokens))
-        play = Play(now=self._clock.now(), video=video, format=format, viewer=viewer)
+        play = Play(now=self._clock.now(), video=video, format=fmt, viewer=viewer)
         authorize(claims, play, self._policy)
         return claims

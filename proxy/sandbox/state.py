@@ -51,6 +51,6 @@ async def answer_fault(request: web.Request, fault: Fault) -> web.StreamResponse
     while fault.cut == "drip":
         await asyncio.sleep(DRIP_SECONDS)
         await response.write(b".")
-    assert request.transport is not None  # noqa: S101
+    assert request.transport is not None  # noqa: S101  # as above
     request.transport.abort()
     return response

@@ -42,7 +42,7 @@ class Connection(web.RequestHandler):
         request: web.BaseRequest,  # noqa: ARG002  # aiohttp's signature
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002
+        message: str | None = None,  # noqa: ARG002  # it repeats the raw line
     ) -> web.StreamResponse:
         """Answer what is no HTTP request, and what failed outside of any handler."""
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID

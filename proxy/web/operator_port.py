@@ -35,7 +35,7 @@ async def auth(request: web.Request) -> web.Response:
     claims = services.admission.admit(
         [*original.query_tokens, *header_tokens(request)],
         video=original.video,
-        format="hls",
+        fmt="hls",
         viewer=viewer,
     )
     headers = {"X-Playgate-Video": loggable(original.video)}

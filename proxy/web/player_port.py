@@ -21,9 +21,7 @@ async def play(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
-    claims = services.admission.admit(
-        read_tokens(request), video=video, format="hls", viewer=viewer
-    )
+    claims = services.admission.admit(read_tokens(request), video=video, fmt="hls", viewer=viewer)
     request[TRACE].subject = claims.subject
     url = await services.streams.resolve(video, lockable(viewer, services.viewers.private))
     return web.Response(status=302, headers={"Location": url})

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import PrivateViewers, TrustedProxies
@@ -36,7 +35,6 @@ class Services:
     minting: Minting
     health: Health
     viewers: Viewers
-    clock: Clock
     metrics: Metrics
     log: Logger
     token_cookie: str

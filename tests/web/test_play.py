@@ -24,6 +24,7 @@ async def test_a_signed_link_redirects_to_the_viewers_own_stream(edge):
 
     assert answer.status == 302
     assert urlsplit(answer.location).path == "/cdn/manifest/video/x8demo1.m3u8"
+    assert "token" not in answer.location
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
@@ -106,7 +107,7 @@ async def test_range_and_conditional_headers_do_not_change_the_redirect(edge, he
 
 @pytest.mark.parametrize("video", [name for name, v in VIDEOS.items() if v.expect != "plays"])
 async def test_each_trouble_with_a_video_has_its_reason(sandbox, video):
-    async with an_edge(sandbox, platform={"attempt_timeout": 0.2, "play_timeout": 0.5}) as edge:
+    async with an_edge(sandbox, platform={"attempt_timeout": 1, "play_timeout": 1.5}) as edge:
         answer = await edge.play(video)
 
     expected = VIDEOS[video].expect

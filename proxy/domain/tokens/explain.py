@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.domain.access import RULES, Play, TokenPolicy
 from proxy.domain.reasons import Refusal
@@ -40,7 +41,7 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
         yield Check(name="key", refusal=refusal)
     else:
         yield Check(name="key")
-        yield _check("signature", lambda: check_signature(compact, key))
+        yield _check("signature", partial(check_signature, compact, key))
 
     try:
         claims = read_claims(compact.payload)
@@ -49,9 +50,9 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
         return
     yield Check(name="claims")
     if key is not None:
-        yield _check("issuer", lambda: check_issuer(claims, key))
+        yield _check("issuer", partial(check_issuer, claims, key))
     for rule in RULES:
-        yield _check(rule.name, lambda rule=rule: rule.check(claims, play, policy))  # type: ignore[misc]
+        yield _check(rule.name, partial(rule.check, claims, play, policy))
 
 
 def _check(name: str, check: Callable[[], None]) -> Check:
