@@ -50,6 +50,20 @@ async def test_chromium_plays_on_a_page_of_another_origin(edge, page, html, vide
     assert state["height"] in {180, 360}
 
 
+async def test_the_subtitles_come_along(edge, page):
+    async with a_page_elsewhere(WITH_HLS_JS, edge.play_url()) as url:
+        await page.goto(url)
+        await playing(page, seconds=1)
+        await page.wait_for_function(
+            "() => document.querySelector('video').textTracks[0]?.cues?.length"
+        )
+        cues = await page.evaluate(
+            "() => [...document.querySelector('video').textTracks[0].cues].map(c => [c.startTime, c.text])"
+        )
+
+    assert cues[1] == [4, "plays for twelve seconds,"]
+
+
 async def test_hls_js_can_read_a_refusal(edge, page):
     """Without CORS headers on errors it would see status 0, and nobody would know why."""
     async with a_page_elsewhere(WITH_HLS_JS, edge.play_url(token="no")) as url:
