@@ -17,7 +17,7 @@ from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.health import Health
 from proxy.edge.single_flight import SingleFlight
 
-Asked = tuple[VideoId, Address | None]
+Asked = tuple[VideoId, Address]
 
 
 class Streams:
@@ -47,16 +47,17 @@ class Streams:
         self._play_timeout = play_timeout
         self._calls: SingleFlight[Asked, str] = SingleFlight()
 
-    async def resolve(self, video: VideoId, client_ip: Address | None) -> str:
-        """Return the stream URL locked to `client_ip` (None: to the edge's own), or refuse.
+    async def resolve(self, video: VideoId, viewer: Address, *, client_ip: Address | None) -> str:
+        """Return this viewer's stream URL, or refuse within `platform.play_timeout`.
 
-        It takes at most `platform.play_timeout`, whatever Dailymotion does.
+        Args:
+            video: what to play.
+            viewer: whose URL it is; only this viewer's own requests share a call.
+            client_ip: the address to lock it to; None locks it to the edge's own.
         """
         started = self._clock.monotonic()
         try:
-            return await self._calls.join(
-                (video, client_ip), lambda: self._resolve(video, client_ip)
-            )
+            return await self._calls.join((video, viewer), lambda: self._resolve(video, client_ip))
         finally:
             timings.get().upstream = self._clock.monotonic() - started
 

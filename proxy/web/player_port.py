@@ -23,7 +23,8 @@ async def play(request: web.Request) -> web.Response:
 
     claims = services.admission.admit(read_tokens(request), video=video, fmt="hls", viewer=viewer)
     request[TRACE].subject = claims.subject
-    url = await services.streams.resolve(video, lockable(viewer, services.viewers.private))
+    client_ip = lockable(viewer, services.viewers.private)
+    url = await services.streams.resolve(video, viewer, client_ip=client_ip)
     return web.Response(status=302, headers={"Location": url})
 
 

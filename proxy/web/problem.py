@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -35,4 +37,5 @@ def problem(refusal: Refusal, request_id: str, *, for_subrequest: bool = False) 
         status=status,
         headers=headers,
         content_type="application/problem+json",
+        dumps=partial(json.dumps, ensure_ascii=False),
     )

@@ -264,6 +264,17 @@ async def test_two_viewers_at_once_never_share_a_url(sandbox):
     assert one.location != two.location
 
 
+async def test_two_viewers_without_a_lock_never_share_a_url_either(sandbox):
+    async with an_edge(sandbox, viewer={"private": "omit"}) as edge:
+        await edge.play()
+        sandbox.controls.hold("video", until=2)
+        one, two = await asyncio.gather(
+            edge.play(source="127.0.0.1"), edge.play(source="127.0.0.2")
+        )
+
+    assert one.location != two.location
+
+
 async def test_a_viewer_on_loopback_is_refused_outside_the_sandbox(sandbox):
     """Behind a proxy that names nobody, every viewer looks like this; the message says so."""
     async with an_edge(sandbox, viewer={"private": "refuse"}) as edge:
