@@ -298,7 +298,7 @@ async def test_omit_asks_without_an_address(sandbox):
 async def test_an_unforeseen_error_is_500_without_a_trace(edge, monkeypatch):
     """Only a bug gets here; the viewer sees a request id, the log sees the rest."""
 
-    async def bug(*_args: object) -> None:
+    async def bug(*_args: object, **_options: object) -> None:
         raise ZeroDivisionError("the-inner-workings")
 
     monkeypatch.setattr(edge.edge.apps.services.streams, "resolve", bug)
