@@ -26,10 +26,11 @@ from proxy.edge.health import Health
 from proxy.edge.minting import Minting
 from proxy.edge.streams import Streams
 from proxy.settings import Settings
+from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
-from proxy.web.connection import HEADS, Heads
+from proxy.web.connection import HEADS, PORT_HEADERS, Heads
 from proxy.web.middlewares import observe, refusals_to_responses, with_headers
-from proxy.web.services import SERVICES, Services, Viewers
+from proxy.web.services import ON_UNIX_SOCKET, SERVICES, Services, Viewers
 
 MAX_BODY = 16 * 1024  # bytes; only POST /tokens has one
 UPSTREAM_CONNECTIONS = 512  # at once; beyond it calls queue within their time
@@ -49,7 +50,7 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
     """Wire an edge; within the context it keeps its access token fresh."""
     stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
     metrics = Metrics()
-    health = Health(clock, metrics)
+    health = Health(clock, metrics, log)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=UPSTREAM_CONNECTIONS),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -61,6 +62,7 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
             clock=clock,
             metrics=metrics,
             health=health,
+            log=log,
             fetch_timeout=settings.platform.play_timeout,
         )
         streams = Streams(
@@ -87,25 +89,31 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
 
 def player_app(settings: Settings, services: Services) -> web.Application:
     """Return the application that players reach."""
-    app = _app(settings, services, headers.PLAYER_PORT)
+    app = _app(settings, services, headers.PLAYER_PORT, settings.web.listen)
     routes.add_routes(app, routes.PLAYER_PORT)
     if settings.web.player_page:
         routes.add_routes(app, routes.PLAYER_PAGE)
+    routes.add_fallback(app)
     return app
 
 
 def operator_app(settings: Settings, services: Services) -> web.Application:
     """Return the application that players never reach."""
-    app = _app(settings, services, headers.OPERATOR_PORT)
+    app = _app(settings, services, headers.OPERATOR_PORT, settings.operator.listen)
     routes.add_routes(app, routes.OPERATOR_PORT)
+    routes.add_fallback(app)
     return app
 
 
-def _app(settings: Settings, services: Services, port_headers: dict[str, str]) -> web.Application:
+def _app(
+    settings: Settings, services: Services, port_headers: dict[str, str], listen: str
+) -> web.Application:
     middlewares = [observe, with_headers(port_headers), refusals_to_responses]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
     app[SERVICES] = services
     app[HEADS] = Heads(settings.web.head_timeout)
+    app[PORT_HEADERS] = port_headers
+    app[ON_UNIX_SOCKET] = bool(parse_listen(listen).path)
     return app
 
 

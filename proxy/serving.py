@@ -8,6 +8,7 @@ other edge; a request whose head was read is never dropped.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,6 @@ from proxy.app import Apps, build_apps
 from proxy.settings import Settings
 from proxy.settings.listen import Listen, parse_listen
 from proxy.web.connection import HEADS, Connection
-from proxy.web.services import SERVICES
 
 BACKLOG = 1024
 # What a connection accepted just before the end needs to bring its head in.
@@ -83,11 +83,13 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
     connect = partial(
         Connection,
         runner.server,
-        app[SERVICES],
-        app[HEADS],
+        app,
         keepalive_timeout=settings.web.keepalive_timeout,
         max_line_size=MAX_LINE,
         max_field_size=MAX_FIELD,
+        # A body is nobody's business here but POST /tokens': it is neither inflated nor waited for.
+        auto_decompress=False,
+        lingering_time=0,
     )
     try:
         opened = _open_socket(listen)
@@ -95,31 +97,47 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
         create = loop.create_unix_server if listen.path else loop.create_server
         server = await create(connect, sock=opened, backlog=BACKLOG)
         port = 0 if listen.path else opened.getsockname()[1]
+        ours = _file_of(listen.path)
         try:
             yield Listen(listen.host, port, listen.path)
         finally:
             server.close()
             await app[HEADS].all_in(SETTLE_SECONDS)
-            _remove_stale_socket(listen.path)
+            if listen.path and _file_of(listen.path) == ours:  # a newer edge's socket stays
+                os.unlink(listen.path)  # noqa: PTH108  # no wait is worth a thread here
     finally:
         await runner.cleanup()
 
 
 def _open_socket(listen: Listen) -> socket.socket:
-    _remove_stale_socket(listen.path)
     tcp = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    family = socket.AF_UNIX if listen.path else tcp
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened = socket.socket(socket.AF_UNIX if listen.path else tcp, socket.SOCK_STREAM)
     try:
+        if listen.path:
+            _remove_stale_socket(listen.path)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(listen.path or (listen.host, listen.port))
     except OSError as error:
         opened.close()
-        raise ListenFailed(f"cannot listen on {listen}: {error.strerror}") from None
+        raise ListenFailed(f"cannot listen on {listen}: {error.strerror or error}") from None
     return opened
 
 
 def _remove_stale_socket(path: str) -> None:
-    """Remove what a killed process left; any other kind of file is somebody's, and stays."""
-    if path and Path(path).is_socket():
-        Path(path).unlink()
+    """Remove what a killed process left. One that answers, or any other file, stays."""
+    if not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+
+
+def _file_of(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at a path from any other; None where there is none."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -113,12 +113,16 @@ class RunningEdge:
         return [line for line in lines if line["event"] == event]
 
     async def metric(self, name: str) -> dict[str, float]:
-        """Return every series of a metric: what stands between the braces, and its value."""
+        """Return every series of a metric: what stands between the braces, and its value.
+
+        Counters that have counted nothing are left out.
+        """
         text = (await self.get(f"{self.operator}/metrics")).body.decode()
         return {
             line.rpartition(" ")[0].removeprefix(name).strip("{}"): float(line.rpartition(" ")[2])
             for line in text.splitlines()
             if line.startswith((f"{name}{{", f"{name} "))
+            if not (name.endswith("_total") and line.endswith(" 0.0"))
         }
 
 

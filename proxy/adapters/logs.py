@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -32,7 +33,7 @@ timings: ContextVar[Timings] = ContextVar("timings")
 def build_logger(stream: TextIO | None = None) -> Logger:
     """Return a logger that writes JSON lines to a stream, standard output by default."""
     logger: Logger = structlog.wrap_logger(
-        structlog.PrintLogger(stream or sys.stdout),
+        structlog.PrintLogger(cast("TextIO", Unfailing(stream or sys.stdout))),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,6 +46,23 @@ def build_logger(stream: TextIO | None = None) -> Logger:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return logger
+
+
+class Unfailing:
+    """A stream whose loss is no reason to refuse a play: a full disk, a reader that went away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or lose the line."""
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what was buffered."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def in_reading_order(
@@ -65,8 +83,8 @@ def capture_standard_logging(logger: Logger) -> None:
 class _Forwarder(logging.Handler):
     """Turns a library's record into one of our lines.
 
-    Of an exception only the kind is kept, and the record's arguments are not filled in: they may
-    hold a URL.
+    Of an exception only the kind is kept, and the record's arguments, which may hold a URL, are
+    not filled in.
     """
 
     def __init__(self, logger: Logger) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 import proxy
+from proxy.domain.reasons import Reason
 
 # A local decision takes 50 µs to 10 ms, a request with an upstream call 50 ms to 10 s.
 REQUEST_BUCKETS = (
@@ -77,6 +78,19 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.platform_healthy.set(1)
+
+        self._begin_at_nought()
+
+    def _begin_at_nought(self) -> None:
+        """Make the series of closed sets exist: Prometheus sees no rise in what has no beginning."""
+        for outcome in ("redirected", "denied", "failed", "abandoned"):
+            self.plays.labels(outcome=outcome)
+        for reason in Reason:
+            self.denials.labels(reason=reason)
+        for family in ("ipv4", "ipv6"):
+            self.viewers.labels(family=family)
+        for operation in ("token", "video"):
+            self.upstream_retries.labels(operation=operation)
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.settings.load import CONFIG_VARIABLE
+from proxy.settings.sources import CONFIG_VARIABLE
 
 Config = Annotated[
     Path | None,

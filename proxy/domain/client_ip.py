@@ -22,7 +22,12 @@ PrivateViewers = Literal["refuse", "pass", "omit"]
 # A chain longer than this is a loop or an attack, not a set of proxies.
 MAX_HOPS = 16
 
+# IPv4-compatible (RFC 4291, 2.5.5.1) and locally translated addresses (RFC 8215).
+NEVER_VIEWERS = (IPv6Network("::/96"), IPv6Network("64:ff9b:1::/48"))
+
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the well-known prefix for translated IPv4
+
+MAPPED_BITS = 96  # the length of the prefixes that carry an IPv4 address in their last 32 bits
 
 # `192.0.2.1:443` and `[2001:db8::1]:443`: some proxies write the port, which is nobody's address.
 WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
@@ -112,9 +117,6 @@ def parse_network(text: str) -> Network:
     return IPv4Network((carried, network.prefixlen - MAPPED_BITS))
 
 
-MAPPED_BITS = 96  # the length of the prefixes that carry an IPv4 address in their last 32 bits
-
-
 def public_viewer(
     address: Address | None, private: PrivateViewers, *, loopback_viewers: bool
 ) -> Address:
@@ -135,7 +137,15 @@ def public_viewer(
 
 
 def is_public(address: Address) -> bool:
-    """Say whether the address can be a viewer's as Dailymotion's CDN sees it."""
+    """Say whether the address can be a viewer's as Dailymotion's CDN sees it.
+
+    `is_global` alone passes addresses that only carry another one inside.
+    """
+    if isinstance(address, IPv6Address):
+        if address.sixtofour is not None:
+            return is_public(address.sixtofour)
+        if any(address in network for network in NEVER_VIEWERS):
+            return False
     return address.is_global and not address.is_multicast
 
 

@@ -78,7 +78,9 @@ def _video_of(
             try:
                 return parse_video_id(match["video"] or "", video_id_pattern)
             except Refusal:
-                break
+                raise _not_covered(
+                    "a rule in auth.paths matches, but not platform.video_id_pattern"
+                ) from None
     raise _not_covered("no rule in auth.paths matches")
 
 

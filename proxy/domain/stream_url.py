@@ -13,6 +13,9 @@ from proxy.domain.reasons import Reason, Refusal
 # came; a backslash, a space or a control character is read differently by different parsers.
 URL_TEXT = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,8192}", re.ASCII)
 
+# A host name and perhaps a port: nothing encoded, no brackets, no credentials.
+AUTHORITY = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]+)?", re.ASCII)
+
 
 def check_stream_url(text: str, allowed_hosts: Sequence[str], *, plain_http: bool) -> str:
     """Return the URL untouched if a player may be sent there, or refuse.
@@ -32,10 +35,10 @@ def check_stream_url(text: str, allowed_hosts: Sequence[str], *, plain_http: boo
         raise _refused("it is not a URL") from None
     if url.scheme != "https" and not (plain_http and url.scheme == "http"):
         raise _refused("it is not https")
-    if url.user is not None or url.password is not None or "@" in url.raw_authority:
-        raise _refused("it carries credentials")
+    if AUTHORITY.fullmatch(url.raw_authority) is None:
+        raise _refused("it carries credentials, or its host is no plain name")
     if not any(_is_covered(host.lower(), port, allowed) for allowed in allowed_hosts):
-        raise _refused("its host is not in platform.allowed_hosts")
+        raise _refused(f"its host, {host}, is not in platform.allowed_hosts")
     return text
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.legacy import LegacyApi
+from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.health import Health
@@ -14,6 +16,8 @@ from proxy.edge.single_flight import SingleFlight
 
 RENEW_AT = 0.8  # of its life: of ten hours, two are left to ride out a token endpoint that is down
 LAST_SECONDS = 1.0  # in which a token is not handed out any more: it would lapse on its way
+LAST_SHARE = 0.1  # … or, where it lives for seconds only, this much of its life
+SHORTEST_LIFE = 2.0  # assumed for any token, so that one that lapses at once is no busy loop
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # between attempts in the background
 LONGEST_SLEEP = 60.0  # then look again: a play may have put another token in place meanwhile
 REFUSAL_SECONDS = 5.0  # in which a token that replaced a refused one is not replaced itself
@@ -37,7 +41,16 @@ class Held:
     @property
     def last_use(self) -> float:
         """Until when it is handed out."""
-        return self.fetched_at + self.expires_in - LAST_SECONDS
+        return self.fetched_at + self.expires_in - min(LAST_SECONDS, self.expires_in * LAST_SHARE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A fetch that failed, and until when it answers for the next (monotonic clock)."""
+
+    until: float
+    reason: Reason
+    detail: str
 
 
 class AccessTokens:
@@ -50,41 +63,41 @@ class AccessTokens:
         clock: Clock,
         metrics: Metrics,
         health: Health,
+        log: Logger,
         fetch_timeout: float,
     ) -> None:
         self._api = api
         self._clock = clock
         self._metrics = metrics
         self._health = health
+        self._log = log
         self._fetch_timeout = fetch_timeout
         self._fetches: SingleFlight[None, str] = SingleFlight()
         self._held: Held | None = None
-        self._after_refusal = False
-        self._failure: tuple[float, Refusal] | None = None
+        self._failure: Failure | None = None
 
     async def current(self) -> str:
         """Return a token that should do, or refuse as the token endpoint did."""
-        now = self._clock.monotonic()
-        if self._held is not None and now < self._held.last_use:
+        if self._held is not None and self._clock.monotonic() < self._held.last_use:
             return self._held.value
-        if self._failure is not None and now < self._failure[0]:
-            raise self._failure[1]
-        return await self._fetches.join(None, self._fetch)
+        return await self._fetched()
 
     async def replace(self, refused: str, refusal: Refusal) -> str:
         """Return another token than the one that Dailymotion refused.
+
+        The refused one stays in use until there is another: it may be good for other videos, and
+        the token endpoint may be down.
 
         Raises:
             Refusal: `refusal` itself where the token had just replaced a refused one: the next
                 would fare no better, and the token endpoint is not to be hammered.
         """
-        if self._held is not None and self._held.value == refused:
-            age = self._clock.monotonic() - self._held.fetched_at
-            if self._held.replaces_refused and age < REFUSAL_SECONDS:
-                raise refusal
-            self._held = None
-            self._after_refusal = True
-        return await self.current()
+        if self._held is None or self._held.value != refused:
+            return await self.current()
+        age = self._clock.monotonic() - self._held.fetched_at
+        if self._held.replaces_refused and age < REFUSAL_SECONDS:
+            raise refusal
+        return await self._fetched(replaces_refused=True)
 
     async def keep_fresh(self) -> None:
         """Fetch the first token, and every next one ahead of time, for ever."""
@@ -93,22 +106,40 @@ class AccessTokens:
             if (wait := self._until_renewal()) > 0:
                 await self._clock.sleep(min(wait, LONGEST_SLEEP))
                 continue
-            try:
-                await self._fetches.join(None, self._fetch)
-            except Refusal:
-                await self._clock.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
-                failures += 1
-            else:
+            if await self._is_fetched():
                 failures = 0
+                continue
+            await self._clock.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
 
     async def close(self) -> None:
         """Give up a fetch under way."""
         await self._fetches.close()
 
+    async def _is_fetched(self) -> bool:
+        """Fetch, and say whether that worked; whatever happens, the keeper lives on."""
+        try:
+            await self._fetches.join(None, self._fetch)
+        except Refusal:
+            return False
+        except Exception:  # noqa: BLE001  # a bug: it must not end the renewals
+            self._log.exception("internal", task="keep_fresh")
+            return False
+        return True
+
     def _until_renewal(self) -> float:
         return 0.0 if self._held is None else self._held.renew_at - self._clock.monotonic()
 
-    async def _fetch(self) -> str:
+    async def _fetched(self, *, replaces_refused: bool = False) -> str:
+        failure = self._failure
+        if failure is not None and self._clock.monotonic() < failure.until:
+            # A new one each time: an exception raised again drags every earlier trace along.
+            raise Refusal(failure.reason, failure.detail)
+        return await self._fetches.join(
+            None, partial(self._fetch, replaces_refused=replaces_refused)
+        )
+
+    async def _fetch(self, *, replaces_refused: bool = False) -> str:
         deadline = self._clock.monotonic() + self._fetch_timeout
         try:
             async with asyncio.timeout(self._fetch_timeout):
@@ -120,17 +151,20 @@ class AccessTokens:
         self._held = Held(
             value=token.value,
             fetched_at=self._clock.monotonic(),
-            expires_in=max(token.expires_in, 2 * LAST_SECONDS),
-            replaces_refused=self._after_refusal,
+            expires_in=max(token.expires_in, SHORTEST_LIFE),
+            replaces_refused=replaces_refused,
         )
-        self._after_refusal = False
         self._failure = None
         self._health.has_access_token = True
-        self._health.note_success()
+        self._health.note_success("token")
         self._metrics.access_token_expiry.set(self._clock.now() + token.expires_in)
         return token.value
 
     def _failed(self, refusal: Refusal) -> Refusal:
-        self._failure = (self._clock.monotonic() + FAILURE_SECONDS, refusal)
-        self._health.note_refusal(refusal)
+        self._failure = Failure(
+            until=self._clock.monotonic() + FAILURE_SECONDS,
+            reason=refusal.reason,
+            detail=refusal.detail,
+        )
+        self._health.note_refusal("token", refusal)
         return refusal

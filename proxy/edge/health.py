@@ -5,20 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.exchange import Operation
+from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
-# Failures that are Dailymotion's or the account's; a refused video says nothing about either.
-PLATFORM_TROUBLE = frozenset(
-    {
-        Reason.PLATFORM_CREDENTIALS,
-        Reason.PLATFORM_PERMISSION,
-        Reason.PLATFORM_BAD_ANSWER,
-        Reason.PLATFORM_THROTTLED,
-        Reason.PLATFORM_UNREACHABLE,
-        Reason.PLATFORM_TIMEOUT,
-    }
-)
+# Failures that are Dailymotion's or the account's, by what was asked for. That one video may not
+# be had says nothing about the others.
+TROUBLE: dict[Operation, frozenset[Reason]] = {
+    "token": frozenset(
+        {
+            Reason.PLATFORM_CREDENTIALS,
+            Reason.PLATFORM_PERMISSION,
+            Reason.PLATFORM_BAD_ANSWER,
+            Reason.PLATFORM_THROTTLED,
+            Reason.PLATFORM_UNREACHABLE,
+            Reason.PLATFORM_TIMEOUT,
+        }
+    ),
+    "video": frozenset(
+        {
+            Reason.PLATFORM_CREDENTIALS,
+            Reason.PLATFORM_BAD_ANSWER,
+            Reason.PLATFORM_THROTTLED,
+            Reason.PLATFORM_UNREACHABLE,
+            Reason.PLATFORM_TIMEOUT,
+        }
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +51,13 @@ class Health:
     would be left to serve the plays that do work.
     """
 
-    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics, log: Logger) -> None:
         self._clock = clock
         self._metrics = metrics
+        self._log = log
         self.has_access_token = False
         self.draining = False
-        self.trouble: Trouble | None = None
+        self.troubles: dict[Operation, Trouble] = {}
 
     @property
     def not_ready(self) -> Reason | None:
@@ -51,16 +66,24 @@ class Health:
             return Reason.DRAINING
         return None if self.has_access_token else Reason.STARTING
 
-    def note_success(self) -> None:
+    def note_success(self, operation: Operation) -> None:
         """Note that Dailymotion answered as it should."""
-        self.trouble = None
-        self._metrics.platform_healthy.set(1)
+        if (trouble := self.troubles.pop(operation, None)) is not None:
+            lasted = round(self._clock.now() - trouble.since, 3)
+            self._log.info("platform-recovered", operation=operation, seconds=lasted)
+        self._metrics.platform_healthy.set(not self.troubles)
 
-    def note_refusal(self, refusal: Refusal) -> None:
-        """Note a refusal: an answer about one video is a healthy one."""
-        if refusal.reason not in PLATFORM_TROUBLE:
-            self.note_success()
+    def note_refusal(self, operation: Operation, refusal: Refusal) -> None:
+        """Note a refusal; one about a video alone is a healthy answer."""
+        reason, detail = refusal.reason, refusal.detail
+        if reason not in TROUBLE[operation]:
+            self.note_success(operation)
             return
-        since = self.trouble.since if self.trouble is not None else self._clock.now()
-        self.trouble = Trouble(reason=refusal.reason, detail=refusal.detail, since=since)
+        before = self.troubles.get(operation)
+        if before is None or before.reason != reason:
+            self._log.warning(
+                "platform-trouble", operation=operation, reason=str(reason), detail=detail
+            )
+        since = self._clock.now() if before is None else before.since
+        self.troubles[operation] = Trouble(reason=reason, detail=detail, since=since)
         self._metrics.platform_healthy.set(0)

@@ -59,7 +59,8 @@ class Streams:
         try:
             return await self._calls.join((video, viewer), lambda: self._resolve(video, client_ip))
         finally:
-            timings.get().upstream = self._clock.monotonic() - started
+            if (spent := timings.get(None)) is not None:
+                spent.upstream = self._clock.monotonic() - started
 
     async def close(self) -> None:
         """Give up the calls under way."""
@@ -72,19 +73,26 @@ class Streams:
                 url = await self._ask(video, client_ip, deadline)
         except TimeoutError:
             refusal = Refusal(Reason.PLATFORM_TIMEOUT, "video: out of time")
-            self._health.note_refusal(refusal)
+            self._health.note_refusal("video", refusal)
             raise refusal from None
-        except Refusal as refusal:
-            self._health.note_refusal(refusal)
-            raise
-        self._health.note_success()
         return check_stream_url(url, self._allowed_hosts, plain_http=self._plain_http)
 
     async def _ask(self, video: VideoId, client_ip: Address | None, deadline: float) -> str:
         """Ask with the account's token; where that is refused, once more with a new one."""
         token = await self._access_tokens.current()
         try:
-            return await self._api.fetch_stream_url(video, client_ip, token, deadline=deadline)
+            return await self._fetch(video, client_ip, token, deadline)
         except AccessTokenRefused as refusal:
             token = await self._access_tokens.replace(token, refusal)
-            return await self._api.fetch_stream_url(video, client_ip, token, deadline=deadline)
+        return await self._fetch(video, client_ip, token, deadline)
+
+    async def _fetch(
+        self, video: VideoId, client_ip: Address | None, token: str, deadline: float
+    ) -> str:
+        try:
+            url = await self._api.fetch_stream_url(video, client_ip, token, deadline=deadline)
+        except Refusal as refusal:
+            self._health.note_refusal("video", refusal)
+            raise
+        self._health.note_success("video")
+        return url

@@ -73,7 +73,7 @@ VIDEOS: dict[str, Video] = {
         behaviour="error",
     ),
     "x8forbidden": Video(
-        title="Another account's video",
+        title="The API key may not have its streams",
         expect="platform-permission",
         behaviour="error",
         error=api_error(

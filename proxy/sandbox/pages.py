@@ -14,6 +14,7 @@ from proxy.sandbox.state import STATE
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
+div { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; vertical-align: top }
 td, th { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884 }
@@ -37,10 +38,12 @@ async def index(request: web.Request) -> web.Response:
         text=(
             "<!doctype html><html lang='en'><meta charset='utf-8'>"
             "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-            f"<title>Playgate sandbox</title><style>{STYLE}</style>"
+            "<title>Playgate sandbox</title><link rel='icon' href='data:,'>"
+            f"<style>{STYLE}</style>"
             "<h1>Playgate sandbox</h1>"
             "<p>A Dailymotion that runs on this machine, with the edge in front of it. "
-            f"{links}</p><table><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table>"
+            f"{links}</p>"
+            f"<div><table><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table></div>"
             "<p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
             "Faults and held-back answers: see <code>docs/sandbox.md</code>.</p></html>"
         ),
@@ -74,11 +77,11 @@ async def reset_calls(request: web.Request) -> web.Response:
 
 async def set_fault(request: web.Request) -> web.Response:
     """Break a kind of call: JSON members `status`, `body`, `headers`, `cut`, `times`."""
-    wanted: dict[str, Any] = await request.json()
-    wanted["headers"] = tuple(dict(wanted.get("headers", {})).items())
     try:
+        wanted: dict[str, Any] = await request.json()
+        wanted["headers"] = tuple(dict(wanted.get("headers", {})).items())
         fault = Fault(**wanted)
-    except TypeError:
+    except (TypeError, ValueError, AttributeError):
         return web.Response(
             status=400, text="status, body, headers, cut, times; see docs/sandbox.md\n"
         )

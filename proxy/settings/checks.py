@@ -11,22 +11,36 @@ from yarl import URL
 from proxy.domain.client_ip import parse_network
 from proxy.settings.listen import parse_listen
 
+MIN_OPERATOR_KEY = 16  # characters
+
 
 def must_be_set(value: Any) -> Any:
     """Refuse a setting that has no usable default and was left empty."""
-    if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
+    given = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not given or given == "…":  # the placeholder of the README
         raise ValueError("is not set, and there is no default for it")
     return value
 
 
 def check_url(text: str) -> str:
-    """Take an absolute URL without a slash at its end; empty means none."""
-    if not text:
-        return text
-    url = URL(text)
-    if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string:
+    """Take an absolute URL, and take the slash from its end."""
+    url = URL(text) if re.fullmatch(r"[!-~]+", text) else URL()
+    extra = url.user or url.query_string or url.fragment
+    if url.scheme not in {"http", "https"} or not url.host or extra:
         raise ValueError("must be a URL such as https://play.example.com")
     return text.rstrip("/")
+
+
+def check_optional_url(text: str) -> str:
+    """Take an absolute URL, or nothing."""
+    return check_url(text) if text else text
+
+
+def check_operator_key(key: SecretStr) -> SecretStr:
+    """Take a key that cannot be guessed, or none."""
+    if 0 < len(key.get_secret_value()) < MIN_OPERATOR_KEY:
+        raise ValueError(f"is shorter than {MIN_OPERATOR_KEY} characters")
+    return key
 
 
 def check_listen(text: str) -> str:

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_settings import SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsError,
+)
 
 from proxy.settings.rules import Problem, problems_between
-from proxy.settings.schema import ENV_PREFIX, Settings
+from proxy.settings.schema import Settings
+from proxy.settings.sources import Environment, SecretFiles, secrets_folder, unknown_names
 
-# Where to look, rather than what to set; so they are no settings.
-CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
-SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
-SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
+# In place of pydantic's words, where those speak of Python.
+PLAIN_SENTENCES = {
+    "missing": "is missing",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "string_type": "must be a text",
+    "tuple_type": "must be a list",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+}
 
 
 class SettingsInvalid(Exception):
@@ -39,7 +55,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
 
     Args:
         path: a TOML file, None for defaults alone.
-        overrides: whole tables that a command sets instead of the file.
+        overrides: tables of what a command's options say, stronger than all of these.
 
     Raises:
         SettingsInvalid: with every problem there is.
@@ -52,18 +68,35 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         reason = os.strerror(error.errno or 0)
         raise SettingsInvalid([("(file)", f"cannot be read: {reason}")], source=path) from None
 
-    unknown = list(_unknown_variables(os.environ))
-    secrets = os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
+    class Loaded(_CheckedSettings):
+        """The settings of one load: overrides, environment, secret files, file."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                InitSettingsSource(settings_cls, overrides),
+                Environment(settings_cls),
+                SecretFiles(file_secret_settings),
+                init_settings,
+            )
+
+    problems = [(name, "is not a setting") for name in unknown_names()]
     try:
-        settings = _CheckedSettings(_secrets_dir=secrets, **_merged(values, overrides))  # type: ignore[call-arg]  # pydantic-settings' own argument
-    except ValidationError as error:
-        raise SettingsInvalid([*unknown, *_problems_of(error)], source=path) from None
-    except SettingsError as error:
-        raise SettingsInvalid([*unknown, _unreadable(error)], source=path) from None
+        settings = Loaded(_secrets_dir=secrets_folder(), **values)  # type: ignore[call-arg]  # pydantic-settings' own argument
     except _BetweenSettings as between:
-        raise SettingsInvalid([*unknown, *between.problems], source=path) from None
-    if unknown:
-        raise SettingsInvalid(unknown, source=path)
+        problems += between.problems
+    except (SettingsError, UnicodeDecodeError) as error:
+        what = "one is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        problems.append(("(secret files)", what))
+    if problems:
+        raise SettingsInvalid(problems, source=path)
     return settings
 
 
@@ -90,32 +123,18 @@ class _CheckedSettings(Settings):
         return settings
 
 
-def _merged(values: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    for table, members in overrides.items():
-        values[table] = {**values.get(table, {}), **members}
-    return values
-
-
 def _problems_of(error: ValidationError) -> Iterator[Problem]:
     for line in error.errors(include_url=False, include_input=False):
         location = line["loc"]
         yield _key(location), _sentence(line["type"], line["msg"], location)
 
 
-def _unreadable(error: SettingsError) -> Problem:
-    """Name the table whose variable or secret file is not the JSON that a list must be."""
-    table = re.search(r'field "(\w+)"', str(error))
-    if table is None:
-        return "(secret files)", str(error)
-    return table[1], f"a value in {ENV_PREFIX}{table[1].upper()}__… is not JSON"
-
-
 def _sentence(kind: str, message: str, location: tuple[int | str, ...]) -> str:
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _names_beside(location), n=1)
         return "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
-    if kind == "missing":
-        return "is missing"
+    if kind in PLAIN_SENTENCES:
+        return PLAIN_SENTENCES[kind]
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     return message[0].lower() + message[1:]
@@ -137,13 +156,3 @@ def _names_beside(location: tuple[int | str, ...]) -> list[str]:
 def _key(location: tuple[int | str, ...]) -> str:
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).removeprefix(".")
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield the variables with our prefix that the sources would pass over in silence."""
-    for name in environ:
-        first = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if not name.startswith(ENV_PREFIX) or name in {CONFIG_VARIABLE, SECRETS_VARIABLE}:
-            continue
-        if first not in Settings.model_fields:
-            yield name, "is not a setting"

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from joserfc.jwk import OctKey
+from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
 from proxy.settings.listen import is_loopback_host, parse_listen
-from proxy.settings.schema import Operator, Platform, Section, Tokens, Web
+from proxy.settings.schema import Operator, Platform, Section, TokenKey, Tokens, Web
 
 # Printed in config/sandbox.toml for all to read, so good for nothing outside the sandbox.
 PUBLISHED_SECRETS = frozenset(
@@ -40,8 +42,7 @@ IN_ORDER: tuple[tuple[str, str, str, type[Section]], ...] = (
 
 def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong between settings; values that are wrong by themselves are passed over."""
-    sandbox = str(raw.get("sandbox", False)).lower() in {"true", "1", "yes", "on"}
-    yield from _sandbox_problems(raw) if sandbox else _production_problems(raw)
+    yield from _sandbox_problems(raw) if _is_sandbox(raw) else _production_problems(raw)
     for table, smaller, larger, section in IN_ORDER:
         low, high = _value(raw, table, smaller, section), _value(raw, table, larger, section)
         if _is_more(low, high):
@@ -67,14 +68,30 @@ def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _production_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for table, name, section in HTTPS_ONLY:
-        if str(_value(raw, table, name, section)).lower().startswith("http:"):
+        if str(_value(raw, table, name, section)).strip().lower().startswith("http:"):
             yield f"{table}.{name}", "must be https, unless sandbox = true"
-    if _value(raw, "operator", "key", Operator) in PUBLISHED_SECRETS:
+    if str(_value(raw, "operator", "key", Operator)).strip() in PUBLISHED_SECRETS:
         yield "operator.key", "is the published sandbox key, which everybody knows"
     keys = _value(raw, "tokens", "keys", Tokens)
     for index, key in enumerate(keys if isinstance(keys, list) else []):
-        if isinstance(key, dict) and key.get("secret") in PUBLISHED_SECRETS:
-            yield f"tokens.keys[{index}].secret", "is the published sandbox key, known to everybody"
+        if _is_published(key):
+            yield f"tokens.keys[{index}]", "is the published sandbox key, which everybody knows"
+
+
+def _is_sandbox(raw: Mapping[str, Any]) -> bool:
+    try:
+        return TypeAdapter(bool).validate_python(raw.get("sandbox", False))
+    except ValidationError:
+        return False
+
+
+def _is_published(raw: Any) -> bool:
+    """Say of a key, as it would be used, whether it is the sandbox's."""
+    try:
+        jwk = TokenKey.model_validate(raw).key.jwk
+    except ValidationError:
+        return False
+    return isinstance(jwk, OctKey) and jwk.raw_value.decode(errors="replace") in PUBLISHED_SECRETS
 
 
 def _value(raw: Mapping[str, Any], table: str, name: str, section: type[Section]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -14,20 +14,18 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from proxy.domain import video
+from proxy.domain.client_ip import PrivateViewers
 from proxy.domain.tokens.keyring import Algorithm, Key, load_key
 from proxy.settings.checks import (
     check_allowed_host,
     check_header_name,
     check_listen,
     check_network,
+    check_operator_key,
+    check_optional_url,
     check_path_rule,
     check_pattern,
     check_url,
@@ -54,7 +52,7 @@ class Web(Section):
     """The player port."""
 
     listen: ListenAddress = "127.0.0.1:8080"
-    public_url: Url = ""
+    public_url: Annotated[str, AfterValidator(check_optional_url)] = ""
     player_page: bool = False
     keepalive_timeout: Seconds = 75
     head_timeout: Seconds = 10
@@ -65,7 +63,7 @@ class Operator(Section):
     """The operator port."""
 
     listen: ListenAddress = "127.0.0.1:8081"
-    key: SecretStr = SecretStr("")
+    key: Annotated[SecretStr, AfterValidator(check_operator_key)] = SecretStr("")
 
 
 class Viewer(Section):
@@ -73,7 +71,7 @@ class Viewer(Section):
 
     trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
-    private: Literal["refuse", "pass", "omit"] = "refuse"
+    private: PrivateViewers = "refuse"
 
 
 class TokenKey(Section):
@@ -94,8 +92,10 @@ class TokenKey(Section):
             material = (
                 self.file.read_text() if self.file is not None else self.secret.get_secret_value()
             )
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"file cannot be read: {type(error).__name__}") from None
+        except OSError as error:
+            raise ValueError(f"its file cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError("its file is not text") from None
         material = material.strip()
         return load_key(
             kid=self.kid, algorithm=self.alg, material=material, issuer=self.issuer or None
@@ -188,15 +188,3 @@ class Settings(BaseSettings):
     tokens: Tokens
     platform: Platform
     auth: Auth = Auth()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources, the strongest first; the file's values come in as arguments."""
-        return env_settings, NestedSecretsSettingsSource(file_secret_settings), init_settings

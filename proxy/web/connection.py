@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.problem import problem
-from proxy.web.services import Services
+from proxy.web.services import SERVICES
 
 
 class Connection(web.RequestHandler):
@@ -21,11 +21,12 @@ class Connection(web.RequestHandler):
     request that cannot be parsed repeats the raw line, token included, to client and log.
     """
 
-    def __init__(self, server: web.Server, services: Services, heads: Heads, **limits: Any) -> None:
+    def __init__(self, server: web.Server, app: web.Application, **limits: Any) -> None:
         limits["access_log"] = None  # our own lines tell more, and never a query
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
-        self._services = services
-        self._heads = heads
+        self._services = app[SERVICES]
+        self._heads = app[HEADS]
+        self._headers = app[PORT_HEADERS]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
@@ -46,14 +47,16 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no HTTP request, and what failed outside of any handler."""
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
-        refusal, request_id = Refusal(reason), uuid4().hex
-        metrics = self._services.metrics
+        request_id = uuid4().hex
+        metrics, log = self._services.metrics, self._services.log
         metrics.requests.labels(route="unmatched", method="other", code=reason.status).inc()
         metrics.denials.labels(reason=reason).inc()
-        self._services.log.info(
-            "bad-request", request_id=request_id, reason=str(reason), error=type(exc).__name__
-        )
-        response = problem(refusal, request_id)
+        if reason is Reason.INTERNAL:
+            log.error("internal", request_id=request_id, exc_info=exc)
+        else:
+            log.info("bad-request", request_id=request_id, error=type(exc).__name__)
+        response = problem(Refusal(reason), request_id)
+        response.headers.update(self._headers, **{"X-Request-Id": request_id})
         response.force_close()
         return response
 
@@ -94,3 +97,4 @@ class Heads:
 
 
 HEADS: web.AppKey[Heads] = web.AppKey("heads", Heads)
+PORT_HEADERS: web.AppKey[dict[str, str]] = web.AppKey("port_headers", dict)

@@ -21,7 +21,7 @@ from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 QUIET_ROUTES = frozenset(
-    {"auth", "metrics", "healthz", "readyz", "asset"}
+    {"auth", "metrics", "healthz", "readyz", "watch", "asset"}
 )  # successes: metrics have them
 
 

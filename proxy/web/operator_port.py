@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from proxy.domain.client_ip import Network, parse_network
 from proxy.domain.original_uri import read_original
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
+from proxy.edge.health import Trouble
 from proxy.web.reading import bearer_tokens, header_tokens, is_from_proxy, read_viewer
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
@@ -58,20 +60,23 @@ async def healthz(_request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Say whether players should be sent here, and what is wrong with Dailymotion if anything."""
     health = request.app[SERVICES].health
-    reason, trouble = health.not_ready, health.trouble
+    reason = health.not_ready
     body = {
         "status": "ready" if reason is None else str(reason),
         "access_token": health.has_access_token,
-        "platform": None
-        if trouble is None
-        else {
-            "reason": str(trouble.reason),
-            "message": trouble.reason.message,
-            "detail": trouble.detail,
-            "since": round(trouble.since, 3),
-        },
+        "platform": {operation: describe(it) for operation, it in health.troubles.items()},
     }
     return web.json_response(body, status=200 if reason is None else reason.status)
+
+
+def describe(trouble: Trouble) -> dict[str, str]:
+    """Return a trouble with Dailymotion as /readyz tells it."""
+    return {
+        "reason": str(trouble.reason),
+        "message": trouble.reason.message,
+        "detail": trouble.detail,
+        "since": datetime.fromtimestamp(trouble.since, UTC).isoformat(timespec="seconds"),
+    }
 
 
 class TokenRequest(BaseModel):
@@ -81,7 +86,7 @@ class TokenRequest(BaseModel):
 
     video: str
     ttl: Annotated[int, Field(gt=0)] | None = None
-    ip: str | None = None
+    ip: Annotated[Network, BeforeValidator(parse_network)] | None = None
     sub: str | None = None
 
 
@@ -93,7 +98,7 @@ async def mint_token(request: web.Request) -> web.Response:
     minted = services.minting.mint(
         video=wanted.video,
         ttl=wanted.ttl,
-        network=read_network(wanted.ip),
+        network=wanted.ip,
         subject=wanted.sub,
     )
     body = {"token": minted.token, "expires_at": minted.expires_at, "url": minted.url}
@@ -102,8 +107,10 @@ async def mint_token(request: web.Request) -> web.Response:
 
 def check_operator_key(request: web.Request, operator_key: str) -> None:
     """Refuse a caller without the operator key; without a key configured, everybody."""
-    given = "".join(bearer_tokens(request)).encode()
-    if not operator_key or not compare_digest(given, operator_key.encode()):
+    given = list(bearer_tokens(request))
+    if len(given) != 1 or not operator_key:
+        raise Refusal(Reason.OPERATOR_KEY)
+    if not compare_digest(given[0].encode(errors="replace"), operator_key.encode()):
         raise Refusal(Reason.OPERATOR_KEY)
 
 
@@ -115,13 +122,3 @@ def read_token_request(body: bytes) -> TokenRequest:
         lines = error.errors(include_input=False, include_url=False)
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in lines)
         raise Refusal(Reason.REQUEST_INVALID, message=f"The body is not usable. {wrong}") from None
-
-
-def read_network(text: str | None) -> Network | None:
-    """Return the network to bind a token to, or refuse."""
-    if text is None:
-        return None
-    try:
-        return parse_network(text)
-    except ValueError:
-        raise Refusal(Reason.REQUEST_INVALID, message="ip: not an address or a network") from None

@@ -9,21 +9,20 @@ from uuid import uuid4
 from aiohttp import hdrs, web
 
 from proxy.domain.client_ip import Address, parse_address, public_viewer, viewer_of
+from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId, parse_video_id
-from proxy.web.services import SERVICES
+from proxy.web.services import ON_UNIX_SOCKET, SERVICES
 from proxy.web.trace import TRACE
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-def peer_of(request: web.BaseRequest) -> Address | None:
-    """Return who opened the connection; None for a Unix socket."""
-    return parse_address(request.remote) if request.remote else None
-
-
 def is_from_proxy(request: web.Request) -> bool:
-    """Say whether a trusted proxy sent this request."""
-    return request.app[SERVICES].viewers.proxies.trusts(peer_of(request))
+    """Say whether a trusted proxy sent this request; who may open a Unix socket is one."""
+    peer = parse_address(request.remote or "")
+    return request.app[ON_UNIX_SOCKET] or (
+        peer is not None and request.app[SERVICES].viewers.proxies.trusts(peer)
+    )
 
 
 def request_id_of(request: web.Request) -> str:
@@ -44,9 +43,11 @@ def read_video(request: web.Request) -> VideoId:
 def read_viewer(request: web.Request) -> Address:
     """Return the viewer's address, or refuse one that cannot be a viewer's."""
     viewers = request.app[SERVICES].viewers
-    address = viewer_of(
-        peer_of(request), request.headers.getall(viewers.forwarded_header, []), viewers.proxies
-    )
+    peer = None if request.app[ON_UNIX_SOCKET] else parse_address(request.remote or "")
+    if peer is None and not request.app[ON_UNIX_SOCKET]:
+        raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
+    lines = request.headers.getall(viewers.forwarded_header, [])
+    address = viewer_of(peer, lines, viewers.proxies)
     request[TRACE].viewer = address
     return public_viewer(address, viewers.private, loopback_viewers=viewers.loopback_viewers)
 

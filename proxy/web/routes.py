@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from proxy.domain.reasons import Reason, Refusal
 from proxy.web import operator_port, player_port
 
 
@@ -43,4 +44,35 @@ def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
     for route in routes:
         resource = app.router.add_resource(route.path, name=route.name)
         for method, handler in route.handlers.items():
-            resource.add_route(method, handler)
+            resource.add_route(method, handler, expect_handler=expect)
+        if hdrs.METH_ANY not in route.handlers:
+            resource.add_route(hdrs.METH_ANY, not_allowed(route.handlers), expect_handler=expect)
+
+
+def add_fallback(app: web.Application) -> None:
+    """Add what answers every other path, after all routes."""
+    resource = app.router.add_resource("/{path:.*}", name="unmatched")
+    resource.add_route(hdrs.METH_ANY, not_found, expect_handler=expect)
+
+
+async def not_found(_request: web.Request) -> web.Response:
+    """Refuse a path that is none of ours."""
+    raise Refusal(Reason.NOT_FOUND)
+
+
+def not_allowed(handlers: Mapping[str, Handler]) -> Handler:
+    """Return a handler that refuses every method but these."""
+
+    async def refuse(request: web.Request) -> web.Response:
+        raise web.HTTPMethodNotAllowed(request.method, handlers)
+
+    return refuse
+
+
+async def expect(request: web.Request) -> None:
+    """Answer `Expect: 100-continue` and pass over any other (RFC 9110, 10.1.1 allows it).
+
+    aiohttp's own would answer 417 before any of our middlewares sees the request.
+    """
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

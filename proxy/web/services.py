@@ -44,4 +44,5 @@ class Services:
     page_hosts: tuple[str, ...]
 
 
+ON_UNIX_SOCKET: web.AppKey[bool] = web.AppKey("on_unix_socket", bool)
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -86,6 +86,7 @@ VIDEO_ANSWERS = [
     (fault(200, {"error": {"code": "403", "type": "x"}}), "platform-permission"),
     (fault(200, {"error": {"code": "x"}}), "platform-bad-answer"),
     (fault(200, {"error": {"code": 10**30}}), "platform-bad-answer"),
+    (fault(200, {"error": {"code": "9" * 5000}}), "platform-bad-answer"),
     (fault(200, {"error": None}), "platform-bad-answer"),
     (fault(500), "platform-unreachable"),
     (fault(503, "<html>"), "platform-unreachable"),
@@ -130,6 +131,17 @@ async def test_each_answer_to_a_video_request_has_its_reason(sandbox, broken, re
         (fault(200, {"access_token": "a", "expires_in": "soon"}), "platform-bad-answer"),
         (fault(200, {"access_token": "a", "expires_in": True}), "platform-bad-answer"),
         (fault(200, {"access_token": "a", "expires_in": 0}), "platform-bad-answer"),
+        (fault(200, '{"access_token": "a", "expires_in": NaN}'), "platform-bad-answer"),
+        (fault(200, '{"access_token": "a", "expires_in": Infinity}'), "platform-bad-answer"),
+        (
+            fault(200, '{"access_token": "a", "expires_in": 1' + "0" * 400 + "}"),
+            "platform-bad-answer",
+        ),
+        (
+            fault(503, headers=(("Retry-After", "Mon, 01 Jan 2024 00:00:00 +99999999999999"),)),
+            "platform-unreachable",
+        ),
+        (fault(403, {"error": "invalid sandbox-secret"}), "platform-credentials"),
         (fault(429), "platform-throttled"),
         (fault(500), "platform-unreachable"),
         (fault(cut="before"), "platform-unreachable"),
@@ -145,8 +157,9 @@ async def test_each_answer_of_the_token_endpoint_has_its_reason(sandbox, broken,
         assert answer.reason == reason
         assert sandbox.controls.calls["video"] == 0
         assert (ready.status, ready.json["status"]) == (503, "starting")
-        assert ready.json["platform"]["reason"] == reason
+        assert ready.json["platform"]["token"]["reason"] == reason
         assert "prose" not in edge.log.getvalue()
+        assert "sandbox-secret" not in edge.log.getvalue() + ready.body.decode()
 
 
 async def test_a_stale_access_token_is_replaced_once_and_the_viewer_plays(edge, sandbox):
@@ -275,20 +288,49 @@ async def test_platform_trouble_is_in_readyz_and_in_a_metric_and_takes_nobody_ou
     ready = await edge.get(f"{edge.operator}/readyz")
 
     assert (ready.status, ready.json["status"]) == (200, "ready")
-    assert ready.json["platform"]["reason"] == "platform-unreachable"
-    assert ready.json["platform"]["detail"] == "HTTP 500"
+    assert ready.json["platform"]["video"]["reason"] == "platform-unreachable"
+    assert ready.json["platform"]["video"]["detail"] == "video: HTTP 500"
+    assert [line["detail"] for line in edge.lines("platform-trouble")] == ["video: HTTP 500"]
     assert await edge.metric("playgate_platform_healthy") == {"": 0}
 
     sandbox.controls.set_fault("video", None)
     await edge.play()
-    assert (await edge.get(f"{edge.operator}/readyz")).json["platform"] is None
+    assert (await edge.get(f"{edge.operator}/readyz")).json["platform"] == {}
+    assert len(edge.lines("platform-recovered")) == 1
     assert await edge.metric("playgate_platform_healthy") == {"": 1}
+
+
+async def test_a_token_that_cannot_be_renewed_stays_trouble_while_plays_go_on(sandbox, clock):
+    """The good plays of the old token's last hours must not hide that they are the last."""
+    sandbox.now = clock.now
+    async with an_edge(sandbox, clock=clock) as edge:
+        await edge.play()
+        sandbox.controls.set_fault("token", fault(400, {"error": "invalid_client"}))
+        await clock.next_sleeper()
+        clock.advance(36_000 * 0.81)
+        await clock.next_sleeper()
+        assert (await edge.play()).status == 302
+        ready = await edge.get(f"{edge.operator}/readyz")
+
+        assert ready.json["platform"]["token"]["reason"] == "platform-credentials"
+        assert await edge.metric("playgate_platform_healthy") == {"": 0}
+
+
+async def test_one_video_that_answers_401_does_not_cost_the_others_their_token(sandbox):
+    async with an_edge(sandbox, **QUICK) as edge:
+        await edge.play()
+        sandbox.controls.set_fault("token", fault(500))
+        sandbox.controls.set_fault("video", fault(401, {"error": {"code": 401}}, times=1))
+        assert (await edge.play()).reason == "platform-unreachable"
+
+        assert (await edge.play()).status == 302
 
 
 async def test_a_refused_video_is_no_trouble_of_the_platform(edge):
     await edge.play("x8missing")
+    await edge.play("x8forbidden")
 
-    assert (await edge.get(f"{edge.operator}/readyz")).json["platform"] is None
+    assert (await edge.get(f"{edge.operator}/readyz")).json["platform"] == {}
 
 
 async def test_each_attempt_is_measured(edge, sandbox):

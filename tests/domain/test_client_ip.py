@@ -132,7 +132,7 @@ def test_what_is_no_network_is_refused(text):
 
 
 PRIVATE = ["10.1.2.3", "192.168.0.1", "127.0.0.1", "::1", "fc00::1", "fe80::1", "100.64.0.1",
-           "169.254.0.1", "224.0.0.1", "ff0e::1", "0.0.0.0"]  # fmt: skip
+           "169.254.0.1", "224.0.0.1", "ff0e::1", "0.0.0.0", "2002:7f00:1::", "2002:a00:1::1", "::127.0.0.1", "::8.8.8.8", "64:ff9b:1::808:808"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", PRIVATE)
@@ -142,6 +142,12 @@ def test_a_private_viewer_is_refused_by_default(text):
 
     assert refused.value.reason == "viewer-private"
     assert "viewer.trusted_proxies" in refused.value.message
+
+
+@pytest.mark.parametrize("text", ["8.8.4.4", "2a01:e0a::1", "2002:808:404::1"])
+def test_a_public_viewer_may_play_under_any_setting(text):
+    for private in ("refuse", "pass", "omit"):
+        assert public_viewer(ip_address(text), private, loopback_viewers=False) == ip_address(text)
 
 
 def test_a_viewer_that_nobody_named_is_refused_whatever_the_setting():

@@ -48,10 +48,10 @@ def test_no_location_has_both_auth_request_and_return():
         assert not re.search(r"\b(return|rewrite|if|try_files|proxy_pass)\b", body)
 
 
-def test_every_location_that_sees_tokens_logs_only_what_is_critical():
-    for body in locations(CONF.read_text()):
-        if "proxy_pass" in body or "auth_request" in body:
-            assert re.search(r"error_log \S+ crit;", body)
+def test_wherever_a_request_may_have_a_token_only_what_is_critical_is_logged():
+    server = CONF.read_text().partition("server {")[2]
+
+    assert re.findall(r"error_log \S+ (\w+);", re.sub(r"#.*", "", server)) == ["crit"]
 
 
 # The plays: (a) in the file.
@@ -141,6 +141,44 @@ async def test_a_token_opens_the_files_of_its_video(behind_nginx):
     assert (segment.status, segment.body) == (200, (MEDIA / "0.ts").read_bytes())
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "TOKEN=evil;Domain=example.com;Path=/",
+        "Token=evil",
+        "token=",
+        "xtoken=evil",
+        "token%3dx=evil",
+    ],
+)
+async def test_nothing_but_the_token_gets_into_the_cookie(behind_nginx, extra):
+    nginx, edge = behind_nginx
+    token = edge.mint("x8abcd")
+    for query in (f"{extra}&token={token}", f"token={token}&{extra}"):
+        status, answer = await nginx.ask(f"{HLS}?{query}")
+        cookies = re.findall(rb"Set-Cookie: (.*)\r\n", answer)
+
+        assert status == 200
+        assert cookies == [f"playgate_token={token}; Path=/hls/x8abcd/; HttpOnly".encode()]
+
+
+async def test_an_encoded_token_is_read_and_leaves_no_cookie_that_nobody_can_use(behind_nginx):
+    nginx, edge = behind_nginx
+    encoded = edge.mint("x8abcd").replace(".", "%2E")
+    status, answer = await nginx.ask(f"{HLS}?token={encoded}")
+
+    assert status == 200
+    assert b"Set-Cookie" not in answer
+
+
+async def test_a_file_that_is_not_there_is_404_that_a_page_may_read(behind_nginx):
+    nginx, edge = behind_nginx
+    answer = await edge.get(f"{nginx.origin}/hls/x8abcd/99.ts?token={edge.mint('x8abcd')}")
+
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
+    assert "Set-Cookie" not in answer.headers
+
+
 async def test_a_newer_link_is_not_held_against_the_older_cookie(behind_nginx):
     nginx, edge = behind_nginx
     old, new = edge.mint("x8abcd", ttl=100), edge.mint("x8abcd", ttl=101)
@@ -169,6 +207,7 @@ async def test_a_refusal_has_its_status_and_its_reason(behind_nginx, token, stat
 
     assert (answer.status, answer.reason) == (status, reason)
     assert answer.json["reason"] == reason
+    assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Set-Cookie" not in answer.headers
 
@@ -212,13 +251,16 @@ async def test_only_reading_methods_are_allowed(behind_nginx, method, status):
     assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", method=method))[0] == status
 
 
-async def test_a_preflight_is_answered_without_a_token_and_without_content(behind_nginx):
-    nginx, _ = behind_nginx
-    status, answer = await nginx.ask(HLS, "Origin: https://example.com", method="OPTIONS")
+async def test_a_preflight_is_answered_with_or_without_a_token_and_without_content(behind_nginx):
+    nginx, edge = behind_nginx
+    for query in ("", f"?token={edge.mint('x8abcd')}"):
+        status, answer = await nginx.ask(
+            HLS + query, "Origin: https://example.com", method="OPTIONS"
+        )
 
-    assert status == 204
-    assert b"Access-Control-Allow-Origin: *" in answer
-    assert b"#EXTM3U" not in answer
+        assert status == 204
+        assert b"Access-Control-Allow-Origin: *" in answer
+        assert b"#EXTM3U" not in answer
 
 
 @pytest.mark.parametrize(
@@ -301,13 +343,40 @@ async def test_no_token_is_ever_logged(behind_nginx):
         await nginx.ask(
             path, f"Referer: https://example.com/?token={token}", f"Cookie: playgate_token={token}"
         )
+    for path in ("/nowhere", "/play/x8abcd.m3u8", HLS):
+        big = f"POST {path}?token={token} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n"
+        assert (await nginx.send(big.encode() + b"x" * 5000))[0] == 413
     await nginx.ask("/play/kPrivateIdOfSomebody.m3u8")
     await nginx.ask("/hls/kPrivateIdOfSomebody/index.m3u8")
+    for path in (
+        f"/play/x8abcd.m3u8%3Ftoken={token}", f"/play/x8abcd.m3u8&token={token}", f"/play/{token}",
+        f"/{token}", f"/hls/x8abcd/{token}", f"/hls/x8abcd/0.ts%3ftoken={token}", f"/nowhere/{token}",
+        "/Play/kPrivateIdOfSomebody", "/play/x/kPrivateIdOfSomebody", "/kPrivateIdOfSomebody.m3u8",
+        "/play/%20kPrivateIdOfSomebody", "/embed/video/kPrivateIdOfSomebody",
+    ):  # fmt: skip
+        await nginx.ask(path)
 
     logs = nginx.access_log + nginx.error_log + edge.log.getvalue()
     assert HLS in nginx.access_log and "token-video" in nginx.access_log
     assert secret not in logs
     assert "PrivateIdOfSomebody" not in logs
+
+
+async def test_with_one_edge_down_a_refusal_stays_what_it_is(component, sandbox, tmp_path):
+    """Every other request fails over, and nginx's $upstream_status then names both answers."""
+    program = component("nginx")
+    async with an_edge(sandbox, **BEHIND) as edge:
+        players = [free_port(), edge.edge.player.port]
+        operators = [free_port(), edge.edge.operator.port]
+        async with an_nginx(program, tmp_path, players, operators) as nginx:
+            answers = [await edge.get(f"{nginx.origin}{HLS}") for _ in range(6)]
+            refused = [
+                await edge.get(f"{nginx.origin}{HLS}?token={edge.mint('x8other')}")
+                for _ in range(6)
+            ]
+
+    assert {(answer.status, answer.reason) for answer in answers} == {(401, "token-missing")}
+    assert {(answer.status, answer.reason) for answer in refused} == {(403, "token-video")}
 
 
 async def test_with_every_edge_down_a_player_hears_503_and_the_logs_keep_the_secret(
@@ -322,6 +391,7 @@ async def test_with_every_edge_down_a_player_hears_503_and_the_logs_keep_the_sec
         for path in (f"/play/x8abcd.m3u8?token={token}", f"{HLS}?token={token}"):
             answer = await edge.get(f"{nginx.origin}{path}")
             assert (answer.status, answer.reason) == (503, "edge-unreachable")
+            assert answer.headers["Content-Type"] == "application/problem+json"
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
         assert token.split(".")[2] not in nginx.access_log + nginx.error_log

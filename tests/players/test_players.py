@@ -96,7 +96,7 @@ async def test_the_player_page_plays(edge, page):
 )
 async def test_the_player_page_says_why_it_does_not_play(edge, page, video, sentence, query):
     await page.goto(f"{edge.player}/watch/{video}{query}#{edge.mint(video)}")
-    message = page.locator("#message")
+    message = page.locator("#message", has_text="request ")
     await message.wait_for()
 
     assert sentence in await message.inner_text()

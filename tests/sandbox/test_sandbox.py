@@ -267,6 +267,9 @@ async def test_faults_come_and_go(sandbox, session):
         assert (await grant(sandbox, session))[0] == 200
     async with session.post(url, json={"colour": "blue"}) as response:
         assert response.status == 400
+    for body in (b"not json", b"[]", b'{"headers": 7}'):
+        async with session.post(url, data=body) as response:
+            assert response.status == 400
     async with session.post(f"{sandbox.origin}/__faults/weather", json={}) as response:
         assert response.status == 404
     async with session.delete(f"{sandbox.origin}/__access_tokens") as response:

@@ -64,9 +64,7 @@ def test_the_settings_file_has_every_key_with_its_default():
 def test_every_key_has_a_line_of_why():
     for line in PLAYGATE_TOML.read_text().splitlines():
         if "=" in line and not line.startswith(("#", "sandbox")):
-            assert "#" in line or any(
-                name in line for name in ("listen", "token_url", "rest_url")
-            ), line
+            assert "#" in line, line
 
 
 def test_the_sandbox_file_is_good():
@@ -95,6 +93,38 @@ def test_the_environment_overrides_secret_files_and_they_the_file(tmp_path, monk
     assert settings.tokens.keys[0].kid == "a"
 
 
+def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "PLAYGATE_PLATFROM__API_KEY").write_text("x")
+    with pytest.raises(SettingsInvalid, match="PLAYGATE_PLATFROM__API_KEY: is not a setting"):
+        load_settings(SANDBOX_TOML)
+    (tmp_path / "PLAYGATE_PLATFROM__API_KEY").unlink()
+    (tmp_path / "PLAYGATE_PLATFORM__API_KEY").write_bytes(b"\xff")
+    with pytest.raises(SettingsInvalid, match=r"\(secret files\): one is not UTF-8"):
+        load_settings(SANDBOX_TOML)
+
+
+def test_a_commands_options_are_stronger_than_anything(monkeypatch):
+    monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:1")
+    settings = load_settings(SANDBOX_TOML, web={"listen": "127.0.0.1:2"})
+
+    assert settings.web.listen == "127.0.0.1:2"
+    assert settings.web.player_page  # the rest of the table is the file's
+
+
+def test_options_over_a_file_that_is_wrong_are_no_crash(tmp_path):
+    (tmp_path / "x.toml").write_text("web = 7")
+    with pytest.raises(SettingsInvalid):
+        load_settings(tmp_path / "x.toml", web={"listen": "127.0.0.1:2"})
+
+
+def test_the_published_key_is_known_in_a_file_too(tmp_path):
+    (tmp_path / "key").write_text("sandbox-signing-key-known-to-everybody\n")
+    key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "key")}
+    with pytest.raises(SettingsInvalid, match=r"tokens.keys\[0\]: is the published sandbox key"):
+        load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
+
+
 def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
     (tmp_path / "playgate_platform__api_secret").write_text("credential")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -113,8 +143,31 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
         ({"PLAYGATE_TYPO": "1"}, "PLAYGATE_TYPO: is not a setting"),
         ({"PLAYGATE_WEB__TYPO": "1"}, "web.typo: is not a setting"),
         ({"PLAYGATE_WEB__LISEN": "1"}, "web.lisen: is not a setting; did you mean listen?"),
-        ({"PLAYGATE_TOKENS__KEYS": "[{"}, "tokens: a value in PLAYGATE_TOKENS__… is not JSON"),
-        ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: input should be a valid integer"),
+        ({"PLAYGATE_TOKENS__KEYS": "[{"}, "tokens.keys: must be a list"),
+        ({"playgate_wob__listen": "1"}, "playgate_wob__listen: is not a setting"),
+        (
+            {"PLAYGATE_TOKENS__KEYS": "[{", "PLAYGATE_WEB__LISTEN": "x"},
+            "web.listen: must be HOST:PORT",
+        ),
+        (
+            {"PLAYGATE_SANDBOX": "t", "PLAYGATE_WEB__LISTEN": "0.0.0.0:80"},
+            "web.listen: must be on loopback",
+        ),
+        (
+            {"PLAYGATE_SANDBOX": "y", "PLAYGATE_WEB__LISTEN": "0.0.0.0:80"},
+            "web.listen: must be on loopback",
+        ),
+        ({"PLAYGATE_PLATFORM__TOKEN_URL": ""}, "platform.token_url: must be a URL"),
+        (
+            {"PLAYGATE_PLATFORM__TOKEN_URL": " http://127.0.0.1/"},
+            "platform.token_url: must be a URL",
+        ),
+        (
+            {"PLAYGATE_PLATFORM__REST_URL": "http://127.0.0.1/#x"},
+            "platform.rest_url: must be a URL",
+        ),
+        ({"PLAYGATE_OPERATOR__KEY": "short"}, "operator.key: is shorter than 16 characters"),
+        ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: must be a whole number"),
         ({"PLAYGATE_SECRETS_DIR": "/does/not/exist"}, "does not exist"),
     ],
 )
@@ -151,7 +204,7 @@ def test_a_key_may_lie_in_a_file(tmp_path):
     assert settings.tokens.keys[0].key.can_sign
     (tmp_path / "secret").unlink()
     with pytest.raises(
-        SettingsInvalid, match=r"tokens.keys\[0\]: file cannot be read: FileNotFoundError"
+        SettingsInvalid, match=r"tokens.keys\[0\]: its file cannot be read: No such file"
     ):
         load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
 

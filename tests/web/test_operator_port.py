@@ -101,7 +101,7 @@ async def test_alive_and_ready(edge):
     ready = await edge.get(f"{edge.operator}/readyz")
     assert (ready.status, ready.json) == (
         200,
-        {"status": "ready", "access_token": True, "platform": None},
+        {"status": "ready", "access_token": True, "platform": {}},
     )
 
 
@@ -161,6 +161,7 @@ async def test_every_metric_and_its_labels(edge):
         "playgate_denials_total": {"reason"},
         "playgate_viewers_total": {"family"},
         "playgate_upstream_request_duration_seconds": {"operation", "outcome"},
+        "playgate_upstream_retries_total": {"operation"},
         "playgate_access_token_expiry_timestamp_seconds": set(),
         "playgate_platform_healthy": set(),
     }
@@ -182,7 +183,7 @@ async def test_no_label_grows_with_what_clients_send(edge):
     assert set(series) == {
         'code="404",method="GET",route="unmatched"',
         'code="401",method="GET",route="play"',
-        'code="405",method="other",route="unmatched"',
+        'code="405",method="other",route="play"',
     }
 
 

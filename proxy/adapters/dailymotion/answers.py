@@ -7,6 +7,7 @@ the reading is generous and the detail in the log says what was seen.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -52,23 +53,29 @@ REASON_STATUS: dict[int, Reason] = {
     HTTPStatus.TOO_MANY_REQUESTS: Reason.PLATFORM_THROTTLED,
 }
 
+SLUG = re.compile(r"[A-Za-z0-9_.-]{1,48}", re.ASCII)
+
 # OAuth 2.0 (RFC 6749, 5.2): a good key that may not have this scope, as against a bad key.
 SCOPE_ERRORS = {"invalid_scope", "insufficient_scope", "access_denied"}
 
-DEFAULT_EXPIRES_IN = 3600.0  # RFC 6749 only recommends `expires_in`
+DEFAULT_EXPIRES_IN = 3600.0  # seconds; RFC 6749 only recommends `expires_in`
+LONGEST_EXPIRES_IN = 10**9  # seconds, thirty years: more is not meant
 
 
 def read_access_token(answer: Answer) -> AccessToken:
     """Return the access token of a token endpoint's answer, or refuse."""
-    members = _object(answer)
-    if answer.status != HTTPStatus.OK or "error" in members:
-        name = _words(members.get("error"))
-        reason = Reason.PLATFORM_PERMISSION if name in SCOPE_ERRORS else Reason.PLATFORM_CREDENTIALS
-        raise Refusal(reason, f"token endpoint: HTTP {answer.status} {_loggable(name)}")
+    members = _object("token endpoint", answer)
+    if answer.status != HTTPStatus.OK or members.get("error") is not None:
+        kinds = _kinds(members.get("error"))
+        is_scope = not SCOPE_ERRORS.isdisjoint(kinds)
+        reason = Reason.PLATFORM_PERMISSION if is_scope else Reason.PLATFORM_CREDENTIALS
+        said = " ".join([f"token endpoint: HTTP {answer.status}", *map(_loggable, kinds)])
+        raise Refusal(reason, said)
     value, expires_in = members.get("access_token"), members.get("expires_in", DEFAULT_EXPIRES_IN)
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:
         raise _bad("token endpoint: no access_token")
-    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or expires_in <= 0:
+    is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
+    if not is_number or not 0 < expires_in <= LONGEST_EXPIRES_IN:  # NaN is in no range
         raise _bad("token endpoint: expires_in is not a number of seconds")
     return AccessToken(value=value, expires_in=float(expires_in))
 
@@ -78,8 +85,8 @@ def read_stream_url(answer: Answer, stream_fields: Sequence[str]) -> str:
     challenge = answer.headers.get("WWW-Authenticate", "")
     if answer.status == HTTPStatus.UNAUTHORIZED or "invalid_token" in challenge:
         raise AccessTokenRefused(f"video: HTTP {answer.status}")
-    members = _object(answer)
-    if answer.status != HTTPStatus.OK or "error" in members:
+    members = _object("video", answer)
+    if answer.status != HTTPStatus.OK or members.get("error") is not None:
         raise _refusal_of(answer.status, members.get("error"))
     for field in stream_fields:
         value = members.get(field)
@@ -93,12 +100,12 @@ def read_stream_url(answer: Answer, stream_fields: Sequence[str]) -> str:
 
 
 def _refusal_of(status: int, error: Any) -> Refusal:
-    words = _words(error)
-    detail = f"video: HTTP {status} {_loggable(words)}"
-    said = f"{words} {_member(error, 'message')}".lower()
+    kinds = _kinds(error)
+    detail = " ".join([f"video: HTTP {status}", *map(_loggable, kinds)])
+    said = " ".join([*kinds, str(_member(error, "message"))]).lower()
     for word, reason in REASON_WORDS:
         if word.lower() in said:
-            return Refusal(reason, detail)
+            return Refusal(reason, f"{detail}, says {word}")
     code = _code(error) if status == HTTPStatus.OK else status
     if code == HTTPStatus.UNAUTHORIZED:
         return AccessTokenRefused(detail)
@@ -117,28 +124,28 @@ def _refusal_of_null(members: dict[str, Any]) -> Refusal:
     return Refusal(Reason.STREAM_UNAVAILABLE, f"video: null, status {status}")
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(what: str, answer: Answer) -> dict[str, Any]:
     try:
         members = json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise _bad(f"HTTP {answer.status} without JSON") from None
+        raise _bad(f"{what}: HTTP {answer.status} without JSON") from None
     if not isinstance(members, dict):
-        raise _bad(f"HTTP {answer.status} with JSON that is no object")
+        raise _bad(f"{what}: HTTP {answer.status} with JSON that is no object")
     return members
 
 
-def _words(error: Any) -> str:
+def _kinds(error: Any) -> list[str]:
     """Return what an error says of its kind, without its prose; `code` is a number or a text."""
     if isinstance(error, str):
-        return error
+        return [error]
     reason = _member(_member(error, "error_data"), "reason")
-    parts = (_member(error, "code"), _member(error, "type"), reason)
-    return " ".join(str(part) for part in parts if part)
+    parts = (_member(error, "type"), reason, _member(error, "code"))
+    return [str(part) for part in parts if part]
 
 
 def _code(error: Any) -> int:
     code = str(_member(error, "code"))
-    return int(code) if code.isascii() and code.isdecimal() else 0
+    return int(code) if re.fullmatch(r"[0-9]{3}", code) else 0
 
 
 def _member(value: Any, name: str) -> Any:
@@ -146,8 +153,8 @@ def _member(value: Any, name: str) -> Any:
 
 
 def _loggable(text: str) -> str:
-    """Return an upstream's own word for the log, where it is one: never its prose."""
-    return text[:80] if all(c.isalnum() or c in " _-." for c in text) else "(unreadable)"
+    """Return an upstream's own word for the log, where it is one: its prose may repeat anything."""
+    return text if SLUG.fullmatch(text) else "(not a word)"
 
 
 def _bad(detail: str) -> Refusal:

@@ -32,7 +32,7 @@ class Answer:
     body: bytes
 
 
-class Trouble(Refusal):
+class Transient(Refusal):
     """A failure that another attempt may cure, after `wait` seconds where the upstream said so."""
 
     def __init__(self, reason: Reason, detail: str, *, wait: float | None = None) -> None:
@@ -65,7 +65,8 @@ class Exchange:
             operation: the metric's label.
             method: of the request.
             url: sent exactly as it is.
-            deadline: on the monotonic clock; no attempt is begun that would have to wait past it.
+            deadline: on the monotonic clock; a Retry-After beyond it is not waited for, and the
+                caller cancels what takes longer.
             options: what aiohttp's `request` takes: headers, data.
 
         Raises:
@@ -74,7 +75,7 @@ class Exchange:
         """
 
         def pause(error: Exception) -> bool | float:
-            if not isinstance(error, Trouble):
+            if not isinstance(error, Transient):
                 return False
             left = deadline - self._clock.monotonic()
             if error.wait is None:
@@ -107,37 +108,42 @@ class Exchange:
                 self._session.request(method, url, allow_redirects=False, **options) as response,
             ):
                 outcome = _outcome(response.status)
-                return _usable(response, await _read(response))
+                return _usable(operation, response, await _read(operation, response))
+        except asyncio.CancelledError:
+            outcome = "timeout"  # the play's own time was over first
+            raise
         except TimeoutError:
             outcome = "timeout"
-            raise Trouble(Reason.PLATFORM_TIMEOUT, f"{operation}: no answer in time") from None
+            detail = f"{operation}: no answer from {url.host} in time"
+            raise Transient(Reason.PLATFORM_TIMEOUT, detail) from None
         except (aiohttp.ClientError, OSError) as error:
             outcome = "unreachable"
-            detail = f"{operation}: {type(error).__name__}"
-            raise Trouble(Reason.PLATFORM_UNREACHABLE, detail) from None
+            detail = f"{operation}: no connection to {url.host} ({type(error).__name__})"
+            raise Transient(Reason.PLATFORM_UNREACHABLE, detail) from None
         finally:
             self._metrics.upstream_duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(operation: Operation, response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_ANSWER:
-            raise Refusal(Reason.PLATFORM_BAD_ANSWER, f"an answer of more than {MAX_ANSWER} bytes")
+            detail = f"{operation}: an answer of more than {MAX_ANSWER} bytes"
+            raise Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
     return bytes(body)
 
 
-def _usable(response: aiohttp.ClientResponse, body: bytes) -> Answer:
+def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes) -> Answer:
     status = response.status
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
-        raise Trouble(Reason.PLATFORM_THROTTLED, "HTTP 429", wait=wait)
+        raise Transient(Reason.PLATFORM_THROTTLED, f"{operation}: HTTP 429", wait=wait)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
-        raise Trouble(Reason.PLATFORM_UNREACHABLE, f"HTTP {status}", wait=wait)
+        raise Transient(Reason.PLATFORM_UNREACHABLE, f"{operation}: HTTP {status}", wait=wait)
     return Answer(status=status, headers=response.headers, body=body)
 
 

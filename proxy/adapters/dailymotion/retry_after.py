@@ -16,6 +16,6 @@ def seconds_to_wait(retry_after: str | None, date: str | None) -> float | None:
         return float(retry_after[:9])
     try:
         asked = parsedate_to_datetime(retry_after) - parsedate_to_datetime(date or "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, asked.total_seconds())

@@ -105,7 +105,8 @@ def the_one_token(found: Iterable[str]) -> str:
 
 def malformed(why: str) -> Refusal:
     """Return the refusal of a token whose form is wrong."""
-    return Refusal(Reason.TOKEN_MALFORMED, why)
+    message = f"The token is malformed: {why}. Copy the link whole; if it was, mend its signer."
+    return Refusal(Reason.TOKEN_MALFORMED, why, message=message)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

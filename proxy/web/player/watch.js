@@ -21,6 +21,7 @@ const say = (sentence, note = "") => {
 // Players keep the reason of a failure to themselves, so ask the edge once more: a refusal is
 // JSON that anybody may read, a redirect is not.
 const explain = async () => {
+  say("It does not play. Asking why …");
   try {
     const answer = await fetch(source, { redirect: "manual" });
     if (answer.type === "opaqueredirect") {
@@ -29,7 +30,7 @@ const explain = async () => {
       return;
     }
     const problem = await answer.json();
-    say(problem.detail, `${problem.reason} · request ${problem.request_id}`);
+    say(problem.detail ?? "The server does not let it play.", `${problem.reason} · request ${problem.request_id}`);
   } catch {
     say("The server cannot be reached.");
   }
