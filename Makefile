@@ -7,7 +7,7 @@ setup: .venv/ready ## make .venv with everything in it
 
 .venv/ready: pyproject.toml constraints.txt hatch_build.py npm/package.json npm/package-lock.json
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
 demo: setup ## run the edge in front of a sandbox Dailymotion

@@ -178,7 +178,7 @@ async def test_bad_http_is_answered_in_our_own_form(edge):
     head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
     await close(writer)
 
-    assert head.startswith(b"HTTP/1.1 400") or head.startswith(b"HTTP/1.0 400")
+    assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
     assert json.loads(body)["reason"] == "request-invalid"
     for header in (
         b"Server: playgate",

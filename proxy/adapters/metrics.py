@@ -82,7 +82,7 @@ class Metrics:
         self._begin_at_nought()
 
     def _begin_at_nought(self) -> None:
-        """Make the series of closed sets exist: Prometheus sees no rise in what has no beginning."""
+        """Make the series of closed sets exist: there is no rise in what has no beginning."""
         for outcome in ("redirected", "denied", "failed", "abandoned"):
             self.plays.labels(outcome=outcome)
         for reason in Reason:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +16,16 @@ import proxy
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger, capture_standard_logging
 from proxy.app import build_keyring, build_minting
-from proxy.cli.options import Config, fail
+from proxy.cli.options import fail
 from proxy.cli.serve import stopped_by_signal
 from proxy.sandbox.catalogue import LIVE, VOD
 from proxy.sandbox.running import HOST, running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
+from proxy.settings.sources import CONFIG_VARIABLE
+
+DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says
 
 WELCOME = """
 Playgate {version}: an edge in front of a Dailymotion that runs on this machine.
@@ -33,7 +40,7 @@ Playgate {version}: an edge in front of a Dailymotion that runs on this machine.
          302 Found
          Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…
 
-  More   playgate token mint --config {config} --video {live} --url
+  More   {command} token mint --config {config} --video {live} --url
          metrics and health: http://{operator}/metrics  /readyz
 
 Ctrl-C stops it. Log lines follow, one for each play.
@@ -41,10 +48,22 @@ Ctrl-C stops it. Log lines follow, one for each play.
 
 
 def demo(
-    port: Annotated[int, typer.Option(help="Where players come in.")] = 8080,
-    operator_port: Annotated[int, typer.Option(help="Metrics, health, minting.")] = 8081,
-    sandbox_port: Annotated[int, typer.Option(help="The sandbox Dailymotion.")] = 8090,
-    config: Config = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where players come in.")] = 8080,
+    operator_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Metrics, health, minting.")
+    ] = 8081,
+    sandbox_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The sandbox Dailymotion.")
+    ] = 8090,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar=CONFIG_VARIABLE,
+            metavar="FILE",
+            help="Settings with sandbox = true. [default: config/sandbox.toml]",
+        ),
+    ] = None,
 ) -> None:
     """Run the edge in front of a sandbox Dailymotion on this machine, until Ctrl-C."""
     path = config or sandbox_config()
@@ -61,13 +80,14 @@ def demo(
             },
         )
     except SettingsInvalid as invalid:
-        fail(str(invalid))
+        hint = "\nThe demo takes settings with sandbox = true, such as config/sandbox.toml."
+        fail(str(invalid) + (hint if config is not None else ""))
     if not settings.sandbox:
         fail(f"{path}: sandbox = true is missing; the demo never talks to the real Dailymotion")
     try:
         uvloop.run(run(settings, path, sandbox_port))
-    except (ListenFailed, OSError) as failed:
-        fail(f"{failed}; see playgate demo --help for other ports")
+    except ListenFailed as failed:
+        fail(f"{failed}; playgate demo --help tells how to choose other ports")
 
 
 def sandbox_config() -> Path:
@@ -75,6 +95,16 @@ def sandbox_config() -> Path:
     package = Path(proxy.__file__).parent
     inside = package / "config" / "sandbox.toml"
     return inside if inside.exists() else package.parent / "config" / "sandbox.toml"
+
+
+def command_name(settings: Settings) -> str:
+    """Return what to type for this very command, where it will print this demo's URLs."""
+    found = shutil.which("playgate")
+    command = "playgate" if found and Path(found).samefile(sys.argv[0]) else sys.argv[0]
+    if Path(command).name == "__main__.py":
+        command = f"{sys.executable} -m proxy"
+    url = settings.web.public_url
+    return command if url == DEFAULT_URL else f"PLAYGATE_WEB__PUBLIC_URL={url} {command}"
 
 
 async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
@@ -87,10 +117,14 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
         return f"{settings.web.public_url}/watch/{video}#{minting.mint(video=video).token}"
 
     credentials = (settings.platform.api_key, settings.platform.api_secret.get_secret_value())
-    async with (
-        running_sandbox(Sandbox(credentials=credentials, mint=page), port=sandbox_port) as sandbox,
-        running_edge(settings, log=log) as edge,
-    ):
+    async with AsyncExitStack() as stack:
+        state = Sandbox(credentials=credentials, player_page=page)
+        try:
+            sandbox = await stack.enter_async_context(running_sandbox(state, port=sandbox_port))
+        except OSError as error:
+            cause = os.strerror(error.errno or 0)
+            raise ListenFailed(f"cannot listen on {HOST}:{sandbox_port}: {cause}") from None
+        edge = await stack.enter_async_context(running_edge(settings, log=log))
         welcome = WELCOME.format(
             version=proxy.__version__,
             sandbox=sandbox.origin,
@@ -98,6 +132,7 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
             ttl=settings.tokens.default_ttl,
             video=VOD,
             live=LIVE,
+            command=command_name(settings),
             config=path,
             operator=edge.operator,
         )

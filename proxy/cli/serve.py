@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
-from contextlib import suppress
 
 import uvloop
 
@@ -17,6 +17,7 @@ from proxy.settings import Settings
 def serve(config: Config = None) -> None:
     """Run an edge until SIGTERM or Ctrl-C, then finish what has begun."""
     settings = settings_or_exit(config)
+    raise_descriptor_limit()
     try:
         uvloop.run(run(settings))
     except ListenFailed as failed:
@@ -32,6 +33,12 @@ async def run(settings: Settings) -> None:
     log.info("stopped")
 
 
+def raise_descriptor_limit() -> None:
+    """Take as many descriptors as the system allows: a crowd of connections needs one each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def stopped_by_signal() -> None:
     """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
     stop = asyncio.Event()
@@ -40,5 +47,4 @@ async def stopped_by_signal() -> None:
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(ValueError):
-            loop.remove_signal_handler(number)
+        loop.remove_signal_handler(number)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from proxy.adapters.clock import Clock
 from proxy.app import build_keyring, build_minting, build_policy
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.domain.access import Play
-from proxy.domain.client_ip import parse_address, parse_network
+from proxy.domain.client_ip import parse_address, parse_network, public_viewer
 from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.compact import read_compact, the_one_token
+from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.explain import explain as explain_token
-from proxy.domain.video import VideoId
+from proxy.domain.video import VideoId, parse_video_id
+from proxy.settings import Settings
 
 app = typer.Typer(help="Make tokens, and understand them.", no_args_is_help=True)
 
@@ -56,43 +65,104 @@ def mint(
 def explain(
     token: Annotated[str, typer.Argument(help="The token, or the URL that carries it.")],
     video: Annotated[
-        str | None, typer.Option(metavar="ID", help="Would it open this video?")
+        str | None,
+        typer.Option(metavar="ID", help="Would it open this video? [default: the URL's]"),
     ] = None,
     ip: Annotated[
         str | None, typer.Option(metavar="IP", help="… for a viewer at this address?")
     ] = None,
     config: Config = None,
 ) -> None:
-    """Print every check of a token and the first that fails; exit 1 if one does."""
+    """Print what a token says, every check and the first that fails; exit 1 if one does."""
     settings = settings_or_exit(config)
     viewer = None if ip is None else parse_address(ip)
     if ip is not None and viewer is None:
         fail(f"--ip: {ip!r} is not an address")
+    carried = read_carrier(token)
+    asked = video or carried.video
     play = Play(
         now=Clock().now(),
-        video=None if video is None else VideoId(video),
+        video=None if asked is None else VideoId(asked),
         format="hls",
         viewer=viewer,
     )
-    token = token.partition("token=")[2].partition("&")[0] or token
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    first: Refusal | None = None
-    for check in explain_token(token, build_keyring(settings), play, build_policy(settings)):
-        refusal = check.refusal
-        first = first or refusal
-        passed = "[green]ok[/]" if refusal is None else "[red]no[/]"
-        table.add_row(
-            passed, check.name, "" if refusal is None else f"{refusal.reason}: {refusal.detail}"
-        )
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
-    for name, value in (("video", video), ("network", ip)):
-        if value is None:
-            console.print(
-                f"[dim]{name} not compared; give --{'ip' if name == 'network' else name}[/]"
-            )
+    show_content(carried.token, play.now)
+    first = None
+    for check in (
+        *request_checks(settings, carried.token, play),
+        *explain_token(carried.token, build_keyring(settings), play, build_policy(settings)),
+    ):
+        first = first or check.refusal
+        show_check(check)
     if first is not None:
-        console.print(f"\nThe edge answers {first.reason.status} {first.reason}: {first.message}")
+        say(f"\nThe edge answers {first.reason.status} {first.reason}: {first.message}")
         raise typer.Exit(1)
-    console.print("\nThe edge accepts it.")
+    if play.video is None or play.viewer is None:
+        say("\nNothing is wrong with it so far; give --video and --ip for the rest.")
+    else:
+        say("\nThe edge accepts it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What somebody pasted: a token, and the video where it came in a URL."""
+
+    token: str
+    video: str | None
+
+
+def read_carrier(text: str) -> Carrier:
+    """Take the token out of a play URL, a player page's URL, or a header."""
+    text = text.strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
+    if "/" not in text:
+        return Carrier(text, None)
+    parts = urlsplit(text)
+    name = parts.path.rpartition("/")[2].partition(".")[0]
+    return Carrier("".join(parse_qs(parts.query).get("token", [])[:1]) or parts.fragment, name)
+
+
+def request_checks(settings: Settings, token: str, play: Play) -> Iterator[Check]:
+    """Yield what the edge checks of a request before it looks into the token."""
+    if play.video is not None:
+        pattern = re.compile(settings.platform.video_id_pattern)
+        yield check_of("id", partial(parse_video_id, play.video, pattern))
+    if play.viewer is not None:
+        allowed = partial(
+            public_viewer,
+            play.viewer,
+            settings.viewer.private,
+            loopback_viewers=settings.sandbox,
+        )
+        yield check_of("viewer", allowed)
+    yield check_of("token", partial(the_one_token, [token]))
+
+
+def show_content(token: str, now: float) -> None:
+    """Print what the token says; whether to believe it is what the checks are for."""
+    try:
+        compact = read_compact(token)
+    except Refusal:
+        return
+    say(f"kid    {escape(str(compact.kid))}")
+    for name, value in compact.payload.items():
+        when = ""
+        if name in {"iat", "nbf", "exp"} and type(value) is int:
+            when = f"  ({value - now:+.0f} s from now)"
+        say(escape(f"{name:<6} {json.dumps(value)}{when}"))
+    say("")
+
+
+def show_check(check: Check) -> None:
+    """Print the outcome of one check."""
+    if not check.was_made:
+        say(f"[dim]-   {check.name:<10} not compared[/]")
+    elif check.refusal is None:
+        say(f"[green]ok[/]  {check.name}")
+    else:
+        detail = escape(f"{check.refusal.reason}: {check.refusal.detail}".removesuffix(": "))
+        say(f"[red]no[/]  {check.name:<10} {detail}")
+
+
+def say(text: str) -> None:
+    """Print a line, in colour where there is any."""
+    Console(soft_wrap=True, highlight=False).print(text)

@@ -14,7 +14,7 @@ from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import verify
 from proxy.domain.video import VideoId
 
-VERIFIED_TOKENS = 10_000  # remembered at about 1 kB each; players show one token many times
+VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one token many times
 
 
 class Admission:

@@ -31,7 +31,7 @@ async def index(request: web.Request) -> web.Response:
     )
     links = (
         "Each link opens the edge's player page with a token that was just made."
-        if request.app[STATE].mint is not None
+        if request.app[STATE].player_page is not None
         else "No edge runs beside this sandbox, so the links lead nowhere."
     )
     return web.Response(
@@ -53,11 +53,13 @@ async def index(request: web.Request) -> web.Response:
 
 async def open_player(request: web.Request) -> web.Response:
     """Send the browser to the edge's player page, with a fresh token in the fragment."""
-    mint = request.app[STATE].mint
+    player_page = request.app[STATE].player_page
     video = request.match_info["video"]
-    if mint is None or video not in VIDEOS:
+    if player_page is None or video not in VIDEOS:
         raise web.HTTPNotFound
-    return web.Response(status=302, headers={"Location": mint(video), "Cache-Control": "no-store"})
+    return web.Response(
+        status=302, headers={"Location": player_page(video), "Cache-Control": "no-store"}
+    )
 
 
 async def calls(request: web.Request) -> web.Response:

@@ -26,7 +26,7 @@ class Sandbox:
     controls: Controls = field(default_factory=Controls)
     access_tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
     now: Callable[[], float] = time.time
-    mint: Callable[[str], str] | None = None  # an edge's player page with a fresh token
+    player_page: Callable[[str], str] | None = None  # the edge's, with a fresh token
 
 
 STATE: web.AppKey[Sandbox] = web.AppKey("sandbox", Sandbox)

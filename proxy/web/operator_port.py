@@ -7,7 +7,7 @@ from hmac import compare_digest
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from proxy.domain.client_ip import Network, parse_network
 from proxy.domain.original_uri import read_original
@@ -79,6 +79,14 @@ def describe(trouble: Trouble) -> dict[str, str]:
     }
 
 
+def read_network(value: object) -> Network:
+    """Return the network to bind a token to; the form of a validator."""
+    try:
+        return parse_network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("not an address or a network") from None
+
+
 class TokenRequest(BaseModel):
     """The body of POST /tokens."""
 
@@ -86,7 +94,7 @@ class TokenRequest(BaseModel):
 
     video: str
     ttl: Annotated[int, Field(gt=0)] | None = None
-    ip: Annotated[Network, BeforeValidator(parse_network)] | None = None
+    ip: Annotated[Network, PlainValidator(read_network)] | None = None
     sub: str | None = None
 
 

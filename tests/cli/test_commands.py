@@ -8,6 +8,7 @@ import pytest
 from support import ROOT, SANDBOX_TOML, a_sandbox, an_edge
 from typer.testing import CliRunner, Result
 
+import proxy
 from proxy.cli import app
 
 CONFIG = ["--config", str(SANDBOX_TOML)]
@@ -39,7 +40,7 @@ def test_help_names_every_command_and_option():
 
 
 def test_version():
-    assert run("--version").stdout == "playgate 0.1.0\n"
+    assert run("--version").stdout == f"playgate {proxy.__version__}\n"
 
 
 def test_check_config_says_ok():
@@ -132,7 +133,7 @@ def test_explain_shows_every_check_of_a_good_token():
 
     assert result.exit_code == 0
     checks = re.findall(r"^ok +(\w+)", result.stdout, re.MULTILINE)
-    assert checks == ["form", "key", "signature", "claims", "issuer", "started", "expiry", "lifetime", "audience", "video", "format", "network"]  # fmt: skip
+    assert checks == ["id", "viewer", "token", "form", "key", "signature", "claims", "issuer", "started", "expiry", "lifetime", "audience", "video", "format", "network"]  # fmt: skip
     assert "The edge accepts it." in result.stdout
 
 
@@ -154,12 +155,63 @@ def test_explain_shows_what_fails_and_what_the_edge_answers():
     assert "The edge answers 403 token-video" in result.stdout
 
 
-def test_explain_takes_a_whole_url_and_says_what_it_was_not_told():
-    result = run("token", "explain", *CONFIG, mint("--url") + "&x=1")
+def test_explain_shows_what_the_token_says():
+    result = run("token", "explain", *CONFIG, mint("--sub", "viewer-7", "--ip", "127.0.0.0/24"))
+
+    assert "kid    sandbox" in result.stdout
+    assert 'sub    "viewer-7"' in result.stdout and 'ip     "127.0.0.0/24"' in result.stdout
+    assert re.search(r"^exp +\d+ +\(\+\d+ s from now\)", result.stdout, re.MULTILINE)
+
+
+def test_explain_says_what_it_was_not_told():
+    result = run("token", "explain", *CONFIG, mint())
 
     assert result.exit_code == 0
-    assert "video not compared; give --video" in result.stdout
-    assert "network not compared; give --ip" in result.stdout
+    assert re.findall(r"^- +(\w+) +not compared", result.stdout, re.MULTILINE) == [
+        "video",
+        "network",
+    ]
+    assert "The edge accepts it" not in result.stdout
+    assert "give --video and --ip" in result.stdout
+
+
+def test_explain_takes_whatever_carries_a_token():
+    token = mint()
+    for carrier in (
+        f"http://127.0.0.1:8080/play/x8demo1.m3u8?a=b&token={token}&x=1",
+        f"http://127.0.0.1:8080/watch/x8demo1#{token}",
+        f"Authorization: Bearer {token}",
+        f"Bearer {token}",
+    ):
+        result = run(
+            "token", "explain", *CONFIG, carrier, "--ip", "127.0.0.1", "--video", "x8demo1"
+        )
+        assert result.exit_code == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("carrier", "reason"),
+    [
+        ("http://127.0.0.1:8080/play/x8live1.m3u8?token={token}", "403 token-video"),
+        ("http://127.0.0.1:8080/watch/x8live1#{token}", "403 token-video"),
+        ("http://127.0.0.1:8080/play/x8demo1.m3u8", "401 token-missing"),
+        ("http://127.0.0.1:8080/play/MyShow.m3u8?token={token}", "404 video-not-found"),
+        ("", "401 token-missing"),
+    ],
+)
+def test_explain_answers_as_the_edge_would(carrier, reason):
+    result = run("token", "explain", *CONFIG, carrier.replace("{token}", mint()))
+
+    assert result.exit_code == 1
+    assert f"The edge answers {reason}" in result.stdout
+
+
+def test_explain_knows_what_the_edge_does_with_private_viewers(monkeypatch):
+    monkeypatch.setenv("PLAYGATE_VIEWER__PRIVATE", "refuse")
+    result = run("token", "explain", *CONFIG, mint(), "--ip", "10.0.0.1")
+
+    assert result.exit_code == 1
+    assert "The edge answers 403 viewer-private" in result.stdout
 
 
 def test_explain_of_nonsense_names_the_form():
@@ -187,4 +239,4 @@ def test_the_demo_never_talks_to_the_real_dailymotion(tmp_path):
     result = run("demo", "--config", str(config))
 
     assert result.exit_code == 1
-    assert "sandbox = true" in result.stderr
+    assert "The demo takes settings with sandbox = true" in result.stderr

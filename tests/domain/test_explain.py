@@ -69,6 +69,14 @@ def test_the_explanation_goes_on_after_the_first_failure():
     assert failed == ["expiry", "video", "network"]
 
 
+def test_what_there_is_nothing_to_compare_with_is_not_called_good():
+    play = Play(now=NOW, video=None, format="hls", viewer=None)
+
+    assert [
+        check.name for check in explain(CASES[0], RING, play, POLICY) if not check.was_made
+    ] == ["video", "network"]
+
+
 def test_claims_are_looked_at_even_where_the_key_is_unknown():
     names = [check.name for check in explain(CASES[6], RING, PLAY, POLICY)]
 

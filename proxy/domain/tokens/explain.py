@@ -20,6 +20,7 @@ class Check:
 
     name: str
     refusal: Refusal | None = None
+    was_made: bool = True  # not where the caller did not say what to compare with
 
 
 def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> Iterator[Check]:
@@ -41,7 +42,7 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
         yield Check(name="key", refusal=refusal)
     else:
         yield Check(name="key")
-        yield _check("signature", partial(check_signature, compact, key))
+        yield check_of("signature", partial(check_signature, compact, key))
 
     try:
         claims = read_claims(compact.payload)
@@ -50,12 +51,17 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
         return
     yield Check(name="claims")
     if key is not None:
-        yield _check("issuer", partial(check_issuer, claims, key))
+        yield check_of("issuer", partial(check_issuer, claims, key))
+    told = {"video": play.video is not None, "network": play.viewer is not None}
     for rule in RULES:
-        yield _check(rule.name, partial(rule.check, claims, play, policy))
+        if told.get(rule.name, True):
+            yield check_of(rule.name, partial(rule.check, claims, play, policy))
+        else:
+            yield Check(name=rule.name, was_made=False)
 
 
-def _check(name: str, check: Callable[[], None]) -> Check:
+def check_of(name: str, check: Callable[[], object]) -> Check:
+    """Make a check and keep its outcome."""
     try:
         check()
     except Refusal as refusal:
