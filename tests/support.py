@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
+import pytest
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -195,6 +197,13 @@ def b64(value: bytes | str | dict[str, Any]) -> str:
 
 def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None) -> Key:
     return load_key(kid=kid, algorithm="HS256", material=secret, issuer=issuer)
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip a test for want of something on this machine; where CI=true, that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 async def eventually(condition: Any, seconds: float = 20.0) -> None:

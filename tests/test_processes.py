@@ -10,8 +10,8 @@ from collections import Counter
 from contextlib import AsyncExitStack
 
 import aiohttp
-from nginx.conftest import an_nginx, free_port
 from processes import Process, playgate, started
+from real_nginx import an_nginx, free_port
 from support import SANDBOX_TOML, a_sandbox, eventually
 from yarl import URL
 

@@ -12,7 +12,15 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
-from support import CREDENTIALS, RunningEdge, a_sandbox, an_edge, eventually, settings_for
+from support import (
+    CREDENTIALS,
+    RunningEdge,
+    a_sandbox,
+    an_edge,
+    eventually,
+    settings_for,
+    skip_or_fail,
+)
 from yarl import URL
 
 from proxy.adapters.logs import build_logger
@@ -97,7 +105,7 @@ async def test_ipv6_can_be_listened_on(sandbox):
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
     except OSError:
-        pytest.skip("this machine has no IPv6 loopback")
+        skip_or_fail("this machine has no IPv6 loopback")
     async with (
         an_edge(sandbox, web={"listen": "[::1]:0"}) as edge,
         aiohttp.ClientSession() as session,
@@ -232,7 +240,8 @@ async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(san
 async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
     """Twenty plays hang in Dailymotion when the edge is told to stop: all of them are answered."""
     sandbox.controls.hold("video")
-    context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
+    patient = {"attempt_timeout": 60, "play_timeout": 60}
+    context = running_edge(settings_for(sandbox, platform=patient), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     minting = edge.apps.services.minting
     async with aiohttp.ClientSession() as session:

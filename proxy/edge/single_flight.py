@@ -25,13 +25,8 @@ class SingleFlight(Generic[K, V]):
         if flight is None:
             flight = asyncio.create_task(call())
             self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._land(key, done))
+            flight.add_done_callback(lambda _landed: self._flights.pop(key))
         return await asyncio.shield(flight)
-
-    def _land(self, key: K, flight: asyncio.Task[V]) -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # seen, even where every waiter has left
 
     async def close(self) -> None:
         """End the calls under way."""

@@ -39,6 +39,14 @@ def test_help_names_every_command_and_option():
         assert [option for option in options if option not in shown] == [], command
 
 
+def test_help_shows_no_secret(monkeypatch):
+    monkeypatch.setenv("PLAYGATE_PLATFORM__API_SECRET", "hush-hush")
+    monkeypatch.setenv("PLAYGATE_CONFIG", str(SANDBOX_TOML))
+    for command in ("serve", "demo", "check-config", "token mint", "token explain"):
+        shown = run(*command.split(), "--help").output
+        assert "hush" not in shown and "known-to-everybody" not in shown
+
+
 def test_version():
     assert run("--version").stdout == f"playgate {proxy.__version__}\n"
 

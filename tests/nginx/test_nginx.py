@@ -8,18 +8,21 @@ import subprocess
 from ipaddress import ip_network
 
 import pytest
-from nginx.conftest import BEHIND, CONF, MEDIA, an_nginx, free_port
+from real_nginx import BEHIND, CONF, MEDIA, an_nginx, free_port
 from support import an_edge
 
 HLS = "/hls/x8abcd/index.m3u8"
 
 
-def test_the_file_is_valid_as_it_stands(component):
-    program = component("nginx")
+def test_the_file_is_valid_as_it_stands(component, tmp_path):
+    """Only root may open the log files that it names; for others they are named elsewhere."""
+    program, conf = component("nginx"), CONF
     if os.geteuid() != 0:
-        pytest.skip("only root may open the log files that the file names")
+        conf = tmp_path / "nginx.conf"
+        text = CONF.read_text().replace("/var/log/nginx", str(tmp_path))
+        conf.write_text(text.replace("/run/nginx.pid", str(tmp_path / "pid")))
     checked = subprocess.run(
-        [program, "-t", "-c", CONF], capture_output=True, text=True, check=False
+        [program, "-t", "-c", conf], capture_output=True, text=True, check=False
     )
 
     assert checked.returncode == 0, checked.stderr

@@ -222,7 +222,8 @@ async def test_two_hundred_plays_from_a_cold_start_are_one_token_and_one_video_r
     """One viewer's many tabs wait for one answer, and the first to leave takes nobody along."""
     sandbox.controls.hold("token")
     sandbox.controls.hold("video")
-    async with an_edge(sandbox) as edge:
+    patient = {"attempt_timeout": 60, "play_timeout": 60}
+    async with an_edge(sandbox, platform=patient) as edge:
         url = edge.play_url()
         plays = [asyncio.create_task(edge.get(url)) for _ in range(200)]
 
@@ -308,6 +309,7 @@ async def test_an_unforeseen_error_is_500_without_a_trace(edge, monkeypatch):
     assert b"the-inner-workings" not in answer.body
     (line,) = edge.lines("internal")
     assert line["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert "eyJ" not in edge.log.getvalue()  # no token among the locals of its frames
 
 
 async def test_the_response_does_not_tell_what_runs_here(edge):

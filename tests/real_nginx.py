@@ -1,0 +1,112 @@
+"""Real nginx with deploy/nginx.conf: only addresses, folders and the user are substituted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support import ROOT, eventually
+
+CONF = ROOT / "deploy" / "nginx.conf"
+MEDIA = ROOT / "proxy" / "sandbox" / "media" / "vod_180"
+GUARD = {"auth": {"paths": ["/hls/(?P<video>[^/]+)/.+", r"/play/(?P<video>[^/]+)\.m3u8"]}}
+BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}, **GUARD}
+
+
+@dataclass(slots=True)
+class Nginx:
+    port: int
+    folder: Path
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def access_log(self) -> str:
+        return (self.folder / "access.log").read_text()
+
+    @property
+    def error_log(self) -> str:
+        return (self.folder / "error.log").read_text()
+
+    async def send(self, raw: bytes) -> tuple[int, bytes]:
+        """Send bytes as they are; return the status and everything that came back."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(raw)
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return int(answer.split(b" ", 2)[1]) if answer else 0, answer
+
+    async def ask(self, path: str, *lines: str, method: str = "GET") -> tuple[int, bytes]:
+        head = [f"{method} {path} HTTP/1.1", "Host: play.example.com", "Connection: close", *lines]
+        return await self.send("\r\n".join([*head, "", ""]).encode("latin-1"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def substituted(folder: Path, port: int, players: list[int], operators: list[int]) -> str:
+    text = CONF.read_text()
+    changes = {
+        "/var/log/nginx": str(folder),
+        "/run/nginx.pid": str(folder / "nginx.pid"),
+        "/var/www": str(folder / "www"),
+        "listen 80;": f"listen 127.0.0.1:{port};",
+        "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.geteuid() == 0 else ""),
+        "127.0.0.1:8080": f"127.0.0.1:{players[0]}",
+        "127.0.0.1:8180": f"127.0.0.1:{players[-1]}",
+        "127.0.0.1:8081": f"127.0.0.1:{operators[0]}",
+        "127.0.0.1:8181": f"127.0.0.1:{operators[-1]}",
+        "http {": "http {" + "".join(
+            f"\n    {name}_temp_path {folder}/{name};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        ),
+    }  # fmt: skip
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+@asynccontextmanager
+async def an_nginx(
+    program: str, folder: Path, players: list[int], operators: list[int]
+) -> AsyncIterator[Nginx]:
+    nginx = Nginx(free_port(), folder)
+    shutil.copytree(MEDIA, folder / "www" / "hls" / "x8abcd", dirs_exist_ok=True)
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    lines += [line for n in range(6) for line in ("#EXTINF:2.0,", f"{n}.ts")]
+    (folder / "www/hls/x8abcd/index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    (folder / "nginx.conf").write_text(substituted(folder, nginx.port, players, operators))
+    with (folder / "stderr").open("w") as stderr:
+        process = subprocess.Popen(  # noqa: ASYNC220  # started once, before anything is served
+            [program, "-c", folder / "nginx.conf", "-p", folder, "-g", "daemon off;"], stderr=stderr
+        )
+
+    async def answers() -> bool:
+        assert process.poll() is None, (folder / "stderr").read_text()
+        try:
+            return (await nginx.ask("/"))[0] == 404
+        except OSError:
+            return False
+
+    try:
+        await eventually(answers)
+        yield nginx
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 20)
