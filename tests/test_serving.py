@@ -170,6 +170,22 @@ async def test_a_body_is_neither_inflated_nor_waited_for(edge):
     assert inflating - before < time.process_time() - inflating  # less than inflating once, for two
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"CONNECT example.com:443 HTTP/1.1\r\n",
+        b"GET /nowhere HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    ],
+)
+async def test_nobody_waits_for_what_follows_an_upgrade(edge, head):
+    reader, writer = await connect(edge)
+    writer.write(head + b"Host: x\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 20)  # to its end: the connection is closed
+    await close(writer)
+
+    assert answer.startswith(b"HTTP/1.1 404")
+
+
 @pytest.mark.parametrize("path", ["/play/x8demo1.m3u8", "/nowhere"])
 async def test_an_expectation_is_no_way_around_anything(edge, path):
     answer = await edge.get(edge.player + path, headers={"Expect": "junk"})

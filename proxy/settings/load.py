@@ -75,7 +75,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         def settings_customise_sources(
             cls,
             settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,
@@ -84,13 +84,13 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
                 InitSettingsSource(settings_cls, overrides),
                 Environment(settings_cls),
                 SecretFiles(file_secret_settings),
-                init_settings,
+                InitSettingsSource(settings_cls, values),
             )
 
     problems = [(name, "is not a setting") for name in unknown_names()]
     try:
-        settings = Loaded(_secrets_dir=secrets_folder(), **values)  # type: ignore[call-arg]  # pydantic-settings' own argument
-    except _BetweenSettings as between:
+        settings = Loaded(_secrets_dir=secrets_folder())  # type: ignore[call-arg]  # of pydantic-settings
+    except _Problems as between:
         problems += between.problems
     except (SettingsError, UnicodeDecodeError) as error:
         what = "one is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
@@ -100,7 +100,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     return settings
 
 
-class _BetweenSettings(Exception):
+class _Problems(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__()
         self.problems = problems
@@ -117,9 +117,9 @@ class _CheckedSettings(Settings):
         try:
             settings = handler({**tables, **raw})  # what has no default is missed in its table
         except ValidationError as error:
-            raise _BetweenSettings([*problems, *_problems_of(error)]) from None
+            raise _Problems([*problems, *_problems_of(error)]) from None
         if problems:
-            raise _BetweenSettings(problems)
+            raise _Problems(problems)
         return settings
 
 

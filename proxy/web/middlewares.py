@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from proxy.adapters.logs import Logger, timings
@@ -38,7 +38,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
         trace.status = response.status
         response.headers["X-Request-Id"] = trace.request_id
-        if services.health.draining:
+        if services.health.draining or brings_more(request):
             response.force_close()
         return response
     finally:
@@ -72,6 +72,14 @@ async def refusals_to_responses(request: web.Request, handler: Handler) -> web.S
         request.app[SERVICES].log.exception("internal", request_id=trace.request_id)
         trace.refusal = Refusal(Reason.INTERNAL)
         return problem(trace.refusal, trace.request_id, for_subrequest=route_of(request) == "auth")
+
+
+def brings_more(request: web.Request) -> bool:
+    """Say whether more comes behind the head that nobody here will read.
+
+    aiohttp would keep the connection and buffer what follows an upgrade or a CONNECT.
+    """
+    return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
 
 
 def with_headers(headers: Mapping[str, str]) -> Middleware:

@@ -118,6 +118,12 @@ def test_options_over_a_file_that_is_wrong_are_no_crash(tmp_path):
         load_settings(tmp_path / "x.toml", web={"listen": "127.0.0.1:2"})
 
 
+def test_a_key_that_means_something_to_pydantic_is_only_a_wrong_key(tmp_path):
+    (tmp_path / "x.toml").write_text('_secrets_dir = "/"\n_env_file = "x"\n')
+    with pytest.raises(SettingsInvalid, match="_env_file: is not a setting"):
+        load_settings(tmp_path / "x.toml")
+
+
 def test_the_published_key_is_known_in_a_file_too(tmp_path):
     (tmp_path / "key").write_text("sandbox-signing-key-known-to-everybody\n")
     key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "key")}
