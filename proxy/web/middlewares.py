@@ -20,9 +20,8 @@ from proxy.web.services import SERVICES
 from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
-QUIET_ROUTES = frozenset(
-    {"auth", "metrics", "healthz", "readyz", "watch", "asset"}
-)  # successes: metrics have them
+# Of these, successes are counted and not told.
+QUIET_ROUTES = frozenset({"auth", "metrics", "healthz", "readyz", "watch", "asset"})
 
 
 @web.middleware
