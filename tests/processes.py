@@ -37,8 +37,11 @@ class Process:
             self.process.send_signal(number)
         async with asyncio.timeout(seconds):
             code = await self.process.wait()
-            await self._reading
+            await self.read_to_the_end()
         return code
+
+    async def read_to_the_end(self) -> None:
+        await self._reading
 
 
 @asynccontextmanager
@@ -60,7 +63,7 @@ async def started(
         if process.returncode is None:
             process.kill()
         await process.wait()
-        await running._reading  # noqa: SLF001
+        await running.read_to_the_end()
 
 
 def playgate(*arguments: str | Path) -> list[str | Path]:

@@ -52,6 +52,10 @@ class StillClock(Clock):
         self._sleepers.append((self.ticks + seconds, woken))
         await woken.wait()
 
+    @property
+    def has_sleepers(self) -> bool:
+        return bool(self._sleepers)
+
     async def next_sleeper(self) -> float:
         """Wait until somebody sleeps, and return for how long at the least."""
         await eventually(lambda: self._sleepers)

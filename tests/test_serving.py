@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import io
 import json
@@ -214,10 +215,20 @@ async def test_bad_http_is_answered_in_our_own_form(edge):
     assert await edge.metric("playgate_denials_total") == {'reason="request-invalid"': 1}
 
 
+class FullDisk(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 async def test_a_log_that_cannot_be_written_is_no_reason_to_refuse_a_play(sandbox):
-    log = build_logger(open("/dev/full", "w"))  # noqa: SIM115, PTH123, ASYNC230  # closed below
     settings = settings_for(sandbox)
-    async with running_edge(settings, log=log) as edge, aiohttp.ClientSession() as session:
+    async with (
+        running_edge(settings, log=build_logger(FullDisk())) as edge,
+        aiohttp.ClientSession() as session,
+    ):
         token = edge.apps.services.minting.mint(video="x8demo1").token
         url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
         async with session.get(url, allow_redirects=False) as response:
@@ -294,7 +305,7 @@ async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
     context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
-    await eventually(lambda: edge.apps.player[HEADS]._owed)  # noqa: SLF001  # accepted
+    await eventually(lambda: edge.apps.player[HEADS]._owed)  # noqa: SLF001  # nothing else tells that it was accepted
     stopping = asyncio.create_task(context.__aexit__(None, None, None))
     await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")

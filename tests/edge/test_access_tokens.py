@@ -19,7 +19,7 @@ async def test_it_is_renewed_ahead_of_its_expiry_while_plays_use_the_old_one(san
         started = clock.ticks
         while sandbox.controls.waiting["token"] == 0:  # nobody plays, and hours go by
             clock.advance(await clock.next_sleeper())
-            await eventually(lambda: clock._sleepers or sandbox.controls.waiting["token"])  # noqa: SLF001
+            await eventually(lambda: clock.has_sleepers or sandbox.controls.waiting["token"])
 
         assert clock.ticks - started == pytest.approx(36_000 * 0.8, abs=61)
         # The renewal hangs in the token endpoint, and a player does not.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import an_edge
+from support import a_sandbox, an_edge
 
 PATH = "/play/x8abcd.m3u8"
 BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
@@ -116,8 +117,6 @@ async def test_a_peer_that_is_not_trusted_is_refused_with_perfect_headers(edge):
 
 
 async def test_the_viewer_is_who_the_proxy_names(edge):
-    from ipaddress import ip_network  # noqa: PLC0415
-
     token = edge.mint("x8abcd", network=ip_network("203.0.113.0/24"))
     near = await ask(edge, f"{PATH}?token={token}", token=None, X_Forwarded_For="203.0.113.9")
     far = await ask(
@@ -220,8 +219,6 @@ def test_only_204_401_and_403_ever_leave(any_edge, uri, method):
 @pytest.fixture
 def any_edge():
     """A function that asks an edge of its own loop, for Hypothesis, whose tests are not async."""
-    from support import a_sandbox  # noqa: PLC0415
-
     loop = asyncio.new_event_loop()
     stack: list[object] = []
 
