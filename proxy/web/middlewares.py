@@ -20,6 +20,7 @@ from proxy.web.services import SERVICES
 from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
+PLAYING = frozenset({"GET", "HEAD"})
 # Of these, successes are counted and not told.
 QUIET_ROUTES = frozenset({"auth", "metrics", "healthz", "readyz", "watch", "asset"})
 
@@ -108,7 +109,7 @@ def count(request: web.Request, metrics: Metrics) -> None:
     metrics.request_duration.labels(route=route).observe(trace.duration)
     if trace.refusal is not None:
         metrics.denials.labels(reason=trace.refusal.reason).inc()
-    if route == "play" and method != "OPTIONS":
+    if route == "play" and method in PLAYING:
         metrics.plays.labels(outcome=_outcome(trace.status)).inc()
         if trace.viewer is not None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()

@@ -33,8 +33,8 @@ PLAYER_PAGE = (  # served where web.player_page = true
 OPERATOR_PORT = (
     Route("auth", "/auth", {hdrs.METH_ANY: operator_port.auth}),
     Route("metrics", "/metrics", {"GET": operator_port.metrics}),
-    Route("healthz", "/healthz", {"GET": operator_port.healthz}),
-    Route("readyz", "/readyz", {"GET": operator_port.readyz}),
+    Route("healthz", "/healthz", {"GET": operator_port.healthz, "HEAD": operator_port.healthz}),
+    Route("readyz", "/readyz", {"GET": operator_port.readyz, "HEAD": operator_port.readyz}),
     Route("tokens", "/tokens", {"POST": operator_port.mint_token}),
 )
 

@@ -98,6 +98,7 @@ async def test_alive_and_ready(edge):
     await edge.play()
 
     assert (await edge.get(f"{edge.operator}/healthz")).json == {"status": "alive"}
+    assert (await edge.get(f"{edge.operator}/readyz", method="HEAD")).status == 200
     ready = await edge.get(f"{edge.operator}/readyz")
     assert (ready.status, ready.json) == (
         200,
@@ -198,8 +199,8 @@ def test_every_route():
         ("asset", "/watch/assets/{name}", "GET"),
         ("auth", "/auth", "*"),
         ("metrics", "/metrics", "GET"),
-        ("healthz", "/healthz", "GET"),
-        ("readyz", "/readyz", "GET"),
+        ("healthz", "/healthz", "GET HEAD"),
+        ("readyz", "/readyz", "GET HEAD"),
         ("tokens", "/tokens", "POST"),
     ]
 

@@ -188,6 +188,7 @@ async def test_a_method_that_makes_no_sense_is_405_with_the_ones_that_do(edge):
 
     assert (answer.status, answer.reason) == (405, "method-not-allowed")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert await edge.metric("playgate_plays_total") == {}
 
 
 async def test_one_line_and_one_count_for_each_play(edge):
