@@ -11,6 +11,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -29,6 +30,7 @@ class Metrics:
     """The metrics of one edge, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each counter, and nobody reads it
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Gauge(
