@@ -30,7 +30,8 @@ class Metrics:
     """The metrics of one edge, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, and nobody reads it
+        # A second series for each counter, and nobody reads it.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Gauge(
