@@ -254,14 +254,35 @@ async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(san
         prompt.write(request_head(edge))
         await asyncio.wait_for(prompt_reader.readuntil(b"\r\n\r\n"), 20)
 
+        second_reader, second = await connect(edge)
+        second.write(request_head(edge))
+        await asyncio.wait_for(second_reader.readuntil(b"\r\n\r\n"), 20)
+        second.write(b"GET /play/x8de")  # one that has behaved before
+
+        assert await asyncio.wait_for(second_reader.read(), 20) == b""
         assert await asyncio.wait_for(slow_reader.read(), 20) == b""
         assert await asyncio.wait_for(silent_reader.read(), 20) == b""
         prompt.write(request_head(edge))  # kept alive, and past the time for the first head
         assert (await asyncio.wait_for(prompt_reader.readuntil(b"\r\n\r\n"), 20)).startswith(
             b"HTTP/1.1 302"
         )
-        for writer in (slow, silent, prompt):
+        for writer in (slow, silent, prompt, second):
             await close(writer)
+
+
+async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
+    sandbox.controls.hold("video")
+    for _ in range(5):
+        _, writer = await connect(edge)
+        writer.write(request_head(edge))
+        await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+        await close(writer)
+    await eventually(lambda: len([line for line in edge.lines() if line["status"] == 499]) == 5)
+    sandbox.controls.release("video")
+
+    heads = edge.edge.apps.player[HEADS]
+    assert not heads._resting and not heads._owed  # noqa: SLF001  # what would leak is in there
+    assert await edge.metric("playgate_plays_total") == {'outcome="abandoned"': 5}
 
 
 async def test_stopping_answers_every_request_whose_head_was_read(sandbox):

@@ -14,7 +14,7 @@ from proxy.web.services import SERVICES
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection with a time limit for the first head, and errors in our own form.
+    """aiohttp's connection with a time limit for each head, and errors in our own form.
 
     aiohttp closes idle connections after the keep-alive time, which must be longer than nginx's;
     a crowd of clients that dribble their heads is to be gone much sooner. And its own answer to a
@@ -32,6 +32,11 @@ class Connection(web.RequestHandler):
         """Start the clock."""
         super().connection_made(transport)
         self._heads.await_head_of(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Start the clock again where a further request begins."""
+        self._heads.begin(self)
+        super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the clock."""
@@ -62,22 +67,35 @@ class Connection(web.RequestHandler):
 
 
 class Heads:
-    """Which connections still owe the head of their first request."""
+    """Which connections owe the head of a request: those that are new, or have begun one."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._owed: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._resting: set[web.RequestHandler] = set()  # kept alive, with nothing under way
         self._none_owed = asyncio.Event()
         self._none_owed.set()
 
     def await_head_of(self, connection: web.RequestHandler) -> None:
-        """Cut the connection off unless its first head comes in time."""
+        """Cut the connection off unless a head comes in time."""
         loop = asyncio.get_running_loop()
         self._owed[connection] = loop.call_later(self._timeout, self._cut_off, connection)
         self._none_owed.clear()
 
+    def rest(self, connection: web.RequestHandler) -> None:
+        """Note that a request is answered, unless nobody is there any more to send another."""
+        if connection.transport is not None:
+            self._resting.add(connection)
+
+    def begin(self, connection: web.RequestHandler) -> None:
+        """Note that something came; on a resting connection, it is the next head's beginning."""
+        if connection in self._resting:
+            self._resting.discard(connection)
+            self.await_head_of(connection)
+
     def settle(self, connection: web.RequestHandler) -> None:
         """Note that the head has come, or that nobody waits for it any more."""
+        self._resting.discard(connection)
         if (timer := self._owed.pop(connection, None)) is not None:
             timer.cancel()
         if not self._owed:

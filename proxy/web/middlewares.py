@@ -43,6 +43,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     finally:
         services.metrics.in_flight.dec()
+        request.app[HEADS].rest(request.protocol)
         trace.duration = perf_counter() - started
         count(request, services.metrics)
         tell(request, services.log)
