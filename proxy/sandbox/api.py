@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from proxy.sandbox.catalogue import LIVE, NOT_FOUND, VIDEOS, Video, api_error, field_value
+from proxy.sandbox.catalogue import LIVE, MISSING, VIDEOS, Video, api_error, field_value
 from proxy.sandbox.state import STATE, Sandbox, answer_fault
 
 SLOW_SECONDS = 10.0
@@ -49,9 +49,9 @@ async def video(request: web.Request) -> web.StreamResponse:
         return await answer_fault(request, fault)
     video_id, names = request.match_info["video_id"], request.query.get("fields", "id").split(",")
     client_ip = request.query.get("client_ip", request.remote or "")
-    known = VIDEOS.get(video_id)
-    if (refused := _refusal_of(request, known, names, client_ip)) is not None or known is None:
-        return refused or _error(NOT_FOUND)
+    known = VIDEOS.get(video_id, VIDEOS[MISSING])
+    if (refused := _refusal_of(request, known, names, client_ip)) is not None:
+        return refused
     if known.behaviour == "slow":
         await asyncio.sleep(SLOW_SECONDS)
     if known.behaviour == "garbage":
@@ -62,7 +62,7 @@ async def video(request: web.Request) -> web.StreamResponse:
 
 
 def _refusal_of(
-    request: web.Request, known: Video | None, names: list[str], client_ip: str
+    request: web.Request, known: Video, names: list[str], client_ip: str
 ) -> web.Response | None:
     """Return the error that the API gives for this call, None where it has an answer."""
     if (scope := _scope_of(request, request.app[STATE])) is None:
@@ -72,8 +72,7 @@ def _refusal_of(
         return _error(api_error(403, "access_forbidden", "Insufficient scope", reason=reason))
     if not _is_address(client_ip):
         return _error(_parameter_error("invalid_parameter", "client_ip"))
-    has_error = known is not None and known.error[0] != web.HTTPOk.status_code
-    return _error(known.error) if known is not None and has_error else None
+    return _error(known.error) if known.error is not None else None
 
 
 async def echo(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ Behaviour = Literal["play", "error", "slow", "garbage"]
 
 VOD = "x8demo1"
 LIVE = "x8live1"
+MISSING = "x8missing"  # as any id that is not in the list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Video:
     expect: str
     behaviour: Behaviour = "play"
     fields: dict[str, Any] = field(default_factory=dict)
-    error: tuple[int, dict[str, Any]] = (200, {})
+    error: tuple[int, dict[str, Any]] | None = None
     stream_url: str | None = None  # in place of the sandbox CDN's
 
 
@@ -106,7 +107,7 @@ VIDEOS: dict[str, Video] = {
         behaviour="error",
         error=api_error(403, "access_forbidden", "Not available in your country", reason="DM007"),
     ),
-    "x8missing": Video(
+    MISSING: Video(
         title="An id that does not exist",
         expect="video-not-found",
         behaviour="error",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Kind = Literal["token", "video", "playlist", "segment"]
@@ -57,7 +57,7 @@ class Controls:
         fault = self._faults.get(kind)
         if fault is not None and fault.times is not None:
             left = fault.times - 1
-            self.set_fault(kind, None if left == 0 else _with_times(fault, left))
+            self.set_fault(kind, None if left == 0 else replace(fault, times=left))
         return fault
 
     async def _wait(self, kind: Kind, opened: asyncio.Event, until: int | None) -> None:
@@ -71,9 +71,3 @@ class Controls:
             self.release(kind)
         finally:
             self.waiting[kind] -= 1
-
-
-def _with_times(fault: Fault, times: int) -> Fault:
-    return Fault(
-        status=fault.status, body=fault.body, headers=fault.headers, cut=fault.cut, times=times
-    )

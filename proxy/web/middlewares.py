@@ -52,27 +52,26 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def refusals_to_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every refusal into its response; this is the only place that does."""
-    trace = request[TRACE]
+    trace, allow = request[TRACE], ""
     try:
         return await handler(request)
     except Refusal as refusal:
         trace.refusal = refusal
-        return problem(refusal, trace.request_id, for_subrequest=route_of(request) == "auth")
-    except web.HTTPMethodNotAllowed as error:
-        trace.refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
-        response = problem(trace.refusal, trace.request_id)
-        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        return response
     except web.HTTPNotFound:
         trace.refusal = Refusal(Reason.NOT_FOUND)
-        return problem(trace.refusal, trace.request_id)
+    except web.HTTPMethodNotAllowed as error:
+        trace.refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
+        allow = ", ".join(sorted(error.allowed_methods))
     except web.HTTPRequestEntityTooLarge:
         trace.refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
-        return problem(trace.refusal, trace.request_id)
     except Exception:  # noqa: BLE001  # a bug: told in the log, and never to the public
         request.app[SERVICES].log.exception("internal", request_id=trace.request_id)
         trace.refusal = Refusal(Reason.INTERNAL)
-        return problem(trace.refusal, trace.request_id, for_subrequest=route_of(request) == "auth")
+    is_auth = route_of(request) == "auth"
+    response = problem(trace.refusal, trace.request_id, for_subrequest=is_auth)
+    if allow:
+        response.headers["Allow"] = allow
+    return response
 
 
 def brings_more(request: web.Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 from aiohttp import web
@@ -37,8 +38,9 @@ async def watch(request: web.Request) -> web.Response:
     """Serve the player page. It never mints: its token comes in the URL fragment."""
     read_video(request)
     return web.Response(
-        text=(PAGE / "watch.html").read_text(),
+        body=page_file("watch.html"),
         content_type="text/html",
+        charset="utf-8",
         headers={
             "Content-Security-Policy": content_security_policy(request.app[SERVICES].page_hosts)
         },
@@ -51,8 +53,14 @@ async def asset(request: web.Request) -> web.Response:
     if name not in ASSETS:
         raise web.HTTPNotFound
     return web.Response(
-        body=(PAGE / name).read_bytes(),
+        body=page_file(name),
         content_type=ASSETS[name],
         charset="utf-8",
         headers={"Cache-Control": "public, max-age=3600"},
     )
+
+
+@cache
+def page_file(name: str) -> bytes:
+    """Return a file of the player page, read from the disk once: reading blocks everybody."""
+    return (PAGE / name).read_bytes()

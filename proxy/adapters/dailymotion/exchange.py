@@ -138,12 +138,11 @@ async def _read(operation: Operation, response: aiohttp.ClientResponse) -> bytes
 
 def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes) -> Answer:
     status = response.status
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
+    if is_throttled or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        reason = Reason.PLATFORM_THROTTLED if is_throttled else Reason.PLATFORM_UNREACHABLE
         wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
-        raise Transient(Reason.PLATFORM_THROTTLED, f"{operation}: HTTP 429", wait=wait)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
-        raise Transient(Reason.PLATFORM_UNREACHABLE, f"{operation}: HTTP {status}", wait=wait)
+        raise Transient(reason, f"{operation}: HTTP {status}", wait=wait)
     return Answer(status=status, headers=response.headers, body=body)
 
 
