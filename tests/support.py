@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import aiohttp
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -184,6 +185,18 @@ async def an_edge(
         finally:
             for opened in running.sessions.values():
                 await opened.close()
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """Serve an application on a free port of this machine; yield its origin."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 def a_sandbox(**options: Any) -> Any:

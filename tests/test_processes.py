@@ -7,7 +7,8 @@ import json
 import re
 import signal
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 from processes import Process, playgate, started
@@ -36,13 +37,22 @@ async def minted(session: aiohttp.ClientSession, operator: int, video: str = "x8
         return (await response.json())["token"]
 
 
-async def test_serve_serves_and_stops_cleanly(sandbox):
+@asynccontextmanager
+async def served(
+    sandbox,
+) -> AsyncIterator[tuple[Process, aiohttp.ClientSession, int, int]]:
+    """Run `playgate serve`; yield it, a client, and its two ports."""
     player, operator = free_port(), free_port()
     async with (
         started(*playgate("serve"), env=environment(sandbox, player, operator)) as edge,
         aiohttp.ClientSession() as session,
     ):
         await edge.says('"event": "serving"')
+        yield edge, session, player, operator
+
+
+async def test_serve_serves_and_stops_cleanly(sandbox):
+    async with served(sandbox) as (edge, session, player, operator):
         token = await minted(session, operator)
         url = f"http://127.0.0.1:{player}/play/x8demo1.m3u8?token={token}"
         async with session.get(url, allow_redirects=False) as response:
@@ -70,12 +80,7 @@ async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
 
 async def test_no_secret_is_ever_written(sandbox):
     """Every kind of request, good and broken, and then everything that the process wrote."""
-    player, operator = free_port(), free_port()
-    async with (
-        started(*playgate("serve"), env=environment(sandbox, player, operator)) as edge,
-        aiohttp.ClientSession() as session,
-    ):
-        await edge.says('"event": "serving"')
+    async with served(sandbox) as (edge, session, player, operator):
         token = await minted(session, operator)
         base, answers = f"http://127.0.0.1:{player}", []
         for path in (
@@ -151,7 +156,7 @@ async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
         assert url.startswith(f"http://127.0.0.1:{ports[0]}/play/x8live1.m3u8?token=")
         async with session.get(url, allow_redirects=False) as response:
             assert response.status == 302
-        curl = re.search(r"curl -si '(\S+)'\n +(302 Found)\n +Location: (\S+)…", text)
+        curl = re.search(r"curl -si '(\S+)'\n +(302 Found), Location: (\S+)…", text)
         async with session.get(curl[1], allow_redirects=False) as response:
             assert (response.status, response.reason) == (302, "Found")
             assert response.headers["Location"].startswith(curl[3])

@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 
 import proxy
+from proxy.domain.playlist.rules import RULES
 from proxy.domain.reasons import Reason
 
 # A local decision takes 50 µs to 10 ms, a request with an upstream call 50 ms to 10 s.
@@ -23,6 +24,7 @@ REQUEST_BUCKETS = (
     *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
 
 
@@ -51,7 +53,7 @@ class Metrics:
         )
         self.plays = Counter(
             "playgate_plays_total",
-            "Plays asked for: redirected, denied (4xx), failed (5xx), or abandoned by the viewer.",
+            "Plays asked for: redirected, relayed, denied (4xx), failed (5xx), or abandoned.",
             ["outcome"], registry=registry,
         )  # fmt: skip
         self.denials = Counter(
@@ -63,7 +65,7 @@ class Metrics:
         )  # fmt: skip
         self.upstream_duration = Histogram(
             "playgate_upstream_request_duration_seconds",
-            "Calls to Dailymotion, each attempt on its own.",
+            "Calls to Dailymotion and its CDN, each attempt on its own.",
             ["operation", "outcome"], registry=registry, buckets=UPSTREAM_BUCKETS,
         )  # fmt: skip
         self.upstream_retries = Counter(
@@ -73,6 +75,26 @@ class Metrics:
         self.access_token_expiry = Gauge(
             "playgate_access_token_expiry_timestamp_seconds",
             "When the account's access token lapses, in seconds since 1970; 0 before the first.",
+            registry=registry,
+        )  # fmt: skip
+        self.playlist_checks = Counter(
+            "playgate_playlist_checks_total",
+            "Checks of a video's playlists (delivery.mode validate), by verdict.",
+            ["verdict"], registry=registry,
+        )  # fmt: skip
+        self.playlist_findings = Counter(
+            "playgate_playlist_findings_total",
+            "Playlists in which a rule was found broken, checked or relayed.",
+            ["rule"], registry=registry,
+        )  # fmt: skip
+        self.playlist_check_duration = Histogram(
+            "playgate_playlist_check_duration_seconds",
+            "Applying the rules to one playlist, without fetching it.",
+            registry=registry, buckets=CHECK_BUCKETS,
+        )  # fmt: skip
+        self.relayed_bytes = Counter(
+            "playgate_relayed_bytes_total",
+            "Bytes of segments, keys and the like that went through this edge, not through nginx.",
             registry=registry,
         )  # fmt: skip
         self.platform_healthy = Gauge(
@@ -86,14 +108,18 @@ class Metrics:
 
     def _begin_at_nought(self) -> None:
         """Make the series of closed sets exist: there is no rise in what has no beginning."""
-        for outcome in ("redirected", "denied", "failed", "abandoned"):
+        for outcome in ("redirected", "relayed", "denied", "failed", "abandoned"):
             self.plays.labels(outcome=outcome)
         for reason in Reason:
             self.denials.labels(reason=reason)
         for family in ("ipv4", "ipv6"):
             self.viewers.labels(family=family)
-        for operation in ("token", "video"):
+        for operation in ("token", "video", "playlist"):
             self.upstream_retries.labels(operation=operation)
+        for verdict in ("ok", "invalid", "unknown"):
+            self.playlist_checks.labels(verdict=verdict)
+        for rule in RULES:
+            self.playlist_findings.labels(rule=rule)
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

@@ -15,5 +15,10 @@ def check_config(config: Config = None) -> None:
     typer.echo(f"  players    {settings.web.listen}")
     typer.echo(f"  operators  {settings.operator.listen}")
     typer.echo(f"  keys       {kids}")
+    rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
+    typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
+    own, borrowed = len(settings.relay.keys), len(settings.seal_secrets)
+    keys = f"{own} of its own" if own else f"{borrowed} of tokens.keys"
+    typer.echo(f"  relay keys {keys if borrowed else 'none: it cannot relay'}")
     if settings.sandbox:
         typer.echo("  sandbox    yes: loopback only, published keys")

@@ -15,7 +15,6 @@ import uvloop
 import proxy
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger, capture_standard_logging
-from proxy.app import build_keyring, build_minting
 from proxy.cli.options import fail
 from proxy.cli.serve import stopped_by_signal
 from proxy.sandbox.catalogue import LIVE, VOD
@@ -24,6 +23,7 @@ from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE
+from proxy.wiring import build_keyring, build_minting
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says
 
@@ -37,14 +37,21 @@ Playgate {version}: an edge in front of a Dailymotion that runs on this machine.
          into VLC, ffplay or a <video> tag; good for {ttl} seconds
 
   Try    curl -si '{url}'
-         302 Found
-         Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…
+         {answer}
 
   More   {command} token mint --config {config} --video {live} --url
          metrics and health: http://{operator}/metrics  /readyz
 
 Ctrl-C stops it. Log lines follow, one for each play.
 """
+
+
+REDIRECT = "302 Found, Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…"
+ANSWERS = {
+    "redirect": REDIRECT,
+    "validate": REDIRECT,
+    "relay": "200 OK, and a playlist whose every URI begins with /relay/",
+}
 
 
 def demo(
@@ -128,8 +135,8 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
             version=proxy.__version__,
             sandbox=sandbox.origin,
             url=minting.mint(video=VOD).url,
+            answer=ANSWERS[settings.delivery.mode].format(sandbox=sandbox.origin, video=VOD),
             ttl=settings.tokens.default_ttl,
-            video=VOD,
             live=LIVE,
             command=command_name(settings),
             config=path,

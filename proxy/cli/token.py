@@ -15,16 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from proxy.adapters.clock import Clock
-from proxy.app import build_keyring, build_minting, build_policy
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.domain.access import Play
 from proxy.domain.client_ip import parse_address, parse_network, public_viewer
+from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.compact import read_compact, the_one_token
 from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.explain import explain as explain_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings
+from proxy.wiring import build_keyring, build_minting, build_policy
 
 app = typer.Typer(help="Make tokens, and understand them.", no_args_is_help=True)
 
@@ -41,6 +42,13 @@ def mint(
     sub: Annotated[
         str | None, typer.Option(metavar="S", help="The viewer, by any name of yours.")
     ] = None,
+    max_height: Annotated[
+        int | None,
+        typer.Option(metavar="PX", min=1, help="No variant higher than this; it is relayed."),
+    ] = None,
+    max_bandwidth: Annotated[
+        int | None, typer.Option(metavar="BPS", min=1, help="… or of more bits per second.")
+    ] = None,
     url: Annotated[
         bool, typer.Option("--url", help="Print the whole play URL (needs web.public_url).")
     ] = False,
@@ -51,7 +59,8 @@ def mint(
     minting = build_minting(settings, build_keyring(settings), Clock())
     try:
         network = None if ip is None else parse_network(ip)
-        minted = minting.mint(video=video, ttl=ttl, network=network, subject=sub)
+        limits = Limits(max_height=max_height, max_bandwidth=max_bandwidth)
+        minted = minting.mint(video=video, ttl=ttl, network=network, subject=sub, limits=limits)
     except ValueError:
         fail(f"--ip: {ip!r} is neither an address nor a network such as 203.0.113.0/24")
     except Refusal as refusal:

@@ -24,28 +24,29 @@ AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\#;%?\x00-\x20\x7f-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """The request that nginx asks about."""
+    """The request that nginx asks about; its path can be read in one way only."""
 
-    video: VideoId
-    query_tokens: tuple[str, ...]
+    path: str
+    query: str
+
+    @property
+    def query_tokens(self) -> tuple[str, ...]:
+        """Return the value of every `token` in the query."""
+        return tuple(value for name, value in self.parameters if name == "token")
+
+    @property
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        """Return the query's names and values."""
+        return tuple(parse_qsl(self.query, keep_blank_values=True))
 
 
-def read_original(
-    *,
-    uris: Sequence[str],
-    paths: Sequence[str],
-    methods: Sequence[str],
-    rules: Sequence[re.Pattern[str]],
-    video_id_pattern: re.Pattern[str],
-) -> Original:
-    """Return the video and the tokens of the original request, or refuse with `path-not-covered`.
+def read_original(*, uris: Sequence[str], paths: Sequence[str], methods: Sequence[str]) -> Original:
+    """Return the original request, or refuse with `path-not-covered`.
 
     Args:
         uris: every value of `X-Original-URI` (nginx's `$request_uri`); exactly one will do.
         paths: every value of `X-Original-Path` (nginx's `$uri` in the protected location).
         methods: every value of `X-Original-Method`.
-        rules: patterns with a group `video`; the first that matches the whole path decides.
-        video_id_pattern: what a video id looks like.
     """
     uri = _only(uris, "X-Original-URI")
     path = _only(paths, "X-Original-Path")
@@ -58,21 +59,19 @@ def read_original(
         raise _not_covered("X-Original-URI and X-Original-Path name different paths")
     if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
         raise _not_covered("the path can be read in more than one way")
-    return Original(
-        video=_video_of(path, rules, video_id_pattern), query_tokens=query_tokens(raw["query"])
-    )
+    return Original(path=path, query=raw["query"] or "")
 
 
-def query_tokens(query: str | None) -> tuple[str, ...]:
-    """Return the value of every `token` in a raw query string."""
-    return tuple(
-        value for name, value in parse_qsl(query or "", keep_blank_values=True) if name == "token"
-    )
-
-
-def _video_of(
+def video_of(
     path: str, rules: Sequence[re.Pattern[str]], video_id_pattern: re.Pattern[str]
 ) -> VideoId:
+    """Return the video that a path belongs to, or refuse with `path-not-covered`.
+
+    Args:
+        path: as nginx normalised it.
+        rules: patterns with a group `video`; the first that matches the whole path decides.
+        video_id_pattern: what a video id looks like.
+    """
     for rule in rules:
         if (match := rule.fullmatch(path)) is not None:
             try:

@@ -97,6 +97,17 @@ class Reason(StrEnum):
         403,
         "This is answered to trusted proxies only. Look at viewer.trusted_proxies.",
     )
+    SEAL_INVALID = (
+        "seal-invalid",
+        403,
+        "This address of the relay was not made here. Start the playback again.",
+    )
+    SEAL_EXPIRED = ("seal-expired", 403, "This playback is over. Start it again.")
+    SEAL_NETWORK = (
+        "seal-network",
+        403,
+        "This playback began in another network than yours. Start it again from where you are.",
+    )
     VIDEO_PRIVATE = ("video-private", 403, "This video is private.")
     VIDEO_PASSWORD = ("video-password", 403, "This video is protected by a password.")
     VIDEO_GEOBLOCKED = ("video-geoblocked", 403, "This video is not available in your country.")
@@ -113,6 +124,11 @@ class Reason(StrEnum):
         ),
     )
     LIVE_OFF_AIR = ("live-off-air", 404, "This live channel is off air.")
+    FORMAT_UNAVAILABLE = (
+        "format-unavailable",
+        404,
+        "This video has no variant within the limits of the token or of this service.",
+    )
     NOT_FOUND = ("not-found", 404, "There is nothing at this address.")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This address does not take that method.")
 
@@ -137,6 +153,11 @@ class Reason(StrEnum):
         "stream-host-not-allowed",
         502,
         "The video platform named a stream at an address that is not allowed here.",
+    )
+    PLAYLIST_INVALID = (
+        "playlist-invalid",
+        502,
+        "The playlist of this video cannot be played by any player.",
     )
     PLATFORM_THROTTLED = (
         "platform-throttled",

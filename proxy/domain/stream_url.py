@@ -14,7 +14,9 @@ from proxy.domain.reasons import Reason, Refusal
 URL_TEXT = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,8192}", re.ASCII)
 
 # A host name and perhaps a port: nothing encoded, no brackets, no credentials.
-AUTHORITY = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]+)?", re.ASCII)
+AUTHORITY = re.compile(
+    r"(?=[^:]{1,253}(?::|\Z))[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*(?::[0-9]{1,5})?", re.ASCII
+)
 
 
 def check_stream_url(text: str, allowed_hosts: Sequence[str], *, plain_http: bool) -> str:

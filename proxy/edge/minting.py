@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Network
+from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import ANY_VIDEO
 from proxy.domain.tokens.keyring import Keyring
@@ -37,6 +38,7 @@ class Minting:
         max_ttl: int,
         public_url: str,
         video_id_pattern: re.Pattern[str],
+        can_relay: bool,
     ) -> None:
         self._keyring = keyring
         self._clock = clock
@@ -45,6 +47,7 @@ class Minting:
         self._max_ttl = max_ttl
         self._public_url = public_url
         self._video_id_pattern = video_id_pattern
+        self._can_relay = can_relay
 
     def mint(
         self,
@@ -53,6 +56,7 @@ class Minting:
         ttl: int | None = None,
         network: Network | None = None,
         subject: str | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> Minted:
         """Return a token for `video`; `ttl` in seconds, None for `tokens.default_ttl`.
 
@@ -67,6 +71,8 @@ class Minting:
             raise _invalid(f"ttl must be 1 to {self._max_ttl} seconds (tokens.max_ttl).")
         if video != ANY_VIDEO:
             self._check_video(video)
+        if limits and not self._can_relay:
+            raise _invalid("max_height and max_bandwidth need the relay, and it relay.keys.")
         issued_at = int(self._clock.now())
         token = mint(
             key,
@@ -76,6 +82,7 @@ class Minting:
             network=network,
             subject=subject,
             audience=self._audience,
+            limits=limits,
         )
         try:
             verify(token, self._keyring)  # what we mint, we accept; `subject` is the caller's text

@@ -17,7 +17,7 @@ from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.health import Health
 from proxy.edge.single_flight import SingleFlight
 
-Asked = tuple[VideoId, Address]
+Asked = tuple[VideoId, Address | None, Address | None]
 
 
 class Streams:
@@ -37,6 +37,7 @@ class Streams:
         allowed_hosts: Sequence[str],
         plain_http: bool,
         play_timeout: float,
+        egress_ip: Address | None,
     ) -> None:
         self._api = api
         self._access_tokens = access_tokens
@@ -45,6 +46,7 @@ class Streams:
         self._allowed_hosts = tuple(allowed_hosts)
         self._plain_http = plain_http
         self._play_timeout = play_timeout
+        self._egress_ip = egress_ip
         self._calls: SingleFlight[Asked, str] = SingleFlight()
 
     async def resolve(self, video: VideoId, viewer: Address, *, client_ip: Address | None) -> str:
@@ -55,16 +57,29 @@ class Streams:
             viewer: whose URL it is; only this viewer's own requests share a call.
             client_ip: the address to lock it to; None locks it to the edge's own.
         """
-        started = self._clock.monotonic()
-        try:
-            return await self._calls.join((video, viewer), lambda: self._resolve(video, client_ip))
-        finally:
-            if (spent := timings.get(None)) is not None:
-                spent.upstream = self._clock.monotonic() - started
+        return await self._join((video, viewer, client_ip))
+
+    async def resolve_own(self, video: VideoId, viewer: Address | None = None) -> str:
+        """Return a stream URL locked to the edge's own address, or refuse as `resolve` does.
+
+        Args:
+            video: what to look at, or to relay.
+            viewer: for whose playback; None for the edge's own check.
+        """
+        return await self._join((video, viewer, self._egress_ip))
 
     async def close(self) -> None:
         """Give up the calls under way."""
         await self._calls.close()
+
+    async def _join(self, asked: Asked) -> str:
+        video, _, client_ip = asked
+        started = self._clock.monotonic()
+        try:
+            return await self._calls.join(asked, lambda: self._resolve(video, client_ip))
+        finally:
+            if (spent := timings.get(None)) is not None:
+                spent.upstream += self._clock.monotonic() - started
 
     async def _resolve(self, video: VideoId, client_ip: Address | None) -> str:
         deadline = self._clock.monotonic() + self._play_timeout

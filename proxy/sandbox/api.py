@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from proxy.sandbox.catalogue import LIVE, MISSING, VIDEOS, Video, api_error, field_value
+from proxy.sandbox.catalogue import CHANNELS, MISSING, VIDEOS, Video, api_error, field_value
 from proxy.sandbox.state import STATE, Sandbox, answer_fault
 
 SLOW_SECONDS = 10.0
@@ -113,7 +113,7 @@ def stream_url(sandbox: Sandbox, video_id: str, client_ip: str) -> str:
             "dmV1st": secrets.token_hex(16),
         }
     )
-    folder = "live" if video_id == LIVE else "manifest"
+    folder = "live" if video_id in CHANNELS else "manifest"
     return f"{sandbox.origin}/cdn/{folder}/video/{video_id}.m3u8?{query}"
 
 

@@ -36,11 +36,14 @@ def build_sandbox(sandbox: Sandbox) -> web.Application:
             web.get(f"/cdn/manifest/video/{NAME}.m3u8", cdn.manifest),
             web.get(f"/cdn/live/video/{NAME}.m3u8", cdn.manifest),
             web.get(f"/cdn/subtitle/{NAME}_en.{{kind:m3u8|vtt}}", cdn.subtitles),
+            web.get(f"/cdn/key/{NAME}.key", cdn.key),
             web.get(f"/{SEC2}/{{area:video|live}}/612/345/{NAME}_{FOLDER}.m3u8", cdn.media),
             web.get(
-                f"/{SEC2}/frag({{number:[0-9]+}})/{{area:video|live}}/612/345/{NAME}_{FOLDER}.ts",
+                f"/{SEC2}/frag({{number:[0-9]+}})/{{area:video|live}}/612/345/"
+                f"{NAME}_{FOLDER}.{{kind:ts|m4s}}",
                 cdn.segment,
             ),
+            web.get(f"/{SEC2}/init/{NAME}_{FOLDER}.{{kind:mp4}}", cdn.segment),
         ]
     )
     return app

@@ -9,6 +9,12 @@ Behaviour = Literal["play", "error", "slow", "garbage"]
 
 VOD = "x8demo1"
 LIVE = "x8live1"
+HELD = "x8live2"  # a channel whose server holds reloads back until there is news
+KEYED = "x8keys1"
+FMP4 = "x8fmp41"
+EMPTY = "x8empty"
+CHALLENGED = "x8robot"
+CHANNELS = (LIVE, HELD)
 MISSING = "x8missing"  # as any id that is not in the list
 
 
@@ -55,6 +61,27 @@ VIDEOS: dict[str, Video] = {
         title="A live channel that never ends",
         expect="plays",
         fields={"mode": "live", "onair": True},
+    ),
+    HELD: Video(
+        title="A live channel with blocking playlist reload",
+        expect="plays",
+        fields={"mode": "live", "onair": True},
+    ),
+    KEYED: Video(
+        title="A VOD encrypted with AES-128", expect="plays", fields={"mode": "vod", "duration": 12}
+    ),
+    FMP4: Video(
+        title="A VOD in fragmented MP4", expect="plays", fields={"mode": "vod", "duration": 12}
+    ),
+    EMPTY: Video(
+        title="A playlist without variants",
+        expect="a redirect that no player plays; playlist-invalid in the other modes",
+        fields={"mode": "vod"},
+    ),
+    CHALLENGED: Video(
+        title="A bot challenge in place of the playlist",
+        expect="a redirect that no player plays; platform-bad-answer where it is relayed",
+        fields={"mode": "vod"},
     ),
     "k8demoPrivateKnownToYou": Video(
         title="A VOD under a private id, which no log shows",

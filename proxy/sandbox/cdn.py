@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.resources import files
+from pathlib import Path
 
 from aiohttp import web
 
 from proxy.sandbox import playlists
-from proxy.sandbox.catalogue import LIVE
+from proxy.sandbox.catalogue import CHALLENGED, CHANNELS, HELD, KEYED
 from proxy.sandbox.locks import Locked
-from proxy.sandbox.state import STATE, answer_fault
+from proxy.sandbox.state import STATE, Sandbox, answer_fault
 
-MEDIA = files("proxy.sandbox") / "media"
-FOLDERS = {r.folder for r in (*playlists.VOD_RENDITIONS, *playlists.LIVE_RENDITIONS)}
+MEDIA = Path(str(files("proxy.sandbox"))) / "media"
+FOLDERS = {
+    rendition.folder
+    for rendition in (
+        *playlists.VOD_RENDITIONS,
+        *playlists.LIVE_RENDITIONS,
+        *playlists.FMP4_RENDITIONS,
+    )
+}
 M3U8 = "application/vnd.apple.mpegurl"
+CONTENT_TYPES = {"ts": "video/mp2t", "m4s": "video/mp4", "mp4": "video/mp4"}
+CHALLENGE = "<!doctype html><title>Just a moment</title><p>Are you a robot?</p>"
 
 # After the edge's redirect a browser sends `Origin: null`, so nothing but `*` will do.
 CORS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
@@ -24,7 +35,9 @@ async def manifest(request: web.Request) -> web.StreamResponse:
     sandbox, video, sec = request.app[STATE], request.match_info["video"], _sec(request)
     if (denied := await _denied(request, "playlist", video, sec)) is not None:
         return denied
-    return _playlist(playlists.multivariant(sandbox.origin, video, sec, live=video == LIVE))
+    if video == CHALLENGED:
+        return web.Response(text=CHALLENGE, content_type="text/html", headers=CORS)
+    return _playlist(playlists.multivariant(sandbox.origin, video, sec))
 
 
 async def media(request: web.Request) -> web.StreamResponse:
@@ -32,21 +45,47 @@ async def media(request: web.Request) -> web.StreamResponse:
     video, folder = request.match_info["video"], request.match_info["folder"]
     if (denied := await _denied(request, "playlist", video, _sec(request))) is not None:
         return denied
-    if video == LIVE:
-        return _playlist(playlists.live_media(video, folder, now=request.app[STATE].now()))
-    return _playlist(playlists.vod_media(video, folder))
+    sandbox = request.app[STATE]
+    if video in CHANNELS:
+        if video == HELD and (wanted := request.query.get("_HLS_msn", "")).isdecimal():
+            await _until_there_is(int(wanted), sandbox)
+        return _playlist(playlists.live_media(video, folder, now=sandbox.now()))
+    return _playlist(playlists.vod_media(sandbox.origin, video, _sec(request), folder))
+
+
+async def _until_there_is(number: int, sandbox: Sandbox) -> None:
+    """Hold a reload back until the playlist has this segment (RFC 8216bis, 6.2.5.2)."""
+    try:
+        async with asyncio.timeout(3 * playlists.SEGMENT_SECONDS):
+            while playlists.newest_segment(sandbox.now()) < number:  # noqa: ASYNC110  # a clock
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        return
 
 
 async def segment(request: web.Request) -> web.StreamResponse:
-    """Serve a segment."""
+    """Serve a segment, or an initialization section."""
     video, folder = request.match_info["video"], request.match_info["folder"]
     if (denied := await _denied(request, "segment", video, _sec(request))) is not None:
         return denied
-    number = int(request.match_info["number"]) % playlists.SEGMENTS
-    if folder not in FOLDERS:
+    number, kind = int(request.match_info.get("number", "0")), request.match_info["kind"]
+    name = "init" if kind == "mp4" else number % playlists.SEGMENTS
+    file = MEDIA / folder / f"{name}.{kind}"
+    if folder not in FOLDERS or not file.is_file():
         return web.Response(status=404, headers=CORS)
-    body = (MEDIA / folder / f"{number}.ts").read_bytes()
-    return web.Response(body=body, content_type="video/mp2t", headers=CORS)
+    if video == KEYED:
+        body = playlists.encrypted(file.read_bytes(), number)
+        return web.Response(body=body, content_type=CONTENT_TYPES[kind], headers=CORS)
+    # Ranges and conditional requests, as any CDN answers them.
+    return web.FileResponse(file, headers={**CORS, "Content-Type": CONTENT_TYPES[kind]})
+
+
+async def key(request: web.Request) -> web.StreamResponse:
+    """Serve the key of the encrypted video."""
+    video, sec = request.match_info["video"], _sec(request)
+    if (denied := await _denied(request, "segment", video, sec)) is not None:
+        return denied
+    return web.Response(body=playlists.KEY, headers=CORS)
 
 
 async def subtitles(request: web.Request) -> web.StreamResponse:

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from proxy.sandbox.catalogue import CHANNELS, EMPTY, FMP4, HELD, KEYED
+
 SEGMENT_SECONDS = 2
 SEGMENTS = 6  # of the VOD, and of the loop that the live channel shows
 WINDOW = 6  # segments in the live playlist
@@ -30,7 +37,12 @@ VOD_RENDITIONS = (  # unsorted, as the real ones come
 LIVE_RENDITIONS = (
     Rendition(folder="live_180", bandwidth=140_000, resolution="320x180", name="240"),
 )
+FMP4_RENDITIONS = (
+    Rendition(folder="fmp4_180", bandwidth=246_000, resolution="320x180", name="144"),
+)
 CODECS = "avc1.4d400d,mp4a.40.2"
+
+KEY = bytes(range(16))
 
 SUBTITLES = (
     (0, 4, "This video was made by a machine,"),
@@ -39,12 +51,13 @@ SUBTITLES = (
 )
 
 
-def multivariant(origin: str, video: str, sec: str, *, live: bool) -> str:
+def multivariant(origin: str, video: str, sec: str) -> str:
     """Return the multivariant playlist of a video; every URI carries the same lock."""
     base = f"{origin}/sec2({sec})"
     lines = ["#EXTM3U"]
+    live = video in CHANNELS
     group = "" if live else ',SUBTITLES="subs"'
-    for cell, rendition in enumerate(LIVE_RENDITIONS if live else VOD_RENDITIONS, start=4):
+    for cell, rendition in enumerate(renditions(video), start=4):
         kind = "live" if live else "video"
         lines += [
             _stream_inf(rendition) + group,
@@ -58,9 +71,22 @@ def multivariant(origin: str, video: str, sec: str, *, live: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def vod_media(video: str, folder: str) -> str:
-    """Return the media playlist of one variant of the VOD."""
+def renditions(video: str) -> tuple[Rendition, ...]:
+    """Return what there is of a video; without any, its playlist names nothing to play."""
+    if video in CHANNELS:
+        return LIVE_RENDITIONS
+    if video == FMP4:
+        return FMP4_RENDITIONS
+    return () if video == EMPTY else VOD_RENDITIONS
+
+
+def vod_media(origin: str, video: str, sec: str, folder: str) -> str:
+    """Return the media playlist of one variant of a VOD."""
     lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    if video == KEYED:
+        lines.append(f'#EXT-X-KEY:METHOD=AES-128,URI="{origin}/cdn/key/{video}.key?sec={sec}"')
+    if video == FMP4:
+        lines.append(f'#EXT-X-MAP:URI="../../../init/{video}_{folder}.mp4"')
     for number in range(SEGMENTS):
         lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _segment("video", video, folder, number)]
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
@@ -71,7 +97,7 @@ def live_media(video: str, folder: str, *, now: float) -> str:
 
     Each turn of the loop begins with a discontinuity, since the media's clock starts again.
     """
-    newest = int(now // SEGMENT_SECONDS) - 1  # the last one that is complete
+    newest = newest_segment(now)
     first = newest - WINDOW + 1
     lines = [
         "#EXTM3U",
@@ -80,11 +106,18 @@ def live_media(video: str, folder: str, *, now: float) -> str:
         # Discontinuities that have left the window (RFC 8216, 6.2.2).
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{(first - 1) // SEGMENTS}",
     ]
+    if video == HELD:
+        lines.insert(2, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")
     for number in range(first, newest + 1):
         if number % SEGMENTS == 0:
             lines.append("#EXT-X-DISCONTINUITY")
         lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _segment("live", video, folder, number)]
     return "\n".join(lines) + "\n"
+
+
+def newest_segment(now: float) -> int:
+    """Return the Media Sequence Number of the last segment that is complete."""
+    return int(now // SEGMENT_SECONDS) - 1
 
 
 def subtitle_media(video: str, sec: str) -> str:
@@ -104,6 +137,14 @@ def subtitle_text() -> str:
     return "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:126000,LOCAL:00:00:00.000\n\n" + "\n".join(cues)
 
 
+def encrypted(segment: bytes, number: int) -> bytes:
+    """Return a segment encrypted with AES-128; its number is the IV (RFC 8216bis, 5.2)."""
+    padder = PKCS7(128).padder()
+    encryptor = Cipher(AES128(KEY), CBC(number.to_bytes(16, "big"))).encryptor()
+    padded = padder.update(segment) + padder.finalize()
+    return encryptor.update(padded) + encryptor.finalize()
+
+
 def _stream_inf(rendition: Rendition) -> str:
     return (
         f'#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth},CODECS="{CODECS}",'
@@ -112,4 +153,5 @@ def _stream_inf(rendition: Rendition) -> str:
 
 
 def _segment(kind: str, video: str, folder: str, number: int) -> str:
-    return f"../../../frag({number})/{kind}/612/345/{video}_{folder}.ts"
+    ending = "m4s" if video == FMP4 else "ts"
+    return f"../../../frag({number})/{kind}/612/345/{video}_{folder}.{ending}"

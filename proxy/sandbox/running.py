@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 
 from aiohttp import web
 
@@ -14,8 +15,10 @@ HOST = "127.0.0.1"
 
 
 @asynccontextmanager
-async def running_sandbox(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[Sandbox]:
-    """Run a sandbox; its origin is known once it listens.
+async def running_sandbox(
+    sandbox: Sandbox, *, port: int = 0, tls: SSLContext | None = None
+) -> AsyncIterator[Sandbox]:
+    """Run a sandbox; its origin is known once it listens. With `tls` it is https://localhost.
 
     Raises:
         OSError: the port is taken.
@@ -23,9 +26,10 @@ async def running_sandbox(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[S
     runner = web.AppRunner(build_sandbox(sandbox), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, port, backlog=1024)
+        site = web.TCPSite(runner, HOST, port, backlog=1024, ssl_context=tls)
         await site.start()
-        sandbox.origin = f"http://{HOST}:{runner.addresses[0][1]}"
+        origin = f"http://{HOST}" if tls is None else "https://localhost"
+        sandbox.origin = f"{origin}:{runner.addresses[0][1]}"
         yield sandbox
     finally:
         await runner.cleanup()

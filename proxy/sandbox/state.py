@@ -39,12 +39,8 @@ async def answer_fault(request: web.Request, fault: Fault) -> web.StreamResponse
         request.transport.abort()
         return web.Response(status=fault.status)
     if not fault.cut:
-        return web.Response(
-            status=fault.status,
-            text=fault.body,
-            headers=dict(fault.headers),
-            content_type="application/json",
-        )
+        headers = {"Content-Type": "application/json", **dict(fault.headers)}
+        return web.Response(status=fault.status, body=fault.body.encode(), headers=headers)
     response = web.StreamResponse(status=fault.status, headers={"Content-Length": "1000"})
     await response.prepare(request)
     await response.write(b'{"half": "')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Any
 
 from pydantic import SecretStr
@@ -56,6 +57,14 @@ def check_network(text: str) -> str:
     except ValueError:
         raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
     return text
+
+
+def check_optional_address(text: str) -> str:
+    """Take an address, or nothing."""
+    try:
+        return str(ip_address(text)) if text else ""
+    except ValueError:
+        raise ValueError("must be an address such as 203.0.113.7") from None
 
 
 def check_allowed_host(text: str) -> str:

@@ -28,6 +28,7 @@ PLAIN_SENTENCES = {
     "dict_type": "must be a table",
     "string_type": "must be a text",
     "tuple_type": "must be a list",
+    "too_short": "must not be empty",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "int_parsing": "must be a whole number",
@@ -75,9 +76,9 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         def settings_customise_sources(
             cls,
             settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return (

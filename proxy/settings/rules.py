@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from joserfc.jwk import OctKey
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
+from proxy.domain.client_ip import is_public, parse_address
+from proxy.settings.keys import SealSecret, Section
 from proxy.settings.listen import is_loopback_host, parse_listen
-from proxy.settings.schema import Operator, Platform, Section, TokenKey, Tokens, Web
+from proxy.settings.schema import Delivery, Operator, Platform, RelaySection, Tokens, Web
 
 # Printed in config/sandbox.toml for all to read, so good for nothing outside the sandbox.
 PUBLISHED_SECRETS = frozenset(
@@ -47,6 +48,15 @@ def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
         low, high = _value(raw, table, smaller, section), _value(raw, table, larger, section)
         if _is_more(low, high):
             yield f"{table}.{smaller}", f"must not be more than {table}.{larger}"
+    if _relays(raw) and not _value(raw, "relay", "keys", RelaySection) and not _has_secret(raw):
+        yield (
+            "relay.keys",
+            (
+                "is not set, and no key in tokens.keys has a secret to stand in; "
+                "the relay needs one: openssl rand -hex 32"
+            ),
+        )
+    yield from _egress_problems(raw)
     web = _value(raw, "web", "listen", Web)
     operator = _value(raw, "operator", "listen", Operator)
     if str(web) == str(operator) and not str(web).endswith(":0"):
@@ -72,10 +82,41 @@ def _production_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield f"{table}.{name}", "must be https, unless sandbox = true"
     if str(_value(raw, "operator", "key", Operator)).strip() in PUBLISHED_SECRETS:
         yield "operator.key", "is the published sandbox key, which everybody knows"
+    for table, section in (("tokens", Tokens), ("relay", RelaySection)):
+        keys = _value(raw, table, "keys", section)
+        for index, key in enumerate(keys if isinstance(keys, list) else []):
+            if _is_published(key):
+                yield (
+                    f"{table}.keys[{index}]",
+                    "is the published sandbox key, which everybody knows",
+                )
+
+
+def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    address = parse_address(str(_value(raw, "platform", "egress_ip", Platform)))
+    family = _value(raw, "platform", "address_family", Platform)
+    if address is None:
+        return
+    if family in {"ipv4", "ipv6"} and family != f"ipv{address.version}":
+        yield "platform.egress_ip", f"must be of platform.address_family, {family}"
+    if not is_public(address) and not _is_sandbox(raw):
+        yield "platform.egress_ip", "must be a public address: it is what the CDN sees"
+
+
+def _relays(raw: Mapping[str, Any]) -> bool:
+    rules = _value(raw, "delivery", "rules", Delivery)
+    modes = [rule.get("mode") for rule in _tables(rules)]
+    mismatch = _value(raw, "delivery", "family_mismatch", Delivery)
+    return "relay" in [_value(raw, "delivery", "mode", Delivery), mismatch, *modes]
+
+
+def _has_secret(raw: Mapping[str, Any]) -> bool:
     keys = _value(raw, "tokens", "keys", Tokens)
-    for index, key in enumerate(keys if isinstance(keys, list) else []):
-        if _is_published(key):
-            yield f"tokens.keys[{index}]", "is the published sandbox key, which everybody knows"
+    return any(key.get("alg") == "HS256" for key in _tables(keys))
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [it for it in value if isinstance(it, dict)] if isinstance(value, list) else []
 
 
 def _is_sandbox(raw: Mapping[str, Any]) -> bool:
@@ -88,10 +129,12 @@ def _is_sandbox(raw: Mapping[str, Any]) -> bool:
 def _is_published(raw: Any) -> bool:
     """Say of a key, as it would be used, whether it is the sandbox's."""
     try:
-        jwk = TokenKey.model_validate(raw).key.jwk
-    except ValidationError:
+        secret = SealSecret.model_validate(
+            {name: value for name, value in dict(raw).items() if name in {"secret", "file"}}
+        )
+    except (ValidationError, TypeError, ValueError):
         return False
-    return isinstance(jwk, OctKey) and jwk.raw_value.decode(errors="replace") in PUBLISHED_SECRETS
+    return secret.material.decode(errors="replace") in PUBLISHED_SECRETS
 
 
 def _value(raw: Mapping[str, Any], table: str, name: str, section: type[Section]) -> Any:

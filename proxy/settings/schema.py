@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
 from typing import Annotated
 
+from joserfc.jwk import OctKey
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from proxy.domain import video
 from proxy.domain.client_ip import PrivateViewers
-from proxy.domain.tokens.keyring import Algorithm, Key, load_key
+from proxy.edge.delivery import Family, FamilyMismatch, Mode
 from proxy.settings.checks import (
     check_allowed_host,
     check_header_name,
     check_listen,
     check_network,
     check_operator_key,
+    check_optional_address,
     check_optional_url,
     check_path_rule,
     check_pattern,
     check_url,
     must_be_set,
 )
+from proxy.settings.keys import SealSecret, Section, TokenKey
 
 ENV_PREFIX = "PLAYGATE_"
 
@@ -40,12 +38,6 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 ListenAddress = Annotated[str, AfterValidator(check_listen)]
 NetworkText = Annotated[str, AfterValidator(check_network)]
 FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-
-
-class Section(BaseModel):
-    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Web(Section):
@@ -72,39 +64,6 @@ class Viewer(Section):
     trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
     private: PrivateViewers = "refuse"
-
-
-class TokenKey(Section):
-    """One key: `secret` in place, or `file` that holds the secret or the PEM."""
-
-    kid: Annotated[str, Field(min_length=1, max_length=128)]
-    alg: Algorithm
-    secret: SecretStr = SecretStr("")
-    file: Path | None = None
-    issuer: Annotated[str, Field(max_length=256)] = ""
-
-    @cached_property
-    def key(self) -> Key:
-        """The key itself, read once."""
-        if (self.file is None) == (not self.secret.get_secret_value()):
-            raise ValueError("needs either secret or file")
-        try:
-            material = (
-                self.file.read_text() if self.file is not None else self.secret.get_secret_value()
-            )
-        except OSError as error:
-            raise ValueError(f"its file cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError("its file is not text") from None
-        material = material.strip()
-        return load_key(
-            kid=self.kid, algorithm=self.alg, material=material, issuer=self.issuer or None
-        )
-
-    @model_validator(mode="after")
-    def _is_usable(self) -> TokenKey:
-        _ = self.key
-        return self
 
 
 def check_kids(keys: tuple[TokenKey, ...]) -> tuple[TokenKey, ...]:
@@ -148,6 +107,9 @@ class Platform(Section):
         "stream_hls_url",
         "stream_live_hls_url",
     )
+    address_family: Family = "ipv4"
+    egress_ip: Annotated[str, AfterValidator(check_optional_address)] = ""
+    cdn_families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("ipv4", "ipv6")
     state_fields: tuple[FieldName, ...] = (
         "mode",
         "onair",
@@ -158,6 +120,32 @@ class Platform(Section):
     video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
     attempt_timeout: Seconds = 2
     play_timeout: Seconds = 4
+
+
+class DeliveryRule(Section):
+    """A mode for the videos whose whole id matches a pattern."""
+
+    videos: Annotated[str, AfterValidator(check_pattern)]
+    mode: Mode
+
+
+class Delivery(Section):
+    """How viewers get their stream."""
+
+    mode: Mode = "redirect"
+    rules: tuple[DeliveryRule, ...] = ()
+    family_mismatch: FamilyMismatch = "pass"
+    verdict_ttl: Seconds = 30
+    check_media: bool = True
+
+
+class RelaySection(Section):
+    """Playlists and bytes on behalf of viewers."""
+
+    keys: tuple[SealSecret, ...] = ()
+    session_max: Annotated[float, Field(gt=0, le=7 * 86_400)] = 21_600
+    max_height: Annotated[int, Field(ge=0)] = 0
+    max_bandwidth: Annotated[int, Field(ge=0)] = 0
 
 
 class Auth(Section):
@@ -187,4 +175,14 @@ class Settings(BaseSettings):
     viewer: Viewer = Viewer()
     tokens: Tokens
     platform: Platform
+    delivery: Delivery = Delivery()
+    relay: RelaySection = RelaySection()
     auth: Auth = Auth()
+
+    @property
+    def seal_secrets(self) -> list[bytes]:
+        """The secrets that seals are made with, the newest first; the tokens' where none is set."""
+        if self.relay.keys:
+            return [key.material for key in self.relay.keys]
+        jwks = [entry.key.jwk for entry in self.tokens.keys]
+        return [jwk.raw_value for jwk in jwks if isinstance(jwk, OctKey)]

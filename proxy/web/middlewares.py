@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
 
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from proxy.adapters.logs import Logger, timings
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
+from proxy.web.answers import complete_head
 from proxy.web.connection import HEADS
 from proxy.web.problem import problem
 from proxy.web.reading import request_id_of
@@ -22,7 +22,9 @@ from proxy.web.trace import ABANDONED, TRACE, Trace
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
 # Of these, successes are counted and not told.
-QUIET_ROUTES = frozenset({"auth", "metrics", "healthz", "readyz", "watch", "asset"})
+QUIET_ROUTES = frozenset(
+    {"auth", "metrics", "healthz", "readyz", "watch", "asset", "relayed-playlist", "relayed-bytes"}
+)
 
 
 @web.middleware
@@ -36,10 +38,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     services.metrics.in_flight.inc()
     try:
         response = await handler(request)
-        trace.status = response.status
-        response.headers["X-Request-Id"] = trace.request_id
-        if services.health.draining or brings_more(request):
-            response.force_close()
+        trace.status = ABANDONED if trace.is_abandoned else response.status
+        complete_head(request, response)
         return response
     finally:
         services.metrics.in_flight.dec()
@@ -72,27 +72,6 @@ async def refusals_to_responses(request: web.Request, handler: Handler) -> web.S
     if allow:
         response.headers["Allow"] = allow
     return response
-
-
-def brings_more(request: web.Request) -> bool:
-    """Say whether more comes behind the head that nobody here will read.
-
-    aiohttp would keep the connection and buffer what follows an upgrade or a CONNECT.
-    """
-    return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
-
-
-def with_headers(headers: Mapping[str, str]) -> Middleware:
-    """Return a middleware that adds a port's headers to each of its answers."""
-
-    @web.middleware
-    async def add_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
-        return response
-
-    return add_headers
 
 
 def route_of(request: web.Request) -> str:
@@ -142,4 +121,6 @@ def _outcome(status: int) -> str:
         return "abandoned"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "failed"
-    return "denied" if status >= HTTPStatus.BAD_REQUEST else "redirected"
+    if status >= HTTPStatus.BAD_REQUEST:
+        return "denied"
+    return "redirected" if status >= HTTPStatus.MULTIPLE_CHOICES else "relayed"

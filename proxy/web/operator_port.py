@@ -10,13 +10,22 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from proxy.domain.client_ip import Network, parse_network
-from proxy.domain.original_uri import read_original
+from proxy.domain.original_uri import Original, read_original, video_of
+from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.video import loggable
+from proxy.domain.video import VideoId, loggable
 from proxy.edge.health import Trouble
-from proxy.web.reading import bearer_tokens, header_tokens, is_from_proxy, read_viewer
+from proxy.web.reading import (
+    bearer_tokens,
+    header_tokens,
+    is_from_proxy,
+    note_session,
+    read_viewer,
+)
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
+
+RELAYED_BYTES = "/relay/bytes/"
 
 
 async def auth(request: web.Request) -> web.Response:
@@ -28,21 +37,34 @@ async def auth(request: web.Request) -> web.Response:
         uris=request.headers.getall("X-Original-URI", []),
         paths=request.headers.getall("X-Original-Path", []),
         methods=request.headers.getall("X-Original-Method", []),
-        rules=services.auth_paths,
-        video_id_pattern=services.video_id_pattern,
     )
-    request[TRACE].video = original.video
+    if original.path.startswith(RELAYED_BYTES):
+        return await authorize_bytes(request, original)
+    video = video_of(original.path, services.auth_paths, services.video_id_pattern)
+    request[TRACE].video = video
     viewer = read_viewer(request)
 
-    claims = services.admission.admit(
-        [*original.query_tokens, *header_tokens(request)],
-        video=original.video,
-        fmt="hls",
-        viewer=viewer,
-    )
-    headers = {"X-Playgate-Video": loggable(original.video)}
-    if claims.subject is not None:
-        headers["X-Playgate-Subject"] = claims.subject
+    tokens = [*original.query_tokens, *header_tokens(request)]
+    claims = services.admission.admit(tokens, video=video, fmt="hls", viewer=viewer)
+    return allowed(video, claims.subject)
+
+
+async def authorize_bytes(request: web.Request, original: Original) -> web.Response:
+    """Tell nginx where the bytes of a relayed session are, for it to fetch them itself."""
+    relay, viewer = request.app[SERVICES].relay, read_viewer(request)
+    sealed = relay.find_bytes(original.path, original.parameters)
+    note_session(request, sealed.session)
+    relay.admit(sealed.session, viewer)
+    response = allowed(sealed.session.video, sealed.session.subject)
+    response.headers["X-Playgate-Upstream"] = sealed.url
+    return response
+
+
+def allowed(video: VideoId, subject: str | None) -> web.Response:
+    """Return a yes for nginx, with what its log may show."""
+    headers = {"X-Playgate-Video": loggable(video)}
+    if subject is not None:
+        headers["X-Playgate-Subject"] = subject
     return web.Response(status=204, headers=headers)
 
 
@@ -96,6 +118,8 @@ class TokenRequest(BaseModel):
     ttl: Annotated[int, Field(gt=0)] | None = None
     ip: Annotated[Network, PlainValidator(read_network)] | None = None
     sub: str | None = None
+    max_height: Annotated[int, Field(gt=0)] | None = None
+    max_bandwidth: Annotated[int, Field(gt=0)] | None = None
 
 
 async def mint_token(request: web.Request) -> web.Response:
@@ -108,6 +132,7 @@ async def mint_token(request: web.Request) -> web.Response:
         ttl=wanted.ttl,
         network=wanted.ip,
         subject=wanted.sub,
+        limits=Limits(max_height=wanted.max_height, max_bandwidth=wanted.max_bandwidth),
     )
     body = {"token": minted.token, "expires_at": minted.expires_at, "url": minted.url}
     return web.json_response(body, status=201)

@@ -8,8 +8,10 @@ from importlib.resources import files
 from aiohttp import web
 
 from proxy.domain.client_ip import lockable
+from proxy.edge.delivery import Redirect
+from proxy.web.answers import asked_of, pass_on, playlist_response
 from proxy.web.headers import PREFLIGHT, content_security_policy
-from proxy.web.reading import read_tokens, read_video, read_viewer
+from proxy.web.reading import note_session, read_tokens, read_video, read_viewer
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
@@ -18,15 +20,38 @@ ASSETS = {"watch.js": "text/javascript", "watch.css": "text/css", "hls.min.js": 
 
 
 async def play(request: web.Request) -> web.Response:
-    """Answer a player's first request with where its video is, for its address only."""
+    """Answer a player's first request: with where its video is, or with the playlist itself."""
     services = request.app[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
     claims = services.admission.admit(read_tokens(request), video=video, fmt="hls", viewer=viewer)
     request[TRACE].subject = claims.subject
     client_ip = lockable(viewer, services.viewers.private)
-    url = await services.streams.resolve(video, viewer, client_ip=client_ip)
-    return web.Response(status=302, headers={"Location": url})
+    delivered = await services.delivery.deliver(video, viewer, claims, client_ip=client_ip)
+    if isinstance(delivered, Redirect):
+        return web.Response(status=302, headers={"Location": delivered.url})
+    return playlist_response(request, delivered.body)
+
+
+async def relayed_playlist(request: web.Request) -> web.Response:
+    """Serve a playlist of a relayed session: its sealed path says which, and whose."""
+    relay, viewer = request.app[SERVICES].relay, read_viewer(request)
+    url = request.rel_url
+    asked = relay.find_playlist(url.raw_path, list(url.query.items()))
+    note_session(request, asked.sealed.session)
+    relay.admit(asked.sealed.session, viewer)
+    return playlist_response(request, await relay.fetch_playlist(asked))
+
+
+async def relayed_bytes(request: web.Request) -> web.StreamResponse:
+    """Pass on a segment, a key or the like, where no nginx does (deploy/nginx.conf, c)."""
+    services, viewer = request.app[SERVICES], read_viewer(request)
+    url = request.rel_url
+    sealed = services.relay.find_bytes(url.raw_path, list(url.query.items()))
+    note_session(request, sealed.session)
+    services.relay.admit(sealed.session, viewer)
+    async with services.cdn.open(request.method, sealed.url, asked_of(request)) as upstream:
+        return await pass_on(request, upstream)
 
 
 async def preflight(_request: web.Request) -> web.Response:

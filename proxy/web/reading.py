@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from proxy.domain.client_ip import Address, parse_address, public_viewer, viewer_of
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.seal import Session
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.web.services import ON_UNIX_SOCKET, SERVICES
 from proxy.web.trace import TRACE
@@ -38,6 +39,12 @@ def read_video(request: web.Request) -> VideoId:
     video = parse_video_id(request.match_info["video_id"], request.app[SERVICES].video_id_pattern)
     request[TRACE].video = video
     return video
+
+
+def note_session(request: web.Request, session: Session) -> None:
+    """Note whose playback a sealed path belongs to, for the log line."""
+    request[TRACE].video = session.video
+    request[TRACE].subject = session.subject
 
 
 def read_viewer(request: web.Request) -> Address:

@@ -23,7 +23,22 @@ class Route:
 
 PLAY = {"GET": player_port.play, "HEAD": player_port.play, "OPTIONS": player_port.preflight}
 
-PLAYER_PORT = (Route("play", "/play/{video_id}.m3u8", PLAY),)
+RELAYED_PLAYLIST = {
+    "GET": player_port.relayed_playlist,
+    "HEAD": player_port.relayed_playlist,
+    "OPTIONS": player_port.preflight,
+}
+RELAYED_BYTES = {
+    "GET": player_port.relayed_bytes,
+    "HEAD": player_port.relayed_bytes,
+    "OPTIONS": player_port.preflight,
+}
+
+PLAYER_PORT = (
+    Route("play", "/play/{video_id}.m3u8", PLAY),
+    Route("relayed-playlist", "/relay/playlist/{path:.*}", RELAYED_PLAYLIST),
+    Route("relayed-bytes", "/relay/bytes/{path:.*}", RELAYED_BYTES),
+)
 
 PLAYER_PAGE = (  # served where web.player_page = true
     Route("watch", "/watch/{video_id}", {"GET": player_port.watch}),

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import PrivateViewers, TrustedProxies
 from proxy.edge.admission import Admission
+from proxy.edge.delivery import Delivery
 from proxy.edge.health import Health
 from proxy.edge.minting import Minting
-from proxy.edge.streams import Streams
+from proxy.edge.relay import Relay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,9 @@ class Services:
     """Everything that a request may need."""
 
     admission: Admission
-    streams: Streams
+    delivery: Delivery
+    relay: Relay
+    cdn: Cdn
     minting: Minting
     health: Health
     viewers: Viewers

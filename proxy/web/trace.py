@@ -24,6 +24,7 @@ class Trace:
     subject: str | None = None
     refusal: Refusal | None = None
     status: int = ABANDONED  # until there is an answer
+    is_abandoned: bool = False  # in the middle of one
     duration: float = 0.0  # seconds
     timings: Timings = field(default_factory=Timings)
 

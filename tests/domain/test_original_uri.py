@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.original_uri import read_original
+from proxy.domain.original_uri import read_original, video_of
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import DEFAULT_PATTERN
 
@@ -27,13 +27,11 @@ def read(uri: str, path: str | None = None, method: str = "GET") -> str:
 
 def ask(uris: list[str], paths: list[str], methods: list[str]) -> str:
     try:
-        original = read_original(
-            uris=uris, paths=paths, methods=methods, rules=RULES,
-            video_id_pattern=re.compile(DEFAULT_PATTERN),
-        )  # fmt: skip
+        original = read_original(uris=uris, paths=paths, methods=methods)
+        video = video_of(original.path, RULES, re.compile(DEFAULT_PATTERN))
     except Refusal as refusal:
         return str(refusal.reason)
-    return f"{original.video} {','.join(original.query_tokens)}".strip()
+    return f"{video} {','.join(original.query_tokens)}".strip()
 
 
 @pytest.mark.parametrize(

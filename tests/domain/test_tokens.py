@@ -280,6 +280,8 @@ def test_length_is_looked_at_before_anything_is_decoded():
         ("jti", [None, 1, ""]),
         ("ip", [None, 1, "", "x", "10.0.0.0/33", "fe80::1%eth0", ["10.0.0.1"]]),
         ("fmt", [None, 1, [1], [], {}]),
+        ("max_height", [None, 0, -1, 1.5, "360", True, [360], 2**53 + 1]),
+        ("max_bandwidth", [None, 0, -1, 1e6, "1", False, {}]),
     ],
 )
 def test_a_claim_of_the_wrong_kind_is_refused(claim, values):

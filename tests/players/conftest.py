@@ -8,9 +8,16 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, async_playwright
-from support import ROOT
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+from support import ROOT, serving
 
-HLS_JS = ROOT / "proxy" / "web" / "player" / "hls.min.js"
+FRAMES_PER_SECOND = 25  # of every video in the sandbox
+MODULES = ROOT / "npm" / "node_modules"
+SCRIPTS = {
+    "/hls.js": ROOT / "proxy" / "web" / "player" / "hls.min.js",
+    "/shaka.js": MODULES / "shaka-player" / "dist" / "shaka-player.compiled.js",
+    "/video.js": MODULES / "video.js" / "dist" / "video.min.js",
+}
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -30,9 +37,29 @@ WITH_HLS_JS = """<!doctype html><video autoplay muted playsinline></video>
   hls.attachMedia(document.querySelector("video"));
 </script>"""
 
+WITH_SHAKA = """<!doctype html><video autoplay muted playsinline></video>
+<script src="/shaka.js"></script>
+<script>
+  window.errors = [];
+  const player = new shaka.Player();
+  const fail = error => errors.push(`shaka ${error.code} ${error.data}`);
+  player.addEventListener("error", event => event.detail.severity === 2 && fail(event.detail));
+  player.attach(document.querySelector("video")).then(() => player.load("{src}")).catch(fail);
+</script>"""
+WITH_VIDEO_JS = """<!doctype html><video autoplay muted playsinline></video>
+<script src="/video.js"></script>
+<script>
+  window.errors = [];
+  const player = videojs(document.querySelector("video"), {html5: {vhs: {overrideNative: true}}});
+  player.on("error", () => errors.push(player.error().message));
+  player.src({src: "{src}", type: "application/x-mpegURL"});
+</script>"""
+
 STATE = """() => {
   const video = document.querySelector("video");
   return {
+    played: [...Array(video.played.length).keys()].reduce(
+      (sum, i) => sum + video.played.end(i) - video.played.start(i), 0),
     time: video.currentTime, ended: video.ended, error: video.error && video.error.message,
     frames: video.getVideoPlaybackQuality().totalVideoFrames, height: video.videoHeight,
     tracks: video.textTracks.length, errors: window.errors || [],
@@ -61,30 +88,29 @@ async def a_page_elsewhere(html: str, src: str) -> AsyncIterator[str]:
     async def index(_request: web.Request) -> web.Response:
         return web.Response(text=html.replace("{src}", src), content_type="text/html")
 
-    async def hls_js(_request: web.Request) -> web.FileResponse:
-        return web.FileResponse(HLS_JS)
+    async def script(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(SCRIPTS[request.path])
 
     app = web.Application()
-    app.add_routes([web.get("/", index), web.get("/hls.js", hls_js)])
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://localhost:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
+    app.add_routes([web.get("/", index), *(web.get(path, script) for path in SCRIPTS)])
+    async with serving(app) as origin:
+        yield f"{origin.replace('127.0.0.1', 'localhost')}/"
 
 
 async def playing(page: Page, *, seconds: float) -> dict[str, object]:
-    """Wait until the page's video has played for so long, and return its state."""
-    await page.wait_for_function(
-        f"""() => {{
-          const video = document.querySelector("video");
-          window.first ??= video.currentTime || undefined;
-          return video.error || (window.first && video.currentTime - window.first > {seconds});
-        }}""",
-        timeout=60_000,
-    )
+    """Wait until the page's video has played for so long, with pictures, and return its state.
+
+    What counts is what was played: a player that jumps to the live edge moves its clock too.
+    """
+    try:
+        await page.wait_for_function(
+            f"""() => {{
+              const {{error, errors, played, frames}} = ({STATE})();
+              return error || errors.length || (played > {seconds} && frames > {FRAMES_PER_SECOND});
+            }}""",
+            timeout=90_000,
+        )
+    except PlaywrightTimeout:
+        pytest.fail(f"no {seconds} s of pictures: {await page.evaluate(STATE)}")
     state: dict[str, object] = await page.evaluate(STATE)
     return state

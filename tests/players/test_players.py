@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from players.conftest import NATIVE, WITH_HLS_JS, a_page_elsewhere, playing
-
-FRAMES_PER_SECOND = 25
+from players.conftest import (
+    FRAMES_PER_SECOND,
+    NATIVE,
+    WITH_HLS_JS,
+    a_page_elsewhere,
+    playing,
+)
 
 
 async def frames_of(program: str, url: str, seconds: int) -> tuple[int, str]:
@@ -45,8 +49,6 @@ async def test_chromium_plays_on_a_page_of_another_origin(edge, page, html, vide
         state = await playing(page, seconds=3)
 
     assert state["error"] is None and state["errors"] == []
-    assert state["time"] > 3
-    assert state["frames"] > FRAMES_PER_SECOND
     assert state["height"] in {180, 360}
 
 
@@ -79,7 +81,6 @@ async def test_the_player_page_plays(edge, page):
         state = await playing(page, seconds=2)
 
         assert state["error"] is None
-        assert state["frames"] > FRAMES_PER_SECOND
         assert not await page.locator("#message").is_visible()
 
 

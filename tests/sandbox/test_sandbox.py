@@ -197,7 +197,7 @@ async def test_every_child_of_every_playlist_is_there_and_locked(sandbox, sessio
 
 
 def test_the_multivariant_playlist_has_the_shape_of_the_real_ones():
-    text = playlists.multivariant("http://127.0.0.1:1", "x8demo1", "SEC", live=False)
+    text = playlists.multivariant("http://127.0.0.1:1", "x8demo1", "SEC")
     heights = [variant.stream_info.resolution[1] for variant in m3u8.loads(text).playlists]
 
     assert "#EXT-X-VERSION" not in text

@@ -163,6 +163,10 @@ async def test_every_metric_and_its_labels(edge):
         "playgate_upstream_retries_total": {"operation"},
         "playgate_access_token_expiry_timestamp_seconds": set(),
         "playgate_platform_healthy": set(),
+        "playgate_playlist_checks_total": {"verdict"},
+        "playgate_playlist_findings_total": {"rule"},
+        "playgate_playlist_check_duration_seconds": set(),
+        "playgate_relayed_bytes_total": set(),
     }
     assert "process_resident_memory_bytes" in text
     documented = set(re.findall(r"`(playgate_\w+)`", (ROOT / "docs" / "operations.md").read_text()))
@@ -193,6 +197,8 @@ def test_every_route():
 
     assert found == [
         ("play", "/play/{video_id}.m3u8", "GET HEAD OPTIONS"),
+        ("relayed-playlist", "/relay/playlist/{path:.*}", "GET HEAD OPTIONS"),
+        ("relayed-bytes", "/relay/bytes/{path:.*}", "GET HEAD OPTIONS"),
         ("watch", "/watch/{video_id}", "GET"),
         ("asset", "/watch/assets/{name}", "GET"),
         ("auth", "/auth", "*"),

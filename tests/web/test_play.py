@@ -105,7 +105,7 @@ async def test_range_and_conditional_headers_do_not_change_the_redirect(edge, he
     assert (await edge.play(headers=headers)).status == 302
 
 
-@pytest.mark.parametrize("video", [name for name, v in VIDEOS.items() if v.expect != "plays"])
+@pytest.mark.parametrize("video", [name for name, v in VIDEOS.items() if v.expect in REASON_STATUS])
 async def test_each_trouble_with_a_video_has_its_reason(sandbox, video):
     async with an_edge(sandbox, platform={"attempt_timeout": 1, "play_timeout": 1.5}) as edge:
         answer = await edge.play(video)
@@ -294,7 +294,7 @@ async def test_an_unforeseen_error_is_500_without_a_trace(edge, monkeypatch):
     async def bug(*_args: object, **_options: object) -> None:
         raise ZeroDivisionError("the-inner-workings")
 
-    monkeypatch.setattr(edge.edge.apps.services.streams, "resolve", bug)
+    monkeypatch.setattr(edge.edge.apps.services.delivery, "deliver", bug)
     answer = await edge.play()
 
     assert (answer.status, answer.reason) == (500, "internal")

@@ -17,9 +17,9 @@ from proxy.adapters.dailymotion.retry_after import seconds_to_wait
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
-Operation = Literal["token", "video"]
+Operation = Literal["token", "video", "playlist", "bytes"]
 
-MAX_ANSWER = 256 * 1024  # bytes; real answers take a few hundred
+MAX_ANSWER = 256 * 1024  # bytes; real answers of the API take a few hundred
 ATTEMPTS = 3
 
 
@@ -30,6 +30,22 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+# aiohttp asserts that a literal address is of the session's family.
+CANNOT_CONNECT = (aiohttp.ClientError, OSError, AssertionError)
+
+
+CAUSES: dict[type[BaseException], str] = {
+    AssertionError: "its address is not of platform.address_family",
+    aiohttp.ClientConnectorDNSError: "no such host",
+    aiohttp.ClientConnectorCertificateError: "its certificate does not verify",
+    aiohttp.ClientConnectorError: "refused or unreachable",
+}
+
+
+class PrivateAddress(OSError):
+    """An address that must not be dialled; an OSError, as aiohappyeyeballs expects."""
 
 
 class Transient(Refusal):
@@ -50,11 +66,13 @@ class Exchange:
         clock: Clock,
         *,
         attempt_timeout: float,
+        max_answer: int = MAX_ANSWER,
     ) -> None:
         self._session = session
         self._metrics = metrics
         self._clock = clock
         self._attempt_timeout = attempt_timeout
+        self._max_answer = max_answer
 
     async def send(
         self, operation: Operation, method: str, url: URL, *, deadline: float, **options: Any
@@ -95,7 +113,7 @@ class Exchange:
                 if attempt.num > 1:
                     self._metrics.upstream_retries.labels(operation=operation).inc()
                 return await self._attempt(operation, method, url, options)
-        raise AssertionError("stamina either returns or raises")  # pragma: no cover
+        raise AssertionError("stamina either returns or raises")  # pragma: no cover  # for mypy
 
     async def _attempt(
         self, operation: Operation, method: str, url: URL, options: dict[str, Any]
@@ -107,8 +125,9 @@ class Exchange:
                 asyncio.timeout(self._attempt_timeout),
                 self._session.request(method, url, allow_redirects=False, **options) as response,
             ):
-                outcome = _outcome(response.status)
-                return _usable(operation, response, await _read(operation, response))
+                outcome = outcome_of(response.status)
+                body = await _read(operation, response, self._max_answer)
+                return _usable(operation, response, body)
         except asyncio.CancelledError:
             outcome = "timeout"  # the play's own time was over first
             raise
@@ -116,22 +135,31 @@ class Exchange:
             outcome = "timeout"
             detail = f"{operation}: no answer from {url.host} in time"
             raise Transient(Reason.PLATFORM_TIMEOUT, detail) from None
-        except (aiohttp.ClientError, OSError) as error:
+        except CANNOT_CONNECT as error:
             outcome = "unreachable"
-            detail = f"{operation}: no connection to {url.host} ({type(error).__name__})"
-            raise Transient(Reason.PLATFORM_UNREACHABLE, detail) from None
+            raise connection_refusal(operation, url.host, error) from None
         finally:
             self._metrics.upstream_duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
 
 
-async def _read(operation: Operation, response: aiohttp.ClientResponse) -> bytes:
+def connection_refusal(operation: Operation, host: str | None, error: BaseException) -> Refusal:
+    """Return the refusal for a connection that did not come about, or broke."""
+    if isinstance(getattr(error, "os_error", error), PrivateAddress):
+        return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, "its host has a private address")
+    return Transient(
+        Reason.PLATFORM_UNREACHABLE,
+        f"{operation}: no connection to {host} ({CAUSES.get(type(error), type(error).__name__)})",
+    )
+
+
+async def _read(operation: Operation, response: aiohttp.ClientResponse, most: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_ANSWER:
-            detail = f"{operation}: an answer of more than {MAX_ANSWER} bytes"
+        if len(body) > most:
+            detail = f"{operation}: an answer of more than {most} bytes"
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
     return bytes(body)
 
@@ -146,7 +174,8 @@ def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes)
     return Answer(status=status, headers=response.headers, body=body)
 
 
-def _outcome(status: int) -> str:
+def outcome_of(status: int) -> str:
+    """Return what a status means to the metrics."""
     if status < HTTPStatus.BAD_REQUEST:
         return "ok"
     return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "error"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from proxy.domain.client_ip import Network, parse_network
+from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.compact import malformed
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Claims:
     subject: str | None
     network: Network | None
     formats: tuple[str, ...]
+    limits: Limits = NO_LIMITS
 
 
 def read_claims(payload: dict[str, Any]) -> Claims:
@@ -52,6 +54,10 @@ def read_claims(payload: dict[str, Any]) -> Claims:
         subject=_text(payload, "sub"),
         network=_network(payload),
         formats=_texts(payload, "fmt"),
+        limits=Limits(
+            max_height=_size(payload, "max_height"),
+            max_bandwidth=_size(payload, "max_bandwidth"),
+        ),
     )
 
 
@@ -87,6 +93,15 @@ def _time(payload: dict[str, Any], name: str) -> int | None:
         return None
     if type(value) is not int or not 0 <= value <= LATEST:  # bool is an int to isinstance
         raise malformed(f"the claim {name} is not a whole number of seconds since 1970")
+    return value
+
+
+def _size(payload: dict[str, Any], name: str) -> int | None:
+    value = payload.get(name)
+    if name not in payload:
+        return None
+    if type(value) is not int or not 0 < value <= LATEST:
+        raise malformed(f"the claim {name} is not a whole number above 0")
     return value
 
 

@@ -7,6 +7,7 @@ import json
 from joserfc.jws import JWSRegistry, serialize_compact
 
 from proxy.domain.client_ip import Network
+from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.keyring import Key
 
 
@@ -19,6 +20,7 @@ def mint(
     network: Network | None = None,
     subject: str | None = None,
     audience: str | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> str:
     """Return a signed token for `video`, valid for `ttl` seconds from `issued_at`."""
     header = {"alg": key.algorithm, "kid": key.kid, "typ": "JWT"}
@@ -30,6 +32,8 @@ def mint(
         "sub": subject,
         "aud": audience,
         "iss": key.issuer,
+        "max_height": limits.max_height,
+        "max_bandwidth": limits.max_bandwidth,
     }
     payload = json.dumps(
         {name: value for name, value in claims.items() if value is not None},

@@ -17,3 +17,10 @@ encode() { # name, picture, bits per second, tone in Hz
 encode vod_180 "testsrc2=size=320x180:rate=25" 100k 330
 encode vod_360 "testsrc2=size=640x360:rate=25" 200k 330
 encode live_180 "smptehdbars=size=320x180:rate=25,drawbox=x='mod(t*40,320)':y=120:w=24:h=24:color=white:t=fill" 60k 220
+
+# The same small picture as fragmented MP4, with its initialization section in a file of its own.
+mkdir -p fmp4_180
+cat vod_180/0.ts vod_180/1.ts vod_180/2.ts vod_180/3.ts vod_180/4.ts vod_180/5.ts |
+  ffmpeg -v error -y -f mpegts -i - -c copy -bsf:a aac_adtstoasc $hls -hls_segment_type fmp4 \
+    -hls_fmp4_init_filename init.mp4 -hls_segment_filename "fmp4_180/%d.m4s" fmp4_180/made.m3u8
+rm fmp4_180/made.m3u8

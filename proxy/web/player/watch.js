@@ -24,7 +24,7 @@ const explain = async () => {
   say("It does not play. Asking why …");
   try {
     const answer = await fetch(source, { redirect: "manual" });
-    if (answer.type === "opaqueredirect") {
+    if (answer.type === "opaqueredirect" || answer.ok) {
       say("The stream was found, but its server did not let it play.",
         "The address is locked to the viewer it was made for. Does this browser reach the stream from the same address?");
       return;

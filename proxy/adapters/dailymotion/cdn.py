@@ -1,0 +1,199 @@
+"""Dailymotion's CDN, for what the edge fetches itself: playlists to check, everything to relay.
+
+Where a URL may lead is checked three times: its host by name before every hop, its address when it
+is about to be dialled (a name may be made to point inside our network), and redirects one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.exchange import (
+    CANNOT_CONNECT,
+    Answer,
+    Exchange,
+    PrivateAddress,
+    connection_refusal,
+    outcome_of,
+)
+from proxy.adapters.logs import timings
+from proxy.adapters.metrics import Metrics
+from proxy.domain.client_ip import is_public, parse_address
+from proxy.domain.playlist.text import MAX_BYTES, resolved
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.stream_url import check_stream_url
+
+MOST_REDIRECTS = 3
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+CONNECTIONS = 1024  # at once to one host; beyond it requests queue within their time
+RETRIES_WITHIN = 1.0  # seconds; players give up on a playlist sooner than on anything else
+SILENCE = 10.0  # seconds without a byte after which a body is given up
+# Nothing compressed: a size limit on what is to be inflated is none.
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "playgate"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A playlist's body as it came, and where from, after redirects."""
+
+    body: bytes
+    url: str
+    content_type: str
+
+
+@asynccontextmanager
+async def cdn_session(
+    family: socket.AddressFamily, *, private_addresses: bool
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the session for one address family; `private_addresses` is the sandbox's privilege."""
+
+    def guarded(info: aiohttp.AddrInfoType) -> socket.socket:
+        address = parse_address(str(info[4][0]))
+        if not private_addresses and (address is None or not is_public(address)):
+            raise PrivateAddress
+        return socket.socket(info[0], info[1], info[2])
+
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, limit_per_host=CONNECTIONS, family=family, socket_factory=guarded
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=HEADERS,
+        auto_decompress=False,
+    ) as session:
+        yield session
+
+
+class Cdn:
+    """Fetches playlists and opens everything else, from allowed hosts only."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        allowed_hosts: Sequence[str],
+        plain_http: bool,
+        attempt_timeout: float,
+        blocking_timeout: float,
+    ) -> None:
+        self._session = session
+        self._metrics = metrics
+        self._clock = clock
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._plain_http = plain_http
+        self._attempt_timeout = attempt_timeout
+        self._blocking_timeout = blocking_timeout
+        self._exchanges = {
+            wait: Exchange(session, metrics, clock, attempt_timeout=wait, max_answer=MAX_BYTES)
+            for wait in (attempt_timeout, blocking_timeout)
+        }
+
+    def allow(self, url: str) -> str:
+        """Return an absolute URL if it may be asked, or refuse with `stream-host-not-allowed`."""
+        return check_stream_url(url, self._allowed_hosts, plain_http=self._plain_http)
+
+    async def fetch_playlist(self, url: str, *, is_blocking: bool = False) -> Received:
+        """Return a playlist, or refuse.
+
+        Args:
+            url: absolute.
+            is_blocking: whether the server holds the answer back until there is news (RFC 8216bis,
+                6.2.5.2).
+        """
+        wait = self._blocking_timeout if is_blocking else self._attempt_timeout
+        exchange = self._exchanges[wait]
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(wait + RETRIES_WITHIN):
+                url, answer = await self._fetch(exchange, url, started + RETRIES_WITHIN)
+        except TimeoutError:
+            raise Refusal(Reason.PLATFORM_TIMEOUT, "playlist: out of time") from None
+        finally:
+            if (spent := timings.get(None)) is not None:
+                spent.upstream += self._clock.monotonic() - started
+        check_status(answer.status)
+        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise _bad("a playlist came compressed, which was not asked for")
+        content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return Received(body=answer.body, url=url, content_type=content_type)
+
+    async def _fetch(self, exchange: Exchange, url: str, deadline: float) -> tuple[str, Answer]:
+        for _ in range(MOST_REDIRECTS + 1):
+            asked = URL(self.allow(url), encoded=True)
+            answer = await exchange.send("playlist", "GET", asked, deadline=deadline)
+            if answer.status not in REDIRECTS:
+                break
+            url = resolved(url, answer.headers.get("Location", ""))
+        return url, answer
+
+    @asynccontextmanager
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open what is to be passed on as it comes, or refuse; the body is the caller's to read."""
+        started = self._clock.monotonic()
+        outcome = ""
+        try:
+            async with asyncio.timeout(self._attempt_timeout):
+                response = await self._follow(method, url, headers)
+            outcome = outcome_of(response.status)
+        except TimeoutError:
+            outcome = "timeout"
+            raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: no answer in time") from None
+        except CANNOT_CONNECT as error:
+            outcome = "unreachable"
+            raise connection_refusal("bytes", URL(url, encoded=True).host, error) from None
+        finally:
+            if outcome:  # not where the viewer left, or the URL was none to ask
+                self._metrics.upstream_duration.labels(operation="bytes", outcome=outcome).observe(
+                    self._clock.monotonic() - started
+                )
+        async with response:
+            yield response
+
+    async def _follow(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        for _ in range(MOST_REDIRECTS + 1):
+            response = await self._session.request(
+                method,
+                URL(self.allow(url), encoded=True),
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE),
+            )
+            if response.status not in REDIRECTS:
+                return response
+            url = resolved(url, response.headers.get("Location", ""))
+            response.release()
+        raise _bad("too many redirects")
+
+
+def check_status(status: int) -> None:
+    """Refuse an answer that is not the thing asked for."""
+    if status in GONE:
+        raise Refusal(Reason.STREAM_UNAVAILABLE, f"CDN: HTTP {status}")
+    if status == HTTPStatus.FORBIDDEN:  # for the wrong address, too late, a robot: it never says
+        raise _bad("HTTP 403; see platform.address_family and platform.egress_ip")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Refusal(Reason.PLATFORM_THROTTLED, "CDN: HTTP 429")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Refusal(Reason.PLATFORM_UNREACHABLE, f"CDN: HTTP {status}")
+    if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+        raise _bad(f"HTTP {status}")
+
+
+def _bad(why: str) -> Refusal:
+    return Refusal(Reason.PLATFORM_BAD_ANSWER, f"CDN: {why}")

@@ -1,0 +1,235 @@
+"""playgate inspect: what is wrong with a playlist, or with all of a video's."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.exchange import CAUSES
+from proxy.adapters.logs import build_logger
+from proxy.adapters.metrics import Metrics
+from proxy.app import open_upstream
+from proxy.cli.options import Config
+from proxy.domain.playlist.check import Report, check
+from proxy.domain.playlist.rules import RULES, Finding
+from proxy.domain.playlist.scan import scan
+from proxy.domain.playlist.text import MAX_BYTES, scheme_is_wrong
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import SAFE, parse_video_id
+from proxy.edge.health import Health
+from proxy.edge.inspection import Inspected, Inspection
+from proxy.settings import SettingsInvalid, load_settings
+
+UNREADABLE = 2  # the exit code where an input could not be read
+COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
+MOST_SHOWN = 100  # characters of a line
+SIGNATURE = re.compile(r"(sec2?[=(])[A-Za-z0-9_%=-]{8,}")
+SECTION = re.compile(r"\([0-9]+\.[0-9.]+\)")
+FETCH_SECONDS = 20.0
+
+
+class Unreadable(Exception):
+    """An input that could not be read; the message says why."""
+
+
+def inspect(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|URL|VIDEO_ID...",
+            help="A file, - for standard input, a URL, or a video's id.",
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each input that can be read.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Check playlists; exit 1 if one is invalid, 2 if one cannot be read.
+
+    A video id (with --config) is resolved for our own address and followed to one segment each.
+    """
+    worst = 0
+    for given in inputs:
+        try:
+            found = asyncio.run(look_at(given, config, quiet=as_json))
+        except Unreadable as unreadable:
+            typer.echo(f"{given}: {unreadable}", err=True)
+            worst = UNREADABLE
+            continue
+        valid = is_valid(found)
+        worst = max(worst, 0 if valid else 1)
+        if as_json:
+            typer.echo(json.dumps(summary(given, found), ensure_ascii=False))
+        else:
+            show(given, found)
+    raise typer.Exit(worst)
+
+
+async def look_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
+    """Return what is found in one input."""
+    if "://" in given:
+        return [inspected_from(await fetched(given))]
+    if given == "-":
+        return [inspected_from(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
+    if (body := read_file(Path(given))) is not None:
+        return [inspected_from(check(body))]
+    return await follow(given, config, quiet=quiet)
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return a file's content as far as a playlist may go; None for what may be a video instead."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        if SAFE.fullmatch(str(path)) is not None:
+            return None
+        raise Unreadable(f"{error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(getattr(error, "strerror", None) or "cannot be read") from None
+
+
+async def fetched(url: str) -> Report:
+    """Return the check of what a URL gives; any host will do, the command is run by hand."""
+    if scheme_is_wrong(url) or not url.startswith(("http://", "https://")):
+        raise Unreadable("only http:// and https:// can be fetched")
+    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+    body = bytearray()
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, requote_redirect_url=False) as session,
+            session.get(URL(url, encoded=True)) as response,  # signed URLs stay as they are
+        ):
+            if response.status != HTTPStatus.OK:
+                raise Unreadable(f"HTTP {response.status}")
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    break
+            base, content_type = str(response.url), response.content_type
+    except TimeoutError:
+        raise Unreadable(f"no answer in {FETCH_SECONDS:g} s") from None
+    except (aiohttp.ClientError, ValueError, OSError) as error:
+        cause = CAUSES.get(type(error), type(error).__name__)
+        raise Unreadable(f"cannot be fetched ({cause})") from None
+    return check(bytes(body), base=base, content_type=content_type)
+
+
+async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
+    """Return what is found in all playlists of a video."""
+    try:
+        settings = load_settings(config)
+    except SettingsInvalid as invalid:
+        hint = "" if config is not None else " (with --config FILE)"
+        raise Unreadable(
+            f"no such file; to look for a video of that name{hint}, mend this first: {invalid}"
+        ) from None
+    try:
+        video = parse_video_id(given, re.compile(settings.platform.video_id_pattern))
+    except Refusal:
+        raise Unreadable("no such file, and not a video id (platform.video_id_pattern)") from None
+    clock, log, metrics = Clock(), build_logger(io.StringIO()), Metrics()
+    health = Health(clock, metrics, log)
+    try:
+        async with open_upstream(
+            settings, metrics=metrics, health=health, log=log, clock=clock
+        ) as upstream:
+            inspection = Inspection(upstream.streams, upstream.cdn, upstream.checking, clock)
+            with Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                console=Console(stderr=True),
+                transient=True,
+                disable=quiet or not sys.stderr.isatty(),
+            ) as bar:
+                return await inspection.inspect(video, progress_of(bar, given))
+    except Refusal as refusal:
+        detail = f" ({refusal.detail})" if refusal.detail else ""
+        raise Unreadable(f"{refusal.reason}: {refusal.message}{detail}") from None
+
+
+def progress_of(bar: Progress, given: str) -> Callable[[int, int, str], None]:
+    """Return what moves a progress bar."""
+    task = bar.add_task(given)
+    return lambda done, of, what: bar.update(
+        task, completed=done, total=of, description=f"{given} {what}"
+    )
+
+
+def inspected_from(report: Report) -> Inspected:
+    """Return a report as the one playlist of its input."""
+    return Inspected(name="", kind=report.kind, findings=report.findings, text=report.text)
+
+
+def is_valid(found: list[Inspected]) -> bool:
+    """Say whether the specification allows all of it."""
+    return all(it.severity == "warning" for one in found for it in one.findings)
+
+
+def summary(given: str, found: list[Inspected]) -> dict[str, object]:
+    """Return what --json says of one input."""
+    return {
+        "input": given,
+        "kind": found[0].kind,
+        "verdict": "ok" if is_valid(found) else "invalid",
+        "findings": [
+            {
+                "rule": finding.rule,
+                "line": finding.line,
+                "severity": finding.severity,
+                "message": f"{one.name}: {finding.message}" if one.name else finding.message,
+            }
+            for one in found
+            for finding in one.findings
+        ],
+    }
+
+
+def show(given: str, found: list[Inspected]) -> None:
+    """Print a report to read."""
+    console = Console(highlight=False, soft_wrap=True)
+    word = "[green]ok[/]" if is_valid(found) else "[red]invalid[/]"
+    console.print(f"[bold]{escape(given)}[/]  {found[0].kind or 'no playlist'}  {word}")
+    for one in found:
+        if one.name:
+            mark = "[green]ok[/]" if is_valid([one]) else "[red]invalid[/]"
+            console.print(f"  [bold]{escape(printable(one.name))}[/]  {mark}")
+        lines = [line.text for line in scan(one.text)]
+        for finding in one.findings:
+            for text in told(finding, lines):
+                console.print(text)
+    console.print()
+
+
+def told(finding: Finding, lines: list[str]) -> Iterator[str]:
+    """Yield the lines that tell of a finding."""
+    colour = COLOURS[finding.severity]
+    section = RULES[finding.rule].section
+    says_where = section == "hls" or SECTION.search(finding.message) is not None
+    where = finding.rule if says_where else f"({section})  {finding.rule}"
+    yield f"    [{colour}]{finding.severity:<10}[/] {escape(finding.message)}  [dim]{where}[/]"
+    if finding.line is not None and finding.line <= len(lines):
+        yield f"    [dim]{finding.line:>10} │ {escape(printable(lines[finding.line - 1]))}[/]"
+
+
+def printable(text: str) -> str:
+    """Return a line of a playlist as a terminal may have it: short, harmless, unsigned."""
+    text = SIGNATURE.sub(r"\1…", text)
+    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    return "".join(char if char.isprintable() else "�" for char in text)

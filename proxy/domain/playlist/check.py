@@ -1,0 +1,223 @@
+"""Check a playlist against the rules, in one pass over its lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.domain.playlist.media import Media
+from proxy.domain.playlist.multivariant import Multivariant
+from proxy.domain.playlist.rewrite import Reference, references
+from proxy.domain.playlist.rules import Finding, Findings
+from proxy.domain.playlist.scan import Attribute, Line, attributes
+from proxy.domain.playlist.tags import TAGS, Scope, Tag
+from proxy.domain.playlist.text import (
+    BOM,
+    MAX_BYTES,
+    MAX_LINE,
+    check_characters,
+    is_playlist,
+    is_too_long,
+    resolved,
+    scheme_is_wrong,
+)
+from proxy.domain.playlist.variables import Variables
+from proxy.domain.playlist.versions import Versions
+
+Kind = Literal["multivariant", "media"]
+
+IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)  # as players tell
+CONTENT_TYPES = frozenset(
+    {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
+)
+KINDS: dict[Scope, Kind] = {"multivariant": "multivariant", "media": "media", "segment": "media"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a text is, and what is wrong with it. `text` is the playlist without a BOM."""
+
+    kind: Kind | None
+    findings: tuple[Finding, ...]
+    text: str
+
+    @property
+    def is_playlist(self) -> bool:
+        """Say whether it is a playlist at all, however bad: its first line is #EXTM3U."""
+        return not any(finding.rule == "extm3u" for finding in self.findings)
+
+    @property
+    def is_valid(self) -> bool:
+        """Say whether the specification allows it."""
+        return all(finding.severity == "warning" for finding in self.findings)
+
+    @property
+    def unplayable(self) -> tuple[str, ...]:
+        """Return the rules because of which no player could play it."""
+        return tuple(dict.fromkeys(it.rule for it in self.findings if it.severity == "unplayable"))
+
+
+def check(
+    body: bytes,
+    *,
+    base: str = "",
+    why_not: Callable[[str], str] | None = None,
+    content_type: str | None = None,
+) -> Report:
+    """Return what is found in a body that should be a playlist; it raises nothing.
+
+    Args:
+        body: as it was received.
+        base: the URL that it came from, after redirects; nothing for a file.
+        why_not: returns why an absolute URL may not be used, nothing where it may.
+        content_type: as the server gave it, None where there was no server.
+    """
+    findings = Findings()
+    if len(body) > MAX_BYTES:
+        findings.add("size", None, limit=MAX_BYTES)
+        body = body[:MAX_BYTES]
+    text = body.decode(errors="surrogateescape")
+    if text.startswith(BOM):
+        findings.add("bom", 1)
+        text = text.removeprefix(BOM)
+    if not is_playlist(text):
+        findings.add("extm3u", 1)
+        return Report(kind=None, findings=findings.in_order(), text=text)
+    if content_type is not None and content_type.lower() not in CONTENT_TYPES:
+        findings.add("content-type", None, found=content_type or "not given")
+    if not text.endswith("\n"):
+        findings.add("last-line", text.count("\n") + 1)
+    check_characters(text, findings)
+    kind = _Pass(findings, base, why_not or scheme_is_wrong).run(text)
+    return Report(kind=kind, findings=findings.in_order(), text=text)
+
+
+class _Pass:
+    """One pass: what holds for every tag is checked here, what is about a kind by its own rules."""
+
+    def __init__(self, findings: Findings, base: str, why_not: Callable[[str], str]) -> None:
+        self._findings = findings
+        self._base = base
+        self._why_not = why_not
+        self._variables = Variables(base)
+        self._versions = Versions(findings)
+        self._rules: dict[Kind, Multivariant | Media] = {
+            "multivariant": Multivariant(findings, self._versions),
+            "media": Media(findings, self._versions),
+        }
+        self._kind: Kind | None = None
+        self._seen: set[str] = set()
+        self._imports: list[Line] = []
+        self._is_mixed = False
+
+    def run(self, text: str) -> Kind | None:
+        """Check every line, then what only the whole can tell."""
+        self._kind = "media" if IS_MEDIA.search(text) is not None else None
+        for line, found in references(text):
+            is_long = is_too_long(line.text)
+            if is_long:
+                self._findings.add("line-length", line.number, limit=MAX_LINE)
+            if line.tag:
+                self._check_tag(line, is_long=is_long)
+            elif uri := line.uri:
+                self._kind = self._kind or "media"
+                self._check_variables(line, uri)
+                self._rules[self._kind].see_uri(line, uri)
+            for reference in found:
+                self._check_uri(reference)
+        self._finish()
+        return self._kind
+
+    def _finish(self) -> None:
+        if self._kind is None:
+            self._findings.add("empty", None)
+        else:
+            self._rules[self._kind].finish()
+        if self._kind == "multivariant":
+            for line in self._imports:
+                self._findings.add("define", line.number)
+        self._versions.finish()
+
+    def _check_tag(self, line: Line, *, is_long: bool) -> None:
+        if (tag := TAGS.get(line.tag)) is None:
+            return
+        if tag.once and line.tag in self._seen:
+            self._findings.add("tag-repeated", line.number, tag=line.tag, section=tag.section)
+        self._seen.add(line.tag)
+        self._check_kind(line, tag)
+        if tag.value is not None and not tag.value.fits(line.value.strip()):
+            self._findings.add(
+                *("tag-value", line.number),
+                tag=line.tag,
+                section=tag.section,
+                words=tag.value.words,
+            )
+        values = self._check_attributes(line, tag) if tag.attrs and not is_long else {}
+        if line.tag == "EXT-X-VERSION":
+            self._versions.declare(line)
+        elif line.tag == "EXT-X-DEFINE":
+            self._define(line, values)
+        elif tag.scope != "any" and self._kind is not None:
+            self._rules[KINDS[tag.scope]].see_tag(line, values)
+
+    def _check_kind(self, line: Line, tag: Tag) -> None:
+        if tag.scope == "any":
+            return
+        kind = KINDS[tag.scope]
+        self._kind = self._kind or kind
+        if kind != self._kind and not self._is_mixed:
+            self._is_mixed = True
+            self._findings.add("tags-mixed", line.number, tag=line.tag, scope=kind, kind=self._kind)
+
+    def _check_attributes(self, line: Line, tag: Tag) -> dict[str, str]:
+        named: dict[str, Attribute] = {}
+        for attribute in attributes(line):
+            if attribute.name in named:
+                self._report("attribute-repeated", line, tag, name=attribute.name)
+                continue
+            named[attribute.name] = attribute
+            if not attribute.is_clean:
+                self._report("attribute-syntax", line, tag, name=attribute.name)
+            if attribute.is_quoted:
+                self._check_variables(line, attribute.value)
+        for attr in tag.attrs:
+            if (given := named.get(attr.name)) is None:
+                if attr.required:
+                    self._report("attribute-missing", line, tag, name=attr.name)
+                continue
+            wanted = True if attr.role is not None else attr.shape.is_quoted
+            if wanted is not None and wanted != given.is_quoted and given.is_clean:
+                self._report("attribute-syntax", line, tag, name=attr.name)
+            value = self._variables.fill(given.value)
+            if not attr.shape.fits(value) and "{$" not in value:
+                rule = "attribute-advice" if attr.shape.is_advice else "attribute-value"
+                self._report(rule, line, tag, name=attr.name, words=attr.shape.words)
+        return {name: self._variables.fill(it.value) for name, it in named.items()}
+
+    def _define(self, line: Line, values: dict[str, str]) -> None:
+        self._versions.use(
+            "EXT-X-DEFINE with QUERYPARAM" if "QUERYPARAM" in values else line.tag, line
+        )
+        name = self._variables.define(values)
+        if name is None and self._base and values.get("QUERYPARAM") in self._variables.unknown:
+            name = ""
+        if "IMPORT" in values and self._kind != "media":
+            self._imports.append(line)
+        if name is not None:
+            self._findings.add("define-repeated" if name else "define", line.number, name=name)
+
+    def _check_variables(self, line: Line, text: str) -> None:
+        for name in self._variables.undefined(text):
+            self._findings.add("variable-undefined", line.number, name=name)
+
+    def _check_uri(self, reference: Reference) -> None:
+        uri = self._variables.fill(reference.uri)
+        if "{$" in uri:
+            return
+        if why := self._why_not(resolved(self._base, uri)):
+            self._findings.add("uri", reference.line, why=why)
+
+    def _report(self, rule: str, line: Line, tag: Tag, **fields: object) -> None:
+        self._findings.add(rule, line.number, tag=line.tag, section=tag.section, **fields)

@@ -1,0 +1,91 @@
+"""What is asked of EXT-X-DATERANGE (RFC 8216bis, 4.4.5.1)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from proxy.domain.playlist.rules import Findings
+from proxy.domain.playlist.scan import Line
+from proxy.domain.playlist.shapes import moment
+
+Values = dict[str, str]
+
+TOLERANCE = timedelta(milliseconds=1)
+LONGEST = 10**9  # seconds; what a timedelta can hold, and more than anybody means
+
+
+class DateRanges:
+    """The date ranges of one Media Playlist, each the sum of the tags with its ID."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._ranges: dict[str, Values] = {}
+        self._lines: dict[str, Line] = {}
+        self._first: Line | None = None
+
+    def see(self, line: Line, values: Values) -> None:
+        """Look at a tag, and at what it adds to its range."""
+        self._first = self._first or line
+        if "ID" not in values:  # which has a finding of its own
+            return
+        known = self._ranges.setdefault(values["ID"], {})
+        self._lines.setdefault(values["ID"], line)
+        for name, value in values.items():
+            if known.setdefault(name, value) != value:
+                self._findings.add("daterange-changed", line.number, name=name)
+        if "START-DATE" not in known:
+            self._findings.add("daterange-start", line.number)
+        if "END-ON-NEXT" in known and (
+            "CLASS" not in known or "DURATION" in known or "END-DATE" in known
+        ):
+            self._findings.add("daterange-next", line.number)
+        if {"PRE", "POST"} <= set(known.get("CUE", "").split(",")):
+            self._findings.add("daterange-cue", line.number)
+        self._check_end(line, known)
+
+    def finish(self, *, has_clock: bool, is_whole: bool) -> None:
+        """Look for what ties dates to segments; in a delta update it may be left out."""
+        if self._first is not None and not has_clock and is_whole:
+            self._findings.add("daterange-clock", self._first.number)
+        self._check_overlaps()
+
+    def _check_overlaps(self) -> None:
+        """Ranges of a class in which one ends on the next must leave room for that."""
+        classes = {it.get("CLASS") for it in self._ranges.values() if "END-ON-NEXT" in it}
+        spans = sorted(
+            (known["CLASS"], begin, _end(known, begin), self._lines[name].number)
+            for name, known in self._ranges.items()
+            if known.get("CLASS") in classes - {None}
+            and (begin := moment(known.get("START-DATE", ""))) is not None
+        )
+        for (one, _, end, _), (other, begin, _, line) in pairwise(spans):
+            if one == other and begin < end:
+                self._findings.add("daterange-overlap", line, name=other)
+
+    def _check_end(self, line: Line, known: Values) -> None:
+        start, end = moment(known.get("START-DATE", "")), moment(known.get("END-DATE", ""))
+        if start is None or end is None:
+            return
+        if end < start:
+            self._findings.add("daterange-end", line.number)
+        duration = _seconds(known.get("DURATION"))
+        if duration is not None and abs(end - start - duration) > TOLERANCE:
+            self._findings.add("daterange-length", line.number)
+
+
+def _end(known: Values, begin: datetime) -> datetime:
+    """Return when a range ends, as far as it says so."""
+    length = _seconds(known.get("DURATION")) or timedelta()
+    try:
+        return moment(known.get("END-DATE", "")) or begin + length
+    except OverflowError:  # beyond the year 9999
+        return begin
+
+
+def _seconds(text: str | None) -> timedelta | None:
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return None
+    return timedelta(seconds=seconds) if 0 <= seconds <= LONGEST else None

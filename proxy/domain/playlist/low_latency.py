@@ -1,0 +1,142 @@
+"""What is asked of Partial Segments and of their server (RFC 8216bis, 4.4.3.7 to 4.4.5.4, B.1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxy.domain.playlist.rules import Findings
+from proxy.domain.playlist.scan import Line
+
+Values = dict[str, str]
+
+# Tags of a segment that its first part shares, and which therefore stand before it (4.4.4.9).
+OF_THE_FIRST_PART = frozenset(
+    {"EXT-X-DISCONTINUITY", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PROGRAM-DATE-TIME"}
+)
+SHORTEST_PART = 0.85  # of PART-TARGET
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+TOLERANCE = 1e-6  # seconds: 0.85 of 0.4 is not quite 0.34 to a computer
+
+
+@dataclass(slots=True)
+class Part:
+    """A Partial Segment, and whether one of the same segment came after it."""
+
+    line: Line
+    duration: float
+    may_be_short: bool
+    resource: str | None  # of which it is a part itself
+    is_followed: bool = False
+
+
+class LowLatency:
+    """The rules about parts in one Media Playlist."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._parts: list[Part] = []
+        self._open: list[Part] = []  # of the segment that is not there yet
+        self._hints: dict[str, Line] = {}
+        self._is_in_gap = False
+        self._part_inf: tuple[Line, float | None] | None = None
+        self._control: tuple[Line, Values] | None = None
+
+    def see_tag(self, line: Line, values: Values) -> None:
+        """Look at a tag of a Media Playlist."""
+        match line.tag:
+            case "EXT-X-PART":
+                self._see_part(line, values)
+            case "EXT-X-PART-INF":
+                self._part_inf = (line, _number(values.get("PART-TARGET")))
+            case "EXT-X-SERVER-CONTROL":
+                self._control = (line, values)
+            case "EXT-X-PRELOAD-HINT":
+                self._see_hint(line, values)
+            case "EXT-X-RENDITION-REPORT":
+                if SCHEME.match(values.get("URI", "")) is not None:
+                    self._findings.add("report-absolute", line.number)
+            case "EXT-X-GAP":
+                self._is_in_gap = True
+            case tag if tag in OF_THE_FIRST_PART and self._open:
+                self._findings.add("part-late", line.number, tag=tag)
+            case _:
+                pass
+
+    def see_segment(self) -> None:
+        """Close the segment whose parts came before."""
+        self._open = []
+        self._is_in_gap = False
+
+    def finish(self, target: int | None, *, has_ended: bool) -> None:
+        """Look at the whole."""
+        part_target = self._part_inf[1] if self._part_inf is not None else None
+        if self._parts and self._part_inf is None:
+            self._findings.add("part-inf", self._parts[0].line.number)
+        if part_target is not None:
+            self._check_durations(part_target)
+        self._check_control(target, part_target)
+        if has_ended:
+            for hint in self._hints.values():
+                self._findings.add("hint-ended", hint.number)
+        elif self._open and "PART" not in self._hints:
+            self._findings.add("hint-missing", self._open[-1].line.number)
+
+    def _see_part(self, line: Line, values: Values) -> None:
+        is_gap = values.get("GAP") == "YES"
+        duration = _number(values.get("DURATION"))
+        is_free = is_gap or values.get("INDEPENDENT") == "YES" or duration is None
+        is_range = "BYTERANGE" in values
+        resource = values.get("URI") if is_range else None
+        before = self._open[-1].resource if self._open else None
+        if is_range and "@" not in values["BYTERANGE"] and before != resource:
+            self._findings.add("byterange", line.number)
+        part = Part(line, duration or 0.0, is_free, resource)
+        if self._open:
+            self._open[-1].is_followed = not is_gap
+        if self._is_in_gap and not is_gap:
+            self._findings.add("gap-part", line.number)
+        self._open.append(part)
+        self._parts.append(part)
+
+    def _see_hint(self, line: Line, values: Values) -> None:
+        kind = values.get("TYPE", "")
+        if kind in self._hints:
+            self._findings.add("hint-repeated", line.number, type=kind)
+        self._hints[kind] = line
+
+    def _check_durations(self, target: float) -> None:
+        for part in self._parts:
+            shown = {"duration": f"{part.duration:g}", "target": f"{target:g}"}
+            if part.duration > target + TOLERANCE:
+                self._findings.add("part-long", part.line.number, **shown)
+            too_short = part.duration < SHORTEST_PART * target - TOLERANCE
+            if too_short and part.is_followed and not part.may_be_short:
+                self._findings.add("part-short", part.line.number, **shown)
+
+    def _check_control(self, target: int | None, part_target: float | None) -> None:
+        line, values = self._control or (None, {})
+        if self._part_inf is not None and "PART-HOLD-BACK" not in values:
+            self._findings.add("part-hold-back", (line or self._part_inf[0]).number)
+        if line is None:
+            return
+        if "CAN-SKIP-DATERANGES" in values and "CAN-SKIP-UNTIL" not in values:
+            self._findings.add("skip-dateranges", line.number)
+        for name, times, unit in (
+            ("CAN-SKIP-UNTIL", 6, target),
+            ("HOLD-BACK", 3, target),
+            ("PART-HOLD-BACK", 2, part_target),
+        ):
+            value = _number(values.get(name))
+            if value is not None and unit is not None and value < times * unit - TOLERANCE:
+                least = (
+                    f"{times} times the {'part ' * (unit is part_target)}target, {times * unit:g}"
+                )
+                self._findings.add("hold-back", line.number, name=name, value=value, least=least)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None

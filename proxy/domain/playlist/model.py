@@ -1,0 +1,73 @@
+"""What a playlist offers, as m3u8 reads it: for choosing what to look at next.
+
+m3u8 is a good model and no validator; it raises whatever comes to its mind on bad input. Nothing is
+ever written with it: playlists are changed in place (rewrite.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import m3u8
+
+from proxy.domain.playlist.text import resolved
+
+
+class PlaylistUnreadable(ValueError):
+    """m3u8 cannot make sense of a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A playlist or a segment that a playlist names, by its absolute URL."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playlist:
+    """A playlist: of variants and renditions, or of segments; times in seconds."""
+
+    variants: tuple[Child, ...]
+    renditions: tuple[Child, ...]
+    segments: tuple[Child, ...]
+    target_duration: float
+    media_sequence: int
+    has_ended: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Say whether it will change."""
+        return bool(self.segments) and not self.has_ended
+
+
+def read_model(text: str, base: str) -> Playlist:
+    """Return the model of a playlist that came from `base`.
+
+    Raises:
+        PlaylistUnreadable: it cannot be read, whatever m3u8 said.
+    """
+    try:
+        read = m3u8.loads(text)
+        return Playlist(
+            variants=tuple(
+                Child(name=f"variant {number}", url=resolved(base, it.uri))
+                for number, it in enumerate(read.playlists, start=1)
+            ),
+            renditions=tuple(
+                Child(name=f"{str(it.type).lower()} {it.name}", url=resolved(base, it.uri))
+                for it in read.media
+                if it.uri
+            ),
+            segments=tuple(
+                Child(name=f"segment {number}", url=resolved(base, it.uri))
+                for number, it in enumerate(read.segments, start=1)
+                if it.uri
+            ),
+            target_duration=float(read.target_duration or 0),
+            media_sequence=int(read.media_sequence or 0),
+            has_ended=bool(read.is_endlist),
+        )
+    except Exception as error:  # noqa: BLE001  # it raises bare ones, too
+        raise PlaylistUnreadable(type(error).__name__) from None

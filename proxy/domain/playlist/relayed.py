@@ -1,0 +1,145 @@
+"""A playlist as the relay hands it on: every child behind a path of ours, all else as it came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from proxy.domain.playlist.media import EXTINF
+from proxy.domain.playlist.rewrite import Reference, references, rewrite
+from proxy.domain.playlist.scan import Line, attributes, first_values, scan
+from proxy.domain.playlist.tags import URI_ATTRIBUTES
+from proxy.domain.playlist.text import CONTROL, NOT_UTF_8, is_too_long, resolved
+from proxy.domain.playlist.variables import Variables, query_of
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.sealed_paths import Sealer
+
+FACT = re.compile(
+    r"^#EXT-X-(?:(?P<end>ENDLIST)|PLAYLIST-TYPE:(?P<type>\w+)|MEDIA-SEQUENCE:(?P<first>\d+))",
+    re.MULTILINE | re.ASCII,
+)
+VALUE = re.compile(r'[^"\r\n]*')
+
+# Characters that all sealed paths of a playlist may take, about: each its URL's and a seal's.
+MOST_OUT, A_SEAL = 16 * 1024 * 1024, 400
+
+
+def may_change(text: str) -> bool:
+    """Say whether a Media Playlist may still change, or has until now, going by what it says.
+
+    One that has ended and begins at its beginning may have grown, too; that only who saw it knows.
+    """
+    facts: dict[str, str] = {}
+    for fact in FACT.finditer(text):
+        facts |= {name: value for name, value in fact.groupdict().items() if value is not None}
+    if facts.get("type") == "VOD":
+        return False
+    has_grown = facts.get("type") == "EVENT" or int(facts.get("first", "0")[:18]) > 0
+    return "end" not in facts or has_grown
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A child of a playlist: where it stands, its absolute URL, and its fragment with the `#`."""
+
+    reference: Reference
+    url: str
+    fragment: str
+
+
+def relayed(
+    text: str,
+    *,
+    base: str,
+    sealer: Sealer,
+    imported: Mapping[str, str],
+    allow: Callable[[str], str],
+    is_fixed: bool,
+) -> str:
+    """Return the playlist with every URI sealed.
+
+    Args:
+        text: the playlist from `base`.
+        base: its URL after redirects.
+        sealer: makes the paths.
+        imported: variables of the Multivariant Playlist above it.
+        allow: refuses a URL that must not be asked.
+        is_fixed: whether the playlist will never name another child.
+    """
+    text = _with_query_values(text, base)
+    variables = Variables(base, imported)
+    children, room = [], MOST_OUT
+    for child in _children(text, base, variables):
+        room -= len(child.url) + A_SEAL
+        if room < 0:
+            raise Refusal(Reason.PLAYLIST_INVALID, "too many and too long URIs to seal")
+        allow(child.url)
+        children.append(child)
+    known = {
+        name: value
+        for name, value in variables.values.items()
+        if value is not None and NOT_UTF_8.search(value) is None
+    }
+    paths = sealer.bytes_paths(
+        (child.url for child in children if child.reference.role == "bytes"),
+        base=base,
+        is_fixed=is_fixed,
+    )
+    sealed = iter(
+        (
+            paths[child.url]
+            if child.reference.role == "bytes"
+            else sealer.playlist_path(child.url, known)
+        )
+        + child.fragment
+        for child in children
+    )
+    return rewrite(text, lambda _reference: next(sealed))
+
+
+def _children(text: str, base: str, variables: Variables) -> Iterator[Located]:
+    for line, found in references(text):
+        _check_agreement(line)
+        if line.tag == "EXT-X-DEFINE":
+            variables.define(first_values(line))
+        for reference in found:
+            uri = variables.fill(reference.uri)
+            _, hash_sign, fragment = uri.partition("#")
+            yield Located(reference, resolved(base, uri), hash_sign + fragment)
+
+
+def _check_agreement(line: Line) -> None:
+    """Refuse a line that players read in different ways.
+
+    Some would see a URI in it that we do not, and go there past the relay.
+    """
+    is_odd = (
+        CONTROL.search(line.text) is not None
+        or is_too_long(line.text)
+        or (not line.tag and line.text.startswith("#") and "#EXT" in line.text)
+        or (line.tag == "EXTINF" and EXTINF.fullmatch(line.value) is None)
+        or (line.tag in URI_ATTRIBUTES and not all(it.is_clean for it in attributes(line)))
+    )
+    if is_odd:
+        raise Refusal(Reason.PLAYLIST_INVALID, f"players do not agree about line {line.number}")
+
+
+def _with_query_values(text: str, base: str) -> str:
+    """Return the playlist with the query parameters it takes from its URL written into it.
+
+    The player has another URL for it, without that query.
+    """
+    if "QUERYPARAM" not in text:
+        return text
+    lines = []
+    query = query_of(base)
+    for line in scan(text):
+        given = first_values(line) if line.tag == "EXT-X-DEFINE" else {}
+        name = given.get("QUERYPARAM", "")
+        value = query.get(name)
+        if name and value is not None and VALUE.fullmatch(value) is not None:
+            lines.append(f'#EXT-X-DEFINE:NAME="{name}",VALUE="{value}"{line.ending}')
+        else:
+            lines.append(line.text + line.ending)
+    return "".join(lines)

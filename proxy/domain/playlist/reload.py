@@ -1,0 +1,31 @@
+"""What a live Media Playlist must keep to from one reload to the next (RFC 8216bis, 6.2.1)."""
+
+from __future__ import annotations
+
+from proxy.domain.playlist.model import Playlist
+from proxy.domain.playlist.rules import Finding, Findings
+
+LATEST = 1.5  # target durations within which a live playlist has something new
+
+
+def compare(before: Playlist, after: Playlist, *, seconds: float) -> tuple[Finding, ...]:
+    """Return what is odd about a playlist that was reloaded after some seconds."""
+    findings = Findings()
+    if after.media_sequence < before.media_sequence:
+        findings.add(
+            "sequence-fell", None, before=before.media_sequence, after=after.media_sequence
+        )
+    if after.target_duration != before.target_duration:
+        findings.add(
+            *("target-changed", None),
+            before=before.target_duration,
+            after=after.target_duration,
+        )
+    has_moved = _end(after) != _end(before) or after.has_ended
+    if not has_moved and seconds >= LATEST * before.target_duration:
+        findings.add("window-stood", None, seconds=f"{seconds:g}")
+    return findings.in_order()
+
+
+def _end(playlist: Playlist) -> int:
+    return playlist.media_sequence + len(playlist.segments)

@@ -1,0 +1,180 @@
+"""Every rule about playlists, as a table: what is found, how bad it is, where it is written.
+
+Sections are RFC 8216bis's; `hls` marks what is no rule of it but keeps players from playing.
+
+`unplayable`: no player could play it, and delivery refuses it. `error`: the specification says
+no. `warning`: it is unusual, or only advised against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["warning", "error", "unplayable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule by its id; the message's fields are filled in where it is found broken."""
+
+    id: str
+    severity: Severity
+    section: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule broken in a line (counted from 1); None where no single line is to blame."""
+
+    rule: str
+    line: int | None
+    severity: Severity
+    message: str
+
+
+W, E, U = "warning", "error", "unplayable"
+
+RULES: dict[str, Rule] = {
+    rule[0]: Rule(*rule)  # type: ignore[arg-type]  # the severities are literals
+    for rule in (
+        # The text
+        ("extm3u", U, "4.4.1.1", "This is no playlist: its first line is not #EXTM3U."),
+        ("encoding", E, "4.1", "This is not UTF-8."),
+        ("control-character", E, "4.1", "There is a control character in this line."),
+        ("size", E, "hls", "The playlist is larger than {limit} bytes."),
+        ("line-length", E, "hls", "This line is longer than {limit} bytes."),
+        ("bom", W, "4.1", "A byte order mark stands before #EXTM3U; hls.js fails on it."),
+        ("last-line", W, "4.1", "The last line does not end; the playlist may have been cut off."),
+        ("content-type", W, "4", "The content type is {found}, not application/vnd.apple.mpegurl."),
+        ("fetch", E, "hls", "{what} cannot be fetched: {why}."),
+        # Every tag
+        ("tag-repeated", E, "4.4", "{tag} ({section}) may stand here only once."),
+        ("tag-value", E, "4.4", "The value of {tag} ({section}) must be {words}."),
+        ("tags-mixed", E, "4.4.6", "{tag} is for {scope} playlists, and this is one for {kind}."),
+        ("attribute-missing", E, "4.2", "{tag} ({section}) needs the attribute {name}."),
+        ("attribute-forbidden", E, "4.2", "{tag} ({section}) must not have {name} {when}."),
+        ("attribute-repeated", E, "4.2", "{tag} has the attribute {name} twice."),
+        ("attribute-value", E, "4.2", "{name} of {tag} ({section}) must be {words}."),
+        ("attribute-advice", W, "4.2", "{name} of {tag} ({section}) should be {words}."),
+        ("attribute-syntax", W, "4.2", "The attributes of {tag} are not well written near {name}."),
+        ("uri", E, "4.1", "This URI must not be used: {why}."),
+        ("version-low", E, "8", "{feature} needs EXT-X-VERSION {needed}, and {found} is declared."),
+        (
+            "version-missing",
+            W,
+            "8",
+            "{feature} needs EXT-X-VERSION {needed}, and none is declared.",
+        ),
+        ("version-needed", E, "8", "{feature} needs EXT-X-VERSION {needed}, and none is declared."),
+        (
+            *("define", E, "4.4.2.3"),
+            "EXT-X-DEFINE needs NAME and VALUE, or QUERYPARAM, or (in a Media Playlist) IMPORT.",
+        ),
+        ("define-repeated", E, "4.4.2.3", "The variable {name} is defined twice."),
+        ("variable-undefined", E, "4.3", "The variable {name} is used and not defined before."),
+        ("empty", U, "4.1", "There is neither a variant nor a segment in this playlist."),
+        # Multivariant Playlists
+        ("variants-none", U, "4.4.6.2", "There is no variant in this playlist: nothing to play."),
+        ("variant-uri", E, "4.4.6.2", "EXT-X-STREAM-INF is not followed by a URI."),
+        ("variant-stray", W, "4.4.6.2", "This URI has no EXT-X-STREAM-INF before it."),
+        ("group", E, "4.4.6.2", "No EXT-X-MEDIA has TYPE={type} and GROUP-ID {group}."),
+        (
+            "captions-none",
+            E,
+            "4.4.6.2",
+            "CLOSED-CAPTIONS=NONE must stand on every variant or none.",
+        ),
+        ("score-some", W, "4.4.6.2", "Some variants have a SCORE, and this one has none."),
+        ("media-name", E, "4.4.6.1.1", "Two renditions of group {group} are called {name}."),
+        ("media-default", E, "4.4.6.1.1", "Two renditions of group {group} are DEFAULT=YES."),
+        ("media-autoselect", E, "4.4.6.1", "A DEFAULT=YES rendition must not say AUTOSELECT=NO."),
+        ("session-data", E, "4.4.6.4", "EXT-X-SESSION-DATA needs either VALUE or URI."),
+        ("session-data-repeated", E, "4.4.6.4", "DATA-ID {name} stands twice in one language."),
+        ("session-key-none", E, "4.4.6.5", "METHOD of EXT-X-SESSION-KEY must not be NONE."),
+        ("session-key-repeated", E, "4.4.6.5", "The same EXT-X-SESSION-KEY stands twice."),
+        # Media Playlists
+        ("segments-none", U, "4.4.3.4", "The playlist has ended, and there is no segment in it."),
+        ("segments-yet", W, "6.2.1", "There is no segment in this playlist yet."),
+        ("target-duration", E, "4.4.3.1", "EXT-X-TARGETDURATION is missing."),
+        (
+            "segment-long",
+            E,
+            "4.4.3.1",
+            "{duration} s are more than EXT-X-TARGETDURATION, {target}.",
+        ),
+        ("extinf", E, "4.4.4.1", "This segment has no EXTINF."),
+        ("extinf-value", E, "4.4.4.1", "EXTINF must be a duration in seconds, then a comma."),
+        ("extinf-comma", W, "4.4.4.1", "There is no comma behind the duration of EXTINF."),
+        ("segment-uri", E, "4.4.4", "The tags before this end have no segment that they are for."),
+        ("sequence-late", E, "4.4.3", "{tag} must stand before the first segment."),
+        ("discontinuity-late", E, "4.4.3.3", "{tag} must stand before any EXT-X-DISCONTINUITY."),
+        ("byterange", E, "4.4.4.2", "A BYTERANGE without offset must follow one of its resource."),
+        ("key-uri", E, "4.4.4.4", "A key with METHOD={method} needs a URI."),
+        ("key-none", E, "4.4.4.4", "A key with METHOD=NONE must have no other attribute."),
+        ("gap-part", E, "6.2.1", "A part of a segment with EXT-X-GAP must have GAP=YES."),
+        ("daterange-start", E, "4.4.5.1", "The first EXT-X-DATERANGE of an ID needs START-DATE."),
+        ("daterange-end", E, "4.4.5.1", "END-DATE lies before START-DATE."),
+        ("daterange-length", E, "4.4.5.1", "END-DATE is not START-DATE plus DURATION."),
+        ("daterange-next", E, "4.4.5.1", "END-ON-NEXT needs CLASS, no DURATION and no END-DATE."),
+        (
+            "daterange-overlap",
+            E,
+            "4.4.5.1",
+            "It overlaps another of CLASS {name}, with END-ON-NEXT.",
+        ),
+        ("daterange-cue", E, "4.4.5.1", "CUE must not say both PRE and POST."),
+        ("daterange-changed", E, "4.4.5.1", "{name} differs from an earlier tag with this ID."),
+        ("daterange-clock", E, "4.4.5.1", "EXT-X-DATERANGE needs an EXT-X-PROGRAM-DATE-TIME."),
+        # Low latency
+        ("part-inf", E, "4.4.3.7", "EXT-X-PART needs EXT-X-PART-INF with PART-TARGET."),
+        ("part-long", E, "4.4.4.9", "{duration} s are more than PART-TARGET, {target}."),
+        ("part-short", E, "4.4.4.9", "{duration} s are less than 85 % of PART-TARGET, {target}."),
+        ("part-late", E, "4.4.4.9", "{tag} must stand before the first part of its segment."),
+        ("hold-back", E, "4.4.3.8", "{name}={value} must be at least {least}."),
+        ("part-hold-back", E, "4.4.3.8", "EXT-X-PART-INF needs PART-HOLD-BACK in SERVER-CONTROL."),
+        ("skip-dateranges", E, "4.4.3.8", "CAN-SKIP-DATERANGES needs CAN-SKIP-UNTIL."),
+        ("hint-repeated", E, "4.4.5.3", "There are two EXT-X-PRELOAD-HINT with TYPE={type}."),
+        ("hint-ended", E, "4.4.5.3", "A playlist that has ended must not hint at more."),
+        ("hint-missing", E, "B.1", "A segment in parts needs an EXT-X-PRELOAD-HINT for the next."),
+        ("report-absolute", E, "4.4.5.4", "URI of EXT-X-RENDITION-REPORT must be relative."),
+        # Live, over reloads
+        ("sequence-fell", W, "6.2.2", "EXT-X-MEDIA-SEQUENCE fell from {before} to {after}."),
+        ("window-stood", W, "6.2.1", "Nothing was added within {seconds} s."),
+        ("target-changed", W, "4.4.3.1", "EXT-X-TARGETDURATION changed from {before} to {after}."),
+    )
+}
+
+MOST_FINDINGS = 20  # of one rule in one playlist; a hundred thousand tell no more
+
+
+class Findings:
+    """Collects what is found, at most a few of each rule."""
+
+    def __init__(self) -> None:
+        self.found: list[Finding] = []
+        self._counts: dict[str, int] = {}
+
+    def add(self, rule_id: str, line: int | None, **fields: object) -> None:
+        """Note a broken rule."""
+        count = self._counts[rule_id] = self._counts.get(rule_id, 0) + 1
+        if count <= MOST_FINDINGS:
+            rule = RULES[rule_id]
+            shown = {name: _shown(value) for name, value in fields.items()}
+            message = rule.message.format_map(shown)
+            self.found.append(Finding(rule.id, line, rule.severity, message))
+
+    def in_order(self) -> tuple[Finding, ...]:
+        """Return the findings in the order of the lines."""
+        return tuple(sorted(self.found, key=lambda it: it.line or 0))
+
+
+def _shown(value: object) -> str:
+    """Return a value from a playlist for a message: short, and nothing that moves a cursor."""
+    text = str(value)
+    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+MOST_SHOWN = 60  # characters

@@ -1,0 +1,99 @@
+"""A playlist line by line, and a tag's attributes with where each of them stands.
+
+Nothing here refuses anything: whatever text comes, every character of it is in some line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# RFC 8216bis, 4.1 knows LF and CRLF; players end a line at a lone CR too, and a URI behind one
+# must not stay unseen.
+LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r|\Z)")
+TAG = re.compile(r"#(EXT[^:\s]*)(:?)")
+SEPARATORS = re.compile(r"[\s,]*")
+NAME = re.compile(r"([^\s=,\"]+)\s*=\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line without what ends it.
+
+    `tag` is its name without `#`, and empty on every other kind of line; `value` is what follows
+    the colon and begins at `value_at` of the text.
+    """
+
+    number: int
+    text: str
+    ending: str
+    tag: str = ""
+    value: str = ""
+    value_at: int = 0
+
+    @property
+    def uri(self) -> str:
+        """Return the URI where this is a URI line, else nothing (RFC 8216bis, 4.1)."""
+        return "" if self.text.startswith("#") else self.text.strip(" \t")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A member of an attribute list (4.2); its value's place is counted in the line's text."""
+
+    name: str
+    value: str
+    is_quoted: bool
+    start: int
+    end: int
+    is_clean: bool  # nothing unexpected beside the value
+
+
+def scan(text: str) -> Iterator[Line]:
+    """Yield the lines of a text; put together again, they are the text."""
+    for number, line in enumerate(LINE.finditer(text), start=1):
+        if line[0]:
+            yield _line(number, line[1], line[2])
+
+
+def _line(number: int, content: str, ending: str) -> Line:
+    if not content.startswith("#EXT") or (tag := TAG.match(content)) is None:
+        return Line(number, content, ending)
+    at = tag.end()
+    value = content[at:] if tag[2] else ""
+    return Line(number, content, ending, tag[1], value, at)
+
+
+def first_values(line: Line) -> dict[str, str]:
+    """Return a tag's attributes by name; of one that stands twice, the first."""
+    return {it.name: it.value for it in reversed(attributes(line))}
+
+
+def attributes(line: Line) -> list[Attribute]:
+    """Return a tag's attributes in order, as far as the text can be read as a list of them."""
+    text, at, found = line.text, line.value_at, []
+    while (at := _skip(text, at)) < len(text):
+        if (name := NAME.match(text, at)) is None:  # no attribute: look behind the next comma
+            comma = text.find(",", at)
+            at = len(text) if comma < 0 else comma + 1
+            continue
+        start = name.end()
+        is_quoted = text.startswith('"', start)
+        start += is_quoted
+        end = text.find('"' if is_quoted else ",", start)
+        is_closed = end >= 0
+        end = end if is_closed else len(text)
+        comma = text.find(",", end)
+        at = len(text) if comma < 0 else comma
+        value = text[start:end]
+        rest = text[end + is_quoted : at]
+        is_clean = not rest.strip() and (is_closed or not is_quoted) and '"' not in value
+        found.append(Attribute(name[1], value, is_quoted, start, end, is_clean))
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where the next attribute may begin. Each separator is looked at once."""
+    separators = SEPARATORS.match(text, at)
+    return separators.end() if separators is not None else at

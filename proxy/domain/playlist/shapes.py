@@ -1,0 +1,85 @@
+"""What the values of tags and attributes look like (RFC 8216bis, 4.2), in words and as patterns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a value must look like, in words and as a pattern."""
+
+    words: str
+    pattern: re.Pattern[str]
+    is_advice: bool = False  # another shape is worth a warning, and players cope
+    is_quoted: bool | None = None  # what the attribute list has around it; None where both are seen
+
+    def fits(self, value: str) -> bool:
+        """Say whether a value looks like this."""
+        if self.pattern.fullmatch(value) is None:
+            return False
+        return self is not DATE or moment(value) is not None
+
+
+def shape(
+    words: str, pattern: str, *, is_advice: bool = False, is_quoted: bool | None = None
+) -> Shape:
+    """Return a shape; patterns match whole values, and none in more than one way."""
+    return Shape(words, re.compile(pattern, re.ASCII), is_advice, is_quoted)
+
+
+def one_of(*words: str, is_advice: bool = False) -> Shape:
+    """Return the shape of an enumerated string; a stray quote behind it is only bad style."""
+    listed = "|".join(map(re.escape, words))
+    return shape(" or ".join(words), f'(?:{listed})"?', is_advice=is_advice, is_quoted=False)
+
+
+def moment(text: str) -> datetime | None:
+    """Return the moment that a date and time means; UTC where it does not say (4.4.4.6)."""
+    try:
+        read = datetime.fromisoformat(text.replace(",", ".").replace("T24:00", "T00:00"))
+    except ValueError:
+        return None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+
+
+ANY = shape("any text", r"(?s:.*)")
+SOME = shape("a text that is not empty", r"(?s:.+)", is_quoted=True)
+WORD = shape("a word in capitals", r"[A-Z0-9-]+", is_quoted=False)
+INTEGER = shape("a whole number", r"[0-9]{1,20}", is_quoted=False)
+POSITIVE = shape("a whole number above 0", r"(?=.{1,20}\Z)0*[1-9][0-9]*", is_quoted=False)
+DECIMAL = shape("a number, not negative", r"[0-9]{1,20}(?:\.[0-9]*)?", is_quoted=False)
+SIGNED = shape("a number", r"-?[0-9]{1,20}(?:\.[0-9]*)?", is_quoted=False)
+YES = one_of("YES")
+YES_NO = one_of("YES", "NO")
+IV = shape("0x and 32 hexadecimal digits (128 bit)", r"0[xX][0-9A-Fa-f]{32}")
+RANGE = shape("LENGTH or LENGTH@OFFSET", r"[0-9]{1,20}(?:@[0-9]{1,20})?")
+RANGE_AT = shape("LENGTH@OFFSET", r"[0-9]{1,20}@[0-9]{1,20}")
+DATE = shape(
+    "a date and time such as 2026-11-20T18:00:00.000Z (ISO 8601)",
+    r"[0-9]{4}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])"
+    r"T(?:[01][0-9]|2[0-4]):?[0-5][0-9](?::?(?:[0-5][0-9]|60)(?:[.,][0-9]+)?)?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?",
+)
+RESOLUTION = shape("WIDTHxHEIGHT", r"[0-9]{1,9}x[0-9]{1,9}", is_advice=True)
+FRAME_RATE = shape("a number of frames per second", r"[0-9]{1,9}(?:\.[0-9]+)?", is_advice=True)
+CODECS = shape(
+    "a list of formats such as avc1.4d401f,mp4a.40.2 (RFC 6381)",
+    r" *[A-Za-z0-9]{2,4}(?:[.+-][A-Za-z0-9.+-]*)? *"
+    r"(?:, *[A-Za-z0-9]{2,4}(?:[.+-][A-Za-z0-9.+-]*)? *)*",
+    is_advice=True,
+)
+CPC = shape(
+    "KEYFORMAT:LABEL/LABEL, several with commas",
+    r"[^:,]+:[A-Z0-9/-]*(?:,[^:,]+:[A-Z0-9/-]*)*",
+)
+HEX = shape("0x and hexadecimal digits", r"0[xX][0-9A-Fa-f]+", is_quoted=False)
+CUE = shape("PRE, POST or ONCE", r"(?:PRE|POST|ONCE)(?:,(?:PRE|POST|ONCE))*")
+PATHWAY = shape("letters, digits, ., - and _", r"[A-Za-z0-9._-]+", is_quoted=True)
+STABLE = shape("letters, digits and +/=.-_", r"[A-Za-z0-9+/=._-]+", is_quoted=True)
+VARIABLE = shape("letters, digits, - and _", r"[A-Za-z0-9_-]+")
+CAPTIONS = shape(
+    "CC1 to CC4 or SERVICE1 to SERVICE63", r"CC[1-4]|SERVICE(?:[1-9]|[1-5][0-9]|6[0-3])"
+)

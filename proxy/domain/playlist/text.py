@@ -1,0 +1,55 @@
+"""The text of a playlist before anything is made of it: what it is, its limits, its URLs."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin
+
+from proxy.domain.playlist.rules import Findings
+from proxy.domain.playlist.scan import scan
+
+MAX_BYTES = 2 * 1024 * 1024
+MAX_LINE = 4096  # bytes
+BOM = "\ufeff"
+# Line separators and a BOM in the middle, too: some players take them for white space.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+NOT_UTF_8 = re.compile(r"[\udc80-\udcff]")  # what surrogateescape makes of other bytes
+
+
+def is_playlist(text: str) -> bool:
+    """Say whether a text begins as a playlist must; a bot challenge or an error page does not."""
+    return re.match(r"#EXTM3U(?:[ \t\r\n]|\Z)", text) is not None
+
+
+def scheme_is_wrong(url: str) -> str:
+    """Return why no player would fetch a URL, whatever its host; nothing where one might."""
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)
+    if scheme is None or scheme[1].lower() in {"http", "https", "skd"}:
+        return ""
+    return f"its scheme is {scheme[1]}"
+
+
+def check_characters(text: str, findings: Findings) -> None:
+    """Note what no playlist may contain, and where."""
+    if CONTROL.search(text) is None and text.isascii():
+        return
+    for line in scan(text):
+        if CONTROL.search(line.text) is not None:
+            findings.add("control-character", line.number)
+        if NOT_UTF_8.search(line.text) is not None:
+            findings.add("encoding", line.number)
+
+
+def resolved(base: str, uri: str) -> str:
+    """Return a URI of a playlist as an absolute URL (RFC 3986, 5), without its fragment."""
+    try:
+        return urljoin(base, uri).partition("#")[0]
+    except ValueError:  # an unfinished [IPv6] host, say; no rule allows what comes back
+        return uri
+
+
+def is_too_long(line: str) -> bool:
+    """Say whether a line is longer than any that is worth reading."""
+    if len(line) <= MAX_LINE // 4:  # no character takes more than four bytes
+        return False
+    return len(line.encode(errors="surrogateescape")) > MAX_LINE

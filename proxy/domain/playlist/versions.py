@@ -1,0 +1,61 @@
+"""Which version a playlist must declare for what it uses (RFC 8216bis, 8)."""
+
+from __future__ import annotations
+
+from proxy.domain.playlist.rules import Findings
+from proxy.domain.playlist.scan import Line
+
+# What is used, the version it needs, and the rule broken where none is declared at all. Playlists
+# without EXT-X-VERSION are common, Dailymotion's among them, and every player plays the first six.
+FEATURES: dict[str, tuple[int, str]] = {
+    "A fraction in EXTINF": (3, "version-missing"),
+    "IV in EXT-X-KEY": (2, "version-missing"),
+    "KEYFORMAT in EXT-X-KEY": (5, "version-missing"),
+    "EXT-X-MAP with EXT-X-I-FRAMES-ONLY": (5, "version-missing"),
+    "EXT-X-MAP": (6, "version-missing"),
+    "INSTREAM-ID outside CLOSED-CAPTIONS": (13, "version-missing"),
+    "IV in EXT-X-SESSION-KEY": (2, "version-needed"),
+    "KEYFORMAT in EXT-X-SESSION-KEY": (5, "version-needed"),
+    "EXT-X-BYTERANGE": (4, "version-needed"),
+    "EXT-X-I-FRAMES-ONLY": (4, "version-needed"),
+    "SERVICE in INSTREAM-ID": (7, "version-needed"),
+    "EXT-X-DEFINE": (8, "version-needed"),
+    "EXT-X-DEFINE with QUERYPARAM": (11, "version-needed"),
+    "EXT-X-GAP": (8, "version-needed"),
+    "EXT-X-SKIP": (9, "version-needed"),
+    "RECENTLY-REMOVED-DATERANGES": (10, "version-needed"),
+    "A REQ- attribute": (12, "version-needed"),
+}
+
+
+class Versions:
+    """Collects what is used and what is declared."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._used: dict[str, Line] = {}
+        self._declared: int | None = None
+
+    def declare(self, line: Line) -> None:
+        """Note EXT-X-VERSION; one that is no number has a finding of its own."""
+        value = line.value.strip()
+        if self._declared is None and value.isascii() and value.isdecimal():
+            self._declared = int(value[:9])
+
+    def use(self, feature: str, line: Line) -> None:
+        """Note the first use of a feature."""
+        self._used.setdefault(feature, line)
+
+    def finish(self) -> None:
+        """Compare."""
+        for feature, line in self._used.items():
+            needed, rule = FEATURES[feature]
+            if self._declared is None:
+                self._findings.add(rule, line.number, feature=feature, needed=needed)
+            elif self._declared < needed:
+                self._findings.add(
+                    *("version-low", line.number),
+                    feature=feature,
+                    needed=needed,
+                    found=self._declared,
+                )

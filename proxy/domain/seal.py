@@ -1,0 +1,164 @@
+"""Seals: what a relayed URI means, in a text that says nothing and cannot be changed.
+
+A seal is deterministic (AES-SIV, RFC 5297): the same child of the same session has the same URI on
+every reload, or players lose their place. It lives as long as the session, not as the token, since
+players never fetch a new playlist URL; and a child is sealed with the key that opened its parent,
+so that a new key breaks no running session.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest, digest
+from ipaddress import ip_address, ip_network
+from typing import Any, Literal, get_args
+
+import msgpack
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from proxy.domain.client_ip import Address, Network
+from proxy.domain.playlist.variants import NO_LIMITS, Limits
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId
+
+Kind = Literal["playlist", "whole", "sequence", "directory"]
+KINDS: tuple[Kind, ...] = get_args(Kind)  # their order is in every seal
+
+PURPOSE = b"playgate relay 1"
+SIV_KEY, MAC_KEY = 64, 32  # bytes
+MAC_BYTES = 6  # 48 bits, to be guessed online within one session: hopeless at any rate of asking
+MAX_SEAL = 6000  # characters; nginx takes request lines up to 8 kB
+
+NETWORK_BITS = {4: 24, 6: 64}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Whose playback a seal belongs to; times in seconds since 1970.
+
+    `jti`, `subject` and `issued_at` are the token's, so that its revocation reaches the session.
+    """
+
+    video: VideoId
+    network: Network
+    started_at: int
+    jti: str | None
+    subject: str | None
+    issued_at: int
+    limits: Limits = NO_LIMITS
+
+    def check(self, viewer: Address, *, now: float, longest: float) -> None:
+        """Refuse a viewer from elsewhere, and one who has been at it for more than `longest` s."""
+        if now >= self.started_at + longest:
+            raise Refusal(Reason.SEAL_EXPIRED, f"started {now - self.started_at:.0f} s ago")
+        if viewer not in self.network:
+            raise Refusal(Reason.SEAL_NETWORK, "the viewer is outside the session's network")
+
+
+def network_of(viewer: Address) -> Network:
+    """Return the network that a viewer's session is bound to: /24, or /64."""
+    return ip_network((viewer, NETWORK_BITS[viewer.version]), strict=False)
+
+
+class SealKey:
+    """One key, made of a secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        made = HKDF(SHA256(), SIV_KEY + MAC_KEY, salt=None, info=PURPOSE).derive(secret)
+        self._aead = AESSIV(made[:SIV_KEY])
+        self._mac_key = made[SIV_KEY:]
+
+    def seal(self, kind: Kind, session: Session, content: Any) -> str:
+        """Return the seal of a content, which is made of lists, texts, bytes and numbers."""
+        network, limits = session.network, session.limits
+        plain = [
+            KINDS.index(kind),
+            session.video,
+            network.network_address.packed,
+            network.prefixlen,
+            session.started_at,
+            session.jti,
+            session.subject,
+            session.issued_at,
+            [limits.max_height, limits.max_bandwidth] if limits else None,
+            content,
+        ]
+        seal = _b64(self._aead.encrypt(msgpack.packb(plain), [PURPOSE]))
+        if len(seal) > MAX_SEAL:
+            raise Refusal(Reason.PLAYLIST_INVALID, "a URI is too long to seal")
+        return seal
+
+    def open(self, seal: str) -> Opened | None:
+        """Return what a seal says; None where this key did not make it."""
+        try:
+            sealed = urlsafe_b64decode(seal + "=" * (-len(seal) % 4))
+            if _b64(sealed) != seal:  # another text for the same bytes would be another URI
+                return None
+            plain = msgpack.unpackb(self._aead.decrypt(sealed, [PURPOSE]))
+        except (InvalidTag, ValueError):
+            return None
+        kind, video, network, bits, started_at, jti, subject, issued_at, limits, content = plain
+        height, bandwidth = limits or (None, None)
+        session = Session(
+            video=VideoId(video),
+            network=ip_network((ip_address(network), bits)),
+            started_at=started_at,
+            jti=jti,
+            subject=subject,
+            issued_at=issued_at,
+            limits=Limits(max_height=height, max_bandwidth=bandwidth),
+        )
+        return Opened(key=self, kind=KINDS[kind], session=session, content=content)
+
+    def mac(self, seal: str, name: str) -> str:
+        """Return what proves that a playlist named this child of a sealed directory."""
+        return _b64(digest(self._mac_key, f"{seal}/{name}".encode(), sha256)[:MAC_BYTES])
+
+    def proves(self, mac: str, seal: str, name: str) -> bool:
+        """Say whether a child was named."""
+        return compare_digest(mac.encode(), self.mac(seal, name).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a seal says, and the key that opened it."""
+
+    key: SealKey
+    kind: Kind
+    session: Session
+    content: Any
+
+
+class SealKeys:
+    """Every key in use: the first seals new sessions, all of them open."""
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._keys = tuple(map(SealKey, secrets))
+
+    @property
+    def newest(self) -> SealKey | None:
+        """Return the key for a new session; None where there is no key, and so no relay."""
+        return self._keys[0] if self._keys else None
+
+    def open(self, seal: str) -> Opened:
+        """Return what a seal says, or refuse with `seal-invalid`."""
+        if seal.isascii() and len(seal) <= MAX_SEAL:
+            for key in self._keys:
+                if (opened := key.open(seal)) is not None:
+                    return opened
+        raise seal_invalid("no key in use made this seal")
+
+
+def seal_invalid(why: str) -> Refusal:
+    """Return the refusal of a path that we did not make."""
+    return Refusal(Reason.SEAL_INVALID, why)
+
+
+def _b64(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()

@@ -1,0 +1,199 @@
+"""Playlists on behalf of viewers whose address the CDN would refuse, or whom we limit.
+
+The edge resolves for its own address, fetches, checks, and hands on playlists in which every child
+is a sealed path of ours. The session is carried by the seals, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.cdn import Cdn, Received
+from proxy.domain.client_ip import Address
+from proxy.domain.playlist.check import Report
+from proxy.domain.playlist.relayed import may_change, relayed
+from proxy.domain.playlist.variants import Limits, within
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.seal import SealKey, SealKeys, Session, network_of, seal_invalid
+from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
+from proxy.domain.tokens.claims import Claims
+from proxy.domain.video import VideoId
+from proxy.edge.checking import Checking, aside
+from proxy.edge.streams import Streams
+
+# Delivery directives of RFC 8216bis, 6.2.5, which go on to the server …
+DIRECTIVES = frozenset({"_HLS_msn", "_HLS_part", "_HLS_skip"})
+BLOCKING = frozenset({"_HLS_msn", "_HLS_part"})
+# … and what players add to other URIs (D.2, 7.1), which is for servers that know them.
+IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_HLS_throughput"})
+WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+REMEMBERED = 20_000  # playlists seen to grow, by the end of their path
+SEAL_END = 40  # characters, which tell one seal from any other
+
+# Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
+# and each time find another session. Behind this they come back to the playlist.
+WRAPPED = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n{path}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayedPlaylist:
+    """A playlist ready to be sent."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedPlaylist:
+    """A playlist of a session that is asked for, and how."""
+
+    path: str
+    sealed: SealedPlaylist
+    directives: Mapping[str, str]
+
+
+class Relay:
+    """Opens sessions, and answers for the sealed paths of theirs."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        cdn: Cdn,
+        checking: Checking,
+        keys: SealKeys,
+        *,
+        clock: Clock,
+        session_max: float,
+        limits: Limits,
+    ) -> None:
+        self._streams = streams
+        self._cdn = cdn
+        self._checking = checking
+        self._keys = keys
+        self._clock = clock
+        self._session_max = session_max
+        self._limits = limits
+        self._growing: OrderedDict[str, None] = OrderedDict()
+
+    async def begin(self, video: VideoId, viewer: Address, claims: Claims) -> RelayedPlaylist:
+        """Return the first playlist of a new session, or refuse."""
+        if (key := self._keys.newest) is None:
+            raise Refusal(Reason.TOKEN_FORMAT, "only the relay can do this, and needs relay.keys")
+        session = Session(
+            video=video,
+            network=claims.network or network_of(viewer),
+            started_at=int(self._clock.now()),
+            jti=claims.jti,
+            subject=claims.subject,
+            issued_at=claims.issued_at,
+            limits=claims.limits.stricter(self._limits),
+        )
+        url = await self._streams.resolve_own(video, viewer)
+        received = await self._cdn.fetch_playlist(url)
+        report = await self._checked(received)
+        if report.kind == "media":
+            if session.limits:
+                raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
+            text = WRAPPED.format(path=Sealer(key, session).playlist_path(url, {}))
+            return RelayedPlaylist(body=text.encode())
+        return RelayedPlaylist(body=await self._hand_on(report, received, key, session))
+
+    def find_playlist(self, raw_path: str, query: Sequence[tuple[str, str]]) -> AskedPlaylist:
+        """Return what a sealed path of a playlist stands for, or refuse."""
+        sealed = open_playlist(raw_path, self._keys)
+        return AskedPlaylist(path=raw_path, sealed=sealed, directives=read_directives(query))
+
+    async def fetch_playlist(self, asked: AskedPlaylist) -> bytes:
+        """Return a session's playlist as it stands now, or refuse."""
+        sealed = asked.sealed
+        received = await self._cdn.fetch_playlist(
+            with_directives(sealed.url, asked.directives),
+            is_blocking=not BLOCKING.isdisjoint(asked.directives),
+        )
+        return await self._hand_on(
+            await self._checked(received),
+            received,
+            sealed.key,
+            sealed.session,
+            imported=sealed.variables,
+            path=asked.path,
+        )
+
+    def find_bytes(self, raw_path: str, query: Sequence[tuple[str, str]]) -> SealedBytes:
+        """Return what a sealed path of bytes stands for, or refuse."""
+        sealed = open_bytes(raw_path, self._keys)
+        read_directives(query)
+        self._cdn.allow(sealed.url)
+        return sealed
+
+    def admit(self, session: Session, viewer: Address) -> None:
+        """Refuse a viewer who is not in the session's network, and a session that is over."""
+        session.check(viewer, now=self._clock.now(), longest=self._session_max)
+
+    async def _checked(self, received: Received) -> Report:
+        report = await self._checking.check(received)
+        if not report.is_playlist:
+            raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: what came is no playlist")
+        if report.unplayable:
+            raise Refusal(Reason.PLAYLIST_INVALID, ", ".join(report.unplayable))
+        return report
+
+    async def _hand_on(
+        self,
+        report: Report,
+        received: Received,
+        key: SealKey,
+        session: Session,
+        *,
+        imported: Mapping[str, str] | None = None,
+        path: str = "",
+    ) -> bytes:
+        def hand_on() -> bytes:
+            text = report.text
+            if session.limits:
+                text, left = within(text, session.limits)
+                if report.kind == "multivariant" and not left:
+                    raise Refusal(Reason.FORMAT_UNAVAILABLE, "every variant is beyond the limits")
+            is_fixed = report.kind == "multivariant" or self._is_fixed(text, path)
+            return relayed(
+                text,
+                base=received.url,
+                sealer=Sealer(key, session),
+                imported=imported or {},
+                allow=self._cdn.allow,
+                is_fixed=is_fixed,
+            ).encode(errors="surrogateescape")
+
+        return await aside(len(received.body), hand_on)
+
+    def _is_fixed(self, text: str, path: str) -> bool:
+        """Say whether a Media Playlist will never change, and was not seen to grow."""
+        change = may_change(text)
+        name = path[-SEAL_END:]
+        if change:  # each step by itself: threads of `aside` come here at the same time
+            self._growing.pop(name, None)
+            self._growing[name] = None
+            if len(self._growing) > REMEMBERED:
+                self._growing.popitem(last=False)
+        return not change and name not in self._growing
+
+
+def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the delivery directives of a query, or refuse any other: it changes what is asked."""
+    directives: dict[str, str] = {}
+    for name, value in query:
+        if name in IGNORED:
+            continue
+        if name not in DIRECTIVES or name in directives or not value or not WORD.issuperset(value):
+            raise seal_invalid("a query was added")
+        directives[name] = value
+    return directives
+
+
+def with_directives(url: str, directives: Mapping[str, str]) -> str:
+    """Return a URL with directives added; they come in alphabetical order (6.2.5)."""
+    added = "&".join(f"{name}={value}" for name, value in sorted(directives.items()))
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url

@@ -1,0 +1,163 @@
+"""What is known of a video's playlists, through a stream URL of our own, never a viewer's.
+
+A verdict is remembered for each video; while plays go on it is renewed behind them. Two checks in a
+row must find what no player could play before anybody is refused: a CDN that coughs once is no
+reason. Whatever keeps us from knowing (a 403 to our address, a timeout, a bot challenge in place of
+a playlist) is no reason either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.cdn import Cdn
+from proxy.adapters.logs import Logger, Timings, timings
+from proxy.adapters.metrics import Metrics
+from proxy.domain.playlist.model import Child
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import VideoId, loggable
+from proxy.edge.checking import Checking
+from proxy.edge.single_flight import SingleFlight
+from proxy.edge.streams import Streams
+
+Verdict = Literal["ok", "invalid", "unknown"]
+
+REMEMBERED = 10_000  # videos; the one asked for longest ago goes first
+# Seconds after which a video that failed one check, or more, is checked again with the next play.
+DOUBT_SECONDS, INVALID_SECONDS = 1.0, 5.0
+BAD_CHECKS = 2  # in a row, before a verdict is `invalid`
+MOST_VARIANTS = 3  # looked at, before all of them are taken to be unplayable
+KEPT_FOR = 10  # times `delivery.verdict_ttl`: older than that, a play waits for the next check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The verdict on a video: why, from when (monotonic clock), after how many bad checks."""
+
+    verdict: Verdict
+    why: str
+    checked_at: float
+    bad_checks: int
+
+
+class Verdicts:
+    """Checks videos, and remembers."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        cdn: Cdn,
+        checking: Checking,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        log: Logger,
+        ttl: float,
+        check_media: bool,
+        check_timeout: float,
+    ) -> None:
+        self._streams = streams
+        self._cdn = cdn
+        self._checking = checking
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log
+        self._ttl = ttl
+        self._check_media = check_media
+        self._check_timeout = check_timeout
+        self._known: OrderedDict[VideoId, Known] = OrderedDict()
+        self._checks: SingleFlight[VideoId, Known] = SingleFlight()
+        self._renewals: set[asyncio.Task[Known]] = set()
+
+    async def find(self, video: VideoId) -> Known:
+        """Return what is known of a video; waits for a check only where nothing recent is."""
+        known = self._known.get(video)
+        age = self._clock.monotonic() - known.checked_at if known is not None else 0.0
+        kept_for = (
+            self._ttl
+            if known is not None and known.verdict == "invalid"
+            else (self._ttl * KEPT_FOR)
+        )
+        if known is None or age >= kept_for:
+            return await self._checked(video)
+        self._known.move_to_end(video)
+        if age >= self._fresh_for(known):
+            renewal = asyncio.create_task(self._checked(video))
+            self._renewals.add(renewal)
+            renewal.add_done_callback(self._renewals.discard)
+        return known
+
+    async def close(self) -> None:
+        """Give up the checks under way."""
+        for renewal in self._renewals:
+            renewal.cancel()
+        await asyncio.gather(*self._renewals, return_exceptions=True)
+        await self._checks.close()
+
+    def _fresh_for(self, known: Known) -> float:
+        if not known.bad_checks:
+            return self._ttl
+        soon = DOUBT_SECONDS if known.bad_checks < BAD_CHECKS else INVALID_SECONDS
+        return min(soon, self._ttl)
+
+    async def _checked(self, video: VideoId) -> Known:
+        return await self._checks.join(video, lambda: self._check(video))
+
+    async def _check(self, video: VideoId) -> Known:
+        timings.set(Timings())  # a check's time is no play's
+        before = self._known.get(video)
+        verdict, why = await self._look(video)
+        bad_checks = 0
+        if verdict == "invalid":
+            bad_checks = 1 + (before.bad_checks if before is not None else 0)
+            verdict = "invalid" if bad_checks >= BAD_CHECKS else "unknown"
+        self._metrics.playlist_checks.labels(verdict=verdict).inc()
+        if (verdict, why) != (("ok", "") if before is None else (before.verdict, before.why)):
+            write = self._log.warning if verdict == "invalid" else self._log.info
+            write("playlist-check", video=loggable(video), verdict=verdict, detail=why)
+        known = Known(
+            verdict=verdict, why=why, checked_at=self._clock.monotonic(), bad_checks=bad_checks
+        )
+        self._known[video] = known
+        self._known.move_to_end(video)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return known
+
+    async def _look(self, video: VideoId) -> tuple[Verdict, str]:
+        try:
+            async with asyncio.timeout(self._check_timeout):
+                return await self._look_at_playlists(video)
+        except TimeoutError:
+            return "unknown", "out of time"
+        except Refusal as refusal:
+            return "unknown", f"{refusal.reason}: {refusal.detail}"
+        except Exception:  # noqa: BLE001  # a bug: it must not refuse a play
+            self._log.exception("internal", task="check")
+            return "unknown", "internal"
+
+    async def _look_at_playlists(self, video: VideoId) -> tuple[Verdict, str]:
+        url = await self._streams.resolve_own(video)
+        verdict, why, variants = await self._look_at(url)
+        for variant in variants:
+            verdict, why, _ = await self._look_at(variant.url)
+            if verdict != "invalid":  # a player that finds nothing in one variant tries the next
+                break
+        return verdict, why
+
+    async def _look_at(self, url: str) -> tuple[Verdict, str, tuple[Child, ...]]:
+        received = await self._cdn.fetch_playlist(url)
+        report = await self._checking.check(received)
+        if not report.is_playlist:
+            why = "what came is no playlist: a bot challenge may look like that"
+            return "unknown", why, ()
+        if report.unplayable:
+            return "invalid", ", ".join(report.unplayable), ()
+        if report.kind != "multivariant" or not self._check_media:
+            return "ok", "", ()
+        model = await self._checking.model(report, received.url)
+        return "ok", "", () if model is None else model.variants[:MOST_VARIANTS]

@@ -1,0 +1,139 @@
+"""Answers: what each of them has, and those whose content comes from upstream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import hdrs, web
+
+from proxy.adapters.dailymotion.cdn import check_status
+from proxy.domain.reasons import Reason, Refusal
+from proxy.web.connection import PORT_HEADERS
+from proxy.web.services import SERVICES
+from proxy.web.trace import TRACE
+
+M3U8 = "application/vnd.apple.mpegurl"
+WORTH_COMPRESSING = 1400  # bytes: what fits into a packet gets no faster
+
+# What a player may ask of the upstream, and what it may be told in return. Everything else stays
+# between the two sides: cookies, versions, and the upstream's own CORS headers in particular.
+ASKED = (
+    hdrs.RANGE,
+    hdrs.IF_RANGE,
+    hdrs.IF_NONE_MATCH,
+    hdrs.IF_MODIFIED_SINCE,
+)
+TOLD = (
+    hdrs.CONTENT_TYPE,
+    hdrs.CONTENT_LENGTH,
+    hdrs.CONTENT_RANGE,
+    hdrs.ACCEPT_RANGES,
+    hdrs.ETAG,
+    hdrs.LAST_MODIFIED,
+)
+CONDITIONAL = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE)
+TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z))", re.ASCII)
+# Another's bytes under our name: nothing runs, and no shared cache keeps what is one session's.
+PASSED_ON: dict[str, str] = {
+    "Cache-Control": "private, max-age=0",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+}
+
+
+def complete_head(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer of a port has; nothing once its head is sent."""
+    if response.prepared:
+        return
+    for name, value in request.app[PORT_HEADERS].items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-Id"] = request[TRACE].request_id
+    if request.app[SERVICES].health.draining or brings_more(request):
+        response.force_close()
+
+
+def brings_more(request: web.Request) -> bool:
+    """Say whether more comes behind the head that nobody here will read.
+
+    aiohttp would keep the connection and buffer what follows an upgrade or a CONNECT.
+    """
+    return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
+
+
+def playlist_response(request: web.Request, body: bytes) -> web.Response:
+    """Return a playlist, always whole and with 200: players ask for ranges of it by mistake."""
+    response = web.Response(body=body, content_type=M3U8)
+    response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+    if len(body) > WORTH_COMPRESSING and TAKES_GZIP.search(
+        request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    ):
+        response.enable_compression(web.ContentCoding.gzip)
+    return response
+
+
+def asked_of(request: web.Request) -> dict[str, str]:
+    """Return the headers of a request that go on to the upstream."""
+    return {name: request.headers[name] for name in ASKED if name in request.headers}
+
+
+async def pass_on(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Pass on an answer as it comes, as fast as the player takes it, or refuse.
+
+    Where it breaks off in the middle, so does ours: half a segment must not look whole.
+    """
+    check_answer(request, upstream)
+    told: dict[str, str] = {
+        name: upstream.headers[name]
+        for name in TOLD
+        if name in upstream.headers and upstream.headers[name].isprintable()
+    }
+    response = web.StreamResponse(status=upstream.status, headers={**told, **PASSED_ON})
+    complete_head(request, response)
+    count = request.app[SERVICES].metrics.relayed_bytes.inc
+    try:
+        await response.prepare(request)
+        async for chunk in read(upstream):
+            await response.write(chunk)
+            count(len(chunk))
+        await response.write_eof()
+    except Refusal as refusal:  # too late for another answer, but not for the log
+        request[TRACE].refusal = refusal
+        break_off(request)
+    except ConnectionError:
+        request[TRACE].is_abandoned = True
+    return response
+
+
+def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None:
+    """Refuse an upstream's answer that is no answer to what was asked."""
+    status = upstream.status
+    is_conditional = any(name in request.headers for name in CONDITIONAL)
+    is_empty = (status == HTTPStatus.NOT_MODIFIED and is_conditional) or (
+        status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and hdrs.RANGE in request.headers
+    )
+    if not is_empty:
+        check_status(status)
+        if upstream.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: bytes came compressed")
+        if upstream.content_type == "text/html":
+            raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: a page came in place of bytes")
+
+
+async def read(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield a body as it comes; refuse where it breaks off."""
+    try:
+        async for chunk in upstream.content.iter_any():
+            yield chunk
+    except TimeoutError:
+        raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: the CDN fell silent within a body") from None
+    except (aiohttp.ClientError, OSError):
+        detail = "bytes: the CDN broke off within a body"
+        raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
+
+
+def break_off(request: web.Request) -> None:
+    """End the connection in the middle of an answer."""
+    if request.transport is not None:
+        request.transport.abort()

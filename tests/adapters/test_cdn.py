@@ -1,0 +1,144 @@
+"""The way to the CDN: where it may lead, by name and by address."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from support import serving
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.cdn import Cdn, cdn_session
+from proxy.adapters.metrics import Metrics
+from proxy.domain.reasons import Refusal
+
+
+@asynccontextmanager
+async def a_cdn(
+    *,
+    private_addresses: bool,
+    family: socket.AddressFamily = socket.AF_INET,
+    hosts=("localhost", "127.0.0.1"),
+):
+    """Yield a client, and the port of a server that knows one playlist."""
+    asked: list[str] = []
+
+    async def playlist(request: web.Request) -> web.Response:
+        asked.append(str(request.remote))
+        return web.Response(body=b"#EXTM3U\n", content_type="audio/mpegurl")
+
+    app = web.Application()
+    app.router.add_get("/a.m3u8", playlist)
+    async with (
+        serving(app) as origin,
+        cdn_session(family, private_addresses=private_addresses) as session,
+    ):
+        port = URL(origin).port
+        cdn = Cdn(
+            session, Metrics(), Clock(), allowed_hosts=[f"{host}:{port}" for host in hosts], plain_http=True,
+            attempt_timeout=2, blocking_timeout=2,
+        )  # fmt: skip
+        yield cdn, port, asked, session
+
+
+class To(AbstractResolver):
+    """A name that points wherever an attacker likes."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: int = socket.AF_INET,  # noqa: ARG002  # it lies
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, proto=0, flags=socket.AI_NUMERICHOST,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+            )
+            for address in self.addresses
+        ]  # fmt: skip
+
+    async def close(self) -> None: ...
+
+
+async def test_a_playlist_comes_with_where_it_came_from():
+    async with a_cdn(private_addresses=True) as (cdn, port, _, _):
+        received = await cdn.fetch_playlist(f"http://localhost:{port}/a.m3u8")
+
+    assert (received.body, received.content_type) == (b"#EXTM3U\n", "audio/mpegurl")
+    assert received.url == f"http://localhost:{port}/a.m3u8"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_no_private_address_is_dialled_whatever_its_name(host):
+    async with a_cdn(private_addresses=False) as (cdn, port, asked, _):
+        with pytest.raises(
+            Refusal, match="stream-host-not-allowed: its host has a private address"
+        ):
+            await cdn.fetch_playlist(f"http://{host}:{port}/a.m3u8")
+        with pytest.raises(Refusal, match="stream-host-not-allowed"):
+            async with cdn.open("GET", f"http://{host}:{port}/a.m3u8", {}):
+                pass
+
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"], ["10.0.0.1"], ["169.254.169.254"], ["192.168.1.1"], ["100.64.0.1"], ["0.0.0.0"],
+        ["224.0.0.1"], ["127.0.0.1", "10.0.0.1"],
+    ],
+)  # fmt: skip
+async def test_a_name_made_to_point_inside_is_refused_when_it_is_dialled(addresses):
+    """Looked up a second ago or not: the guard sees the address itself."""
+    async with a_cdn(private_addresses=False, hosts=("rebound.example",)) as (
+        cdn,
+        port,
+        asked,
+        session,
+    ):
+        session.connector._resolver = To(*addresses)  # noqa: SLF001  # the attack
+        with pytest.raises(Refusal) as refusal:
+            await cdn.fetch_playlist(f"http://rebound.example:{port}/a.m3u8")
+
+    assert refusal.value.reason == "stream-host-not-allowed"
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "fe80::1", "fc00::1", "ff02::1"],
+)  # fmt: skip
+async def test_addresses_that_carry_another_inside_are_seen_through(address):
+    async with a_cdn(
+        private_addresses=False, family=socket.AF_INET6, hosts=("rebound.example",)
+    ) as (cdn, port, _, session):
+        session.connector._resolver = To(address)  # noqa: SLF001  # the attack
+        with pytest.raises(Refusal) as refusal:
+            await cdn.fetch_playlist(f"http://rebound.example:{port}/a.m3u8")
+
+    assert refusal.value.reason == "stream-host-not-allowed"
+
+
+async def test_the_address_family_is_pinned():
+    async with a_cdn(private_addresses=True, family=socket.AF_INET6) as (cdn, port, asked, _):
+        with pytest.raises(Refusal, match="platform-unreachable"):
+            await cdn.fetch_playlist(f"http://127.0.0.1:{port}/a.m3u8")
+
+    assert asked == []
+
+
+async def test_nothing_of_the_viewer_goes_along(sandbox):
+    """No cookie is kept, none is sent, and nothing compressed is asked for."""
+    async with cdn_session(socket.AF_INET, private_addresses=True) as session:
+        assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
+        assert session.headers == {"Accept-Encoding": "identity", "User-Agent": "playgate"}

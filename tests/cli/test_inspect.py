@@ -1,0 +1,189 @@
+"""playgate inspect: files, URLs and videos; a report for people, JSON for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+
+import pytest
+from aiohttp import web
+from processes import playgate
+from support import SANDBOX_TOML, serving
+
+from proxy.sandbox.controls import Fault
+
+GOOD = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n#EXT-X-ENDLIST\n"
+BAD = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:9,\n1.ts\n#EXT-X-ENDLIST\n"
+
+
+@pytest.fixture
+def inspect(tmp_path):
+    """Return a function that runs the command in a folder with a good and a bad playlist."""
+    (tmp_path / "good.m3u8").write_text(GOOD)
+    (tmp_path / "bad.m3u8").write_text(BAD)
+
+    async def run(
+        *arguments: object, stdin: str = "", **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(
+            subprocess.run, [*playgate("inspect"), *map(str, arguments)], capture_output=True, text=True,
+            cwd=tmp_path, input=stdin, check=False, env={**os.environ, "COLUMNS": "200", **env},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def of_the_sandbox(sandbox):
+    """Return what lets the command reach the sandbox."""
+    return {
+        "PLAYGATE_CONFIG": str(SANDBOX_TOML),
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([sandbox.origin.removeprefix("http://")]),
+    }
+
+
+def lines(ran: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code"),
+    [
+        (["good.m3u8"], 0), (["bad.m3u8"], 1), (["good.m3u8", "bad.m3u8"], 1), (["nowhere.m3u8"], 2),
+        (["nowhere.m3u8", "bad.m3u8", "good.m3u8"], 2), (["."], 2), (["ftp://a/b.m3u8"], 2), (["http://127.0.0.1:1/"], 2),
+        (["x8abcd"], 2), (["http://[/"], 2), (["a b"], 2),
+    ],
+)  # fmt: skip
+async def test_the_exit_code_is_the_worst_of_all(inspect, inputs, code):
+    ran = await inspect(*inputs)
+
+    assert ran.returncode == code
+    assert "Traceback" not in ran.stderr
+    assert bool(ran.stderr) == (code == 2)
+
+
+async def test_json_is_one_object_a_line(inspect):
+    ran = await inspect("--json", "good.m3u8", "bad.m3u8", "-", stdin="<html>")
+
+    assert lines(ran) == [
+        {"input": "good.m3u8", "kind": "media", "verdict": "ok", "findings": []},
+        {
+            "input": "bad.m3u8", "kind": "media", "verdict": "invalid",
+            "findings": [{
+                "rule": "segment-long", "line": 3, "severity": "error",
+                "message": "9 s are more than EXT-X-TARGETDURATION, 4.",
+            }],
+        },
+        {
+            "input": "-", "kind": None, "verdict": "invalid",
+            "findings": [{
+                "rule": "extm3u", "line": 1, "severity": "unplayable",
+                "message": "This is no playlist: its first line is not #EXTM3U.",
+            }],
+        },
+    ]  # fmt: skip
+
+
+async def test_the_report_shows_the_line_and_the_section(inspect):
+    ran = await inspect("bad.m3u8")
+
+    assert ran.stdout.splitlines() == [
+        "bad.m3u8  media  invalid",
+        "    error      9 s are more than EXT-X-TARGETDURATION, 4.  (4.4.3.1)  segment-long",
+        "             3 │ #EXTINF:9,",
+        "",
+    ]
+
+
+async def test_what_a_playlist_says_cannot_move_the_cursor_or_pass_for_markup(inspect, tmp_path):
+    (tmp_path / "odd.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:9,[bold]\x1b[2J\n1.ts\n"
+    )
+    ran = await inspect("odd.m3u8")
+
+    assert "\x1b[2J" not in ran.stdout and "[bold]" in ran.stdout
+
+
+async def test_a_url_is_fetched_from_any_host(inspect):
+    async def playlist(request: web.Request) -> web.Response:
+        if request.path == "/moved":
+            raise web.HTTPFound("/a.m3u8")
+        status = 403 if request.path == "/no" else 200
+        return web.Response(
+            text=GOOD * (1 if request.path != "/long" else 60_000),
+            content_type="text/plain",
+            status=status,
+        )
+
+    app = web.Application()
+    app.router.add_get("/{name}", playlist)
+    async with serving(app) as origin:
+        good = await inspect("--json", f"{origin}/moved", f"{origin}/a.m3u8")
+        assert [(line["verdict"], [it["rule"] for it in line["findings"]]) for line in lines(good)] == [
+            ("ok", ["content-type"]), ("ok", ["content-type"]),
+        ]  # fmt: skip
+        refused = await inspect(f"{origin}/no")
+        assert (refused.returncode, refused.stderr) == (2, f"{origin}/no: HTTP 403\n")
+        long = await inspect("--json", f"{origin}/long")
+        assert "size" in [it["rule"] for it in lines(long)[0]["findings"]]
+
+
+async def test_a_video_is_followed_down_to_its_segments(inspect, of_the_sandbox, sandbox):
+    ran = await inspect("--json", "x8demo1", **of_the_sandbox)
+    (line,) = lines(ran)
+
+    assert (ran.returncode, line["kind"], line["verdict"]) == (0, "multivariant", "ok")
+    assert (
+        sandbox.controls.calls["playlist"] == 5
+    )  # multivariant, two variants, subtitles and their text
+    assert sandbox.controls.calls["segment"] == 2
+    assert {it["message"].partition(":")[0] for it in line["findings"]} == {
+        "variant 1",
+        "variant 2",
+        "subtitles English",
+    }
+
+
+async def test_a_live_channel_is_reloaded(inspect, of_the_sandbox, sandbox):
+    ran = await inspect("x8live1", **of_the_sandbox)
+
+    assert ran.returncode == 0, ran.stdout
+    assert sandbox.controls.calls["playlist"] == 3
+    assert "window-stood" not in ran.stdout
+
+
+async def test_what_is_missing_below_is_found(inspect, of_the_sandbox, sandbox):
+    sandbox.controls.set_fault("segment", Fault(status=404))
+    ran = await inspect("x8demo1", **of_the_sandbox)
+
+    assert ran.returncode == 1
+    assert ran.stdout.count("Segment 1 cannot be fetched: CDN: HTTP 404.") == 2
+    assert "sec2(" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("video", "code", "says"),
+    [
+        ("x8empty", 1, "variants-none"), ("x8robot", 1, "extm3u"), ("x8null", 2, "stream-unavailable"),
+        ("x8geo", 2, "video-geoblocked"), ("X8DEMO", 2, "not a video id"),
+    ],
+)  # fmt: skip
+async def test_a_video_that_does_not_play_says_why(inspect, of_the_sandbox, video, code, says):
+    ran = await inspect(video, **of_the_sandbox)
+
+    assert ran.returncode == code
+    assert says in ran.stdout + ran.stderr
+
+
+async def test_without_settings_a_video_cannot_be_looked_for(inspect):
+    ran = await inspect("x8demo1")
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(
+        "x8demo1: no such file; to look for a video of that name (with --config FILE), mend"
+    )
+    assert "platform.api_key: is not set" in ran.stderr

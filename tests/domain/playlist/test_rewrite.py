@@ -1,0 +1,228 @@
+"""URIs change where they stand; every other byte stays as it came, whatever came."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain.playlist.check import check
+from proxy.domain.playlist.rewrite import references, rewrite
+from proxy.domain.playlist.scan import attributes, scan
+from proxy.domain.playlist.variables import Variables
+from proxy.domain.playlist.variants import NO_LIMITS, Limits, within
+
+# Text that is likely to be read as something.
+PIECES = st.sampled_from(
+    [
+        *("#EXTM3U", "#EXTINF:", "#EXT-X-KEY:", "#EXT-X-MEDIA:", "#EXT-X-STREAM-INF:", "#EXT-X-DEFINE:"),
+        *("#EXT-X-DATERANGE:", "#EXT-X-PART:", "#EXT-X-SERVER-CONTROL:", "#EXT-X-BYTERANGE:", "#EXT"),
+        *("URI=", "METHOD=", "TYPE=", "BANDWIDTH=", "START-DATE=", "END-DATE=", "DURATION=", "IV="),
+        *('"', '"a"', ",", "=", "\n", "\r\n", "\r", "\0", "{$a}", "1", "9" * 400, "1e999", "-1", "x.ts", "é"),
+        *("2026-11-20T18:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T24:00:00-23:59", "@", "#", "\ufeff", " "),
+    ]
+)  # fmt: skip
+TEXTS = st.text() | st.lists(PIECES, max_size=40).map("".join)
+
+
+@given(TEXTS)
+def test_rewriting_with_the_identity_returns_any_text(text):
+    assert rewrite(text, lambda reference: reference.uri) == text
+
+
+@given(TEXTS)
+def test_lines_put_together_are_the_text(text):
+    assert "".join(line.text + line.ending for line in scan(text)) == text
+
+
+@given(TEXTS)
+def test_what_is_called_a_uri_stands_there(text):
+    for line, found in references(text):
+        for reference in found:
+            assert line.text[reference.start : reference.end] == reference.uri
+
+
+@given(st.binary() | TEXTS.map(lambda text: f"#EXTM3U\n{text}".encode()))
+def test_no_body_makes_the_check_raise(body):
+    check(body, base="https://example.com/a.m3u8?a=1")
+
+
+@given(TEXTS)
+def test_filtering_raises_nothing_and_without_limits_changes_nothing(text):
+    within(text, Limits(max_height=1, max_bandwidth=1))
+
+    assert within(text, NO_LIMITS)[0] == text or "TYPE=VIDEO" in text.replace('"', "")
+
+
+EVERY_URI = """#EXTM3U
+#EXT-X-SESSION-DATA:DATA-ID="a",URI="U0"
+#EXT-X-SESSION-KEY:METHOD=AES-128,URI="U1",IV=0x0
+#EXT-X-CONTENT-STEERING:SERVER-URI="U2",PATHWAY-ID="a"
+#EXT-X-MEDIA:TYPE=AUDIO,URI="U3",NAME="URI=\\u00e9"
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="U4"
+#EXT-X-STREAM-INF:BANDWIDTH=1,PROGRESSIVE-URI="U5",NAME="a,URI=b"
+# a comment, and a tag between a tag and its URI
+#EXT-X-VENDOR:URI="stays"
+U6
+#EXT-X-KEY:METHOD=AES-128,URI="U7"
+#EXT-X-MAP:BYTERANGE="1@0",URI="U8"
+#EXT-X-PART:DURATION=1,URI="U9",BYTERANGE="1@0"
+#EXTINF:4,URI="stays"
+  U10\t
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI="U11"
+#EXT-X-RENDITION-REPORT:URI="U12",LAST-MSN=1
+#EXT-X-DATERANGE:ID="a",X-ASSET-URI="U13",X-ASSET-LIST="U14",X-OTHER-URI="stays"
+#EXT-X-KEY:METHOD=AES-128, URI = U15 ,junk,URI="U16"
+"""
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_every_tag_that_carries_a_uri_is_known(ending):
+    text = EVERY_URI.replace("\n", ending)
+    found = [it for _, found in references(text) for it in found]
+    changed = rewrite(text, lambda reference: f"<{reference.uri.strip()}>")
+
+    assert [it.uri.strip() for it in found] == [f"U{n}" for n in range(17)]
+    assert {it.uri.strip() for it in found if it.role == "playlist"} == {
+        "U3",
+        "U4",
+        "U6",
+        "U12",
+        "U13",
+    }
+    assert changed.count("stays") == 3 and "<stays>" not in changed
+    assert changed.replace("<", "").replace(">", "").replace(" ", "") == text.replace(" ", "")
+    assert changed.count("<") == 17
+
+
+def test_unknown_tags_and_odd_bytes_stay():
+    body = b'\xff\x00#EXT-X-\xc3\xa9:a="\xf0"\r\r\n#EXTINF:4,\xe9\n\xe9.ts\n'
+    text = body.decode(errors="surrogateescape")
+
+    assert rewrite(text, lambda it: it.uri).encode(errors="surrogateescape") == body
+
+
+def test_attributes_are_read_as_far_as_they_go():
+    (line,) = scan('#EXT-X-T:A="x,y",B=1, C = "z" ,,D="open')
+
+    assert [(it.name, it.value, it.is_clean) for it in attributes(line)] == [
+        ("A", "x,y", True), ("B", "1", True), ("C", "z", True), ("D", "open", False),
+    ]  # fmt: skip
+
+
+class TestLimits:
+    """Variants beyond what the viewer may have are left out, and nothing else is."""
+
+    TEXT = (
+        "#EXTM3U\r\n"
+        '#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="big",NAME="a",URI="angle.m3u8"\n'
+        '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="big",NAME="a",URI="audio.m3u8"\n'
+        '#EXT-X-STREAM-INF:BANDWIDTH=800,RESOLUTION=1280x720,VIDEO="big"\n# between\nbig.m3u8\n'
+        "#EXT-X-STREAM-INF:BANDWIDTH=400,RESOLUTION=640x360\nmid.m3u8\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=100\nunknown.m3u8\n"
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=90,RESOLUTION=1280x720,URI="frames.m3u8"\n'
+    )
+
+    def names(self, **limits: int) -> list[str]:
+        text, count = within(self.TEXT, Limits(**limits))
+        names = [it.uri for _, found in references(text) for it in found]
+        assert count == sum(name in {"big.m3u8", "mid.m3u8", "unknown.m3u8"} for name in names)
+        return names
+
+    def test_by_height_what_does_not_say_its_size_is_left_out(self):
+        assert self.names(max_height=360) == ["audio.m3u8", "mid.m3u8"]
+
+    def test_by_bandwidth(self):
+        assert self.names(max_bandwidth=400) == [
+            "audio.m3u8",
+            "mid.m3u8",
+            "unknown.m3u8",
+            "frames.m3u8",
+        ]
+
+    def test_by_both(self):
+        assert self.names(max_bandwidth=399, max_height=360) == ["audio.m3u8"]
+
+    def test_everything_within_the_limits_stays_byte_for_byte(self):
+        assert within(self.TEXT, Limits(max_bandwidth=10**9)) == (self.TEXT, 3)
+
+    @pytest.mark.parametrize(
+        "attributes",
+        [
+            "BANDWIDTH=900,BANDWIDTH=1,RESOLUTION=640x360", "BANDWIDTH=1,RESOLUTION=1280x720,RESOLUTION=1x1",
+            f"BANDWIDTH={'0' * 20}999,RESOLUTION=1x1", "RESOLUTION=1x1", "BANDWIDTH=1", 'BANDWIDTH=1,RESOLUTION="1x1',
+        ],
+    )  # fmt: skip
+    def test_no_trick_makes_a_variant_smaller(self, attributes):
+        text = f"#EXTM3U\n#EXT-X-STREAM-INF:{attributes}\nbig.m3u8\n"
+        limited, count = within(text, Limits(max_height=360, max_bandwidth=400))
+
+        assert count == ('RESOLUTION="1x1' in attributes) and ("big" in limited) == bool(count)
+
+    def test_what_leads_to_other_variants_goes_too(self):
+        text = (
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nsmall.m3u8\nstray.m3u8\n"
+            '#EXT-X-RENDITION-REPORT:URI="../1080/media.m3u8",LAST-MSN=1\n'
+        )
+
+        assert within(text, Limits(max_bandwidth=1)) == (
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nsmall.m3u8\n", 1,
+        )  # fmt: skip
+
+    def test_segments_of_a_media_playlist_stay(self):
+        text = "#EXTM3U\n#EXTINF:4,\n1.ts\n#EXTINF:4,\n2.ts\n"
+
+        assert within(text, Limits(max_height=1)) == (text, 0)
+
+    def test_the_stricter_of_two_holds(self):
+        assert Limits(max_height=360).stricter(Limits(max_height=720, max_bandwidth=9)) == Limits(
+            max_height=360, max_bandwidth=9
+        )
+        assert not NO_LIMITS.stricter(NO_LIMITS)
+
+
+HOSTILE = [
+    '#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="avc1' + ",avc1" * 300_000 + ',!"\na.m3u8\n',
+    '#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="avc1' + ",avc1" * 700 + ',!"\na.m3u8\n',
+    '#EXT-X-STREAM-INF:BANDWIDTH=1,ALLOWED-CPC="' + "a:A," * 900 + '!"\na.m3u8\n',
+    '#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMATVERSIONS="' + "1/" * 1900 + 'x"\n',
+    *(f"#EXT-X-{tag}:{what}\n#EXTINF:4,\na.ts\n" for tag in ("KEY", "FOO", "STREAM-INF", "DATERANGE")
+      for what in ("," * 1_900_000, "a   " * 480_000, 'a=",' * 480_000, "a=" * 900_000, "," * 4000)),
+    "#EXT-X-STREAM-INF:\n" * 100_000,
+    "#EXT-X-STREAM-INF:SCORE=1,CLOSED-CAPTIONS=NONE\nx\n" * 30_000,
+    '#EXT-X-DEFINE:QUERYPARAM="a"\n' * 60_000,
+    '#EXT-X-DATERANGE:ID="a",START-DATE="2026-11-20T18:00:00Z"\n' * 30_000,
+    "\r" * 2_000_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_text_takes_for_ever(text):
+    """Each of these once took minutes or more; now they take about a second."""
+    check(f"#EXTM3U\n{text}".encode(), base="https://a/b.m3u8?" + "c=d&" * 2000)
+    within(text, Limits(max_height=1))
+
+
+def test_variables_cannot_blow_a_playlist_up():
+    """Two thousand characters of values, and a URI's worth of them in one text."""
+    much = (
+        '#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="'
+        + "A" * 2000
+        + '"\n#EXTINF:4,\n'
+        + "{$a}" * 900
+        + "\n"
+    )
+    variables = Variables()
+    assert variables.define({"NAME": "a", "VALUE": "A" * 2000}) is None
+    assert variables.define({"NAME": "b", "VALUE": "B" * 100}) is None
+
+    assert len(variables.fill("{$a}" * 900)) < 8192 + 4 * 900
+    assert variables.unknown == {"b"} and variables.fill("{$b}") == "{$b}"
+    check(much.encode())
+
+
+def test_an_empty_variable_is_filled_in():
+    variables = Variables()
+    variables.define({"NAME": "a", "VALUE": ""})
+
+    assert variables.fill("x{$a}y{$b}") == "xy{$b}"

@@ -1,0 +1,418 @@
+"""Every rule has a playlist that breaks it, and good playlists break none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support import ROOT
+
+from proxy.domain.playlist.check import check
+from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
+from proxy.domain.playlist.reload import compare
+from proxy.domain.playlist.rewrite import rewrite
+from proxy.domain.playlist.rules import MOST_FINDINGS, RULES
+from proxy.domain.playlist.text import MAX_BYTES
+
+CORPUS = ROOT.parent / "shared" / "hls-corpus"
+
+MEDIA = "#EXTM3U\n#EXT-X-VERSION:11\n#EXT-X-TARGETDURATION:4\n"
+SEGMENT = "#EXTINF:4,\n1.ts\n"
+MULTI = "#EXTM3U\n#EXT-X-VERSION:11\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n"
+LOW = f"{MEDIA}#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=2\n#EXT-X-PART-INF:PART-TARGET=1\n"
+CLOCK = "#EXT-X-PROGRAM-DATE-TIME:2026-11-20T18:00:00Z\n"
+RANGE = '#EXT-X-DATERANGE:ID="a",START-DATE="2026-11-20T18:00:00Z"'
+
+# rule, playlist, line of the finding
+BROKEN: list[tuple[str, str | bytes, int | None]] = [
+    ("extm3u", "", 1),
+    ("extm3u", "<!doctype html><title>Just a moment</title>", 1),
+    ("extm3u", '{"error": {"code": 403}}', 1),
+    ("extm3u", "\n#EXTM3U\n", 1),
+    ("extm3u", " #EXTM3U\n", 1),
+    ("extm3u", "#EXTM3U8\n", 1),
+    ("extm3u", b"\xff\xfe#\x00E\x00", 1),
+    ("encoding", MEDIA.encode() + b"#EXTINF:4,caf\xe9\n1.ts\n", 4),
+    ("control-character", MEDIA + "#EXTINF:4,a\x00b\n1.ts\n", 4),
+    ("control-character", MEDIA + "#EXTINF:4,a\x85b\n1.ts\n", 4),
+    ("control-character", MEDIA + "#EXTINF:4,a\u2028https://evil.example/\n1.ts\n", 4),
+    ("control-character", MEDIA + "#EXTINF:4,a\u2028https://evil.example/\n1.ts\n", 4),
+    ("size", MEDIA + SEGMENT * (MAX_BYTES // len(SEGMENT) + 1), None),
+    ("line-length", MEDIA + "#EXTINF:4,\n" + "a" * 4097 + "\n", 5),
+    ("line-length", MEDIA + f"#EXTINF:4,{'é' * 2048}\n1.ts\n", 4),
+    ("bom", "\ufeff" + MEDIA + SEGMENT, 1),
+    ("last-line", MEDIA + "#EXTINF:4,\n1.ts", 5),
+    ("empty", "#EXTM3U\n", None),
+    ("empty", "#EXTM3U\n#EXT-X-VERSION:3\n# nothing\n", None),
+    ("tag-repeated", "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:4\n" + SEGMENT, 3),
+    ("tag-repeated", MEDIA + "#EXT-X-TARGETDURATION:4\n" + SEGMENT, 4),
+    ("tag-value", MEDIA.replace(":4", ":4.5") + SEGMENT, 3),
+    ("tag-value", MEDIA + "#EXT-X-PLAYLIST-TYPE:LIVE\n" + SEGMENT, 4),
+    ("tag-value", MEDIA + "#EXT-X-MEDIA-SEQUENCE:-1\n" + SEGMENT, 4),
+    ("tag-value", MEDIA + "#EXT-X-PROGRAM-DATE-TIME:yesterday\n" + SEGMENT, 4),
+    ("tag-value", MEDIA + "#EXT-X-PROGRAM-DATE-TIME:2026-13-20T18:00:00Z\n" + SEGMENT, 4),
+    ("tag-value", "#EXTM3U\n#EXT-X-VERSION:x\n#EXT-X-TARGETDURATION:4\n" + SEGMENT, 2),
+    ("tag-value", MEDIA + "#EXT-X-BYTERANGE:a@b\n" + SEGMENT, 4),
+    ("tags-mixed", MULTI + "#EXT-X-TARGETDURATION:4\n", 3),
+    ("tags-mixed", MEDIA + SEGMENT + "#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n", 6),
+    ("attribute-missing", MULTI + '#EXT-X-STREAM-INF:CODECS="avc1.4d401f"\nw.m3u8\n', 5),
+    ("attribute-missing", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a"\n', 5),
+    ("attribute-missing", MULTI + '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="a",NAME="b"\n', 5),
+    ("attribute-missing", MULTI + '#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="a",NAME="b"\n', 5),
+    ("attribute-missing", MULTI + "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1\n", 5),
+    ("attribute-missing", MULTI + '#EXT-X-CONTENT-STEERING:PATHWAY-ID="a"\n', 5),
+    ("attribute-missing", MULTI + "#EXT-X-START:PRECISE=YES\n", 5),
+    ("attribute-missing", MEDIA + '#EXT-X-MAP:BYTERANGE="1@0"\n' + SEGMENT, 4),
+    ("attribute-missing", MEDIA + '#EXT-X-KEY:URI="k"\n' + SEGMENT, 4),
+    ("attribute-missing", MEDIA + "#EXT-X-SKIP:\n" + SEGMENT, 4),
+    ("attribute-missing", LOW + SEGMENT + '#EXT-X-PART:URI="p"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI="q"\n', 8),
+    ("attribute-missing", LOW + SEGMENT + '#EXT-X-PRELOAD-HINT:URI="p"\n', 8),
+    ("attribute-missing", LOW + SEGMENT + "#EXT-X-PRELOAD-HINT:TYPE=PART\n", 8),
+    ("attribute-missing", MEDIA + SEGMENT + "#EXT-X-RENDITION-REPORT:LAST-MSN=1\n", 6),
+    ("attribute-missing", MEDIA + CLOCK + SEGMENT + '#EXT-X-DATERANGE:START-DATE="2026-11-20T18:00:00Z"\n', 7),
+    ("attribute-forbidden", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",FORCED=NO\n', 5),
+    ("attribute-forbidden", MULTI + '#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="a",NAME="b",INSTREAM-ID="CC1",URI="c"\n', 5),
+    ("attribute-forbidden", MEDIA + f'#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="k",IV=0x{"0" * 32}\n' + SEGMENT, 4),
+    ("attribute-repeated", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,BANDWIDTH=2\nw.m3u8\n", 5),
+    ("attribute-value", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=0\nw.m3u8\n", 5),
+    ("attribute-value", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1.5\nw.m3u8\n", 5),
+    ("attribute-value", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,VIDEO-RANGE=HDR\nw.m3u8\n", 5),
+    ("attribute-value", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,ALLOWED-CPC="a"\nw.m3u8\n', 5),
+    ("attribute-value", MULTI + '#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="a",NAME="b",INSTREAM-ID="CC5"\n', 5),
+    ("attribute-value", MEDIA + '#EXT-X-KEY:METHOD=AES-128,URI="k",IV=0x1234\n' + SEGMENT, 4),
+    ("attribute-value", MEDIA + CLOCK + SEGMENT + RANGE + ",DURATION=-1\n", 7),
+    ("attribute-value", MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",END-ON-NEXT=NO\n', 7),
+    ("attribute-advice", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640\nw.m3u8\n", 5),
+    ("attribute-advice", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="?"\nw.m3u8\n', 5),
+    ("attribute-advice", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,FRAME-RATE=fast\nw.m3u8\n", 5),
+    ("attribute-syntax", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",URI=c.m3u8\n', 5),
+    ("attribute-syntax", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b\n', 5),
+    ("attribute-syntax", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a"x,NAME="b"\n', 5),
+    ("uri", MEDIA + "#EXTINF:4,\njavascript:alert(1)\n", 5),
+    ("uri", MEDIA + "#EXTINF:4,\nfile:///etc/passwd\n", 5),
+    ("uri", MEDIA + '#EXT-X-KEY:METHOD=AES-128,URI="data:,k"\n' + SEGMENT, 4),
+    ("version-low", "#EXTM3U\n#EXT-X-VERSION:2\n#EXT-X-TARGETDURATION:4\n#EXTINF:3.9,\n1.ts\n", 4),
+    ("version-low", '#EXTM3U\n#EXT-X-VERSION:5\n#EXT-X-TARGETDURATION:4\n#EXT-X-MAP:URI="i"\n' + SEGMENT, 4),
+    ("version-missing", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:3.9,\n1.ts\n", 3),
+    ("version-missing", f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD=AES-128,URI="k",IV=0x{"0" * 32}\n{SEGMENT}', 3),
+    ("version-missing", f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="identity"\n{SEGMENT}', 3),
+    ("version-needed", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-BYTERANGE:1@0\n" + SEGMENT, 3),
+    ("version-needed", '#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI="i"\n' + SEGMENT, 3),
+    ("version-needed", '#EXTM3U\n#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="a",NAME="b",INSTREAM-ID="SERVICE1"\n', 2),
+    ("define", MEDIA + '#EXT-X-DEFINE:NAME="a"\n' + SEGMENT, 4),
+    ("define", MEDIA + '#EXT-X-DEFINE:VALUE="a"\n' + SEGMENT, 4),
+    ("define", MEDIA + '#EXT-X-DEFINE:NAME="a",VALUE="b",IMPORT="c"\n' + SEGMENT, 4),
+    ("define-repeated", MEDIA + '#EXT-X-DEFINE:NAME="a",VALUE="b"\n#EXT-X-DEFINE:IMPORT="a"\n' + SEGMENT, 5),
+    ("variable-undefined", MEDIA + "#EXTINF:4,\n{$host}/1.ts\n", 5),
+    ("variable-undefined", MEDIA + '#EXT-X-MAP:URI="{$a}"\n#EXT-X-DEFINE:NAME="a",VALUE="b"\n' + SEGMENT, 4),
+    ("variants-none", '#EXTM3U\n#EXT-X-SESSION-DATA:DATA-ID="a",VALUE="b"\n', None),
+    ("variants-none", '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",URI="c"\n', None),
+    ("variant-uri", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1\n", 5),
+    ("variant-uri", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-STREAM-INF:BANDWIDTH=2\nw.m3u8\n", 5),
+    ("variant-stray", MULTI + "w.m3u8\n", 5),
+    ("group", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nw.m3u8\n', 5),
+    ("group", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\nw.m3u8\n#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="a",NAME="b"\n', 5),
+    ("captions-none", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,CLOSED-CAPTIONS=NONE\nw.m3u8\n", 3),
+    ("score-some", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,SCORE=1\nw.m3u8\n", 3),
+    ("media-name", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b"\n' * 2, 6),
+    ("media-default", MULTI + "".join(f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="{n}",DEFAULT=YES\n' for n in "bc"), 6),
+    ("media-autoselect", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",DEFAULT=YES,AUTOSELECT=NO\n', 5),
+    ("version-low", MEDIA.replace(":11", ":9") + '#EXT-X-SKIP:SKIPPED-SEGMENTS=3,RECENTLY-REMOVED-DATERANGES=""\n' + SEGMENT, 4),
+    ("version-low", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,REQ-VIDEO-LAYOUT="CH-STEREO"\nw.m3u8\n', 5),
+    ("version-low", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",INSTREAM-ID="1"\n', 5),
+    ("define", MULTI + '#EXT-X-DEFINE:IMPORT="a"\n', 5),
+    ("sequence-late", LOW + '#EXT-X-PART:DURATION=1,URI="p"\n#EXT-X-MEDIA-SEQUENCE:1\n' + SEGMENT, 7),
+    ("tag-value", MEDIA + "#EXT-X-PROGRAM-DATE-TIME:2026-02-31T18:00:00Z\n" + SEGMENT, 4),
+    ("tag-value", MEDIA + "#EXT-X-PROGRAM-DATE-TIME:2026-02-01T24:30:00Z\n" + SEGMENT, 4),
+    ("tag-value", "#EXTM3U\n#EXT-X-VERSION:0\n#EXT-X-TARGETDURATION:4\n" + SEGMENT, 2),
+    ("attribute-value", MEDIA + CLOCK + SEGMENT + RANGE + ',SCTE35-OUT="abc"\n', 7),
+    ("attribute-value", MEDIA + CLOCK + SEGMENT + RANGE + ',CUE="NEVER"\n', 7),
+    ("attribute-value", MULTI + '#EXT-X-SESSION-DATA:DATA-ID="a",URI="b",FORMAT=XML\n', 5),
+    ("attribute-value", MULTI + '#EXT-X-CONTENT-STEERING:SERVER-URI="s",PATHWAY-ID="a b"\n', 5),
+    ("attribute-syntax", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH="1"\nw.m3u8\n', 5),
+    ("attribute-syntax", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=a,NAME="b"\n', 5),
+    ("group", MULTI + '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="i",VIDEO="nope"\n', 5),
+    ("byterange", LOW + '#EXT-X-PART:DURATION=1,URI="p",BYTERANGE="9"\n' + SEGMENT, 6),
+    ("report-absolute", MEDIA + SEGMENT + '#EXT-X-RENDITION-REPORT:URI="https:/b.m3u8"\n', 6),
+    ("session-data", MULTI + '#EXT-X-SESSION-DATA:DATA-ID="a"\n', 5),
+    ("session-data", MULTI + '#EXT-X-SESSION-DATA:DATA-ID="a",VALUE="b",URI="c"\n', 5),
+    ("session-data-repeated", MULTI + '#EXT-X-SESSION-DATA:DATA-ID="a",VALUE="b"\n' * 2, 6),
+    ("session-key-none", MULTI + "#EXT-X-SESSION-KEY:METHOD=NONE\n", 5),
+    ("session-key-repeated", MULTI + '#EXT-X-SESSION-KEY:METHOD=AES-128,URI="k"\n' * 2, 6),
+    ("segments-none", MEDIA + "#EXT-X-ENDLIST\n", None),
+    ("segments-none", MEDIA + "#EXT-X-PLAYLIST-TYPE:VOD\n", None),
+    ("segments-yet", MEDIA, None),
+    ("target-duration", "#EXTM3U\n" + SEGMENT, None),
+    ("segment-long", MEDIA + "#EXTINF:4.5,\n1.ts\n", 4),
+    ("extinf", MEDIA + "1.ts\n", 4),
+    ("extinf", MEDIA + SEGMENT + "2.ts\n", 6),
+    ("extinf-value", MEDIA + "#EXTINF:-1,\n1.ts\n", 4),
+    ("extinf-value", MEDIA + "#EXTINF:,\n1.ts\n", 4),
+    ("extinf-comma", MEDIA + "#EXTINF:4\n1.ts\n", 4),
+    ("segment-uri", MEDIA + SEGMENT + "#EXTINF:4,\n", 6),
+    ("segment-uri", MEDIA + SEGMENT + "#EXT-X-BYTERANGE:1@0\n", 6),
+    ("sequence-late", MEDIA + SEGMENT + "#EXT-X-MEDIA-SEQUENCE:1\n", 6),
+    ("discontinuity-late", MEDIA + "#EXT-X-DISCONTINUITY\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n" + SEGMENT, 5),
+    ("byterange", MEDIA + "#EXT-X-BYTERANGE:1\n" + SEGMENT, 4),
+    ("byterange", MEDIA + "#EXT-X-BYTERANGE:1@0\n" + SEGMENT + "#EXT-X-BYTERANGE:1\n#EXTINF:4,\n2.ts\n", 7),
+    ("key-uri", MEDIA + "#EXT-X-KEY:METHOD=AES-128\n" + SEGMENT, 4),
+    ("key-uri", MULTI + "#EXT-X-SESSION-KEY:METHOD=AES-128\n", 5),
+    ("key-none", MEDIA + '#EXT-X-KEY:METHOD=NONE,URI="k"\n' + SEGMENT, 4),
+    ("gap-part", LOW + '#EXT-X-GAP\n#EXT-X-PART:DURATION=1,URI="p"\n' + SEGMENT, 7),
+    ("daterange-start", MEDIA + CLOCK + SEGMENT + '#EXT-X-DATERANGE:ID="a"\n', 7),
+    ("daterange-end", MEDIA + CLOCK + SEGMENT + RANGE + ',END-DATE="2026-11-20T17:59:59Z"\n', 7),
+    ("daterange-length", MEDIA + CLOCK + SEGMENT + RANGE + ',END-DATE="2026-11-20T18:00:09Z",DURATION=8\n', 7),
+    ("daterange-next", MEDIA + CLOCK + SEGMENT + RANGE + ",END-ON-NEXT=YES\n", 7),
+    ("daterange-next", MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",END-ON-NEXT=YES,DURATION=1\n', 7),
+    ("daterange-overlap", MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",DURATION=9\n#EXT-X-DATERANGE:ID="b",CLASS="c",START-DATE="2026-11-20T18:00:08Z",END-ON-NEXT=YES\n', 8),
+    ("daterange-overlap", MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",END-DATE="2026-11-20T18:00:09Z"\n#EXT-X-DATERANGE:ID="b",CLASS="c",START-DATE="2026-11-20T18:00:08Z",END-ON-NEXT=YES\n', 8),
+    ("attribute-forbidden", MULTI + '#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="a",NAME="b",CHANNELS="2"\n', 5),
+    ("attribute-value", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,STABLE-VARIANT-ID="a b"\nw.m3u8\n', 5),
+    ("daterange-cue", MEDIA + CLOCK + SEGMENT + RANGE + ',CUE="PRE,POST"\n', 7),
+    ("daterange-changed", MEDIA + CLOCK + SEGMENT + RANGE + '\n#EXT-X-DATERANGE:ID="a",START-DATE="2026-11-20T19:00:00Z"\n', 8),
+    ("daterange-clock", MEDIA + SEGMENT + RANGE + "\n", 6),
+    ("part-inf", MEDIA + SEGMENT + '#EXT-X-PART:DURATION=1,URI="p"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI="q"\n', 6),
+    ("part-long", LOW + '#EXT-X-PART:DURATION=1.1,URI="p"\n' + SEGMENT, 6),
+    ("part-short", LOW + '#EXT-X-PART:DURATION=0.8,URI="p"\n#EXT-X-PART:DURATION=1,URI="q"\n' + SEGMENT, 6),
+    ("part-late", LOW + '#EXT-X-PART:DURATION=1,URI="p"\n#EXT-X-KEY:METHOD=NONE\n' + SEGMENT, 7),
+    ("hold-back", MEDIA + "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=23\n" + SEGMENT, 4),
+    ("hold-back", MEDIA + "#EXT-X-SERVER-CONTROL:HOLD-BACK=11.9\n" + SEGMENT, 4),
+    ("hold-back", LOW.replace("HOLD-BACK=2", "HOLD-BACK=1.9") + SEGMENT, 4),
+    ("part-hold-back", MEDIA + "#EXT-X-PART-INF:PART-TARGET=1\n" + SEGMENT, 4),
+    ("part-hold-back", MEDIA + "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n#EXT-X-PART-INF:PART-TARGET=1\n" + SEGMENT, 4),
+    ("skip-dateranges", MEDIA + "#EXT-X-SERVER-CONTROL:CAN-SKIP-DATERANGES=YES\n" + SEGMENT, 4),
+    ("hint-repeated", LOW + SEGMENT + '#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="a"\n' * 2, 9),
+    ("hint-ended", LOW + SEGMENT + '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="a"\n#EXT-X-ENDLIST\n', 8),
+    ("hint-missing", LOW + SEGMENT + '#EXT-X-PART:DURATION=1,URI="p"\n', 8),
+    ("report-absolute", MEDIA + SEGMENT + '#EXT-X-RENDITION-REPORT:URI="https://a/b.m3u8"\n', 6),
+]  # fmt: skip
+
+ELSEWHERE = {  # found in what no body tells, each with a test of its own
+    *("content-type", "sequence-fell", "window-stood", "target-changed", "fetch"),
+}
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "line"), BROKEN, ids=[f"{n}-{row[0]}" for n, row in enumerate(BROKEN)]
+)
+def test_a_broken_rule_is_found_where_it_is_broken(rule, text, line):
+    report = check(as_bytes(text))
+    found = {(it.rule, it.line) for it in report.findings}
+
+    assert (rule, line) in found
+    # Nothing else is made out of it, but for what follows from it and versions.
+    others = {it.rule for it in report.findings} - {rule}
+    assert others <= FOLLOW.get(rule, set()) | {"version-missing", "version-needed"}
+
+
+FOLLOW = {
+    "tag-value": {"version-low", "byterange", "tag-repeated"},
+    "tags-mixed": {"variants-none", "extinf"},
+    "version-needed": {"variants-none"},
+    "attribute-missing": {"key-none", "variants-none", "last-line", "daterange-clock"},
+    "attribute-value": {"attribute-syntax"},
+    "daterange-next": set(),
+    "group": set(),
+    "line-length": {"encoding"},
+    "size": {"last-line", "segment-uri"},
+    "target-duration": set(),
+    "variable-undefined": set(),
+}  # fmt: skip
+
+
+def test_every_rule_has_a_playlist_that_breaks_it():
+    assert {rule for rule, _, _ in BROKEN} | ELSEWHERE == set(RULES)
+
+
+GOOD = [
+    MEDIA + SEGMENT,
+    MEDIA + SEGMENT + "#EXT-X-ENDLIST\n",
+    (MEDIA + SEGMENT).replace("\n", "\r\n"),
+    MEDIA + '# a comment\n\n#EXT-X-VENDOR:WHATEVER="é"\n#EXTINF:4.4,title, with a comma\n1.ts?a=1#t=1\n',
+    MEDIA + "#EXT-X-BYTERANGE:9@0\n#EXTINF:4,\n1.ts\n#EXT-X-BYTERANGE:9\n#EXTINF:4,\n1.ts\n",
+    MEDIA + f'#EXT-X-KEY:METHOD=AES-128,URI="k?a=1,2",IV=0x{"aF" * 16}\n#EXT-X-MAP:URI="i.mp4",BYTERANGE="9@0"\n' + SEGMENT,
+    MEDIA + '#EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI="i.mp4"\n' + SEGMENT,
+    MEDIA + '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://key",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1/2"\n' + SEGMENT,
+    MEDIA + '#EXT-X-DEFINE:NAME="h",VALUE="https://a"\n#EXTINF:4,\n{$h}/1.ts\n',
+    MEDIA + '#EXT-X-DEFINE:QUERYPARAM="q"\n#EXT-X-DEFINE:IMPORT="i"\n#EXTINF:4,\n{$i}/1.ts?q={$q}\n',
+    MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",CUE="PRE,ONCE",END-ON-NEXT=YES,X-ASSET-URI="ad.m3u8"\n',
+    MEDIA + CLOCK + SEGMENT + RANGE + '\n#EXT-X-DATERANGE:ID="a",END-DATE="2026-11-20T18:00:08",DURATION=8\n',
+    MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",DURATION=8\n#EXT-X-DATERANGE:ID="b",CLASS="c",START-DATE="2026-11-20T18:00:08Z",END-ON-NEXT=YES\n'
+    '#EXT-X-DATERANGE:ID="d",CLASS="e",START-DATE="2026-11-20T18:00:00Z",DURATION=99\n#EXT-X-DATERANGE:ID="f",CLASS="e",START-DATE="2026-11-20T18:00:08Z"\n'
+    '#EXT-X-DATERANGE:ID="g",CLASS="c",START-DATE="9999-12-31T23:59:59Z",DURATION=1000\n',
+    MEDIA + "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n" + SEGMENT + RANGE + "\n",
+    MEDIA + "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-DISCONTINUITY\n#EXT-X-GAP\n" + SEGMENT,
+    MEDIA + "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=24,CAN-SKIP-DATERANGES=YES,HOLD-BACK=12\n" + SEGMENT,
+    LOW + '#EXT-X-PART:DURATION=0.85,URI="p"\n#EXT-X-PART:DURATION=0.2,URI="q",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.1,URI="r"\n' + SEGMENT
+    + '#EXT-X-PART:DURATION=0.1,URI="s"\n#EXT-X-PART:DURATION=1,URI="t",GAP=YES\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI="u"\n#EXT-X-RENDITION-REPORT:URI="../v.m3u8",LAST-MSN=1,LAST-PART=0\n',
+    MULTI,
+    MULTI + '#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-START:TIME-OFFSET=-4.5,PRECISE=YES\n#EXT-X-CONTENT-STEERING:SERVER-URI="s.json"\n',
+    MULTI + '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="i.m3u8"\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI="k",KEYFORMAT="identity"\n',
+    MULTI + '#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="e",INSTREAM-ID="SERVICE63"\n',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_a_good_playlist_has_no_finding(text):
+    assert check(text.encode()).findings == ()
+
+
+# Shaped like Dailymotion's: no version, subtitles after the variants, fragments, vendor attributes.
+DAILYMOTION = (
+    ("#EXTM3U\n"
+    '#EXT-X-STREAM-INF:BANDWIDTH=836280,CODECS="avc1.42000d,mp4a.40.2",RESOLUTION=512x288,NAME="288"\n'
+    "https://vod3.cf.dmcdn.net/sec2(aB-_9)/video/612/345/x_mp4_h264_aac_ld.m3u8#cell=cf4\n"
+    '#EXT-X-STREAM-INF:BANDWIDTH=460560,CODECS="avc1.42000d,mp4a.40.2",RESOLUTION=320x184,NAME="240@60",PROGRAM-ID=1,PROGRESSIVE-URI="https://vod3.cf.dmcdn.net/sec(aB)/x.mp4"\n'
+    "https://vod3.cf.dmcdn.net/sec2(aB-_9)/video/612/345/x_mp4_h264_aac_l2.m3u8#cell=cf4\n"
+    '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="subs",NAME="English",DEFAULT=NO,AUTOSELECT=YES,LANGUAGE="en",ASSOC-LANGUAGE="en",URI="https://www.dailymotion.com/cdn/subtitle/x_en.m3u8?sec=aB"\n'),
+    "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:10.000,\n../../../frag(1)/video/612/345/x.ts\n#EXT-X-ENDLIST\n",
+    '#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MAP:URI="init.mp4"\n#EXTINF:3.840,\n1.m4s\n#EXT-X-ENDLIST\n',
+    f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:812\n#EXT-X-KEY:METHOD=AES-128,URI="https://live.eu.cf.dmcdn.net/k",IV=0x{"0" * 32}\n#EXTINF:3.840,\n812.ts\n',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAILYMOTION)
+def test_playlists_like_dailymotions_have_no_error(text):
+    report = check(
+        text.encode(), base="https://cdndirector.dailymotion.com/cdn/manifest/video/x.m3u8"
+    )
+
+    assert report.is_valid
+    assert {it.rule for it in report.findings} <= {"version-missing"}
+
+
+def test_a_report_says_what_delivery_asks():
+    challenge, empty, odd = (
+        check(text.encode()) for text in ("<html>", "#EXTM3U\n", MEDIA + "1.ts\n")
+    )
+
+    assert (challenge.is_playlist, empty.is_playlist, odd.is_playlist) == (False, True, True)
+    assert (empty.unplayable, odd.unplayable, odd.is_valid) == (("empty",), (), False)
+
+
+def test_findings_of_one_rule_are_told_a_few_times_only():
+    report = check((MEDIA + "1.ts\n" * 100_000).encode())
+
+    assert len(report.findings) == MOST_FINDINGS
+
+
+def test_a_finding_never_carries_what_moves_a_cursor_or_fills_a_page():
+    report = check(
+        (MULTI + f'#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="\x1b[2J{"a" * 500}"\nw.m3u8\n').encode()
+    )
+    message = next(it.message for it in report.findings if it.rule == "group")
+
+    assert "\x1b" not in message and len(message) < 120
+
+
+def test_the_content_type_is_advice():
+    text = (MEDIA + SEGMENT).encode()
+
+    assert check(text, content_type="application/x-mpegURL").findings == ()
+    assert [it.rule for it in check(text, content_type="text/html").findings] == ["content-type"]
+    assert check(text, content_type="").is_valid
+
+
+def test_a_uri_is_judged_where_it_leads():
+    """With variables filled in, against the URL that the playlist came from."""
+    asked: list[str] = []
+
+    def why_not(url: str) -> str:
+        asked.append(url)
+        return "its host is evil.example" if "evil" in url else ""
+
+    text = (
+        MEDIA
+        + '#EXT-X-DEFINE:QUERYPARAM="h"\n#EXTINF:4,\n//{$h}/1.ts\n#EXTINF:4,\n../2.ts?x=1#f\n#EXTINF:4,\n//[broken\n'
+    )
+    report = check(text.encode(), base="https://a/b/c.m3u8?h=evil.example", why_not=why_not)
+
+    assert asked == ["https://evil.example/1.ts", "https://a/2.ts?x=1", "//[broken"]
+    assert [(it.rule, it.line) for it in report.findings] == [("uri", 6)]
+
+
+def test_a_variable_whose_value_is_not_known_is_left_alone():
+    text = MEDIA + '#EXT-X-DEFINE:IMPORT="a"\n#EXT-X-MAP:URI="{$a}:x",BYTERANGE="{$a}"\n' + SEGMENT
+
+    assert check(text.encode()).findings == ()
+
+
+class TestReloads:
+    """What only the next version of a live playlist tells."""
+
+    def read(self, first: int, *, target: int = 4, end: str = "") -> Playlist:
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{first}\n{SEGMENT * 3}{end}"
+        return read_model(text, "https://a/")
+
+    def rules(self, before: Playlist, after: Playlist, seconds: float = 6) -> list[str]:
+        return [it.rule for it in compare(before, after, seconds=seconds)]
+
+    def test_a_window_that_slides_is_good(self):
+        assert self.rules(self.read(1), self.read(2)) == []
+        assert self.read(1).is_live
+
+    def test_what_falls_stands_or_changes_is_told(self):
+        assert self.rules(self.read(2), self.read(1)) == ["sequence-fell"]
+        assert self.rules(self.read(1), self.read(1)) == ["window-stood"]
+        assert self.rules(self.read(1), self.read(2, target=5)) == ["target-changed"]
+
+    def test_too_early_or_at_the_end_nothing_need_have_moved(self):
+        assert self.rules(self.read(1), self.read(1), seconds=5) == []
+        assert self.rules(self.read(1), self.read(1, end="#EXT-X-ENDLIST\n")) == []
+
+
+def test_the_model_never_raises_what_m3u8_raises():
+    for text in ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=x\na\n", "#EXTM3U\n#EXTINF:x,\na\n"):
+        with pytest.raises(PlaylistUnreadable):
+            read_model(text, "https://a/")
+
+
+# Section of the corpus, label, and the rule for which we say otherwise; see docs/hls.md.
+EXCEPTIONS = {
+    (True, "variants-none"), (True, "hold-back"), (True, "part-inf"),
+    (False, "score-some"), (False, "01_EXT-X-SERVER-CONTROL"), (False, "03_EXT-X-PART"),
+}  # fmt: skip
+
+
+def test_the_labelled_corpus_is_classified_as_labelled():
+    """All but the exceptions that docs/hls.md lists, each with its section."""
+    file = CORPUS / "labelled.json"
+    if not file.exists():
+        pytest.skip("the corpus is not beside this checkout")
+    differ = []
+    for number, row in enumerate(json.loads(file.read_text())):
+        report = check(row["text"].encode())
+        if report.is_valid != row["valid"]:
+            rules = {
+                it.rule for it in report.findings if row["valid"] == (it.severity != "warning")
+            }
+            because = rules or {row["section"]}
+            differ.append(number)
+            assert {(row["valid"], rule) for rule in because} <= EXCEPTIONS, (number, row, because)
+
+    documented = (ROOT / "docs" / "hls.md").read_text()
+    assert len(differ) == 20
+    assert all(f"{number}" in documented for number in differ)
+
+
+def test_every_playlist_of_the_corpus_is_checked_modelled_and_rewritten():
+    if not CORPUS.exists():
+        pytest.skip("the corpus is not beside this checkout")
+    files = [path for path in CORPUS.rglob("*") if path.is_file() and path.suffix != ".md"]
+    for path in files:
+        body = path.read_bytes()
+        report = check(body)
+        text = body.decode(errors="surrogateescape")
+        assert (
+            rewrite(text, lambda reference: reference.uri).encode(errors="surrogateescape") == body
+        )
+        try:
+            read_model(report.text, "https://a/")
+        except PlaylistUnreadable:
+            assert not report.is_valid or "EXT-X-I-FRAME" in report.text
+
+    assert len(files) > 100

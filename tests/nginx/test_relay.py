@@ -1,0 +1,208 @@
+"""Pattern (c): nginx fetches relayed bytes itself, over https that it verifies, and says nothing."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+
+import aiohttp
+import pytest
+from certificates import certify
+from players.test_players import frames_of
+from relaying import relaying
+from support import SECRET, eventually
+
+from proxy.domain.seal import SealKeys, Session
+from proxy.domain.sealed_paths import Sealer
+from proxy.sandbox.controls import Fault
+
+
+@pytest.fixture
+async def relayed(component, tmp_path):
+    async with relaying(component("nginx"), tmp_path) as running:
+        yield running
+
+
+async def test_bytes_go_through_nginx_and_none_through_the_edge(relayed, tmp_path):
+    for video in ("x8demo1", "x8live1", "x8keys1", "x8fmp41"):
+        for path in await relayed.segments(video):
+            status, body, headers = await relayed.get(path)
+            assert status == 200 and len(body) > 15
+            assert headers["Access-Control-Allow-Origin"] == "*"
+            assert headers.getall("Cache-Control") == ["private, max-age=0"]
+
+    assert relayed.sandbox.controls.calls["segment"] >= 12
+    assert await relayed.metric("playgate_relayed_bytes_total") == 0
+    logs = relayed.nginx.access_log + relayed.nginx.error_log
+    assert '"/relay/bytes/…"' in logs and '"/relay/playlist/…"' in logs
+    assert (
+        "sec2" not in logs
+        and "sec=" not in logs
+        and "token" not in logs.replace("invalid_token", "")
+    )
+
+
+async def test_ranges_and_conditional_requests_work(relayed):
+    path = (await relayed.segments())[0]
+    _, whole, headers = await relayed.get(path)
+    status, part, told = await relayed.get(path, headers={"Range": "bytes=188-375"})
+
+    assert (status, part) == (206, whole[188:376])
+    assert told["Content-Range"] == f"bytes 188-375/{len(whole)}"
+    assert (await relayed.get(path, headers={"If-None-Match": headers["ETag"]}))[0] == 304
+    assert (await relayed.get(path, headers={"Range": "bytes=99999999-"}))[0] == 416
+    assert (await relayed.get(path, method="HEAD"))[0] == 200
+
+
+async def test_a_range_asked_for_first_is_answered_too(relayed):
+    status, part, _ = await relayed.get(
+        (await relayed.segments())[1], headers={"Range": "bytes=0-9"}
+    )
+
+    assert (status, len(part)) == (206, 10)
+
+
+async def test_the_cache_is_keyed_on_the_upstream_and_never_on_the_seal(relayed):
+    """Two sessions, one upstream URL: fetched once. Each has to be allowed all the same."""
+    sandbox = relayed.sandbox
+    sec = sandbox.locks.seal("x8demo1", "127.0.0.1", now=sandbox.now())
+    url = f"{sandbox.origin}/sec2({sec})/frag(0)/video/612/345/x8demo1_vod_180.ts"
+    key = SealKeys([SECRET.encode()]).newest
+    paths = [
+        Sealer(key, Session(
+            video="x8demo1", network=ip_network("127.0.0.0/24"), started_at=int(sandbox.now()),
+            jti=jti, subject=None, issued_at=int(sandbox.now()),
+        )).bytes_paths([url], base=url, is_fixed=False)[url]
+        for jti in ("one", "two")
+    ]  # fmt: skip
+    answers = [await relayed.get(path) for path in paths * 2]
+
+    assert paths[0] != paths[1]
+    assert {status for status, _, _ in answers} == {200}
+    assert sandbox.controls.calls["segment"] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.replace("frag(0)", "frag(7)"),
+        lambda path: path + "?a=1",
+        lambda path: path.replace("/video/", "/x/../video/"),
+        lambda path: path.replace("/video/", "//video/"),
+        lambda path: path.replace("/relay/bytes/", "/relay/bytes/x/../"),
+        lambda path: path.replace("/relay/bytes/", "/relay/bytes/A"),
+        lambda path: path.replace("_vod_360", "_vod_180"),
+    ],
+)
+async def test_a_changed_path_is_refused_before_any_upstream_is_asked(relayed, change):
+    path = change((await relayed.segments())[0])
+    status, answer = await relayed.nginx.ask(path)
+
+    if "/bytes/x/../" in path:  # nginx normalises; the edge sees both readings and denies
+        assert status == 403
+    assert status == 403 and b"X-Deny-Reason: " in answer and b'"reason":""' not in answer
+    assert relayed.sandbox.controls.calls["segment"] == 0
+
+
+async def test_preflights_are_answered_and_other_methods_refused(relayed):
+    path = (await relayed.segments())[0]
+    status, _, headers = await relayed.get(path, method="OPTIONS", headers={"Origin": "https://a"})
+    assert status == 204 and "Range" in headers["Access-Control-Allow-Headers"]
+
+    status, body, _ = await relayed.get(path, method="POST")
+    assert status == 403 and b"path-not-covered" in body
+    assert relayed.sandbox.controls.calls["segment"] == 0
+
+
+async def test_a_certificate_that_does_not_verify_is_not_accepted(component, tmp_path):
+    """Nobody is told where nginx went, neither the viewer nor a log."""
+    (tmp_path / "other").mkdir()
+    stranger, _ = certify(tmp_path / "other", "localhost")
+    async with relaying(component("nginx"), tmp_path, trusts=stranger) as relayed:
+        path = (await relayed.segments())[0]
+        status, body, headers = await relayed.get(path)
+
+        assert (status, headers["X-Deny-Reason"]) == (503, "platform-unreachable")
+        assert json.loads(body)["reason"] == "platform-unreachable"
+        assert relayed.sandbox.controls.calls["segment"] == 0
+        assert "sec2" not in relayed.nginx.access_log + relayed.nginx.error_log
+
+
+async def test_an_edge_or_a_cdn_that_breaks_off_leaves_no_signature_in_any_log(relayed):
+    paths = await relayed.segments()
+    for cut in ("before", "within"):
+        relayed.sandbox.controls.set_fault("segment", Fault(cut=cut, status=200))
+        try:
+            status, _, _ = await relayed.get(paths[2])
+        except aiohttp.ClientPayloadError:
+            status = 0
+        assert status in {0, 503}
+    relayed.sandbox.controls.set_fault("segment", None)
+    assert (await relayed.get(paths[2]))[0] == 200
+
+    await eventually(lambda: relayed.nginx.access_log.count("/relay/bytes/") >= 3)
+    logs = relayed.nginx.access_log + relayed.nginx.error_log
+    assert "sec2" not in logs and relayed.sandbox.origin not in logs
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        (Fault(status=403), 403, "platform-bad-answer"),
+        (Fault(status=404), 404, "stream-unavailable"),
+        (Fault(status=500), 503, "platform-unreachable"),
+        (Fault(status=503), 503, "platform-unreachable"),
+        (Fault(status=302, headers=(("Location", "https://localhost:1/sec2(x)"),)), 502, "stream-host-not-allowed"),
+    ],
+)  # fmt: skip
+async def test_the_cdns_no_is_told_as_its_own(relayed, fault, status, reason):
+    path = (await relayed.segments())[0]
+    relayed.sandbox.controls.set_fault("segment", fault)
+    answer = await relayed.get(path)
+
+    assert (answer[0], answer[2]["X-Deny-Reason"]) == (status, reason)
+    assert "Location" not in answer[2] and json.loads(answer[1])["reason"] == reason
+
+
+async def test_a_redirect_of_the_cdn_is_followed_by_the_edge(relayed):
+    path = (await relayed.segments())[0]
+    location = (("Location", f"{relayed.sandbox.origin}/__calls"),)
+    relayed.sandbox.controls.set_fault("segment", Fault(status=302, headers=location, times=2))
+    status, body, headers = await relayed.get(path)
+
+    assert status == 200 and json.loads(body)["segment"] == 2
+    assert "Location" not in headers
+
+
+async def test_a_challenge_in_place_of_a_segment_is_not_kept(relayed):
+    path = (await relayed.segments())[0]
+    html = (
+        ("Content-Type", "text/html"),
+        ("Location", "/x"),
+        ("Set-Cookie", "a=b"),
+        ("Refresh", "0; url=/"),
+    )
+    relayed.sandbox.controls.set_fault("segment", Fault(status=200, body="<html>", headers=html))
+    _, _, headers = await relayed.get(path)
+    relayed.sandbox.controls.set_fault("segment", None)
+
+    assert not {"Location", "Set-Cookie", "Refresh"} & set(headers)
+    assert headers["Content-Security-Policy"].startswith("sandbox")
+    assert (await relayed.get(path))[2]["Content-Type"] == "video/mp2t"
+
+
+async def test_an_upstream_that_nginx_does_not_know_is_not_asked(component, tmp_path):
+    """The edge allows a host that the map of the configuration leaves out."""
+    async with relaying(component("nginx"), tmp_path, knows="elsewhere.example") as relayed:
+        status, body, headers = await relayed.get((await relayed.segments())[0])
+
+    assert (status, headers["X-Deny-Reason"]) == (503, "stream-host-not-allowed")
+    assert json.loads(body)["reason"] == "stream-host-not-allowed"
+    assert relayed.sandbox.controls.calls["segment"] == 0
+
+
+async def test_ffmpeg_plays_through_it(relayed, component):
+    frames, complaints = await frames_of(component("ffmpeg"), relayed.play_url(), 12)
+
+    assert frames == pytest.approx(300, abs=2), complaints
+    assert await relayed.metric("playgate_relayed_bytes_total") == 0

@@ -1,0 +1,147 @@
+"""nginx in front of two edges, each a process of its own, and a sandbox CDN on https."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from certificates import certify
+from processes import playgate, started
+from real_nginx import Nginx, Upstream, an_nginx, free_port
+from support import CREDENTIALS, SANDBOX_TOML
+
+from proxy.adapters.clock import Clock
+from proxy.sandbox.running import running_sandbox
+from proxy.sandbox.state import Sandbox
+from proxy.settings import load_settings
+from proxy.wiring import build_keyring, build_minting
+
+
+class NameServer(asyncio.DatagramProtocol):
+    """Answers every question for an A record with 127.0.0.1."""
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr) -> None:
+        answer = struct.pack("!HHHLH4s", 0xC00C, 1, 1, 5, 4, b"\x7f\0\0\1")
+        self.transport.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:] + answer, addr)
+
+
+@dataclass(slots=True)
+class Relayed:
+    """nginx, an edge behind it as a process of its own, and a sandbox CDN on https."""
+
+    nginx: Nginx
+    sandbox: Sandbox
+    edges: list[EdgeProcess]
+    session: aiohttp.ClientSession
+
+    def play_url(self, video: str = "x8demo1", **options: Any) -> str:
+        settings = load_settings(SANDBOX_TOML)
+        minting = build_minting(settings, build_keyring(settings), Clock())
+        token = minting.mint(video=video, **options).token
+        return f"{self.nginx.origin}/play/{video}.m3u8?token={token}"
+
+    async def get(self, path: str, **options) -> tuple[int, bytes, dict[str, str]]:
+        method = options.pop("method", "GET")
+        async with self.session.request(method, f"{self.nginx.origin}{path}", **options) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+    async def segments(self, video: str = "x8demo1") -> list[str]:
+        async with self.session.get(self.play_url(video)) as answer:
+            first = uris(await answer.read())[0]
+        status, body, _ = await self.get(first)
+        assert status == 200
+        return uris(body)
+
+    async def metric(self, name: str) -> float:
+        """Return a metric's sum over both edges."""
+        total = 0.0
+        for edge in self.edges:
+            async with self.session.get(f"http://127.0.0.1:{edge.operator}/metrics") as answer:
+                text = await answer.text()
+            total += sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (.+)$", text, re.MULTILINE)))
+        return total
+
+
+@dataclass(slots=True)
+class EdgeProcess:
+    """One edge, which may be stopped and started again on the same ports."""
+
+    env: dict[str, str]
+    player: int = field(default_factory=free_port)
+    operator: int = field(default_factory=free_port)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    process: Any = None
+
+    async def start(self, **env: str) -> None:
+        ports = {
+            "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{self.player}",
+            "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{self.operator}",
+        }
+        command = playgate("serve", "--config", SANDBOX_TOML)
+        self.process = await self.stack.enter_async_context(
+            started(*command, env={**self.env, **ports, **env})
+        )
+        await self.process.says('"serving"')
+
+    async def stop(self) -> None:
+        assert await self.process.stop() == 0, self.process.output
+        await self.stack.aclose()
+        self.stack = AsyncExitStack()
+
+
+def uris(body: bytes) -> list[str]:
+    return re.findall(r"/relay/[^\s\"#]+", body.decode())
+
+
+@asynccontextmanager
+async def relaying(
+    program: str, folder: Path, *, trusts: Path | None = None, knows: str = ""
+) -> AsyncIterator[Relayed]:
+    authority, chain = certify(folder, "localhost")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain)
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(
+            running_sandbox(Sandbox(credentials=CREDENTIALS), tls=tls)
+        )
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            NameServer, local_addr=("127.0.0.1", 0)
+        )
+        stack.callback(transport.close)
+        host = sandbox.origin.removeprefix("https://")
+        env = {
+            "SSL_CERT_FILE": str(authority),
+            "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
+            "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+            "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+            "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([host]),
+            "PLAYGATE_DELIVERY__MODE": "relay",
+        }
+        edges = [EdgeProcess(env), EdgeProcess(env)]
+        for edge in edges:
+            stack.push_async_callback(lambda edge=edge: edge.stack.aclose())
+            await edge.start()
+        resolver = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+        nginx = await stack.enter_async_context(
+            an_nginx(
+                program,
+                folder,
+                [e.player for e in edges],
+                [e.operator for e in edges],
+                Upstream(knows or host, resolver, trusts or authority),
+            )
+        )
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Relayed(nginx, sandbox, edges, session)
