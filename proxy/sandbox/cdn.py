@@ -49,7 +49,7 @@ async def media(request: web.Request) -> web.StreamResponse:
     if video in CHANNELS:
         if video == HELD and (wanted := request.query.get("_HLS_msn", "")).isdecimal():
             await _until_there_is(int(wanted), sandbox)
-        return _playlist(playlists.live_media(video, folder, now=sandbox.now()))
+        return _playlist(playlists.live_media(video, folder, on_air=sandbox.on_air()))
     return _playlist(playlists.vod_media(sandbox.origin, video, _sec(request), folder))
 
 
@@ -57,7 +57,7 @@ async def _until_there_is(number: int, sandbox: Sandbox) -> None:
     """Hold a reload back until the playlist has this segment (RFC 8216bis, 6.2.5.2)."""
     try:
         async with asyncio.timeout(3 * playlists.SEGMENT_SECONDS):
-            while playlists.newest_segment(sandbox.now()) < number:  # noqa: ASYNC110  # a clock
+            while playlists.newest_segment(sandbox.on_air()) < number:  # noqa: ASYNC110  # a clock
                 await asyncio.sleep(0.05)
     except TimeoutError:
         return

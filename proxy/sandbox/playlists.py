@@ -92,12 +92,12 @@ def vod_media(origin: str, video: str, sec: str, folder: str) -> str:
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 
-def live_media(video: str, folder: str, *, now: float) -> str:
-    """Return the live playlist as it stands at `now`: a window over a loop that began in 1970.
+def live_media(video: str, folder: str, *, on_air: float) -> str:
+    """Return the playlist of a channel that has been on the air for so many seconds: a loop.
 
     Each turn of the loop begins with a discontinuity, since the media's clock starts again.
     """
-    newest = newest_segment(now)
+    newest = newest_segment(on_air)
     first = newest - WINDOW + 1
     lines = [
         "#EXTM3U",
@@ -115,9 +115,9 @@ def live_media(video: str, folder: str, *, now: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def newest_segment(now: float) -> int:
+def newest_segment(on_air: float) -> int:
     """Return the Media Sequence Number of the last segment that is complete."""
-    return int(now // SEGMENT_SECONDS) - 1
+    return int(on_air // SEGMENT_SECONDS) - 1
 
 
 def subtitle_media(video: str, sec: str) -> str:
