@@ -13,13 +13,9 @@ import stamina.instrumentation
 from aiohttp import web
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.cdn import Cdn, cdn_session
+from proxy.adapters.dailymotion.cdn import cdn_session
 from proxy.adapters.logs import Logger
-from proxy.adapters.metrics import Metrics
-from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.checking import Checking
-from proxy.edge.health import Health
-from proxy.edge.streams import Streams
 from proxy.settings import Settings
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
@@ -27,10 +23,13 @@ from proxy.web.connection import HEADS, PORT_HEADERS, Heads
 from proxy.web.middlewares import observe, refusals_to_responses
 from proxy.web.services import ON_UNIX_SOCKET, SERVICES, Services
 from proxy.wiring import (
+    Instruments,
+    Upstream,
     build_access_tokens,
     build_api,
     build_cdn,
     build_delivery,
+    build_instruments,
     build_relay,
     build_services,
     build_streams,
@@ -51,20 +50,8 @@ class Apps:
     services: Services
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
-    """Dailymotion as the edge sees it: its API, its CDN, and what is done with playlists."""
-
-    access_tokens: AccessTokens
-    streams: Streams
-    cdn: Cdn
-    checking: Checking
-
-
 @asynccontextmanager
-async def open_upstream(
-    settings: Settings, *, metrics: Metrics, health: Health, log: Logger, clock: Clock
-) -> AsyncIterator[Upstream]:
+async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIterator[Upstream]:
     """Open the way to Dailymotion."""
     stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
     family = FAMILIES[settings.platform.address_family]
@@ -78,13 +65,11 @@ async def open_upstream(
         ) as session,
         cdn_session(family, private_addresses=settings.sandbox) as fetching,
     ):
-        api = build_api(settings, session, metrics, clock)
-        access_tokens = build_access_tokens(
-            settings, api, clock=clock, metrics=metrics, health=health, log=log
-        )
-        streams = build_streams(settings, api, access_tokens, clock=clock, health=health)
-        cdn = build_cdn(settings, fetching, metrics, clock)
-        checking = Checking(metrics, clock, cdn.allow)
+        api = build_api(settings, session, instruments)
+        access_tokens = build_access_tokens(settings, api, instruments)
+        streams = build_streams(settings, api, access_tokens, instruments)
+        cdn = build_cdn(settings, fetching, instruments)
+        checking = Checking(instruments.metrics, instruments.clock, cdn.allow)
         try:
             yield Upstream(access_tokens=access_tokens, streams=streams, cdn=cdn, checking=checking)
         finally:
@@ -95,25 +80,16 @@ async def open_upstream(
 @asynccontextmanager
 async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIterator[Apps]:
     """Wire an edge; within the context it keeps its access token fresh."""
-    metrics = Metrics()
-    health = Health(clock, metrics, log)
-    async with open_upstream(
-        settings, metrics=metrics, health=health, log=log, clock=clock
-    ) as upstream:
-        streams, cdn, checking = upstream.streams, upstream.cdn, upstream.checking
-        relay = build_relay(settings, streams, cdn, checking, clock)
-        verdicts = build_verdicts(
-            settings, streams, cdn, checking, clock=clock, metrics=metrics, log=log
-        )
+    instruments = build_instruments(log, clock)
+    async with open_upstream(settings, instruments) as upstream:
+        relay = build_relay(settings, upstream, clock)
+        verdicts = build_verdicts(settings, upstream, instruments)
         services = build_services(
             settings,
-            delivery=build_delivery(settings, streams, verdicts, relay),
+            instruments,
+            delivery=build_delivery(settings, upstream.streams, verdicts, relay),
             relay=relay,
-            cdn=cdn,
-            health=health,
-            metrics=metrics,
-            log=log,
-            clock=clock,
+            cdn=upstream.cdn,
         )
         keeping = asyncio.create_task(upstream.access_tokens.keep_fresh())
         try:

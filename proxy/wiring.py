@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -34,36 +35,56 @@ from proxy.web.services import Services, Viewers
 BLOCKING_SECONDS = 25.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruments:
+    """What every part is given: the time, and where to say what happens."""
+
+    clock: Clock
+    log: Logger
+    metrics: Metrics
+    health: Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Dailymotion as the edge sees it: its API, its CDN, and what is done with playlists."""
+
+    access_tokens: AccessTokens
+    streams: Streams
+    cdn: Cdn
+    checking: Checking
+
+
+def build_instruments(log: Logger, clock: Clock) -> Instruments:
+    """Return what one edge, or one command, measures with."""
+    metrics = Metrics()
+    return Instruments(clock=clock, log=log, metrics=metrics, health=Health(clock, metrics, log))
+
+
 def build_access_tokens(
-    settings: Settings,
-    api: LegacyApi,
-    *,
-    clock: Clock,
-    metrics: Metrics,
-    health: Health,
-    log: Logger,
+    settings: Settings, api: LegacyApi, instruments: Instruments
 ) -> AccessTokens:
     """Return the keeper of the account's access token."""
     return AccessTokens(
         api,
-        clock=clock,
-        metrics=metrics,
-        health=health,
-        log=log,
+        clock=instruments.clock,
+        metrics=instruments.metrics,
+        health=instruments.health,
+        log=instruments.log,
         fetch_timeout=settings.platform.play_timeout,
     )
 
 
 def build_streams(
-    settings: Settings, api: LegacyApi, access_tokens: AccessTokens, *, clock: Clock, health: Health
+    settings: Settings, api: LegacyApi, access_tokens: AccessTokens, instruments: Instruments
 ) -> Streams:
     """Return the way to stream URLs."""
     platform = settings.platform
     return Streams(
         api,
         access_tokens,
-        clock=clock,
-        health=health,
+        clock=instruments.clock,
+        health=instruments.health,
         allowed_hosts=platform.allowed_hosts,
         plain_http=settings.sandbox,
         play_timeout=platform.play_timeout,
@@ -71,24 +92,15 @@ def build_streams(
     )
 
 
-def build_verdicts(
-    settings: Settings,
-    streams: Streams,
-    cdn: Cdn,
-    checking: Checking,
-    *,
-    clock: Clock,
-    metrics: Metrics,
-    log: Logger,
-) -> Verdicts:
+def build_verdicts(settings: Settings, upstream: Upstream, instruments: Instruments) -> Verdicts:
     """Return the checks of videos."""
     return Verdicts(
-        streams,
-        cdn,
-        checking,
-        clock=clock,
-        metrics=metrics,
-        log=log,
+        upstream.streams,
+        upstream.cdn,
+        upstream.checking,
+        clock=instruments.clock,
+        metrics=instruments.metrics,
+        log=instruments.log,
         ttl=settings.delivery.verdict_ttl,
         check_media=settings.delivery.check_media,
         check_timeout=settings.platform.play_timeout,
@@ -96,12 +108,17 @@ def build_verdicts(
 
 
 def build_api(
-    settings: Settings, session: aiohttp.ClientSession, metrics: Metrics, clock: Clock
+    settings: Settings, session: aiohttp.ClientSession, instruments: Instruments
 ) -> LegacyApi:
     """Return the way to Dailymotion."""
     platform = settings.platform
     return LegacyApi(
-        Exchange(session, metrics, clock, attempt_timeout=platform.attempt_timeout),
+        Exchange(
+            session,
+            instruments.metrics,
+            instruments.clock,
+            attempt_timeout=platform.attempt_timeout,
+        ),
         Account(
             api_key=platform.api_key,
             api_secret=platform.api_secret.get_secret_value(),
@@ -114,14 +131,12 @@ def build_api(
     )
 
 
-def build_cdn(
-    settings: Settings, session: aiohttp.ClientSession, metrics: Metrics, clock: Clock
-) -> Cdn:
+def build_cdn(settings: Settings, session: aiohttp.ClientSession, instruments: Instruments) -> Cdn:
     """Return the way to Dailymotion's CDN."""
     return Cdn(
         session,
-        metrics,
-        clock,
+        instruments.metrics,
+        instruments.clock,
         allowed_hosts=settings.platform.allowed_hosts,
         plain_http=settings.sandbox,
         attempt_timeout=settings.platform.attempt_timeout,
@@ -129,15 +144,13 @@ def build_cdn(
     )
 
 
-def build_relay(
-    settings: Settings, streams: Streams, cdn: Cdn, checking: Checking, clock: Clock
-) -> Relay:
+def build_relay(settings: Settings, upstream: Upstream, clock: Clock) -> Relay:
     """Return the relay."""
     relay = settings.relay
     return Relay(
-        streams,
-        cdn,
-        checking,
+        upstream.streams,
+        upstream.cdn,
+        upstream.checking,
         SealKeys(settings.seal_secrets),
         clock=clock,
         session_max=relay.session_max,
@@ -164,33 +177,25 @@ def build_delivery(
 
 
 def build_services(
-    settings: Settings,
-    *,
-    delivery: Delivery,
-    relay: Relay,
-    cdn: Cdn,
-    health: Health,
-    metrics: Metrics,
-    log: Logger,
-    clock: Clock,
+    settings: Settings, instruments: Instruments, *, delivery: Delivery, relay: Relay, cdn: Cdn
 ) -> Services:
     """Return what the handlers work with."""
     keyring = build_keyring(settings)
     return Services(
-        admission=Admission(keyring, build_policy(settings), clock),
+        admission=Admission(keyring, build_policy(settings), instruments.clock),
         delivery=delivery,
         relay=relay,
         cdn=cdn,
-        minting=build_minting(settings, keyring, clock),
-        health=health,
+        minting=build_minting(settings, keyring, instruments.clock),
+        health=instruments.health,
         viewers=Viewers(
             proxies=TrustedProxies(networks=parse_networks(settings.viewer.trusted_proxies)),
             forwarded_header=settings.viewer.forwarded_header,
             private=settings.viewer.private,
             loopback_viewers=settings.sandbox,
         ),
-        metrics=metrics,
-        log=log,
+        metrics=instruments.metrics,
+        log=instruments.log,
         token_cookie=settings.tokens.cookie,
         video_id_pattern=re.compile(settings.platform.video_id_pattern),
         auth_paths=tuple(re.compile(path) for path in settings.auth.paths),

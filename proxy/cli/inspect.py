@@ -22,7 +22,6 @@ from yarl import URL
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.exchange import CAUSES
 from proxy.adapters.logs import build_logger
-from proxy.adapters.metrics import Metrics
 from proxy.app import open_upstream
 from proxy.cli.options import Config
 from proxy.domain.playlist.check import Report, check
@@ -31,9 +30,9 @@ from proxy.domain.playlist.scan import scan
 from proxy.domain.playlist.text import MAX_BYTES, scheme_is_wrong
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE, parse_video_id
-from proxy.edge.health import Health
 from proxy.edge.inspection import Inspected, Inspection
 from proxy.settings import SettingsInvalid, load_settings
+from proxy.wiring import build_instruments
 
 UNREADABLE = 2  # the exit code where an input could not be read
 COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
@@ -144,13 +143,12 @@ async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspec
         video = parse_video_id(given, re.compile(settings.platform.video_id_pattern))
     except Refusal:
         raise Unreadable("no such file, and not a video id (platform.video_id_pattern)") from None
-    clock, log, metrics = Clock(), build_logger(io.StringIO()), Metrics()
-    health = Health(clock, metrics, log)
+    instruments = build_instruments(build_logger(io.StringIO()), Clock())
     try:
-        async with open_upstream(
-            settings, metrics=metrics, health=health, log=log, clock=clock
-        ) as upstream:
-            inspection = Inspection(upstream.streams, upstream.cdn, upstream.checking, clock)
+        async with open_upstream(settings, instruments) as upstream:
+            inspection = Inspection(
+                upstream.streams, upstream.cdn, upstream.checking, instruments.clock
+            )
             with Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -76,13 +76,10 @@ class Verdicts:
     async def find(self, video: VideoId) -> Known:
         """Return what is known of a video; waits for a check only where nothing recent is."""
         known = self._known.get(video)
-        age = self._clock.monotonic() - known.checked_at if known is not None else 0.0
-        kept_for = (
-            self._ttl
-            if known is not None and known.verdict == "invalid"
-            else (self._ttl * KEPT_FOR)
-        )
-        if known is None or age >= kept_for:
+        if known is None:
+            return await self._checked(video)
+        age = self._clock.monotonic() - known.checked_at
+        if age >= self._ttl * (1 if known.verdict == "invalid" else KEPT_FOR):
             return await self._checked(video)
         self._known.move_to_end(video)
         if age >= self._fresh_for(known):
