@@ -22,18 +22,16 @@ from proxy.web import headers, routes
 from proxy.web.connection import HEADS, PORT_HEADERS, Heads
 from proxy.web.middlewares import observe, refusals_to_responses
 from proxy.web.services import ON_UNIX_SOCKET, SERVICES, Services
-from proxy.wiring import (
-    Instruments,
+from proxy.wiring.edge import build_delivery, build_relay, build_services, build_verdicts
+from proxy.wiring.instruments import Instruments, build_instruments
+from proxy.wiring.platform import (
     Upstream,
     build_access_tokens,
     build_api,
     build_cdn,
-    build_delivery,
-    build_instruments,
-    build_relay,
-    build_services,
+    build_exchange,
+    build_grant,
     build_streams,
-    build_verdicts,
 )
 
 MAX_BODY = 16 * 1024  # bytes; only POST /tokens has one
@@ -65,9 +63,10 @@ async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIt
         ) as session,
         cdn_session(family, private_addresses=settings.sandbox) as fetching,
     ):
-        api = build_api(settings, session, instruments)
-        access_tokens = build_access_tokens(settings, api, instruments)
-        streams = build_streams(settings, api, access_tokens, instruments)
+        exchange = build_exchange(settings, session, instruments)
+        grant = build_grant(settings, exchange, instruments.clock)
+        access_tokens = build_access_tokens(settings, grant, instruments)
+        streams = build_streams(settings, build_api(settings, exchange), access_tokens, instruments)
         cdn = build_cdn(settings, fetching, instruments)
         checking = Checking(instruments.metrics, instruments.clock, cdn.allow)
         try:
@@ -87,9 +86,9 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
         services = build_services(
             settings,
             instruments,
-            delivery=build_delivery(settings, upstream.streams, verdicts, relay),
-            relay=relay,
-            cdn=upstream.cdn,
+            upstream,
+            build_delivery(settings, upstream.streams, verdicts, relay),
+            relay,
         )
         keeping = asyncio.create_task(upstream.access_tokens.keep_fresh())
         try:

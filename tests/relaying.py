@@ -23,7 +23,7 @@ from proxy.adapters.clock import Clock
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.settings import load_settings
-from proxy.wiring import build_keyring, build_minting
+from proxy.wiring.edge import build_keyring, build_minting
 
 
 class NameServer(asyncio.DatagramProtocol):

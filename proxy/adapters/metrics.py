@@ -53,7 +53,8 @@ class Metrics:
         )
         self.plays = Counter(
             "playgate_plays_total",
-            "Plays asked for: redirected, relayed, denied (4xx), failed (5xx), or abandoned.",
+            "Plays asked for: redirected, relayed, listed (/stream-urls), denied (4xx), "
+            "failed (5xx), or abandoned.",
             ["outcome"], registry=registry,
         )  # fmt: skip
         self.denials = Counter(
@@ -108,7 +109,7 @@ class Metrics:
 
     def _begin_at_nought(self) -> None:
         """Make the series of closed sets exist: there is no rise in what has no beginning."""
-        for outcome in ("redirected", "relayed", "denied", "failed", "abandoned"):
+        for outcome in ("redirected", "relayed", "listed", "denied", "failed", "abandoned"):
             self.plays.labels(outcome=outcome)
         for reason in Reason:
             self.denials.labels(reason=reason)

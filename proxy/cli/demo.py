@@ -23,7 +23,7 @@ from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE
-from proxy.wiring import build_keyring, build_minting
+from proxy.wiring.edge import build_keyring, build_minting
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says
 

@@ -32,7 +32,7 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE, parse_video_id
 from proxy.edge.inspection import Inspected, Inspection
 from proxy.settings import SettingsInvalid, load_settings
-from proxy.wiring import build_instruments
+from proxy.wiring.instruments import build_instruments
 
 UNREADABLE = 2  # the exit code where an input could not be read
 COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}

@@ -25,7 +25,7 @@ from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.explain import explain as explain_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings
-from proxy.wiring import build_keyring, build_minting, build_policy
+from proxy.wiring.edge import build_keyring, build_minting, build_policy
 
 app = typer.Typer(help="Make tokens, and understand them.", no_args_is_help=True)
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from proxy.domain.client_ip import Address
+from proxy.domain.formats import Format
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import ANY_VIDEO, Claims
 from proxy.domain.video import VideoId
-
-Format = Literal["hls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

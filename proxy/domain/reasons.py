@@ -127,7 +127,10 @@ class Reason(StrEnum):
     FORMAT_UNAVAILABLE = (
         "format-unavailable",
         404,
-        "This video has no variant within the limits of the token or of this service.",
+        (
+            "This video does not come in this format, "
+            "or not within the limits of the token or of this service."
+        ),
     )
     NOT_FOUND = ("not-found", 404, "There is nothing at this address.")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This address does not take that method.")

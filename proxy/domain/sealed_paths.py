@@ -114,7 +114,7 @@ class Sealer:
         for url in unique:
             folder = _directory_of(url, directory or base)
             if folder is None:
-                paths[url] = self._whole(url)
+                paths[url] = self.file_path(url)
             else:
                 by_directory.setdefault(folder, []).append(url.removeprefix(folder))
         for folder, names in by_directory.items():
@@ -122,7 +122,8 @@ class Sealer:
             paths |= {f"{folder}{name}": path for name, path in sealed}
         return paths
 
-    def _whole(self, url: str) -> str:
+    def file_path(self, url: str) -> str:
+        """Return the path of one file by itself."""
         return f"/relay/bytes/{self._key.seal('whole', self._session, url)}/{file_name(url)}"
 
     def _children(self, directory: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import NewType
 
@@ -15,6 +16,15 @@ DEFAULT_PATTERN = "[xk][A-Za-z0-9]{1,31}"
 
 # What an id may be at the very widest, so that it is safe in a path, a query and a header.
 SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What a page says of a video; empty where the platform does not tell."""
+
+    title: str = ""
+    poster: str = ""
+    is_live: bool = False
 
 
 def parse_video_id(text: str, pattern: re.Pattern[str]) -> VideoId:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.legacy import LegacyApi
+from proxy.adapters.dailymotion.oauth import AccessToken
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
@@ -53,12 +54,19 @@ class Failure:
     detail: str
 
 
+class Grant(Protocol):
+    """A way to an access token: what the settings say, or a login that is kept in a file."""
+
+    async def fetch_access_token(self, *, deadline: float) -> AccessToken:
+        """Return a new access token by `deadline` (monotonic clock), or refuse."""
+
+
 class AccessTokens:
     """Keeps the access token: fetched once under any concurrency, renewed ahead of its expiry."""
 
     def __init__(
         self,
-        api: LegacyApi,
+        grant: Grant,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -66,7 +74,7 @@ class AccessTokens:
         log: Logger,
         fetch_timeout: float,
     ) -> None:
-        self._api = api
+        self._grant = grant
         self._clock = clock
         self._metrics = metrics
         self._health = health
@@ -143,7 +151,7 @@ class AccessTokens:
         deadline = self._clock.monotonic() + self._fetch_timeout
         try:
             async with asyncio.timeout(self._fetch_timeout):
-                token = await self._api.fetch_access_token(deadline=deadline)
+                token = await self._grant.fetch_access_token(deadline=deadline)
         except TimeoutError:
             raise self._failed(Refusal(Reason.PLATFORM_TIMEOUT, "token: out of time")) from None
         except Refusal as refusal:

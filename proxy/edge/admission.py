@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache, partial
 
 from proxy.adapters.clock import Clock
-from proxy.domain.access import Format, Play, TokenPolicy, authorize
+from proxy.domain.access import Play, TokenPolicy, authorize
 from proxy.domain.client_ip import Address
+from proxy.domain.formats import Format
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.tokens.keyring import Keyring
@@ -34,11 +35,12 @@ class Admission:
         tokens: Iterable[str],
         *,
         video: VideoId,
-        fmt: Format,
+        formats: Iterable[Format],
         viewer: Address,
     ) -> Claims:
-        """Return the claims of the request's one token if they cover this play, or refuse."""
+        """Return the claims of the request's one token if they cover all of this, or refuse."""
         claims = self._verify(the_one_token(tokens))
-        play = Play(now=self._clock.now(), video=video, format=fmt, viewer=viewer)
-        authorize(claims, play, self._policy)
+        now = self._clock.now()
+        for fmt in formats:
+            authorize(claims, Play(now=now, video=video, format=fmt, viewer=viewer), self._policy)
         return claims

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.domain.client_ip import Address
+from proxy.domain.formats import Choice, as_download, choose
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
-from proxy.edge.relay import Relay, RelayedPlaylist
+from proxy.edge.relay import ANY_FIELDS, Relay, RelayedPlaylist
 from proxy.edge.streams import Streams
 from proxy.edge.verdicts import Verdicts
 
@@ -71,6 +72,40 @@ class Delivery:
         if known.verdict == "invalid":
             raise Refusal(Reason.PLAYLIST_INVALID, known.why)
         return Redirect(url=url)
+
+    async def deliver_file(
+        self,
+        video: VideoId,
+        viewer: Address,
+        claims: Claims,
+        choice: Choice,
+        *,
+        client_ip: Address | None,
+    ) -> Redirect:
+        """Return where the viewer finds an MP4, or refuse; there is no playlist to check."""
+        if self.mode_of(video, viewer, claims) == "relay":
+            return Redirect(url=await self._relay.begin_file(video, viewer, claims, choice))
+        urls = await self._streams.resolve_fields(video, viewer, ANY_FIELDS, client_ip=client_ip)
+        url = choose(urls, choice, max_height=None)
+        return Redirect(url=as_download(url) if choice.is_download else url)
+
+    async def find_urls(
+        self,
+        video: VideoId,
+        viewer: Address,
+        claims: Claims,
+        fields: tuple[str, ...],
+        *,
+        client_ip: Address | None,
+    ) -> dict[str, str | None]:
+        """Return this viewer's URL of each format, None where the video lacks it, or refuse.
+
+        These are Dailymotion's own URLs whatever the mode: the caller wants just them.
+        """
+        if claims.limits:
+            raise Refusal(Reason.TOKEN_FORMAT, "a token with limits is for the relay alone")
+        urls = await self._streams.resolve_fields(video, viewer, fields, client_ip=client_ip)
+        return {field: urls.get(field) for field in fields}
 
     def mode_of(self, video: VideoId, viewer: Address, claims: Claims) -> Mode:
         """Return the mode of a play: what only the relay can do goes before what is configured."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn, Received
 from proxy.domain.client_ip import Address
+from proxy.domain.formats import FORMATS, Choice, as_download, choose
 from proxy.domain.playlist.check import Report
 from proxy.domain.playlist.relayed import may_change, relayed
 from proxy.domain.playlist.variants import Limits, within
@@ -32,6 +33,7 @@ IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_H
 WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 REMEMBERED = 20_000  # playlists seen to grow, by the end of their path
+ANY_FIELDS = tuple(FORMATS)  # HLS too: a video without any MP4 is not without any stream
 SEAL_END = 40  # characters, which tell one seal from any other
 
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
@@ -80,17 +82,7 @@ class Relay:
 
     async def begin(self, video: VideoId, viewer: Address, claims: Claims) -> RelayedPlaylist:
         """Return the first playlist of a new session, or refuse."""
-        if (key := self._keys.newest) is None:
-            raise Refusal(Reason.TOKEN_FORMAT, "only the relay can do this, and needs relay.keys")
-        session = Session(
-            video=video,
-            network=claims.network or network_of(viewer),
-            started_at=int(self._clock.now()),
-            jti=claims.jti,
-            subject=claims.subject,
-            issued_at=claims.issued_at,
-            limits=claims.limits.stricter(self._limits),
-        )
+        key, session = self._begin(video, viewer, claims)
         url = await self._streams.resolve_own(video, viewer)
         received = await self._cdn.fetch_playlist(url)
         report = await self._checked(received)
@@ -100,6 +92,17 @@ class Relay:
             text = WRAPPED.format(path=Sealer(key, session).playlist_path(url, {}))
             return RelayedPlaylist(body=text.encode())
         return RelayedPlaylist(body=await self._hand_on(report, received, key, session))
+
+    async def begin_file(
+        self, video: VideoId, viewer: Address, claims: Claims, choice: Choice
+    ) -> str:
+        """Return the path of a video's MP4 in a new session, or refuse."""
+        key, session = self._begin(video, viewer, claims)
+        if session.limits.max_bandwidth is not None:
+            raise Refusal(Reason.FORMAT_UNAVAILABLE, "an MP4 does not say its bandwidth")
+        urls = await self._streams.resolve_own_fields(video, viewer, ANY_FIELDS)
+        url = choose(urls, choice, max_height=session.limits.max_height)
+        return Sealer(key, session).file_path(as_download(url) if choice.is_download else url)
 
     def find_playlist(self, raw_path: str, query: Sequence[tuple[str, str]]) -> AskedPlaylist:
         """Return what a sealed path of a playlist stands for, or refuse."""
@@ -132,6 +135,19 @@ class Relay:
     def admit(self, session: Session, viewer: Address) -> None:
         """Refuse a viewer who is not in the session's network, and a session that is over."""
         session.check(viewer, now=self._clock.now(), longest=self._session_max)
+
+    def _begin(self, video: VideoId, viewer: Address, claims: Claims) -> tuple[SealKey, Session]:
+        if (key := self._keys.newest) is None:
+            raise Refusal(Reason.TOKEN_FORMAT, "only the relay can do this, and needs relay.keys")
+        return key, Session(
+            video=video,
+            network=claims.network or network_of(viewer),
+            started_at=int(self._clock.now()),
+            jti=claims.jti,
+            subject=claims.subject,
+            issued_at=claims.issued_at,
+            limits=claims.limits.stricter(self._limits),
+        )
 
     async def _checked(self, received: Received) -> Report:
         report = await self._checking.check(received)

@@ -1,113 +1,137 @@
-"""The URL of a stream for one viewer: asked for at the moment of play, shared with nobody."""
+"""The URLs of a stream for one viewer: asked for at the moment of play, shared with nobody."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.answers import AccessTokenRefused
-from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.logs import timings
 from proxy.domain.client_ip import Address
-from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.reasons import Refusal
 from proxy.domain.stream_url import check_stream_url
-from proxy.domain.video import VideoId
-from proxy.edge.access_tokens import AccessTokens
-from proxy.edge.health import Health
+from proxy.domain.video import Details, VideoId
+from proxy.edge.calls import Calls
 from proxy.edge.single_flight import SingleFlight
 
-Asked = tuple[VideoId, Address | None, Address | None]
+Fields = tuple[str, ...]
+Asked = tuple[VideoId, Address | None, Address | None, Fields]
+
+
+class Api(Protocol):
+    """Dailymotion's API, of either generation."""
+
+    async def fetch_streams(
+        self,
+        video: VideoId,
+        fields: Sequence[str],
+        client_ip: Address | None,
+        access_token: str,
+        *,
+        deadline: float,
+    ) -> dict[str, str]:
+        """Return the stream URLs that the video has, or refuse."""
+
+    async def fetch_details(self, video: VideoId, access_token: str, *, deadline: float) -> Details:
+        """Return what a page says of a video, or refuse."""
 
 
 class Streams:
     """Resolves videos to stream URLs.
 
-    Identical calls under way (same video, same viewer address) are one call. Nothing is kept after
-    the answer: a stream URL is a viewer's own, and short-lived.
+    Identical calls under way (same video, same viewer address, same formats) are one call. Nothing
+    is kept after the answer: a stream URL is a viewer's own, and short-lived.
     """
 
     def __init__(
         self,
-        api: LegacyApi,
-        access_tokens: AccessTokens,
+        api: Api,
+        calls: Calls,
         *,
         clock: Clock,
-        health: Health,
         allowed_hosts: Sequence[str],
         plain_http: bool,
-        play_timeout: float,
+        hls_fields: Fields,
         egress_ip: Address | None,
     ) -> None:
         self._api = api
-        self._access_tokens = access_tokens
+        self._calls = calls
         self._clock = clock
-        self._health = health
         self._allowed_hosts = tuple(allowed_hosts)
         self._plain_http = plain_http
-        self._play_timeout = play_timeout
+        self._hls_fields = tuple(hls_fields)
         self._egress_ip = egress_ip
-        self._calls: SingleFlight[Asked, str] = SingleFlight()
+        self._under_way: SingleFlight[Asked, dict[str, str]] = SingleFlight()
 
     async def resolve(self, video: VideoId, viewer: Address, *, client_ip: Address | None) -> str:
-        """Return this viewer's stream URL, or refuse within `platform.play_timeout`.
+        """Return this viewer's HLS stream URL, or refuse within `platform.play_timeout`.
 
         Args:
             video: what to play.
             viewer: whose URL it is; only this viewer's own requests share a call.
             client_ip: the address to lock it to; None locks it to the edge's own.
         """
-        return await self._join((video, viewer, client_ip))
+        urls = await self.resolve_fields(video, viewer, self._hls_fields, client_ip=client_ip)
+        return self._first(urls)
+
+    async def resolve_fields(
+        self, video: VideoId, viewer: Address, fields: Fields, *, client_ip: Address | None
+    ) -> dict[str, str]:
+        """Return this viewer's URLs of those formats that the video has, or refuse likewise."""
+        return await self._join((video, viewer, client_ip, fields))
 
     async def resolve_own(self, video: VideoId, viewer: Address | None = None) -> str:
-        """Return a stream URL locked to the edge's own address, or refuse as `resolve` does.
+        """Return an HLS stream URL locked to the edge's own address, or refuse likewise.
 
         Args:
             video: what to look at, or to relay.
             viewer: for whose playback; None for the edge's own check.
         """
-        return await self._join((video, viewer, self._egress_ip))
+        return self._first(await self.resolve_own_fields(video, viewer, self._hls_fields))
+
+    async def resolve_own_fields(
+        self, video: VideoId, viewer: Address | None, fields: Fields
+    ) -> dict[str, str]:
+        """Return the edge's own URLs of those formats that the video has, or refuse likewise."""
+        return await self._join((video, viewer, self._egress_ip, fields))
+
+    async def describe(self, video: VideoId) -> Details:
+        """Return what a page says of a video, or refuse; a poster elsewhere is left out."""
+        details = await self._calls.make(
+            lambda token, deadline: self._api.fetch_details(video, token, deadline=deadline)
+        )
+        try:
+            self._check(details.poster)
+        except Refusal:
+            return replace(details, poster="")
+        return details
 
     async def close(self) -> None:
         """Give up the calls under way."""
-        await self._calls.close()
+        await self._under_way.close()
 
-    async def _join(self, asked: Asked) -> str:
-        video, _, client_ip = asked
+    def _first(self, urls: dict[str, str]) -> str:
+        return next(urls[field] for field in self._hls_fields if field in urls)
+
+    async def _join(self, asked: Asked) -> dict[str, str]:
         started = self._clock.monotonic()
         try:
-            return await self._calls.join(asked, lambda: self._resolve(video, client_ip))
+            return await self._under_way.join(asked, lambda: self._fetch(asked))
         finally:
             if (spent := timings.get(None)) is not None:
                 spent.upstream += self._clock.monotonic() - started
 
-    async def _resolve(self, video: VideoId, client_ip: Address | None) -> str:
-        deadline = self._clock.monotonic() + self._play_timeout
-        try:
-            async with asyncio.timeout(self._play_timeout):
-                url = await self._ask(video, client_ip, deadline)
-        except TimeoutError:
-            refusal = Refusal(Reason.PLATFORM_TIMEOUT, "video: out of time")
-            self._health.note_refusal("video", refusal)
-            raise refusal from None
-        return check_stream_url(url, self._allowed_hosts, plain_http=self._plain_http)
+    async def _fetch(self, asked: Asked) -> dict[str, str]:
+        video, _, client_ip, fields = asked
+        urls = await self._calls.make(
+            lambda token, deadline: self._api.fetch_streams(
+                video, fields, client_ip, token, deadline=deadline
+            )
+        )
+        for url in urls.values():
+            self._check(url)
+        return urls
 
-    async def _ask(self, video: VideoId, client_ip: Address | None, deadline: float) -> str:
-        """Ask with the account's token; where that is refused, once more with a new one."""
-        token = await self._access_tokens.current()
-        try:
-            return await self._fetch(video, client_ip, token, deadline)
-        except AccessTokenRefused as refusal:
-            token = await self._access_tokens.replace(token, refusal)
-        return await self._fetch(video, client_ip, token, deadline)
-
-    async def _fetch(
-        self, video: VideoId, client_ip: Address | None, token: str, deadline: float
-    ) -> str:
-        try:
-            url = await self._api.fetch_stream_url(video, client_ip, token, deadline=deadline)
-        except Refusal as refusal:
-            self._health.note_refusal("video", refusal)
-            raise
-        self._health.note_success("video")
-        return url
+    def _check(self, url: str) -> None:
+        check_stream_url(url, self._allowed_hosts, plain_http=self._plain_http)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_network
-from proxy.settings.listen import parse_listen
+from proxy.settings.listen import is_loopback_host, parse_listen
 
 MIN_OPERATOR_KEY = 16  # characters
 
@@ -35,6 +36,25 @@ def check_url(text: str) -> str:
 def check_optional_url(text: str) -> str:
     """Take an absolute URL, or nothing."""
     return check_url(text) if text else text
+
+
+def check_redirect_uri(text: str) -> str:
+    """Take what an API key's callback URL may be: https, or http on this machine (RFC 8252, 7.3).
+
+    It is compared character by character at Dailymotion, so nothing is taken from its end.
+    """
+    check_url(text)
+    url = URL(text)
+    if url.scheme != "https" and not is_loopback_host(url.host or ""):
+        raise ValueError("must be https, or http on 127.0.0.1 or localhost")
+    return text
+
+
+def check_optional_path(text: str) -> str:
+    """Take the absolute path of a file, or nothing."""
+    if text and not Path(text).is_absolute():
+        raise ValueError("must be an absolute path")
+    return text
 
 
 def check_operator_key(key: SecretStr) -> SecretStr:

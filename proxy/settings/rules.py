@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.settings.keys import SealSecret, Section
 from proxy.settings.listen import is_loopback_host, parse_listen
-from proxy.settings.schema import Delivery, Operator, Platform, RelaySection, Tokens, Web
+from proxy.settings.schema import Delivery, Operator, Platform, RelaySection, Tokens, Videos, Web
 
 # Printed in config/sandbox.toml for all to read, so good for nothing outside the sandbox.
 PUBLISHED_SECRETS = frozenset(
@@ -34,7 +34,14 @@ UPSTREAMS: tuple[Place, ...] = (
     ("platform", "token_url", Platform),
     ("platform", "rest_url", Platform),
 )
-HTTPS_ONLY: tuple[Place, ...] = (*UPSTREAMS, ("web", "public_url", Web))
+VIDEOS: tuple[Place, ...] = (("videos", "token_url", Videos), ("videos", "rest_url", Videos))
+AUTHORIZE: Place = ("platform", "authorize_url", Platform)  # of one grant only
+HTTPS_ONLY: tuple[Place, ...] = (
+    *UPSTREAMS,
+    AUTHORIZE,
+    ("web", "public_url", Web),
+    *VIDEOS,
+)
 IN_ORDER: tuple[tuple[str, str, str, type[Section]], ...] = (
     ("tokens", "default_ttl", "max_ttl", Tokens),
     ("platform", "attempt_timeout", "play_timeout", Platform),
@@ -56,6 +63,7 @@ def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
                 "the relay needs one: openssl rand -hex 32"
             ),
         )
+    yield from _account_problems(raw)
     yield from _egress_problems(raw)
     web = _value(raw, "web", "listen", Web)
     operator = _value(raw, "operator", "listen", Operator)
@@ -71,7 +79,13 @@ def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         if not listen.is_loopback:
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
-    for table, name, section in UPSTREAMS:
+    has_login = _value(raw, "platform", "grant", Platform) == "authorization_code"
+    has_videos = bool(_value(raw, "videos", "api_key", Videos))
+    for table, name, section in (
+        *UPSTREAMS,
+        *([AUTHORIZE] if has_login else []),
+        *(VIDEOS if has_videos else ()),
+    ):
         if not is_loopback_host(_host(_value(raw, table, name, section))):
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
 
@@ -90,6 +104,34 @@ def _production_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
                     f"{table}.keys[{index}]",
                     "is the published sandbox key, which everybody knows",
                 )
+
+
+def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    grant = _value(raw, "platform", "grant", Platform)
+    if _value(raw, "platform", "api", Platform) == "v2" and grant != "client_credentials":
+        yield "platform.grant", "must be client_credentials for API v2, which has private keys only"
+    for table, section in (("platform", Platform), ("videos", Videos)):
+        if _value(raw, table, "grant", section) == "password":
+            for name in ("username", "password"):
+                if not _text(_value(raw, table, name, section)):
+                    yield f"{table}.{name}", f'is needed for {table}.grant = "password"'
+    if grant == "authorization_code" and not _value(raw, "platform", "login_file", Platform):
+        yield (
+            "platform.login_file",
+            'is needed for platform.grant = "authorization_code": playgate login keeps it there',
+        )
+    own = _value(raw, "videos", "api_key", Videos)
+    if own and own == _value(raw, "platform", "api_key", Platform):
+        yield (
+            "videos.api_key",
+            "must be another key than the edge's: who takes over the edge could delete videos",
+        )
+    if own and not _text(_value(raw, "videos", "api_secret", Videos)):
+        yield "videos.api_secret", "is not set, though videos.api_key is"
+
+
+def _text(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:

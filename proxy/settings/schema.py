@@ -12,6 +12,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from proxy.adapters.dailymotion.endpoints import (
+    MANAGING,
+    DirectGrant,
+    Endpoints,
+    Generation,
+    Grant,
+    endpoints_of,
+    kind_of_key,
+)
 from proxy.domain import video
 from proxy.domain.client_ip import PrivateViewers
 from proxy.edge.delivery import Family, FamilyMismatch, Mode
@@ -22,10 +31,11 @@ from proxy.settings.checks import (
     check_network,
     check_operator_key,
     check_optional_address,
+    check_optional_path,
     check_optional_url,
     check_path_rule,
     check_pattern,
-    check_url,
+    check_redirect_uri,
     must_be_set,
 )
 from proxy.settings.keys import SealSecret, Section, TokenKey
@@ -33,7 +43,7 @@ from proxy.settings.keys import SealSecret, Section, TokenKey
 ENV_PREFIX = "PLAYGATE_"
 
 
-Url = Annotated[str, AfterValidator(check_url)]
+OptionalUrl = Annotated[str, AfterValidator(check_optional_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 ListenAddress = Annotated[str, AfterValidator(check_listen)]
 NetworkText = Annotated[str, AfterValidator(check_network)]
@@ -44,7 +54,7 @@ class Web(Section):
     """The player port."""
 
     listen: ListenAddress = "127.0.0.1:8080"
-    public_url: Annotated[str, AfterValidator(check_optional_url)] = ""
+    public_url: OptionalUrl = ""
     player_page: bool = False
     keepalive_timeout: Seconds = 75
     head_timeout: Seconds = 10
@@ -90,15 +100,26 @@ class Tokens(Section):
 
 
 class Platform(Section):
-    """Dailymotion."""
+    """Dailymotion, and the account that the edge acts for."""
 
+    api: Generation = "legacy"
+    grant: Grant = "client_credentials"
     api_key: Annotated[str, AfterValidator(must_be_set), Field(validate_default=True)] = ""
     api_secret: Annotated[SecretStr, AfterValidator(must_be_set), Field(validate_default=True)] = (
         SecretStr("")
     )
-    scope: str = "read_video_streams"
-    token_url: Url = "https://partner.api.dailymotion.com/oauth/v1/token"  # noqa: S105  # a URL
-    rest_url: Url = "https://partner.api.dailymotion.com/rest"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    login_file: Annotated[str, AfterValidator(check_optional_path)] = ""
+    redirect_uri: Annotated[str, AfterValidator(check_redirect_uri)] = (
+        "http://127.0.0.1:8085/callback"
+    )
+    scope: str = ""
+    token_url: OptionalUrl = ""
+    rest_url: OptionalUrl = ""
+    authorize_url: OptionalUrl = ""
+    no_expire: bool = False
+    no_ip_lock: bool = False
     allowed_hosts: tuple[Annotated[str, AfterValidator(check_allowed_host)], ...] = (
         "dailymotion.com",
         "dmcdn.net",
@@ -120,6 +141,17 @@ class Platform(Section):
     video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
     attempt_timeout: Seconds = 2
     play_timeout: Seconds = 4
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where this account's key is known: what is set, and else what its API and grant say."""
+        default = endpoints_of(self.api, self.grant)
+        return Endpoints(
+            token_url=self.token_url or default.token_url,
+            rest_url=self.rest_url or default.rest_url,
+            authorize_url=self.authorize_url or default.authorize_url,
+            scope=self.scope or default.scope,
+        )
 
 
 class DeliveryRule(Section):
@@ -156,6 +188,31 @@ class Auth(Section):
     )
 
 
+class Videos(Section):
+    """The account that `playgate videos` acts for; the edge itself never uses it."""
+
+    api_key: str = ""
+    api_secret: SecretStr = SecretStr("")
+    grant: DirectGrant = "client_credentials"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    scope: str = ""
+    token_url: OptionalUrl = ""
+    rest_url: OptionalUrl = ""
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where this account's key is known, and what it asks for."""
+        default = endpoints_of("legacy", self.grant)
+        return Endpoints(
+            token_url=self.token_url or default.token_url,
+            rest_url=self.rest_url or default.rest_url,
+            authorize_url="",
+            scope=self.scope or MANAGING[kind_of_key(self.grant)],
+        )
+
+
 class Settings(BaseSettings):
     """All of it; an object that exists is valid."""
 
@@ -178,6 +235,7 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     relay: RelaySection = RelaySection()
     auth: Auth = Auth()
+    videos: Videos = Videos()
 
     @property
     def seal_secrets(self) -> list[bytes]:

@@ -28,6 +28,7 @@ ASKED = (
 )
 TOLD = (
     hdrs.CONTENT_TYPE,
+    hdrs.CONTENT_DISPOSITION,  # of a download
     hdrs.CONTENT_LENGTH,
     hdrs.CONTENT_RANGE,
     hdrs.ACCEPT_RANGES,

@@ -21,9 +21,20 @@ from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
+PLAYS = frozenset({"play", "play-file", "stream-urls"})
 # Of these, successes are counted and not told.
 QUIET_ROUTES = frozenset(
-    {"auth", "metrics", "healthz", "readyz", "watch", "asset", "relayed-playlist", "relayed-bytes"}
+    {
+        "auth",
+        "metrics",
+        "healthz",
+        "readyz",
+        "watch",
+        "details",
+        "asset",
+        "relayed-playlist",
+        "relayed-bytes",
+    }
 )
 
 
@@ -88,8 +99,8 @@ def count(request: web.Request, metrics: Metrics) -> None:
     metrics.request_duration.labels(route=route).observe(trace.duration)
     if trace.refusal is not None:
         metrics.denials.labels(reason=trace.refusal.reason).inc()
-    if route == "play" and method in PLAYING:
-        metrics.plays.labels(outcome=_outcome(trace.status)).inc()
+    if route in PLAYS and method in PLAYING:
+        metrics.plays.labels(outcome=_outcome(route, trace.status)).inc()
         if trace.viewer is not None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
 
@@ -116,11 +127,13 @@ def tell(request: web.Request, log: Logger) -> None:
     write("request", **{name: value for name, value in fields.items() if value not in {None, ""}})
 
 
-def _outcome(status: int) -> str:
+def _outcome(route: str, status: int) -> str:
     if status == ABANDONED:
         return "abandoned"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "failed"
     if status >= HTTPStatus.BAD_REQUEST:
         return "denied"
-    return "redirected" if status >= HTTPStatus.MULTIPLE_CHOICES else "relayed"
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        return "redirected"
+    return "listed" if route == "stream-urls" else "relayed"

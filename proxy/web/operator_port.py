@@ -45,7 +45,7 @@ async def auth(request: web.Request) -> web.Response:
     viewer = read_viewer(request)
 
     tokens = [*original.query_tokens, *header_tokens(request)]
-    claims = services.admission.admit(tokens, video=video, fmt="hls", viewer=viewer)
+    claims = services.admission.admit(tokens, video=video, formats=["hls"], viewer=viewer)
     return allowed(video, claims.subject)
 
 

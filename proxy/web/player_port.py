@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
 from aiohttp import web
 
-from proxy.domain.client_ip import lockable
+from proxy.domain.client_ip import Address, lockable
+from proxy.domain.formats import FORMATS, Format, read_choice, read_fields
+from proxy.domain.tokens.claims import Claims
+from proxy.domain.video import VideoId
 from proxy.edge.delivery import Redirect
 from proxy.web.answers import asked_of, pass_on, playlist_response
 from proxy.web.headers import PREFLIGHT, content_security_policy
-from proxy.web.reading import note_session, read_tokens, read_video, read_viewer
+from proxy.web.reading import (
+    note_session,
+    read_queried_video,
+    read_tokens,
+    read_video,
+    read_viewer,
+)
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
@@ -24,13 +34,49 @@ async def play(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
-    claims = services.admission.admit(read_tokens(request), video=video, fmt="hls", viewer=viewer)
-    request[TRACE].subject = claims.subject
+    claims = admit(request, video, viewer, ["hls"])
     client_ip = lockable(viewer, services.viewers.private)
     delivered = await services.delivery.deliver(video, viewer, claims, client_ip=client_ip)
     if isinstance(delivered, Redirect):
         return web.Response(status=302, headers={"Location": delivered.url})
     return playlist_response(request, delivered.body)
+
+
+async def play_file(request: web.Request) -> web.Response:
+    """Answer a player that wants an MP4, in the quality that the query names."""
+    services = request.app[SERVICES]
+    video, viewer = read_video(request), read_viewer(request)
+
+    claims = admit(request, video, viewer, ["mp4"])
+    choice = read_choice(list(request.query.items()))
+    client_ip = lockable(viewer, services.viewers.private)
+    redirect = await services.delivery.deliver_file(
+        video, viewer, claims, choice, client_ip=client_ip
+    )
+    return web.Response(status=302, headers={"Location": redirect.url})
+
+
+async def stream_urls(request: web.Request) -> web.Response:
+    """Answer in the JSON of Dailymotion's guide: the stream URLs of whoever asks."""
+    services = request.app[SERVICES]
+    video, viewer = read_queried_video(request), read_viewer(request)
+    fields = read_fields(list(request.query.items()))
+
+    claims = admit(request, video, viewer, [FORMATS[field] for field in fields])
+    client_ip = lockable(viewer, services.viewers.private)
+    urls = await services.delivery.find_urls(video, viewer, claims, fields, client_ip=client_ip)
+    return web.json_response(urls)
+
+
+def admit(
+    request: web.Request, video: VideoId, viewer: Address, formats: Iterable[Format]
+) -> Claims:
+    """Return the claims of the request's one token if they cover all of this, or refuse."""
+    claims = request.app[SERVICES].admission.admit(
+        read_tokens(request), video=video, formats=formats, viewer=viewer
+    )
+    request[TRACE].subject = claims.subject
+    return claims
 
 
 async def relayed_playlist(request: web.Request) -> web.Response:
@@ -69,6 +115,16 @@ async def watch(request: web.Request) -> web.Response:
         headers={
             "Content-Security-Policy": content_security_policy(request.app[SERVICES].page_hosts)
         },
+    )
+
+
+async def details(request: web.Request) -> web.Response:
+    """Tell the player page what it shows around the video."""
+    video, viewer = read_video(request), read_viewer(request)
+    admit(request, video, viewer, ["hls"])
+    found = await request.app[SERVICES].streams.describe(video)
+    return web.json_response(
+        {"title": found.title, "poster": found.poster or None, "live": found.is_live}
     )
 
 

@@ -41,6 +41,25 @@ def read_video(request: web.Request) -> VideoId:
     return video
 
 
+def read_queried_video(request: web.Request) -> VideoId:
+    """Return the video that the query names, or refuse.
+
+    A `client_ip`, as Dailymotion's own API takes one, is refused rather than passed over: whoever
+    sends it expects that it counts.
+    """
+    given = request.query.getall("video_id", [])
+    if len(given) != 1:
+        raise Refusal(Reason.REQUEST_INVALID, message="The query needs video_id, exactly once.")
+    if "client_ip" in request.query:
+        raise Refusal(
+            Reason.REQUEST_INVALID,
+            message="client_ip cannot be chosen: the URLs are made for the address that asks.",
+        )
+    video = parse_video_id(given[0], request.app[SERVICES].video_id_pattern)
+    request[TRACE].video = video
+    return video
+
+
 def note_session(request: web.Request, session: Session) -> None:
     """Note whose playback a sealed path belongs to, for the log line."""
     request[TRACE].video = session.video

@@ -22,6 +22,12 @@ class Route:
 
 
 PLAY = {"GET": player_port.play, "HEAD": player_port.play, "OPTIONS": player_port.preflight}
+PLAY_FILE = {
+    "GET": player_port.play_file,
+    "HEAD": player_port.play_file,
+    "OPTIONS": player_port.preflight,
+}
+STREAM_URLS = {"GET": player_port.stream_urls, "OPTIONS": player_port.preflight}
 
 RELAYED_PLAYLIST = {
     "GET": player_port.relayed_playlist,
@@ -36,12 +42,15 @@ RELAYED_BYTES = {
 
 PLAYER_PORT = (
     Route("play", "/play/{video_id}.m3u8", PLAY),
+    Route("play-file", "/play/{video_id}.mp4", PLAY_FILE),
+    Route("stream-urls", "/stream-urls", STREAM_URLS),
     Route("relayed-playlist", "/relay/playlist/{path:.*}", RELAYED_PLAYLIST),
     Route("relayed-bytes", "/relay/bytes/{path:.*}", RELAYED_BYTES),
 )
 
 PLAYER_PAGE = (  # served where web.player_page = true
     Route("watch", "/watch/{video_id}", {"GET": player_port.watch}),
+    Route("details", "/watch/{video_id}/details", {"GET": player_port.details}),
     Route("asset", "/watch/assets/{name}", {"GET": player_port.asset}),
 )
 

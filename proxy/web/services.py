@@ -16,6 +16,7 @@ from proxy.edge.delivery import Delivery
 from proxy.edge.health import Health
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
+from proxy.edge.streams import Streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Services:
     """Everything that a request may need."""
 
     admission: Admission
+    streams: Streams
     delivery: Delivery
     relay: Relay
     cdn: Cdn

@@ -163,7 +163,7 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
             {"PLAYGATE_SANDBOX": "y", "PLAYGATE_WEB__LISTEN": "0.0.0.0:80"},
             "web.listen: must be on loopback",
         ),
-        ({"PLAYGATE_PLATFORM__TOKEN_URL": ""}, "platform.token_url: must be a URL"),
+        ({"PLAYGATE_PLATFORM__TOKEN_URL": ""}, "platform.token_url: must be on loopback"),
         (
             {"PLAYGATE_PLATFORM__TOKEN_URL": " http://127.0.0.1/"},
             "platform.token_url: must be a URL",

@@ -1,72 +1,82 @@
-"""Dailymotion's Legacy API (v0) with a private key: two calls, nothing remembered."""
+"""Dailymotion's Legacy API (v0): one call for all that is to be known of a video."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from yarl import URL
 
-from proxy.adapters.dailymotion.answers import AccessToken, read_access_token, read_stream_url
+from proxy.adapters.dailymotion.answers import bad_answer, loggable, read_object
 from proxy.adapters.dailymotion.exchange import Exchange
 from proxy.domain.client_ip import Address
-from proxy.domain.video import VideoId
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import Details, VideoId
+
+DETAILS = ("title", "thumbnail_url", "mode", "onair")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """A private API key and what it asks for."""
+class Flags:
+    """What is given up for all stream URLs alike."""
 
-    api_key: str
-    api_secret: str
-    scope: str
+    no_expire: bool
+    no_ip_lock: bool
 
 
 class LegacyApi:
-    """Asks for access tokens and for stream URLs."""
+    """Asks for stream URLs, and for what a page says of a video."""
 
     def __init__(
-        self,
-        exchange: Exchange,
-        account: Account,
-        *,
-        token_url: str,
-        rest_url: str,
-        stream_fields: Sequence[str],
-        state_fields: Sequence[str],
+        self, exchange: Exchange, rest_url: str, *, state_fields: Sequence[str], flags: Flags
     ) -> None:
         self._exchange = exchange
-        self._account = account
-        self._token_url = URL(token_url)
         self._rest_url = URL(rest_url)
-        self._stream_fields = tuple(stream_fields)
-        self._fields = ",".join([*stream_fields, *state_fields])
+        self._state_fields = tuple(state_fields)
+        self._flags = {name: "1" for name in Flags.__slots__ if getattr(flags, name)}
 
-    async def fetch_access_token(self, *, deadline: float) -> AccessToken:
-        """Return a new access token (RFC 6749, 4.4: client credentials), or refuse."""
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self._account.api_key,
-            "client_secret": self._account.api_secret,
-            "scope": self._account.scope,
-        }
-        answer = await self._exchange.send(
-            "token", "POST", self._token_url, deadline=deadline, data=form
-        )
-        return read_access_token(answer)
+    async def fetch_streams(
+        self,
+        video: VideoId,
+        fields: Sequence[str],
+        client_ip: Address | None,
+        access_token: str,
+        *,
+        deadline: float,
+    ) -> dict[str, str]:
+        """Return the video's stream URLs, of those fields that it has, or refuse.
 
-    async def fetch_stream_url(
-        self, video: VideoId, client_ip: Address | None, access_token: str, *, deadline: float
-    ) -> str:
-        """Return the video's stream URL, locked to `client_ip` (None: to our own), or refuse.
+        Args:
+            video: which.
+            fields: the API's names of the formats wanted.
+            client_ip: the address to lock them to; None locks them to our own.
+            access_token: the account's.
+            deadline: on the monotonic clock.
 
         Raises:
             AccessTokenRefused: the access token did not do.
-            Refusal: any other reason.
+            Refusal: any other reason; without a single URL it says why there is none.
         """
-        query = {"fields": self._fields}
+        query = {"fields": ",".join([*fields, *self._state_fields]), **self._flags}
         if client_ip is not None:
             query["client_ip"] = str(client_ip)
+        return read_streams(await self._get(video, query, access_token, deadline), fields)
+
+    async def fetch_details(self, video: VideoId, access_token: str, *, deadline: float) -> Details:
+        """Return what a page says of a video, or refuse as `fetch_streams` does."""
+        query = {"fields": ",".join(DETAILS)}
+        members = await self._get(video, query, access_token, deadline)
+        title, poster = members.get("title"), members.get("thumbnail_url")
+        return Details(
+            title=title if isinstance(title, str) else "",
+            poster=poster if isinstance(poster, str) else "",
+            is_live=members.get("mode") == "live",
+        )
+
+    async def _get(
+        self, video: VideoId, query: Mapping[str, str], access_token: str, deadline: float
+    ) -> dict[str, Any]:
         answer = await self._exchange.send(
             "video",
             "GET",
@@ -74,4 +84,29 @@ class LegacyApi:
             deadline=deadline,
             headers={"Authorization": f"Bearer {access_token}"},
         )
-        return read_stream_url(answer, self._stream_fields)
+        return read_object("video", answer)
+
+
+def read_streams(members: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
+    """Return the URLs of those fields that are not null, or say why all of them are."""
+    given = {field: members[field] for field in fields if members.get(field) is not None}
+    found = {field: url for field, url in given.items() if isinstance(url, str) and url}
+    if found:
+        return found
+    if given:
+        raise bad_answer(f"video: {', '.join(given)} is not a text")
+    if not any(field in members for field in fields):
+        raise bad_answer("video: none of the stream fields is in the answer")
+    raise _refusal_of_null(members)
+
+
+def _refusal_of_null(members: Mapping[str, Any]) -> Refusal:
+    """Say why a video has no stream, as far as its other fields tell."""
+    if members.get("password_protected") is True:
+        return Refusal(Reason.VIDEO_PASSWORD, "video: null, and password_protected")
+    if members.get("private") is True:
+        return Refusal(Reason.VIDEO_PRIVATE, "video: null, and private")
+    if members.get("mode") == "live" and members.get("onair") is False:
+        return Refusal(Reason.LIVE_OFF_AIR, "video: null, live and not onair")
+    status = loggable(str(members.get("status")))
+    return Refusal(Reason.STREAM_UNAVAILABLE, f"video: null, status {status}")

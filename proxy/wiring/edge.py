@@ -1,95 +1,25 @@
-"""What is made of which settings."""
+"""What the edge is made of, as the settings say."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-
-import aiohttp
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.cdn import Cdn
-from proxy.adapters.dailymotion.exchange import Exchange
-from proxy.adapters.dailymotion.legacy import Account, LegacyApi
-from proxy.adapters.logs import Logger
-from proxy.adapters.metrics import Metrics
 from proxy.domain.access import TokenPolicy
-from proxy.domain.client_ip import TrustedProxies, parse_address, parse_networks
+from proxy.domain.client_ip import TrustedProxies, parse_networks
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
-from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.admission import Admission
-from proxy.edge.checking import Checking
 from proxy.edge.delivery import Delivery, ModeRule
-from proxy.edge.health import Health
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
 from proxy.edge.streams import Streams
 from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
 from proxy.web.services import Services, Viewers
-
-# A low-latency playlist is held back for a part, or at worst for three segments (RFC 8216bis,
-# 6.2.5.2); nginx waits a little longer (deploy/nginx.conf).
-BLOCKING_SECONDS = 25.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruments:
-    """What every part is given: the time, and where to say what happens."""
-
-    clock: Clock
-    log: Logger
-    metrics: Metrics
-    health: Health
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
-    """Dailymotion as the edge sees it: its API, its CDN, and what is done with playlists."""
-
-    access_tokens: AccessTokens
-    streams: Streams
-    cdn: Cdn
-    checking: Checking
-
-
-def build_instruments(log: Logger, clock: Clock) -> Instruments:
-    """Return what one edge, or one command, measures with."""
-    metrics = Metrics()
-    return Instruments(clock=clock, log=log, metrics=metrics, health=Health(clock, metrics, log))
-
-
-def build_access_tokens(
-    settings: Settings, api: LegacyApi, instruments: Instruments
-) -> AccessTokens:
-    """Return the keeper of the account's access token."""
-    return AccessTokens(
-        api,
-        clock=instruments.clock,
-        metrics=instruments.metrics,
-        health=instruments.health,
-        log=instruments.log,
-        fetch_timeout=settings.platform.play_timeout,
-    )
-
-
-def build_streams(
-    settings: Settings, api: LegacyApi, access_tokens: AccessTokens, instruments: Instruments
-) -> Streams:
-    """Return the way to stream URLs."""
-    platform = settings.platform
-    return Streams(
-        api,
-        access_tokens,
-        clock=instruments.clock,
-        health=instruments.health,
-        allowed_hosts=platform.allowed_hosts,
-        plain_http=settings.sandbox,
-        play_timeout=platform.play_timeout,
-        egress_ip=parse_address(platform.egress_ip),
-    )
+from proxy.wiring.instruments import Instruments
+from proxy.wiring.platform import Upstream
 
 
 def build_verdicts(settings: Settings, upstream: Upstream, instruments: Instruments) -> Verdicts:
@@ -104,43 +34,6 @@ def build_verdicts(settings: Settings, upstream: Upstream, instruments: Instrume
         ttl=settings.delivery.verdict_ttl,
         check_media=settings.delivery.check_media,
         check_timeout=settings.platform.play_timeout,
-    )
-
-
-def build_api(
-    settings: Settings, session: aiohttp.ClientSession, instruments: Instruments
-) -> LegacyApi:
-    """Return the way to Dailymotion."""
-    platform = settings.platform
-    return LegacyApi(
-        Exchange(
-            session,
-            instruments.metrics,
-            instruments.clock,
-            attempt_timeout=platform.attempt_timeout,
-        ),
-        Account(
-            api_key=platform.api_key,
-            api_secret=platform.api_secret.get_secret_value(),
-            scope=platform.scope,
-        ),
-        token_url=platform.token_url,
-        rest_url=platform.rest_url,
-        stream_fields=platform.stream_fields,
-        state_fields=platform.state_fields,
-    )
-
-
-def build_cdn(settings: Settings, session: aiohttp.ClientSession, instruments: Instruments) -> Cdn:
-    """Return the way to Dailymotion's CDN."""
-    return Cdn(
-        session,
-        instruments.metrics,
-        instruments.clock,
-        allowed_hosts=settings.platform.allowed_hosts,
-        plain_http=settings.sandbox,
-        attempt_timeout=settings.platform.attempt_timeout,
-        blocking_timeout=BLOCKING_SECONDS,
     )
 
 
@@ -177,15 +70,20 @@ def build_delivery(
 
 
 def build_services(
-    settings: Settings, instruments: Instruments, *, delivery: Delivery, relay: Relay, cdn: Cdn
+    settings: Settings,
+    instruments: Instruments,
+    upstream: Upstream,
+    delivery: Delivery,
+    relay: Relay,
 ) -> Services:
     """Return what the handlers work with."""
     keyring = build_keyring(settings)
     return Services(
         admission=Admission(keyring, build_policy(settings), instruments.clock),
+        streams=upstream.streams,
         delivery=delivery,
         relay=relay,
-        cdn=cdn,
+        cdn=upstream.cdn,
         minting=build_minting(settings, keyring, instruments.clock),
         health=instruments.health,
         viewers=Viewers(

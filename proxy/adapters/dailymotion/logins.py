@@ -1,0 +1,157 @@
+"""The file in which a login is kept: a refresh token that survives the end of the process.
+
+A refresh token may be good for one use, and then the answer's own is all there is. So the next one
+is written beside the file and flushed to the disk before it takes the file's place, and where the
+machine stopped between the two, the next reader finishes the step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from proxy.adapters.clock import Clock
+from proxy.domain.reasons import Reason, Refusal
+
+MODE = 0o600
+ROOM = 4096  # bytes, taken before anything is asked for: a full disk is to be found in time
+LOOK_AGAIN = 0.05  # seconds
+
+
+class LoginFile:
+    """One file and its lock, which edges and commands on one machine share."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    @asynccontextmanager
+    async def locked(self, *, deadline: float) -> AsyncIterator[Login]:
+        """Hold the file for oneself, or refuse: two who renew at a time would void each other's.
+
+        The kernel lets go when the process ends, however it ends.
+        """
+        try:
+            descriptor = os.open(self._beside(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        except OSError as error:
+            raise _unusable(self._path, "opened", error) from None
+        try:
+            while not _is_taken(descriptor):
+                if self._clock.monotonic() > deadline:
+                    raise Refusal(Reason.PLATFORM_TIMEOUT, f"{self._path}: in use by another")
+                await asyncio.sleep(LOOK_AGAIN)
+            login = Login(self._path, self._beside(".next"))
+            yield login
+            login.tidy()
+        finally:
+            os.close(descriptor)
+
+    def _beside(self, ending: str) -> Path:
+        return self._path.with_name(self._path.name + ending)
+
+
+class Login:
+    """The file while it is held; every step leaves a good refresh token on the disk."""
+
+    def __init__(self, path: Path, following: Path) -> None:
+        self._path = path
+        self._following = following
+
+    def read(self, api_key: str) -> str:
+        """Return the refresh token, or refuse where there is none for this API key."""
+        if _content_of(self._following):
+            self._replace()
+        content = _content_of(self._path)
+        if not content:
+            raise Refusal(
+                Reason.PLATFORM_CREDENTIALS,
+                f"{self._path}: no login is kept here: run playgate login",
+            )
+        if content.get("api_key") != api_key:
+            raise Refusal(
+                Reason.PLATFORM_CREDENTIALS,
+                f"{self._path}: this login was made with another API key: run playgate login",
+            )
+        return content["refresh_token"]
+
+    def prepare(self) -> None:
+        """Make sure that the next refresh token can be written, or refuse."""
+        try:
+            descriptor = self._open_following()
+            try:
+                os.posix_fallocate(descriptor, 0, ROOM)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _unusable(self._path, "written", error) from None
+
+    def write(self, api_key: str, refresh_token: str) -> None:
+        """Keep a refresh token in place of the one before, or refuse."""
+        text = json.dumps({"api_key": api_key, "refresh_token": refresh_token}) + "\n"
+        try:
+            descriptor = self._open_following()
+            try:
+                os.write(descriptor, text.encode())
+                os.ftruncate(descriptor, len(text))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._replace()
+        except OSError as error:
+            raise _unusable(self._path, "written", error) from None
+
+    def tidy(self) -> None:
+        """Give back the room that was not needed."""
+        if not _content_of(self._following):
+            self._following.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Forget the login."""
+        self._following.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+
+    def _open_following(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._following, flags, MODE)
+        os.fchmod(descriptor, MODE)
+        return descriptor
+
+    def _replace(self) -> None:
+        self._following.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _is_taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _content_of(path: Path) -> dict[str, str]:
+    """Return what a file says; nothing where it is absent, or not whole."""
+    try:
+        content = json.loads(path.read_bytes().rstrip(b"\0"))  # of ROOM
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unusable(path, "read", error) from None
+    except ValueError:  # of JSON, and of UTF-8
+        return {}
+    is_whole = isinstance(content, dict) and isinstance(content.get("refresh_token"), str)
+    return content if is_whole else {}
+
+
+def _unusable(path: Path, verb: str, error: OSError) -> Refusal:
+    why = f"{path}: the login cannot be {verb} ({os.strerror(error.errno or 0)})"
+    return Refusal(Reason.PLATFORM_CREDENTIALS, why)

@@ -1,0 +1,131 @@
+"""The formats that Dailymotion has stream URLs for, by the API's names, and which to take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from proxy.domain.reasons import Reason, Refusal
+
+Format = Literal["hls", "mp4"]
+Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
+
+QUALITIES: tuple[Quality, ...] = get_args(Quality)  # the smallest first
+DEFAULT_QUALITY: Quality = "hd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressive:
+    """An MP4 file of a video: the API's field, and how high its picture is at most, in pixels."""
+
+    field: str
+    height: int
+
+
+# Heights are those of Dailymotion's guide; it calls the first one 380p and has it 512 by 384.
+PROGRESSIVE: dict[Quality, Progressive] = {
+    "sd": Progressive(field="stream_h264_url", height=384),
+    "hq": Progressive(field="stream_h264_hq_url", height=480),
+    "hd": Progressive(field="stream_h264_hd_url", height=720),
+    "hd1080": Progressive(field="stream_h264_hd1080_url", height=1080),
+    "qhd": Progressive(field="stream_h264_qhd_url", height=1440),
+    "uhd": Progressive(field="stream_h264_uhd_url", height=2160),
+}
+PROGRESSIVE_FIELDS = tuple(it.field for it in PROGRESSIVE.values())
+
+# Every field that a stream URL comes in.
+FORMATS: dict[str, Format] = {
+    "stream_hls_url": "hls",
+    "stream_live_hls_url": "hls",
+    **dict.fromkeys(PROGRESSIVE_FIELDS, "mp4"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which MP4 somebody wants."""
+
+    quality: Quality = DEFAULT_QUALITY
+    is_exact: bool = False
+    is_download: bool = False
+
+
+def read_choice(query: Sequence[tuple[str, str]]) -> Choice:
+    """Return what the query of a play asks for, or refuse with `request-invalid`."""
+    given = _only_once(query, {"quality", "exact", "download"})
+    quality = next((it for it in QUALITIES if it == given.get("quality", DEFAULT_QUALITY)), None)
+    if quality is None:
+        raise _invalid(f"quality is one of {', '.join(QUALITIES)}.")
+    return Choice(
+        quality=quality,
+        is_exact=_flag(given, "exact"),
+        is_download=_flag(given, "download"),
+    )
+
+
+def choose(urls: Mapping[str, str], choice: Choice, *, max_height: int | None) -> str:
+    """Return the best URL at or under the quality asked for, or refuse with what there is.
+
+    Args:
+        urls: by the API's fields, those that the video has.
+        choice: what is asked for.
+        max_height: in pixels; nothing higher, however it is asked for.
+    """
+    there = [
+        quality
+        for quality, it in PROGRESSIVE.items()
+        if it.field in urls and (max_height is None or it.height <= max_height)
+    ]
+    wanted = QUALITIES.index(choice.quality)
+    fitting = [quality for quality in there if QUALITIES.index(quality) <= wanted]
+    if not fitting or (choice.is_exact and fitting[-1] != choice.quality):
+        raise _unavailable(choice, there, is_limited=max_height is not None)
+    return urls[PROGRESSIVE[fitting[-1]].field]
+
+
+def as_download(url: str) -> str:
+    """Return an MP4's URL in the form that downloads it; nothing of it is written anew."""
+    return f"{url}{'&' if '?' in url else '?'}download=1"
+
+
+def read_fields(query: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the stream fields that `formats` names, or refuse with `request-invalid`."""
+    given = _only_once(query, {"formats"})
+    names = tuple(dict.fromkeys(given.get("formats", "").split(",")))
+    if not FORMATS.keys() >= set(names):
+        raise _invalid(f"formats is a list, with commas, of {', '.join(FORMATS)}.")
+    return names
+
+
+def _only_once(query: Sequence[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in query:
+        if name in given:
+            raise _invalid(f"{name} is given more than once.")
+        if name in names:
+            given[name] = value
+    return given
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    value = given.get(name, "0")
+    if value not in {"0", "1"}:
+        raise _invalid(f"{name} is 1, or left out.")
+    return value == "1"
+
+
+def _unavailable(choice: Choice, there: Sequence[Quality], *, is_limited: bool) -> Refusal:
+    wanted = choice.quality if choice.is_exact else f"at or under {choice.quality}"
+    within = " within the limits of this token or service" if is_limited else ""
+    has = f"There is {', '.join(there)}{within}." if there else f"There is none{within}."
+    hls = " As HLS (.m3u8) it may play." if not there else ""
+    return Refusal(
+        Reason.FORMAT_UNAVAILABLE,
+        f"no MP4 {wanted}; there is {' '.join(there) or 'none'}",
+        message=f"This video has no MP4 {wanted}. {has}{hls}",
+    )
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(Reason.REQUEST_INVALID, message=f"The query cannot be used: {message}")

@@ -1,0 +1,1 @@
+"""What is made of which settings; the only place that knows settings and parts."""
