@@ -49,18 +49,27 @@ class Apps:
 
 
 @asynccontextmanager
+async def open_api_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the session in which Dailymotion's API is called."""
+    stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=UPSTREAM_CONNECTIONS,
+            family=FAMILIES[settings.platform.address_family],
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept": "application/json", "User-Agent": "playgate"},
+    ) as session:
+        yield session
+
+
+@asynccontextmanager
 async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIterator[Upstream]:
     """Open the way to Dailymotion."""
-    stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
     family = FAMILIES[settings.platform.address_family]
     async with (
-        aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=UPSTREAM_CONNECTIONS, family=family
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "playgate"},
-        ) as session,
+        open_api_session(settings) as session,
         cdn_session(family, private_addresses=settings.sandbox) as fetching,
     ):
         exchange = build_exchange(settings, session, instruments)

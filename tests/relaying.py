@@ -17,7 +17,7 @@ import aiohttp
 from certificates import certify
 from processes import playgate, started
 from real_nginx import Nginx, Upstream, an_nginx, free_port
-from support import CREDENTIALS, SANDBOX_TOML
+from support import SANDBOX_TOML
 
 from proxy.adapters.clock import Clock
 from proxy.sandbox.running import running_sandbox
@@ -113,9 +113,7 @@ async def relaying(
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain)
     async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(
-            running_sandbox(Sandbox(credentials=CREDENTIALS), tls=tls)
-        )
+        sandbox = await stack.enter_async_context(running_sandbox(Sandbox(), tls=tls))
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             NameServer, local_addr=("127.0.0.1", 0)
         )

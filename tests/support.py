@@ -201,7 +201,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 def a_sandbox(**options: Any) -> Any:
     """Return a sandbox to enter, on a free port."""
-    return running_sandbox(Sandbox(credentials=CREDENTIALS, **options))
+    return running_sandbox(Sandbox(**options))
 
 
 def b64(value: bytes | str | dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ async def test_no_secret_is_ever_written(sandbox):
         private.split(".")[2],
         URL(stream).query["sec"][:40],
         "PrivateKnownToYou",
-        *sandbox.access_tokens,
+        *sandbox.accounts.access_tokens,
     ]
     for secret in secrets:
         assert secret not in edge.output

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 from support import (
-    CREDENTIALS,
     RunningEdge,
     a_sandbox,
     an_edge,
@@ -380,7 +379,7 @@ async def test_killing_dailymotion_in_mid_load_is_503_or_504_in_time_and_heals_b
         await first.__aexit__(None, None, None)
         await eventually(lambda: len([a for a, _ in dead if a.status != 302]) > 30)
         ready = await edge.get(f"{edge.operator}/readyz")
-        async with running_sandbox(Sandbox(credentials=CREDENTIALS), port=port):
+        async with running_sandbox(Sandbox(), port=port):
             await eventually(lambda: any(a.status == 302 for a, _ in dead[-8:]))
             stop.set()
             await asyncio.gather(*viewers)

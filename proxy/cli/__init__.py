@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import proxy
-from proxy.cli import check_config, demo, inspect, serve, token
+from proxy.cli import check_config, demo, inspect, login, serve, token
 
 app = typer.Typer(
     name="playgate",
@@ -19,6 +19,8 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("check-config")(check_config.check_config)
+app.command("login")(login.login)
+app.command("logout")(login.logout)
 app.command("inspect")(inspect.inspect)
 app.add_typer(token.app, name="token")
 

@@ -14,9 +14,12 @@ import uvloop
 
 import proxy
 from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.logs import build_logger, capture_standard_logging
 from proxy.cli.options import fail
 from proxy.cli.serve import stopped_by_signal
+from proxy.sandbox.accounts import Accounts
+from proxy.sandbox.app import PLACES
 from proxy.sandbox.catalogue import LIVE, VOD
 from proxy.sandbox.running import HOST, running_sandbox
 from proxy.sandbox.state import Sandbox
@@ -74,19 +77,8 @@ def demo(
 ) -> None:
     """Run the edge in front of a sandbox Dailymotion on this machine, until Ctrl-C."""
     path = config or sandbox_config()
-    origin = f"http://{HOST}:{sandbox_port}"
     try:
-        # Plain http to loopback: settings without sandbox = true refuse it, and so the demo.
-        settings = load_settings(
-            path,
-            web={"listen": f"{HOST}:{port}", "public_url": f"http://{HOST}:{port}"},
-            operator={"listen": f"{HOST}:{operator_port}"},
-            platform={
-                "token_url": f"{origin}/oauth/v1/token",
-                "rest_url": f"{origin}/rest",
-                "allowed_hosts": [f"{HOST}:{sandbox_port}"],
-            },
-        )
+        settings = demo_settings(path, port, operator_port, sandbox_port)
     except SettingsInvalid as invalid:
         hint = "\nThe demo takes settings with sandbox = true, such as config/sandbox.toml."
         fail(str(invalid) + (hint if config is not None else ""))
@@ -94,6 +86,34 @@ def demo(
         uvloop.run(run(settings, path, sandbox_port))
     except ListenFailed as failed:
         fail(f"{failed}; playgate demo --help tells how to choose other ports")
+
+
+def demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) -> Settings:
+    """Return the settings of a demo on these ports.
+
+    Plain http to loopback: settings without sandbox = true refuse it, and so the demo.
+
+    Raises:
+        SettingsInvalid: they are not good for a demo.
+    """
+    origin = f"http://{HOST}:{sandbox_port}"
+
+    def load(token_path: str, rest_path: str) -> Settings:
+        return load_settings(
+            path,
+            web={"listen": f"{HOST}:{port}", "public_url": f"http://{HOST}:{port}"},
+            operator={"listen": f"{HOST}:{operator_port}"},
+            platform={
+                "token_url": f"{origin}{token_path}",
+                "rest_url": f"{origin}{rest_path}",
+                "authorize_url": f"{origin}/oauth/authorize",
+                "allowed_hosts": [f"{HOST}:{sandbox_port}"],
+            },
+            videos={"token_url": f"{origin}/oauth/v1/token", "rest_url": f"{origin}/rest"},
+        )
+
+    platform = load(*PLACES["legacy", "private"]).platform
+    return load(*PLACES[platform.api, kind_of_key(platform.grant)])
 
 
 def sandbox_config() -> Path:
@@ -122,9 +142,12 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
     def page(video: str) -> str:
         return f"{settings.web.public_url}/watch/{video}#{minting.mint(video=video).token}"
 
-    credentials = (settings.platform.api_key, settings.platform.api_secret.get_secret_value())
+    accounts = Accounts(callback_url=settings.platform.redirect_uri)
+    if kind_of_key(settings.platform.grant) == "private":
+        secret = settings.platform.api_secret.get_secret_value()
+        accounts.private_key = (settings.platform.api_key, secret)
     async with AsyncExitStack() as stack:
-        state = Sandbox(credentials=credentials, player_page=page)
+        state = Sandbox(accounts=accounts, player_page=page)
         try:
             sandbox = await stack.enter_async_context(running_sandbox(state, port=sandbox_port))
         except OSError as error:

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from proxy.domain.reasons import Refusal
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE
 
@@ -27,6 +28,11 @@ def settings_or_exit(config: Path | None) -> Settings:
         return load_settings(config)
     except SettingsInvalid as invalid:
         fail(str(invalid))
+
+
+def why(refusal: Refusal) -> str:
+    """Return what an operator is told of a refusal: all of it."""
+    return f"{refusal.reason}: {refusal.detail or refusal.message}"
 
 
 def fail(message: str) -> NoReturn:

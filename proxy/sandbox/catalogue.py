@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Behaviour = Literal["play", "error", "slow", "garbage"]
+Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
 
 VOD = "x8demo1"
 LIVE = "x8live1"
 HELD = "x8live2"  # a channel whose server holds reloads back until there is news
 KEYED = "x8keys1"
 FMP4 = "x8fmp41"
+TALL = "x8tall1"
 EMPTY = "x8empty"
 CHALLENGED = "x8robot"
 CHANNELS = (LIVE, HELD)
@@ -28,6 +30,7 @@ class Video:
     fields: dict[str, Any] = field(default_factory=dict)
     error: tuple[int, dict[str, Any]] | None = None
     stream_url: str | None = None  # in place of the sandbox CDN's
+    qualities: tuple[Quality, ...] = ()  # as MP4
 
 
 def api_error(status: int, kind: str, message: str, **data: Any) -> tuple[int, dict[str, Any]]:
@@ -56,6 +59,7 @@ VIDEOS: dict[str, Video] = {
         title="A VOD: two variants, subtitles, 12 seconds",
         expect="plays",
         fields={"mode": "vod", "duration": 12},
+        qualities=("sd", "hq", "hd"),
     ),
     LIVE: Video(
         title="A live channel that never ends",
@@ -72,6 +76,12 @@ VIDEOS: dict[str, Video] = {
     ),
     FMP4: Video(
         title="A VOD in fragmented MP4", expect="plays", fields={"mode": "vod", "duration": 12}
+    ),
+    TALL: Video(
+        title="A VOD whose MP4 files are large ones only",
+        expect="plays; format-unavailable as .mp4?quality=hd",
+        fields={"mode": "vod", "duration": 12},
+        qualities=("hd1080", "qhd", "uhd"),
     ),
     EMPTY: Video(
         title="A playlist without variants",
@@ -172,14 +182,15 @@ DEFAULT_FIELDS: dict[str, Any] = {
     "password_protected": False,
     "geoblocking": ["allow"],
     "duration": 0,
-    "thumbnail_url": None,
 }
 
 
-def field_value(video_id: str, video: Video, name: str) -> Any:
+def field_value(origin: str, video_id: str, video: Video, name: str) -> Any:
     """Return a field as the API gives it, stream URLs aside; unknown ones are null."""
     if name == "id":
         return video_id
     if name == "title":
         return video.title
+    if name == "thumbnail_url":
+        return f"{origin}/thumbnail/{video_id}.svg"
     return video.fields.get(name, DEFAULT_FIELDS.get(name))

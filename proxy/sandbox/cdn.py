@@ -25,6 +25,13 @@ FOLDERS = {
 M3U8 = "application/vnd.apple.mpegurl"
 CONTENT_TYPES = {"ts": "video/mp2t", "m4s": "video/mp4", "mp4": "video/mp4"}
 CHALLENGE = "<!doctype html><title>Just a moment</title><p>Are you a robot?</p>"
+SMALL_HEIGHT = 480  # pixels, by name; the sandbox has two sizes
+POSTER = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 640 360'>"
+    "<rect width='640' height='360' fill='#235'/>"
+    "<text x='320' y='190' fill='#fff' font-size='40' text-anchor='middle' "
+    "font-family='sans-serif'>{video}</text></svg>"
+)
 
 # After the edge's redirect a browser sends `Origin: null`, so nothing but `*` will do.
 CORS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
@@ -78,6 +85,24 @@ async def segment(request: web.Request) -> web.StreamResponse:
         return web.Response(body=body, content_type=CONTENT_TYPES[kind], headers=CORS)
     # Ranges and conditional requests, as any CDN answers them.
     return web.FileResponse(file, headers={**CORS, "Content-Type": CONTENT_TYPES[kind]})
+
+
+async def file(request: web.Request) -> web.StreamResponse:
+    """Serve an MP4; with `download=1`, for saving."""
+    video, sec = request.match_info["video"], _sec(request)
+    if (denied := await _denied(request, "segment", video, sec)) is not None:
+        return denied
+    is_small = int(request.match_info["height"]) <= SMALL_HEIGHT
+    headers = {**CORS, "Content-Type": "video/mp4"}
+    if request.query.get("download") == "1":
+        headers["Content-Disposition"] = f'attachment; filename="{video}.mp4"'
+    return web.FileResponse(MEDIA / f"file_{180 if is_small else 360}.mp4", headers=headers)
+
+
+async def thumbnail(request: web.Request) -> web.Response:
+    """Serve a poster: the id on a field of colour."""
+    video = request.match_info["video"]
+    return web.Response(text=POSTER.format(video=video), content_type="image/svg+xml")
 
 
 async def key(request: web.Request) -> web.StreamResponse:

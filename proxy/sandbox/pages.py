@@ -7,7 +7,6 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.sandbox.catalogue import VIDEOS
 from proxy.sandbox.controls import KINDS, Fault, Kind
 from proxy.sandbox.state import STATE
 
@@ -22,32 +21,39 @@ code { font-size: .95em }
 """
 
 
+def page(title: str, body: str, *, status: int = 200) -> web.Response:
+    """Return a page of the sandbox."""
+    return web.Response(
+        text=(
+            "<!doctype html><html lang='en'><meta charset='utf-8'>"
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+            f"<title>{escape(title)}</title><link rel='icon' href='data:,'>"
+            f"<style>{STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
+        ),
+        content_type="text/html",
+        status=status,
+    )
+
+
 async def index(request: web.Request) -> web.Response:
     """List what there is, with a link to a player page that has a fresh token."""
     rows = "".join(
         f"<tr><td><a href='/open/{escape(name)}'><code>{escape(name)}</code></a>"
         f"<td>{escape(video.title)}<td><code>{escape(video.expect)}</code>"
-        for name, video in VIDEOS.items()
+        for name, video in request.app[STATE].videos.items()
     )
     links = (
         "Each link opens the edge's player page with a token that was just made."
         if request.app[STATE].player_page is not None
         else "No edge runs beside this sandbox, so the links lead nowhere."
     )
-    return web.Response(
-        text=(
-            "<!doctype html><html lang='en'><meta charset='utf-8'>"
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-            "<title>Playgate sandbox</title><link rel='icon' href='data:,'>"
-            f"<style>{STYLE}</style>"
-            "<h1>Playgate sandbox</h1>"
-            "<p>A Dailymotion that runs on this machine, with the edge in front of it. "
-            f"{links}</p>"
-            f"<div><table><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table></div>"
-            "<p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
-            "Faults and held-back answers: see <code>docs/sandbox.md</code>.</p></html>"
-        ),
-        content_type="text/html",
+    return page(
+        "Playgate sandbox",
+        "<p>A Dailymotion that runs on this machine, with the edge in front of it. "
+        f"{links}</p>"
+        f"<div><table><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table></div>"
+        "<p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
+        "Faults and held-back answers: see <code>docs/sandbox.md</code>.</p>",
     )
 
 
@@ -55,7 +61,7 @@ async def open_player(request: web.Request) -> web.Response:
     """Send the browser to the edge's player page, with a fresh token in the fragment."""
     player_page = request.app[STATE].player_page
     video = request.match_info["video"]
-    if player_page is None or video not in VIDEOS:
+    if player_page is None or video not in request.app[STATE].videos:
         raise web.HTTPNotFound
     return web.Response(
         status=302, headers={"Location": player_page(video), "Cache-Control": "no-store"}
@@ -112,7 +118,7 @@ async def release(request: web.Request) -> web.Response:
 
 async def expire_access_tokens(request: web.Request) -> web.Response:
     """Forget every access token, as if their hours were over."""
-    request.app[STATE].access_tokens.clear()
+    request.app[STATE].accounts.access_tokens.clear()
     return web.Response(status=204)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from proxy.sandbox.accounts import Accounts
+from proxy.sandbox.catalogue import VIDEOS, Video
 from proxy.sandbox.controls import Controls, Fault
 from proxy.sandbox.locks import Locks
 
@@ -19,13 +21,13 @@ DRIP_SECONDS = 0.5
 class Sandbox:
     """One Dailymotion on this machine; times in seconds since 1970."""
 
-    credentials: tuple[str, str]
+    accounts: Accounts = field(default_factory=Accounts)
     origin: str = ""  # known once the port is
-    access_token_ttl: int = 36_000
     locks: Locks = field(default_factory=lambda: Locks(ttl=4 * 3600))
     controls: Controls = field(default_factory=Controls)
-    access_tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
+    videos: dict[str, Video] = field(default_factory=lambda: dict(VIDEOS))
     now: Callable[[], float] = time.time
+    uploads: dict[str, int] = field(default_factory=dict)  # bytes that came, by ticket
     player_page: Callable[[str], str] | None = None  # the edge's, with a fresh token
     went_on_air: float = field(init=False)
 

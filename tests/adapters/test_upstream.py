@@ -164,7 +164,7 @@ async def test_each_answer_of_the_token_endpoint_has_its_reason(sandbox, broken,
 
 async def test_a_stale_access_token_is_replaced_once_and_the_viewer_plays(edge, sandbox):
     await edge.play()
-    sandbox.access_tokens.clear()
+    sandbox.accounts.access_tokens.clear()
     answer = await edge.play()
 
     assert answer.status == 302
@@ -194,7 +194,7 @@ async def test_every_form_of_401_is_one_refresh_and_for_ever_a_clear_error(sandb
 
 async def test_many_plays_with_a_stale_token_have_it_replaced_once(edge, sandbox):
     await edge.play()
-    sandbox.access_tokens.clear()
+    sandbox.accounts.access_tokens.clear()
     sandbox.controls.hold("video", until=20)
     answers = await asyncio.gather(*(edge.play(source=f"127.0.0.{n}") for n in range(1, 21)))
 

@@ -197,9 +197,12 @@ def test_every_route():
 
     assert found == [
         ("play", "/play/{video_id}.m3u8", "GET HEAD OPTIONS"),
+        ("play-file", "/play/{video_id}.mp4", "GET HEAD OPTIONS"),
+        ("stream-urls", "/stream-urls", "GET OPTIONS"),
         ("relayed-playlist", "/relay/playlist/{path:.*}", "GET HEAD OPTIONS"),
         ("relayed-bytes", "/relay/bytes/{path:.*}", "GET HEAD OPTIONS"),
         ("watch", "/watch/{video_id}", "GET"),
+        ("details", "/watch/{video_id}/details", "GET"),
         ("asset", "/watch/assets/{name}", "GET"),
         ("auth", "/auth", "*"),
         ("metrics", "/metrics", "GET"),

@@ -12,7 +12,7 @@ from yarl import URL
 from proxy.adapters.dailymotion.answers import bad_answer, error_kinds, json_object, loggable
 from proxy.adapters.dailymotion.endpoints import KeyKind
 from proxy.adapters.dailymotion.exchange import Answer, Exchange
-from proxy.adapters.dailymotion.logins import LoginFile
+from proxy.adapters.dailymotion.logins import Login, LoginFile
 from proxy.domain.reasons import Reason, Refusal
 
 # A good key that may not have this scope, as against a bad key (RFC 6749, 5.2).
@@ -52,6 +52,10 @@ class Client:
     api_secret: str
     scope: str
     kind: KeyKind
+
+
+class GrantRefused(Refusal):
+    """The key is good, and what it shows is not: a code, a login, a user (RFC 6749, 5.2)."""
 
 
 class TokenEndpoint:
@@ -107,20 +111,35 @@ class StoredLogin:
         self._file = file
 
     async def fetch_access_token(self, *, deadline: float) -> AccessToken:
-        """Return a new access token, or refuse.
-
-        Between the answer and the file there is no await: nothing but the end of the process or of
-        the machine comes between a new refresh token and the disk.
-        """
+        """Return a new access token, or refuse."""
         async with self._file.locked(deadline=deadline) as login:
-            held = login.read(self._endpoint.client.api_key)
-            login.prepare()
-            token = await self._endpoint.grant(
-                "refresh_token", deadline=deadline, refresh_token=held
-            )
-            if token.refresh_token not in {"", held}:
-                login.write(self._endpoint.client.api_key, token.refresh_token)
-        return token
+            return await renew(login, self._endpoint, deadline=deadline)
+
+
+async def renew(login: Login, endpoint: TokenEndpoint, *, deadline: float) -> AccessToken:
+    """Return a new access token for a login that is held, or refuse.
+
+    Between the answer and the file there is no await: nothing but the end of the process or of the
+    machine comes between a new refresh token and the disk.
+    """
+    held = login.read(endpoint.client.api_key)
+    login.prepare()
+    token = await endpoint.grant("refresh_token", deadline=deadline, refresh_token=held)
+    if token.refresh_token not in {"", held}:
+        login.write(endpoint.client.api_key, token.refresh_token)
+    return token
+
+
+def authorize_url(page: str, client: Client, redirect_uri: str, state: str) -> str:
+    """Return where a user says yes to an application (RFC 6749, 4.1.1)."""
+    query = {
+        "response_type": "code",
+        "client_id": client.api_key,
+        "redirect_uri": redirect_uri,
+        "scope": client.scope,
+        "state": state,
+    }
+    return str(URL(page).with_query(query))
 
 
 def read_access_token(answer: Answer, grant_type: str, kind: KeyKind) -> AccessToken:
@@ -150,12 +169,11 @@ def _refusal_of(status: int, kinds: list[str], grant_type: str, kind: KeyKind) -
     said = " ".join([f"token endpoint: HTTP {status}", *map(loggable, kinds)])
     if not SCOPE_ERRORS.isdisjoint(kinds):
         return Refusal(Reason.PLATFORM_PERMISSION, f"{said}; see platform.scope")
-    hint = ""
+    if "invalid_grant" in kinds and grant_type in GRANT_HINTS:
+        return GrantRefused(Reason.PLATFORM_CREDENTIALS, f"{said}; {GRANT_HINTS[grant_type]}")
     if not KEY_ERRORS.isdisjoint(kinds):
-        hint = KEY_HINTS[kind]
-    elif "invalid_grant" in kinds:
-        hint = GRANT_HINTS.get(grant_type, "")
-    return Refusal(Reason.PLATFORM_CREDENTIALS, f"{said}; {hint}" if hint else said)
+        said = f"{said}; {KEY_HINTS[kind]}"
+    return Refusal(Reason.PLATFORM_CREDENTIALS, said)
 
 
 def _is_credential(value: Any) -> bool:

@@ -24,3 +24,9 @@ cat vod_180/0.ts vod_180/1.ts vod_180/2.ts vod_180/3.ts vod_180/4.ts vod_180/5.t
   ffmpeg -v error -y -f mpegts -i - -c copy -bsf:a aac_adtstoasc $hls -hls_segment_type fmp4 \
     -hls_fmp4_init_filename init.mp4 -hls_segment_filename "fmp4_180/%d.m4s" fmp4_180/made.m3u8
 rm fmp4_180/made.m3u8
+
+# The same pictures as one file each, for progressive playback.
+for size in 180 360; do
+  cat vod_$size/0.ts vod_$size/1.ts vod_$size/2.ts vod_$size/3.ts vod_$size/4.ts vod_$size/5.ts |
+    ffmpeg -v error -y -f mpegts -i - -c copy -bsf:a aac_adtstoasc -movflags +faststart file_$size.mp4
+done

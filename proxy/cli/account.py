@@ -1,0 +1,84 @@
+"""An account from the command line: its token endpoint, its calls, its login."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.account import AccountApi
+from proxy.adapters.dailymotion.logins import LoginFile
+from proxy.adapters.dailymotion.oauth import GrantRefused, TokenEndpoint, renew
+from proxy.adapters.logs import build_logger
+from proxy.app import open_api_session
+from proxy.domain.reasons import Reason, Refusal
+from proxy.settings import Settings
+from proxy.wiring.instruments import build_instruments
+from proxy.wiring.platform import build_exchange, build_login_file, build_token_endpoint
+
+PATIENCE = 20.0  # seconds for one step, retries included; somebody is watching
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDesk:
+    """What logs in and out."""
+
+    endpoint: TokenEndpoint
+    api: AccountApi
+    file: LoginFile
+    clock: Clock
+    redirect_uri: str
+
+    async def check_file(self) -> None:
+        """Refuse where the login could not be kept: before anybody is sent to log in."""
+        async with self.file.locked(deadline=self._deadline()) as login:
+            login.prepare()
+
+    async def log_in(self, code: str) -> str:
+        """Exchange a code, keep the login, and return the scope granted; or refuse."""
+        deadline = self._deadline()
+        async with self.file.locked(deadline=deadline) as login:
+            login.prepare()
+            token = await self.endpoint.grant(
+                "authorization_code", deadline=deadline, code=code, redirect_uri=self.redirect_uri
+            )
+            if not token.refresh_token:
+                raise Refusal(Reason.PLATFORM_BAD_ANSWER, "token endpoint: no refresh_token")
+            login.write(self.endpoint.client.api_key, token.refresh_token)
+        return token.scope
+
+    async def log_out(self) -> None:
+        """Void the login and forget it, or refuse.
+
+        Raises:
+            GrantRefused: it was void already; it is forgotten all the same.
+        """
+        deadline = self._deadline()
+        async with self.file.locked(deadline=deadline) as login:
+            try:
+                token = await renew(login, self.endpoint, deadline=deadline)
+            except GrantRefused:
+                login.remove()
+                raise
+            await self.api.revoke(token.value, deadline=deadline)
+            login.remove()
+
+    def _deadline(self) -> float:
+        return self.clock.monotonic() + PATIENCE
+
+
+@asynccontextmanager
+async def at_the_desk(settings: Settings) -> AsyncIterator[AccountDesk]:
+    """Open the way to Dailymotion's account calls."""
+    instruments = build_instruments(build_logger(io.StringIO()), Clock())
+    async with open_api_session(settings) as session:
+        exchange = build_exchange(settings, session, instruments)
+        yield AccountDesk(
+            endpoint=build_token_endpoint(settings, exchange),
+            api=AccountApi(exchange, settings.platform.endpoints.rest_url),
+            file=build_login_file(settings, instruments.clock),
+            clock=instruments.clock,
+            redirect_uri=settings.platform.redirect_uri,
+        )

@@ -1,0 +1,131 @@
+"""The sandbox's token endpoints, and the page on which a user says yes."""
+
+from __future__ import annotations
+
+import secrets
+from html import escape
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from proxy.sandbox.accounts import PUBLIC_KEY, GrantRefused, KeyKind
+from proxy.sandbox.pages import page
+from proxy.sandbox.state import STATE, Sandbox, answer_fault
+
+Form = dict[str, str]
+
+
+async def private_token(request: web.Request) -> web.StreamResponse:
+    """Answer POST /oauth/v1/token and /v2/token, where private keys are known."""
+    return await _answer(request, "private")
+
+
+async def public_token(request: web.Request) -> web.StreamResponse:
+    """Answer POST /oauth/token, where public keys are known."""
+    return await _answer(request, "public")
+
+
+async def _answer(request: web.Request, kind: KeyKind) -> web.StreamResponse:
+    sandbox = request.app[STATE]
+    if (fault := await sandbox.controls.pass_through("token")) is not None:
+        return await answer_fault(request, fault)
+    form = {name: str(value) for name, value in (await request.post()).items()}
+    try:
+        granted = _grant(sandbox, kind, form)
+    except GrantRefused as refused:
+        body = {"error": refused.error, "error_description": refused.description}
+        return web.json_response(body, status=refused.status)
+    return web.json_response(granted)
+
+
+def _grant(sandbox: Sandbox, kind: KeyKind, form: Form) -> dict[str, object]:
+    accounts, now, scope = sandbox.accounts, sandbox.now(), form.get("scope", "")
+    grant_type = form.get("grant_type")
+    if grant_type not in GRANTS[kind]:
+        said = f"A {kind} key takes grant_type={' or '.join(GRANTS[kind])}"
+        raise GrantRefused("unsupported_grant_type", said)
+    accounts.check_key(kind, form.get("client_id", ""), form.get("client_secret", ""))
+    if grant_type == "client_credentials":
+        return accounts.issue(scope, now=now)
+    if grant_type == "refresh_token":
+        return accounts.refresh(_needed(form, "refresh_token"), now=now)
+    if grant_type == "authorization_code":
+        return accounts.exchange(_needed(form, "code"), _needed(form, "redirect_uri"), now=now)
+    accounts.log_in(_needed(form, "username"), _needed(form, "password"))
+    return accounts.issue(scope, now=now, login=secrets.token_hex(8))
+
+
+GRANTS: dict[KeyKind, tuple[str, ...]] = {
+    "private": ("client_credentials",),
+    "public": ("password", "authorization_code", "refresh_token"),
+}
+
+
+def _needed(form: Form, name: str) -> str:
+    if name not in form:
+        raise GrantRefused("invalid_request", f"Missing parameter: {name}", status=422)
+    return form[name]
+
+
+async def authorize(request: web.Request) -> web.Response:
+    """Show the page of GET /oauth/authorize; what is wrong with the key is never sent on."""
+    if (wrong := _wrong(request, dict(request.query))) is not None:
+        return wrong
+    return _ask(dict(request.query))
+
+
+async def decide(request: web.Request) -> web.Response:
+    """Take the user's yes or no, and send the browser back with it."""
+    sandbox = request.app[STATE]
+    form = {name: str(value) for name, value in (await request.post()).items()}
+    if (wrong := _wrong(request, form)) is not None:
+        return wrong
+    state = {"state": form["state"]} if "state" in form else {}
+    if form.get("answer") != "allow":
+        return _back(form, {"error": "access_denied", **state})
+    try:
+        sandbox.accounts.log_in(form.get("username", ""), form.get("password", ""))
+    except GrantRefused as refused:
+        return _ask(form, refused.description)
+    code = sandbox.accounts.authorize(
+        form.get("scope", ""), form["redirect_uri"], now=sandbox.now()
+    )
+    return _back(form, {"code": code, **state})
+
+
+def _wrong(request: web.Request, form: Form) -> web.Response | None:
+    callback_url = request.app[STATE].accounts.callback_url
+    if form.get("client_id") != PUBLIC_KEY[0]:
+        said = "Unknown client_id: only public API keys have an authorize page."
+    elif form.get("response_type") != "code":
+        said = "response_type must be code."
+    elif form.get("redirect_uri") != callback_url:
+        said = f"redirect_uri must be the key's callback URL, {callback_url}."
+    else:
+        return None
+    return page("Log in", f"<p>{escape(said)}</p>", status=400)
+
+
+def _ask(form: Form, problem: str = "") -> web.Response:
+    passed_on = "".join(
+        f"<input type='hidden' name='{name}' value='{escape(form[name])}'>"
+        for name in ("response_type", "client_id", "redirect_uri", "scope", "state")
+        if name in form
+    )
+    scope = escape(form.get("scope", "") or "nothing in particular")
+    return page(
+        "Log in",
+        f"<p>An application asks for <code>{scope}</code>.</p><p role='alert'>{escape(problem)}</p>"
+        f"<form method='post' action='/oauth/authorize'>{passed_on}"
+        "<p><label>User <input name='username' value='publisher'></label>"
+        "<p><label>Password <input name='password' type='password'></label>"
+        " <small>sandbox-password</small>"
+        "<p><button name='answer' value='allow'>Allow</button> "
+        "<button name='answer' value='deny'>Deny</button></form>",
+    )
+
+
+def _back(form: Form, query: Form) -> web.Response:
+    uri = form["redirect_uri"]
+    location = f"{uri}{'&' if '?' in uri else '?'}{urlencode(query)}"
+    return web.Response(status=302, headers={"Location": location})

@@ -1,0 +1,58 @@
+"""The sandbox's stream URLs: in the shape of the real ones, locked to an address."""
+
+from __future__ import annotations
+
+import secrets
+from urllib.parse import urlencode
+
+from proxy.sandbox.catalogue import CHANNELS, Quality, Video
+from proxy.sandbox.locks import EVERYBODY
+from proxy.sandbox.state import Sandbox
+
+# By the API's field: the quality, and the size that stands in an MP4's URL.
+H264: dict[str, tuple[Quality, str]] = {
+    "stream_h264_url": ("sd", "512x384"),
+    "stream_h264_hq_url": ("hq", "720x480"),
+    "stream_h264_hd_url": ("hd", "1280x720"),
+    "stream_h264_hd1080_url": ("hd1080", "1920x1080"),
+    "stream_h264_qhd_url": ("qhd", "2560x1440"),
+    "stream_h264_uhd_url": ("uhd", "3840x2160"),
+}
+
+
+def stream_url(
+    sandbox: Sandbox,
+    video_id: str,
+    video: Video,
+    field: str,
+    *,
+    client_ip: str,
+    flags: frozenset[str],
+) -> str | None:
+    """Return the stream URL of one of the API's fields, None where the video has none."""
+    is_live = video.fields.get("mode") == "live"
+    if video.behaviour == "error":
+        return None
+    if field in H264:
+        quality, size = H264[field]
+        path = f"H264-{size}/video/{video_id}.mp4" if quality in video.qualities else ""
+    elif field == ("stream_live_hls_url" if is_live else "stream_hls_url"):
+        if video.stream_url is not None:
+            return video.stream_url
+        folder = "live" if video_id in CHANNELS else "manifest"
+        path = f"{folder}/video/{video_id}.m3u8"
+    else:
+        path = ""
+    if not path:
+        return None
+    address = EVERYBODY if "no_ip_lock" in flags else client_ip
+    query = urlencode(
+        {
+            "sec": sandbox.locks.seal(
+                video_id, address, now=sandbox.now(), lapses="no_expire" not in flags
+            ),
+            "dmTs": secrets.randbelow(900_000) + 100_000,
+            "dmV1st": secrets.token_hex(16),
+        }
+    )
+    return f"{sandbox.origin}/cdn/{path}?{query}"

@@ -1,0 +1,85 @@
+"""The sandbox's API v2: streams alone, HLS alone, and errors with a code in words.
+
+Which codes the real one has for which case is not known, RESOURCE_NOT_FOUND apart: here they are
+the Legacy API's words in capitals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+
+from proxy.sandbox.api import FLAGS, GARBAGE, SLOW_SECONDS, access_of, is_address
+from proxy.sandbox.catalogue import MISSING, VIDEOS, Video
+from proxy.sandbox.state import STATE, answer_fault
+from proxy.sandbox.streams import stream_url
+
+SCOPE = "video.read"
+PROTOCOLS = ("hls", "dash", "hbbtv")
+HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")
+
+
+async def streams(request: web.Request) -> web.StreamResponse:
+    """Answer POST /v2/videos/ID/streams."""
+    sandbox = request.app[STATE]
+    if (fault := await sandbox.controls.pass_through("video")) is not None:
+        return await answer_fault(request, fault)
+    video_id = request.match_info["video_id"]
+    known = sandbox.videos.get(video_id, VIDEOS[MISSING])
+    wanted = await _body(request)
+    if (refused := _refusal_of(request, known, wanted)) is not None:
+        return refused
+    if known.behaviour == "slow":
+        await asyncio.sleep(SLOW_SECONDS)
+    if known.behaviour == "garbage":
+        return web.Response(text=GARBAGE, content_type="text/html")
+    client_ip = wanted.get("client_ip", request.remote or "")
+    flags = frozenset(name for name in FLAGS if wanted.get(name) is True)
+    found = [
+        url
+        for field in HLS_FIELDS
+        if (url := stream_url(sandbox, video_id, known, field, client_ip=client_ip, flags=flags))
+        is not None
+    ]
+    return web.json_response({"stream_urls": [{"stream_url": url} for url in found]})
+
+
+def _refusal_of(request: web.Request, known: Video, wanted: dict[str, Any]) -> web.Response | None:
+    access = access_of(request, request.app[STATE])
+    if access is None:
+        return _error(401, "UNAUTHORIZED", "The access token is invalid or has expired")
+    if SCOPE not in access.scope.split():
+        return _error(403, "FORBIDDEN", "Insufficient scope", reason="insufficient_scope")
+    if wanted.get("protocol", "hls") != "hls":
+        return _error(400, "INVALID_PARAMETER", f"protocol must be one of {', '.join(PROTOCOLS)}")
+    if not is_address(wanted.get("client_ip", "127.0.0.1")):
+        return _error(400, "INVALID_PARAMETER", "client_ip is not an address")
+    if known.error is None:
+        return None
+    status, body = known.error
+    error = body["error"]
+    code = "RESOURCE_NOT_FOUND" if error["type"] == "not_found" else error["type"].upper()
+    return _error(status, code, error["message"], **error["error_data"])
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read() or b"{}")
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _error(status: int, code: str, message: str, **details: Any) -> web.Response:
+    error = {
+        "code": code,
+        "message": message,
+        "correlation_id": str(uuid4()),
+        "details": details,
+        "documentation_url": "https://developers.dailymotion.com/",
+    }
+    return web.json_response({"error": error}, status=status)
