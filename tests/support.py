@@ -19,8 +19,10 @@ from aiohttp import web
 from yarl import URL
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.logs import build_logger
 from proxy.domain.tokens.keyring import Key, load_key
+from proxy.sandbox.app import PLACES
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import Edge, running_edge
@@ -156,13 +158,21 @@ class Response:
 
 def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any) -> Settings:
     """Return settings for free ports in front of a sandbox; `tables` are added to them."""
+    platform = tables.get("platform", {})
+    kind = kind_of_key(platform.get("grant", "client_credentials"))
+    token_path, rest_path = PLACES[platform.get("api", "legacy"), kind]
     given: dict[str, Any] = {
         "web": {"listen": "127.0.0.1:0"},
         "operator": {"listen": "127.0.0.1:0"},
         "platform": {
+            "token_url": f"{sandbox.origin}{token_path}",
+            "rest_url": f"{sandbox.origin}{rest_path}",
+            "authorize_url": f"{sandbox.origin}/oauth/authorize",
+            "allowed_hosts": [URL(sandbox.origin).authority],
+        },
+        "videos": {
             "token_url": f"{sandbox.origin}/oauth/v1/token",
             "rest_url": f"{sandbox.origin}/rest",
-            "allowed_hosts": [URL(sandbox.origin).authority],
         },
     }
     for table, members in tables.items():

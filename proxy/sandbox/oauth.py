@@ -27,9 +27,10 @@ async def public_token(request: web.Request) -> web.StreamResponse:
 
 async def _answer(request: web.Request, kind: KeyKind) -> web.StreamResponse:
     sandbox = request.app[STATE]
+    # Read before anything is held back: who dies meanwhile has been heard.
+    form = {name: str(value) for name, value in (await request.post()).items()}
     if (fault := await sandbox.controls.pass_through("token")) is not None:
         return await answer_fault(request, fault)
-    form = {name: str(value) for name, value in (await request.post()).items()}
     try:
         granted = _grant(sandbox, kind, form)
     except GrantRefused as refused:

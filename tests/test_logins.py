@@ -1,0 +1,148 @@
+"""A login survives whatever ends the process: killed for good at every step of a renewal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import stat
+import sys
+
+import pytest
+from accounts import logged_in
+from processes import Process, started
+from support import an_edge, eventually
+
+from proxy.sandbox.controls import Fault
+
+# Renews once; dies before the n-th thing that it does to the file, and says what that would be.
+RENEW = """
+import asyncio, os, signal, sys
+from proxy.adapters.clock import Clock
+from proxy.adapters.logs import build_logger
+from proxy.app import open_api_session
+from proxy.settings import load_settings
+from proxy.wiring.instruments import build_instruments
+from proxy.wiring.platform import build_exchange, build_grant
+
+steps, file = int(sys.argv[1]), sys.argv[2]
+
+def watch(event, arguments):
+    global steps
+    name = str(arguments[0]) if arguments else ""
+    folder = os.path.dirname(file)
+    if event == "os.truncate" or (
+        event in {"open", "os.rename"} and (name.startswith(file) or name == folder)
+    ):
+        steps -= 1
+        if steps == 0:
+            writes = event == "open" and arguments[2] & os.O_WRONLY
+            ending = name.removeprefix(file) if event != "os.truncate" else ""
+            os.write(1, f"{event}{' to write' if writes else ''} {ending}".strip().encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+async def renew():
+    settings, clock = load_settings(None), Clock()
+    async with open_api_session(settings) as session:
+        exchange = build_exchange(settings, session, build_instruments(build_logger(), clock))
+        sys.addaudithook(watch)
+        await build_grant(settings, exchange, clock).fetch_access_token(
+            deadline=clock.monotonic() + 60
+        )
+
+asyncio.run(renew())
+"""
+
+
+def environment(sandbox, account) -> dict[str, str]:
+    return {
+        "PLAYGATE_SANDBOX": "true",
+        "PLAYGATE_TOKENS__KEYS": json.dumps([{"kid": "a", "alg": "HS256", "secret": "s" * 32}]),
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/token",
+        "PLAYGATE_PLATFORM__REST_URL": sandbox.origin,
+        "PLAYGATE_PLATFORM__AUTHORIZE_URL": f"{sandbox.origin}/oauth/authorize",
+        "PLAYGATE_PLATFORM__ATTEMPT_TIMEOUT": "50",
+        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "60",
+        **{f"PLAYGATE_PLATFORM__{name.upper()}": value for name, value in account.items()},
+    }
+
+
+def renewal(sandbox, account, *, steps: int) -> Process:
+    return started(
+        sys.executable,
+        "-c",
+        RENEW,
+        str(steps),
+        account["login_file"],
+        env=environment(sandbox, account),
+    )
+
+
+async def plays(sandbox, account) -> str | None:
+    async with an_edge(sandbox, platform=account) as edge:
+        return (await edge.play()).reason
+
+
+@pytest.mark.parametrize("rotation", ["lenient", "strict", "none"])
+async def test_a_renewal_killed_before_any_of_its_steps_leaves_a_good_login(
+    sandbox, tmp_path, rotation
+):
+    """One moment is in nobody's hands: a server that voids a token as it sends the next one.
+
+    Whoever is killed between that server's answer and the first byte on the disk has lost it, and
+    is told to log in again.
+    """
+    file = tmp_path / "login.json"
+    steps: dict[str, str | None] = {}
+    for number in range(1, 40):
+        sandbox.accounts.rotation = rotation
+        account = logged_in(sandbox, file)
+        async with renewal(sandbox, account, steps=number) as process:
+            async with asyncio.timeout(60):
+                code = await process.process.wait()
+            await process.read_to_the_end()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, process.output
+        outcome = await plays(sandbox, account)
+        steps[f"{number} {process.output}"] = outcome
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert json.loads(file.read_text())["refresh_token"]
+
+    assert code == 0
+    lost = [step.partition(" ")[2] for step, outcome in steps.items() if outcome is not None]
+    assert lost == (["open to write .next"] if rotation == "strict" else [])
+    names = [step.partition(" ")[2] for step in steps]
+    assert {"open .next", "open", "open to write .next"} <= set(names)
+    if rotation != "none":
+        assert "os.truncate" in names and "os.rename .next" in names
+
+
+@pytest.mark.parametrize("rotation", ["lenient", "strict"])
+async def test_a_renewal_killed_while_the_server_answers(sandbox, tmp_path, rotation):
+    sandbox.accounts.rotation = rotation
+    account = logged_in(sandbox, tmp_path / "login.json")
+    before = set(sandbox.accounts.refresh_tokens)
+    sandbox.controls.hold("token")
+    async with renewal(sandbox, account, steps=0) as process:
+        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        process.process.kill()
+        await process.process.wait()
+    sandbox.controls.release("token")
+    await eventually(lambda: set(sandbox.accounts.refresh_tokens) != before)
+
+    assert await plays(sandbox, account) == (
+        None if rotation == "lenient" else "platform-credentials"
+    )
+
+
+async def test_a_renewal_that_fails_changes_nothing(sandbox, tmp_path):
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    for broken in (Fault(status=500), Fault(status=200, body="<html>"), Fault(cut="within")):
+        sandbox.controls.set_fault("token", broken)
+        assert await plays(sandbox, account) is not None
+        assert file.read_text() == before
+    sandbox.controls.set_fault("token", None)
+
+    assert await plays(sandbox, account) is None
