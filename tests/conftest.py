@@ -9,9 +9,16 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser, Page, async_playwright
 from support import RunningEdge, StillClock, a_sandbox, an_edge, skip_or_fail
 
 from proxy.sandbox.state import Sandbox
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -55,6 +62,20 @@ def component() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+async def browser(component: Callable[[str], str]) -> AsyncIterator[Browser]:
+    program = component("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> Page:
+    return await browser.new_page()
 
 
 @pytest.fixture(autouse=True)

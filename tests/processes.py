@@ -46,7 +46,10 @@ class Process:
 
 @asynccontextmanager
 async def started(
-    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int | None = None,
 ) -> AsyncIterator[Process]:
     """Start a command; whatever happens, it has ended when the context is left."""
     process = await asyncio.create_subprocess_exec(
@@ -55,6 +58,7 @@ async def started(
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
         cwd=cwd,
+        stdin=stdin,
     )
     running = Process(process)
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 from support import ROOT, serving
 
@@ -18,12 +18,6 @@ SCRIPTS = {
     "/shaka.js": MODULES / "shaka-player" / "dist" / "shaka-player.compiled.js",
     "/video.js": MODULES / "video.js" / "dist" / "video.min.js",
 }
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
-
 # The least that a web developer writes.
 NATIVE = "<!doctype html><video src='{src}' autoplay muted playsinline></video>"
 WITH_HLS_JS = """<!doctype html><video autoplay muted playsinline></video>
@@ -65,20 +59,6 @@ STATE = """() => {
     tracks: video.textTracks.length, errors: window.errors || [],
   };
 }"""
-
-
-@pytest.fixture
-async def browser(component: Callable[[str], str]) -> AsyncIterator[Browser]:
-    program = component("chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def page(browser: Browser) -> Page:
-    return await browser.new_page()
 
 
 @asynccontextmanager
