@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import proxy
-from proxy.cli import check_config, demo, inspect, login, serve, token
+from proxy.cli import check_config, demo, embed, inspect, login, serve, token, videos
 
 app = typer.Typer(
     name="playgate",
@@ -21,8 +21,10 @@ app.command("demo")(demo.demo)
 app.command("check-config")(check_config.check_config)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
+app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
 app.add_typer(token.app, name="token")
+app.add_typer(videos.app, name="videos")
 
 
 def print_version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from proxy.adapters.clock import Clock
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.domain.access import Play
 from proxy.domain.client_ip import parse_address, parse_network, public_viewer
+from proxy.domain.formats import Format
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.compact import read_compact, the_one_token
@@ -42,6 +43,10 @@ def mint(
     sub: Annotated[
         str | None, typer.Option(metavar="S", help="The viewer, by any name of yours.")
     ] = None,
+    fmt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FMT", help="Allow only this format, hls or mp4; may be repeated."),
+    ] = None,
     max_height: Annotated[
         int | None,
         typer.Option(metavar="PX", min=1, help="No variant higher than this; it is relayed."),
@@ -60,7 +65,9 @@ def mint(
     try:
         network = None if ip is None else parse_network(ip)
         limits = Limits(max_height=max_height, max_bandwidth=max_bandwidth)
-        minted = minting.mint(video=video, ttl=ttl, network=network, subject=sub, limits=limits)
+        minted = minting.mint(
+            video=video, ttl=ttl, network=network, subject=sub, formats=fmt or (), limits=limits
+        )
     except ValueError:
         fail(f"--ip: {ip!r} is neither an address nor a network such as 203.0.113.0/24")
     except Refusal as refusal:
@@ -92,7 +99,7 @@ def explain(
     play = Play(
         now=Clock().now(),
         video=None if asked is None else VideoId(asked),
-        format="hls",
+        format=carried.fmt,
         viewer=viewer,
     )
     show_content(carried.token, play.now)
@@ -114,20 +121,22 @@ def explain(
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """What somebody pasted: a token, and the video where it came in a URL."""
+    """What somebody pasted: a token, and the video and its format where it came in a URL."""
 
     token: str
-    video: str | None
+    video: str | None = None
+    fmt: Format = "hls"
 
 
 def read_carrier(text: str) -> Carrier:
     """Take the token out of a play URL, a player page's URL, or a header."""
     text = text.strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
     if "/" not in text:
-        return Carrier(text, None)
+        return Carrier(text)
     parts = urlsplit(text)
-    name = parts.path.rpartition("/")[2].partition(".")[0]
-    return Carrier("".join(parse_qs(parts.query).get("token", [])[:1]) or parts.fragment, name)
+    name, _, ending = parts.path.rpartition("/")[2].partition(".")
+    carried = "".join(parse_qs(parts.query).get("token", [])[:1]) or parts.fragment
+    return Carrier(carried, name, "mp4" if ending == "mp4" else "hls")
 
 
 def request_checks(settings: Settings, token: str, play: Play) -> Iterator[Check]:

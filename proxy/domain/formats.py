@@ -11,6 +11,7 @@ from proxy.domain.reasons import Reason, Refusal
 Format = Literal["hls", "mp4"]
 Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
 
+FORMAT_NAMES: tuple[Format, ...] = get_args(Format)
 QUALITIES: tuple[Quality, ...] = get_args(Quality)  # the smallest first
 DEFAULT_QUALITY: Quality = "hd"
 

@@ -24,7 +24,7 @@ class Details:
 
     title: str = ""
     poster: str = ""
-    is_live: bool = False
+    is_on_air: bool = False
 
 
 def parse_video_id(text: str, pattern: re.Pattern[str]) -> VideoId:

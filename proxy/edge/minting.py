@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Network
+from proxy.domain.formats import FORMAT_NAMES
 from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import ANY_VIDEO
@@ -56,6 +58,7 @@ class Minting:
         ttl: int | None = None,
         network: Network | None = None,
         subject: str | None = None,
+        formats: Sequence[str] = (),
         limits: Limits = NO_LIMITS,
     ) -> Minted:
         """Return a token for `video`; `ttl` in seconds, None for `tokens.default_ttl`.
@@ -73,6 +76,9 @@ class Minting:
             self._check_video(video)
         if limits and not self._can_relay:
             raise _invalid("max_height and max_bandwidth need the relay, and it relay.keys.")
+        allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
+        if len(allowed) != len(set(formats)):
+            raise _invalid(f"fmt is a list of {' and '.join(FORMAT_NAMES)}.")
         issued_at = int(self._clock.now())
         token = mint(
             key,
@@ -82,6 +88,7 @@ class Minting:
             network=network,
             subject=subject,
             audience=self._audience,
+            formats=allowed,
             limits=limits,
         )
         try:
@@ -89,7 +96,8 @@ class Minting:
         except Refusal as refusal:
             raise _invalid(f"The token would not be accepted: {refusal.detail}.") from None
         plays_somewhere = self._public_url and video != ANY_VIDEO
-        url = f"{self._public_url}/play/{video}.m3u8?token={token}" if plays_somewhere else None
+        ending = "mp4" if allowed == ["mp4"] else "m3u8"
+        url = f"{self._public_url}/play/{video}.{ending}?token={token}" if plays_somewhere else None
         return Minted(token=token, expires_at=issued_at + ttl, url=url)
 
     def _check_video(self, video: str) -> None:

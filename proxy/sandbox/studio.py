@@ -14,16 +14,16 @@ from aiohttp import web
 from proxy.sandbox.accounts import CHANNEL_ID
 from proxy.sandbox.api import error_response, parameter_error, refusal
 from proxy.sandbox.catalogue import NOT_FOUND, Video, field_value
-from proxy.sandbox.state import STATE
+from proxy.sandbox.state import STATE, answer_fault
 
 MOST_ON_A_PAGE = 100
 MOST_UPLOADED = 64 * 1024 * 1024  # bytes
 EDITABLE = ("title", "published", "private", "is_created_for_kids", "channel")
 
 
-async def upload_url(request: web.Request) -> web.Response:
+async def upload_url(request: web.Request) -> web.StreamResponse:
     """Answer GET /file/upload: where to send a file."""
-    if (refused := _refusal(request, "upload_videos")) is not None:
+    if (refused := await _refusal(request, "upload_videos")) is not None:
         return refused
     origin, ticket = request.app[STATE].origin, secrets.token_hex(8)
     request.app[STATE].uploads[ticket] = 0
@@ -35,8 +35,10 @@ async def upload_url(request: web.Request) -> web.Response:
     )
 
 
-async def upload(request: web.Request) -> web.Response:
+async def upload(request: web.Request) -> web.StreamResponse:
     """Take a file: the part `file` of a multipart body."""
+    if (fault := await request.app[STATE].controls.pass_through("upload")) is not None:
+        return await answer_fault(request, fault)
     ticket, size = request.query.get("uuid", ""), 0
     if ticket not in request.app[STATE].uploads:
         return web.json_response({"error": "unknown upload"}, status=404)
@@ -56,9 +58,9 @@ async def upload(request: web.Request) -> web.Response:
     )
 
 
-async def publish(request: web.Request) -> web.Response:
+async def publish(request: web.Request) -> web.StreamResponse:
     """Answer POST /user/ID/videos: make a video of an uploaded file."""
-    if (refused := _refusal(request, "upload_videos")) is not None:
+    if (refused := await _refusal(request, "upload_videos")) is not None:
         return refused
     sandbox, form = request.app[STATE], await request.post()
     for name in ("url", "title", "channel", "is_created_for_kids"):
@@ -71,14 +73,19 @@ async def publish(request: web.Request) -> web.Response:
     sandbox.videos[video_id] = Video(
         title=str(form["title"]),
         expect="plays",
-        fields={"mode": "vod", "duration": 12, "published": form.get("published") == "true"},
+        fields={
+            "mode": "vod",
+            "duration": 12,
+            "published": form.get("published") == "true",
+            "private": form.get("private") == "true",
+        },
     )
     return web.json_response({"id": video_id, "title": form["title"]})
 
 
-async def edit(request: web.Request) -> web.Response:
+async def edit(request: web.Request) -> web.StreamResponse:
     """Answer POST /video/ID."""
-    if (refused := _refusal(request, "edit_videos")) is not None:
+    if (refused := await _refusal(request, "edit_videos")) is not None:
         return refused
     sandbox, video_id = request.app[STATE], request.match_info["video_id"]
     if (video := sandbox.videos.get(video_id)) is None:
@@ -94,9 +101,9 @@ async def edit(request: web.Request) -> web.Response:
     return web.json_response({"id": video_id, "title": title})
 
 
-async def delete(request: web.Request) -> web.Response:
+async def delete(request: web.Request) -> web.StreamResponse:
     """Answer DELETE /video/ID."""
-    if (refused := _refusal(request, "delete_videos")) is not None:
+    if (refused := await _refusal(request, "delete_videos")) is not None:
         return refused
     video_id = request.match_info["video_id"]
     if request.app[STATE].videos.pop(video_id, None) is None:
@@ -104,9 +111,9 @@ async def delete(request: web.Request) -> web.Response:
     return web.json_response({"id": video_id})
 
 
-async def videos_of(request: web.Request) -> web.Response:
+async def videos_of(request: web.Request) -> web.StreamResponse:
     """Answer GET /user/ID/videos, a page at a time."""
-    if (refused := _refusal(request, "read_videos")) is not None:
+    if (refused := await _refusal(request, "read_videos")) is not None:
         return refused
     if request.match_info["user_id"] not in {CHANNEL_ID, "me"}:
         return error_response(NOT_FOUND)
@@ -132,7 +139,9 @@ async def videos_of(request: web.Request) -> web.Response:
     )
 
 
-def _refusal(request: web.Request, scope: str) -> web.Response | None:
+async def _refusal(request: web.Request, scope: str) -> web.StreamResponse | None:
+    if (fault := await request.app[STATE].controls.pass_through("manage")) is not None:
+        return await answer_fault(request, fault)
     return refusal(request, {scope, "manage_videos"}, f"can-{scope.replace('_', '-')}")
 
 

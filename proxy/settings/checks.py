@@ -26,7 +26,7 @@ def must_be_set(value: Any) -> Any:
 
 def check_url(text: str) -> str:
     """Take an absolute URL, and take the slash from its end."""
-    url = URL(text) if re.fullmatch(r"[!-~]+", text) else URL()
+    url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@!$&()*+,;=%]+", text, re.ASCII) else URL()
     extra = url.user or url.query_string or url.fragment
     if url.scheme not in {"http", "https"} or not url.host or extra:
         raise ValueError("must be a URL such as https://play.example.com")
@@ -36,6 +36,13 @@ def check_url(text: str) -> str:
 def check_optional_url(text: str) -> str:
     """Take an absolute URL, or nothing."""
     return check_url(text) if text else text
+
+
+def check_origin(text: str) -> str:
+    """Take the origin of a site, as it stands in a Content-Security-Policy."""
+    if re.fullmatch(r"https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?", text) is None:
+        raise ValueError("must be an origin such as https://www.example.com")
+    return text
 
 
 def check_redirect_uri(text: str) -> str:

@@ -33,6 +33,7 @@ from proxy.settings.checks import (
     check_optional_address,
     check_optional_path,
     check_optional_url,
+    check_origin,
     check_path_rule,
     check_pattern,
     check_redirect_uri,
@@ -56,6 +57,7 @@ class Web(Section):
     listen: ListenAddress = "127.0.0.1:8080"
     public_url: OptionalUrl = ""
     player_page: bool = False
+    embed_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = ()
     keepalive_timeout: Seconds = 75
     head_timeout: Seconds = 10
     drain_timeout: Seconds = 10

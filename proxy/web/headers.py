@@ -29,11 +29,12 @@ PREFLIGHT = {
 }
 
 
-def content_security_policy(hosts: Sequence[str]) -> str:
+def content_security_policy(hosts: Sequence[str], embed_origins: Sequence[str]) -> str:
     """Return the policy of the player page: its own files, and media from Dailymotion's hosts.
 
     Args:
         hosts: `platform.allowed_hosts`; one with a port is the sandbox's, on plain http.
+        embed_origins: whose pages may show it in an iframe.
     """
     sources = " ".join(
         f"http://{host}" if ":" in host else f"https://{host} https://*.{host}" for host in hosts
@@ -45,8 +46,9 @@ def content_security_policy(hosts: Sequence[str]) -> str:
             "style-src 'self'",
             f"connect-src 'self' {sources}",
             f"media-src 'self' blob: data: {sources}",  # hls.js: MSE, and empty text tracks
+            f"img-src data: {sources}",
             "base-uri 'none'",
             "form-action 'none'",
-            "frame-ancestors 'self'",
+            " ".join(["frame-ancestors 'self'", *embed_origins]),
         ]
     )

@@ -118,6 +118,7 @@ class TokenRequest(BaseModel):
     ttl: Annotated[int, Field(gt=0)] | None = None
     ip: Annotated[Network, PlainValidator(read_network)] | None = None
     sub: str | None = None
+    fmt: list[str] = []
     max_height: Annotated[int, Field(gt=0)] | None = None
     max_bandwidth: Annotated[int, Field(gt=0)] | None = None
 
@@ -132,6 +133,7 @@ async def mint_token(request: web.Request) -> web.Response:
         ttl=wanted.ttl,
         network=wanted.ip,
         subject=wanted.sub,
+        formats=wanted.fmt,
         limits=Limits(max_height=wanted.max_height, max_bandwidth=wanted.max_bandwidth),
     )
     body = {"token": minted.token, "expires_at": minted.expires_at, "url": minted.url}

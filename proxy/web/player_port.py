@@ -107,13 +107,15 @@ async def preflight(_request: web.Request) -> web.Response:
 
 async def watch(request: web.Request) -> web.Response:
     """Serve the player page. It never mints: its token comes in the URL fragment."""
-    read_video(request)
+    services, _ = request.app[SERVICES], read_video(request)
     return web.Response(
         body=page_file("watch.html"),
         content_type="text/html",
         charset="utf-8",
         headers={
-            "Content-Security-Policy": content_security_policy(request.app[SERVICES].page_hosts)
+            "Content-Security-Policy": content_security_policy(
+                services.page_hosts, services.embed_origins
+            )
         },
     )
 
@@ -124,7 +126,7 @@ async def details(request: web.Request) -> web.Response:
     admit(request, video, viewer, ["hls"])
     found = await request.app[SERVICES].streams.describe(video)
     return web.json_response(
-        {"title": found.title, "poster": found.poster or None, "live": found.is_live}
+        {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}
     )
 
 

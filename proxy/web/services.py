@@ -48,6 +48,7 @@ class Services:
     auth_paths: tuple[re.Pattern[str], ...]
     operator_key: str
     page_hosts: tuple[str, ...]
+    embed_origins: tuple[str, ...]
 
 
 ON_UNIX_SOCKET: web.AppKey[bool] = web.AppKey("on_unix_socket", bool)

@@ -99,6 +99,7 @@ def build_services(
         auth_paths=tuple(re.compile(path) for path in settings.auth.paths),
         operator_key=settings.operator.key.get_secret_value(),
         page_hosts=settings.platform.allowed_hosts,
+        embed_origins=settings.web.embed_origins,
     )
 
 

@@ -12,6 +12,10 @@ from players.conftest import (
     a_page_elsewhere,
     playing,
 )
+from support import an_edge
+
+from proxy.sandbox.catalogue import VIDEOS
+from proxy.sandbox.controls import Fault
 
 
 async def frames_of(program: str, url: str, seconds: int) -> tuple[int, str]:
@@ -86,22 +90,70 @@ async def test_the_player_page_plays(edge, page):
 
 @pytest.mark.parametrize("query", ["", "?hls.js"])
 @pytest.mark.parametrize(
-    ("video", "sentence"),
+    ("video", "reason", "sentence", "detail"),
     [
-        ("x8null", "no stream right now"),
-        ("x8geo", "not available in your country"),
-        ("x8private", "is private"),
-        ("x8offair", "off air"),
-        ("x8error", "cannot be reached"),
+        ("x8null", "stream-unavailable", "no stream right now", "null, status processing"),
+        ("x8geo", "video-geoblocked", "not available in your country", "HTTP 403"),
+        ("x8private", "video-private", "is private", "video_private"),
+        ("x8password", "video-password", "protected by a password", "password_protected"),
+        ("x8offair", "live-off-air", "off air", "null, live and not onair"),
+        ("x8forbidden", "platform-permission", "operator has to act", "can-read-video-streams"),
+        ("x8error", "platform-unreachable", "cannot be reached", "HTTP 500"),
     ],
 )
-async def test_the_player_page_says_why_it_does_not_play(edge, page, video, sentence, query):
+async def test_the_viewer_reads_a_sentence_and_the_operator_a_reason(
+    edge, page, *, video, reason, sentence, detail, query
+):
     await page.goto(f"{edge.player}/watch/{video}{query}#{edge.mint(video)}")
     message = page.locator("#message", has_text="request ")
     await message.wait_for()
+    text = await message.inner_text()
+    line = next(it for it in edge.lines() if it["request_id"] in text)
 
-    assert sentence in await message.inner_text()
-    assert "request " in await message.inner_text()
+    assert sentence in text and reason in text
+    assert (line["reason"], line["route"], line["video"]) == (reason, "play", video)
+    assert detail in line["detail"]
+    assert await page.evaluate("() => video.controls") is False
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_the_player_page_says_what_it_plays(edge, page, width):
+    await page.set_viewport_size({"width": width, "height": 800})
+    for video, is_live in (("x8demo1", False), ("x8live1", True), ("x8offair", False)):
+        await page.goto(f"{edge.player}/watch/{video}?at={width}#{edge.mint(video)}")
+        await page.locator("h1:not(:empty)").wait_for()
+
+        assert await page.title() == VIDEOS[video].title
+        assert await page.locator("h1").inner_text() == VIDEOS[video].title
+        assert await page.locator("#live").is_visible() is is_live
+        poster = await page.evaluate("() => video.poster")
+        assert (await edge.get(poster)).status == 200
+        box = await page.locator("#stage").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_without_details_the_page_plays_all_the_same(sandbox, page):
+    async with an_edge(sandbox, platform={"api": "v2"}) as edge:
+        await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+
+        assert (await playing(page, seconds=1))["error"] is None
+
+
+async def test_details_need_a_token_and_have_no_poster_from_elsewhere(edge, sandbox):
+    url = f"{edge.player}/watch/x8demo1/details"
+    assert (await edge.get(url)).reason == "token-missing"
+    token = {"Authorization": f"Bearer {edge.mint()}"}
+    answer = await edge.get(url, headers=token)
+    assert answer.json == {
+        "title": VIDEOS["x8demo1"].title,
+        "poster": f"{sandbox.origin}/thumbnail/x8demo1.svg",
+        "live": False,
+    }
+    body = '{"title": 7, "thumbnail_url": "https://evil.example/p.jpg", "mode": "live"}'
+    sandbox.controls.set_fault("video", Fault(status=200, body=body))
+    answer = await edge.get(url, headers=token)
+    assert answer.json == {"title": "", "poster": None, "live": False}
 
 
 async def test_the_player_page_needs_a_token_and_makes_none(edge, page, sandbox):

@@ -67,12 +67,14 @@ class Exchange:
         *,
         attempt_timeout: float,
         max_answer: int = MAX_ANSWER,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self._session = session
         self._metrics = metrics
         self._clock = clock
         self._attempt_timeout = attempt_timeout
         self._max_answer = max_answer
+        self._attempts = attempts
 
     async def send(
         self, operation: Operation, method: str, url: URL, *, deadline: float, **options: Any
@@ -102,7 +104,7 @@ class Exchange:
 
         attempts = stamina.retry_context(
             on=pause,
-            attempts=ATTEMPTS,
+            attempts=self._attempts,
             timeout=None,
             wait_initial=0.1,
             wait_max=0.5,

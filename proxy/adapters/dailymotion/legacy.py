@@ -71,7 +71,7 @@ class LegacyApi:
         return Details(
             title=title if isinstance(title, str) else "",
             poster=poster if isinstance(poster, str) else "",
-            is_live=members.get("mode") == "live",
+            is_on_air=members.get("mode") == "live" and members.get("onair") is True,
         )
 
     async def _get(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from joserfc.jws import JWSRegistry, serialize_compact
 
 from proxy.domain.client_ip import Network
+from proxy.domain.formats import Format
 from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.keyring import Key
 
@@ -20,6 +22,7 @@ def mint(
     network: Network | None = None,
     subject: str | None = None,
     audience: str | None = None,
+    formats: Sequence[Format] = (),
     limits: Limits = NO_LIMITS,
 ) -> str:
     """Return a signed token for `video`, valid for `ttl` seconds from `issued_at`."""
@@ -32,6 +35,7 @@ def mint(
         "sub": subject,
         "aud": audience,
         "iss": key.issuer,
+        "fmt": list(formats) or None,
         "max_height": limits.max_height,
         "max_bandwidth": limits.max_bandwidth,
     }

@@ -8,6 +8,8 @@ const id = location.pathname.split("/").pop();
 const token = location.hash.slice(1);
 const source = `/play/${encodeURIComponent(id)}.m3u8?token=${encodeURIComponent(token)}`;
 
+document.documentElement.classList.toggle("framed", window !== window.top);
+
 const say = (sentence, note = "") => {
   message.textContent = sentence;
   if (note) {
@@ -16,6 +18,11 @@ const say = (sentence, note = "") => {
     message.append(small);
   }
   message.hidden = false;
+  // The poster stays behind the sentence; the spinner and the buttons have nothing to do any more.
+  video.controls = false;
+  video.autoplay = false;
+  video.removeAttribute("src");
+  video.load();
 };
 
 // Players keep the reason of a failure to themselves, so ask the edge once more: a refusal is
@@ -36,11 +43,26 @@ const explain = async () => {
   }
 };
 
+// The title, the poster and the badge; it plays without them where the platform does not tell.
+const describe = async () => {
+  const answer = await fetch(`/watch/${encodeURIComponent(id)}/details`, {
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  if (!answer.ok) return;
+  const { title, poster, live } = await answer.json();
+  if (title) {
+    document.title = title;
+    document.getElementById("title").textContent = title;
+  }
+  if (poster) video.poster = poster;
+  document.getElementById("live").hidden = !live;
+};
+
 const play = () => {
   if (!token) {
     say("This page needs a token behind the # of its address.", "token-missing");
   } else if (video.canPlayType("application/vnd.apple.mpegurl") && !location.search.includes("hls.js")) {
-    video.addEventListener("error", explain);
+    video.addEventListener("error", explain, { once: true });
     video.src = source;
   } else if (window.Hls?.isSupported()) {
     const hls = new Hls({ enableWorker: false });
@@ -59,3 +81,4 @@ const play = () => {
 
 addEventListener("hashchange", () => location.reload());
 play();
+if (token) describe().catch(() => {});

@@ -1,0 +1,122 @@
+"""Managing a channel's videos with the Legacy API: list, upload, publish, edit, delete.
+
+None of these is tried twice: what failed on its way back may have been done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import IO, Any
+
+import aiohttp
+from yarl import URL
+
+from proxy.adapters.dailymotion.answers import bad_answer, read_object
+from proxy.adapters.dailymotion.exchange import CANNOT_CONNECT, Answer, Exchange, connection_refusal
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId
+
+LISTED = ("id", "title", "mode", "status", "published", "private", "duration")
+MOST_ON_A_PAGE = 100
+UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some of a channel's videos, by the fields of `LISTED`, and whether there are more."""
+
+    videos: tuple[Mapping[str, Any], ...]
+    has_more: bool
+
+
+class VideosApi:
+    """Calls in the name of one access token."""
+
+    def __init__(self, exchange: Exchange, rest_url: str, access_token: str) -> None:
+        self._exchange = exchange
+        self._rest_url = URL(rest_url)
+        self._headers = {"Authorization": f"Bearer {access_token}"}
+
+    async def fetch_page(self, channel_id: str, *, page: int, limit: int, deadline: float) -> Page:
+        """Return one page of a channel's videos, the first being 1, or refuse."""
+        query = {"fields": ",".join(LISTED), "page": str(page), "limit": str(limit)}
+        url = (self._rest_url / "user" / channel_id / "videos").with_query(query)
+        members = await self._call("GET", url, deadline)
+        videos = members.get("list")
+        if not isinstance(videos, list) or not all(isinstance(it, dict) for it in videos):
+            raise bad_answer("videos: list is not a list of objects")
+        return Page(videos=tuple(videos), has_more=members.get("has_more") is True)
+
+    async def fetch_title(self, video: VideoId, *, deadline: float) -> str:
+        """Return a video's title, or refuse."""
+        url = (self._rest_url / "video" / video).with_query({"fields": "title"})
+        return _text(await self._call("GET", url, deadline), "title")
+
+    async def fetch_upload_url(self, *, deadline: float) -> str:
+        """Return where to send a file, or refuse."""
+        return _text(
+            await self._call("GET", self._rest_url / "file" / "upload", deadline), "upload_url"
+        )
+
+    async def publish(
+        self, channel_id: str, fields: Mapping[str, str], *, deadline: float
+    ) -> VideoId:
+        """Make a video of an uploaded file, or refuse."""
+        url = self._rest_url / "user" / channel_id / "videos"
+        return VideoId(_text(await self._call("POST", url, deadline, data=dict(fields)), "id"))
+
+    async def edit(self, video: VideoId, fields: Mapping[str, str], *, deadline: float) -> None:
+        """Change a video, or refuse."""
+        await self._call("POST", self._rest_url / "video" / video, deadline, data=dict(fields))
+
+    async def delete(self, video: VideoId, *, deadline: float) -> None:
+        """Delete a video for good, or refuse."""
+        await self._call("DELETE", self._rest_url / "video" / video, deadline)
+
+    async def upload(
+        self, session: aiohttp.ClientSession, url: str, file: IO[bytes], name: str
+    ) -> str:
+        """Send a file and return the URL that stands for it, or refuse; it may take hours.
+
+        Args:
+            session: with no limit on time; the URL is not the API's.
+            url: as it came.
+            file: at its beginning.
+            name: of the file.
+        """
+        form = aiohttp.FormData()
+        form.add_field("file", file, filename=name, content_type="application/octet-stream")
+        try:
+            async with session.post(
+                URL(url, encoded=True),
+                data=form,
+                headers=self._headers,
+                timeout=UPLOAD_TIMEOUT,
+                allow_redirects=False,
+            ) as response:
+                body = await response.read()
+        except TimeoutError:
+            raise Refusal(Reason.PLATFORM_TIMEOUT, "videos: the upload stood still") from None
+        except CANNOT_CONNECT as error:
+            raise connection_refusal("videos", URL(url).host, error) from None
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Refusal(Reason.PLATFORM_UNREACHABLE, f"videos: upload: HTTP {response.status}")
+        answer = Answer(status=response.status, headers=response.headers, body=body)
+        return _text(read_object("videos", answer), "url")
+
+    async def _call(self, method: str, url: URL, deadline: float, **options: Any) -> dict[str, Any]:
+        answer = await self._exchange.send(
+            "videos", method, url, deadline=deadline, headers=self._headers, **options
+        )
+        if method == "DELETE" and answer.status == HTTPStatus.OK and not answer.body.strip():
+            return {}
+        return read_object("videos", answer)
+
+
+def _text(members: Mapping[str, Any], name: str) -> str:
+    value = members.get(name)
+    if not isinstance(value, str) or not value:
+        raise bad_answer(f"videos: no {name} in the answer")
+    return value

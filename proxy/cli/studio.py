@@ -1,0 +1,90 @@
+"""The account of [videos] from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import aiohttp
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.endpoints import kind_of_key
+from proxy.adapters.dailymotion.exchange import Exchange
+from proxy.adapters.dailymotion.oauth import Client, TokenEndpoint
+from proxy.adapters.dailymotion.videos import VideosApi
+from proxy.adapters.logs import build_logger
+from proxy.app import open_api_session
+from proxy.cli.options import fail, why
+from proxy.domain.reasons import Reason, Refusal
+from proxy.settings import Settings
+from proxy.wiring.instruments import build_instruments
+
+PATIENCE = 30.0  # seconds for one call; somebody is watching
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studio:
+    """What the commands work with."""
+
+    api: VideosApi
+    session: aiohttp.ClientSession
+    clock: Clock
+
+    @property
+    def deadline(self) -> float:
+        """When a call that begins now must be over."""
+        return self.clock.monotonic() + PATIENCE
+
+
+def run(settings: Settings, work: Callable[[Studio], Awaitable[T]]) -> T:
+    """Do some work at Dailymotion, or say why not and exit with 1."""
+
+    async def done() -> T:
+        async with open_studio(settings) as studio:
+            return await work(studio)
+
+    try:
+        return asyncio.run(done())
+    except Refusal as refusal:
+        is_about_scope = refusal.reason is Reason.PLATFORM_PERMISSION
+        hint = "; see videos.scope and the API key's permissions" if is_about_scope else ""
+        fail(f"{why(refusal)}{hint}")
+    except OSError as error:
+        fail(f"the file cannot be read: {error.strerror}")
+
+
+@asynccontextmanager
+async def open_studio(settings: Settings) -> AsyncIterator[Studio]:
+    """Open the way to Dailymotion for the account of [videos]."""
+    videos = settings.videos
+    if not videos.api_key:
+        fail("videos.api_key is not set: this takes another API key than the edge's")
+    instruments = build_instruments(build_logger(io.StringIO()), Clock())
+    async with open_api_session(settings) as session:
+        exchange = Exchange(
+            session, instruments.metrics, instruments.clock, attempt_timeout=PATIENCE, attempts=1
+        )
+        endpoint = TokenEndpoint(
+            exchange,
+            videos.endpoints.token_url,
+            Client(
+                api_key=videos.api_key,
+                api_secret=videos.api_secret.get_secret_value(),
+                scope=videos.endpoints.scope,
+                kind=kind_of_key(videos.grant),
+            ),
+        )
+        form = {"username": videos.username, "password": videos.password.get_secret_value()}
+        token = await endpoint.grant(
+            videos.grant,
+            deadline=instruments.clock.monotonic() + PATIENCE,
+            **(form if videos.grant == "password" else {}),
+        )
+        api = VideosApi(exchange, videos.endpoints.rest_url, token.value)
+        yield Studio(api=api, session=session, clock=instruments.clock)

@@ -1,0 +1,184 @@
+"""playgate videos: put a test video up, look after it, and take it down again."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE
+from proxy.cli.options import Config, fail, settings_or_exit
+from proxy.cli.studio import Studio, run
+from proxy.domain.reasons import Refusal
+from proxy.domain.stream_url import check_stream_url
+from proxy.domain.video import VideoId, parse_video_id
+from proxy.settings import Settings
+
+PIPED_WIDTH = 300  # characters: nothing is cut off for another program
+
+app = typer.Typer(
+    help="Manage the channel's videos, with the credentials of [videos], never the edge's.",
+    no_args_is_help=True,
+)
+
+VideoArgument = Annotated[str, typer.Argument(metavar="ID", help="The video.")]
+
+
+@app.command("list")
+def list_videos(
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: Config = None,
+) -> None:
+    """List the channel's videos."""
+    settings = settings_or_exit(config)
+
+    async def found(studio: Studio) -> list[Mapping[str, Any]]:
+        videos: list[Mapping[str, Any]] = []
+        size = min(limit, MOST_ON_A_PAGE)
+        for number in range(1, -(-limit // size) + 1):
+            page = await studio.api.fetch_page(
+                channel_of(settings), page=number, limit=size, deadline=studio.deadline
+            )
+            videos += page.videos
+            if not page.has_more:
+                break
+        return videos[:limit]
+
+    videos = run(settings, found)
+    if as_json:
+        for video in videos:
+            typer.echo(json.dumps(video, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in LISTED:
+        table.add_column(name, no_wrap=True)
+    for video in videos:
+        table.add_row(*(cell(video.get(name)) for name in LISTED))
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(markup=False, highlight=False, width=width).print(table)
+
+
+@app.command()
+def upload(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    title: Annotated[str, typer.Option(help="[default: the file's name]")] = "",
+    category: Annotated[
+        str, typer.Option(help="Dailymotion's channel for it, such as news or sport.")
+    ] = "tech",
+    private: Annotated[bool, typer.Option("--private", help="For whoever has its id.")] = False,
+    draft: Annotated[bool, typer.Option("--draft", help="Do not publish it yet.")] = False,
+    for_kids: Annotated[bool, typer.Option("--for-kids", help="It was made for kids.")] = False,
+    config: Config = None,
+) -> None:
+    """Upload a file and make a video of it; prints its id."""
+    settings = settings_or_exit(config)
+    channel_id = channel_of(settings)
+    fields = {
+        "title": title or file.stem,
+        "channel": category,
+        "published": flag(not draft),
+        "private": flag(private),
+        "is_created_for_kids": flag(for_kids),
+    }
+
+    async def uploaded(studio: Studio) -> VideoId:
+        url = await studio.api.fetch_upload_url(deadline=studio.deadline)
+        hosts, is_sandbox = settings.platform.allowed_hosts, settings.sandbox
+        check_stream_url(url, hosts, plain_http=is_sandbox)
+        with (
+            Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
+            progress.open(file, "rb", description=file.name) as body,
+        ):
+            kept = await studio.api.upload(studio.session, url, body, file.name)
+        return await studio.api.publish(
+            channel_id, {"url": kept, **fields}, deadline=studio.deadline
+        )
+
+    video = run(settings, uploaded)
+    typer.echo(video)
+    typer.echo(
+        f"Dailymotion prepares it now; then playgate token mint --video {video} --url", err=True
+    )
+
+
+@app.command()
+def edit(
+    video: VideoArgument,
+    title: Annotated[str | None, typer.Option(help="A new title.")] = None,
+    published: Annotated[
+        bool | None, typer.Option("--published/--draft", help="Publish it, or take that back.")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="For whoever has its id, or for all.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Change a video."""
+    settings = settings_or_exit(config)
+    known = video_of(settings, video)
+    given = {
+        "title": title,
+        "published": None if published is None else flag(published),
+        "private": None if private is None else flag(private),
+    }
+    fields = {name: value for name, value in given.items() if value is not None}
+    if not fields:
+        fail("nothing to change: give --title, --published, --draft, --private or --public")
+    run(settings, lambda studio: studio.api.edit(known, fields, deadline=studio.deadline))
+    typer.echo(f"{video}: changed")
+
+
+@app.command()
+def delete(
+    video: VideoArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: Config = None,
+) -> None:
+    """Delete a video for good; asks first."""
+    settings = settings_or_exit(config)
+    known = video_of(settings, video)
+    if not yes:
+        title = run(
+            settings, lambda studio: studio.api.fetch_title(known, deadline=studio.deadline)
+        )
+        typer.confirm(f"Delete {video}, {title!r}? This cannot be undone.", abort=True)
+    run(settings, lambda studio: studio.api.delete(known, deadline=studio.deadline))
+    typer.echo(f"{video}: deleted")
+
+
+def channel_of(settings: Settings) -> str:
+    """Return whose videos these are, or exit."""
+    if not settings.videos.channel_id:
+        fail("videos.channel_id is not set: it says whose videos these are")
+    return settings.videos.channel_id
+
+
+def video_of(settings: Settings, text: str) -> VideoId:
+    """Return a video id, or exit."""
+    try:
+        return parse_video_id(text, re.compile(settings.platform.video_id_pattern))
+    except Refusal:
+        fail(f"{text!r} is not a video id; see platform.video_id_pattern")
+
+
+def flag(value: bool) -> str:
+    """Return a truth value as the API takes it."""
+    return "true" if value else "false"
+
+
+def cell(value: Any) -> str:
+    """Return a field as a cell of a table."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

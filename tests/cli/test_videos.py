@@ -1,0 +1,163 @@
+"""`playgate videos`: the guide's management calls, as an operator makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+from accounts import PASSWORD, PUBLIC
+from processes import playgate, started
+from support import SANDBOX_TOML, an_edge
+from yarl import URL
+
+from proxy.sandbox.catalogue import Video
+from proxy.sandbox.controls import Fault
+
+PRIVATE_KEY = {"api_key": "sandbox-studio", "api_secret": "sandbox-studio-secret"}
+PUBLIC_KEY = PASSWORD
+
+
+@pytest.fixture(params=["private", "public"])
+def account(request):
+    return PRIVATE_KEY if request.param == "private" else PUBLIC_KEY
+
+
+async def videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = ""):
+    """Run `playgate videos …`; return its exit code and what it printed."""
+    is_public = account.get("grant") == "password"
+    env = {
+        "PLAYGATE_CONFIG": str(SANDBOX_TOML),
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+        "PLAYGATE_VIDEOS__TOKEN_URL": f"{sandbox.origin}/oauth/{'' if is_public else 'v1/'}token",
+        "PLAYGATE_VIDEOS__REST_URL": f"{sandbox.origin}{'' if is_public else '/rest'}",
+        **{f"PLAYGATE_VIDEOS__{name.upper()}": value for name, value in account.items()},
+    }
+    async with started(
+        *playgate("videos", *command), env=env, stdin=asyncio.subprocess.PIPE
+    ) as process:
+        process.process.stdin.write(typed.encode())
+        process.process.stdin.close()
+        async with asyncio.timeout(60):
+            code = await process.process.wait()
+        await process.read_to_the_end()
+    assert "-secret" not in process.output and "sandbox-password" not in process.output
+    assert "Traceback" not in process.output
+    return code, process.output
+
+
+async def test_a_test_video_goes_up_plays_and_comes_down(sandbox, account, tmp_path):
+    file = tmp_path / "my test.mp4"
+    file.write_bytes(b"x" * 3_000_000)
+    code, output = await videos(sandbox, "upload", str(file), account=account)
+    assert code == 0, output
+    video = output.splitlines()[0]
+    assert re.fullmatch(r"x[0-9a-z]+", video)
+    assert f"playgate token mint --video {video} --url" in output
+
+    async with an_edge(sandbox) as edge:
+        answer = await edge.play(video)
+        assert answer.status == 302
+        assert (await edge.get(answer.location)).body.startswith(b"#EXTM3U")
+        code, output = await videos(sandbox, "edit", video, "--title", "Better", account=account)
+        assert (code, output) == (0, f"{video}: changed\n")
+        assert sandbox.videos[video].title == "Better"
+
+        code, output = await videos(sandbox, "delete", video, account=account, typed="y\n")
+        assert code == 0 and f"Delete {video}, 'Better'? This cannot be undone." in output
+        assert (await edge.play(video)).reason == "video-not-found"
+
+
+async def test_what_is_uploaded_is_said_as_it_was_meant(sandbox, tmp_path):
+    file = tmp_path / "f.mp4"
+    file.write_bytes(b"x")
+    code, output = await videos(
+        sandbox, "upload", str(file), "--title", "Ein Titel & mehr", "--draft", "--private"
+    )
+    video = sandbox.videos[output.splitlines()[0]]
+
+    assert (code, video.title) == (0, "Ein Titel & mehr")
+    assert video.fields["published"] is False and video.fields["private"] is True
+
+
+async def test_list_goes_through_the_pages(sandbox):
+    for number in range(130):
+        sandbox.videos[f"x9n{number:03}"] = Video(title=f"Number {number}", expect="plays")
+    code, output = await videos(sandbox, "list", "--limit", "500", "--json")
+    found = [json.loads(line) for line in output.splitlines()]
+
+    assert code == 0
+    assert len({it["id"] for it in found}) == len(found) > 130
+    code, output = await videos(sandbox, "list", "--limit", "7")
+    assert code == 0 and len(output.splitlines()) == 8
+    assert output.split() and output.startswith("id")
+
+
+@pytest.mark.parametrize("typed", ["n\n", ""])
+async def test_delete_asks_and_takes_nothing_for_a_yes(sandbox, typed):
+    code, output = await videos(sandbox, "delete", "x8demo1", typed=typed)
+
+    assert (code, "Aborted" in output) == (1, True)
+    assert "x8demo1" in sandbox.videos
+
+
+async def test_delete_does_not_ask_who_said_yes(sandbox):
+    assert await videos(sandbox, "delete", "x8demo1", "--yes") == (0, "x8demo1: deleted\n")
+    code, output = await videos(sandbox, "delete", "x8demo1", "--yes")
+    assert (code, "video-not-found: videos: HTTP 404" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "account", "says"),
+    [
+        (["list"], {"api_key": ""}, "videos.api_key is not set"),
+        (["list"], {"channel_id": ""}, "videos.channel_id is not set"),
+        (["list"], {"channel_id": "x1other"}, "video-not-found"),
+        (
+            ["list"],
+            {"scope": "read_something"},
+            "can-read-videos 403; see videos.scope and the API key's",
+        ),
+        (["list"], {"api_secret": "wrong"}, "platform-credentials: token endpoint: HTTP 400"),
+        (["list"], PUBLIC, "this takes a private API key"),
+        (["list"], {"api_key": "sandbox"}, "videos.api_key: must be another key than the edge's"),
+        (["list"], {"grant": "password"}, "videos.username: is needed"),
+        (["edit", "x8demo1"], {}, "nothing to change"),
+        (["edit", "../x", "--title", "t"], {}, "'../x' is not a video id"),
+        (["upload", "/does/not/exist"], {}, "does not exist"),
+    ],
+)
+async def test_what_cannot_work_is_said(sandbox, command, account, says):
+    code, output = await videos(sandbox, *command, account={**PRIVATE_KEY, **account})
+
+    assert code != 0
+    assert says in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (Fault(status=500), "platform-unreachable: videos: upload: HTTP 500"),
+        (Fault(cut="before"), "platform-unreachable: videos: no connection"),
+        (Fault(status=413, body="<html>"), "platform-bad-answer: videos: HTTP 413 without JSON"),
+        (Fault(status=200, body="{}"), "platform-bad-answer: videos: no url in the answer"),
+    ],
+)
+async def test_an_upload_that_fails_publishes_nothing(sandbox, tmp_path, broken, says):
+    file = tmp_path / "f.mp4"
+    file.write_bytes(b"x" * 100_000)
+    before = set(sandbox.videos)
+    sandbox.controls.set_fault("upload", broken)
+    code, output = await videos(sandbox, "upload", str(file))
+
+    assert code == 1 and says in output
+    assert set(sandbox.videos) == before
+
+
+async def test_nothing_is_done_twice_when_the_answer_is_lost(sandbox):
+    sandbox.controls.set_fault("manage", Fault(status=503))
+    code, _ = await videos(sandbox, "edit", "x8demo1", "--title", "t")
+
+    assert code == 1
+    assert sandbox.controls.calls["manage"] == 1

@@ -1,0 +1,119 @@
+"""What `playgate embed` prints, pasted into a page as it is, plays."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from players.conftest import MODULES, SCRIPTS, STATE, playing
+from processes import playgate, started
+from support import SANDBOX_TOML, an_edge, eventually, serving
+
+FILES = {
+    "/js/hls.min.js": SCRIPTS["/hls.js"],
+    "/js/video.min.js": SCRIPTS["/video.js"],
+    "/js/video-js.min.css": MODULES / "video.js" / "dist" / "video-js.min.css",
+    "/js/shaka-player.compiled.js": SCRIPTS["/shaka.js"],
+}
+
+
+async def embedded(edge, name: str, video: str = "x8demo1") -> str:
+    env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML), "PLAYGATE_WEB__PUBLIC_URL": edge.player}
+    command = playgate("embed", video, "--only", name, "--mint")
+    async with started(*command, env=env) as process, asyncio.timeout(60):
+        assert await process.process.wait() == 0, process.output
+        await process.read_to_the_end()
+    return process.output
+
+
+class Site:
+    """A publisher's site: one page, and the players' scripts beside it."""
+
+    def __init__(self) -> None:
+        self.page = ""
+
+    def app(self) -> web.Application:
+        async def index(_request: web.Request) -> web.Response:
+            return web.Response(text=f"<!doctype html>{self.page}", content_type="text/html")
+
+        async def script(request: web.Request) -> web.FileResponse:
+            return web.FileResponse(FILES[request.path])
+
+        app = web.Application()
+        app.add_routes([web.get("/", index), *(web.get(path, script) for path in FILES)])
+        return app
+
+
+@pytest.fixture
+async def site():
+    site = Site()
+    async with serving(site.app()) as origin:
+        site.origin = origin.replace("127.0.0.1", "localhost")
+        yield site
+
+
+@pytest.mark.parametrize(
+    ("name", "video"),
+    [
+        ("video", "x8demo1"),
+        ("mp4", "x8demo1"),
+        ("hls.js", "x8demo1"),
+        ("hls.js", "x8live1"),
+        ("video.js", "x8demo1"),
+        ("shaka", "x8demo1"),
+    ],
+)
+async def test_a_snippet_plays_as_it_is_printed(edge, site, page, name, video):
+    site.page = await embedded(edge, name, video)
+    await page.goto(site.origin)
+    await page.evaluate(
+        """() => { const video = document.querySelector("video"); video.muted = true;
+                   video.play().catch(() => {}); video.autoplay = true; }"""
+    )
+    state = await playing(page, seconds=2)
+
+    assert state["error"] is None
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_the_iframe_plays_on_sites_that_are_allowed_and_on_no_other(
+    sandbox, site, page, allowed
+):
+    origins = [site.origin] if allowed else ["https://www.example.com"]
+    async with an_edge(sandbox, web={"embed_origins": origins}) as edge:
+        site.page = await embedded(edge, "iframe", "x8live1")
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        await page.goto(site.origin)
+        if not allowed:
+            await eventually(lambda: any("frame-ancestors" in text for text in complaints))
+            return
+        frame = page.frames[1]
+        await frame.wait_for_function(
+            f"() => {{ const state = ({STATE})(); return state.error || state.played > 2; }}",
+            timeout=90_000,
+        )
+        assert (await frame.evaluate(STATE))["error"] is None
+        assert await frame.evaluate("() => innerHeight === video.clientHeight")
+
+
+async def test_nothing_but_the_token_is_left_to_fill_in(edge):
+    env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML)}
+    async with started(*playgate("embed", "x8demo1"), env=env) as process:
+        assert await process.process.wait() == 0
+        await process.read_to_the_end()
+
+    assert "token=TOKEN" in process.output and "{" + "src}" not in process.output
+    for name in (
+        "video",
+        "hls.js",
+        "video.js",
+        "shaka",
+        "iframe",
+        "mp4",
+        "vlc",
+        "exoplayer",
+        "avplayer",
+    ):
+        assert f"# {name}: " in process.output
