@@ -8,6 +8,7 @@ import typer
 
 import proxy
 from proxy.cli import check_config, demo, embed, inspect, login, serve, token, videos
+from proxy.cli.doctor import command
 
 app = typer.Typer(
     name="playgate",
@@ -21,6 +22,7 @@ app.command("demo")(demo.demo)
 app.command("check-config")(check_config.check_config)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
+app.command("doctor")(command.doctor)
 app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
 app.add_typer(token.app, name="token")

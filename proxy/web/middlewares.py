@@ -29,6 +29,7 @@ QUIET_ROUTES = frozenset(
         "metrics",
         "healthz",
         "readyz",
+        "probe",
         "watch",
         "details",
         "asset",

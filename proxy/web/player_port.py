@@ -10,17 +10,20 @@ from aiohttp import web
 
 from proxy.domain.client_ip import Address, lockable
 from proxy.domain.formats import FORMATS, Format, read_choice, read_fields
+from proxy.domain.probe import check_probe
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.delivery import Redirect
 from proxy.web.answers import asked_of, pass_on, playlist_response
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
+    is_from_proxy,
     note_session,
     read_queried_video,
     read_tokens,
     read_video,
     read_viewer,
+    viewer_seen,
 )
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
@@ -103,6 +106,24 @@ async def relayed_bytes(request: web.Request) -> web.StreamResponse:
 async def preflight(_request: web.Request) -> web.Response:
     """Answer a browser that asks whether it may ask; no token is needed to be told."""
     return web.Response(status=204, headers=PREFLIGHT)
+
+
+async def probe(request: web.Request) -> web.Response:
+    """Tell the operator whom the edge sees, and why (playgate doctor)."""
+    services = request.app[SERVICES]
+    given = request.query.getall("token", [])
+    check_probe("".join(given), services.operator_key, now=services.now())
+    address = viewer_seen(request)
+    return web.json_response(
+        {
+            "viewer": None if address is None else str(address),
+            "peer": request.remote or "unix",
+            "peer_is_trusted": is_from_proxy(request),
+            "header": services.viewers.forwarded_header,
+            "forwarded": request.headers.getall(services.viewers.forwarded_header, []),
+            "host": request.host,
+        }
+    )
 
 
 async def watch(request: web.Request) -> web.Response:

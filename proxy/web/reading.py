@@ -68,14 +68,19 @@ def note_session(request: web.Request, session: Session) -> None:
 
 def read_viewer(request: web.Request) -> Address:
     """Return the viewer's address, or refuse one that cannot be a viewer's."""
+    viewers, address = request.app[SERVICES].viewers, viewer_seen(request)
+    request[TRACE].viewer = address
+    return public_viewer(address, viewers.private, loopback_viewers=viewers.loopback_viewers)
+
+
+def viewer_seen(request: web.Request) -> Address | None:
+    """Return whose request it is, whatever that address may do; None where no proxy says so."""
     viewers = request.app[SERVICES].viewers
     peer = None if request.app[ON_UNIX_SOCKET] else parse_address(request.remote or "")
     if peer is None and not request.app[ON_UNIX_SOCKET]:
         raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
     lines = request.headers.getall(viewers.forwarded_header, [])
-    address = viewer_of(peer, lines, viewers.proxies)
-    request[TRACE].viewer = address
-    return public_viewer(address, viewers.private, loopback_viewers=viewers.loopback_viewers)
+    return viewer_of(peer, lines, viewers.proxies)
 
 
 def read_tokens(request: web.Request) -> Iterator[str]:

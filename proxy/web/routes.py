@@ -43,6 +43,7 @@ RELAYED_BYTES = {
 PLAYER_PORT = (
     Route("play", "/play/{video_id}.m3u8", PLAY),
     Route("play-file", "/play/{video_id}.mp4", PLAY_FILE),
+    Route("probe", "/play/probe", {"GET": player_port.probe}),
     Route("stream-urls", "/stream-urls", STREAM_URLS),
     Route("relayed-playlist", "/relay/playlist/{path:.*}", RELAYED_PLAYLIST),
     Route("relayed-bytes", "/relay/bytes/{path:.*}", RELAYED_BYTES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -47,6 +48,7 @@ class Services:
     video_id_pattern: re.Pattern[str]
     auth_paths: tuple[re.Pattern[str], ...]
     operator_key: str
+    now: Callable[[], float]  # seconds since 1970
     page_hosts: tuple[str, ...]
     embed_origins: tuple[str, ...]
 

@@ -97,6 +97,7 @@ def build_services(
         token_cookie=settings.tokens.cookie,
         video_id_pattern=re.compile(settings.platform.video_id_pattern),
         auth_paths=tuple(re.compile(path) for path in settings.auth.paths),
+        now=instruments.clock.now,
         operator_key=settings.operator.key.get_secret_value(),
         page_hosts=settings.platform.allowed_hosts,
         embed_origins=settings.web.embed_origins,

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 import pytest
 from real_nginx import BEHIND, CONF, MEDIA, an_nginx, free_port
-from support import an_edge
+from support import an_edge, eventually
 
 HLS = "/hls/x8abcd/index.m3u8"
 
@@ -401,3 +401,18 @@ async def test_with_every_edge_down_a_player_hears_503_and_the_logs_keep_the_sec
 
         assert token.split(".")[2] not in nginx.access_log + nginx.error_log
         assert '"status":503' in nginx.access_log
+
+
+async def test_stream_urls_and_files_come_through_for_the_viewers_own_address(behind_nginx):
+    nginx, edge = behind_nginx
+    token = edge.mint()
+    for path in (
+        f"/play/x8demo1.mp4?token={token}",
+        f"/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={token}",
+    ):
+        answer = await edge.get(f"{nginx.origin}{path}", source="127.0.0.7")
+        url = answer.location if answer.status == 302 else answer.json["stream_hls_url"]
+        assert (await edge.get(url, source="127.0.0.7")).status == 200
+        assert (await edge.get(url, source="127.0.0.1")).status == 403
+    await eventually(lambda: '"/stream-urls"' in nginx.access_log)
+    assert '"/play/x8demo1.mp4"' in nginx.access_log and token not in nginx.access_log

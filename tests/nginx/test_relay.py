@@ -206,3 +206,20 @@ async def test_ffmpeg_plays_through_it(relayed, component):
 
     assert frames == pytest.approx(300, abs=2), complaints
     assert await relayed.metric("playgate_relayed_bytes_total") == 0
+
+
+async def test_a_file_is_fetched_range_by_range_and_not_kept(relayed):
+    """nginx's cache would fetch a film whole for the first range of it."""
+    token = relayed.play_url("x8demo1").partition("token=")[2]
+    status, _, headers = await relayed.get(
+        f"/play/x8demo1.mp4?token={token}", allow_redirects=False
+    )
+    path = headers["Location"]
+    assert (status, path.startswith("/relay/bytes/")) == (302, True)
+    status, part, told = await relayed.get(path, headers={"Range": "bytes=4-7"})
+    assert (status, part) == (206, b"ftyp")
+    assert told["Content-Range"] == "bytes 4-7/388941"
+    assert await relayed.metric("playgate_relayed_bytes_total") == 0
+
+    relayed.sandbox.controls.set_fault("segment", Fault(status=500))
+    assert (await relayed.get(path, headers={"Range": "bytes=4-7"}))[0] == 503

@@ -198,6 +198,7 @@ def test_every_route():
     assert found == [
         ("play", "/play/{video_id}.m3u8", "GET HEAD OPTIONS"),
         ("play-file", "/play/{video_id}.mp4", "GET HEAD OPTIONS"),
+        ("probe", "/play/probe", "GET"),
         ("stream-urls", "/stream-urls", "GET OPTIONS"),
         ("relayed-playlist", "/relay/playlist/{path:.*}", "GET HEAD OPTIONS"),
         ("relayed-bytes", "/relay/bytes/{path:.*}", "GET HEAD OPTIONS"),

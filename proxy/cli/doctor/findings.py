@@ -1,0 +1,97 @@
+"""What a check finds, and what every check works with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+
+from proxy.adapters.dailymotion.account import AccountApi
+from proxy.adapters.dailymotion.exchange import Exchange
+from proxy.domain.client_ip import Address
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId
+from proxy.settings import Settings
+from proxy.wiring.instruments import Instruments
+from proxy.wiring.platform import Upstream
+
+Status = Literal["ok", "warn", "fail"]
+PATIENCE = 10.0  # seconds for one question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do about it."""
+
+    check: str
+    status: Status
+    text: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What is looked at, and the tools."""
+
+    settings: Settings
+    instruments: Instruments
+    session: aiohttp.ClientSession
+    exchange: Exchange
+    upstream: Upstream
+    account: AccountApi
+    video: VideoId | None
+    viewer: Address | None
+
+    @property
+    def deadline(self) -> float:
+        """When a question that is asked now must be answered."""
+        return self.instruments.clock.monotonic() + PATIENCE
+
+
+Check = Callable[[Visit], AsyncIterator[Finding]]
+
+# What to do about a refusal of Dailymotion's or its CDN's.
+NEXT_STEPS: dict[Reason, str] = {
+    Reason.PLATFORM_CREDENTIALS: "Compare platform.api_key and api_secret with Dailymotion Studio, "
+    "and platform.grant with the kind of key (docs/accounts.md).",
+    Reason.PLATFORM_PERMISSION: "Give the API key the permission Generate stream URLs in "
+    "Dailymotion Studio; some accounts need platform.scope = manage_videos.",
+    Reason.PLATFORM_THROTTLED: "Wait a while; ask Dailymotion about the account's limits.",
+    Reason.PLATFORM_UNREACHABLE: "Look at this machine's way out: firewall, DNS, "
+    "platform.address_family.",
+    Reason.PLATFORM_TIMEOUT: "Look at this machine's way out; then at platform.attempt_timeout.",
+    Reason.PLATFORM_BAD_ANSWER: "Look at platform.api, token_url and rest_url: is this really "
+    "Dailymotion's API?",
+    Reason.STREAM_HOST_NOT_ALLOWED: "If the host is Dailymotion's, add it to "
+    "platform.allowed_hosts.",
+    Reason.VIDEO_NOT_FOUND: "Check the id in Dailymotion Studio.",
+    Reason.STREAM_UNAVAILABLE: "Does the video belong to the API key's organization, and is it "
+    "published and encoded? Look at it in Dailymotion Studio.",
+    Reason.LIVE_OFF_AIR: "Start the live stream.",
+    Reason.VIDEO_PRIVATE: "Make the video public, or use its private id.",
+    Reason.VIDEO_PASSWORD: "Take the password off the video in Dailymotion Studio.",
+    Reason.VIDEO_GEOBLOCKED: "Look at the video's geoblocking, and at the country of the address.",
+}
+
+
+def ok(check: str, text: str) -> Finding:
+    """Return that something is as it should be."""
+    return Finding(check=check, status="ok", text=text)
+
+
+def warn(check: str, text: str, next_step: str) -> Finding:
+    """Return that something may be meant so, or could not be looked at."""
+    return Finding(check=check, status="warn", text=text, next_step=next_step)
+
+
+def fail(check: str, text: str, next_step: str) -> Finding:
+    """Return that something keeps videos from playing."""
+    return Finding(check=check, status="fail", text=text, next_step=next_step)
+
+
+def refused(check: str, refusal: Refusal) -> Finding:
+    """Return a refusal as a failure, with what to do about its reason."""
+    detail = f" ({refusal.detail})" if refusal.detail else ""
+    return fail(check, f"{refusal.reason}{detail}", NEXT_STEPS.get(refusal.reason, refusal.message))

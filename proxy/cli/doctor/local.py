@@ -1,0 +1,140 @@
+"""This machine: the settings, the login's file, the edge that runs here, the hosts to reach."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import stat
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from proxy.app import FAMILIES
+from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, fail, ok, warn
+from proxy.settings.listen import Listen, parse_listen
+
+DAYS_LEFT = 14  # of a certificate, before it is worth a word
+OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+async def look_at_settings(visit: Visit) -> AsyncIterator[Finding]:
+    """Say what the settings give up, or leave unsaid."""
+    settings = visit.settings
+    platform = settings.platform
+    yield ok(
+        "settings", f"good; API {platform.api}, {platform.grant}, delivery {settings.delivery.mode}"
+    )
+    for name, cost in (
+        ("no_ip_lock", "whoever is given a stream URL can play it, from anywhere"),
+        ("no_expire", "a stream URL that leaks plays for ever"),
+    ):
+        if getattr(platform, name):
+            yield warn("settings", f"platform.{name} is true: {cost}", "Set it to false.")
+    if platform.grant == "authorization_code":
+        mode = mode_of(platform.login_file)
+        if mode & OPEN_TO_OTHERS:
+            file = platform.login_file
+            yield warn(
+                "settings", f"{file} can be read by others ({mode:o})", f"Run chmod 600 {file}"
+            )
+
+
+def mode_of(file: str) -> int:
+    """Return a file's permissions; none where there is no file."""
+    path = Path(file)
+    return stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
+
+
+async def look_at_edge(visit: Visit) -> AsyncIterator[Finding]:
+    """Ask the edge's own operator port how it is."""
+    listen = parse_listen(visit.settings.operator.listen)
+    try:
+        async with (
+            asyncio.timeout(PATIENCE),
+            connected_to(listen) as session,
+            session.get(f"http://{host_of(listen)}/readyz") as answer,
+        ):
+            body = await answer.json()
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        step = "Start it: playgate serve. Everything else below is asked from this command itself."
+        yield warn("edge", f"no edge answers at {listen}", step)
+        return
+    troubles = body.get("platform", {})
+    for operation, trouble in troubles.items():
+        text = f"trouble with {operation} since {trouble['since']}: {trouble['reason']}"
+        detail = f" ({trouble['detail']})" if trouble["detail"] else ""
+        yield fail("edge", f"{text}{detail}", trouble["message"])
+    if not troubles:
+        yield ok("edge", f"{body['status']} at {listen}")
+
+
+def connected_to(listen: Listen) -> aiohttp.ClientSession:
+    """Return a session to an address of ours, a Unix socket's too."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.UnixConnector(listen.path) if listen.path else None
+    )
+
+
+def host_of(listen: Listen) -> str:
+    """Return the host and port of a listener as a URL has it."""
+    if listen.path:
+        return "localhost"
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host)  # as it is reached here
+    return f"{everywhere}:{listen.port}" if everywhere else str(listen)
+
+
+async def look_at_hosts(visit: Visit) -> AsyncIterator[Finding]:
+    """Resolve, connect and shake hands with each host of the API."""
+    platform = visit.settings.platform
+    endpoints = platform.endpoints
+    urls = [URL(it) for it in (endpoints.token_url, endpoints.rest_url)]
+    family = FAMILIES[platform.address_family]
+    for url in dict.fromkeys(url.origin() for url in urls):
+        yield await reach("hosts", url, family, str(platform.address_family))
+
+
+async def reach(check: str, url: URL, family: socket.AddressFamily, name: str) -> Finding:
+    """Return how a host is reached."""
+    host, port = url.host or "", url.port or 443
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError):
+        return fail(
+            check,
+            f"{host}: no {name} address in DNS",
+            "Look at this machine's resolver, and at platform.address_family.",
+        )
+    secure = ssl.create_default_context() if url.scheme == "https" else None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            _, writer = await asyncio.open_connection(
+                host, port, family=family, ssl=secure, server_hostname=host if secure else None
+            )
+    except ssl.SSLError as error:
+        why = getattr(error, "verify_message", "") or error.reason
+        return fail(
+            check,
+            f"{host}: TLS fails ({why})",
+            "Look for a proxy that opens TLS on the way, at this machine's clock and its "
+            "certificate authorities.",
+        )
+    except (OSError, TimeoutError):
+        return fail(
+            check, f"{host}:{port}: no connection", "Look at this machine's firewall and routes."
+        )
+    told = writer.get_extra_info("ssl_object")
+    writer.close()
+    where = f"{host}: {found[0][4][0]}"
+    if told is None:
+        return ok(check, f"{where}, plain http")
+    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(told.getpeercert()["notAfter"]), UTC)
+    text = f"{where}, {told.version()}, certificate until {ends:%Y-%m-%d}"
+    if (ends - datetime.now(UTC)).days < DAYS_LEFT:
+        return warn(check, text, "It is about to lapse: whoever runs that host has to renew it.")
+    return ok(check, text)

@@ -1,0 +1,175 @@
+"""Dailymotion: the clock, the credentials, what they may do, a stream, and the CDN's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from yarl import URL
+
+from proxy.app import FAMILIES
+from proxy.cli.doctor.findings import Finding, Visit, fail, ok, refused, warn
+from proxy.cli.doctor.local import reach
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import loggable
+
+TOLERATED = 5.0  # seconds; what tokens.leeway forgives a signer by default
+FAR_OFF = 60.0  # seconds
+MESSAGE = "Playgate"
+
+
+async def look_at_clock(visit: Visit) -> AsyncIterator[Finding]:
+    """Compare this machine's clock with the API's Date."""
+    clock, rest_url = visit.instruments.clock, visit.settings.platform.endpoints.rest_url
+    before = clock.now()
+    try:
+        url = URL(rest_url) / "echo"
+        answer = await visit.exchange.send("account", "GET", url, deadline=visit.deadline)
+        told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+    except Refusal as refusal:
+        yield refused("clock", refusal)
+        return
+    except ValueError:
+        yield warn("clock", "the API's answer has no Date", "Compare the clock by hand.")
+        return
+    yield judge_clock(told, before=before, after=clock.now())
+
+
+def judge_clock(told: float, *, before: float, after: float) -> Finding:
+    """Say how far this machine's clock is off; all times in seconds since 1970.
+
+    Args:
+        told: the Date of an answer, which has whole seconds.
+        before: by our clock, when the question was asked.
+        after: by our clock, when the answer was there.
+    """
+    ahead = max(0.0, before - (told + 1)) + min(0.0, after - told)
+    text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Dailymotion's"
+    step = "Let this machine keep time by NTP: tokens are signed and checked by the clock."
+    if abs(ahead) <= TOLERATED:
+        return ok("clock", "agrees with Dailymotion's")
+    return warn("clock", text, step) if abs(ahead) <= FAR_OFF else fail("clock", text, step)
+
+
+async def look_at_account(visit: Visit) -> AsyncIterator[Finding]:
+    """Get an access token, and ask what it is good for."""
+    settings = visit.settings.platform
+    try:
+        token = await visit.upstream.access_tokens.current()
+    except Refusal as refusal:
+        yield refused("credentials", refusal)
+        return
+    yield ok("credentials", f"Dailymotion grants an access token ({settings.grant})")
+    if settings.api == "v2":
+        return  # it has neither /auth nor /echo
+    try:
+        identity = await visit.account.fetch_identity(token, deadline=visit.deadline)
+        has = ", ".join(identity.scopes) or "none"
+        roles = f"; roles: {', '.join(identity.roles)}" if identity.roles else ""
+        text = f"account {identity.channel_id or 'unnamed'}, scopes: {has}{roles}"
+        missing = set(settings.endpoints.scope.split()) - set(identity.scopes)
+        if missing:
+            step = "Give the API key this permission in Dailymotion Studio, or mend platform.scope."
+            yield warn("scopes", f"{text}; not {', '.join(sorted(missing))}", step)
+        else:
+            yield ok("scopes", text)
+        echoed = await visit.account.echo(MESSAGE, token, deadline=visit.deadline)
+    except Refusal as refusal:
+        yield refused("echo", refusal)
+        return
+    if echoed == MESSAGE:
+        yield ok("echo", "the access token works")
+    else:
+        yield warn("echo", "something else came back", "Look at platform.rest_url.")
+
+
+async def look_at_stream(visit: Visit) -> AsyncIterator[Finding]:
+    """Ask for a stream URL as a play does, and fetch one of our own."""
+    if visit.video is None:
+        step = "Run it again with --video ID --ip ADDRESS, of a viewer for whom it does not play."
+        yield warn("stream", "no video was named, so none was looked at", step)
+        return
+    viewer, video = visit.viewer, visit.video
+    name = loggable(video)
+    try:
+        if viewer is not None:
+            url = await visit.upstream.streams.resolve(video, viewer, client_ip=viewer)
+            host = URL(url, encoded=True).host
+            yield ok("stream", f"{name} has a stream at {host} for {viewer}")
+        own = await visit.upstream.streams.resolve_own(video)
+        if viewer is None:
+            host = URL(own, encoded=True).host
+            yield ok("stream", f"{name} has a stream at {host}, for this machine")
+    except Refusal as refusal:
+        yield refused("stream", refusal)
+        return
+    async for finding in look_at_cdn(visit, own):
+        yield finding
+
+
+async def look_at_cdn(visit: Visit, url: str) -> AsyncIterator[Finding]:
+    """Fetch this machine's own stream URL, as the edge does to check or to relay."""
+    settings = visit.settings
+    family = settings.platform.address_family
+    origin = URL(url, encoded=True).origin()
+    yield await reach("cdn", origin, FAMILIES[family], family)
+    try:
+        async with visit.upstream.cdn.open("GET", url, {"Origin": "null"}) as response:
+            status, headers = response.status, response.headers
+            begins = await response.content.read(16)
+    except Refusal as refusal:
+        yield refused("cdn", refusal)
+        return
+    if status == HTTPStatus.FORBIDDEN:
+        yield warn(
+            "cdn",
+            "403 for the stream URL of this machine's own",
+            "Either it fetches from another address than it asked from (platform.address_family, "
+            "platform.egress_ip), or the CDN takes it for a robot. Redirects are not concerned; "
+            "validate and relay are.",
+        )
+    elif status != HTTPStatus.OK or not begins.startswith(b"#EXTM3U"):
+        yield fail(
+            "cdn",
+            f"HTTP {status}, and {'a' if begins.startswith(b'#EXTM3U') else 'no'} playlist",
+            "Try playgate inspect with the video's id.",
+        )
+    else:
+        yield ok(
+            "cdn",
+            f"gives the playlist to this machine over {family}: it asks and fetches "
+            "from one address",
+        )
+    allowed = headers.get("Access-Control-Allow-Origin", "")
+    if status == HTTPStatus.OK and allowed != "*":
+        yield fail(
+            "cors",
+            f"the CDN's Access-Control-Allow-Origin is {allowed[:60]!r}, and after the redirect "
+            "browsers ask with Origin: null",
+            "hls.js and Shaka cannot play this by redirect: use delivery.mode = relay.",
+        )
+    elif status == HTTPStatus.OK:
+        yield ok("cors", "the CDN lets web players read")
+    yield await families_of(visit, origin)
+
+
+async def families_of(visit: Visit, origin: URL) -> Finding:
+    """Compare the CDN's address families with what the settings say of them."""
+    loop, told = asyncio.get_running_loop(), visit.settings.platform.cdn_families
+    try:
+        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return fail("families", f"{origin.host}: not in DNS", "Look at this machine's resolver.")
+    has = sorted({"ipv4" if it[0] == socket.AF_INET else "ipv6" for it in found})
+    text = f"the CDN has {' and '.join(has)}"
+    if "ipv6" in told and "ipv6" not in has:
+        return warn(
+            "families",
+            f"{text}, as seen from here, and platform.cdn_families says ipv6 too",
+            "Viewers who reach the edge over IPv6 are refused by an IPv4 CDN: set "
+            "platform.cdn_families to what it has, and delivery.family_mismatch = relay.",
+        )
+    return ok("families", f"{text}; platform.cdn_families: {', '.join(told)}")

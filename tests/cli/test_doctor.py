@@ -1,0 +1,289 @@
+"""`playgate doctor` names what is broken, and what to do: each thing broken on purpose."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+
+import pytest
+from accounts import logged_in
+from certificates import certify
+from processes import playgate, started
+from real_nginx import BEHIND, an_nginx, free_port
+from support import SANDBOX_TOML, an_edge
+from yarl import URL
+
+from proxy.cli.doctor.command import visited
+from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
+from proxy.cli.doctor.local import reach
+from proxy.cli.doctor.platform import judge_clock
+from proxy.sandbox.controls import Fault
+from proxy.sandbox.running import running_sandbox
+from proxy.sandbox.state import Sandbox
+
+ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "public", "cors", "forwarding"]  # fmt: skip
+
+
+@pytest.fixture
+def examine(sandbox, monkeypatch):
+    """Return a function that runs the checks on an edge with some settings changed."""
+
+    async def run(edge=None, *, video: str | None = None, ip: str | None = None, **settings):
+        env = {
+            "PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+            "PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+            "PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+            "WEB__PUBLIC_URL": edge.player if edge else "http://127.0.0.1:1",
+            "OPERATOR__LISTEN": str(edge.edge.operator) if edge else "127.0.0.1:1",
+            **settings,
+        }
+        for name, value in env.items():
+            monkeypatch.setenv(f"PLAYGATE_{name}", value)
+        return await visited(SANDBOX_TOML, video, ip, quiet=True)
+
+    return run
+
+
+def troubles(found) -> dict[str, str]:
+    return {it.check: f"{it.status}: {it.text} → {it.next_step}" for it in found if it.status != "ok"}  # fmt: skip
+
+
+async def test_where_all_is_well_every_line_says_so(edge, examine):
+    found = await examine(edge, video="x8demo1", ip="127.0.0.7")
+
+    assert troubles(found) == {}
+    assert [it.check for it in found] == ALL_WELL
+
+
+@pytest.mark.parametrize(
+    ("settings", "check", "says"),
+    [
+        ({"PLATFORM__API_SECRET": "wrong"}, "credentials", "fail: platform-credentials"),
+        ({"PLATFORM__API_KEY": "sandbox-public"}, "credentials", "this takes a private API key"),
+        ({"PLATFORM__SCOPE": "userinfo"}, "stream", "Generate stream URLs"),
+        ({"PLATFORM__NO_IP_LOCK": "true"}, "settings", "warn: platform.no_ip_lock is true"),
+        ({"PLATFORM__NO_EXPIRE": "true"}, "settings", "warn: platform.no_expire is true"),
+        ({"PLATFORM__REST_URL": "http://127.0.0.1:1"}, "hosts", "fail: 127.0.0.1:1: no connection"),
+        ({"PLATFORM__REST_URL": "http://127.0.0.1:1"}, "clock", "fail: platform-unreachable"),
+        ({"PLATFORM__EGRESS_IP": "127.0.0.9"}, "cdn", "warn: 403 for the stream URL of this"),
+        ({"PLATFORM__ALLOWED_HOSTS": '["dmcdn.net"]'}, "stream", "add it to platform.allowed_hosts"),
+        ({"PLATFORM__CDN_FAMILIES": '["ipv4","ipv6"]'}, "families", "warn: the CDN has ipv4, as"),
+        ({"OPERATOR__LISTEN": "127.0.0.1:1"}, "edge", "warn: no edge answers at 127.0.0.1:1"),
+        ({"OPERATOR__KEY": ""}, "forwarding", "warn: cannot be looked at without operator.key"),
+        ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge does not take the probe (HTTP 404)"),
+        ({"WEB__PUBLIC_URL": ""}, "public", "warn: web.public_url is not set"),
+        ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not answer (refused"),
+        ({"PLATFORM__API_KEY": ""}, "settings", "fail: platform.api_key: is not set"),
+    ],
+)  # fmt: skip
+async def test_what_the_settings_break_is_named(edge, examine, settings, check, says):
+    found = troubles(await examine(edge, video="x8demo1", **settings))
+
+    assert says in found[check]
+    assert "wrong" not in str(found) and "sandbox-secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("video", "says"),
+    [
+        ("x8null", "fail: stream-unavailable (video: null, status processing) → Does the video"),
+        ("x8offair", "fail: live-off-air (video: null, live and not onair) → Start the live"),
+        ("x8geo", "fail: video-geoblocked"),
+        ("x8private", "fail: video-private"),
+        ("x8password", "fail: video-password"),
+        ("x8forbidden", "fail: platform-permission"),
+        ("x8missing", "fail: video-not-found"),
+        ("x8elsewhere", "fail: stream-host-not-allowed"),
+        ("x8throttled", "fail: platform-throttled"),
+    ],
+)
+async def test_what_is_wrong_with_a_video_is_named(edge, examine, video, says):
+    assert says in troubles(await examine(edge, video=video))["stream"]
+
+
+@pytest.mark.parametrize(
+    ("video", "check", "says"),
+    [("x8robot", "cdn", "fail: HTTP 200, and no playlist"), (None, "stream", "warn: no video was")],
+)
+async def test_what_the_cdn_gives_is_looked_at(edge, examine, video, check, says):
+    assert says in troubles(await examine(edge, video=video))[check]
+
+
+async def test_a_cdn_that_keeps_web_players_out_is_named(edge, examine, sandbox):
+    sandbox.controls.set_fault("playlist", Fault(status=200, body="#EXTM3U\n"))
+    found = troubles(await examine(edge, video="x8demo1"))
+
+    assert "use delivery.mode = relay" in found["cors"]
+
+
+async def test_the_edges_own_troubles_are_told(sandbox, edge, examine):
+    await edge.play()
+    sandbox.controls.set_fault("video", Fault(status=500))
+    await edge.play()
+    sandbox.controls.set_fault("video", None)
+    found = troubles(await examine(edge, video="x8demo1"))
+
+    assert "fail: trouble with video since" in found["edge"]
+    assert "stream" not in found
+
+
+async def test_something_else_at_the_public_url_is_named(edge, examine, sandbox):
+    found = troubles(await examine(edge, WEB__PUBLIC_URL=sandbox.origin))
+
+    assert "with HTTP 404, no X-Deny-Reason" in found["public"]
+
+
+async def test_a_private_id_is_not_shown(edge, examine):
+    found = await examine(edge, video="k8demoPrivateKnownToYou")
+
+    assert "k8demoPrivate" not in str(found) and any("k-" in it.text for it in found)
+
+
+async def test_a_login_that_others_can_read_is_named(sandbox, edge, examine, tmp_path):
+    file = tmp_path / "login.json"
+    account = logged_in(sandbox, file)
+    file.chmod(0o644)
+    env = {f"PLATFORM__{name.upper()}": value for name, value in account.items()}
+    env["PLATFORM__TOKEN_URL"] = f"{sandbox.origin}/oauth/token"
+    env["PLATFORM__AUTHORIZE_URL"] = f"{sandbox.origin}/oauth/authorize"
+    found = troubles(await examine(edge, PLATFORM__REST_URL=sandbox.origin, **env))
+
+    assert f"Run chmod 600 {file}" in found["settings"]
+    assert "credentials" not in found
+
+
+async def test_v2_is_looked_at_as_far_as_it_goes(sandbox, examine):
+    async with an_edge(sandbox, platform={"api": "v2"}) as edge:
+        found = await examine(
+            edge,
+            video="x8demo1",
+            PLATFORM__API="v2",
+            PLATFORM__TOKEN_URL=f"{sandbox.origin}/v2/token",
+            PLATFORM__REST_URL=f"{sandbox.origin}/v2",
+        )
+
+        assert troubles(found) == {}
+
+
+class TestForwarding:
+    """Whose address the edge sees, through real proxies and none."""
+
+    async def test_behind_nginx_as_it_is_shipped_all_is_well(
+        self, sandbox, component, examine, tmp_path
+    ):
+        async with (
+            an_edge(sandbox, **BEHIND) as edge,
+            an_nginx(component("nginx"), tmp_path, [edge.edge.player.port] * 2, [edge.edge.operator.port] * 2) as nginx,
+        ):  # fmt: skip
+            found = await examine(edge, video="x8demo1", WEB__PUBLIC_URL=nginx.origin)
+
+            assert troubles(found) == {}
+            assert found[-1].text == "the edge sees this machine as 127.0.0.1, through 127.0.0.1"
+            assert "probe" not in nginx.access_log or "token=" not in nginx.access_log
+
+    async def test_an_address_that_anybody_may_choose_is_named(self, sandbox, examine):
+        async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
+            found = troubles(await examine(edge))
+
+            assert "viewers choose their own address" in found["forwarding"]
+
+    SEEN = {"viewer": "203.0.113.7", "peer": "10.0.0.2", "peer_is_trusted": True, "header": "X-Forwarded-For", "forwarded": ["203.0.113.7"]}  # fmt: skip  # noqa: RUF012  # a constant
+
+    @pytest.mark.parametrize(
+        ("changes", "status", "says"),
+        [
+            ({"viewer": "93.184.216.34", "forwarded": ["93.184.216.34"]}, "ok", "as 93.184.216.34"),
+            ({"viewer": "93.184.216.34", "peer_is_trusted": False, "forwarded": [FORGED]}, "ok", "sees"),
+            ({"viewer": FORGED, "forwarded": [FORGED]}, "fail", "choose their own address"),
+            ({"viewer": None, "forwarded": []}, "fail", "names no viewer"),
+            ({"viewer": "10.0.0.2", "forwarded": [f"{FORGED}, 1.2.3.4"], "peer_is_trusted": False}, "fail", "Add 10.0.0.2 to viewer.trusted_proxies"),
+            ({"viewer": "10.0.0.2", "forwarded": ["10.0.0.2"]}, "fail", "which is private"),
+        ],
+    )  # fmt: skip
+    def test_each_way_of_getting_it_wrong_has_its_step(self, changes, status, says):
+        finding = judge_forwarding({**self.SEEN, **changes}, is_sandbox=False)
+
+        assert finding.status == status
+        assert says in f"{finding.text} {finding.next_step}"
+
+
+@pytest.mark.parametrize(
+    ("denied", "preflight", "status"),
+    [("*", "*", "ok"), ("", "*", "fail"), ("*", "", "fail"), ("https://a.example", "*", "fail")],
+)
+def test_cors_headers_that_do_not_come_through_are_named(denied, preflight, status):
+    def told(code: int, origin: str) -> Told:
+        return Told(status=code, headers={"Access-Control-Allow-Origin": origin} if origin else {})
+
+    assert judge_cors(told(401, denied), told(204, preflight)).status == status
+
+
+@pytest.mark.parametrize(
+    ("told", "before", "after", "status", "says"),
+    [
+        (1000, 1000.9, 1001.5, "ok", "agrees"),
+        (1000, 1006.0, 1006.1, "ok", "agrees"),
+        (1000, 1007.0, 1007.1, "warn", "6 s ahead of"),
+        (1000, 980.0, 990.0, "warn", "10 s behind"),
+        (1000, 2000.0, 2000.1, "fail", "999 s ahead of"),
+        (1000, 0.0, 1.0, "fail", "999 s behind"),
+        (1000, 990.0, 1010.0, "ok", "agrees"),  # a slow answer proves nothing
+    ],
+)
+def test_a_clock_that_is_off_is_named(told, before, after, status, says):
+    finding = judge_clock(told, before=before, after=after)
+
+    assert (finding.status, says in finding.text) == (status, True)
+
+
+async def test_a_host_is_resolved_reached_and_verified(tmp_path, monkeypatch):
+    authority, chain = certify(tmp_path, "localhost")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain)
+    async with running_sandbox(Sandbox(), tls=tls) as sandbox:
+        url = URL(sandbox.origin)
+        assert "TLS fails" in (await reach("hosts", url, socket.AF_INET, "ipv4")).text
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        finding = await reach("hosts", url, socket.AF_INET, "ipv4")
+        assert "TLSv1.3, certificate until 20" in finding.text
+    gone = await reach("hosts", URL(f"http://127.0.0.1:{free_port()}"), socket.AF_INET, "ipv4")
+    assert "no connection" in gone.text
+    unknown = await reach("hosts", URL("https://nowhere.invalid"), socket.AF_INET, "ipv4")
+    assert unknown.text == "nowhere.invalid: no ipv4 address in DNS"
+
+
+async def test_the_command_exits_1_where_something_fails_and_prints_json(edge, sandbox):
+    env = {
+        "PLAYGATE_CONFIG": str(SANDBOX_TOML),
+        "PLAYGATE_WEB__PUBLIC_URL": edge.player,
+        "PLAYGATE_OPERATOR__LISTEN": str(edge.edge.operator),
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+    }
+    for video, code in (("x8demo1", 0), ("x8null", 1)):
+        command = playgate("doctor", "--video", video, "--json")
+        async with started(*command, env=env) as process:
+            assert await process.process.wait() == code
+            await process.read_to_the_end()
+        body = json.loads(process.output)
+        assert body["ok"] is (code == 0)
+        assert set(body["checks"][0]) == {"check", "status", "text", "next_step"}
+    async with started(*playgate("doctor", "--video", "x8null"), env=env) as process:
+        assert await process.process.wait() == 1
+        await process.read_to_the_end()
+    assert "fail stream      stream-unavailable" in process.output
+    assert "The first line that fails is the one to mend first." in process.output
+
+
+async def test_the_probe_answers_the_operator_alone(edge):
+    for query in (
+        "",
+        "?token=",
+        "?token=1.2",
+        f"?token={edge.mint()}",
+        f"?token={'9' * 10}.{'0' * 64}",
+    ):
+        answer = await edge.get(f"{edge.player}/play/probe{query}")
+        assert (answer.status, answer.reason) == (404, "not-found")
