@@ -103,12 +103,12 @@ async def run_login(settings: Settings, callback: URL, *, browser: bool, paste: 
             state,
         )
         if paste:
-            show(url, browser=browser)
+            await show(url, browser=browser)
             address = await asyncio.to_thread(typer.prompt, "The address that it ends up at")
             code = read_callback(list(URL(address.strip()).query.items()), state=state)
             return await desk.log_in(code)
         async with listening(callback, state, desk.log_in) as outcome:
-            show(url, browser=browser)
+            await show(url, browser=browser)
             async with asyncio.timeout(LONGEST_WAIT):
                 return await outcome
 
@@ -123,10 +123,10 @@ async def run_logout(settings: Settings) -> bool:
         return True
 
 
-def show(url: str, *, browser: bool) -> None:
-    """Say where to go, and go there."""
+async def show(url: str, *, browser: bool) -> None:
+    """Say where to go, and go there; a browser in a terminal keeps its thread until it is left."""
     typer.echo(f"Log in to Dailymotion at\n\n  {url}\n")
-    if browser and not webbrowser.open(url):
+    if browser and not await asyncio.to_thread(webbrowser.open, url):
         typer.echo("There is no browser to open here; copy the address into one.")
 
 

@@ -22,7 +22,7 @@ from proxy.sandbox.controls import Fault
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 
-ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "public", "cors", "forwarding"]  # fmt: skip
+ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "public", "cors", "forwarding"]  # fmt: skip
 
 
 @pytest.fixture

@@ -46,8 +46,10 @@ class LoginFile:
                     raise Refusal(Reason.PLATFORM_TIMEOUT, f"{self._path}: in use by another")
                 await asyncio.sleep(LOOK_AGAIN)
             login = Login(self._path, self._beside(".next"))
-            yield login
-            login.tidy()
+            try:
+                yield login
+            finally:
+                login.tidy()
         finally:
             os.close(descriptor)
 

@@ -154,6 +154,38 @@ async def look_at_cdn(visit: Visit, url: str) -> AsyncIterator[Finding]:
     elif status == HTTPStatus.OK:
         yield ok("cors", "the CDN lets web players read")
     yield await families_of(visit, origin)
+    yield await egress_of(visit, origin)
+
+
+async def egress_of(visit: Visit, cdn: URL) -> Finding:
+    """Compare the addresses from which this machine leaves to the API and to the CDN."""
+    platform = visit.settings.platform
+    family = FAMILIES[platform.address_family]
+    api = URL(platform.endpoints.rest_url)
+    try:
+        leaves = [await asyncio.to_thread(source_towards, url, family) for url in (api, cdn)]
+    except OSError:
+        return fail(
+            "egress",
+            f"no way out over {platform.address_family}",
+            "Look at platform.address_family.",
+        )
+    said = f"; platform.egress_ip says {platform.egress_ip}" if platform.egress_ip else ""
+    if leaves[0] != leaves[1]:
+        return warn(
+            "egress",
+            f"{leaves[0]} towards the API, {leaves[1]} towards the CDN{said}",
+            "What validate and relay fetch is locked to the address that asked: set "
+            "platform.egress_ip to the public one that the CDN sees.",
+        )
+    return ok("egress", f"{leaves[0]} towards API and CDN{said}")
+
+
+def source_towards(url: URL, family: socket.AddressFamily) -> str:
+    """Return the address of ours from which a host is reached; nothing is sent."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((url.host, url.port))
+        return str(probe.getsockname()[0])
 
 
 async def families_of(visit: Visit, origin: URL) -> Finding:
