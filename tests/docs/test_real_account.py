@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from processes import started
-from real_nginx import free_port
+from real_nginx import an_nginx, free_port
 from support import ROOT
 from yarl import URL
 
@@ -64,6 +64,7 @@ async def newcomer(sandbox, tmp_path, component):
         return started(*program, *words[1:], env={**env, **more}, cwd=tmp_path)
 
     typed.player = f"http://127.0.0.1:{player}"
+    typed.operator = f"http://127.0.0.1:{operator}"
     return typed
 
 
@@ -83,7 +84,7 @@ async def said(running) -> tuple[int, str]:
     return code, process.output
 
 
-async def test_whoever_follows_it_sees_a_video_play(newcomer, edge):
+async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, tmp_path):
     doctor, serve, readyz, mint, embed = COMMANDS
     code, output = await said(newcomer(doctor))
     assert code == 0
@@ -104,8 +105,10 @@ async def test_whoever_follows_it_sees_a_video_play(newcomer, edge):
         assert answer.status == 302
         assert (await edge.get(answer.location)).body.startswith(b"#EXTM3U")
 
-        public = {"PLAYGATE_WEB__PUBLIC_URL": newcomer.player}
-        code, output = await said(newcomer(f"{doctor} --ip 127.0.0.1", **public))
-        assert code == 0 and "ok   forwarding" in output
-        code, output = await said(newcomer(embed, **public))
-        assert code == 0 and f'src="{newcomer.player}/play/{VIDEO}.m3u8?token=TOKEN"' in output
+        players, operators = ([URL(it).port] * 2 for it in (newcomer.player, newcomer.operator))
+        async with an_nginx(component("nginx"), tmp_path, players, operators) as nginx:
+            public = {"PLAYGATE_WEB__PUBLIC_URL": nginx.origin}
+            code, output = await said(newcomer(f"{doctor} --ip 127.0.0.1", **public))
+            assert code == 0 and "ok   forwarding" in output, output
+            code, output = await said(newcomer(embed, **public))
+            assert code == 0 and f'src="{nginx.origin}/play/{VIDEO}.m3u8?token=TOKEN"' in output
