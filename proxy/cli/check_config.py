@@ -17,9 +17,8 @@ def check_config(config: Config = None) -> None:
     typer.echo(f"  keys       {kids}")
     platform = settings.platform
     typer.echo(f"  account    API {platform.api}, {platform.grant}, {platform.endpoints.rest_url}")
-    for name in ("no_ip_lock", "no_expire"):
-        if getattr(platform, name):
-            typer.echo(f"  given up   platform.{name} = true, see docs/playing.md")
+    for name in platform.given_up:
+        typer.echo(f"  given up   platform.{name} = true, see docs/playing.md")
     rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
     typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
     own, borrowed = len(settings.relay.keys), len(settings.seal_secrets)

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId
 
 Format = Literal["hls", "mp4"]
 Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
@@ -41,6 +43,18 @@ FORMATS: dict[str, Format] = {
     "stream_live_hls_url": "hls",
     **dict.fromkeys(PROGRESSIVE_FIELDS, "mp4"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Stream URLs to ask for: of which video, in which of the API's fields, for whose address.
+
+    Without `client_ip` they are locked to the edge's own address.
+    """
+
+    video: VideoId
+    fields: tuple[str, ...]
+    client_ip: Address | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import timings
 from proxy.domain.client_ip import Address
+from proxy.domain.formats import Wanted
 from proxy.domain.reasons import Refusal
 from proxy.domain.stream_url import check_stream_url
 from proxy.domain.video import Details, VideoId
@@ -16,20 +17,14 @@ from proxy.edge.calls import Calls
 from proxy.edge.single_flight import SingleFlight
 
 Fields = tuple[str, ...]
-Asked = tuple[VideoId, Address | None, Address | None, Fields]
+Asked = tuple[Address | None, Wanted]
 
 
 class Api(Protocol):
     """Dailymotion's API, of either generation."""
 
     async def fetch_streams(
-        self,
-        video: VideoId,
-        fields: Sequence[str],
-        client_ip: Address | None,
-        access_token: str,
-        *,
-        deadline: float,
+        self, wanted: Wanted, access_token: str, *, deadline: float
     ) -> dict[str, str]:
         """Return the stream URLs that the video has, or refuse."""
 
@@ -79,7 +74,7 @@ class Streams:
         self, video: VideoId, viewer: Address, fields: Fields, *, client_ip: Address | None
     ) -> dict[str, str]:
         """Return this viewer's URLs of those formats that the video has, or refuse likewise."""
-        return await self._join((video, viewer, client_ip, fields))
+        return await self._join(viewer, Wanted(video, fields, client_ip))
 
     async def resolve_own(self, video: VideoId, viewer: Address | None = None) -> str:
         """Return an HLS stream URL locked to the edge's own address, or refuse likewise.
@@ -94,7 +89,7 @@ class Streams:
         self, video: VideoId, viewer: Address | None, fields: Fields
     ) -> dict[str, str]:
         """Return the edge's own URLs of those formats that the video has, or refuse likewise."""
-        return await self._join((video, viewer, self._egress_ip, fields))
+        return await self._join(viewer, Wanted(video, fields, self._egress_ip))
 
     async def describe(self, video: VideoId) -> Details:
         """Return what a page says of a video, or refuse; a poster elsewhere is left out."""
@@ -114,20 +109,17 @@ class Streams:
     def _first(self, urls: dict[str, str]) -> str:
         return next(urls[field] for field in self._hls_fields if field in urls)
 
-    async def _join(self, asked: Asked) -> dict[str, str]:
+    async def _join(self, viewer: Address | None, wanted: Wanted) -> dict[str, str]:
         started = self._clock.monotonic()
         try:
-            return await self._under_way.join(asked, lambda: self._fetch(asked))
+            return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
         finally:
             if (spent := timings.get(None)) is not None:
                 spent.upstream += self._clock.monotonic() - started
 
-    async def _fetch(self, asked: Asked) -> dict[str, str]:
-        video, _, client_ip, fields = asked
+    async def _fetch(self, wanted: Wanted) -> dict[str, str]:
         urls = await self._calls.make(
-            lambda token, deadline: self._api.fetch_streams(
-                video, fields, client_ip, token, deadline=deadline
-            )
+            lambda token, deadline: self._api.fetch_streams(wanted, token, deadline=deadline)
         )
         for url in urls.values():
             self._check(url)

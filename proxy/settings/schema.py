@@ -16,6 +16,7 @@ from proxy.adapters.dailymotion.endpoints import (
     MANAGING,
     DirectGrant,
     Endpoints,
+    Flag,
     Generation,
     Grant,
     endpoints_of,
@@ -143,6 +144,12 @@ class Platform(Section):
     video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
     attempt_timeout: Seconds = 2
     play_timeout: Seconds = 4
+
+    @property
+    def given_up(self) -> tuple[Flag, ...]:
+        """What is given up for all stream URLs alike."""
+        flags: dict[Flag, bool] = {"no_ip_lock": self.no_ip_lock, "no_expire": self.no_expire}
+        return tuple(flag for flag, is_set in flags.items() if is_set)
 
     @property
     def endpoints(self) -> Endpoints:

@@ -11,7 +11,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.dailymotion.exchange import Exchange
-from proxy.adapters.dailymotion.legacy import Flags, LegacyApi
+from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.logins import LoginFile
 from proxy.adapters.dailymotion.oauth import Client, SettingsGrant, StoredLogin, TokenEndpoint
 from proxy.adapters.dailymotion.v2 import V2Api
@@ -93,14 +93,13 @@ def build_access_tokens(settings: Settings, grant: Grant, instruments: Instrumen
 def build_api(settings: Settings, exchange: Exchange) -> Api:
     """Return the API of the generation that is set."""
     platform = settings.platform
-    flags = Flags(no_expire=platform.no_expire, no_ip_lock=platform.no_ip_lock)
     if platform.api == "v2":
-        return V2Api(exchange, platform.endpoints.rest_url, flags=flags)
+        return V2Api(exchange, platform.endpoints.rest_url, flags=platform.given_up)
     return LegacyApi(
         exchange,
         platform.endpoints.rest_url,
         state_fields=platform.state_fields,
-        flags=flags,
+        flags=platform.given_up,
     )
 
 

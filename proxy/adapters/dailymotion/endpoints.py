@@ -7,6 +7,7 @@ from typing import Literal
 
 Generation = Literal["legacy", "v2"]
 DirectGrant = Literal["client_credentials", "password"]  # needs nobody at a browser
+Flag = Literal["no_expire", "no_ip_lock"]  # what may be given up for all stream URLs alike
 Grant = DirectGrant | Literal["authorization_code"]
 KeyKind = Literal["private", "public"]
 

@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from yarl import URL
 
 from proxy.adapters.dailymotion.answers import bad_answer, loggable, read_object
+from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.adapters.dailymotion.exchange import Exchange
-from proxy.domain.client_ip import Address
+from proxy.domain.formats import Wanted
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import Details, VideoId
 
 DETAILS = ("title", "thumbnail_url", "mode", "onair")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
-    """What is given up for all stream URLs alike."""
-
-    no_expire: bool
-    no_ip_lock: bool
-
-
 class LegacyApi:
     """Asks for stream URLs, and for what a page says of a video."""
 
     def __init__(
-        self, exchange: Exchange, rest_url: str, *, state_fields: Sequence[str], flags: Flags
+        self,
+        exchange: Exchange,
+        rest_url: str,
+        *,
+        state_fields: Sequence[str],
+        flags: Sequence[Flag],
     ) -> None:
         self._exchange = exchange
         self._rest_url = URL(rest_url)
         self._state_fields = tuple(state_fields)
-        self._flags = {name: "1" for name in Flags.__slots__ if getattr(flags, name)}
+        self._flags = dict.fromkeys(flags, "1")
 
     async def fetch_streams(
-        self,
-        video: VideoId,
-        fields: Sequence[str],
-        client_ip: Address | None,
-        access_token: str,
-        *,
-        deadline: float,
+        self, wanted: Wanted, access_token: str, *, deadline: float
     ) -> dict[str, str]:
         """Return the video's stream URLs, of those fields that it has, or refuse.
 
         Args:
-            video: which.
-            fields: the API's names of the formats wanted.
-            client_ip: the address to lock them to; None locks them to our own.
+            wanted: of which video, in which formats, for whose address.
             access_token: the account's.
             deadline: on the monotonic clock.
 
@@ -58,10 +47,11 @@ class LegacyApi:
             AccessTokenRefused: the access token did not do.
             Refusal: any other reason; without a single URL it says why there is none.
         """
-        query = {"fields": ",".join([*fields, *self._state_fields]), **self._flags}
-        if client_ip is not None:
-            query["client_ip"] = str(client_ip)
-        return read_streams(await self._get(video, query, access_token, deadline), fields)
+        query = {"fields": ",".join([*wanted.fields, *self._state_fields]), **self._flags}
+        if wanted.client_ip is not None:
+            query["client_ip"] = str(wanted.client_ip)
+        members = await self._get(wanted.video, query, access_token, deadline)
+        return read_streams(members, wanted.fields)
 
     async def fetch_details(self, video: VideoId, access_token: str, *, deadline: float) -> Details:
         """Return what a page says of a video, or refuse as `fetch_streams` does."""

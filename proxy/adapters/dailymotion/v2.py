@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from yarl import URL
 
 from proxy.adapters.dailymotion.answers import bad_answer, read_object
+from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.adapters.dailymotion.exchange import Exchange
-from proxy.adapters.dailymotion.legacy import Flags
-from proxy.domain.client_ip import Address
-from proxy.domain.formats import FORMATS
+from proxy.domain.formats import FORMATS, Wanted
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import Details, VideoId
 
@@ -18,34 +17,28 @@ from proxy.domain.video import Details, VideoId
 class V2Api:
     """Asks for stream URLs. What else v2 knows of a video is not known to us."""
 
-    def __init__(self, exchange: Exchange, rest_url: str, *, flags: Flags) -> None:
+    def __init__(self, exchange: Exchange, rest_url: str, *, flags: Sequence[Flag]) -> None:
         self._exchange = exchange
         self._rest_url = URL(rest_url)
-        self._flags = {name: True for name in Flags.__slots__ if getattr(flags, name)}
+        self._flags = dict.fromkeys(flags, True)
 
     async def fetch_streams(
-        self,
-        video: VideoId,
-        fields: Sequence[str],
-        client_ip: Address | None,
-        access_token: str,
-        *,
-        deadline: float,
+        self, wanted: Wanted, access_token: str, *, deadline: float
     ) -> dict[str, str]:
         """Return the HLS stream URL under the first field that means HLS, or refuse.
 
         Args and errors are those of `LegacyApi.fetch_streams`; v2 tells VOD and live alike.
         """
-        field = next((name for name in fields if FORMATS.get(name) == "hls"), None)
+        field = next((name for name in wanted.fields if FORMATS.get(name) == "hls"), None)
         if field is None:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "API v2 has no MP4; see platform.api")
         body = {"protocol": "hls", **self._flags}
-        if client_ip is not None:
-            body["client_ip"] = str(client_ip)
+        if wanted.client_ip is not None:
+            body["client_ip"] = str(wanted.client_ip)
         answer = await self._exchange.send(
             "video",
             "POST",
-            self._rest_url / "videos" / video / "streams",
+            self._rest_url / "videos" / wanted.video / "streams",
             deadline=deadline,
             headers={"Authorization": f"Bearer {access_token}"},
             json=body,

@@ -13,11 +13,16 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.app import FAMILIES
 from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, fail, ok, warn
 from proxy.settings.listen import Listen, parse_listen
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
+COSTS: dict[Flag, str] = {
+    "no_ip_lock": "whoever is given a stream URL can play it, from anywhere",
+    "no_expire": "a stream URL that leaks plays for ever",
+}
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -28,12 +33,8 @@ async def look_at_settings(visit: Visit) -> AsyncIterator[Finding]:
     yield ok(
         "settings", f"good; API {platform.api}, {platform.grant}, delivery {settings.delivery.mode}"
     )
-    for name, cost in (
-        ("no_ip_lock", "whoever is given a stream URL can play it, from anywhere"),
-        ("no_expire", "a stream URL that leaks plays for ever"),
-    ):
-        if getattr(platform, name):
-            yield warn("settings", f"platform.{name} is true: {cost}", "Set it to false.")
+    for name in platform.given_up:
+        yield warn("settings", f"platform.{name} is true: {COSTS[name]}", "Set it to false.")
     if platform.grant == "authorization_code":
         mode = mode_of(platform.login_file)
         if mode & OPEN_TO_OTHERS:
