@@ -31,7 +31,7 @@ class LegacyApi:
         self._exchange = exchange
         self._rest_url = URL(rest_url)
         self._state_fields = tuple(state_fields)
-        self._flags = dict.fromkeys(flags, "1")
+        self._flags: dict[str, str] = dict.fromkeys(flags, "1")
 
     async def fetch_streams(
         self, wanted: Wanted, access_token: str, *, deadline: float

@@ -20,7 +20,7 @@ class V2Api:
     def __init__(self, exchange: Exchange, rest_url: str, *, flags: Sequence[Flag]) -> None:
         self._exchange = exchange
         self._rest_url = URL(rest_url)
-        self._flags = dict.fromkeys(flags, True)
+        self._flags: dict[str, bool] = dict.fromkeys(flags, True)
 
     async def fetch_streams(
         self, wanted: Wanted, access_token: str, *, deadline: float
