@@ -132,3 +132,14 @@ def test_the_readme_names_every_make_target():
     readme = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
 
     assert [target for target in targets if f"make {target}" not in readme] == []
+
+
+async def test_the_shell_command_of_the_playing_page_works(edge):
+    (command,) = fenced(ROOT / "docs/playing.md", "sh")
+    words = command.replace("http://127.0.0.1:8080", edge.player)
+    words = words.replace("config/sandbox.toml", str(SANDBOX_TOML)).replace(
+        "$(playgate ", f"$({sys.executable} -m proxy "
+    )
+    printed = json.loads(await run(["sh", "-c", words]))
+
+    assert list(printed) == ["stream_hls_url", "stream_h264_hd_url"] and all(printed.values())

@@ -1,0 +1,78 @@
+"""The accounts of docs/sandbox.md: its blocks as they stand, on ports that are free here."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from cli.test_login import allowed, fetched
+from processes import started
+from real_nginx import free_port
+from support import ROOT, eventually
+
+PART = (ROOT / "docs/sandbox.md").read_text().partition("## Its APIs and accounts")[2]
+V2, PASSWORD, LOGIN, LOGGING_IN = re.findall(
+    r"^```sh\n(.*?)^```", PART.partition("\n## ")[0], re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """Return a function that types a block into a terminal."""
+    player, operator, sandbox, callback = (free_port() for _ in range(4))
+    demo = f"demo --port={player} --operator-port={operator} --sandbox-port={sandbox}"
+    program = f"exec {sys.executable} -m proxy"
+
+    def run(block: str):
+        text = block.replace("make demo", f"{program} {demo}").replace(
+            ".venv/bin/playgate", program
+        )
+        text = text.replace("/tmp/login.json", str(tmp_path / "login.json"))
+        text = text.replace(":8090", f":{sandbox}")
+        env = {
+            "PLAYGATE_PLATFORM__REDIRECT_URI": f"http://127.0.0.1:{callback}/callback",
+            "BROWSER": "true",  # the program of that name, which does nothing
+        }
+        # A variable before the command needs no exec.
+        text = re.sub(r"^(\w+=\S+) exec ", r"exec env \1 ", text, flags=re.MULTILINE)
+        return started("sh", "-c", text, env=env, cwd=ROOT)
+
+    return run
+
+
+@asynccontextmanager
+async def playing(demo):
+    text = await demo.says("Ctrl-C stops it")
+    url = re.search(r"Paste +(\S+)", text)[1]
+    async with aiohttp.ClientSession() as session:
+
+        async def play() -> str | None:
+            async with session.get(url) as response:
+                return response.headers.get("X-Deny-Reason")
+
+        yield play
+
+
+@pytest.mark.parametrize("block", [V2, PASSWORD], ids=["v2", "password"])
+async def test_the_demo_plays_with_another_account(typed, block):
+    async with typed(block) as demo, playing(demo) as play:
+        assert await play() is None
+
+
+async def test_the_demo_plays_once_somebody_has_logged_in(typed):
+    async with typed(LOGIN) as demo, playing(demo) as play:
+        assert await play() == "platform-credentials"
+        async with typed(LOGGING_IN) as login:
+            await login.says("\n\n")
+            printed = re.search(r"^  (http\S+)$", login.output, re.MULTILINE)[1]
+            assert (await fetched(await allowed(printed)))[0] == 200
+            assert await login.process.wait() == 0
+            await login.read_to_the_end()
+
+        async def plays() -> bool:
+            return await play() is None
+
+        await eventually(plays)
