@@ -73,13 +73,19 @@ async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIt
         cdn_session(family, private_addresses=settings.sandbox) as fetching,
     ):
         exchange = build_exchange(settings, session, instruments)
-        grant = build_grant(settings, exchange, instruments.clock)
+        grant = build_grant(settings, session, instruments)
         access_tokens = build_access_tokens(settings, grant, instruments)
         streams = build_streams(settings, build_api(settings, exchange), access_tokens, instruments)
         cdn = build_cdn(settings, fetching, instruments)
         checking = Checking(instruments.metrics, instruments.clock, cdn.allow)
         try:
-            yield Upstream(access_tokens=access_tokens, streams=streams, cdn=cdn, checking=checking)
+            yield Upstream(
+                exchange=exchange,
+                access_tokens=access_tokens,
+                streams=streams,
+                cdn=cdn,
+                checking=checking,
+            )
         finally:
             await streams.close()
             await access_tokens.close()

@@ -23,7 +23,7 @@ from proxy.adapters.logs import build_logger
 from proxy.app import open_api_session
 from proxy.settings import load_settings
 from proxy.wiring.instruments import build_instruments
-from proxy.wiring.platform import build_exchange, build_grant
+from proxy.wiring.platform import build_grant
 
 steps, file = int(sys.argv[1]), sys.argv[2]
 
@@ -44,9 +44,9 @@ def watch(event, arguments):
 async def renew():
     settings, clock = load_settings(None), Clock()
     async with open_api_session(settings) as session:
-        exchange = build_exchange(settings, session, build_instruments(build_logger(), clock))
+        instruments = build_instruments(build_logger(), clock)
         sys.addaudithook(watch)
-        await build_grant(settings, exchange, clock).fetch_access_token(
+        await build_grant(settings, session, instruments).fetch_access_token(
             deadline=clock.monotonic() + 60
         )
 
@@ -134,6 +134,40 @@ async def test_a_renewal_killed_while_the_server_answers(sandbox, tmp_path, rota
     assert await plays(sandbox, account) == (
         None if rotation == "lenient" else "platform-credentials"
     )
+
+
+async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, tmp_path):
+    """A server that voids a token as it sends the next one would otherwise have the last word."""
+    sandbox.accounts.rotation = "strict"
+    account = logged_in(sandbox, tmp_path / "login.json")
+    quick = {**account, "attempt_timeout": 0.5, "play_timeout": 0.5}
+    sandbox.controls.hold("token")
+    async with an_edge(sandbox, platform=quick) as edge:
+        assert (await edge.play()).reason == "platform-timeout"
+        assert (await edge.play()).reason == "platform-timeout"
+        sandbox.controls.release("token")
+
+        async def is_well() -> bool:
+            return (await edge.play()).status == 302
+
+        await eventually(is_well)
+        assert sandbox.controls.calls["token"] == 1
+
+
+async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
+    sandbox.accounts.rotation = "strict"
+    account = logged_in(sandbox, tmp_path / "login.json")
+    sandbox.controls.hold("token")
+    edge = an_edge(sandbox, platform=account)
+    await edge.__aenter__()
+    await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+    stopping = asyncio.create_task(edge.__aexit__(None, None, None))
+    done, _ = await asyncio.wait([stopping], timeout=1)
+    assert not done
+    sandbox.controls.release("token")
+    await stopping
+
+    assert await plays(sandbox, account) is None
 
 
 async def test_a_renewal_that_fails_changes_nothing(sandbox, tmp_path):

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.adapters.dailymotion.logins import LoginFile
-from proxy.adapters.dailymotion.oauth import GrantRefused, TokenEndpoint, renew
+from proxy.adapters.dailymotion.oauth import PATIENCE, GrantRefused, TokenEndpoint, renew
 from proxy.adapters.logs import build_logger
 from proxy.app import open_api_session
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
 from proxy.wiring.instruments import build_instruments
-from proxy.wiring.platform import build_exchange, build_login_file, build_token_endpoint
-
-PATIENCE = 20.0  # seconds for one step, retries included; somebody is watching
+from proxy.wiring.platform import build_login_file, build_patient_exchange, build_token_endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +72,9 @@ async def at_the_desk(settings: Settings) -> AsyncIterator[AccountDesk]:
     """Open the way to Dailymotion's account calls."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     async with open_api_session(settings) as session:
-        exchange = build_exchange(settings, session, instruments)
+        exchange = build_patient_exchange(session, instruments)
         yield AccountDesk(
-            endpoint=build_token_endpoint(settings, exchange),
+            endpoint=build_token_endpoint(settings.platform, exchange),
             api=AccountApi(exchange, settings.platform.endpoints.rest_url),
             file=build_login_file(settings, instruments.clock),
             clock=instruments.clock,

@@ -22,10 +22,10 @@ Config = Annotated[
 ]
 
 
-def settings_or_exit(config: Path | None) -> Settings:
+def settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:
     """Return the settings, or say everything that is wrong with them and exit with 1."""
     try:
-        return load_settings(config)
+        return load_settings(config, for_edge=for_edge)
     except SettingsInvalid as invalid:
         fail(str(invalid))
 

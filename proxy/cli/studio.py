@@ -12,9 +12,7 @@ from typing import TypeVar
 import aiohttp
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.endpoints import kind_of_key
-from proxy.adapters.dailymotion.exchange import Exchange
-from proxy.adapters.dailymotion.oauth import Client, TokenEndpoint
+from proxy.adapters.dailymotion.oauth import PATIENCE
 from proxy.adapters.dailymotion.videos import VideosApi
 from proxy.adapters.logs import build_logger
 from proxy.app import open_api_session
@@ -22,8 +20,7 @@ from proxy.cli.options import fail, why
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
 from proxy.wiring.instruments import build_instruments
-
-PATIENCE = 30.0  # seconds for one call; somebody is watching
+from proxy.wiring.platform import build_patient_exchange, build_settings_grant
 
 T = TypeVar("T")
 
@@ -67,24 +64,9 @@ async def open_studio(settings: Settings) -> AsyncIterator[Studio]:
         fail("videos.api_key is not set: this takes another API key than the edge's")
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     async with open_api_session(settings) as session:
-        exchange = Exchange(
-            session, instruments.metrics, instruments.clock, attempt_timeout=PATIENCE, attempts=1
-        )
-        endpoint = TokenEndpoint(
-            exchange,
-            videos.endpoints.token_url,
-            Client(
-                api_key=videos.api_key,
-                api_secret=videos.api_secret.get_secret_value(),
-                scope=videos.endpoints.scope,
-                kind=kind_of_key(videos.grant),
-            ),
-        )
-        form = {"username": videos.username, "password": videos.password.get_secret_value()}
-        token = await endpoint.grant(
-            videos.grant,
-            deadline=instruments.clock.monotonic() + PATIENCE,
-            **(form if videos.grant == "password" else {}),
-        )
+        exchange = build_patient_exchange(session, instruments)
+        grant = build_settings_grant(videos, exchange)
+        deadline = instruments.clock.monotonic() + PATIENCE
+        token = await grant.fetch_access_token(deadline=deadline)
         api = VideosApi(exchange, videos.endpoints.rest_url, token.value)
         yield Studio(api=api, session=session, clock=instruments.clock)

@@ -39,7 +39,7 @@ def list_videos(
     config: Config = None,
 ) -> None:
     """List the channel's videos."""
-    settings = settings_or_exit(config)
+    settings = settings_or_exit(config, for_edge=False)
 
     async def found(studio: Studio) -> list[Mapping[str, Any]]:
         videos: list[Mapping[str, Any]] = []
@@ -80,7 +80,7 @@ def upload(
     config: Config = None,
 ) -> None:
     """Upload a file and make a video of it; prints its id."""
-    settings = settings_or_exit(config)
+    settings = settings_or_exit(config, for_edge=False)
     channel_id = channel_of(settings)
     fields = {
         "title": title or file.stem,
@@ -123,7 +123,7 @@ def edit(
     config: Config = None,
 ) -> None:
     """Change a video."""
-    settings = settings_or_exit(config)
+    settings = settings_or_exit(config, for_edge=False)
     known = video_of(settings, video)
     given = {
         "title": title,
@@ -144,7 +144,7 @@ def delete(
     config: Config = None,
 ) -> None:
     """Delete a video for good; asks first."""
-    settings = settings_or_exit(config)
+    settings = settings_or_exit(config, for_edge=False)
     known = video_of(settings, video)
     if not yes:
         title = run(

@@ -43,6 +43,7 @@ FORMATS: dict[str, Format] = {
     "stream_live_hls_url": "hls",
     **dict.fromkeys(PROGRESSIVE_FIELDS, "mp4"),
 }
+ANY_FIELDS = tuple(FORMATS)
 
 
 @dataclass(frozen=True, slots=True)

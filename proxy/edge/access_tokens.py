@@ -60,6 +60,9 @@ class Grant(Protocol):
     async def fetch_access_token(self, *, deadline: float) -> AccessToken:
         """Return a new access token by `deadline` (monotonic clock), or refuse."""
 
+    async def close(self) -> None:
+        """Finish what must not be broken off."""
+
 
 class AccessTokens:
     """Keeps the access token: fetched once under any concurrency, renewed ahead of its expiry."""
@@ -121,8 +124,9 @@ class AccessTokens:
             failures += 1
 
     async def close(self) -> None:
-        """Give up a fetch under way."""
+        """Give up a fetch under way, as far as its grant lets us."""
         await self._fetches.close()
+        await self._grant.close()
 
     async def _is_fetched(self) -> bool:
         """Fetch, and say whether that worked; whatever happens, the keeper lives on."""

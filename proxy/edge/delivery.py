@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.domain.client_ip import Address
-from proxy.domain.formats import Choice, as_download, choose
+from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
-from proxy.edge.relay import ANY_FIELDS, Relay, RelayedPlaylist
+from proxy.edge.relay import Relay, RelayedPlaylist
 from proxy.edge.streams import Streams
 from proxy.edge.verdicts import Verdicts
 
@@ -31,9 +31,10 @@ class ModeRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """Where the viewer is sent: a URL made for this viewer."""
+    """Where the viewer is sent: a URL made for this viewer, Dailymotion's or of our relay."""
 
     url: str
+    is_relayed: bool = False
 
 
 class Delivery:
@@ -84,7 +85,8 @@ class Delivery:
     ) -> Redirect:
         """Return where the viewer finds an MP4, or refuse; there is no playlist to check."""
         if self.mode_of(video, viewer, claims) == "relay":
-            return Redirect(url=await self._relay.begin_file(video, viewer, claims, choice))
+            path = await self._relay.begin_file(video, viewer, claims, choice)
+            return Redirect(url=path, is_relayed=True)
         urls = await self._streams.resolve_fields(video, viewer, ANY_FIELDS, client_ip=client_ip)
         url = choose(urls, choice, max_height=None)
         return Redirect(url=as_download(url) if choice.is_download else url)
@@ -100,11 +102,12 @@ class Delivery:
     ) -> dict[str, str | None]:
         """Return this viewer's URL of each format, None where the video lacks it, or refuse.
 
-        These are Dailymotion's own URLs whatever the mode: the caller wants just them.
+        These are Dailymotion's own URLs whatever the mode: the caller wants just them. All formats
+        are asked for, or a video without these would look like one without any stream.
         """
         if claims.limits:
             raise Refusal(Reason.TOKEN_FORMAT, "a token with limits is for the relay alone")
-        urls = await self._streams.resolve_fields(video, viewer, fields, client_ip=client_ip)
+        urls = await self._streams.resolve_fields(video, viewer, ANY_FIELDS, client_ip=client_ip)
         return {field: urls.get(field) for field in fields}
 
     def mode_of(self, video: VideoId, viewer: Address, claims: Claims) -> Mode:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn, Received
 from proxy.domain.client_ip import Address
-from proxy.domain.formats import FORMATS, Choice, as_download, choose
+from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose
 from proxy.domain.playlist.check import Report
 from proxy.domain.playlist.relayed import may_change, relayed
 from proxy.domain.playlist.variants import Limits, within
@@ -33,7 +33,6 @@ IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_H
 WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 REMEMBERED = 20_000  # playlists seen to grow, by the end of their path
-ANY_FIELDS = tuple(FORMATS)  # HLS too: a video without any MP4 is not without any stream
 SEAL_END = 40  # characters, which tell one seal from any other
 
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
@@ -100,6 +99,7 @@ class Relay:
         key, session = self._begin(video, viewer, claims)
         if session.limits.max_bandwidth is not None:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "an MP4 does not say its bandwidth")
+        # HLS too: a video without any MP4 is not without any stream.
         urls = await self._streams.resolve_own_fields(video, viewer, ANY_FIELDS)
         url = choose(urls, choice, max_height=session.limits.max_height)
         return Sealer(key, session).file_path(as_download(url) if choice.is_download else url)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.logs import timings
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import Wanted
@@ -28,9 +30,6 @@ class Api(Protocol):
     ) -> dict[str, str]:
         """Return the stream URLs that the video has, or refuse."""
 
-    async def fetch_details(self, video: VideoId, access_token: str, *, deadline: float) -> Details:
-        """Return what a page says of a video, or refuse."""
-
 
 class Streams:
     """Resolves videos to stream URLs.
@@ -42,6 +41,7 @@ class Streams:
     def __init__(
         self,
         api: Api,
+        details: LegacyApi | None,
         calls: Calls,
         *,
         clock: Clock,
@@ -51,6 +51,7 @@ class Streams:
         egress_ip: Address | None,
     ) -> None:
         self._api = api
+        self._details = details
         self._calls = calls
         self._clock = clock
         self._allowed_hosts = tuple(allowed_hosts)
@@ -93,9 +94,12 @@ class Streams:
 
     async def describe(self, video: VideoId) -> Details:
         """Return what a page says of a video, or refuse; a poster elsewhere is left out."""
-        details = await self._calls.make(
-            lambda token, deadline: self._api.fetch_details(video, token, deadline=deadline)
-        )
+        if (api := self._details) is None:
+            return Details()
+        with self._timed():
+            details = await self._calls.make(
+                lambda token, deadline: api.fetch_details(video, token, deadline=deadline)
+            )
         try:
             self._check(details.poster)
         except Refusal:
@@ -110,9 +114,14 @@ class Streams:
         return next(urls[field] for field in self._hls_fields if field in urls)
 
     async def _join(self, viewer: Address | None, wanted: Wanted) -> dict[str, str]:
+        with self._timed():
+            return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
         started = self._clock.monotonic()
         try:
-            return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
+            yield
         finally:
             if (spent := timings.get(None)) is not None:
                 spent.upstream += self._clock.monotonic() - started

@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_network
 from proxy.settings.listen import is_loopback_host, parse_listen
 
 MIN_OPERATOR_KEY = 16  # characters
-
-
-def must_be_set(value: Any) -> Any:
-    """Refuse a setting that has no usable default and was left empty."""
-    given = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not given or given == "…":  # the placeholder of the README
-        raise ValueError("is not set, and there is no default for it")
-    return value
 
 
 def check_url(text: str) -> str:
@@ -124,3 +116,7 @@ def check_header_name(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9-]+", text) is None:
         raise ValueError("must be a header name")
     return text
+
+
+OptionalUrl = Annotated[str, AfterValidator(check_optional_url)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import (
@@ -51,11 +51,12 @@ class SettingsInvalid(Exception):
         super().__init__("\n".join([heading, *(f"  {key}: {text}" for key, text in self.problems)]))
 
 
-def load_settings(path: Path | None, **overrides: Any) -> Settings:
+def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any) -> Settings:
     """Return the settings of a file, the secret files and the environment, the last the strongest.
 
     Args:
         path: a TOML file, None for defaults alone.
+        for_edge: whether what an edge cannot do without must be set.
         overrides: tables of what a command's options say, stronger than all of these.
 
     Raises:
@@ -71,6 +72,8 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
 
     class Loaded(_CheckedSettings):
         """The settings of one load: overrides, environment, secret files, file."""
+
+        _for_edge: ClassVar[bool] = for_edge
 
         @classmethod
         def settings_customise_sources(
@@ -110,10 +113,12 @@ class _Problems(Exception):
 class _CheckedSettings(Settings):
     """The settings, with the rules between them applied to the merged sources."""
 
+    _for_edge: ClassVar[bool]
+
     @model_validator(mode="wrap")
     @classmethod
     def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        problems = list(problems_between(raw))
+        problems = list(problems_between(raw, for_edge=cls._for_edge))
         tables: dict[str, Any] = {name: {} for name in cls.model_fields if name != "sandbox"}
         try:
             settings = handler({**tables, **raw})  # what has no default is missed in its table

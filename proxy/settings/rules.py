@@ -15,7 +15,8 @@ from yarl import URL
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.settings.keys import SealSecret, Section
 from proxy.settings.listen import is_loopback_host, parse_listen
-from proxy.settings.schema import Delivery, Operator, Platform, RelaySection, Tokens, Videos, Web
+from proxy.settings.platform import Platform, Videos
+from proxy.settings.schema import Delivery, Operator, RelaySection, Tokens, Web
 
 # Printed in config/sandbox.toml for all to read, so good for nothing outside the sandbox.
 PUBLISHED_SECRETS = frozenset(
@@ -48,8 +49,26 @@ IN_ORDER: tuple[tuple[str, str, str, type[Section]], ...] = (
 )
 
 
-def problems_between(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong between settings; values that are wrong by themselves are passed over."""
+# What an edge cannot do without, and no default could stand in for.
+NEEDED: tuple[Place, ...] = (
+    ("platform", "api_key", Platform),
+    ("platform", "api_secret", Platform),
+    ("tokens", "keys", Tokens),
+)
+PLACEHOLDER = "…"  # of the README
+
+
+def problems_between(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]:
+    """Yield what is wrong between settings; values that are wrong by themselves are passed over.
+
+    Args:
+        raw: the merged sources.
+        for_edge: whether what an edge needs must be there; managing videos takes less.
+    """
+    for table, name, section in NEEDED if for_edge else ():
+        value = _value(raw, table, name, section)
+        if not value or value == SecretStr("") or value == PLACEHOLDER:
+            yield f"{table}.{name}", "is not set, and there is no default for it"
     yield from _sandbox_problems(raw) if _is_sandbox(raw) else _production_problems(raw)
     for table, smaller, larger, section in IN_ORDER:
         low, high = _value(raw, table, smaller, section), _value(raw, table, larger, section)

@@ -101,7 +101,7 @@ def count(request: web.Request, metrics: Metrics) -> None:
     if trace.refusal is not None:
         metrics.denials.labels(reason=trace.refusal.reason).inc()
     if route in PLAYS and method in PLAYING:
-        metrics.plays.labels(outcome=_outcome(route, trace.status)).inc()
+        metrics.plays.labels(outcome=_outcome(route, trace)).inc()
         if trace.viewer is not None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
 
@@ -128,13 +128,14 @@ def tell(request: web.Request, log: Logger) -> None:
     write("request", **{name: value for name, value in fields.items() if value not in {None, ""}})
 
 
-def _outcome(route: str, status: int) -> str:
-    if status == ABANDONED:
+def _outcome(route: str, trace: Trace) -> str:
+    if trace.status == ABANDONED:
         return "abandoned"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if trace.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "failed"
-    if status >= HTTPStatus.BAD_REQUEST:
+    if trace.status >= HTTPStatus.BAD_REQUEST:
         return "denied"
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
-        return "redirected"
-    return "listed" if route == "stream-urls" else "relayed"
+    if route == "stream-urls":
+        return "listed"
+    is_redirect = trace.status >= HTTPStatus.MULTIPLE_CHOICES and not trace.is_relayed
+    return "redirected" if is_redirect else "relayed"

@@ -56,6 +56,7 @@ async def play_file(request: web.Request) -> web.Response:
     redirect = await services.delivery.deliver_file(
         video, viewer, claims, choice, client_ip=client_ip
     )
+    request[TRACE].is_relayed = redirect.is_relayed
     return web.Response(status=302, headers={"Location": redirect.url})
 
 

@@ -25,6 +25,7 @@ class Trace:
     refusal: Refusal | None = None
     status: int = ABANDONED  # until there is an answer
     is_abandoned: bool = False  # in the middle of one
+    is_relayed: bool = False  # although the answer is a redirect: to an address of ours
     duration: float = 0.0  # seconds
     timings: Timings = field(default_factory=Timings)
 

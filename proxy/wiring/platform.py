@@ -13,14 +13,21 @@ from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.dailymotion.exchange import Exchange
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.logins import LoginFile
-from proxy.adapters.dailymotion.oauth import Client, SettingsGrant, StoredLogin, TokenEndpoint
+from proxy.adapters.dailymotion.oauth import (
+    PATIENCE,
+    Client,
+    SettingsGrant,
+    StoredLogin,
+    TokenEndpoint,
+)
 from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.domain.client_ip import parse_address
 from proxy.edge.access_tokens import AccessTokens, Grant
 from proxy.edge.calls import Calls
 from proxy.edge.checking import Checking
-from proxy.edge.streams import Api, Streams
+from proxy.edge.streams import Streams
 from proxy.settings import Settings
+from proxy.settings.platform import Platform, Videos
 from proxy.wiring.instruments import Instruments
 
 # A low-latency playlist is held back for a part, or at worst for three segments (RFC 8216bis,
@@ -32,6 +39,7 @@ BLOCKING_SECONDS = 25.0
 class Upstream:
     """Dailymotion as the edge sees it: its API, its CDN, and what is done with playlists."""
 
+    exchange: Exchange
     access_tokens: AccessTokens
     streams: Streams
     cdn: Cdn
@@ -50,27 +58,41 @@ def build_exchange(
     )
 
 
-def build_token_endpoint(settings: Settings, exchange: Exchange) -> TokenEndpoint:
-    """Return where the edge's API key is given access tokens."""
-    platform = settings.platform
-    client = Client(
-        api_key=platform.api_key,
-        api_secret=platform.api_secret.get_secret_value(),
-        scope=platform.endpoints.scope,
-        kind=kind_of_key(platform.grant),
+def build_patient_exchange(session: aiohttp.ClientSession, instruments: Instruments) -> Exchange:
+    """Return the way for what is asked once and waited for: codes, refresh tokens, management."""
+    return Exchange(
+        session, instruments.metrics, instruments.clock, attempt_timeout=PATIENCE, attempts=1
     )
-    return TokenEndpoint(exchange, platform.endpoints.token_url, client)
 
 
-def build_grant(settings: Settings, exchange: Exchange, clock: Clock) -> Grant:
-    """Return the way to the edge's own access token."""
-    platform, endpoint = settings.platform, build_token_endpoint(settings, exchange)
-    if platform.grant == "authorization_code":
-        return StoredLogin(endpoint, build_login_file(settings, clock))
+def build_token_endpoint(account: Platform | Videos, exchange: Exchange) -> TokenEndpoint:
+    """Return where an account's API key is given access tokens."""
+    client = Client(
+        api_key=account.api_key,
+        api_secret=account.api_secret.get_secret_value(),
+        scope=account.endpoints.scope,
+        kind=kind_of_key(account.grant),
+    )
+    return TokenEndpoint(exchange, account.endpoints.token_url, client)
+
+
+def build_settings_grant(account: Platform | Videos, exchange: Exchange) -> SettingsGrant:
+    """Return the way to an access token for which the settings are enough."""
     form = {}
-    if platform.grant == "password":
-        form = {"username": platform.username, "password": platform.password.get_secret_value()}
-    return SettingsGrant(endpoint, platform.grant, form)
+    if account.grant == "password":
+        form = {"username": account.username, "password": account.password.get_secret_value()}
+    return SettingsGrant(build_token_endpoint(account, exchange), account.grant, form)
+
+
+def build_grant(
+    settings: Settings, session: aiohttp.ClientSession, instruments: Instruments
+) -> Grant:
+    """Return the way to the edge's own access token."""
+    platform = settings.platform
+    if platform.grant != "authorization_code":
+        return build_settings_grant(platform, build_exchange(settings, session, instruments))
+    endpoint = build_token_endpoint(platform, build_patient_exchange(session, instruments))
+    return StoredLogin(endpoint, build_login_file(settings, instruments.clock), instruments.clock)
 
 
 def build_login_file(settings: Settings, clock: Clock) -> LoginFile:
@@ -90,7 +112,7 @@ def build_access_tokens(settings: Settings, grant: Grant, instruments: Instrumen
     )
 
 
-def build_api(settings: Settings, exchange: Exchange) -> Api:
+def build_api(settings: Settings, exchange: Exchange) -> LegacyApi | V2Api:
     """Return the API of the generation that is set."""
     platform = settings.platform
     if platform.api == "v2":
@@ -104,12 +126,16 @@ def build_api(settings: Settings, exchange: Exchange) -> Api:
 
 
 def build_streams(
-    settings: Settings, api: Api, access_tokens: AccessTokens, instruments: Instruments
+    settings: Settings,
+    api: LegacyApi | V2Api,
+    access_tokens: AccessTokens,
+    instruments: Instruments,
 ) -> Streams:
     """Return the way to stream URLs."""
     platform = settings.platform
     return Streams(
         api,
+        api if isinstance(api, LegacyApi) else None,
         Calls(
             access_tokens,
             clock=instruments.clock,

@@ -254,7 +254,7 @@ async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_
         ({"redirect_uri": "http://play.example.com/c"}, "must be https, or http on 127.0.0.1"),
         ({"login_file": "login.json"}, "platform.login_file: must be an absolute path"),
         ({"login_file": ""}, "platform.login_file: is needed for platform.grant"),
-        ({"login_file": "/does/not/exist/login.json"}, "the login cannot be opened"),
+        ({"login_file": "/does/not/exist/login.json"}, "the login cannot be kept (No such"),
     ],
 )
 async def test_what_cannot_work_is_said_before_anybody_logs_in(sandbox, account, changes, says):

@@ -131,6 +131,7 @@ class TestRelayed:
         async with an_edge(sandbox, **RELAY) as edge:
             path = (await edge.get(file_url(edge), source="127.0.0.7")).location
             assert path.startswith("/relay/bytes/") and "sec" not in path
+            assert await edge.metric("playgate_plays_total") == {'outcome="relayed"': 1}
             file = await edge.get(f"{edge.player}{path}", source="127.0.0.8")
             part = await edge.get(
                 f"{edge.player}{path}", source="127.0.0.7", headers={"Range": "bytes=4-7"}
@@ -180,6 +181,10 @@ class TestStreamUrls:
         ]
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["Cache-Control"] == "no-store"
+
+    async def test_a_format_that_a_playing_video_lacks_is_null(self, edge):
+        for video, field in (("x8demo1", "stream_h264_uhd_url"), ("x8live1", "stream_hls_url")):
+            assert (await edge.get(urls_url(edge, field, video))).json == {field: None}
 
     async def test_a_live_channel(self, edge):
         answer = await edge.get(urls_url(edge, "stream_hls_url,stream_live_hls_url", "x8live1"))

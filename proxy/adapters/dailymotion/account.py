@@ -8,8 +8,8 @@ from typing import Any
 
 from yarl import URL
 
-from proxy.adapters.dailymotion.answers import read_object
-from proxy.adapters.dailymotion.exchange import Exchange
+from proxy.adapters.dailymotion.answers import read_done, read_object
+from proxy.adapters.dailymotion.exchange import Answer, Exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +44,23 @@ class AccountApi:
 
     async def revoke(self, access_token: str, *, deadline: float) -> None:
         """Void the token and the login that it came from, or refuse."""
-        await self._get("logout", access_token, deadline)
+        read_done("account", await self._ask("logout", access_token, deadline))
 
     async def _get(
         self, name: str, access_token: str, deadline: float, query: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        answer = await self._exchange.send(
+        return read_object("account", await self._ask(name, access_token, deadline, query))
+
+    async def _ask(
+        self, name: str, access_token: str, deadline: float, query: Mapping[str, str] | None = None
+    ) -> Answer:
+        return await self._exchange.send(
             "account",
             "GET",
             (self._rest_url / name).with_query(query or {}),
             deadline=deadline,
             headers={"Authorization": f"Bearer {access_token}"},
         )
-        return read_object("account", answer)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -63,6 +63,12 @@ def read_object(operation: Operation, answer: Answer) -> dict[str, Any]:
     return members
 
 
+def read_done(operation: Operation, answer: Answer) -> None:
+    """Refuse as `read_object` does unless it was done; what the body says then is no matter."""
+    if answer.status != HTTPStatus.OK or b'"error"' in answer.body:
+        read_object(operation, answer)
+
+
 def json_object(what: str, answer: Answer) -> dict[str, Any]:
     """Return the JSON object of an answer, or refuse with `platform-bad-answer`."""
     try:

@@ -34,13 +34,13 @@ class LoginFile:
     async def locked(self, *, deadline: float) -> AsyncIterator[Login]:
         """Hold the file for oneself, or refuse: two who renew at a time would void each other's.
 
-        The kernel lets go when the process ends, however it ends.
+        The kernel lets go when the process ends, however it ends. Whatever the disk refuses while
+        the file is held is refused as `platform-credentials`.
         """
+        descriptor = -1
         try:
-            descriptor = os.open(self._beside(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-        except OSError as error:
-            raise _unusable(self._path, "opened", error) from None
-        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self._beside(".lock"), flags, MODE)
             while not _is_taken(descriptor):
                 if self._clock.monotonic() > deadline:
                     raise Refusal(Reason.PLATFORM_TIMEOUT, f"{self._path}: in use by another")
@@ -50,8 +50,12 @@ class LoginFile:
                 yield login
             finally:
                 login.tidy()
+        except OSError as error:
+            why = f"{self._path}: the login cannot be kept ({os.strerror(error.errno or 0)})"
+            raise Refusal(Reason.PLATFORM_CREDENTIALS, why) from None
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _beside(self, ending: str) -> Path:
         return self._path.with_name(self._path.name + ending)
@@ -70,42 +74,30 @@ class Login:
             self._replace()
         content = _content_of(self._path)
         if not content:
-            raise Refusal(
-                Reason.PLATFORM_CREDENTIALS,
-                f"{self._path}: no login is kept here: run playgate login",
-            )
+            raise _absent(f"{self._path}: no login is kept here")
         if content.get("api_key") != api_key:
-            raise Refusal(
-                Reason.PLATFORM_CREDENTIALS,
-                f"{self._path}: this login was made with another API key: run playgate login",
-            )
+            raise _absent(f"{self._path}: this login was made with another API key")
         return content["refresh_token"]
 
     def prepare(self) -> None:
-        """Make sure that the next refresh token can be written, or refuse."""
+        """Take the room for the next refresh token, or fail as the disk does: OSError."""
+        descriptor = self._open_following()
         try:
-            descriptor = self._open_following()
-            try:
-                os.posix_fallocate(descriptor, 0, ROOM)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise _unusable(self._path, "written", error) from None
+            os.posix_fallocate(descriptor, 0, ROOM)
+        finally:
+            os.close(descriptor)
 
     def write(self, api_key: str, refresh_token: str) -> None:
-        """Keep a refresh token in place of the one before, or refuse."""
+        """Keep a refresh token in place of the one before, or fail as the disk does: OSError."""
         text = json.dumps({"api_key": api_key, "refresh_token": refresh_token}) + "\n"
+        descriptor = self._open_following()
         try:
-            descriptor = self._open_following()
-            try:
-                os.write(descriptor, text.encode())
-                os.ftruncate(descriptor, len(text))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._replace()
-        except OSError as error:
-            raise _unusable(self._path, "written", error) from None
+            os.write(descriptor, text.encode())
+            os.ftruncate(descriptor, len(text))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._replace()
 
     def tidy(self) -> None:
         """Give back the room that was not needed."""
@@ -144,16 +136,11 @@ def _content_of(path: Path) -> dict[str, str]:
     """Return what a file says; nothing where it is absent, or not whole."""
     try:
         content = json.loads(path.read_bytes().rstrip(b"\0"))  # of ROOM
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise _unusable(path, "read", error) from None
-    except ValueError:  # of JSON, and of UTF-8
+    except (FileNotFoundError, ValueError):  # of JSON, and of UTF-8
         return {}
     is_whole = isinstance(content, dict) and isinstance(content.get("refresh_token"), str)
     return content if is_whole else {}
 
 
-def _unusable(path: Path, verb: str, error: OSError) -> Refusal:
-    why = f"{path}: the login cannot be {verb} ({os.strerror(error.errno or 0)})"
-    return Refusal(Reason.PLATFORM_CREDENTIALS, why)
+def _absent(why: str) -> Refusal:
+    return Refusal(Reason.PLATFORM_CREDENTIALS, f"{why}: run playgate login")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,6 +10,7 @@ from typing import Any
 
 from yarl import URL
 
+from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.answers import bad_answer, error_kinds, json_object, loggable
 from proxy.adapters.dailymotion.endpoints import KeyKind
 from proxy.adapters.dailymotion.exchange import Answer, Exchange
@@ -20,8 +22,7 @@ SCOPE_ERRORS = {"invalid_scope", "insufficient_scope", "access_denied"}
 # What a key of the other kind is told: the two kinds live on hosts that do not know each other's.
 KEY_ERRORS = {"invalid_client", "unauthorized_client", "unsupported_grant_type"}
 KEY_HINTS: dict[KeyKind, str] = {
-    "private": "this takes a private API key; for a public one, set grant to password or, for the "
-    "edge, authorization_code",
+    "private": "this takes a private API key; a public one has other grants, see docs/accounts.md",
     "public": "this takes a public API key; for a private one, set grant to client_credentials",
 }
 GRANT_HINTS = {
@@ -30,6 +31,8 @@ GRANT_HINTS = {
     "refresh_token": "the login has lapsed or was revoked: run playgate login",
 }
 
+# What is good for one use, a code or a refresh token, is shown once, and its answer waited for.
+PATIENCE = 30.0  # seconds
 DEFAULT_EXPIRES_IN = 3600.0  # seconds; RFC 6749 only recommends `expires_in`
 LONGEST_EXPIRES_IN = 10**9  # seconds, thirty years: more is not meant
 
@@ -102,16 +105,40 @@ class SettingsGrant:
         """Return a new access token, or refuse."""
         return await self._endpoint.grant(self._grant_type, deadline=deadline, **self._form)
 
+    async def close(self) -> None:
+        """Do nothing: what was asked for can be asked for again."""
+
 
 class StoredLogin:
-    """The grant of `playgate login`: a refresh token in a file, which every use may replace."""
+    """The grant of `playgate login`: a refresh token in a file, which every use may replace.
 
-    def __init__(self, endpoint: TokenEndpoint, file: LoginFile) -> None:
+    A renewal that has begun is seen through, whoever stops waiting for it: the old refresh token
+    may be void already, and the new one is in the answer.
+    """
+
+    def __init__(self, endpoint: TokenEndpoint, file: LoginFile, clock: Clock) -> None:
         self._endpoint = endpoint
         self._file = file
+        self._clock = clock
+        self._renewal: asyncio.Task[AccessToken] | None = None
 
-    async def fetch_access_token(self, *, deadline: float) -> AccessToken:
-        """Return a new access token, or refuse."""
+    async def fetch_access_token(self, *, deadline: float) -> AccessToken:  # noqa: ARG002  # its own
+        """Return a new access token, or refuse; a renewal under way is joined."""
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew())
+        renewal = self._renewal
+        try:
+            return await asyncio.shield(renewal)
+        finally:
+            if renewal.done():
+                self._renewal = None
+
+    async def close(self) -> None:
+        """See a renewal through."""
+        await asyncio.gather(*filter(None, [self._renewal]), return_exceptions=True)
+
+    async def _renew(self) -> AccessToken:
+        deadline = self._clock.monotonic() + PATIENCE
         async with self._file.locked(deadline=deadline) as login:
             return await renew(login, self._endpoint, deadline=deadline)
 

@@ -11,11 +11,10 @@ from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.adapters.dailymotion.exchange import Exchange
 from proxy.domain.formats import FORMATS, Wanted
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.video import Details, VideoId
 
 
 class V2Api:
-    """Asks for stream URLs. What else v2 knows of a video is not known to us."""
+    """Asks for stream URLs. Which of v2's calls tells a video's title is not known."""
 
     def __init__(self, exchange: Exchange, rest_url: str, *, flags: Sequence[Flag]) -> None:
         self._exchange = exchange
@@ -29,7 +28,7 @@ class V2Api:
 
         Args and errors are those of `LegacyApi.fetch_streams`; v2 tells VOD and live alike.
         """
-        field = next((name for name in wanted.fields if FORMATS.get(name) == "hls"), None)
+        field = next((name for name in wanted.fields if FORMATS.get(name) != "mp4"), None)
         if field is None:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "API v2 has no MP4; see platform.api")
         body = {"protocol": "hls", **self._flags}
@@ -52,13 +51,3 @@ class V2Api:
         if not isinstance(urls[0], str) or not urls[0]:
             raise bad_answer("video: stream_url is not a text")
         return {field: urls[0]}
-
-    async def fetch_details(
-        self,
-        video: VideoId,  # noqa: ARG002  # as the Legacy API's
-        access_token: str,  # noqa: ARG002  # as the Legacy API's
-        *,
-        deadline: float,  # noqa: ARG002  # as the Legacy API's
-    ) -> Details:
-        """Return nothing: which call of v2 tells titles is not known."""
-        return Details()

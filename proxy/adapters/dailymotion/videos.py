@@ -13,7 +13,7 @@ from typing import IO, Any
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.dailymotion.answers import bad_answer, read_object
+from proxy.adapters.dailymotion.answers import bad_answer, read_done, read_object
 from proxy.adapters.dailymotion.exchange import CANNOT_CONNECT, Answer, Exchange, connection_refusal
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId
@@ -73,7 +73,8 @@ class VideosApi:
 
     async def delete(self, video: VideoId, *, deadline: float) -> None:
         """Delete a video for good, or refuse."""
-        await self._call("DELETE", self._rest_url / "video" / video, deadline)
+        url = self._rest_url / "video" / video
+        read_done("videos", await self._send("DELETE", url, deadline))
 
     async def upload(
         self, session: aiohttp.ClientSession, url: str, file: IO[bytes], name: str
@@ -107,12 +108,12 @@ class VideosApi:
         return _text(read_object("videos", answer), "url")
 
     async def _call(self, method: str, url: URL, deadline: float, **options: Any) -> dict[str, Any]:
-        answer = await self._exchange.send(
+        return read_object("videos", await self._send(method, url, deadline, **options))
+
+    async def _send(self, method: str, url: URL, deadline: float, **options: Any) -> Answer:
+        return await self._exchange.send(
             "videos", method, url, deadline=deadline, headers=self._headers, **options
         )
-        if method == "DELETE" and answer.status == HTTPStatus.OK and not answer.body.strip():
-            return {}
-        return read_object("videos", answer)
 
 
 def _text(members: Mapping[str, Any], name: str) -> str:

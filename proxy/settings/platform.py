@@ -1,0 +1,116 @@
+"""Dailymotion's part of the settings: the accounts, and where they are known."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from proxy.adapters.dailymotion.endpoints import (
+    MANAGING,
+    DirectGrant,
+    Endpoints,
+    Flag,
+    Generation,
+    Grant,
+    endpoints_of,
+    kind_of_key,
+)
+from proxy.domain import video
+from proxy.edge.delivery import Family
+from proxy.settings.checks import (
+    OptionalUrl,
+    Seconds,
+    check_allowed_host,
+    check_optional_address,
+    check_optional_path,
+    check_pattern,
+    check_redirect_uri,
+)
+from proxy.settings.keys import Section
+
+FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class Platform(Section):
+    """Dailymotion, and the account that the edge acts for."""
+
+    api: Generation = "legacy"
+    grant: Grant = "client_credentials"
+    api_key: str = ""
+    api_secret: SecretStr = SecretStr("")
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    login_file: Annotated[str, AfterValidator(check_optional_path)] = ""
+    redirect_uri: Annotated[str, AfterValidator(check_redirect_uri)] = (
+        "http://127.0.0.1:8085/callback"
+    )
+    scope: str = ""
+    token_url: OptionalUrl = ""
+    rest_url: OptionalUrl = ""
+    authorize_url: OptionalUrl = ""
+    no_expire: bool = False
+    no_ip_lock: bool = False
+    allowed_hosts: tuple[Annotated[str, AfterValidator(check_allowed_host)], ...] = (
+        "dailymotion.com",
+        "dmcdn.net",
+    )
+    stream_fields: Annotated[tuple[FieldName, ...], Field(min_length=1)] = (
+        "stream_hls_url",
+        "stream_live_hls_url",
+    )
+    address_family: Family = "ipv4"
+    egress_ip: Annotated[str, AfterValidator(check_optional_address)] = ""
+    cdn_families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("ipv4", "ipv6")
+    state_fields: tuple[FieldName, ...] = (
+        "mode",
+        "onair",
+        "status",
+        "private",
+        "password_protected",
+    )
+    video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
+    attempt_timeout: Seconds = 2
+    play_timeout: Seconds = 4
+
+    @property
+    def given_up(self) -> tuple[Flag, ...]:
+        """What is given up for all stream URLs alike."""
+        flags: dict[Flag, bool] = {"no_ip_lock": self.no_ip_lock, "no_expire": self.no_expire}
+        return tuple(flag for flag, is_set in flags.items() if is_set)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where this account's key is known: what is set, and else what its API and grant say."""
+        default = endpoints_of(self.api, self.grant)
+        return Endpoints(
+            token_url=self.token_url or default.token_url,
+            rest_url=self.rest_url or default.rest_url,
+            authorize_url=self.authorize_url or default.authorize_url,
+            scope=self.scope or default.scope,
+        )
+
+
+class Videos(Section):
+    """The account that `playgate videos` acts for; the edge itself never uses it."""
+
+    api_key: str = ""
+    api_secret: SecretStr = SecretStr("")
+    grant: DirectGrant = "client_credentials"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    scope: str = ""
+    token_url: OptionalUrl = ""
+    rest_url: OptionalUrl = ""
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where this account's key is known, and what it asks for."""
+        default = endpoints_of("legacy", self.grant)
+        return Endpoints(
+            token_url=self.token_url or default.token_url,
+            rest_url=self.rest_url or default.rest_url,
+            authorize_url="",
+            scope=self.scope or MANAGING[kind_of_key(self.grant)],
+        )
