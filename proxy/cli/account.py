@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.adapters.dailymotion.logins import LoginFile
-from proxy.adapters.dailymotion.oauth import PATIENCE, GrantRefused, TokenEndpoint, renew
+from proxy.adapters.dailymotion.oauth import PATIENCE, GrantRefused, TokenEndpoint, obtain, renew
 from proxy.adapters.logs import build_logger
 from proxy.app import open_api_session
 from proxy.domain.reasons import Reason, Refusal
@@ -35,17 +35,24 @@ class AccountDesk:
             login.prepare()
 
     async def log_in(self, code: str) -> str:
-        """Exchange a code, keep the login, and return the scope granted; or refuse."""
+        """Exchange a code, keep the login, and return whose it is and for what; or refuse."""
         deadline = self._deadline()
         async with self.file.locked(deadline=deadline) as login:
-            login.prepare()
-            token = await self.endpoint.grant(
-                "authorization_code", deadline=deadline, code=code, redirect_uri=self.redirect_uri
+            token = await obtain(
+                login,
+                self.endpoint,
+                "authorization_code",
+                deadline=deadline,
+                code=code,
+                redirect_uri=self.redirect_uri,
             )
-            if not token.refresh_token:
-                raise Refusal(Reason.PLATFORM_BAD_ANSWER, "token endpoint: no refresh_token")
-            login.write(self.endpoint.client.api_key, token.refresh_token)
-        return token.scope
+        if not token.refresh_token:
+            raise Refusal(Reason.PLATFORM_BAD_ANSWER, "token endpoint: no refresh_token")
+        try:
+            identity = await self.api.fetch_identity(token.value, deadline=deadline)
+        except Refusal:  # it is kept all the same
+            return f"Granted: {token.scope or 'Dailymotion does not say what'}."
+        return f"Account {identity.channel_id}; granted: {', '.join(identity.scopes) or 'nothing'}."
 
     async def log_out(self) -> None:
         """Void the login and forget it, or refuse.

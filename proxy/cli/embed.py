@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,9 +9,8 @@ import typer
 from rich.console import Console
 
 from proxy.adapters.clock import Clock
-from proxy.cli.options import Config, fail, settings_or_exit
+from proxy.cli.options import Config, fail, settings_or_exit, video_or_exit
 from proxy.domain.reasons import Refusal
-from proxy.domain.video import parse_video_id
 from proxy.settings import Settings
 from proxy.wiring.edge import build_keyring, build_minting
 
@@ -125,10 +123,12 @@ def embed(
     settings = settings_or_exit(config)
     check(settings, video)
     token = token_for(settings, video) if mint else PLACEHOLDER
-    chosen = [snippet for snippet in SNIPPETS if only in {None, snippet.name}]
+    chosen = [snippet for snippet in SNIPPETS if only is None or only.lower() == snippet.name]
     if not chosen:
         fail(f"--only: {only!r} is none of {NAMES}")
     texts = [fill(snippet, settings, video, token) for snippet in chosen]
+    if only in {None, "iframe"} and not settings.web.player_page:
+        typer.echo("web.player_page is not true: the iframe will show nothing", err=True)
     if only is not None:
         typer.echo(texts[0])
         return
@@ -147,10 +147,7 @@ def check(settings: Settings, video: str) -> None:
     """Exit where no page could ever play this."""
     if not settings.web.public_url:
         fail("web.public_url is not set: it is what every snippet begins with")
-    try:
-        parse_video_id(video, re.compile(settings.platform.video_id_pattern))
-    except Refusal:
-        fail(f"{video!r} is not a video id; see platform.video_id_pattern")
+    video_or_exit(settings, video)
 
 
 def token_for(settings: Settings, video: str) -> str:

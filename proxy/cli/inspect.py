@@ -23,6 +23,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.exchange import CAUSES
 from proxy.adapters.logs import build_logger
 from proxy.app import open_upstream
+from proxy.cli import options
 from proxy.cli.options import Config
 from proxy.domain.playlist.check import Report, check
 from proxy.domain.playlist.rules import RULES, Finding
@@ -230,4 +231,4 @@ def printable(text: str) -> str:
     """Return a line of a playlist as a terminal may have it: short, harmless, unsigned."""
     text = SIGNATURE.sub(r"\1…", text)
     text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
-    return "".join(char if char.isprintable() else "�" for char in text)
+    return options.printable(text)

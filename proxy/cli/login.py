@@ -8,6 +8,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from html import escape
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from yarl import URL
 
 from proxy.adapters.dailymotion.oauth import GrantRefused, authorize_url
 from proxy.cli.account import at_the_desk
-from proxy.cli.options import Config, fail, settings_or_exit, why
+from proxy.cli.options import Config, fail, printable, settings_or_exit, why
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings
@@ -59,7 +60,7 @@ def login(
             "run playgate login --paste and paste the address that the browser ends up at"
         )
     try:
-        scope = asyncio.run(run_login(settings, callback, browser=browser, paste=paste))
+        granted = asyncio.run(run_login(settings, callback, browser=browser, paste=paste))
     except (CallbackRefused, AuthorizationDenied) as refused:
         fail(f"not logged in: {refused}")
     except Refusal as refusal:
@@ -67,7 +68,8 @@ def login(
     except TimeoutError:
         fail(f"not logged in: nobody came back within {LONGEST_WAIT:g} seconds")
     typer.echo(f"Logged in; the login is kept in {settings.platform.login_file}.")
-    typer.echo(f"Granted: {scope or 'Dailymotion does not say what'}.")
+    typer.echo(printable(granted))
+    typer.echo("A running edge finds it within half a minute.")
 
 
 def logout(config: Config = None) -> None:
@@ -77,7 +79,9 @@ def logout(config: Config = None) -> None:
     try:
         was_good = asyncio.run(run_logout(settings))
     except Refusal as refusal:
-        fail(f"not logged out, and {settings.platform.login_file} is kept: {why(refusal)}")
+        file = Path(settings.platform.login_file)
+        kept = f"; {file} is kept" if file.exists() else ""
+        fail(f"not logged out: {why(refusal)}{kept}")
     typer.echo("Logged out." if was_good else "The login was void already; it is forgotten here.")
 
 
@@ -92,7 +96,7 @@ def check_grant(settings: Settings, command: str) -> None:
 
 
 async def run_login(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> str:
-    """Return the scope granted once the login is on the disk."""
+    """Return whose login it is and what for, once it is on the disk."""
     state = secrets.token_urlsafe(32)
     async with at_the_desk(settings) as desk:
         await desk.check_file()
@@ -104,9 +108,8 @@ async def run_login(settings: Settings, callback: URL, *, browser: bool, paste: 
         )
         if paste:
             await show(url, browser=browser)
-            address = await asyncio.to_thread(typer.prompt, "The address that it ends up at")
-            code = read_callback(list(URL(address.strip()).query.items()), state=state)
-            return await desk.log_in(code)
+            address = typer.prompt("The address that it ends up at")
+            return await desk.log_in(read_callback(query_of(address), state=state))
         async with listening(callback, state, desk.log_in) as outcome:
             await show(url, browser=browser)
             async with asyncio.timeout(LONGEST_WAIT):
@@ -130,6 +133,14 @@ async def show(url: str, *, browser: bool) -> None:
         typer.echo("There is no browser to open here; copy the address into one.")
 
 
+def query_of(address: str) -> list[tuple[str, str]]:
+    """Return the query of a pasted address."""
+    try:
+        return list(URL(address.strip()).query.items())
+    except ValueError:
+        raise CallbackRefused("This is no address.") from None
+
+
 @asynccontextmanager
 async def listening(
     callback: URL, state: str, log_in: Callable[[str], Awaitable[str]]
@@ -139,8 +150,11 @@ async def listening(
     What has the wrong state is told so and changes nothing: anybody may send a browser here.
     """
     outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    taken: set[str] = set()  # a code is shown to Dailymotion once
 
     async def come_back(request: web.Request) -> web.Response:
+        if request.path != callback.path:
+            raise web.HTTPNotFound
         try:
             code = read_callback(list(request.query.items()), state=state)
         except CallbackRefused as refused:
@@ -148,13 +162,14 @@ async def listening(
             return page("Refused", f"{refused} Go back, and use the address that was printed.", 400)
         except AuthorizationDenied as denied:
             return end(denied, "Not logged in", str(denied))
-        if outcome.done():
-            return page("Done already", "This login is over. You can close this window.", 400)
+        if taken:
+            return page("Done already", "This login was answered before. Look there.", 400)
+        taken.add(code)
         try:
-            scope = await log_in(code)
+            granted = await log_in(code)
         except Refusal as refusal:
             return end(refusal, "Not logged in", refusal.message)
-        outcome.set_result(scope)
+        outcome.set_result(granted)
         return page("Logged in", "Playgate may act for your channel. You can close this window.")
 
     def end(error: Exception, title: str, text: str) -> web.Response:
@@ -163,7 +178,8 @@ async def listening(
         return page(title, f"{text} The terminal says more.", 400)
 
     app = web.Application()
-    app.router.add_get(callback.path, come_back)
+    # As any path: aiohttp would take braces in ours for a pattern. No HEAD: it uses a code up.
+    app.router.add_get("/{path:.*}", come_back, allow_head=False)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

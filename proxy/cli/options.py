@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
 
+from proxy.domain.client_ip import Address, parse_address
 from proxy.domain.reasons import Refusal
+from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE
 
@@ -28,6 +32,31 @@ def settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:
         return load_settings(config, for_edge=for_edge)
     except SettingsInvalid as invalid:
         fail(str(invalid))
+
+
+def video_or_exit(settings: Settings, text: str, *, option: str = "") -> VideoId:
+    """Return a video id, or say that it is none and exit with 1."""
+    try:
+        return parse_video_id(text, re.compile(settings.platform.video_id_pattern))
+    except Refusal:
+        fail(f"{option}{text!r} is not a video id; see platform.video_id_pattern")
+
+
+def address_or_exit(text: str) -> Address:
+    """Return the address that --ip gives, or say that it is none and exit with 1."""
+    if (address := parse_address(text)) is None:
+        fail(f"--ip: {text!r} is not an address")
+    return address
+
+
+def printable(text: str) -> str:
+    """Return what came from elsewhere as a terminal may have it: in one line, without escapes."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def say(text: str) -> None:
+    """Print a line of markup, in colour where there is any."""
+    Console(soft_wrap=True, highlight=False).print(text)
 
 
 def why(refusal: Refusal) -> str:

@@ -11,13 +11,12 @@ from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from proxy.adapters.clock import Clock
-from proxy.cli.options import Config, fail, settings_or_exit
+from proxy.cli.options import Config, address_or_exit, fail, say, settings_or_exit
 from proxy.domain.access import Play
-from proxy.domain.client_ip import parse_address, parse_network, public_viewer
+from proxy.domain.client_ip import parse_network, public_viewer
 from proxy.domain.formats import Format
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
@@ -91,9 +90,7 @@ def explain(
 ) -> None:
     """Print what a token says, every check and the first that fails; exit 1 if one does."""
     settings = settings_or_exit(config)
-    viewer = None if ip is None else parse_address(ip)
-    if ip is not None and viewer is None:
-        fail(f"--ip: {ip!r} is not an address")
+    viewer = None if ip is None else address_or_exit(ip)
     carried = read_carrier(token)
     asked = video or carried.video
     play = Play(
@@ -135,7 +132,11 @@ def read_carrier(text: str) -> Carrier:
         return Carrier(text)
     parts = urlsplit(text)
     name, _, ending = parts.path.rpartition("/")[2].partition(".")
-    carried = "".join(parse_qs(parts.query).get("token", [])[:1]) or parts.fragment
+    query = parse_qs(parts.query)
+    carried = "".join(query.get("token", [])[:1]) or parts.fragment
+    if "video_id" in query:  # /stream-urls
+        is_file = all("h264" in field for field in query.get("formats", [""])[0].split(","))
+        return Carrier(carried, query["video_id"][0], "mp4" if is_file else "hls")
     return Carrier(carried, name, "mp4" if ending == "mp4" else "hls")
 
 
@@ -179,8 +180,3 @@ def show_check(check: Check) -> None:
     else:
         detail = escape(f"{check.refusal.reason}: {check.refusal.detail}".removesuffix(": "))
         say(f"[red]no[/]  {check.name:<10} {detail}")
-
-
-def say(text: str) -> None:
-    """Print a line, in colour where there is any."""
-    Console(soft_wrap=True, highlight=False).print(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +14,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE
-from proxy.cli.options import Config, fail, settings_or_exit
+from proxy.cli.options import Config, fail, printable, settings_or_exit, video_or_exit
 from proxy.cli.studio import Studio, run
-from proxy.domain.reasons import Refusal
 from proxy.domain.stream_url import check_stream_url
-from proxy.domain.video import VideoId, parse_video_id
+from proxy.domain.video import VideoId
 from proxy.settings import Settings
 
 PIPED_WIDTH = 300  # characters: nothing is cut off for another program
 
 app = typer.Typer(
-    help="Manage the channel's videos, with the credentials of [videos], never the edge's.",
+    help="Manage the channel's videos, with credentials of their own, never the edge's.",
     no_args_is_help=True,
 )
 
@@ -34,7 +32,7 @@ VideoArgument = Annotated[str, typer.Argument(metavar="ID", help="The video.")]
 
 @app.command("list")
 def list_videos(
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     config: Config = None,
 ) -> None:
@@ -56,7 +54,7 @@ def list_videos(
     videos = run(settings, found)
     if as_json:
         for video in videos:
-            typer.echo(json.dumps(video, ensure_ascii=False))
+            typer.echo(json.dumps(video))
         return
     table = Table(box=None, pad_edge=False)
     for name in LISTED:
@@ -82,6 +80,8 @@ def upload(
     """Upload a file and make a video of it; prints its id."""
     settings = settings_or_exit(config, for_edge=False)
     channel_id = channel_of(settings)
+    if not file.stat().st_size:
+        fail(f"{file}: the file is empty")
     fields = {
         "title": title or file.stem,
         "channel": category,
@@ -106,7 +106,9 @@ def upload(
     video = run(settings, uploaded)
     typer.echo(video)
     typer.echo(
-        f"Dailymotion prepares it now; then playgate token mint --video {video} --url", err=True
+        f"Dailymotion prepares it now; then playgate token mint --video {video} --url, with the "
+        "edge's settings",
+        err=True,
     )
 
 
@@ -124,7 +126,7 @@ def edit(
 ) -> None:
     """Change a video."""
     settings = settings_or_exit(config, for_edge=False)
-    known = video_of(settings, video)
+    known = video_or_exit(settings, video)
     given = {
         "title": title,
         "published": None if published is None else flag(published),
@@ -145,12 +147,12 @@ def delete(
 ) -> None:
     """Delete a video for good; asks first."""
     settings = settings_or_exit(config, for_edge=False)
-    known = video_of(settings, video)
+    known = video_or_exit(settings, video)
     if not yes:
         title = run(
             settings, lambda studio: studio.api.fetch_title(known, deadline=studio.deadline)
         )
-        typer.confirm(f"Delete {video}, {title!r}? This cannot be undone.", abort=True)
+        typer.confirm(f"Delete {video}, {printable(title)!r}? This cannot be undone.", abort=True)
     run(settings, lambda studio: studio.api.delete(known, deadline=studio.deadline))
     typer.echo(f"{video}: deleted")
 
@@ -160,14 +162,6 @@ def channel_of(settings: Settings) -> str:
     if not settings.videos.channel_id:
         fail("videos.channel_id is not set: it says whose videos these are")
     return settings.videos.channel_id
-
-
-def video_of(settings: Settings, text: str) -> VideoId:
-    """Return a video id, or exit."""
-    try:
-        return parse_video_id(text, re.compile(settings.platform.video_id_pattern))
-    except Refusal:
-        fail(f"{text!r} is not a video id; see platform.video_id_pattern")
 
 
 def flag(value: bool) -> str:
@@ -181,4 +175,4 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return printable(str(value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 
 from proxy.adapters.clock import Clock
@@ -35,12 +35,13 @@ class Admission:
         tokens: Iterable[str],
         *,
         video: VideoId,
-        formats: Iterable[Format],
+        formats: Sequence[Format],
         viewer: Address,
     ) -> Claims:
         """Return the claims of the request's one token if they cover all of this, or refuse."""
         claims = self._verify(the_one_token(tokens))
         now = self._clock.now()
-        for fmt in formats:
+        asked: Sequence[Format | None] = formats or [None]
+        for fmt in asked:
             authorize(claims, Play(now=now, video=video, format=fmt, viewer=viewer), self._policy)
         return claims

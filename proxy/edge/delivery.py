@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.domain.client_ip import Address
-from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose
+from proxy.domain.formats import ANY_FIELDS, FORMATS, Choice, as_download, choose
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
@@ -19,6 +19,8 @@ from proxy.edge.verdicts import Verdicts
 Mode = Literal["redirect", "validate", "relay"]
 Family = Literal["ipv4", "ipv6"]
 FamilyMismatch = Literal["pass", "relay"]
+
+RELAYED = "This video is relayed here, and its stream URLs are not given out. Play /play/ID.m3u8."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,7 @@ class Delivery:
         if mode == "redirect":
             return Redirect(url=await self._streams.resolve(video, viewer, client_ip=client_ip))
         url = await self._streams.resolve(video, viewer, client_ip=client_ip)
-        known = await self._verdicts.find(video)
-        if known.verdict == "invalid":
-            raise Refusal(Reason.PLAYLIST_INVALID, known.why)
+        await self._check(video)
         return Redirect(url=url)
 
     async def deliver_file(
@@ -102,13 +102,22 @@ class Delivery:
     ) -> dict[str, str | None]:
         """Return this viewer's URL of each format, None where the video lacks it, or refuse.
 
-        These are Dailymotion's own URLs whatever the mode: the caller wants just them. All formats
-        are asked for, or a video without these would look like one without any stream.
+        Of what is relayed there are none: they would lead past the relay and its limits. All
+        formats are asked for, or a video without these would look like one without any stream.
         """
-        if claims.limits:
-            raise Refusal(Reason.TOKEN_FORMAT, "a token with limits is for the relay alone")
+        mode = self.mode_of(video, viewer, claims)
+        if mode == "relay":
+            raise Refusal(Reason.FORMAT_UNAVAILABLE, "its mode is relay", message=RELAYED)
         urls = await self._streams.resolve_fields(video, viewer, ANY_FIELDS, client_ip=client_ip)
+        if mode == "validate" and any(FORMATS[field] == "hls" for field in urls.keys() & fields):
+            await self._check(video)
         return {field: urls.get(field) for field in fields}
+
+    async def _check(self, video: VideoId) -> None:
+        """Refuse a video that no player could play."""
+        known = await self._verdicts.find(video)
+        if known.verdict == "invalid":
+            raise Refusal(Reason.PLAYLIST_INVALID, known.why)
 
     def mode_of(self, video: VideoId, viewer: Address, claims: Claims) -> Mode:
         """Return the mode of a play: what only the relay can do goes before what is configured."""

@@ -78,7 +78,7 @@ class Minting:
             raise _invalid("max_height and max_bandwidth need the relay, and it relay.keys.")
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
         if len(allowed) != len(set(formats)):
-            raise _invalid(f"fmt is a list of {' and '.join(FORMAT_NAMES)}.")
+            raise _invalid(f"fmt is {' or '.join(FORMAT_NAMES)}, or a list of both.")
         issued_at = int(self._clock.now())
         token = mint(
             key,

@@ -59,6 +59,7 @@ class Streams:
         self._hls_fields = tuple(hls_fields)
         self._egress_ip = egress_ip
         self._under_way: SingleFlight[Asked, dict[str, str]] = SingleFlight()
+        self._descriptions: SingleFlight[VideoId, Details] = SingleFlight()
 
     async def resolve(self, video: VideoId, viewer: Address, *, client_ip: Address | None) -> str:
         """Return this viewer's HLS stream URL, or refuse within `platform.play_timeout`.
@@ -97,9 +98,7 @@ class Streams:
         if (api := self._details) is None:
             return Details()
         with self._timed():
-            details = await self._calls.make(
-                lambda token, deadline: api.fetch_details(video, token, deadline=deadline)
-            )
+            details = await self._descriptions.join(video, lambda: self._fetch_details(api, video))
         try:
             self._check(details.poster)
         except Refusal:
@@ -109,6 +108,7 @@ class Streams:
     async def close(self) -> None:
         """Give up the calls under way."""
         await self._under_way.close()
+        await self._descriptions.close()
 
     def _first(self, urls: dict[str, str]) -> str:
         return next(urls[field] for field in self._hls_fields if field in urls)
@@ -116,6 +116,11 @@ class Streams:
     async def _join(self, viewer: Address | None, wanted: Wanted) -> dict[str, str]:
         with self._timed():
             return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
+
+    async def _fetch_details(self, api: LegacyApi, video: VideoId) -> Details:
+        return await self._calls.make(
+            lambda token, deadline: api.fetch_details(video, token, deadline=deadline)
+        )
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

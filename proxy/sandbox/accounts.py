@@ -18,6 +18,7 @@ CHANNEL_ID = "x1sandbox"
 CALLBACK_URL = "http://127.0.0.1:8085/callback"
 PUBLIC_KEY = ("sandbox-public", "sandbox-public-secret")
 STUDIO_KEY = ("sandbox-studio", "sandbox-studio-secret")  # private, for managing videos
+MANAGING = {"upload_videos", "read_videos", "edit_videos", "delete_videos"}
 USER = ("publisher", "sandbox-password")
 
 
@@ -75,6 +76,11 @@ class Accounts:
         known = [self.private_key, STUDIO_KEY] if kind == "private" else [PUBLIC_KEY]
         if (api_key, api_secret) not in known:
             raise GrantRefused("invalid_client", "invalid secret_key")
+
+    def check_scope(self, api_key: str, scope: str) -> None:
+        """Refuse a scope that the key has no permission for: the edge's may manage nothing."""
+        if api_key == self.private_key[0] and MANAGING & set(scope.split()):
+            raise GrantRefused("invalid_scope", "The key has no permission for this scope")
 
     def issue(
         self, scope: str, *, now: float, login: str = "", after: str = ""

@@ -56,8 +56,10 @@ def _refusal_of(
     return error_response(known.error) if known.error is not None else None
 
 
-async def echo(request: web.Request) -> web.Response:
+async def echo(request: web.Request) -> web.StreamResponse:
     """Answer GET /echo: is my token alive."""
+    if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
+        return await answer_fault(request, fault)
     if (refused := refusal(request)) is not None:
         return refused
     if "message" not in request.query:
@@ -65,8 +67,10 @@ async def echo(request: web.Request) -> web.Response:
     return web.json_response({"message": request.query["message"]})
 
 
-async def auth(request: web.Request) -> web.Response:
+async def auth(request: web.Request) -> web.StreamResponse:
     """Answer GET /auth: who am I, and what may I."""
+    if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
+        return await answer_fault(request, fault)
     access = access_of(request, request.app[STATE])
     if access is None:
         return unauthorized()
@@ -74,8 +78,10 @@ async def auth(request: web.Request) -> web.Response:
     return web.json_response({"id": CHANNEL_ID, "scope": access.scope.split(), "roles": roles})
 
 
-async def logout(request: web.Request) -> web.Response:
+async def logout(request: web.Request) -> web.StreamResponse:
     """Answer GET /logout: void the token, and what can renew it."""
+    if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
+        return await answer_fault(request, fault)
     if (refused := refusal(request)) is not None:
         return refused
     request.app[STATE].accounts.revoke(bearer_of(request))

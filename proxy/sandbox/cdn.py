@@ -92,6 +92,7 @@ async def file(request: web.Request) -> web.StreamResponse:
     video, sec = request.match_info["video"], _sec(request)
     if (denied := await _denied(request, "segment", video, sec)) is not None:
         return denied
+    request.app[STATE].ranges.append(request.headers.get("Range", ""))
     is_small = int(request.match_info["height"]) <= SMALL_HEIGHT
     headers = {**CORS, "Content-Type": "video/mp4"}
     if request.query.get("download") == "1":

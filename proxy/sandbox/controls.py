@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-Kind = Literal["token", "video", "playlist", "segment", "manage", "upload"]
+Kind = Literal["token", "video", "playlist", "segment", "account", "manage", "upload"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 HOLD_LIMIT = 60.0  # seconds; no answer is ever held back for ever

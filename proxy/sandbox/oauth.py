@@ -46,6 +46,7 @@ def _grant(sandbox: Sandbox, kind: KeyKind, form: Form) -> dict[str, object]:
         said = f"A {kind} key takes grant_type={' or '.join(GRANTS[kind])}"
         raise GrantRefused("unsupported_grant_type", said)
     accounts.check_key(kind, form.get("client_id", ""), form.get("client_secret", ""))
+    accounts.check_scope(form.get("client_id", ""), scope)
     if grant_type == "client_credentials":
         return accounts.issue(scope, now=now)
     if grant_type == "refresh_token":

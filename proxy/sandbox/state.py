@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Sandbox:
     videos: dict[str, Video] = field(default_factory=lambda: dict(VIDEOS))
     now: Callable[[], float] = time.time
     uploads: dict[str, int] = field(default_factory=dict)  # bytes that came, by ticket
+    ranges: deque[str] = field(default_factory=lambda: deque(maxlen=100))  # of files, as asked for
     player_page: Callable[[str], str] | None = None  # the edge's, with a fresh token
     went_on_air: float = field(init=False)
 

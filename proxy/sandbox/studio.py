@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.sandbox.accounts import CHANNEL_ID
-from proxy.sandbox.api import error_response, parameter_error, refusal
+from proxy.sandbox.api import access_of, error_response, parameter_error, refusal
 from proxy.sandbox.catalogue import NOT_FOUND, Video, field_value
 from proxy.sandbox.state import STATE, answer_fault
 
@@ -142,7 +142,9 @@ async def videos_of(request: web.Request) -> web.StreamResponse:
 async def _refusal(request: web.Request, scope: str) -> web.StreamResponse | None:
     if (fault := await request.app[STATE].controls.pass_through("manage")) is not None:
         return await answer_fault(request, fault)
-    return refusal(request, {scope, "manage_videos"}, f"can-{scope.replace('_', '-')}")
+    access = access_of(request, request.app[STATE])
+    by_login = {"manage_videos"} if access is not None and access.login else set()
+    return refusal(request, {scope} | by_login, f"can-{scope.replace('_', '-')}")
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

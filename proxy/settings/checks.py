@@ -18,8 +18,8 @@ MIN_OPERATOR_KEY = 16  # characters
 
 def check_url(text: str) -> str:
     """Take an absolute URL, and take the slash from its end."""
-    url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@!$&()*+,;=%]+", text, re.ASCII) else URL()
-    extra = url.user or url.query_string or url.fragment
+    url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@=%]+", text, re.ASCII) else URL()
+    extra = url.user or url.password or url.query_string or url.fragment
     if url.scheme not in {"http", "https"} or not url.host or extra:
         raise ValueError("must be a URL such as https://play.example.com")
     return text.rstrip("/")
@@ -51,8 +51,8 @@ def check_redirect_uri(text: str) -> str:
 
 def check_optional_path(text: str) -> str:
     """Take the absolute path of a file, or nothing."""
-    if text and not Path(text).is_absolute():
-        raise ValueError("must be an absolute path")
+    if text and not (Path(text).is_absolute() and Path(text).name):
+        raise ValueError("must be the absolute path of a file")
     return text
 
 

@@ -48,7 +48,10 @@ class SettingsInvalid(Exception):
         count = len(self.problems)
         where = f"{source}: " if source is not None else ""
         heading = f"{where}{count} error{'s' if count != 1 else ''} in the settings"
-        super().__init__("\n".join([heading, *(f"  {key}: {text}" for key, text in self.problems)]))
+        lines = [f"  {key}: {text}" for key, text in self.problems]
+        if source is None:
+            lines.append("No settings file was read: name one with --config or PLAYGATE_CONFIG.")
+        super().__init__("\n".join([heading, *lines]))
 
 
 def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any) -> Settings:

@@ -150,7 +150,8 @@ def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _text(value: Any) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return "" if text == PLACEHOLDER else text
 
 
 def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:

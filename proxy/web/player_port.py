@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -73,7 +73,7 @@ async def stream_urls(request: web.Request) -> web.Response:
 
 
 def admit(
-    request: web.Request, video: VideoId, viewer: Address, formats: Iterable[Format]
+    request: web.Request, video: VideoId, viewer: Address, formats: Sequence[Format]
 ) -> Claims:
     """Return the claims of the request's one token if they cover all of this, or refuse."""
     claims = request.app[SERVICES].admission.admit(

@@ -226,9 +226,7 @@ class TestLogin:
 
             await eventually(plays)
 
-    async def test_a_login_that_could_not_be_kept_is_not_asked_for(
-        self, sandbox, tmp_path
-    ):
+    async def test_a_login_that_could_not_be_kept_is_not_asked_for(self, sandbox, tmp_path):
         """A folder stands where the next login would be written: root may write anything else."""
         account = logged_in(sandbox, tmp_path / "login.json")
         (tmp_path / "login.json.next").mkdir()

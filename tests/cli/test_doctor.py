@@ -8,13 +8,14 @@ import ssl
 
 import pytest
 from accounts import logged_in
+from aiohttp import web
 from certificates import certify
 from processes import playgate, started
 from real_nginx import BEHIND, an_nginx, free_port
-from support import SANDBOX_TOML, an_edge
+from support import SANDBOX_TOML, an_edge, eventually, serving
 from yarl import URL
 
-from proxy.cli.doctor.command import visited
+from proxy.cli.doctor.command import tell, visited
 from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
 from proxy.cli.doctor.local import reach
 from proxy.cli.doctor.platform import judge_clock
@@ -40,6 +41,8 @@ def examine(sandbox, monkeypatch):
         }
         for name, value in env.items():
             monkeypatch.setenv(f"PLAYGATE_{name}", value)
+        if edge is not None:
+            await eventually(lambda: edge.edge.apps.services.health.has_access_token)
         return await visited(SANDBOX_TOML, video, ip, quiet=True)
 
     return run
@@ -74,7 +77,7 @@ async def test_where_all_is_well_every_line_says_so(edge, examine):
         ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge does not take the probe (HTTP 404)"),
         ({"WEB__PUBLIC_URL": ""}, "public", "warn: web.public_url is not set"),
         ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not answer (refused"),
-        ({"PLATFORM__API_KEY": ""}, "settings", "fail: platform.api_key: is not set"),
+        ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key: is not set, and there is no default for it"),
     ],
 )  # fmt: skip
 async def test_what_the_settings_break_is_named(edge, examine, settings, check, says):
@@ -104,10 +107,59 @@ async def test_what_is_wrong_with_a_video_is_named(edge, examine, video, says):
 
 @pytest.mark.parametrize(
     ("video", "check", "says"),
-    [("x8robot", "cdn", "fail: HTTP 200, and no playlist"), (None, "stream", "warn: no video was")],
+    [
+        ("x8empty", "cdn", "fail: no player can play this playlist (variants-none"),
+        ("x8robot", "cdn", "fail: HTTP 200, and what comes is no playlist"),
+        (None, "stream", "warn: no video was"),
+    ],
 )
 async def test_what_the_cdn_gives_is_looked_at(edge, examine, video, check, says):
     assert says in troubles(await examine(edge, video=video))[check]
+
+
+@pytest.mark.parametrize(
+    ("ip", "private", "check", "says"),
+    [
+        ("10.0.0.5", "refuse", "stream", "fail: viewer-private (viewer.private is 'refuse')"),
+        ("2001:db8::5", "pass", "families", "fail: the CDN has ipv4, and 2001:db8::5 is an IPv6"),
+    ],
+)
+async def test_a_viewer_is_judged_as_the_edge_would(edge, examine, *, ip, private, check, says):
+    found = await examine(edge, video="x8demo1", ip=ip, VIEWER__PRIVATE=private)
+
+    assert says in troubles(found)[check]
+
+
+async def test_an_edge_that_refuses_every_viewer_is_an_edge_all_the_same(sandbox, examine):
+    """A proxy that is not trusted, in front of an edge with the default for private viewers."""
+    async with an_edge(sandbox, viewer={"private": "refuse"}) as edge:
+        found = await examine(edge, video="x8demo1")
+
+        assert "public" not in troubles(found)
+        assert "forwarding" in [it.check for it in found]
+
+
+@pytest.mark.parametrize("body", ["{}", "[1]", '{"status": "ready", "platform": []}', "<html>"])
+async def test_something_else_at_the_operator_port_is_no_edge(examine, body):
+    async def readyz(_request: web.Request) -> web.Response:
+        return web.Response(text=body)
+
+    app = web.Application()
+    app.router.add_get("/readyz", readyz)
+    async with serving(app) as origin:
+        found = await examine(OPERATOR__LISTEN=URL(origin).authority)
+
+        assert "warn: no edge answers at" in troubles(found)["edge"]
+
+
+async def test_what_others_say_cannot_write_to_the_terminal(edge, examine, sandbox, capsys):
+    body = '{"id": "\\u001b]0;pwned\\u0007\\n[ok]", "scope": []}'
+    sandbox.controls.set_fault("account", Fault(status=200, body=body))
+    for finding in await examine(edge):
+        tell(finding)
+
+    printed = capsys.readouterr().out
+    assert "pwned" in printed and "\x1b]0" not in printed and "\n[ok]" not in printed
 
 
 async def test_a_cdn_that_keeps_web_players_out_is_named(edge, examine, sandbox):
@@ -180,7 +232,7 @@ class TestForwarding:
 
             assert troubles(found) == {}
             assert found[-1].text == "the edge sees this machine as 127.0.0.1, through 127.0.0.1"
-            assert "probe" not in nginx.access_log or "token=" not in nginx.access_log
+            assert "token=" not in nginx.access_log
 
     async def test_an_address_that_anybody_may_choose_is_named(self, sandbox, examine):
         async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:

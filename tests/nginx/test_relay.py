@@ -219,6 +219,9 @@ async def test_a_file_is_fetched_range_by_range_and_not_kept(relayed):
     status, part, told = await relayed.get(path, headers={"Range": "bytes=4-7"})
     assert (status, part) == (206, b"ftyp")
     assert told["Content-Range"] == "bytes 4-7/388941"
+    assert list(relayed.sandbox.ranges) == ["bytes=4-7"]
+    stale = {"Range": "bytes=4-7", "If-Range": "Mon, 01 Jan 2001 00:00:00 GMT"}
+    assert (await relayed.get(path, headers=stale))[0] == 200
     assert await relayed.metric("playgate_relayed_bytes_total") == 0
 
     relayed.sandbox.controls.set_fault("segment", Fault(status=500))

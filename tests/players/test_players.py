@@ -12,7 +12,7 @@ from players.conftest import (
     a_page_elsewhere,
     playing,
 )
-from support import an_edge
+from support import an_edge, eventually
 
 from proxy.sandbox.catalogue import VIDEOS
 from proxy.sandbox.controls import Fault
@@ -138,6 +138,21 @@ async def test_without_details_the_page_plays_all_the_same(sandbox, page):
         await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
 
         assert (await playing(page, seconds=1))["error"] is None
+
+
+async def test_details_of_one_video_are_one_call(edge, sandbox):
+    await edge.play()
+    sandbox.controls.hold("video")
+    before = sandbox.controls.calls["video"]
+    token = {"Authorization": f"Bearer {edge.mint()}"}
+    url = f"{edge.player}/watch/x8demo1/details"
+    asking = [asyncio.create_task(edge.get(url, headers=token)) for _ in range(20)]
+    await eventually(lambda: sandbox.controls.waiting["video"])
+    await asyncio.sleep(0)
+    sandbox.controls.release("video")
+
+    assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+    assert sandbox.controls.calls["video"] <= before + 2
 
 
 async def test_details_need_a_token_and_have_no_poster_from_elsewhere(edge, sandbox):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support import an_edge
+from support import an_edge, eventually
 from yarl import URL
 
 from proxy.domain.formats import PROGRESSIVE
@@ -239,7 +239,30 @@ class TestStreamUrls:
         token = edge.mint(limits=Limits(max_height=480))
         answer = await edge.get(urls_url(edge, "stream_hls_url", token=token))
 
-        assert answer.reason == "token-format"
+        assert answer.reason == "format-unavailable"
+        assert "its stream URLs are not given out" in answer.json["detail"]
+
+    async def test_what_is_relayed_has_no_url_that_leads_past_the_relay(self, sandbox):
+        rules = {"delivery": {"rules": [{"videos": "x8live1", "mode": "relay"}]}}
+        async with an_edge(sandbox, **rules) as edge:
+            relayed = await edge.get(urls_url(edge, "stream_live_hls_url", "x8live1"))
+
+            assert relayed.reason == "format-unavailable"
+            assert (await edge.get(urls_url(edge, "stream_hls_url"))).status == 200
+
+    async def test_what_no_player_could_play_is_refused_where_it_is_checked(self, sandbox):
+        async with an_edge(sandbox, delivery={"mode": "validate"}) as edge:
+            for _ in range(2):
+                await edge.play("x8empty")
+                await asyncio.sleep(1.1)  # a bad check is repeated after a second
+            url = urls_url(edge, "stream_hls_url", "x8empty")
+
+            async def is_refused() -> bool:
+                return (await edge.get(url)).reason == "playlist-invalid"
+
+            await eventually(is_refused)
+            file = urls_url(edge, "stream_h264_url", "x8demo1")
+            assert (await edge.get(file)).status == 200
 
     async def test_a_token_in_a_header_does_as_well_and_plays_are_counted(self, edge):
         url = f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url"

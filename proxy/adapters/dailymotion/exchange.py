@@ -128,7 +128,7 @@ class Exchange:
                 self._session.request(method, url, allow_redirects=False, **options) as response,
             ):
                 outcome = outcome_of(response.status)
-                body = await _read(operation, response, self._max_answer)
+                body = await read_body(operation, response, self._max_answer)
                 return _usable(operation, response, body)
         except asyncio.CancelledError:
             outcome = "timeout"  # the play's own time was over first
@@ -156,7 +156,10 @@ def connection_refusal(operation: Operation, host: str | None, error: BaseExcept
     )
 
 
-async def _read(operation: Operation, response: aiohttp.ClientResponse, most: int) -> bytes:
+async def read_body(
+    operation: Operation, response: aiohttp.ClientResponse, most: int = MAX_ANSWER
+) -> bytes:
+    """Return a body of so many bytes at most, or refuse."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

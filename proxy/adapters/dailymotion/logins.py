@@ -8,6 +8,7 @@ machine stopped between the two, the next reader finishes the step.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -19,7 +20,8 @@ from proxy.adapters.clock import Clock
 from proxy.domain.reasons import Reason, Refusal
 
 MODE = 0o600
-ROOM = 4096  # bytes, taken before anything is asked for: a full disk is to be found in time
+MOST = 4096  # characters of a refresh token
+ROOM = 8192  # bytes, taken before anything is asked for: a full disk is to be found in time
 LOOK_AGAIN = 0.05  # seconds
 
 
@@ -27,7 +29,7 @@ class LoginFile:
     """One file and its lock, which edges and commands on one machine share."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+        self._path = path.resolve()  # a link stays one, and what it leads to is replaced
         self._clock = clock
 
     @asynccontextmanager
@@ -39,8 +41,7 @@ class LoginFile:
         """
         descriptor = -1
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._beside(".lock"), flags, MODE)
+            descriptor = _open(self._beside(".lock"), os.O_RDWR, like=self._path)
             while not _is_taken(descriptor):
                 if self._clock.monotonic() > deadline:
                     raise Refusal(Reason.PLATFORM_TIMEOUT, f"{self._path}: in use by another")
@@ -50,6 +51,8 @@ class LoginFile:
                 yield login
             finally:
                 login.tidy()
+        except TimeoutError:  # an OSError too, and somebody else's
+            raise
         except OSError as error:
             why = f"{self._path}: the login cannot be kept ({os.strerror(error.errno or 0)})"
             raise Refusal(Reason.PLATFORM_CREDENTIALS, why) from None
@@ -92,7 +95,8 @@ class Login:
         text = json.dumps({"api_key": api_key, "refresh_token": refresh_token}) + "\n"
         descriptor = self._open_following()
         try:
-            os.write(descriptor, text.encode())
+            if os.write(descriptor, text.encode()) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.ftruncate(descriptor, len(text))
             os.fsync(descriptor)
         finally:
@@ -110,10 +114,7 @@ class Login:
         self._path.unlink(missing_ok=True)
 
     def _open_following(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._following, flags, MODE)
-        os.fchmod(descriptor, MODE)
-        return descriptor
+        return _open(self._following, os.O_WRONLY, like=self._path)
 
     def _replace(self) -> None:
         self._following.replace(self._path)
@@ -122,6 +123,19 @@ class Login:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _open(path: Path, access: int, *, like: Path) -> int:
+    """Open a file of ours, for the owner of another: root may look after an edge's login."""
+    descriptor = os.open(path, access | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    try:
+        os.fchmod(descriptor, MODE)
+        if like.exists() and (owner := like.stat()).st_uid != os.fstat(descriptor).st_uid:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _is_taken(descriptor: int) -> bool:
@@ -136,10 +150,16 @@ def _content_of(path: Path) -> dict[str, str]:
     """Return what a file says; nothing where it is absent, or not whole."""
     try:
         content = json.loads(path.read_bytes().rstrip(b"\0"))  # of ROOM
-    except (FileNotFoundError, ValueError):  # of JSON, and of UTF-8
+    except (FileNotFoundError, ValueError, RecursionError):  # ValueError: of JSON, and of UTF-8
         return {}
-    is_whole = isinstance(content, dict) and isinstance(content.get("refresh_token"), str)
+    is_whole = isinstance(content, dict) and is_credential(content.get("refresh_token"))
     return content if is_whole else {}
+
+
+def is_credential(value: object) -> bool:
+    """Say whether a value is a token that can be sent, and kept."""
+    is_text = isinstance(value, str) and value.isascii() and value.isprintable()
+    return is_text and 0 < len(str(value)) <= MOST
 
 
 def _absent(why: str) -> Refusal:

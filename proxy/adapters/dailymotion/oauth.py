@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from yarl import URL
 
@@ -14,7 +13,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.answers import bad_answer, error_kinds, json_object, loggable
 from proxy.adapters.dailymotion.endpoints import KeyKind
 from proxy.adapters.dailymotion.exchange import Answer, Exchange
-from proxy.adapters.dailymotion.logins import Login, LoginFile
+from proxy.adapters.dailymotion.logins import Login, LoginFile, is_credential
 from proxy.domain.reasons import Reason, Refusal
 
 # A good key that may not have this scope, as against a bad key (RFC 6749, 5.2).
@@ -77,7 +76,12 @@ class TokenEndpoint:
             deadline: on the monotonic clock.
             form: what else the grant has to show.
         """
-        answer = await self._exchange.send(
+        answer = await self.ask(grant_type, deadline=deadline, **form)
+        return self.read(answer, grant_type)
+
+    async def ask(self, grant_type: str, *, deadline: float, **form: str) -> Answer:
+        """Return what the endpoint answers to a grant."""
+        return await self._exchange.send(
             "token",
             "POST",
             self._url,
@@ -90,6 +94,9 @@ class TokenEndpoint:
                 **form,
             },
         )
+
+    def read(self, answer: Answer, grant_type: str) -> AccessToken:
+        """Return the access token of an answer, or refuse."""
         return read_access_token(answer, grant_type, self.client.kind)
 
 
@@ -144,17 +151,42 @@ class StoredLogin:
 
 
 async def renew(login: Login, endpoint: TokenEndpoint, *, deadline: float) -> AccessToken:
-    """Return a new access token for a login that is held, or refuse.
+    """Return a new access token for a login that is held, or refuse."""
+    held = login.read(endpoint.client.api_key)
+    return await obtain(
+        login, endpoint, "refresh_token", deadline=deadline, held=held, refresh_token=held
+    )
+
+
+async def obtain(
+    login: Login,
+    endpoint: TokenEndpoint,
+    grant_type: str,
+    *,
+    deadline: float,
+    held: str = "",
+    **form: str,
+) -> AccessToken:
+    """Return the access token for a grant and keep what renews it, or refuse.
 
     Between the answer and the file there is no await: nothing but the end of the process or of the
-    machine comes between a new refresh token and the disk.
+    machine comes between a new refresh token and the disk. And whatever else the answer says, a
+    new refresh token in it is the one that counts from now on.
     """
-    held = login.read(endpoint.client.api_key)
     login.prepare()
-    token = await endpoint.grant("refresh_token", deadline=deadline, refresh_token=held)
-    if token.refresh_token not in {"", held}:
-        login.write(endpoint.client.api_key, token.refresh_token)
-    return token
+    answer = await endpoint.ask(grant_type, deadline=deadline, **form)
+    if (following := read_refresh_token(answer)) not in {"", held}:
+        login.write(endpoint.client.api_key, following)
+    return endpoint.read(answer, grant_type)
+
+
+def read_refresh_token(answer: Answer) -> str:
+    """Return the refresh token of an answer, whatever else it says; nothing without one."""
+    try:
+        value = json_object("token endpoint", answer).get("refresh_token")
+    except Refusal:
+        return ""
+    return str(value) if is_credential(value) else ""
 
 
 def authorize_url(page: str, client: Client, redirect_uri: str, state: str) -> str:
@@ -175,20 +207,17 @@ def read_access_token(answer: Answer, grant_type: str, kind: KeyKind) -> AccessT
     if answer.status != HTTPStatus.OK or members.get("error") is not None:
         raise _refusal_of(answer.status, error_kinds(members.get("error")), grant_type, kind)
     value, expires_in = members.get("access_token"), members.get("expires_in", DEFAULT_EXPIRES_IN)
-    if not isinstance(value, str) or not _is_credential(value):
+    if not is_credential(value):
         raise bad_answer("token endpoint: no access_token")
     is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
     if not is_number or not 0 < expires_in <= LONGEST_EXPIRES_IN:  # NaN is in no range
         raise bad_answer("token endpoint: expires_in is not a number of seconds")
-    refresh_token = members.get("refresh_token") or ""
-    if refresh_token and not _is_credential(refresh_token):
-        raise bad_answer("token endpoint: refresh_token is not a text")
     scope = members.get("scope")
     return AccessToken(
-        value=value,
+        value=str(value),
         expires_in=float(expires_in),
         scope=scope if isinstance(scope, str) else "",
-        refresh_token=refresh_token,
+        refresh_token=read_refresh_token(answer),
     )
 
 
@@ -201,7 +230,3 @@ def _refusal_of(status: int, kinds: list[str], grant_type: str, kind: KeyKind) -
     if not KEY_ERRORS.isdisjoint(kinds):
         said = f"{said}; {KEY_HINTS[kind]}"
     return Refusal(Reason.PLATFORM_CREDENTIALS, said)
-
-
-def _is_credential(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()

@@ -14,9 +14,15 @@ import aiohttp
 from yarl import URL
 
 from proxy.adapters.dailymotion.answers import bad_answer, read_done, read_object
-from proxy.adapters.dailymotion.exchange import CANNOT_CONNECT, Answer, Exchange, connection_refusal
+from proxy.adapters.dailymotion.exchange import (
+    CANNOT_CONNECT,
+    Answer,
+    Exchange,
+    connection_refusal,
+    read_body,
+)
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.video import VideoId
+from proxy.domain.video import SAFE, VideoId
 
 LISTED = ("id", "title", "mode", "status", "published", "private", "duration")
 MOST_ON_A_PAGE = 100
@@ -52,7 +58,7 @@ class VideosApi:
     async def fetch_title(self, video: VideoId, *, deadline: float) -> str:
         """Return a video's title, or refuse."""
         url = (self._rest_url / "video" / video).with_query({"fields": "title"})
-        return _text(await self._call("GET", url, deadline), "title")
+        return str((await self._call("GET", url, deadline)).get("title") or "")
 
     async def fetch_upload_url(self, *, deadline: float) -> str:
         """Return where to send a file, or refuse."""
@@ -65,7 +71,10 @@ class VideosApi:
     ) -> VideoId:
         """Make a video of an uploaded file, or refuse."""
         url = self._rest_url / "user" / channel_id / "videos"
-        return VideoId(_text(await self._call("POST", url, deadline, data=dict(fields)), "id"))
+        video = _text(await self._call("POST", url, deadline, data=dict(fields)), "id")
+        if SAFE.fullmatch(video) is None:
+            raise bad_answer("videos: what came is no video id")
+        return VideoId(video)
 
     async def edit(self, video: VideoId, fields: Mapping[str, str], *, deadline: float) -> None:
         """Change a video, or refuse."""
@@ -97,7 +106,7 @@ class VideosApi:
                 timeout=UPLOAD_TIMEOUT,
                 allow_redirects=False,
             ) as response:
-                body = await response.read()
+                body = await read_body("videos", response)
         except TimeoutError:
             raise Refusal(Reason.PLATFORM_TIMEOUT, "videos: the upload stood still") from None
         except CANNOT_CONNECT as error:

@@ -5,32 +5,28 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.adapters.logs import build_logger
-from proxy.app import open_api_session, open_upstream
-from proxy.cli import options
-from proxy.cli.doctor.findings import Check, Finding, Status, Visit, fail
+from proxy.app import open_upstream
+from proxy.cli.doctor.findings import Check, Finding, Status, Visit, broken
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
 from proxy.cli.doctor.platform import look_at_account, look_at_clock, look_at_stream
-from proxy.domain.client_ip import Address, parse_address
-from proxy.domain.reasons import Refusal
-from proxy.domain.video import VideoId, parse_video_id
+from proxy.cli.options import Config, address_or_exit, printable, say, video_or_exit
+from proxy.domain.client_ip import Address
+from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.wiring.instruments import build_instruments
-from proxy.wiring.platform import build_exchange
 
 CHECKS: tuple[Check, ...] = (
     look_at_settings,
@@ -52,27 +48,24 @@ def doctor(
         str | None, typer.Option(metavar="IP", help="The viewer for whom it does not play.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    config: options.Config = None,
+    config: Config = None,
 ) -> None:
     """Say why it does not play: settings, clock, hosts, credentials, a stream, the public URL.
 
     Run it where the edge runs. Exit 1 if something fails.
     """
-    worst: set[Status] = set()
-    found: list[Finding] = []
-    for finding in asyncio.run(visited(config, video, ip, quiet=as_json)):
-        worst.add(finding.status)
-        found.append(finding)
+    found = asyncio.run(visited(config, video, ip, quiet=as_json))
+    statuses = {it.status for it in found}
     if as_json:
-        body = {"ok": "fail" not in worst, "checks": [asdict(it) for it in found]}
+        body = {"ok": "fail" not in statuses, "checks": [asdict(it) for it in found]}
         typer.echo(json.dumps(body, ensure_ascii=False))
-    elif "fail" in worst:
+    elif "fail" in statuses:
         say("\nThe first line that fails is the one to mend first.")
-    elif "warn" in worst:
+    elif "warn" in statuses:
         say("\nNothing is broken; the warnings may be meant so.")
     else:
         say("\nEverything is as it should be.")
-    raise typer.Exit("fail" in worst)
+    raise typer.Exit("fail" in statuses)
 
 
 async def visited(
@@ -80,25 +73,35 @@ async def visited(
 ) -> list[Finding]:
     """Return all that the checks find, and tell it as it is found."""
     found = []
-    async for finding in look(config, video, ip):
-        found.append(finding)
-        if not quiet:
-            tell(finding)
+    async with aclosing(look(config, video, ip)) as looking:
+        async for finding in looking:
+            found.append(finding)
+            if not quiet:
+                tell(finding)
     return found
 
 
-async def look(config: Path | None, video: str | None, ip: str | None) -> AsyncIterator[Finding]:
+async def look(
+    config: Path | None, video: str | None, ip: str | None
+) -> AsyncGenerator[Finding, None]:
     """Yield what there is to find."""
     try:
         settings = load_settings(config)
     except SettingsInvalid as invalid:
+        where = f"{invalid.source}: " if invalid.source is not None else ""
+        step = "config/playgate.toml says what each setting is for."
+        if not where:
+            step = "Name a settings file with --config or PLAYGATE_CONFIG."
         for key, text in invalid.problems:
-            yield fail("settings", f"{key}: {text}", "config/playgate.toml says what it is for.")
+            yield broken("settings", f"{where}{key}: {text}", step)
         return
-    async with visiting(settings, asked_video(settings, video), asked_viewer(ip)) as visit:
+    asked = None if video is None else video_or_exit(settings, video, option="--video: ")
+    viewer = None if ip is None else address_or_exit(ip)
+    async with visiting(settings, asked, viewer) as visit:
         for check in CHECKS:
-            async for finding in check(visit):
-                yield finding
+            async with aclosing(check(visit)) as findings:
+                async for finding in findings:
+                    yield finding
 
 
 @asynccontextmanager
@@ -107,48 +110,20 @@ async def visiting(
 ) -> AsyncIterator[Visit]:
     """Open the ways that the checks take: the edge's own."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    async with (
-        open_upstream(settings, instruments) as upstream,
-        open_api_session(settings) as session,
-    ):
-        exchange = build_exchange(settings, session, instruments)
+    async with open_upstream(settings, instruments) as upstream:
         yield Visit(
             settings=settings,
             instruments=instruments,
-            session=session,
-            exchange=exchange,
             upstream=upstream,
-            account=AccountApi(exchange, settings.platform.endpoints.rest_url),
+            account=AccountApi(upstream.exchange, settings.platform.endpoints.rest_url),
             video=video,
             viewer=viewer,
         )
 
 
-def asked_video(settings: Settings, text: str | None) -> VideoId | None:
-    """Return the video to look at, or exit."""
-    try:
-        pattern = re.compile(settings.platform.video_id_pattern)
-        return None if text is None else parse_video_id(text, pattern)
-    except Refusal:
-        options.fail(f"--video: {text!r} is not a video id; see platform.video_id_pattern")
-
-
-def asked_viewer(text: str | None) -> Address | None:
-    """Return the viewer to look for, or exit."""
-    address = None if text is None else parse_address(text)
-    if text is not None and address is None:
-        options.fail(f"--ip: {text!r} is not an address")
-    return address
-
-
 def tell(finding: Finding) -> None:
     """Print one finding."""
     colour = COLOURS[finding.status]
-    say(f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(finding.text)}")
+    say(f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(printable(finding.text))}")
     if finding.next_step:
-        say(f"{'':<17}[dim]→ {escape(finding.next_step)}[/]")
-
-
-def say(text: str) -> None:
-    """Print a line, in colour where there is any."""
-    Console(soft_wrap=True, highlight=False).print(text)
+        say(f"{'':<17}[dim]→ {escape(printable(finding.next_step))}[/]")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import aiohttp
-
 from proxy.adapters.dailymotion.account import AccountApi
-from proxy.adapters.dailymotion.exchange import Exchange
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId
@@ -37,8 +34,6 @@ class Visit:
 
     settings: Settings
     instruments: Instruments
-    session: aiohttp.ClientSession
-    exchange: Exchange
     upstream: Upstream
     account: AccountApi
     video: VideoId | None
@@ -50,7 +45,7 @@ class Visit:
         return self.instruments.clock.monotonic() + PATIENCE
 
 
-Check = Callable[[Visit], AsyncIterator[Finding]]
+Check = Callable[[Visit], AsyncGenerator[Finding, None]]
 
 # What to do about a refusal of Dailymotion's or its CDN's.
 NEXT_STEPS: dict[Reason, str] = {
@@ -75,6 +70,14 @@ NEXT_STEPS: dict[Reason, str] = {
     Reason.VIDEO_GEOBLOCKED: "Look at the video's geoblocking, and at the country of the address.",
 }
 
+# … where its detail tells more than its reason.
+TOLD_STEPS = {
+    "run playgate login": "Run playgate login, as the user that the edge runs as.",
+    "see username and password": "Compare platform.username and platform.password with the "
+    "channel's own.",
+    "HTTP 5": "Dailymotion itself is in trouble; wait, and ask them if it lasts.",
+}
+
 
 def ok(check: str, text: str) -> Finding:
     """Return that something is as it should be."""
@@ -86,12 +89,20 @@ def warn(check: str, text: str, next_step: str) -> Finding:
     return Finding(check=check, status="warn", text=text, next_step=next_step)
 
 
-def fail(check: str, text: str, next_step: str) -> Finding:
+def broken(check: str, text: str, next_step: str) -> Finding:
     """Return that something keeps videos from playing."""
     return Finding(check=check, status="fail", text=text, next_step=next_step)
 
 
 def refused(check: str, refusal: Refusal) -> Finding:
-    """Return a refusal as a failure, with what to do about its reason."""
+    """Return a refusal as a failure, with what to do about it."""
     detail = f" ({refusal.detail})" if refusal.detail else ""
-    return fail(check, f"{refusal.reason}{detail}", NEXT_STEPS.get(refusal.reason, refusal.message))
+    return broken(check, f"{refusal.reason}{detail}", next_step_of(refusal.reason, refusal.detail))
+
+
+def next_step_of(reason: Reason, detail: str) -> str:
+    """Return what an operator does about a refusal."""
+    for words, step in TOLD_STEPS.items():
+        if words in detail:
+            return step
+    return NEXT_STEPS.get(reason, reason.message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +13,10 @@ import aiohttp
 from yarl import URL
 
 from proxy.adapters.dailymotion.exchange import CAUSES
-from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, fail, ok, warn
+from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, ok, warn
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.domain.probe import sign_probe
+from proxy.domain.reasons import Reason
 
 FORGED = "192.0.2.66"  # RFC 5737: nobody's address, so nobody but us brought it in
 MOST_READ = 4096  # bytes
@@ -31,7 +32,7 @@ class Told:
     members: dict[str, Any] = field(default_factory=dict)
 
 
-async def look_at_public_url(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_public_url(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Ask as a player does, without a token, and as a browser does before."""
     public_url = visit.settings.web.public_url
     if not public_url:
@@ -49,15 +50,16 @@ async def look_at_public_url(visit: Visit) -> AsyncIterator[Finding]:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = CAUSES.get(type(error), type(error).__name__)
             step = "Look at nginx, its certificate and the DNS of web.public_url."
-            yield fail("public", f"{public_url} does not answer ({cause})", step)
+            yield broken("public", f"{public_url} does not answer ({cause})", step)
             return
-        if denied.members.get("reason") != "token-missing":
-            reason = denied.headers.get("X-Deny-Reason", "no X-Deny-Reason")
-            yield fail(
+        # Which one it is depends on the settings; that it is one of ours is enough.
+        reason = denied.headers.get("X-Deny-Reason", "no X-Deny-Reason")
+        if reason not in list(Reason):
+            yield broken(
                 "public",
                 f"{public_url} answers a play without a token with HTTP {denied.status}, {reason}",
-                "An edge answers 401, token-missing: does web.public_url lead to one, and does "
-                "nginx pass its refusals on as they are?",
+                "An edge says why it refuses: does web.public_url lead to one, and does nginx pass "
+                "its refusals on as they are?",
             )
             return
         yield ok("public", f"an edge answers at {public_url}")
@@ -71,7 +73,7 @@ def judge_cors(denied: Told, preflight: Told) -> Finding:
     allowed = [it.headers.get("Access-Control-Allow-Origin", "") for it in (denied, preflight)]
     if allowed == ["*", "*"] and preflight.status == HTTPStatus.NO_CONTENT:
         return ok("cors", "web players may read the edge's answers")
-    return fail(
+    return broken(
         "cors",
         "the edge's Access-Control-Allow-Origin does not come through "
         f"(refusal {allowed[0][:60]!r}, preflight HTTP {preflight.status} {allowed[1][:60]!r})",
@@ -81,7 +83,7 @@ def judge_cors(denied: Told, preflight: Told) -> Finding:
 
 async def look_at_forwarding(
     visit: Visit, session: aiohttp.ClientSession
-) -> AsyncIterator[Finding]:
+) -> AsyncGenerator[Finding, None]:
     """Ask the edge whom it sees, with an address of our own making in the header."""
     settings = visit.settings
     key = settings.operator.key.get_secret_value()
@@ -94,10 +96,10 @@ async def look_at_forwarding(
     try:
         seen = await ask(session, "GET", url, {settings.viewer.forwarded_header: FORGED})
     except (aiohttp.ClientError, TimeoutError, OSError):
-        yield fail("forwarding", "the public URL no longer answers", "Run it again.")
+        yield broken("forwarding", "the public URL no longer answers", "Run it again.")
         return
     if seen.status != HTTPStatus.OK or "viewer" not in seen.members:
-        yield fail(
+        yield broken(
             "forwarding",
             f"the edge does not take the probe (HTTP {seen.status})",
             "Is it of this version, does it have this operator.key, and do the clocks agree?",
@@ -114,30 +116,31 @@ def judge_forwarding(seen: Mapping[str, Any], *, is_sandbox: bool) -> Finding:
         is_sandbox: whether viewers may be on this machine.
     """
     viewer, peer, header = seen.get("viewer"), seen.get("peer"), seen.get("header")
-    forwarded = ", ".join(map(str, seen.get("forwarded") or []))
+    lines = seen.get("forwarded")
+    forwarded = ", ".join(map(str, lines if isinstance(lines, list) else []))
     address = parse_address(str(viewer))
     if viewer == FORGED:
-        return fail(
+        return broken(
             "forwarding",
             f"viewers choose their own address: the {header} that a client sends is believed",
             f"Let the outermost proxy set {header} to $remote_addr, or trust only proxies that "
             "append to it (viewer.trusted_proxies).",
         )
     if address is None:
-        return fail(
+        return broken(
             "forwarding",
             f"the proxy in front names no viewer: {header} is {forwarded!r}",
             f"proxy_set_header {header} $remote_addr;",
         )
     if forwarded not in {"", FORGED} and not seen.get("peer_is_trusted"):
-        return fail(
+        return broken(
             "forwarding",
             f"every viewer looks like {viewer}: {header} is {forwarded!r}, and comes from "
             f"{peer}, which is not trusted",
             f"Add {peer} to viewer.trusted_proxies, if that is your proxy.",
         )
     if not is_public(address) and not is_sandbox:
-        return fail(
+        return broken(
             "forwarding",
             f"the edge sees {viewer}, which is private: {header} is {forwarded!r}, from {peer}",
             "If that is a proxy of yours, add it to viewer.trusted_proxies; if you asked from "
@@ -157,7 +160,7 @@ async def ask(
         body = await response.content.read(MOST_READ)
         try:
             members = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             members = {}
         return Told(
             status=response.status,

@@ -6,16 +6,19 @@ import asyncio
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
+from pydantic import BaseModel
 from yarl import URL
 
 from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.app import FAMILIES
-from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, fail, ok, warn
+from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, next_step_of, ok, warn
+from proxy.domain.reasons import Reason
 from proxy.settings.listen import Listen, parse_listen
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
@@ -26,7 +29,7 @@ COSTS: dict[Flag, str] = {
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-async def look_at_settings(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Say what the settings give up, or leave unsaid."""
     settings = visit.settings
     platform = settings.platform
@@ -50,7 +53,7 @@ def mode_of(file: str) -> int:
     return stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
 
 
-async def look_at_edge(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Ask the edge's own operator port how it is."""
     listen = parse_listen(visit.settings.operator.listen)
     try:
@@ -59,18 +62,34 @@ async def look_at_edge(visit: Visit) -> AsyncIterator[Finding]:
             connected_to(listen) as session,
             session.get(f"http://{host_of(listen)}/readyz") as answer,
         ):
-            body = await answer.json()
+            told = Readiness.model_validate_json(await answer.read())
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         step = "Start it: playgate serve. Everything else below is asked from this command itself."
         yield warn("edge", f"no edge answers at {listen}", step)
         return
-    troubles = body.get("platform", {})
-    for operation, trouble in troubles.items():
-        text = f"trouble with {operation} since {trouble['since']}: {trouble['reason']}"
-        detail = f" ({trouble['detail']})" if trouble["detail"] else ""
-        yield fail("edge", f"{text}{detail}", trouble["message"])
-    if not troubles:
-        yield ok("edge", f"{body['status']} at {listen}")
+    for operation, trouble in told.platform.items():
+        text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
+        detail = f" ({trouble.detail})" if trouble.detail else ""
+        yield broken("edge", f"{text}{detail}", next_step_of(trouble.reason, trouble.detail))
+    if told.status != "ready":
+        yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
+    elif not told.platform:
+        yield ok("edge", f"ready at {listen}")
+
+
+class Trouble(BaseModel):
+    """A trouble as /readyz tells it."""
+
+    reason: Reason
+    detail: str
+    since: str
+
+
+class Readiness(BaseModel):
+    """What is read of /readyz."""
+
+    status: Literal["ready", "starting", "draining"]
+    platform: dict[str, Trouble]
 
 
 def connected_to(listen: Listen) -> aiohttp.ClientSession:
@@ -88,7 +107,7 @@ def host_of(listen: Listen) -> str:
     return f"{everywhere}:{listen.port}" if everywhere else str(listen)
 
 
-async def look_at_hosts(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_hosts(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Resolve, connect and shake hands with each host of the API."""
     platform = visit.settings.platform
     endpoints = platform.endpoints
@@ -106,7 +125,7 @@ async def reach(check: str, url: URL, family: socket.AddressFamily, name: str) -
         async with asyncio.timeout(PATIENCE):
             found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     except (OSError, TimeoutError):
-        return fail(
+        return broken(
             check,
             f"{host}: no {name} address in DNS",
             "Look at this machine's resolver, and at platform.address_family.",
@@ -119,14 +138,14 @@ async def reach(check: str, url: URL, family: socket.AddressFamily, name: str) -
             )
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", "") or error.reason
-        return fail(
+        return broken(
             check,
             f"{host}: TLS fails ({why})",
             "Look for a proxy that opens TLS on the way, at this machine's clock and its "
             "certificate authorities.",
         )
     except (OSError, TimeoutError):
-        return fail(
+        return broken(
             check, f"{host}:{port}: no connection", "Look at this machine's firewall and routes."
         )
     told = writer.get_extra_info("ssl_object")

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from yarl import URL
 
 from proxy.app import FAMILIES
-from proxy.cli.doctor.findings import Finding, Visit, fail, ok, refused, warn
+from proxy.cli.doctor.findings import Finding, Visit, broken, ok, refused, warn
 from proxy.cli.doctor.local import reach
+from proxy.domain.client_ip import Address, lockable, public_viewer
 from proxy.domain.reasons import Refusal
-from proxy.domain.video import loggable
+from proxy.domain.video import VideoId, loggable
 
 TOLERATED = 5.0  # seconds; what tokens.leeway forgives a signer by default
 FAR_OFF = 60.0  # seconds
 MESSAGE = "Playgate"
 
 
-async def look_at_clock(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_clock(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Compare this machine's clock with the API's Date."""
     clock, rest_url = visit.instruments.clock, visit.settings.platform.endpoints.rest_url
     before = clock.now()
     try:
         url = URL(rest_url) / "echo"
-        answer = await visit.exchange.send("account", "GET", url, deadline=visit.deadline)
+        answer = await visit.upstream.exchange.send("account", "GET", url, deadline=visit.deadline)
         told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
     except Refusal as refusal:
         yield refused("clock", refusal)
@@ -51,10 +52,10 @@ def judge_clock(told: float, *, before: float, after: float) -> Finding:
     step = "Let this machine keep time by NTP: tokens are signed and checked by the clock."
     if abs(ahead) <= TOLERATED:
         return ok("clock", "agrees with Dailymotion's")
-    return warn("clock", text, step) if abs(ahead) <= FAR_OFF else fail("clock", text, step)
+    return warn("clock", text, step) if abs(ahead) <= FAR_OFF else broken("clock", text, step)
 
 
-async def look_at_account(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Get an access token, and ask what it is good for."""
     settings = visit.settings.platform
     try:
@@ -76,6 +77,9 @@ async def look_at_account(visit: Visit) -> AsyncIterator[Finding]:
             yield warn("scopes", f"{text}; not {', '.join(sorted(missing))}", step)
         else:
             yield ok("scopes", text)
+    except Refusal as refusal:
+        yield refused("scopes", refusal)
+    try:
         echoed = await visit.account.echo(MESSAGE, token, deadline=visit.deadline)
     except Refusal as refusal:
         yield refused("echo", refusal)
@@ -86,7 +90,7 @@ async def look_at_account(visit: Visit) -> AsyncIterator[Finding]:
         yield warn("echo", "something else came back", "Look at platform.rest_url.")
 
 
-async def look_at_stream(visit: Visit) -> AsyncIterator[Finding]:
+async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Ask for a stream URL as a play does, and fetch one of our own."""
     if visit.video is None:
         step = "Run it again with --video ID --ip ADDRESS, of a viewer for whom it does not play."
@@ -96,7 +100,7 @@ async def look_at_stream(visit: Visit) -> AsyncIterator[Finding]:
     name = loggable(video)
     try:
         if viewer is not None:
-            url = await visit.upstream.streams.resolve(video, viewer, client_ip=viewer)
+            url = await resolved_for(visit, video, viewer)
             host = URL(url, encoded=True).host
             yield ok("stream", f"{name} has a stream at {host} for {viewer}")
         own = await visit.upstream.streams.resolve_own(video)
@@ -110,7 +114,15 @@ async def look_at_stream(visit: Visit) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def look_at_cdn(visit: Visit, url: str) -> AsyncIterator[Finding]:
+async def resolved_for(visit: Visit, video: VideoId, viewer: Address) -> str:
+    """Return a viewer's stream URL, or refuse as the edge would."""
+    private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
+    public_viewer(viewer, private, loopback_viewers=is_sandbox)
+    client_ip = lockable(viewer, private)
+    return await visit.upstream.streams.resolve(video, viewer, client_ip=client_ip)
+
+
+async def look_at_cdn(visit: Visit, url: str) -> AsyncGenerator[Finding, None]:
     """Fetch this machine's own stream URL, as the edge does to check or to relay."""
     settings = visit.settings
     family = settings.platform.address_family
@@ -119,7 +131,10 @@ async def look_at_cdn(visit: Visit, url: str) -> AsyncIterator[Finding]:
     try:
         async with visit.upstream.cdn.open("GET", url, {"Origin": "null"}) as response:
             status, headers = response.status, response.headers
-            begins = await response.content.read(16)
+        report = None
+        if status == HTTPStatus.OK:
+            received = await visit.upstream.cdn.fetch_playlist(url)
+            report = await visit.upstream.checking.check(received)
     except Refusal as refusal:
         yield refused("cdn", refusal)
         return
@@ -131,11 +146,17 @@ async def look_at_cdn(visit: Visit, url: str) -> AsyncIterator[Finding]:
             "platform.egress_ip), or the CDN takes it for a robot. Redirects are not concerned; "
             "validate and relay are.",
         )
-    elif status != HTTPStatus.OK or not begins.startswith(b"#EXTM3U"):
-        yield fail(
+    elif report is None or not report.is_playlist:
+        yield broken(
             "cdn",
-            f"HTTP {status}, and {'a' if begins.startswith(b'#EXTM3U') else 'no'} playlist",
-            "Try playgate inspect with the video's id.",
+            f"HTTP {status}, and what comes is no playlist",
+            "Try playgate inspect with the video's id: a bot challenge may look like that.",
+        )
+    elif report.unplayable:
+        yield broken(
+            "cdn",
+            f"no player can play this playlist ({', '.join(report.unplayable)})",
+            "playgate inspect with the video's id says what is wrong with it.",
         )
     else:
         yield ok(
@@ -145,7 +166,7 @@ async def look_at_cdn(visit: Visit, url: str) -> AsyncIterator[Finding]:
         )
     allowed = headers.get("Access-Control-Allow-Origin", "")
     if status == HTTPStatus.OK and allowed != "*":
-        yield fail(
+        yield broken(
             "cors",
             f"the CDN's Access-Control-Allow-Origin is {allowed[:60]!r}, and after the redirect "
             "browsers ask with Origin: null",
@@ -165,13 +186,13 @@ async def egress_of(visit: Visit, cdn: URL) -> Finding:
     try:
         leaves = [await asyncio.to_thread(source_towards, url, family) for url in (api, cdn)]
     except OSError:
-        return fail(
+        return broken(
             "egress",
             f"no way out over {platform.address_family}",
             "Look at platform.address_family.",
         )
     said = f"; platform.egress_ip says {platform.egress_ip}" if platform.egress_ip else ""
-    if leaves[0] != leaves[1]:
+    if leaves[0] != leaves[1] and not platform.egress_ip:
         return warn(
             "egress",
             f"{leaves[0]} towards the API, {leaves[1]} towards the CDN{said}",
@@ -194,9 +215,16 @@ async def families_of(visit: Visit, origin: URL) -> Finding:
     try:
         found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     except OSError:
-        return fail("families", f"{origin.host}: not in DNS", "Look at this machine's resolver.")
+        return broken("families", f"{origin.host}: not in DNS", "Look at this machine's resolver.")
     has = sorted({"ipv4" if it[0] == socket.AF_INET else "ipv6" for it in found})
     text = f"the CDN has {' and '.join(has)}"
+    if visit.viewer is not None and f"ipv{visit.viewer.version}" not in has:
+        return broken(
+            "families",
+            f"{text}, and {visit.viewer} is an IPv{visit.viewer.version} address",
+            "The CDN never sees that address: set platform.cdn_families to what it has, and "
+            "delivery.family_mismatch = relay.",
+        )
     if "ipv6" in told and "ipv6" not in has:
         return warn(
             "families",

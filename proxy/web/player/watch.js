@@ -5,7 +5,7 @@
 const video = document.getElementById("video");
 const message = document.getElementById("message");
 const id = location.pathname.split("/").pop();
-const token = location.hash.slice(1);
+const token = location.hash.slice(1).replace(/^token=/, "");
 const source = `/play/${encodeURIComponent(id)}.m3u8?token=${encodeURIComponent(token)}`;
 
 document.documentElement.classList.toggle("framed", window !== window.top);
