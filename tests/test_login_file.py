@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import stat
 import sys
@@ -168,6 +169,74 @@ async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
     await stopping
 
     assert await plays(sandbox, account) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"expires_in": "soon"},
+        {"expires_in": 0},
+        {"access_token": None},
+        {"access_token": ""},
+        {"error": ""},
+        {"scope": 7},
+    ],
+)
+async def test_a_new_refresh_token_is_kept_whatever_else_the_answer_says(sandbox, tmp_path, odd):
+    file = tmp_path / "login.json"
+    account = logged_in(sandbox, file)
+    body = {"access_token": "a", "expires_in": 3600, "refresh_token": "the-next", **odd}
+    sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
+    await plays(sandbox, account)
+
+    assert json.loads(file.read_text())["refresh_token"] == "the-next"
+
+
+@pytest.mark.parametrize("token", ["", "a" * 5000, "a\r\nb", "é", 7, ["x"], None])
+async def test_what_is_no_refresh_token_replaces_none(sandbox, tmp_path, token):
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    body = {"access_token": "a", "expires_in": 3600, "refresh_token": token}
+    sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
+    await plays(sandbox, account)
+
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "left", ['{"refresh_', '{"refresh_token": ""}', "[" * 200_000, "\0" * 8192, '"x"']
+)
+async def test_what_was_left_half_written_replaces_nothing(sandbox, tmp_path, left):
+    file = tmp_path / "login.json"
+    account = logged_in(sandbox, file)
+    (tmp_path / "login.json.next").write_text(left)
+
+    assert await plays(sandbox, account) is None
+
+
+async def test_a_link_to_the_file_stays_one(sandbox, tmp_path):
+    (tmp_path / "volume").mkdir()
+    real = tmp_path / "volume" / "kept.json"
+    account = logged_in(sandbox, real)
+    link = tmp_path / "login.json"
+    link.symlink_to(real)
+    before = real.read_text()
+    assert await plays(sandbox, {**account, "login_file": str(link)}) is None
+
+    assert link.is_symlink() and real.read_text() != before
+
+
+async def test_root_leaves_the_file_to_whose_it_was(sandbox, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to somebody")
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    os.chown(file, 65534, 65534)
+    assert await plays(sandbox, account) is None
+
+    assert file.read_text() != before
+    for name in ("login.json", "login.json.lock"):
+        assert (tmp_path / name).stat().st_uid == 65534
 
 
 async def test_a_renewal_that_fails_changes_nothing(sandbox, tmp_path):

@@ -61,6 +61,8 @@ NEXT_STEPS: dict[Reason, str] = {
     "Dailymotion's API?",
     Reason.STREAM_HOST_NOT_ALLOWED: "If the host is Dailymotion's, add it to "
     "platform.allowed_hosts.",
+    Reason.VIEWER_PRIVATE: "No stream can be locked to this address: name the viewer's public one, "
+    "or see viewer.private.",
     Reason.VIDEO_NOT_FOUND: "Check the id in Dailymotion Studio.",
     Reason.STREAM_UNAVAILABLE: "Does the video belong to the API key's organization, and is it "
     "published and encoded? Look at it in Dailymotion Studio.",
