@@ -218,6 +218,9 @@ async def test_v2_is_looked_at_as_far_as_it_goes(sandbox, examine):
         assert troubles(found) == {}
 
 
+SEEN = {"viewer": "203.0.113.7", "peer": "10.0.0.2", "peer_is_trusted": True, "header": "X-Forwarded-For", "forwarded": ["203.0.113.7"]}  # fmt: skip
+
+
 class TestForwarding:
     """Whose address the edge sees, through real proxies and none."""
 
@@ -240,8 +243,6 @@ class TestForwarding:
 
             assert "viewers choose their own address" in found["forwarding"]
 
-    SEEN = {"viewer": "203.0.113.7", "peer": "10.0.0.2", "peer_is_trusted": True, "header": "X-Forwarded-For", "forwarded": ["203.0.113.7"]}  # fmt: skip  # noqa: RUF012  # a constant
-
     @pytest.mark.parametrize(
         ("changes", "status", "says"),
         [
@@ -254,7 +255,7 @@ class TestForwarding:
         ],
     )  # fmt: skip
     def test_each_way_of_getting_it_wrong_has_its_step(self, changes, status, says):
-        finding = judge_forwarding({**self.SEEN, **changes}, is_sandbox=False)
+        finding = judge_forwarding({**SEEN, **changes}, is_sandbox=False)
 
         assert finding.status == status
         assert says in f"{finding.text} {finding.next_step}"

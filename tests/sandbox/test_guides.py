@@ -233,7 +233,9 @@ class TestCalls:
             ("GET", "/echo", None, "missing_required_parameter", "message"),
         ],
     )  # fmt: skip
-    async def test_a_parameter_that_is_wrong_is_named(self, call, account, method, path, data, error, param):  # fmt: skip  # noqa: PLR0917  # a table
+    async def test_a_parameter_that_is_wrong_is_named(
+        self, call, account, *, method, path, data, error, param
+    ):
         base, token = account
         status, body, _ = await call(method, f"{base}{path}", token, data=data)
 

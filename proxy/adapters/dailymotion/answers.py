@@ -31,7 +31,6 @@ REASON_WORDS = (
     ("DM010", Reason.VIDEO_PRIVATE),
     ("video_private", Reason.VIDEO_PRIVATE),
     ("DM019", Reason.STREAM_UNAVAILABLE),
-    ("off_air", Reason.LIVE_OFF_AIR),
     ("spam", Reason.PLATFORM_THROTTLED),
     ("throttl", Reason.PLATFORM_THROTTLED),
     ("rate_limit", Reason.PLATFORM_THROTTLED),

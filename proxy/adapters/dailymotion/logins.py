@@ -86,6 +86,7 @@ class Login:
         """Take the room for the next refresh token, or fail as the disk does: OSError."""
         descriptor = self._open_following()
         try:
+            os.ftruncate(descriptor, 0)  # of what was left half written
             os.posix_fallocate(descriptor, 0, ROOM)
         finally:
             os.close(descriptor)
