@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from accounts import logged_in
 from processes import Process, started
 from support import an_edge, eventually
 
+from proxy.adapters.dailymotion.renewals import PATIENCE
 from proxy.sandbox.controls import Fault
 
 # Renews once; dies before the n-th thing that it does to the file, and says what that would be.
@@ -155,6 +157,19 @@ async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, t
         assert sandbox.controls.calls["token"] == 1
 
 
+async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
+    account = logged_in(sandbox, tmp_path / "login.json")
+    with (tmp_path / "login.json.lock").open("w") as held_elsewhere:
+        fcntl.flock(held_elsewhere, fcntl.LOCK_EX)
+        edge = an_edge(sandbox, platform={**account, "attempt_timeout": 0.5, "play_timeout": 0.5})
+        running = await edge.__aenter__()
+        assert (await running.play()).reason == "platform-timeout"
+        async with asyncio.timeout(PATIENCE / 2):
+            await edge.__aexit__(None, None, None)
+
+    assert sandbox.controls.calls["token"] == 0
+
+
 async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
     sandbox.accounts.rotation = "strict"
     account = logged_in(sandbox, tmp_path / "login.json")
@@ -190,6 +205,17 @@ async def test_a_new_refresh_token_is_kept_whatever_else_the_answer_says(sandbox
     await plays(sandbox, account)
 
     assert json.loads(file.read_text())["refresh_token"] == "the-next"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+async def test_an_answer_that_grants_nothing_replaces_no_refresh_token(sandbox, tmp_path, status):
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    body = {"error": "temporarily_unavailable", "refresh_token": "redacted"}
+    sandbox.controls.set_fault("token", Fault(status=status, body=json.dumps(body)))
+    await plays(sandbox, account)
+
+    assert file.read_text() == before
 
 
 @pytest.mark.parametrize("token", ["", "a" * 5000, "a\r\nb", "é", 7, ["x"], None])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
-from proxy.adapters.dailymotion.logins import LoginFile
-from proxy.adapters.dailymotion.oauth import PATIENCE, GrantRefused, TokenEndpoint, obtain, renew
+from proxy.adapters.dailymotion.logins import Login, LoginFile
+from proxy.adapters.dailymotion.oauth import GrantRefused, TokenEndpoint, authorize_url
+from proxy.adapters.dailymotion.renewals import PATIENCE, obtain, renew
 from proxy.adapters.logs import build_logger
 from proxy.app import open_api_session
 from proxy.domain.reasons import Reason, Refusal
@@ -27,29 +28,33 @@ class AccountDesk:
     api: AccountApi
     file: LoginFile
     clock: Clock
+    authorize_page: str
     redirect_uri: str
+
+    def authorize_url(self, state: str) -> str:
+        """Return where to log in."""
+        return authorize_url(self.authorize_page, self.endpoint.client, self.redirect_uri, state)
 
     async def check_file(self) -> None:
         """Refuse where the login could not be kept: before anybody is sent to log in."""
-        async with self.file.locked(deadline=self._deadline()) as login:
+        async with self._held() as login:
             login.prepare()
 
     async def log_in(self, code: str) -> str:
         """Exchange a code, keep the login, and return whose it is and for what; or refuse."""
-        deadline = self._deadline()
-        async with self.file.locked(deadline=deadline) as login:
+        async with self._held() as login:
             token = await obtain(
                 login,
                 self.endpoint,
                 "authorization_code",
-                deadline=deadline,
+                deadline=self._deadline(),
                 code=code,
                 redirect_uri=self.redirect_uri,
             )
         if not token.refresh_token:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "token endpoint: no refresh_token")
         try:
-            identity = await self.api.fetch_identity(token.value, deadline=deadline)
+            identity = await self.api.fetch_identity(token.value, deadline=self._deadline())
         except Refusal:  # it is kept all the same
             return f"Granted: {token.scope or 'Dailymotion does not say what'}."
         return f"Account {identity.channel_id}; granted: {', '.join(identity.scopes) or 'nothing'}."
@@ -60,15 +65,17 @@ class AccountDesk:
         Raises:
             GrantRefused: it was void already; it is forgotten all the same.
         """
-        deadline = self._deadline()
-        async with self.file.locked(deadline=deadline) as login:
+        async with self._held() as login:
             try:
-                token = await renew(login, self.endpoint, deadline=deadline)
+                token = await renew(login, self.endpoint, deadline=self._deadline())
             except GrantRefused:
                 login.remove()
                 raise
-            await self.api.revoke(token.value, deadline=deadline)
+            await self.api.revoke(token.value, deadline=self._deadline())
             login.remove()
+
+    def _held(self) -> AbstractAsyncContextManager[Login]:
+        return self.file.locked(deadline=self._deadline())
 
     def _deadline(self) -> float:
         return self.clock.monotonic() + PATIENCE
@@ -85,5 +92,6 @@ async def at_the_desk(settings: Settings) -> AsyncIterator[AccountDesk]:
             api=AccountApi(exchange, settings.platform.endpoints.rest_url),
             file=build_login_file(settings, instruments.clock),
             clock=instruments.clock,
+            authorize_page=settings.platform.endpoints.authorize_url,
             redirect_uri=settings.platform.redirect_uri,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import re
@@ -24,6 +23,7 @@ from proxy.adapters.dailymotion.exchange import CAUSES
 from proxy.adapters.logs import build_logger
 from proxy.app import open_upstream
 from proxy.cli import options
+from proxy.cli.interrupts import run
 from proxy.cli.options import Config
 from proxy.domain.playlist.check import Report, check
 from proxy.domain.playlist.rules import RULES, Finding
@@ -67,7 +67,7 @@ def inspect(
     worst = 0
     for given in inputs:
         try:
-            found = asyncio.run(look_at(given, config, quiet=as_json))
+            found = looked_at(given, config, quiet=as_json)
         except Unreadable as unreadable:
             typer.echo(f"{given}: {unreadable}", err=True)
             worst = UNREADABLE
@@ -81,15 +81,15 @@ def inspect(
     raise typer.Exit(worst)
 
 
-async def look_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
+def looked_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
     """Return what is found in one input."""
     if "://" in given:
-        return [inspected_from(await fetched(given))]
+        return [inspected_from(run(fetched(given)))]
     if given == "-":
         return [inspected_from(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
     if (body := read_file(Path(given))) is not None:
         return [inspected_from(check(body))]
-    return await follow(given, config, quiet=quiet)
+    return run(follow(given, config, quiet=quiet))
 
 
 def read_file(path: Path) -> bytes | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from html import escape
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from aiohttp import web
 from yarl import URL
 
-from proxy.adapters.dailymotion.oauth import GrantRefused, authorize_url
+from proxy.adapters.dailymotion.logins import mode_of
+from proxy.adapters.dailymotion.oauth import GrantRefused
 from proxy.cli.account import at_the_desk
+from proxy.cli.browser_return import listening
+from proxy.cli.interrupts import run
 from proxy.cli.options import Config, fail, printable, settings_or_exit, why
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback
 from proxy.domain.reasons import Refusal
@@ -24,16 +23,6 @@ from proxy.settings import Settings
 from proxy.settings.listen import is_loopback_host
 
 LONGEST_WAIT = 600.0  # seconds for somebody to find their password
-
-PAGE = (
-    "<!doctype html><html lang='en'><meta charset='utf-8'>"
-    "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-    "<title>Playgate login</title><link rel='icon' href='data:,'>"
-    "<style>body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh auto; "
-    "padding: 0 1rem; color-scheme: light dark }}</style><h1>{title}</h1><p>{text}</p></html>"
-)
-# The address of the page bears a code: it goes nowhere, and is not kept.
-PAGE_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 def login(
@@ -60,7 +49,7 @@ def login(
             "run playgate login --paste and paste the address that the browser ends up at"
         )
     try:
-        granted = asyncio.run(run_login(settings, callback, browser=browser, paste=paste))
+        granted = log_in(settings, callback, browser=browser, paste=paste)
     except (CallbackRefused, AuthorizationDenied) as refused:
         fail(f"not logged in: {refused}")
     except Refusal as refusal:
@@ -77,10 +66,10 @@ def logout(config: Config = None) -> None:
     settings = settings_or_exit(config)
     check_grant(settings, "logout")
     try:
-        was_good = asyncio.run(run_logout(settings))
+        was_good = run(log_out(settings))
     except Refusal as refusal:
         file = Path(settings.platform.login_file)
-        kept = f"; {file} is kept" if file.exists() else ""
+        kept = "" if mode_of(file) is None else f"; {file} is kept"
         fail(f"not logged out: {why(refusal)}{kept}")
     typer.echo("Logged out." if was_good else "The login was void already; it is forgotten here.")
 
@@ -95,28 +84,40 @@ def check_grant(settings: Settings, command: str) -> None:
         )
 
 
-async def run_login(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> str:
+def log_in(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> str:
     """Return whose login it is and what for, once it is on the disk."""
     state = secrets.token_urlsafe(32)
+    if not paste:
+        return run(wait_for_browser(settings, callback, state, browser=browser))
+    run(send_off(settings, state, browser=browser))
+    address = typer.prompt("The address that it ends up at")
+    return run(exchange(settings, read_callback(query_of(address), state=state)))
+
+
+async def send_off(settings: Settings, state: str, *, browser: bool) -> None:
+    """Show where to log in, if the login can be kept."""
     async with at_the_desk(settings) as desk:
         await desk.check_file()
-        url = authorize_url(
-            settings.platform.endpoints.authorize_url,
-            desk.endpoint.client,
-            settings.platform.redirect_uri,
-            state,
-        )
-        if paste:
-            await show(url, browser=browser)
-            address = typer.prompt("The address that it ends up at")
-            return await desk.log_in(read_callback(query_of(address), state=state))
+        await show(desk.authorize_url(state), browser=browser)
+
+
+async def wait_for_browser(settings: Settings, callback: URL, state: str, *, browser: bool) -> str:
+    """Show where to log in, and see to whoever comes back."""
+    async with at_the_desk(settings) as desk:
+        await desk.check_file()
         async with listening(callback, state, desk.log_in) as outcome:
-            await show(url, browser=browser)
+            await show(desk.authorize_url(state), browser=browser)
             async with asyncio.timeout(LONGEST_WAIT):
                 return await outcome
 
 
-async def run_logout(settings: Settings) -> bool:
+async def exchange(settings: Settings, code: str) -> str:
+    """See to a code that was pasted."""
+    async with at_the_desk(settings) as desk:
+        return await desk.log_in(code)
+
+
+async def log_out(settings: Settings) -> bool:
     """Return whether there was a good login to void."""
     async with at_the_desk(settings) as desk:
         try:
@@ -139,66 +140,3 @@ def query_of(address: str) -> list[tuple[str, str]]:
         return list(URL(address.strip()).query.items())
     except ValueError:
         raise CallbackRefused("This is no address.") from None
-
-
-@asynccontextmanager
-async def listening(
-    callback: URL, state: str, log_in: Callable[[str], Awaitable[str]]
-) -> AsyncIterator[asyncio.Future[str]]:
-    """Listen for the browser's return; yield what becomes of it.
-
-    What has the wrong state is told so and changes nothing: anybody may send a browser here.
-    """
-    outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    taken: set[str] = set()  # a code is shown to Dailymotion once
-
-    async def come_back(request: web.Request) -> web.Response:
-        if request.path != callback.path:
-            raise web.HTTPNotFound
-        try:
-            code = read_callback(list(request.query.items()), state=state)
-        except CallbackRefused as refused:
-            typer.echo(f"Refused a callback: {refused}", err=True)
-            return page("Refused", f"{refused} Go back, and use the address that was printed.", 400)
-        except AuthorizationDenied as denied:
-            return end(denied, "Not logged in", str(denied))
-        if taken:
-            return page("Done already", "This login was answered before. Look there.", 400)
-        taken.add(code)
-        try:
-            granted = await log_in(code)
-        except Refusal as refusal:
-            return end(refusal, "Not logged in", refusal.message)
-        outcome.set_result(granted)
-        return page("Logged in", "Playgate may act for your channel. You can close this window.")
-
-    def end(error: Exception, title: str, text: str) -> web.Response:
-        if not outcome.done():
-            outcome.set_exception(error)
-        return page(title, f"{text} The terminal says more.", 400)
-
-    app = web.Application()
-    # As any path: aiohttp would take braces in ours for a pattern. No HEAD: it uses a code up.
-    app.router.add_get("/{path:.*}", come_back, allow_head=False)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, callback.host, callback.port).start()
-        except OSError as error:
-            fail(
-                f"cannot listen on {callback.authority} for the browser's return: {error.strerror}"
-            )
-        yield outcome
-    finally:
-        await runner.cleanup()
-
-
-def page(title: str, text: str, status: int = 200) -> web.Response:
-    """Return what the browser shows at the end."""
-    return web.Response(
-        text=PAGE.format(title=escape(title), text=escape(text)),
-        status=status,
-        content_type="text/html",
-        headers=PAGE_HEADERS,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,10 +11,11 @@ from typing import TypeVar
 import aiohttp
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.oauth import PATIENCE
+from proxy.adapters.dailymotion.renewals import PATIENCE
 from proxy.adapters.dailymotion.videos import VideosApi
 from proxy.adapters.logs import build_logger
 from proxy.app import open_api_session
+from proxy.cli import interrupts
 from proxy.cli.options import fail, why
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
@@ -47,7 +47,7 @@ def run(settings: Settings, work: Callable[[Studio], Awaitable[T]]) -> T:
             return await work(studio)
 
     try:
-        return asyncio.run(done())
+        return interrupts.run(done())
     except Refusal as refusal:
         is_about_scope = refusal.reason is Reason.PLATFORM_PERMISSION
         hint = "; see videos.scope and the API key's permissions" if is_about_scope else ""

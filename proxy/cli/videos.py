@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -83,8 +85,8 @@ def upload(
     if not file.stat().st_size:
         fail(f"{file}: the file is empty")
     fields = {
-        "title": title or file.stem,
-        "channel": category,
+        "title": text_or_exit("--title", title) or os.fsencode(file.stem).decode(errors="replace"),
+        "channel": text_or_exit("--category", category),
         "published": flag(not draft),
         "private": flag(private),
         "is_created_for_kids": flag(for_kids),
@@ -94,11 +96,12 @@ def upload(
         url = await studio.api.fetch_upload_url(deadline=studio.deadline)
         hosts, is_sandbox = settings.platform.allowed_hosts, settings.sandbox
         check_stream_url(url, hosts, plain_http=is_sandbox)
+        name = printable(file.name)
         with (
             Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
-            progress.open(file, "rb", description=file.name) as body,
+            progress.open(file, "rb", description=escape(name)) as body,
         ):
-            kept = await studio.api.upload(studio.session, url, body, file.name)
+            kept = await studio.api.upload(studio.session, url, body, name)
         return await studio.api.publish(
             channel_id, {"url": kept, **fields}, deadline=studio.deadline
         )
@@ -128,7 +131,7 @@ def edit(
     settings = settings_or_exit(config, for_edge=False)
     known = video_or_exit(settings, video)
     given = {
-        "title": title,
+        "title": None if title is None else text_or_exit("--title", title),
         "published": None if published is None else flag(published),
         "private": None if private is None else flag(private),
     }
@@ -162,6 +165,15 @@ def channel_of(settings: Settings) -> str:
     if not settings.videos.channel_id:
         fail("videos.channel_id is not set: it says whose videos these are")
     return settings.videos.channel_id
+
+
+def text_or_exit(option: str, text: str) -> str:
+    """Return a text as it can be sent, or say that it cannot and exit with 1."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        fail(f"{option}: {printable(text)!r} is not UTF-8")
+    return text
 
 
 def flag(value: bool) -> str:

@@ -14,15 +14,24 @@ from proxy.domain.client_ip import parse_network
 from proxy.settings.listen import is_loopback_host, parse_listen
 
 MIN_OPERATOR_KEY = 16  # characters
+MAX_HOST = 253  # characters, RFC 1035
 
 
 def check_url(text: str) -> str:
     """Take an absolute URL, and take the slash from its end."""
     url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@=%]+", text, re.ASCII) else URL()
     extra = url.user or url.password or url.query_string or url.fragment
-    if url.scheme not in {"http", "https"} or not url.host or extra:
+    if url.scheme not in {"http", "https"} or not is_host(url.host or "") or extra:
         raise ValueError("must be a URL such as https://play.example.com")
     return text.rstrip("/")
+
+
+def is_host(text: str) -> bool:
+    """Say whether a host can be looked up: no label is empty or beyond 63 letters."""
+    try:
+        return bool(text) and len(text.encode("idna")) <= MAX_HOST
+    except UnicodeError:
+        return False
 
 
 def check_optional_url(text: str) -> str:

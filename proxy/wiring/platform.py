@@ -13,13 +13,8 @@ from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.dailymotion.exchange import Exchange
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.logins import LoginFile
-from proxy.adapters.dailymotion.oauth import (
-    PATIENCE,
-    Client,
-    SettingsGrant,
-    StoredLogin,
-    TokenEndpoint,
-)
+from proxy.adapters.dailymotion.oauth import Client, SettingsGrant, TokenEndpoint
+from proxy.adapters.dailymotion.renewals import PATIENCE, StoredLogin
 from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.domain.client_ip import parse_address
 from proxy.edge.access_tokens import AccessTokens, Grant

@@ -23,7 +23,7 @@ from proxy.sandbox.controls import Fault
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 
-ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "public", "cors", "forwarding"]  # fmt: skip
+ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "play", "public", "cors", "forwarding"]  # fmt: skip
 
 
 @pytest.fixture
@@ -128,6 +128,45 @@ async def test_a_viewer_is_judged_as_the_edge_would(edge, examine, *, ip, privat
     found = await examine(edge, video="x8demo1", ip=ip, VIEWER__PRIVATE=private)
 
     assert says in troubles(found)[check]
+
+
+@pytest.mark.parametrize(
+    ("video", "settings", "fault", "says"),
+    [
+        ("x8demo1", {}, None, "ok: would be relayed"),
+        ("x8demo1", {"RELAY__MAX_HEIGHT": "100"}, None, "fail: format-unavailable"),
+        ("x8empty", {}, None, "fail: playlist-invalid (variants-none"),
+        ("x8robot", {}, None, "fail: platform-bad-answer (CDN: what came is no playlist) → Try playgate"),
+        ("x8demo1", {}, Fault(status=403), "fail: platform-bad-answer (CDN: HTTP 403"),
+        ("x8demo1", {"DELIVERY__MODE": "validate"}, Fault(status=403), "ok: would be redirected: its"),
+        ("x8empty", {"DELIVERY__MODE": "validate"}, None, "fail: playlist-invalid (variants-none"),
+        ("x8empty", {"DELIVERY__MODE": "redirect"}, None, "ok: would be redirected"),
+    ],
+)  # fmt: skip
+async def test_the_play_is_what_the_edge_would_answer(
+    sandbox, examine, *, video, settings, fault, says
+):
+    sandbox.controls.set_fault("playlist", fault)
+    found = await examine(video=video, ip="127.0.0.7", **{"DELIVERY__MODE": "relay", **settings})
+    (play,) = [f"{it.status}: {it.text} → {it.next_step}" for it in found if it.check == "play"]
+
+    assert says in play
+
+
+@pytest.mark.parametrize(
+    "settings", [{"DELIVERY__MODE": "relay"}, {"DELIVERY__FAMILY_MISMATCH": "relay"}]
+)
+async def test_what_is_relayed_needs_nothing_of_the_cdn_but_for_us(sandbox, examine, settings):
+    text = await plain_playlist(sandbox)
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text))  # without CORS
+    found = await examine(video="x8demo1", ip="2001:db8::5", VIEWER__PRIVATE="pass", **settings)
+
+    assert set(troubles(found)) == {"edge", "public"}  # there is none
+
+
+async def plain_playlist(sandbox) -> str:
+    async with an_edge(sandbox) as edge:
+        return (await edge.get((await edge.play()).location)).body.decode()
 
 
 async def test_an_edge_that_refuses_every_viewer_is_an_edge_all_the_same(sandbox, examine):
@@ -255,10 +294,27 @@ class TestForwarding:
         ],
     )  # fmt: skip
     def test_each_way_of_getting_it_wrong_has_its_step(self, changes, status, says):
-        finding = judge_forwarding({**SEEN, **changes}, is_sandbox=False)
+        seen = {**SEEN, **changes}
+        finding = judge_forwarding(seen, "refuse", loopback_viewers=False)
 
         assert finding.status == status
         assert says in f"{finding.text} {finding.next_step}"
+
+
+@pytest.mark.parametrize(
+    ("viewer", "private", "status"),
+    [
+        ("10.0.0.2", "refuse", "fail"),
+        ("10.0.0.2", "omit", "warn"),
+        ("10.0.0.2", "pass", "warn"),
+        ("127.0.0.1", "pass", "fail"),
+        ("127.0.0.1", "omit", "warn"),
+    ],
+)
+def test_a_private_address_is_judged_as_the_edge_judges_it(viewer, private, status):
+    seen = {**SEEN, "viewer": viewer, "forwarded": [viewer]}
+
+    assert judge_forwarding(seen, private, loopback_viewers=False).status == status
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import stat
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from accounts import LOGIN
+from accounts import LOGIN, logged_in
 from processes import Process, playgate, started
 from real_nginx import free_port
-from support import SANDBOX_TOML, an_edge
+from support import SANDBOX_TOML, an_edge, eventually
 from yarl import URL
 
 from proxy.sandbox.controls import Fault
@@ -258,6 +259,7 @@ async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_
         ({"login_file": "login.json"}, "platform.login_file: must be the absolute path of a file"),
         ({"login_file": ""}, "platform.login_file: is needed for platform.grant"),
         ({"login_file": "/does/not/exist/login.json"}, "the login cannot be kept (No such"),
+        ({"login_file": f"/tmp/{'l' * 300}"}, "the login cannot be kept (File name too long)"),
     ],
 )
 async def test_what_cannot_work_is_said_before_anybody_logs_in(sandbox, account, changes, says):
@@ -266,6 +268,102 @@ async def test_what_cannot_work_is_said_before_anybody_logs_in(sandbox, account,
     assert code == 1
     assert says in output
     assert "Traceback" not in output and "/oauth/authorize" not in output
+
+
+@pytest.mark.parametrize("command", [["logout"], ["doctor"]])
+async def test_a_file_that_cannot_be_looked_at_is_said(sandbox, account, tmp_path, command):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for file, says in ((f"/tmp/{'l' * 300}", "too long"), (str(tmp_path / "loop"), "symbolic")):
+        code, output = await run(sandbox, {**account, "login_file": file}, *command)
+
+        assert code == 1 and "the login cannot be kept (" in output and says in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("ending", ["given up", "port taken"])
+async def test_a_login_finishes_what_was_stopped_before_it(sandbox, account, tmp_path, ending):
+    """A renewal was killed before its rename: the only good refresh token is beside the file."""
+    file = tmp_path / "login.json"
+    logged_in(sandbox, file)
+    good = file.read_text()
+    (tmp_path / "login.json.next").write_text(good)
+    file.write_text(json.dumps({"api_key": account["api_key"], "refresh_token": "void"}))
+    if ending == "given up":
+        async with logging_in(sandbox, account) as (process, _url):
+            assert await process.stop(signal.SIGINT) == 130
+    else:
+        taken = {**account, "redirect_uri": f"{sandbox.origin}/callback"}
+        assert (await run(sandbox, taken, "login", "--no-browser"))[0] == 1
+
+    assert file.read_text() == good
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["logout", "doctor", "doctor at its end"])
+async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
+    sandbox, account, tmp_path, command, number
+):
+    sandbox.accounts.rotation = "strict"
+    account |= logged_in(sandbox, tmp_path / "login.json")
+    if command == "doctor at its end":
+        account |= {"attempt_timeout": "0.5", "play_timeout": "0.5"}
+    sandbox.controls.hold("token")
+    async with started(
+        *playgate(command.partition(" ")[0]), env=environment(sandbox, account)
+    ) as process:
+        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        if command == "doctor at its end":
+            await process.says("the renewal of the login goes on")
+            await process.says("does not answer")  # its last line
+        process.process.send_signal(number)
+        await process.says("Waiting for Dailymotion's answer")
+        sandbox.controls.release("token")
+        assert await ended(process) == 128 + number
+
+    async with an_edge(sandbox, platform=account) as edge:
+        assert (await edge.play()).status == 302
+
+
+async def test_told_twice_a_command_ends_at_once(sandbox, account, tmp_path):
+    account |= logged_in(sandbox, tmp_path / "login.json")
+    sandbox.controls.hold("token")
+    async with started(*playgate("logout"), env=environment(sandbox, account)) as process:
+        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        process.process.send_signal(signal.SIGINT)
+        await process.says("Waiting for Dailymotion's answer")
+        assert await process.stop(signal.SIGINT) == -signal.SIGINT
+
+
+async def test_a_code_under_way_is_seen_through_and_nobody_else_answers(sandbox, account, tmp_path):
+    sandbox.controls.hold("token")
+    async with logging_in(sandbox, account) as (process, url):
+        returned = asyncio.create_task(fetched(await allowed(url)))
+        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        state = URL(url).query["state"]
+        denied = URL(account["redirect_uri"]).with_query(error="access_denied", state=state)
+        assert "Done already" in (await fetched(str(denied)))[1]
+        process.process.send_signal(signal.SIGTERM)
+        await process.says("Waiting for Dailymotion's answer")
+        sandbox.controls.release("token")
+        assert await ended(process) == 128 + signal.SIGTERM
+        await asyncio.gather(returned, return_exceptions=True)
+
+    async with an_edge(
+        sandbox, platform={**account, "login_file": str(tmp_path / "login.json")}
+    ) as edge:
+        assert (await edge.play()).status == 302
+
+
+async def test_a_malformed_callback_is_not_shown(sandbox, account):
+    async with logging_in(sandbox, account) as (process, _url):
+        callback = URL(account["redirect_uri"])
+        reader, writer = await asyncio.open_connection(callback.host, callback.port)
+        writer.write(b"GET /callback?code=THE-CODE&state=" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await process.stop()
+
+    assert "THE-CODE" not in process.output and "Traceback" not in process.output
 
 
 async def test_a_port_that_is_taken_is_said(sandbox, account):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 
 import pytest
@@ -153,6 +154,28 @@ async def test_an_upload_that_fails_publishes_nothing(sandbox, tmp_path, broken,
 
     assert code == 1 and says in output
     assert set(sandbox.videos) == before
+
+
+async def test_a_file_may_have_any_name(sandbox, tmp_path):
+    names = (b"b\xff.mp4", b'[red]"x\n\x1b.mp4', "Où\u00a0? \U0001f469.mp4".encode())
+    for name in names:
+        file = tmp_path / os.fsdecode(name)
+        file.write_bytes(b"x")
+        code, output = await videos(sandbox, "upload", str(file))
+
+        assert code == 0, output
+        assert sandbox.videos[output.splitlines()[0]].title == name[:-4].decode(errors="replace")
+
+
+@pytest.mark.parametrize("command", [["upload", "f.mp4"], ["edit", "x8demo1"]])
+async def test_a_title_that_is_no_text_is_said_before_anything_is_sent(sandbox, tmp_path, command):
+    file = tmp_path / "f.mp4"
+    file.write_bytes(b"x")
+    words = [str(file) if word == "f.mp4" else word for word in command]
+    code, output = await videos(sandbox, *words, "--title", "t\udcff")
+
+    assert (code, output) == (1, "--title: 't\ufffd' is not UTF-8\n")
+    assert sandbox.controls.calls["upload"] == 0
 
 
 async def test_nothing_is_done_twice_when_the_answer_is_lost(sandbox):

@@ -172,6 +172,8 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
             {"PLAYGATE_PLATFORM__REST_URL": "http://127.0.0.1/#x"},
             "platform.rest_url: must be a URL",
         ),
+        ({"PLAYGATE_WEB__PUBLIC_URL": "https://a..example"}, "web.public_url: must be a URL"),
+        ({"PLAYGATE_WEB__PUBLIC_URL": f"https://{'a' * 64}.de"}, "web.public_url: must be a URL"),
         ({"PLAYGATE_OPERATOR__KEY": "short"}, "operator.key: is shorter than 16 characters"),
         ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: must be a whole number"),
         ({"PLAYGATE_SECRETS_DIR": "/does/not/exist"}, "does not exist"),

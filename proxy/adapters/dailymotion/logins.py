@@ -2,7 +2,7 @@
 
 A refresh token may be good for one use, and then the answer's own is all there is. So the next one
 is written beside the file and flushed to the disk before it takes the file's place, and where the
-machine stopped between the two, the next reader finishes the step.
+machine stopped between the two, whoever holds the file next finishes the step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,7 +30,8 @@ class LoginFile:
     """One file and its lock, which edges and commands on one machine share."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path.resolve()  # a link stays one, and what it leads to is replaced
+        # A link stays one, and what it leads to is replaced; Path.resolve raises on a loop.
+        self._path = Path(os.path.realpath(path))
         self._clock = clock
 
     @asynccontextmanager
@@ -47,6 +49,7 @@ class LoginFile:
                     raise Refusal(Reason.PLATFORM_TIMEOUT, f"{self._path}: in use by another")
                 await asyncio.sleep(LOOK_AGAIN)
             login = Login(self._path, self._beside(".next"))
+            login.finish()
             try:
                 yield login
             finally:
@@ -71,10 +74,13 @@ class Login:
         self._path = path
         self._following = following
 
-    def read(self, api_key: str) -> str:
-        """Return the refresh token, or refuse where there is none for this API key."""
+    def finish(self) -> None:
+        """Take the step at which another was stopped: what is whole beside the file is newer."""
         if _content_of(self._following):
             self._replace()
+
+    def read(self, api_key: str) -> str:
+        """Return the refresh token, or refuse where there is none for this API key."""
         content = _content_of(self._path)
         if not content:
             raise _absent(f"{self._path}: no login is kept here")
@@ -155,6 +161,14 @@ def _content_of(path: Path) -> dict[str, str]:
         return {}
     is_whole = isinstance(content, dict) and is_credential(content.get("refresh_token"))
     return content if is_whole else {}
+
+
+def mode_of(path: Path) -> int | None:
+    """Return a file's permissions, or None where none is to be seen."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
 
 
 def is_credential(value: object) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from yarl import URL
 
-from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.answers import bad_answer, error_kinds, json_object, loggable
 from proxy.adapters.dailymotion.endpoints import KeyKind
 from proxy.adapters.dailymotion.exchange import Answer, Exchange
-from proxy.adapters.dailymotion.logins import Login, LoginFile, is_credential
+from proxy.adapters.dailymotion.logins import is_credential
 from proxy.domain.reasons import Reason, Refusal
 
 # A good key that may not have this scope, as against a bad key (RFC 6749, 5.2).
@@ -30,8 +28,6 @@ GRANT_HINTS = {
     "refresh_token": "the login has lapsed or was revoked: run playgate login",
 }
 
-# What is good for one use, a code or a refresh token, is shown once, and its answer waited for.
-PATIENCE = 30.0  # seconds
 DEFAULT_EXPIRES_IN = 3600.0  # seconds; RFC 6749 only recommends `expires_in`
 LONGEST_EXPIRES_IN = 10**9  # seconds, thirty years: more is not meant
 
@@ -116,77 +112,15 @@ class SettingsGrant:
         """Do nothing: what was asked for can be asked for again."""
 
 
-class StoredLogin:
-    """The grant of `playgate login`: a refresh token in a file, which every use may replace.
-
-    A renewal that has begun is seen through, whoever stops waiting for it: the old refresh token
-    may be void already, and the new one is in the answer.
-    """
-
-    def __init__(self, endpoint: TokenEndpoint, file: LoginFile, clock: Clock) -> None:
-        self._endpoint = endpoint
-        self._file = file
-        self._clock = clock
-        self._renewal: asyncio.Task[AccessToken] | None = None
-
-    async def fetch_access_token(self, *, deadline: float) -> AccessToken:  # noqa: ARG002  # its own
-        """Return a new access token, or refuse; a renewal under way is joined."""
-        if self._renewal is None:
-            self._renewal = asyncio.create_task(self._renew())
-        renewal = self._renewal
-        try:
-            return await asyncio.shield(renewal)
-        finally:
-            if renewal.done():
-                self._renewal = None
-
-    async def close(self) -> None:
-        """See a renewal through."""
-        await asyncio.gather(*filter(None, [self._renewal]), return_exceptions=True)
-
-    async def _renew(self) -> AccessToken:
-        deadline = self._clock.monotonic() + PATIENCE
-        async with self._file.locked(deadline=deadline) as login:
-            return await renew(login, self._endpoint, deadline=deadline)
-
-
-async def renew(login: Login, endpoint: TokenEndpoint, *, deadline: float) -> AccessToken:
-    """Return a new access token for a login that is held, or refuse."""
-    held = login.read(endpoint.client.api_key)
-    return await obtain(
-        login, endpoint, "refresh_token", deadline=deadline, held=held, refresh_token=held
-    )
-
-
-async def obtain(
-    login: Login,
-    endpoint: TokenEndpoint,
-    grant_type: str,
-    *,
-    deadline: float,
-    held: str = "",
-    **form: str,
-) -> AccessToken:
-    """Return the access token for a grant and keep what renews it, or refuse.
-
-    Between the answer and the file there is no await: nothing but the end of the process or of the
-    machine comes between a new refresh token and the disk. And whatever else the answer says, a
-    new refresh token in it is the one that counts from now on.
-    """
-    login.prepare()
-    answer = await endpoint.ask(grant_type, deadline=deadline, **form)
-    if (following := read_refresh_token(answer)) not in {"", held}:
-        login.write(endpoint.client.api_key, following)
-    return endpoint.read(answer, grant_type)
-
-
 def read_refresh_token(answer: Answer) -> str:
-    """Return the refresh token of an answer, whatever else it says; nothing without one."""
+    """Return the refresh token of an answer, whatever else a grant says; nothing without one."""
     try:
-        value = json_object("token endpoint", answer).get("refresh_token")
+        members = json_object("token endpoint", answer)
     except Refusal:
         return ""
-    return str(value) if is_credential(value) else ""
+    value = members.get("refresh_token")
+    is_granted = answer.status == HTTPStatus.OK and not members.get("error")
+    return str(value) if is_granted and is_credential(value) else ""
 
 
 def authorize_url(page: str, client: Client, redirect_uri: str, state: str) -> str:

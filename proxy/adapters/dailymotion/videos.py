@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import IO, Any
 
 import aiohttp
+from aiohttp.payload import IOBasePayload
 from yarl import URL
 
 from proxy.adapters.dailymotion.answers import bad_answer, read_done, read_object
@@ -97,7 +98,9 @@ class VideosApi:
             name: of the file.
         """
         form = aiohttp.FormData()
-        form.add_field("file", file, filename=name, content_type="application/octet-stream")
+        # Left to itself, aiohttp would send the name of the open file, whatever is in it.
+        part = IOBasePayload(file, filename=name, content_type="application/octet-stream")
+        form.add_field("file", part, filename=name)
         try:
             async with session.post(
                 URL(url, encoded=True),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -21,11 +20,14 @@ from proxy.app import open_upstream
 from proxy.cli.doctor.findings import Check, Finding, Status, Visit, broken
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
-from proxy.cli.doctor.platform import look_at_account, look_at_clock, look_at_stream
+from proxy.cli.doctor.platform import look_at_account, look_at_clock
+from proxy.cli.doctor.play import look_at_stream
+from proxy.cli.interrupts import run
 from proxy.cli.options import Config, address_or_exit, printable, say, video_or_exit
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
+from proxy.wiring.edge import build_delivery, build_relay, build_verdicts
 from proxy.wiring.instruments import build_instruments
 
 CHECKS: tuple[Check, ...] = (
@@ -54,7 +56,7 @@ def doctor(
 
     Run it where the edge runs. Exit 1 if something fails.
     """
-    found = asyncio.run(visited(config, video, ip, quiet=as_json))
+    found = run(visited(config, video, ip, quiet=as_json))
     statuses = {it.status for it in found}
     if as_json:
         body = {"ok": "fail" not in statuses, "checks": [asdict(it) for it in found]}
@@ -111,14 +113,21 @@ async def visiting(
     """Open the ways that the checks take: the edge's own."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     async with open_upstream(settings, instruments) as upstream:
-        yield Visit(
-            settings=settings,
-            instruments=instruments,
-            upstream=upstream,
-            account=AccountApi(upstream.exchange, settings.platform.endpoints.rest_url),
-            video=video,
-            viewer=viewer,
-        )
+        verdicts = build_verdicts(settings, upstream, instruments)
+        relay = build_relay(settings, upstream, instruments.clock)
+        try:
+            yield Visit(
+                settings=settings,
+                instruments=instruments,
+                upstream=upstream,
+                delivery=build_delivery(settings, upstream.streams, verdicts, relay),
+                verdicts=verdicts,
+                account=AccountApi(upstream.exchange, settings.platform.endpoints.rest_url),
+                video=video,
+                viewer=viewer,
+            )
+        finally:
+            await verdicts.close()
 
 
 def tell(finding: Finding) -> None:

@@ -10,6 +10,8 @@ from proxy.adapters.dailymotion.account import AccountApi
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId
+from proxy.edge.delivery import Delivery
+from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
 from proxy.wiring.instruments import Instruments
 from proxy.wiring.platform import Upstream
@@ -35,6 +37,8 @@ class Visit:
     settings: Settings
     instruments: Instruments
     upstream: Upstream
+    delivery: Delivery
+    verdicts: Verdicts
     account: AccountApi
     video: VideoId | None
     viewer: Address | None
@@ -63,6 +67,9 @@ NEXT_STEPS: dict[Reason, str] = {
     "platform.allowed_hosts.",
     Reason.VIEWER_PRIVATE: "No stream can be locked to this address: name the viewer's public one, "
     "or see viewer.private.",
+    Reason.PLAYLIST_INVALID: "playgate inspect with the video's id says what is wrong with it.",
+    Reason.FORMAT_UNAVAILABLE: "No variant is within relay.max_height and max_bandwidth: raise "
+    "them, or give the video smaller variants.",
     Reason.VIDEO_NOT_FOUND: "Check the id in Dailymotion Studio.",
     Reason.STREAM_UNAVAILABLE: "Does the video belong to the API key's organization, and is it "
     "published and encoded? Look at it in Dailymotion Studio.",
@@ -77,6 +84,8 @@ TOLD_STEPS = {
     "run playgate login": "Run playgate login, as the user that the edge runs as.",
     "see username and password": "Compare platform.username and platform.password with the "
     "channel's own.",
+    "CDN: what came is no playlist": "Try playgate inspect with the video's id: a bot challenge "
+    "may look like that.",
     "HTTP 5": "Dailymotion itself is in trouble; wait, and ask them if it lasts.",
 }
 

@@ -14,9 +14,9 @@ from yarl import URL
 
 from proxy.adapters.dailymotion.exchange import CAUSES
 from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, ok, warn
-from proxy.domain.client_ip import is_public, parse_address
+from proxy.domain.client_ip import Address, PrivateViewers, is_public, parse_address, public_viewer
 from proxy.domain.probe import sign_probe
-from proxy.domain.reasons import Reason
+from proxy.domain.reasons import Reason, Refusal
 
 FORGED = "192.0.2.66"  # RFC 5737: nobody's address, so nobody but us brought it in
 MOST_READ = 4096  # bytes
@@ -105,15 +105,18 @@ async def look_at_forwarding(
             "Is it of this version, does it have this operator.key, and do the clocks agree?",
         )
         return
-    yield judge_forwarding(seen.members, is_sandbox=settings.sandbox)
+    yield judge_forwarding(seen.members, settings.viewer.private, loopback_viewers=settings.sandbox)
 
 
-def judge_forwarding(seen: Mapping[str, Any], *, is_sandbox: bool) -> Finding:
+def judge_forwarding(
+    seen: Mapping[str, Any], private: PrivateViewers, *, loopback_viewers: bool
+) -> Finding:
     """Say whether the address that the edge sees is the viewer's, and nobody's choice.
 
     Args:
         seen: what the edge answered to a probe that came with FORGED in its header.
-        is_sandbox: whether viewers may be on this machine.
+        private: viewer.private.
+        loopback_viewers: whether viewers may be on this machine; the sandbox's privilege.
     """
     viewer, peer, header = seen.get("viewer"), seen.get("peer"), seen.get("header")
     lines = seen.get("forwarded")
@@ -139,14 +142,24 @@ def judge_forwarding(seen: Mapping[str, Any], *, is_sandbox: bool) -> Finding:
             f"{peer}, which is not trusted",
             f"Add {peer} to viewer.trusted_proxies, if that is your proxy.",
         )
-    if not is_public(address) and not is_sandbox:
-        return broken(
+    if not is_public(address) and not loopback_viewers:
+        judge = warn if may_play(address, private) else broken
+        return judge(
             "forwarding",
             f"the edge sees {viewer}, which is private: {header} is {forwarded!r}, from {peer}",
             "If that is a proxy of yours, add it to viewer.trusted_proxies; if you asked from "
             "inside your own network, ask from outside.",
         )
     return ok("forwarding", f"the edge sees this machine as {viewer}, through {peer}")
+
+
+def may_play(address: Address, private: PrivateViewers) -> bool:
+    """Say whether the edge lets an address play."""
+    try:
+        public_viewer(address, private, loopback_viewers=False)
+    except Refusal:
+        return False
+    return True
 
 
 async def ask(

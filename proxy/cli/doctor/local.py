@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from yarl import URL
 
 from proxy.adapters.dailymotion.endpoints import Flag
+from proxy.adapters.dailymotion.logins import mode_of
 from proxy.app import FAMILIES
 from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, next_step_of, ok, warn
 from proxy.domain.reasons import Reason
@@ -39,18 +40,12 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     for name in platform.given_up:
         yield warn("settings", f"platform.{name} is true: {COSTS[name]}", "Set it to false.")
     if platform.grant == "authorization_code":
-        mode = mode_of(platform.login_file)
+        mode = mode_of(Path(platform.login_file)) or 0
         if mode & OPEN_TO_OTHERS:
             file = platform.login_file
             yield warn(
                 "settings", f"{file} can be read by others ({mode:o})", f"Run chmod 600 {file}"
             )
-
-
-def mode_of(file: str) -> int:
-    """Return a file's permissions; none where there is no file."""
-    path = Path(file)
-    return stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0
 
 
 async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:

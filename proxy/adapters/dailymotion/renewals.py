@@ -1,0 +1,99 @@
+"""What is good for one use, a code or a refresh token: shown once, and its answer seen through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.logins import Login, LoginFile
+from proxy.adapters.dailymotion.oauth import AccessToken, TokenEndpoint, read_refresh_token
+
+T = TypeVar("T")
+
+PATIENCE = 30.0  # seconds
+
+
+class StoredLogin:
+    """The grant of `playgate login`: a refresh token in a file, which every use may replace.
+
+    A renewal that has begun goes on, whoever stops waiting for it.
+    """
+
+    def __init__(self, endpoint: TokenEndpoint, file: LoginFile, clock: Clock) -> None:
+        self._endpoint = endpoint
+        self._file = file
+        self._clock = clock
+        self._renewal: asyncio.Task[AccessToken] | None = None
+
+    async def fetch_access_token(self, *, deadline: float) -> AccessToken:  # noqa: ARG002  # its own
+        """Return a new access token, or refuse; a renewal under way is joined."""
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew())
+        renewal = self._renewal
+        try:
+            return await asyncio.shield(renewal)
+        finally:
+            if renewal.done():
+                self._renewal = None
+
+    async def close(self) -> None:
+        """Give up a renewal that waits for the file; one that was asked for is seen through."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    async def _renew(self) -> AccessToken:
+        deadline = self._clock.monotonic() + PATIENCE
+        async with self._file.locked(deadline=deadline) as login:
+            deadline = self._clock.monotonic() + PATIENCE  # the wait is not the server's
+            return await renew(login, self._endpoint, deadline=deadline)
+
+
+async def renew(login: Login, endpoint: TokenEndpoint, *, deadline: float) -> AccessToken:
+    """Return a new access token for a login that is held, or refuse."""
+    held = login.read(endpoint.client.api_key)
+    return await obtain(
+        login, endpoint, "refresh_token", deadline=deadline, held=held, refresh_token=held
+    )
+
+
+async def obtain(
+    login: Login,
+    endpoint: TokenEndpoint,
+    grant_type: str,
+    *,
+    deadline: float,
+    held: str = "",
+    **form: str,
+) -> AccessToken:
+    """Return the access token for a grant and keep what renews it, or refuse.
+
+    Once asked for, it is seen through, whoever is cancelled: the old refresh token may be void
+    already, and the new one is in the answer. Between the answer and the file there is no await, so
+    that nothing but the end of the process or of the machine comes between the two.
+    """
+
+    async def ask_and_keep() -> AccessToken:
+        answer = await endpoint.ask(grant_type, deadline=deadline, **form)
+        if (following := read_refresh_token(answer)) not in {"", held}:
+            login.write(endpoint.client.api_key, following)
+        return endpoint.read(answer, grant_type)
+
+    login.prepare()
+    return await seen_through(ask_and_keep())
+
+
+async def seen_through(work: Coroutine[Any, Any, T]) -> T:
+    """Return what becomes of some work; whoever is cancelled meanwhile is so when it is done."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio would write about it

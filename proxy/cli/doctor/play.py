@@ -1,0 +1,78 @@
+"""A play of one video: its stream URL, the CDN behind it, and what the edge would answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from ipaddress import IPv4Address, IPv6Address
+
+from yarl import URL
+
+from proxy.cli.doctor.cdn import look_at_cdn
+from proxy.cli.doctor.findings import Finding, Visit, ok, refused, warn
+from proxy.domain.client_ip import Address, lockable, public_viewer
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import Claims, read_claims
+from proxy.domain.video import VideoId, loggable
+from proxy.edge.delivery import Mode
+
+LOOPBACK: dict[str, Address] = {"ipv4": IPv4Address("127.0.0.1"), "ipv6": IPv6Address("::1")}
+TOKEN_LIFE = 60  # seconds
+DONE: dict[Mode, str] = {
+    "redirect": "redirected",
+    "validate": "redirected: its playlists are good, or could not be judged",
+    "relay": "relayed",
+}
+
+
+async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
+    """Ask for a stream URL as a play does, and fetch one of our own."""
+    if visit.video is None:
+        step = "Run it again with --video ID --ip ADDRESS, of a viewer for whom it does not play."
+        yield warn("stream", "no video was named, so none was looked at", step)
+        return
+    viewer, video = visit.viewer, visit.video
+    name = loggable(video)
+    try:
+        if viewer is not None:
+            url = await resolved_for(visit, video, viewer)
+            host = URL(url, encoded=True).host
+            yield ok("stream", f"{name} has a stream at {host} for {viewer}")
+        own = await visit.upstream.streams.resolve_own(video)
+        if viewer is None:
+            host = URL(own, encoded=True).host
+            yield ok("stream", f"{name} has a stream at {host}, for this machine")
+    except Refusal as refusal:
+        yield refused("stream", refusal)
+        return
+    # Whose family and network count where no viewer was named: this machine's.
+    played_by = viewer or LOOPBACK[visit.settings.platform.address_family]
+    mode = visit.delivery.mode_of(video, played_by, claims_of(visit, video))
+    async for finding in look_at_cdn(visit, own, mode):
+        yield finding
+    yield await look_at_play(visit, video, played_by, mode)
+
+
+async def look_at_play(visit: Visit, video: VideoId, viewer: Address, mode: Mode) -> Finding:
+    """Play the video as the edge would, with a token that limits nothing."""
+    client_ip = lockable(viewer, visit.settings.viewer.private) if visit.viewer else None
+    try:
+        await visit.delivery.deliver(video, viewer, claims_of(visit, video), client_ip=client_ip)
+    except Refusal as refusal:
+        return refused("play", refusal)
+    if mode == "validate" and (known := await visit.verdicts.find(video)).bad_checks:
+        return refused("play", Refusal(Reason.PLAYLIST_INVALID, known.why))
+    return ok("play", f"would be {DONE[mode]}")
+
+
+def claims_of(visit: Visit, video: VideoId) -> Claims:
+    """Return what a token says that is good for this video, and limits nothing."""
+    now = int(visit.instruments.clock.now())
+    return read_claims({"video": video, "iat": now, "exp": now + TOKEN_LIFE})
+
+
+async def resolved_for(visit: Visit, video: VideoId, viewer: Address) -> str:
+    """Return a viewer's stream URL, or refuse as the edge would."""
+    private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
+    public_viewer(viewer, private, loopback_viewers=is_sandbox)
+    client_ip = lockable(viewer, private)
+    return await visit.upstream.streams.resolve(video, viewer, client_ip=client_ip)
