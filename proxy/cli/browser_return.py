@@ -69,13 +69,16 @@ class BrowserReturn:
 
     async def _exchanged(self, code: str) -> web.Response:
         self._exchange = asyncio.create_task(self._log_in(code))
-        try:
-            self.outcome.set_result(await self._exchange)
-        except Refusal as refusal:
-            return self._failed(refusal, refusal.message)
+        await asyncio.wait([self._exchange])
+        if self._exchange.cancelled():
+            return page("Stopped", "Playgate was stopped meanwhile. The terminal says more.", 503)
+        if (error := self._exchange.exception()) is not None:
+            text = error.message if isinstance(error, Refusal) else "Something went wrong here."
+            return self._failed(error, text)
+        self.outcome.set_result(self._exchange.result())
         return page("Logged in", "Playgate may act for your channel. You can close this window.")
 
-    def _failed(self, error: Exception, text: str) -> web.Response:
+    def _failed(self, error: BaseException, text: str) -> web.Response:
         self.outcome.set_exception(error)
         return page("Not logged in", f"{text} The terminal says more.", 400)
 

@@ -6,17 +6,17 @@ import asyncio
 import secrets
 import webbrowser
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
 
 import typer
 from yarl import URL
 
-from proxy.adapters.dailymotion.logins import mode_of
 from proxy.adapters.dailymotion.oauth import GrantRefused
 from proxy.cli.account import at_the_desk
 from proxy.cli.browser_return import listening
 from proxy.cli.interrupts import run
-from proxy.cli.options import Config, fail, printable, settings_or_exit, why
+from proxy.cli.options import Config, fail, mode_of, printable, settings_or_exit, why
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings
@@ -98,7 +98,7 @@ async def send_off(settings: Settings, state: str, *, browser: bool) -> None:
     """Show where to log in, if the login can be kept."""
     async with at_the_desk(settings) as desk:
         await desk.check_file()
-        await show(desk.authorize_url(state), browser=browser)
+        show(desk.authorize_url(state), browser=browser)
 
 
 async def wait_for_browser(settings: Settings, callback: URL, state: str, *, browser: bool) -> str:
@@ -106,7 +106,7 @@ async def wait_for_browser(settings: Settings, callback: URL, state: str, *, bro
     async with at_the_desk(settings) as desk:
         await desk.check_file()
         async with listening(callback, state, desk.log_in) as outcome:
-            await show(desk.authorize_url(state), browser=browser)
+            show(desk.authorize_url(state), browser=browser)
             async with asyncio.timeout(LONGEST_WAIT):
                 return await outcome
 
@@ -127,10 +127,16 @@ async def log_out(settings: Settings) -> bool:
         return True
 
 
-async def show(url: str, *, browser: bool) -> None:
-    """Say where to go, and go there; a browser in a terminal keeps its thread until it is left."""
+def show(url: str, *, browser: bool) -> None:
+    """Say where to go, and go there."""
     typer.echo(f"Log in to Dailymotion at\n\n  {url}\n")
-    if browser and not await asyncio.to_thread(webbrowser.open, url):
+    if browser:  # one in a terminal keeps its thread until it is left, and nobody waits for it
+        Thread(target=open_browser, args=[url], daemon=True).start()
+
+
+def open_browser(url: str) -> None:
+    """Open a page, or say that it cannot be."""
+    if not webbrowser.open(url):
         typer.echo("There is no browser to open here; copy the address into one.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -47,6 +48,14 @@ def address_or_exit(text: str) -> Address:
     if (address := parse_address(text)) is None:
         fail(f"--ip: {text!r} is not an address")
     return address
+
+
+def mode_of(path: Path) -> int | None:
+    """Return a file's permissions, or None where no file is to be seen."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
 
 
 def printable(text: str) -> str:

@@ -19,19 +19,16 @@ MAX_HOST = 253  # characters, RFC 1035
 
 def check_url(text: str) -> str:
     """Take an absolute URL, and take the slash from its end."""
-    url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@=%]+", text, re.ASCII) else URL()
-    extra = url.user or url.password or url.query_string or url.fragment
-    if url.scheme not in {"http", "https"} or not is_host(url.host or "") or extra:
+    try:
+        url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@=%]+", text, re.ASCII) else URL()
+        extra = url.user or url.password or url.query_string or url.fragment
+        host = (url.host or "").encode("idna")  # as it will be looked up: no label empty or long
+    except ValueError:
+        url, extra, host = URL(), "", b""
+    is_host = 0 < len(host) <= MAX_HOST and "%" not in url.raw_authority
+    if url.scheme not in {"http", "https"} or not is_host or extra:
         raise ValueError("must be a URL such as https://play.example.com")
     return text.rstrip("/")
-
-
-def is_host(text: str) -> bool:
-    """Say whether a host can be looked up: no label is empty or beyond 63 letters."""
-    try:
-        return bool(text) and len(text.encode("idna")) <= MAX_HOST
-    except UnicodeError:
-        return False
 
 
 def check_optional_url(text: str) -> str:

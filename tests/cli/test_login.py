@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import stat
@@ -298,7 +299,7 @@ async def test_a_login_finishes_what_was_stopped_before_it(sandbox, account, tmp
     assert file.read_text() == good
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["logout", "doctor", "doctor at its end"])
 async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
     sandbox, account, tmp_path, command, number
@@ -316,6 +317,7 @@ async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
             await process.says("the renewal of the login goes on")
             await process.says("does not answer")  # its last line
         process.process.send_signal(number)
+        process.process.send_signal(number)  # timeout(1) sends two
         await process.says("Waiting for Dailymotion's answer")
         sandbox.controls.release("token")
         assert await ended(process) == 128 + number
@@ -334,6 +336,34 @@ async def test_told_twice_a_command_ends_at_once(sandbox, account, tmp_path):
         assert await process.stop(signal.SIGINT) == -signal.SIGINT
 
 
+async def test_a_signal_that_is_ignored_stays_so(sandbox, account, tmp_path):
+    account |= logged_in(sandbox, tmp_path / "login.json")
+    sandbox.controls.hold("token")
+    shell = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+    async with started(*shell, *playgate("logout"), env=environment(sandbox, account)) as process:
+        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        process.process.send_signal(signal.SIGINT)
+        sandbox.controls.release("token")
+        assert await ended(process) == 0
+
+    assert "Logged out." in process.output
+
+
+async def test_a_browser_in_the_terminal_keeps_nobody(sandbox, account, tmp_path):
+    browser, pid = tmp_path / "browser", tmp_path / "pid"
+    browser.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60 >/dev/null 2>&1\n")
+    browser.chmod(0o755)
+    env = {**environment(sandbox, account), "BROWSER": f"{browser} %s"}
+    async with started(*playgate("login"), env=env) as process:
+        await eventually(lambda: pid.exists() and pid.read_text().strip(), seconds=60)
+        try:
+            assert await process.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+        finally:
+            os.kill(int(pid.read_text()), signal.SIGKILL)
+
+    assert "Waiting" not in process.output
+
+
 async def test_a_code_under_way_is_seen_through_and_nobody_else_answers(sandbox, account, tmp_path):
     sandbox.controls.hold("token")
     async with logging_in(sandbox, account) as (process, url):
@@ -346,7 +376,7 @@ async def test_a_code_under_way_is_seen_through_and_nobody_else_answers(sandbox,
         await process.says("Waiting for Dailymotion's answer")
         sandbox.controls.release("token")
         assert await ended(process) == 128 + signal.SIGTERM
-        await asyncio.gather(returned, return_exceptions=True)
+        assert "Playgate was stopped meanwhile" in (await returned)[1]
 
     async with an_edge(
         sandbox, platform={**account, "login_file": str(tmp_path / "login.json")}

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import json
 import os
-import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -161,14 +160,6 @@ def _content_of(path: Path) -> dict[str, str]:
         return {}
     is_whole = isinstance(content, dict) and is_credential(content.get("refresh_token"))
     return content if is_whole else {}
-
-
-def mode_of(path: Path) -> int | None:
-    """Return a file's permissions, or None where none is to be seen."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        return None
 
 
 def is_credential(value: object) -> bool:

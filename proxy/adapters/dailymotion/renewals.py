@@ -14,6 +14,7 @@ from proxy.adapters.dailymotion.oauth import AccessToken, TokenEndpoint, read_re
 T = TypeVar("T")
 
 PATIENCE = 30.0  # seconds
+SEEN_THROUGH = "seen-through"
 
 
 class StoredLogin:
@@ -88,7 +89,7 @@ async def obtain(
 
 async def seen_through(work: Coroutine[Any, Any, T]) -> T:
     """Return what becomes of some work; whoever is cancelled meanwhile is so when it is done."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(work, name=SEEN_THROUGH)
     try:
         return await asyncio.shield(task)
     finally:
@@ -97,3 +98,8 @@ async def seen_through(work: Coroutine[Any, Any, T]) -> T:
                 await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # looked at, or asyncio would write about it
+
+
+def is_seen_through() -> bool:
+    """Say whether an answer is waited for that nobody can give up."""
+    return any(task.get_name() == SEEN_THROUGH for task in asyncio.all_tasks())

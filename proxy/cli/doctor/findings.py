@@ -86,6 +86,9 @@ TOLD_STEPS = {
     "channel's own.",
     "CDN: what came is no playlist": "Try playgate inspect with the video's id: a bot challenge "
     "may look like that.",
+    "CDN: HTTP 403": "The line cdn says what that may be.",
+    "CDN: HTTP 404": "The CDN does not have the stream: look at the video's encoding in "
+    "Dailymotion Studio.",
     "HTTP 5": "Dailymotion itself is in trouble; wait, and ask them if it lasts.",
 }
 

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from yarl import URL
 
 from proxy.adapters.dailymotion.endpoints import Flag
-from proxy.adapters.dailymotion.logins import mode_of
 from proxy.app import FAMILIES
 from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, next_step_of, ok, warn
+from proxy.cli.options import mode_of
 from proxy.domain.reasons import Reason
 from proxy.settings.listen import Listen, parse_listen
 
@@ -40,8 +40,8 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     for name in platform.given_up:
         yield warn("settings", f"platform.{name} is true: {COSTS[name]}", "Set it to false.")
     if platform.grant == "authorization_code":
-        mode = mode_of(Path(platform.login_file)) or 0
-        if mode & OPEN_TO_OTHERS:
+        mode = mode_of(Path(platform.login_file))
+        if mode is not None and mode & OPEN_TO_OTHERS:
             file = platform.login_file
             yield warn(
                 "settings", f"{file} can be read by others ({mode:o})", f"Run chmod 600 {file}"

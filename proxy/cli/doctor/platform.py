@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 
 from yarl import URL
 
-from proxy.adapters.dailymotion.renewals import PATIENCE
+from proxy.adapters.dailymotion.renewals import PATIENCE, is_seen_through
 from proxy.cli.doctor.findings import Finding, Visit, broken, ok, refused, warn
-from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.reasons import Refusal
 
 TOLERATED = 5.0  # seconds; what tokens.leeway forgives a signer by default
 FAR_OFF = 60.0  # seconds
@@ -56,7 +56,7 @@ async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
         token = await visit.upstream.access_tokens.current()
     except Refusal as refusal:
         yield refused("credentials", refusal)
-        if refusal.reason is Reason.PLATFORM_TIMEOUT and settings.grant == "authorization_code":
+        if is_seen_through():
             step = f"It is waited for at the end, {PATIENCE:g} seconds at most."
             yield warn("credentials", "the renewal of the login goes on", step)
         return

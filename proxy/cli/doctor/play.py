@@ -13,15 +13,9 @@ from proxy.domain.client_ip import Address, lockable, public_viewer
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims, read_claims
 from proxy.domain.video import VideoId, loggable
-from proxy.edge.delivery import Mode
 
 LOOPBACK: dict[str, Address] = {"ipv4": IPv4Address("127.0.0.1"), "ipv6": IPv6Address("::1")}
 TOKEN_LIFE = 60  # seconds
-DONE: dict[Mode, str] = {
-    "redirect": "redirected",
-    "validate": "redirected: its playlists are good, or could not be judged",
-    "relay": "relayed",
-}
 
 
 async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
@@ -46,22 +40,28 @@ async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
         return
     # Whose family and network count where no viewer was named: this machine's.
     played_by = viewer or LOOPBACK[visit.settings.platform.address_family]
-    mode = visit.delivery.mode_of(video, played_by, claims_of(visit, video))
-    async for finding in look_at_cdn(visit, own, mode):
+    claims = claims_of(visit, video)
+    async for finding in look_at_cdn(visit, own, visit.delivery.mode_of(video, played_by, claims)):
         yield finding
-    yield await look_at_play(visit, video, played_by, mode)
+    yield await look_at_play(visit, video, played_by, claims)
 
 
-async def look_at_play(visit: Visit, video: VideoId, viewer: Address, mode: Mode) -> Finding:
+async def look_at_play(visit: Visit, video: VideoId, viewer: Address, claims: Claims) -> Finding:
     """Play the video as the edge would, with a token that limits nothing."""
+    mode = visit.delivery.mode_of(video, viewer, claims)
     client_ip = lockable(viewer, visit.settings.viewer.private) if visit.viewer else None
     try:
-        await visit.delivery.deliver(video, viewer, claims_of(visit, video), client_ip=client_ip)
+        await visit.delivery.deliver(video, viewer, claims, client_ip=client_ip)
     except Refusal as refusal:
         return refused("play", refusal)
-    if mode == "validate" and (known := await visit.verdicts.find(video)).bad_checks:
-        return refused("play", Refusal(Reason.PLAYLIST_INVALID, known.why))
-    return ok("play", f"would be {DONE[mode]}")
+    if mode == "validate":
+        known = await visit.verdicts.find(video)
+        if known.bad_checks:  # the edge refuses after the second in a row
+            return refused("play", Refusal(Reason.PLAYLIST_INVALID, known.why))
+        if known.verdict == "unknown":
+            text = f"would be redirected unchecked: {known.why}"
+            return warn("play", text, "The line cdn says what keeps the check from this video.")
+    return ok("play", "would be relayed" if mode == "relay" else "would be redirected")
 
 
 def claims_of(visit: Visit, video: VideoId) -> Claims:
