@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from proxy.adapters.dailymotion.renewals import is_seen_through
+from proxy.adapters.dailymotion.renewals import PATIENCE, is_seen_through
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
     told: list[tuple[int, float]] = []  # which signal, and when: monotonic seconds
 
     # Not the loop's own handlers: they never run where something blocks the loop.
@@ -50,7 +50,7 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
         if handler is not signal.SIG_IGN:  # nohup, or a shell's `&`
             signal.signal(number, stop)
     try:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)  # looked at, whether told or not
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -61,5 +61,7 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 def _explain() -> None:
     if is_seen_through():
-        text = "Waiting for Dailymotion's answer, 30 seconds at most, so that the login is kept."
-        typer.echo(text, err=True)
+        most = f"{PATIENCE:g} seconds at most"
+        typer.echo(
+            f"Waiting for Dailymotion's answer, {most}, so that the login is kept.", err=True
+        )

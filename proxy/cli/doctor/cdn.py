@@ -59,9 +59,9 @@ async def look_at_cdn(visit: Visit, url: str, mode: Mode) -> AsyncGenerator[Find
             f"gives the playlist to this machine over {family}: it asks and fetches "
             "from one address",
         )
-    if mode != "relay" and status == HTTPStatus.OK:
-        yield judge_cdn_cors(headers.get("Access-Control-Allow-Origin", ""))
     if mode != "relay":  # what it relays, it fetches itself
+        if status == HTTPStatus.OK:
+            yield judge_cdn_cors(headers.get("Access-Control-Allow-Origin", ""))
         yield await families_of(visit, origin)
     yield await egress_of(visit, origin)
 
@@ -91,14 +91,14 @@ async def egress_of(visit: Visit, cdn: URL) -> Finding:
             f"no way out over {platform.address_family}",
             "Look at platform.address_family.",
         )
-    said = f"; platform.egress_ip says {platform.egress_ip}" if platform.egress_ip else ""
     if leaves[0] != leaves[1] and not platform.egress_ip:
         return warn(
             "egress",
-            f"{leaves[0]} towards the API, {leaves[1]} towards the CDN{said}",
+            f"{leaves[0]} towards the API, {leaves[1]} towards the CDN",
             "What validate and relay fetch is locked to the address that asked: set "
             "platform.egress_ip to the public one that the CDN sees.",
         )
+    said = f"; platform.egress_ip says {platform.egress_ip}" if platform.egress_ip else ""
     return ok("egress", f"{leaves[0]} towards API and CDN{said}")
 
 
