@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -15,7 +15,10 @@ from aiohttp import web
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import cdn_session
 from proxy.adapters.logs import Logger
+from proxy.domain.reasons import Refusal
 from proxy.edge.checking import Checking
+from proxy.edge.pulling import Pulling
+from proxy.edge.state import State
 from proxy.settings import Settings
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
@@ -33,6 +36,7 @@ from proxy.wiring.platform import (
     build_grant,
     build_streams,
 )
+from proxy.wiring.state import Shared, build_revocations, build_state
 
 MAX_BODY = 16 * 1024  # bytes; only POST /tokens has one
 UPSTREAM_CONNECTIONS = 512  # at once; beyond it calls queue within their time
@@ -65,7 +69,9 @@ async def open_api_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSe
 
 
 @asynccontextmanager
-async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIterator[Upstream]:
+async def open_upstream(
+    settings: Settings, instruments: Instruments, state: State
+) -> AsyncIterator[Upstream]:
     """Open the way to Dailymotion."""
     family = FAMILIES[settings.platform.address_family]
     async with (
@@ -74,7 +80,7 @@ async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIt
     ):
         exchange = build_exchange(settings, session, instruments)
         grant = build_grant(settings, session, instruments)
-        access_tokens = build_access_tokens(settings, grant, instruments)
+        access_tokens = build_access_tokens(settings, grant, state, instruments)
         streams = build_streams(settings, build_api(settings, exchange), access_tokens, instruments)
         cdn = build_cdn(settings, fetching, instruments)
         checking = Checking(instruments.metrics, instruments.clock, cdn.allow)
@@ -92,25 +98,47 @@ async def open_upstream(settings: Settings, instruments: Instruments) -> AsyncIt
 
 
 @asynccontextmanager
+async def open_state(settings: Settings, instruments: Instruments) -> AsyncIterator[Shared]:
+    """Open the state that instances share, and learn what was taken back, if that can be had."""
+    state = build_state(settings, instruments)
+    revocations = build_revocations(settings, state, instruments)
+    try:
+        await state.open()
+        with suppress(Refusal):
+            await revocations.pull()
+        yield Shared(state=state, revocations=revocations)
+    finally:
+        await state.close()
+
+
+@asynccontextmanager
 async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIterator[Apps]:
-    """Wire an edge; within the context it keeps its access token fresh."""
+    """Wire an edge; within the context it keeps fresh what it has from elsewhere."""
     instruments = build_instruments(log, clock)
-    async with open_upstream(settings, instruments) as upstream:
-        relay = build_relay(settings, upstream, clock)
-        verdicts = build_verdicts(settings, upstream, instruments)
+    async with (
+        open_state(settings, instruments) as shared,
+        open_upstream(settings, instruments, shared.state) as upstream,
+    ):
+        relay = build_relay(settings, upstream, shared.revocations, clock)
+        verdicts = build_verdicts(settings, upstream, shared.state, instruments)
         services = build_services(
             settings,
             instruments,
             upstream,
-            build_delivery(settings, upstream.streams, verdicts, relay),
-            relay,
+            shared=shared,
+            delivery=build_delivery(settings, upstream.streams, verdicts, relay),
+            relay=relay,
         )
-        keeping = asyncio.create_task(upstream.access_tokens.keep_fresh())
+        pulling = Pulling([shared.revocations.pull, verdicts.pull], clock, log)
+        background = [asyncio.create_task(upstream.access_tokens.keep_fresh())]
+        if shared.state.is_shared:
+            background.append(asyncio.create_task(pulling.keep_on(settings.state.staleness)))
         try:
             yield Apps(player_app(settings, services), operator_app(settings, services), services)
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await verdicts.close()
 
 

@@ -10,6 +10,7 @@ need chromium chromium
 need vlc "vlc-bin vlc-plugin-base"
 need node nodejs
 need npm npm
+need redis-server redis-server
 
 if [ -n "$missing" ]; then
   if [ "$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi

@@ -7,10 +7,12 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
+from real_redis import Server, a_server
 from support import RunningEdge, StillClock, a_sandbox, an_edge, skip_or_fail
 
 from proxy.sandbox.state import Sandbox
@@ -69,6 +71,13 @@ def component() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+async def server(component: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Server]:
+    """Return a real Redis of this test's own."""
+    async with a_server(component("redis-server"), tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

@@ -22,11 +22,13 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.logs import build_logger
 from proxy.domain.tokens.keyring import Key, load_key
+from proxy.edge.state import State
 from proxy.sandbox.app import PLACES
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import Edge, running_edge
 from proxy.settings import Settings, load_settings
+from proxy.wiring.instruments import build_instruments
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_TOML = ROOT / "config" / "sandbox.toml"
@@ -231,6 +233,18 @@ def skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> State:
+    """Return the state as an edge has it, over a store."""
+    instruments = build_instruments(log or build_logger(io.StringIO()), clock)
+    return State(
+        store,
+        clock=clock,
+        metrics=instruments.metrics,
+        health=instruments.health,
+        timeout=timeout,
+    )
 
 
 async def eventually(condition: Any, seconds: float = 20.0) -> None:

@@ -25,6 +25,7 @@ REQUEST_BUCKETS = (
     *(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+STATE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
 
 
@@ -104,6 +105,26 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.platform_healthy.set(1)
+        self.state_duration = Histogram(
+            "playgate_state_request_duration_seconds",
+            "Questions to the state that instances share, as long as somebody waited for them.",
+            ["operation", "outcome"], registry=registry, buckets=STATE_BUCKETS,
+        )  # fmt: skip
+        self.state_healthy = Gauge(
+            "playgate_state_healthy",
+            "1 unless the state that instances share was found not to work.",
+            registry=registry,
+        )  # fmt: skip
+        self.state_healthy.set(1)
+        self.revocations = Gauge(
+            "playgate_revocations", "Revocations in force, as this edge knows them.",
+            registry=registry,
+        )  # fmt: skip
+        self.revocations_pulled = Gauge(
+            "playgate_revocations_pulled_timestamp_seconds",
+            "When the list of revocations was last brought up to date, in seconds since 1970.",
+            registry=registry,
+        )  # fmt: skip
 
         self._begin_at_nought()
 

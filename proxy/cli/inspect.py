@@ -34,6 +34,7 @@ from proxy.domain.video import SAFE, parse_video_id
 from proxy.edge.inspection import Inspected, Inspection
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.wiring.instruments import build_instruments
+from proxy.wiring.state import build_private_state
 
 UNREADABLE = 2  # the exit code where an input could not be read
 COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
@@ -146,7 +147,8 @@ async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspec
         raise Unreadable("no such file, and not a video id (platform.video_id_pattern)") from None
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     try:
-        async with open_upstream(settings, instruments) as upstream:
+        state = build_private_state(settings, instruments)
+        async with open_upstream(settings, instruments, state) as upstream:
             inspection = Inspection(
                 upstream.streams, upstream.cdn, upstream.checking, instruments.clock
             )

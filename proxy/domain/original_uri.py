@@ -26,6 +26,7 @@ AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\#;%?\x00-\x20\x7f-\U0010ffff]")
 class Original:
     """The request that nginx asks about; its path can be read in one way only."""
 
+    method: str
     path: str
     query: str
 
@@ -59,7 +60,7 @@ def read_original(*, uris: Sequence[str], paths: Sequence[str], methods: Sequenc
         raise _not_covered("X-Original-URI and X-Original-Path name different paths")
     if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
         raise _not_covered("the path can be read in more than one way")
-    return Original(path=path, query=raw["query"] or "")
+    return Original(method=method, path=path, query=raw["query"] or "")
 
 
 def video_of(

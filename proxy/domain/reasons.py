@@ -78,6 +78,15 @@ class Reason(StrEnum):
         403,
         "The token is for another network than yours. Ask for a new link from where you are.",
     )
+    TOKEN_USED_ELSEWHERE = (
+        "token-used-elsewhere",
+        403,
+        (
+            "This link was first used in another network, and is good there only. "
+            "Ask for a link of your own."
+        ),
+    )
+    TOKEN_REVOKED = ("token-revoked", 403, "This link was withdrawn. Ask for a new one.")
     VIEWER_PRIVATE = (
         "viewer-private",
         403,
@@ -171,6 +180,21 @@ class Reason(StrEnum):
         "platform-unreachable",
         503,
         "The video platform cannot be reached. Try again in a moment.",
+    )
+    OVERLOADED = (
+        "overloaded",
+        503,
+        "More is asked of this service than it can do just now. Try again in a moment.",
+    )
+    RATE_LIMITED = (
+        "rate-limited",
+        503,
+        "Too many plays in a short time. Wait for as long as Retry-After says.",
+    )
+    STATE_UNAVAILABLE = (
+        "state-unavailable",
+        503,
+        "It cannot be told right now whether this link is good here. Try again in a moment.",
     )
     STARTING = (
         "starting",

@@ -34,6 +34,15 @@ def parse_video_id(text: str, pattern: re.Pattern[str]) -> VideoId:
     return VideoId(text)
 
 
+def named_video(text: str, pattern: re.Pattern[str]) -> VideoId:
+    """Return a video id that an operator or a back end names, or refuse with what is wrong."""
+    try:
+        return parse_video_id(text, pattern)
+    except Refusal:
+        message = f"{text!r} is not a video id; see platform.video_id_pattern."
+        raise Refusal(Reason.REQUEST_INVALID, message=message) from None
+
+
 def loggable(video: VideoId) -> str:
     """Return the id as it may be logged.
 

@@ -1,17 +1,16 @@
-"""The account's access token: one for the process, there before anybody has to wait for it."""
+"""The account's access token, as this instance holds it: there before anybody has to wait."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.oauth import AccessToken
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
+from proxy.edge.fleet_token import FleetToken
 from proxy.edge.health import Health
 from proxy.edge.single_flight import SingleFlight
 
@@ -54,22 +53,12 @@ class Failure:
     detail: str
 
 
-class Grant(Protocol):
-    """A way to an access token: what the settings say, or a login that is kept in a file."""
-
-    async def fetch_access_token(self, *, deadline: float) -> AccessToken:
-        """Return a new access token by `deadline` (monotonic clock), or refuse."""
-
-    async def close(self) -> None:
-        """Finish what must not be broken off."""
-
-
 class AccessTokens:
     """Keeps the access token: fetched once under any concurrency, renewed ahead of its expiry."""
 
     def __init__(
         self,
-        grant: Grant,
+        fleet: FleetToken,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -77,7 +66,7 @@ class AccessTokens:
         log: Logger,
         fetch_timeout: float,
     ) -> None:
-        self._grant = grant
+        self._fleet = fleet
         self._clock = clock
         self._metrics = metrics
         self._health = health
@@ -126,7 +115,7 @@ class AccessTokens:
     async def close(self) -> None:
         """Give up a fetch under way, as far as its grant lets us."""
         await self._fetches.close()
-        await self._grant.close()
+        await self._fleet.close()
 
     async def _is_fetched(self) -> bool:
         """Fetch, and say whether that worked; whatever happens, the keeper lives on."""
@@ -155,7 +144,9 @@ class AccessTokens:
         deadline = self._clock.monotonic() + self._fetch_timeout
         try:
             async with asyncio.timeout(self._fetch_timeout):
-                token = await self._grant.fetch_access_token(deadline=deadline)
+                token = await self._fleet.fetch(
+                    held="" if self._held is None else self._held.value, deadline=deadline
+                )
         except TimeoutError:
             raise self._failed(Refusal(Reason.PLATFORM_TIMEOUT, "token: out of time")) from None
         except Refusal as refusal:

@@ -14,6 +14,8 @@ from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import verify
 from proxy.domain.video import VideoId
+from proxy.edge.first_use import FirstUse
+from proxy.edge.revocations import Revocations
 
 VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one token many times
 
@@ -25,23 +27,48 @@ class Admission:
     are checked every time.
     """
 
-    def __init__(self, keyring: Keyring, policy: TokenPolicy, clock: Clock) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        policy: TokenPolicy,
+        clock: Clock,
+        *,
+        revocations: Revocations,
+        first_use: FirstUse | None,
+    ) -> None:
         self._verify = lru_cache(VERIFIED_TOKENS)(partial(verify, keyring=keyring))
         self._policy = policy
         self._clock = clock
+        self._revocations = revocations
+        self._first_use = first_use
 
-    def admit(
+    async def admit(
         self,
         tokens: Iterable[str],
         *,
         video: VideoId,
         formats: Sequence[Format],
         viewer: Address,
+        is_use: bool,
     ) -> Claims:
-        """Return the claims of the request's one token if they cover all of this, or refuse."""
-        claims = self._verify(the_one_token(tokens))
+        """Return the claims of the request's one token if they cover all of this, or refuse.
+
+        Args:
+            tokens: what the request carries.
+            video: what is asked for.
+            formats: in which formats; none stands for no particular one.
+            viewer: who asks.
+            is_use: whether the token may be bound by this, where `tokens.first_use` is on.
+        """
+        token = the_one_token(tokens)
+        claims = self._verify(token)
         now = self._clock.now()
         asked: Sequence[Format | None] = formats or [None]
         for fmt in asked:
             authorize(claims, Play(now=now, video=video, format=fmt, viewer=viewer), self._policy)
+        self._revocations.check(
+            video=video, jti=claims.jti, subject=claims.subject, issued_at=claims.issued_at
+        )
+        if self._first_use is not None:
+            await self._first_use.check(token, claims, viewer, binds=is_use)
         return claims

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.exchange import Operation
@@ -10,9 +11,12 @@ from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
+# What trouble is noted of: what is asked of Dailymotion, and the state that instances share.
+Watched = Operation | Literal["state"]
+
 # Failures that are Dailymotion's or the account's, by what was asked for. That one video may not
 # be had says nothing about the others.
-TROUBLE: dict[Operation, frozenset[Reason]] = {
+TROUBLE: dict[Watched, frozenset[Reason]] = {
     "token": frozenset(
         {
             Reason.PLATFORM_CREDENTIALS,
@@ -32,12 +36,13 @@ TROUBLE: dict[Operation, frozenset[Reason]] = {
             Reason.PLATFORM_TIMEOUT,
         }
     ),
+    "state": frozenset({Reason.STATE_UNAVAILABLE}),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What is wrong with Dailymotion, and since when (seconds since 1970)."""
+    """What is wrong, and since when (seconds since 1970)."""
 
     reason: Reason
     detail: str
@@ -45,7 +50,7 @@ class Trouble:
 
 
 class Health:
-    """Notes how exchanges with Dailymotion end.
+    """Notes how exchanges with Dailymotion end, and those with the state.
 
     Trouble takes no instance out of rotation: every instance has it at once, and then nobody
     would be left to serve the plays that do work.
@@ -57,7 +62,7 @@ class Health:
         self._log = log
         self.has_access_token = False
         self.draining = False
-        self.troubles: dict[Operation, Trouble] = {}
+        self.troubles: dict[Watched, Trouble] = {}
 
     @property
     def not_ready(self) -> Reason | None:
@@ -66,14 +71,14 @@ class Health:
             return Reason.DRAINING
         return None if self.has_access_token else Reason.STARTING
 
-    def note_success(self, operation: Operation) -> None:
-        """Note that Dailymotion answered as it should."""
+    def note_success(self, operation: Watched) -> None:
+        """Note an answer as it should be."""
         if (trouble := self.troubles.pop(operation, None)) is not None:
             lasted = round(self._clock.now() - trouble.since, 3)
-            self._log.info("platform-recovered", operation=operation, seconds=lasted)
-        self._metrics.platform_healthy.set(not self.troubles)
+            self._log.info(f"{_side(operation)}-recovered", operation=operation, seconds=lasted)
+        self._tell_metrics()
 
-    def note_refusal(self, operation: Operation, refusal: Refusal) -> None:
+    def note_refusal(self, operation: Watched, refusal: Refusal) -> None:
         """Note a refusal; one about a video alone is a healthy answer."""
         reason, detail = refusal.reason, refusal.detail
         if reason not in TROUBLE[operation]:
@@ -82,8 +87,20 @@ class Health:
         before = self.troubles.get(operation)
         if before is None or before.reason != reason:
             self._log.warning(
-                "platform-trouble", operation=operation, reason=str(reason), detail=detail
+                f"{_side(operation)}-trouble",
+                operation=operation,
+                reason=str(reason),
+                detail=detail,
             )
         since = self._clock.now() if before is None else before.since
         self.troubles[operation] = Trouble(reason=reason, detail=detail, since=since)
-        self._metrics.platform_healthy.set(0)
+        self._tell_metrics()
+
+    def _tell_metrics(self) -> None:
+        sides = set(map(_side, self.troubles))
+        self._metrics.platform_healthy.set("platform" not in sides)
+        self._metrics.state_healthy.set("state" not in sides)
+
+
+def _side(operation: Watched) -> str:
+    return "state" if operation == "state" else "platform"

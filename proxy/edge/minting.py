@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from secrets import token_urlsafe
 
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Network
@@ -15,14 +16,17 @@ from proxy.domain.tokens.claims import ANY_VIDEO
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.mint import mint
 from proxy.domain.tokens.verify import verify
-from proxy.domain.video import parse_video_id
+from proxy.domain.video import named_video
+
+JTI_BYTES = 12  # random: no two tokens share an id (RFC 7519, 4.1.7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minted:
-    """A token, when it lapses (seconds since 1970), and a URL to play, where one can be built."""
+    """A token, its id, when it lapses (seconds since 1970), and a URL to play, if there is one."""
 
     token: str
+    jti: str
     expires_at: int
     url: str | None
 
@@ -73,18 +77,19 @@ class Minting:
         if not 0 < ttl <= self._max_ttl:
             raise _invalid(f"ttl must be 1 to {self._max_ttl} seconds (tokens.max_ttl).")
         if video != ANY_VIDEO:
-            self._check_video(video)
+            named_video(video, self._video_id_pattern)
         if limits and not self._can_relay:
             raise _invalid("max_height and max_bandwidth need the relay, and it relay.keys.")
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
         if len(allowed) != len(set(formats)):
             raise _invalid(f"fmt is {' or '.join(FORMAT_NAMES)}, or a list of both.")
-        issued_at = int(self._clock.now())
+        issued_at, jti = int(self._clock.now()), token_urlsafe(JTI_BYTES)
         token = mint(
             key,
             video=video,
             issued_at=issued_at,
             ttl=ttl,
+            jti=jti,
             network=network,
             subject=subject,
             audience=self._audience,
@@ -98,13 +103,7 @@ class Minting:
         plays_somewhere = self._public_url and video != ANY_VIDEO
         ending = "mp4" if allowed == ["mp4"] else "m3u8"
         url = f"{self._public_url}/play/{video}.{ending}?token={token}" if plays_somewhere else None
-        return Minted(token=token, expires_at=issued_at + ttl, url=url)
-
-    def _check_video(self, video: str) -> None:
-        try:
-            parse_video_id(video, self._video_id_pattern)
-        except Refusal:
-            raise _invalid(f"{video!r} is not a video id; see platform.video_id_pattern.") from None
+        return Minted(token=token, jti=jti, expires_at=issued_at + ttl, url=url)
 
 
 def _invalid(message: str) -> Refusal:

@@ -23,6 +23,7 @@ from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.checking import Checking, aside
+from proxy.edge.revocations import Revocations
 from proxy.edge.streams import Streams
 
 # Delivery directives of RFC 8216bis, 6.2.5, which go on to the server …
@@ -65,6 +66,7 @@ class Relay:
         cdn: Cdn,
         checking: Checking,
         keys: SealKeys,
+        revocations: Revocations,
         *,
         clock: Clock,
         session_max: float,
@@ -74,6 +76,7 @@ class Relay:
         self._cdn = cdn
         self._checking = checking
         self._keys = keys
+        self._revocations = revocations
         self._clock = clock
         self._session_max = session_max
         self._limits = limits
@@ -135,6 +138,12 @@ class Relay:
     def admit(self, session: Session, viewer: Address) -> None:
         """Refuse a viewer who is not in the session's network, and a session that is over."""
         session.check(viewer, now=self._clock.now(), longest=self._session_max)
+        self._revocations.check(
+            video=session.video,
+            jti=session.jti,
+            subject=session.subject,
+            issued_at=session.issued_at,
+        )
 
     def _begin(self, video: VideoId, viewer: Address, claims: Claims) -> tuple[SealKey, Session]:
         if (key := self._keys.newest) is None:

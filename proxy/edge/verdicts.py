@@ -3,15 +3,18 @@
 A verdict is remembered for each video; while plays go on it is renewed behind them. Two checks in a
 row must find what no player could play before anybody is refused: a CDN that coughs once is no
 reason. Whatever keeps us from knowing (a 403 to our address, a timeout, a bot challenge in place of
-a playlist) is no reason either.
+a playlist) is no reason either. Instances tell each other what they found.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn
@@ -22,15 +25,19 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId, loggable
 from proxy.edge.checking import Checking
 from proxy.edge.single_flight import SingleFlight
+from proxy.edge.state import State
 from proxy.edge.streams import Streams
 
 Verdict = Literal["ok", "invalid", "unknown"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 REMEMBERED = 10_000  # videos; the one asked for longest ago goes first
 # Seconds after which a video that failed one check, or more, is checked again with the next play.
 DOUBT_SECONDS, INVALID_SECONDS = 1.0, 5.0
 BAD_CHECKS = 2  # in a row, before a verdict is `invalid`
 MOST_VARIANTS = 3  # looked at, before all of them are taken to be unplayable
+LOG = "verdicts"  # of all instances, in the state
+SHARED_FOR = 2  # times `delivery.verdict_ttl`: what is older helps nobody who starts now
 KEPT_FOR = 10  # times `delivery.verdict_ttl`: older than that, a play waits for the next check
 
 
@@ -52,6 +59,7 @@ class Verdicts:
         streams: Streams,
         cdn: Cdn,
         checking: Checking,
+        state: State,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -63,6 +71,7 @@ class Verdicts:
         self._streams = streams
         self._cdn = cdn
         self._checking = checking
+        self._state = state
         self._clock = clock
         self._metrics = metrics
         self._log = log
@@ -71,7 +80,8 @@ class Verdicts:
         self._check_timeout = check_timeout
         self._known: OrderedDict[VideoId, Known] = OrderedDict()
         self._checks: SingleFlight[VideoId, Known] = SingleFlight()
-        self._renewals: set[asyncio.Task[Known]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # renewals, and news for other instances
+        self._position = ""
 
     async def find(self, video: VideoId) -> Known:
         """Return what is known of a video; waits for a check only where nothing recent is."""
@@ -83,16 +93,27 @@ class Verdicts:
             return await self._checked(video)
         self._known.move_to_end(video)
         if age >= self._fresh_for(known):
-            renewal = asyncio.create_task(self._checked(video))
-            self._renewals.add(renewal)
-            renewal.add_done_callback(self._renewals.discard)
+            self._spawn(self._checked(video))
         return known
+
+    async def pull(self) -> None:
+        """Take in what other instances found, or refuse: a play never waits for it."""
+        reading = await self._state.read(LOG, self._position)
+        self._position = reading.position
+        for entry in reading.entries:
+            try:
+                video, known = self._read(entry)
+            except (ValueError, TypeError):
+                continue  # of another version of this program, or nobody's
+            mine = self._known.get(video)
+            if mine is None or mine.checked_at < known.checked_at:
+                self._remember(video, known)
 
     async def close(self) -> None:
         """Give up the checks under way."""
-        for renewal in self._renewals:
-            renewal.cancel()
-        await asyncio.gather(*self._renewals, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._checks.close()
 
     def _fresh_for(self, known: Known) -> float:
@@ -119,11 +140,39 @@ class Verdicts:
         known = Known(
             verdict=verdict, why=why, checked_at=self._clock.monotonic(), bad_checks=bad_checks
         )
+        self._remember(video, known)
+        if self._state.is_shared:
+            self._spawn(self._tell(video, known))
+        return known
+
+    def _remember(self, video: VideoId, known: Known) -> None:
         self._known[video] = known
         self._known.move_to_end(video)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return known
+
+    async def _tell(self, video: VideoId, known: Known) -> None:
+        at = round(self._clock.now(), 3)
+        entry = json.dumps([video, known.verdict, known.why, at, known.bad_checks])
+        with suppress(Refusal):
+            await self._state.append(LOG, entry, keep=self._ttl * SHARED_FOR)
+
+    def _read(self, entry: str) -> tuple[VideoId, Known]:
+        video, verdict, why, at, bad_checks = json.loads(entry)
+        if verdict not in VERDICTS:
+            raise ValueError("not a verdict")
+        age = max(0.0, self._clock.now() - float(at))
+        return VideoId(str(video)), Known(
+            verdict=verdict,
+            why=str(why),
+            checked_at=self._clock.monotonic() - age,
+            bad_checks=int(bad_checks),
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _look(self, video: VideoId) -> tuple[Verdict, str]:
         try:

@@ -13,6 +13,9 @@ from yarl import URL
 from proxy.domain.client_ip import parse_network
 from proxy.settings.listen import is_loopback_host, parse_listen
 
+MEMORY = "memory://"
+STATE_OPTIONS = {"ssl_ca_certs"}  # what a state's URL may have in its query
+
 MIN_OPERATOR_KEY = 16  # characters
 MAX_HOST = 253  # characters, RFC 1035
 
@@ -67,6 +70,26 @@ def check_operator_key(key: SecretStr) -> SecretStr:
     if 0 < len(key.get_secret_value()) < MIN_OPERATOR_KEY:
         raise ValueError(f"is shorter than {MIN_OPERATOR_KEY} characters")
     return key
+
+
+def check_state_url(url: SecretStr) -> SecretStr:
+    """Take where instances share their state; no message repeats it, a password may be in it."""
+    text = url.get_secret_value()
+    if text == MEMORY:
+        return url
+    try:
+        parsed = URL(text)
+        is_redis = parsed.scheme in {"redis", "rediss"} and bool(parsed.host) and bool(parsed.port)
+        is_numbered = re.fullmatch(r"/?[0-9]*", parsed.path, re.ASCII) is not None
+    except ValueError:
+        is_redis = is_numbered = False
+    if not is_redis or not is_numbered or parsed.fragment:
+        raise ValueError(
+            "must be memory://, redis://HOST:PORT/0 or rediss://USER:PASSWORD@HOST:PORT/0"
+        )
+    if unknown := set(parsed.query) - STATE_OPTIONS:
+        raise ValueError(f"takes only {', '.join(STATE_OPTIONS)} in its query, not {min(unknown)}")
+    return url
 
 
 def check_listen(text: str) -> str:

@@ -14,7 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from proxy.domain.client_ip import PrivateViewers
 from proxy.edge.delivery import FamilyMismatch, Mode
+from proxy.edge.state import OnFailure
 from proxy.settings.checks import (
+    MEMORY,
     OptionalUrl,
     Seconds,
     check_header_name,
@@ -24,6 +26,7 @@ from proxy.settings.checks import (
     check_origin,
     check_path_rule,
     check_pattern,
+    check_state_url,
 )
 from proxy.settings.keys import SealSecret, Section, TokenKey
 from proxy.settings.platform import Platform, Videos
@@ -78,6 +81,18 @@ class Tokens(Section):
     leeway: Annotated[int, Field(ge=0, le=60)] = 5
     audience: str = ""
     cookie: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "playgate_token"
+    first_use: bool = False
+
+
+class StateSection(Section):
+    """What instances share."""
+
+    url: Annotated[SecretStr, AfterValidator(check_state_url)] = SecretStr(MEMORY)
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "playgate"
+    staleness: Annotated[float, Field(ge=0.1, le=300)] = 5
+    timeout: Annotated[float, Field(gt=0, le=5)] = 0.05
+    first_use_on_failure: OnFailure = "deny"
+    revocations_on_failure: OnFailure = "allow"
 
 
 class DeliveryRule(Section):
@@ -132,6 +147,7 @@ class Settings(BaseSettings):
     operator: Operator = Operator()
     viewer: Viewer = Viewer()
     tokens: Tokens
+    state: StateSection = StateSection()
     platform: Platform
     delivery: Delivery = Delivery()
     relay: RelaySection = RelaySection()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hmac import compare_digest
-from typing import Annotated
+from math import isfinite
+from typing import Annotated, Self, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from proxy.domain.client_ip import Network, parse_network
 from proxy.domain.original_uri import Original, read_original, video_of
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.video import VideoId, loggable
+from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation
+from proxy.domain.tokens.claims import VISIBLE
+from proxy.domain.video import VideoId, loggable, named_video
 from proxy.edge.health import Trouble
 from proxy.web.reading import (
     bearer_tokens,
@@ -45,7 +48,9 @@ async def auth(request: web.Request) -> web.Response:
     viewer = read_viewer(request)
 
     tokens = [*original.query_tokens, *header_tokens(request)]
-    claims = services.admission.admit(tokens, video=video, formats=["hls"], viewer=viewer)
+    claims = await services.admission.admit(
+        tokens, video=video, formats=["hls"], viewer=viewer, is_use=original.method == "GET"
+    )
     return allowed(video, claims.subject)
 
 
@@ -80,19 +85,24 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Say whether players should be sent here, and what is wrong with Dailymotion if anything."""
-    health = request.app[SERVICES].health
-    reason = health.not_ready
+    """Say whether players should be sent here, and what is wrong, if anything."""
+    services = request.app[SERVICES]
+    health, age = services.health, services.revocations.age
+    reason, troubles = health.not_ready, health.troubles
     body = {
         "status": "ready" if reason is None else str(reason),
         "access_token": health.has_access_token,
-        "platform": {operation: describe(it) for operation, it in health.troubles.items()},
+        "platform": {
+            operation: describe(it) for operation, it in troubles.items() if operation != "state"
+        },
+        "state": describe(troubles["state"]) if "state" in troubles else None,
+        "revocations_age": round(age, 3) if isfinite(age) else None,
     }
     return web.json_response(body, status=200 if reason is None else reason.status)
 
 
 def describe(trouble: Trouble) -> dict[str, str]:
-    """Return a trouble with Dailymotion as /readyz tells it."""
+    """Return a trouble as /readyz tells it."""
     return {
         "reason": str(trouble.reason),
         "message": trouble.reason.message,
@@ -109,10 +119,15 @@ def read_network(value: object) -> Network:
         raise ValueError("not an address or a network") from None
 
 
+STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+Name = Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
+Body = TypeVar("Body", bound=BaseModel)
+
+
 class TokenRequest(BaseModel):
     """The body of POST /tokens."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = STRICT
 
     video: str
     ttl: Annotated[int, Field(gt=0)] | None = None
@@ -127,7 +142,7 @@ async def mint_token(request: web.Request) -> web.Response:
     """Mint a token for a back end that would rather not hold a key."""
     services = request.app[SERVICES]
     check_operator_key(request, services.operator_key)
-    wanted = read_token_request(await request.read())
+    wanted = read_body(TokenRequest, await request.read())
     minted = services.minting.mint(
         video=wanted.video,
         ttl=wanted.ttl,
@@ -136,8 +151,72 @@ async def mint_token(request: web.Request) -> web.Response:
         formats=wanted.fmt,
         limits=Limits(max_height=wanted.max_height, max_bandwidth=wanted.max_bandwidth),
     )
-    body = {"token": minted.token, "expires_at": minted.expires_at, "url": minted.url}
+    body = {
+        "token": minted.token,
+        "jti": minted.jti,
+        "expires_at": minted.expires_at,
+        "url": minted.url,
+    }
     return web.json_response(body, status=201)
+
+
+class RevocationRequest(BaseModel):
+    """The body of POST /revocations: one name, and until when what it names was issued."""
+
+    model_config = STRICT
+
+    jti: Name | None = None
+    sub: Name | None = None
+    video: str | None = None
+    before: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if len(self.named()) != 1:
+            raise ValueError("name exactly one of jti, sub and video")
+        if self.jti is not None and self.before is not None:
+            raise ValueError("a jti is taken back whenever it was issued; leave out before")
+        return self
+
+    def named(self) -> list[tuple[Kind, str]]:
+        """Return what is named, of which kind."""
+        given = {kind: getattr(self, kind) for kind in KINDS}
+        return [(kind, value) for kind, value in given.items() if value is not None]
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """Take tokens back, on every instance."""
+    services = request.app[SERVICES]
+    check_operator_key(request, services.operator_key)
+    wanted = read_body(RevocationRequest, await request.read())
+    kind, value = wanted.named()[0]
+    if kind == "video":
+        request[TRACE].video = named_video(value, services.video_id_pattern)
+    revocation = await services.revocations.revoke(kind, value, before=wanted.before)
+    return web.json_response(shown(revocation), status=201)
+
+
+async def list_revocations(request: web.Request) -> web.Response:
+    """Tell which revocations are in force, and how fresh the list is."""
+    services = request.app[SERVICES]
+    check_operator_key(request, services.operator_key)
+    age = services.revocations.age
+    return web.json_response(
+        {
+            "revocations": [shown(it) for it in services.revocations.in_force()],
+            "age": round(age, 3) if isfinite(age) else None,
+        }
+    )
+
+
+def shown(revocation: Revocation) -> dict[str, str | int | None]:
+    """Return a revocation as the operator sees it."""
+    is_whole = revocation.before == FOREVER
+    return {
+        revocation.kind: revocation.value,
+        "before": None if is_whole else revocation.before,
+        "until": revocation.until,
+    }
 
 
 def check_operator_key(request: web.Request, operator_key: str) -> None:
@@ -149,10 +228,10 @@ def check_operator_key(request: web.Request, operator_key: str) -> None:
         raise Refusal(Reason.OPERATOR_KEY)
 
 
-def read_token_request(body: bytes) -> TokenRequest:
+def read_body(form: type[Body], body: bytes) -> Body:
     """Read the body, or refuse with every field that is wrong."""
     try:
-        return TokenRequest.model_validate_json(body)
+        return form.model_validate_json(body)
     except ValidationError as error:
         lines = error.errors(include_input=False, include_url=False)
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in lines)

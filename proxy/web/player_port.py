@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from proxy.domain.client_ip import Address, lockable
 from proxy.domain.formats import FORMATS, Format, read_choice, read_fields
@@ -37,7 +37,7 @@ async def play(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
-    claims = admit(request, video, viewer, ["hls"])
+    claims = await admit(request, video, viewer, ["hls"])
     client_ip = lockable(viewer, services.viewers.private)
     delivered = await services.delivery.deliver(video, viewer, claims, client_ip=client_ip)
     if isinstance(delivered, Redirect):
@@ -50,7 +50,7 @@ async def play_file(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
-    claims = admit(request, video, viewer, ["mp4"])
+    claims = await admit(request, video, viewer, ["mp4"])
     choice = read_choice(list(request.query.items()))
     client_ip = lockable(viewer, services.viewers.private)
     redirect = await services.delivery.deliver_file(
@@ -66,18 +66,22 @@ async def stream_urls(request: web.Request) -> web.Response:
     video, viewer = read_queried_video(request), read_viewer(request)
     fields = read_fields(list(request.query.items()))
 
-    claims = admit(request, video, viewer, [FORMATS[field] for field in fields])
+    claims = await admit(request, video, viewer, [FORMATS[field] for field in fields])
     client_ip = lockable(viewer, services.viewers.private)
     urls = await services.delivery.find_urls(video, viewer, claims, fields, client_ip=client_ip)
     return web.json_response(urls)
 
 
-def admit(
+async def admit(
     request: web.Request, video: VideoId, viewer: Address, formats: Sequence[Format]
 ) -> Claims:
     """Return the claims of the request's one token if they cover all of this, or refuse."""
-    claims = request.app[SERVICES].admission.admit(
-        read_tokens(request), video=video, formats=formats, viewer=viewer
+    claims = await request.app[SERVICES].admission.admit(
+        read_tokens(request),
+        video=video,
+        formats=formats,
+        viewer=viewer,
+        is_use=request.method == hdrs.METH_GET,
     )
     request[TRACE].subject = claims.subject
     return claims
@@ -145,7 +149,7 @@ async def watch(request: web.Request) -> web.Response:
 async def details(request: web.Request) -> web.Response:
     """Tell the player page what it shows around the video."""
     video, viewer = read_video(request), read_viewer(request)
-    admit(request, video, viewer, ["hls"])
+    await admit(request, video, viewer, ["hls"])
     found = await request.app[SERVICES].streams.describe(video)
     return web.json_response(
         {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}

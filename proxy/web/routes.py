@@ -61,6 +61,11 @@ OPERATOR_PORT = (
     Route("healthz", "/healthz", {"GET": operator_port.healthz, "HEAD": operator_port.healthz}),
     Route("readyz", "/readyz", {"GET": operator_port.readyz, "HEAD": operator_port.readyz}),
     Route("tokens", "/tokens", {"POST": operator_port.mint_token}),
+    Route(
+        "revocations",
+        "/revocations",
+        {"GET": operator_port.list_revocations, "POST": operator_port.revoke},
+    ),
 )
 
 

@@ -17,6 +17,7 @@ from proxy.edge.delivery import Delivery
 from proxy.edge.health import Health
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
+from proxy.edge.revocations import Revocations
 from proxy.edge.streams import Streams
 
 
@@ -38,6 +39,7 @@ class Services:
     streams: Streams
     delivery: Delivery
     relay: Relay
+    revocations: Revocations
     cdn: Cdn
     minting: Minting
     health: Health

@@ -14,20 +14,26 @@ from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery, ModeRule
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
+from proxy.edge.revocations import Revocations
+from proxy.edge.state import State
 from proxy.edge.streams import Streams
 from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
 from proxy.web.services import Services, Viewers
 from proxy.wiring.instruments import Instruments
 from proxy.wiring.platform import Upstream
+from proxy.wiring.state import Shared, build_first_use
 
 
-def build_verdicts(settings: Settings, upstream: Upstream, instruments: Instruments) -> Verdicts:
+def build_verdicts(
+    settings: Settings, upstream: Upstream, state: State, instruments: Instruments
+) -> Verdicts:
     """Return the checks of videos."""
     return Verdicts(
         upstream.streams,
         upstream.cdn,
         upstream.checking,
+        state,
         clock=instruments.clock,
         metrics=instruments.metrics,
         log=instruments.log,
@@ -37,7 +43,9 @@ def build_verdicts(settings: Settings, upstream: Upstream, instruments: Instrume
     )
 
 
-def build_relay(settings: Settings, upstream: Upstream, clock: Clock) -> Relay:
+def build_relay(
+    settings: Settings, upstream: Upstream, revocations: Revocations, clock: Clock
+) -> Relay:
     """Return the relay."""
     relay = settings.relay
     return Relay(
@@ -45,6 +53,7 @@ def build_relay(settings: Settings, upstream: Upstream, clock: Clock) -> Relay:
         upstream.cdn,
         upstream.checking,
         SealKeys(settings.seal_secrets),
+        revocations,
         clock=clock,
         session_max=relay.session_max,
         limits=Limits(
@@ -73,13 +82,22 @@ def build_services(
     settings: Settings,
     instruments: Instruments,
     upstream: Upstream,
+    *,
+    shared: Shared,
     delivery: Delivery,
     relay: Relay,
 ) -> Services:
     """Return what the handlers work with."""
     keyring = build_keyring(settings)
     return Services(
-        admission=Admission(keyring, build_policy(settings), instruments.clock),
+        admission=Admission(
+            keyring,
+            build_policy(settings),
+            instruments.clock,
+            revocations=shared.revocations,
+            first_use=build_first_use(settings, shared.state, instruments),
+        ),
+        revocations=shared.revocations,
         streams=upstream.streams,
         delivery=delivery,
         relay=relay,

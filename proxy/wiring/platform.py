@@ -17,9 +17,11 @@ from proxy.adapters.dailymotion.oauth import Client, SettingsGrant, TokenEndpoin
 from proxy.adapters.dailymotion.renewals import PATIENCE, StoredLogin
 from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.domain.client_ip import parse_address
-from proxy.edge.access_tokens import AccessTokens, Grant
+from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.calls import Calls
 from proxy.edge.checking import Checking
+from proxy.edge.fleet_token import FleetToken, Grant
+from proxy.edge.state import State
 from proxy.edge.streams import Streams
 from proxy.settings import Settings
 from proxy.settings.platform import Platform, Videos
@@ -28,6 +30,8 @@ from proxy.wiring.instruments import Instruments
 # A low-latency playlist is held back for a part, or at worst for three segments (RFC 8216bis,
 # 6.2.5.2); nginx waits a little longer (deploy/nginx.conf).
 BLOCKING_SECONDS = 25.0
+
+LEASE_MARGIN = 1.0  # seconds beyond the time that a fetch of the access token may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +99,23 @@ def build_login_file(settings: Settings, clock: Clock) -> LoginFile:
     return LoginFile(Path(settings.platform.login_file), clock)
 
 
-def build_access_tokens(settings: Settings, grant: Grant, instruments: Instruments) -> AccessTokens:
+def build_access_tokens(
+    settings: Settings, grant: Grant, state: State, instruments: Instruments
+) -> AccessTokens:
     """Return the keeper of the account's access token."""
-    return AccessTokens(
+    platform = settings.platform
+    known_at = platform.endpoints
+    account = [platform.grant, platform.api_key, platform.username]
+    fleet = FleetToken(
         grant,
+        state,
+        instruments.clock,
+        account="\n".join([*account, known_at.token_url, known_at.scope]),
+        secret=platform.api_secret.get_secret_value(),
+        lease=platform.play_timeout + LEASE_MARGIN,
+    )
+    return AccessTokens(
+        fleet,
         clock=instruments.clock,
         metrics=instruments.metrics,
         health=instruments.health,

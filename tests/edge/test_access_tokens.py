@@ -53,6 +53,7 @@ async def test_a_failed_renewal_is_tried_again_later_and_later(sandbox, clock):
             clock.advance(waits[-1])
 
         assert waits == [1, 2, 5, 10, 30, 30, 30]
+        await clock.next_sleeper()  # the eighth has failed as well
         assert (await edge.play()).status == 302
         sandbox.controls.set_fault("token", None)
         await clock.next_sleeper()

@@ -102,7 +102,13 @@ async def test_alive_and_ready(edge):
     ready = await edge.get(f"{edge.operator}/readyz")
     assert (ready.status, ready.json) == (
         200,
-        {"status": "ready", "access_token": True, "platform": {}},
+        {
+            "status": "ready",
+            "access_token": True,
+            "platform": {},
+            "state": None,
+            "revocations_age": 0.0,
+        },
     )
 
 
@@ -114,7 +120,9 @@ async def test_not_ready_before_the_first_access_token(sandbox):
         sandbox.controls.release("token")
 
 
-@pytest.mark.parametrize("path", ["/auth", "/metrics", "/healthz", "/readyz", "/tokens"])
+@pytest.mark.parametrize(
+    "path", ["/auth", "/metrics", "/healthz", "/readyz", "/tokens", "/revocations"]
+)
 async def test_players_do_not_reach_the_operator_port(edge, path):
     for method in ("GET", "POST"):
         assert (await edge.get(f"{edge.player}{path}", method=method, headers=KEY)).status == 404
@@ -167,6 +175,10 @@ async def test_every_metric_and_its_labels(edge):
         "playgate_playlist_findings_total": {"rule"},
         "playgate_playlist_check_duration_seconds": set(),
         "playgate_relayed_bytes_total": set(),
+        "playgate_state_request_duration_seconds": {"operation", "outcome"},
+        "playgate_state_healthy": set(),
+        "playgate_revocations": set(),
+        "playgate_revocations_pulled_timestamp_seconds": set(),
     }
     assert "process_resident_memory_bytes" in text
     documented = set(re.findall(r"`(playgate_\w+)`", (ROOT / "docs" / "operations.md").read_text()))
@@ -210,6 +222,7 @@ def test_every_route():
         ("healthz", "/healthz", "GET HEAD"),
         ("readyz", "/readyz", "GET HEAD"),
         ("tokens", "/tokens", "POST"),
+        ("revocations", "/revocations", "GET POST"),
     ]
 
 

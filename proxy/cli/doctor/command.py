@@ -29,6 +29,7 @@ from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.wiring.edge import build_delivery, build_relay, build_verdicts
 from proxy.wiring.instruments import build_instruments
+from proxy.wiring.state import build_private_state, build_revocations
 
 CHECKS: tuple[Check, ...] = (
     look_at_settings,
@@ -112,9 +113,11 @@ async def visiting(
 ) -> AsyncIterator[Visit]:
     """Open the ways that the checks take: the edge's own."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    async with open_upstream(settings, instruments) as upstream:
-        verdicts = build_verdicts(settings, upstream, instruments)
-        relay = build_relay(settings, upstream, instruments.clock)
+    state = build_private_state(settings, instruments)
+    async with open_upstream(settings, instruments, state) as upstream:
+        verdicts = build_verdicts(settings, upstream, state, instruments)
+        revocations = build_revocations(settings, state, instruments)
+        relay = build_relay(settings, upstream, revocations, instruments.clock)
         try:
             yield Visit(
                 settings=settings,

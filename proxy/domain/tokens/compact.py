@@ -11,6 +11,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NoReturn
 
 from proxy.domain.reasons import Reason, Refusal
@@ -91,6 +92,15 @@ def read_json(text: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise malformed(f"the {name} is not a JSON object")
     return value
+
+
+def identity_of(token: str) -> str:
+    """Return what tells a verified token from every other one: a digest of what was signed.
+
+    Not of the whole text: an ES256 signature has a twin that verifies too (r, n - s).
+    """
+    signed, _, _ = token.rpartition(".")
+    return urlsafe_b64encode(sha256(signed.encode()).digest()).rstrip(b"=").decode()
 
 
 def the_one_token(found: Iterable[str]) -> str:

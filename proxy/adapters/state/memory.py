@@ -1,0 +1,73 @@
+"""State within one process: gone with it, and bounded, the oldest going first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from itertools import islice
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.state.store import Reading
+
+MOST = 100_000  # values, and entries of each log
+
+
+class MemoryStore:
+    """The state of a single instance."""
+
+    is_shared = False
+
+    def __init__(self, clock: Clock, *, most: int = MOST) -> None:
+        self._clock = clock
+        self._most = most
+        self._values: OrderedDict[str, tuple[str, float]] = OrderedDict()  # and when they lapse
+        self._logs: defaultdict[str, deque[tuple[int, str, float]]] = defaultdict(deque)
+        self._appended = 0
+
+    async def get(self, name: str) -> str | None:
+        """Return a value, None where there is none."""
+        value, lapses_at = self._values.get(name, ("", 0.0))
+        return value if self._clock.monotonic() < lapses_at else None
+
+    async def put(self, name: str, value: str, *, ttl: float) -> None:
+        """Set a value."""
+        self._values.pop(name, None)
+        self._values[name] = value, self._clock.monotonic() + ttl
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    async def claim(self, name: str, value: str, *, ttl: float) -> str:
+        """Set a value unless there is one; return the one that is there now."""
+        held = await self.get(name)
+        if held is None:
+            await self.put(name, value, ttl=ttl)
+        return value if held is None else held
+
+    async def release(self, name: str, value: str) -> None:
+        """Remove a value if it is still this one."""
+        if await self.get(name) == value:
+            del self._values[name]
+
+    async def append(self, log: str, entry: str, *, keep: float) -> None:
+        """Add to the end of a log, and let go of what is older than `keep`."""
+        entries, now = self._logs[log], self._clock.monotonic()
+        self._appended += 1
+        entries.append((self._appended, entry, now))
+        while entries[0][2] < now - keep or len(entries) > self._most:
+            entries.popleft()
+
+    async def read(self, log: str, position: str) -> Reading:
+        """Return what came after a position; nothing is ever lost before its time."""
+        entries, last = self._logs[log], int(position or 0)
+        fresh = islice(entries, sum(number <= last for number, _, _ in entries), None)
+        found = tuple((number, entry) for number, entry, _ in fresh)
+        return Reading(
+            entries=tuple(entry for _, entry in found),
+            position=str(found[-1][0]) if found else position,
+            is_continued=True,
+        )
+
+    async def probe(self) -> None:
+        """Do nothing: memory is there."""
+
+    async def close(self) -> None:
+        """Do nothing: there are no connections."""

@@ -1,0 +1,144 @@
+"""State in Redis, or Valkey: one primary that every instance reaches.
+
+Plain commands and one short script, so that any server since Redis 6.2 will do. Every name begins
+with the prefix. Failures are told by their kind alone: messages of the server may repeat a key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import RedisError, ResponseError
+
+from proxy.adapters.state.store import PAGE, Reading
+from proxy.domain.reasons import Reason, Refusal
+
+CONNECTIONS = 16  # at once; each is busy for as long as one command takes
+CONNECT_TIMEOUT = 1.0  # seconds; with TLS it takes longer than a play waits, and goes on behind it
+ANSWER_TIMEOUT = 1.0  # seconds, after which a connection is given up
+PROBE_SECONDS = 60
+MARGIN = 60  # seconds that entries stay beyond their time: the clocks of two machines differ
+
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
+
+
+class RedisStore:
+    """The state of all instances that share a URL and a prefix."""
+
+    is_shared = True
+
+    def __init__(self, url: str, *, prefix: str) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=ANSWER_TIMEOUT,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_timeout=ANSWER_TIMEOUT,
+            decode_responses=True,
+            protocol=2,
+            # A connection that died since its last use is found out by using it.
+            retry=Retry(NoBackoff(), 1, supported_errors=(NoConnection,)),
+        )
+        self._redis = Redis.from_pool(pool)
+        self._release = self._redis.register_script(RELEASE)
+        self._prefix = prefix
+
+    async def get(self, name: str) -> str | None:
+        """Return a value, None where there is none."""
+        with _failures_told():
+            return cast("str | None", await self._redis.get(self._key(name)))
+
+    async def put(self, name: str, value: str, *, ttl: float) -> None:
+        """Set a value."""
+        with _failures_told():
+            await self._redis.set(self._key(name), value, px=_milliseconds(ttl))
+
+    async def claim(self, name: str, value: str, *, ttl: float) -> str:
+        """Set a value unless there is one; return the one that is there now."""
+        key = self._key(name)
+        with _failures_told():
+            # One transaction and one round trip: SET … NX GET is not known before Redis 7.
+            async with self._redis.pipeline(transaction=True) as both:
+                both.set(key, value, nx=True, px=_milliseconds(ttl))
+                both.get(key)
+                _, held = await both.execute()
+        return value if held is None else str(held)  # None: it lapsed in between
+
+    async def release(self, name: str, value: str) -> None:
+        """Remove a value if it is still this one."""
+        with _failures_told():
+            await self._release(keys=[self._key(name)], args=[value])
+
+    async def append(self, log: str, entry: str, *, keep: float) -> None:
+        """Add to the end of a log, and let go of what is older than `keep`."""
+        key, oldest = self._key(log), int((time.time() - keep - MARGIN) * 1000)
+        with _failures_told():
+            async with self._redis.pipeline(transaction=True) as both:
+                both.xadd(key, {"entry": entry}, minid=str(max(oldest, 0)), approximate=True)
+                both.pexpire(key, _milliseconds(keep + MARGIN))
+                await both.execute()
+
+    async def read(self, log: str, position: str) -> Reading:
+        """Return what came after a position; from the beginning where that is gone.
+
+        The entry at the position is read again: where it is no more, the server was emptied, or
+        another took its place that knew less.
+        """
+        found = await self._range(log, position)
+        is_continued = not position or (bool(found) and found[0][0] == position)
+        if position and is_continued:
+            found = found[1:]
+        elif not is_continued:
+            found = await self._range(log, "")
+        return Reading(
+            entries=tuple(fields["entry"] for _, fields in found if "entry" in fields),
+            position=found[-1][0] if found else position if is_continued else "",
+            is_continued=is_continued,
+        )
+
+    async def probe(self) -> None:
+        """Return if writing works; then reading does."""
+        with _failures_told():
+            await self._redis.set(self._key("probe"), "1", ex=PROBE_SECONDS)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        with _failures_told():
+            await self._redis.aclose()
+
+    async def _range(self, log: str, position: str) -> list[tuple[str, dict[str, str]]]:
+        key, found, start = self._key(log), [], position or "-"
+        with _failures_told():
+            while True:
+                page = await cast("Awaitable[Any]", self._redis.xrange(key, min=start, count=PAGE))
+                found += page
+                if len(page) < PAGE:
+                    return found
+                start = f"({page[-1][0]}"
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}:{name}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as error:
+        kind = str(error).split(" ", 1)[0]  # OOM, READONLY, NOPERM, …
+        said = kind if kind.isupper() and kind.isalpha() else type(error).__name__
+        raise Refusal(Reason.STATE_UNAVAILABLE, f"the state answered {said}") from None
+    except (RedisError, OSError) as error:
+        kind = type(error).__name__
+        raise Refusal(Reason.STATE_UNAVAILABLE, f"the state cannot be reached ({kind})") from None

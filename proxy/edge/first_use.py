@@ -1,0 +1,67 @@
+"""A token that names no network belongs to the network in which it was first used.
+
+One network for each address family, since a viewer may reach us over both. Decided in the state, so
+that of two networks that race exactly one wins, whichever instances they come to. What was decided
+never changes, so an instance asks once for each token and remembers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from proxy.adapters.clock import Clock
+from proxy.domain.client_ip import Address
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.seal import network_of
+from proxy.domain.tokens.claims import Claims
+from proxy.domain.tokens.compact import identity_of
+from proxy.edge.state import OnFailure, State
+
+REMEMBERED = 20_000  # tokens, in either address family
+
+
+class FirstUse:
+    """Binds tokens to networks."""
+
+    def __init__(self, state: State, clock: Clock, *, on_failure: OnFailure) -> None:
+        self._state = state
+        self._clock = clock
+        self._on_failure = on_failure
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    async def check(self, token: str, claims: Claims, viewer: Address, *, binds: bool) -> None:
+        """Refuse a viewer outside the network that the token belongs to.
+
+        Args:
+            token: verified, and otherwise good for this play.
+            claims: its claims.
+            viewer: who shows it.
+            binds: whether this is a use: HEAD and OPTIONS are none, and are refused all the same
+                where the token is somebody else's.
+        """
+        if claims.network is not None:
+            return
+        network = str(network_of(viewer))
+        name = f"first-use:{identity_of(token)}:{viewer.version}"
+        holder = self._known.get(name)
+        if holder is None:
+            try:
+                holder = await self._ask(name, network, claims, binds=binds)
+            except Refusal:
+                if self._on_failure == "allow":
+                    return
+                raise
+        if holder is not None and holder != network:
+            raise Refusal(
+                Reason.TOKEN_USED_ELSEWHERE, f"first used in another network (IPv{viewer.version})"
+            )
+
+    async def _ask(self, name: str, network: str, claims: Claims, *, binds: bool) -> str | None:
+        if not binds:
+            return await self._state.get(name)
+        left = max(1.0, claims.expires_at - self._clock.now())
+        holder = await self._state.claim(name, network, ttl=left)
+        self._known[name] = holder
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return holder

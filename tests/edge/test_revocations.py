@@ -1,0 +1,273 @@
+"""What was taken back is refused by every instance, soon, and for as long as it matters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from contextlib import AsyncExitStack
+from time import time
+
+import pytest
+from support import NOW, OPERATOR_KEY, an_edge, eventually
+
+from proxy.domain.revocations import Revocation
+from proxy.edge import revocations
+
+KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+
+
+async def revoke(edge, headers=KEY, **body):
+    url = f"{edge.operator}/revocations"
+    return await edge.get(url, method="POST", data=json.dumps(body), headers=headers)
+
+
+async def in_force(edge):
+    answer = await edge.get(f"{edge.operator}/revocations", headers=KEY)
+    assert answer.status == 200
+    return answer.json["revocations"]
+
+
+async def outcome(edge, url, **options):
+    answer = await edge.get(url, **options)
+    return answer.reason or answer.status
+
+
+@pytest.fixture
+async def instances(server, start_edge):
+    """Return two edges that share a state and hear of each other twice a second."""
+    shared = {"state": {"url": server.url, "staleness": 0.5, "timeout": 1}}
+    return [await start_edge(**shared), await start_edge(**shared)]
+
+
+async def test_a_token_can_be_taken_back_by_its_id(edge):
+    minted = await edge.get(
+        f"{edge.operator}/tokens", method="POST", data='{"video": "x8demo1"}', headers=KEY
+    )
+    kept, taken = edge.mint(), minted.json["token"]
+    answer = await revoke(edge, jti=minted.json["jti"])
+
+    assert answer.status == 201
+    assert answer.json == {
+        "jti": minted.json["jti"], "before": None, "until": pytest.approx(time() + 25_206, abs=5)
+    }  # fmt: skip
+    assert await outcome(edge, edge.play_url(token=taken)) == "token-revoked"
+    assert edge.lines()[-1]["detail"] == "by jti"
+    assert await outcome(edge, edge.play_url(token=kept)) == 302
+    assert await in_force(edge) == [answer.json]
+
+
+async def test_a_viewer_and_a_video_can_be_taken_back_up_to_a_moment(sandbox, clock):
+    sandbox.now = clock.now
+    async with an_edge(sandbox, clock=clock) as edge:
+        of_viewer = edge.play_url(token=edge.mint(subject="viewer-7"))
+        of_another = edge.play_url(token=edge.mint(subject="viewer-8"))
+        of_all = edge.mint("*")
+        assert (await revoke(edge, sub="viewer-7")).json["before"] == NOW
+        assert await outcome(edge, of_viewer) == "token-revoked"
+        assert await outcome(edge, of_another) == 302
+
+        assert (await revoke(edge, video="x8demo1", before=NOW - 1)).status == 201
+        assert await outcome(edge, of_another) == 302
+        await revoke(edge, video="x8demo1")
+        assert await outcome(edge, of_another) == "token-revoked"
+        assert await outcome(edge, edge.play_url(token=of_all)) == "token-revoked"
+        assert await outcome(edge, edge.play_url("x8live1", token=of_all)) == 302
+
+        clock.advance(1)  # what is issued from now on is not meant
+        assert await outcome(edge, edge.play_url(token=edge.mint(subject="viewer-7"))) == 302
+
+
+async def test_it_reaches_relayed_sessions_and_nginx(sandbox):
+    async with an_edge(
+        sandbox, delivery={"mode": "relay"}, viewer={"trusted_proxies": ["127.0.0.1"]}
+    ) as edge:
+        viewer = {"X-Forwarded-For": "127.0.0.9"}
+        token = edge.mint(subject="viewer-7")
+        first = await edge.get(edge.play_url(token=token), headers=viewer)
+        playlist = re.findall(r"/relay/playlist/[^\s\"]+", first.body.decode())[0]
+        media = await edge.get(edge.player + playlist, headers=viewer)
+        segment = re.findall(r"/relay/bytes/[^\s\"]+", media.body.decode())[0]
+        asked = {
+            **viewer, "X-Original-URI": segment, "X-Original-Path": segment,
+            "X-Original-Method": "GET",
+        }  # fmt: skip
+        paths = [edge.player + playlist, edge.player + segment, f"{edge.operator}/auth"]
+        for path in paths:
+            assert await outcome(edge, path, headers=asked) in {200, 204}
+        await revoke(edge, sub="viewer-7")
+        for path in paths:
+            answer = await edge.get(path, headers=asked)
+            assert (answer.status, answer.reason) == (403, "token-revoked")
+
+
+async def test_every_instance_hears_of_it_within_the_staleness(instances):
+    one, two = instances
+    tokens = {subject: one.mint(subject=subject) for subject in ("a", "b", "c", "d")}
+    for subject, token in tokens.items():
+        url = two.play_url(token=token)
+        assert await outcome(two, url) == 302
+        started = time()
+        await revoke(one, sub=subject)
+        await eventually(lambda url=url: is_refused(two, url))
+        assert time() - started < 5, "0.5 s on a machine with time"
+    assert await in_force(two) == await in_force(one)
+    assert (await two.metric("playgate_revocations"))[""] == 4
+    pulled = (await two.metric("playgate_revocations_pulled_timestamp_seconds"))[""]
+    assert time() - pulled < 5
+
+
+async def is_refused(edge, url):
+    return await outcome(edge, url) == "token-revoked"
+
+
+async def test_an_instance_that_starts_knows_it_with_its_first_play(server, instances, start_edge):
+    token = instances[0].mint(subject="viewer-7")
+    await revoke(instances[0], sub="viewer-7")
+    new = await start_edge(state={"url": server.url})
+    assert await outcome(new, new.play_url(token=token)) == "token-revoked"
+
+
+async def test_what_a_store_has_lost_is_put_back(server, instances, start_edge):
+    """Emptied, or restarted without a dump: the instances remember for it."""
+    one, two = instances
+    token = one.mint(subject="viewer-7")
+    await revoke(one, sub="viewer-7")
+    await eventually(lambda: is_refused(two, two.play_url(token=token)))
+    for lose in (server.empty, server.stop):
+        await lose()
+        if server.process is None:
+            await server.start()
+        assert await is_refused(one, one.play_url(token=token))
+        await eventually(lambda: is_there_again(server))
+        async with AsyncExitStack() as stack:
+            new = await stack.enter_async_context(
+                an_edge(one_sandbox(one), state={"url": server.url})
+            )
+            assert await is_refused(new, new.play_url(token=token))
+
+
+def one_sandbox(edge):
+    """Return what stands for the edge's sandbox: its origin is all that counts here."""
+    host = edge.edge.apps.services.page_hosts[0]
+    return type("Origin", (), {"origin": f"http://{host}"})()
+
+
+async def is_there_again(server):
+    async with server.client() as client:
+        return await client.xlen("playgate:revocations") > 0
+
+
+async def test_one_that_the_store_lost_before_anybody_read_it_is_told_again(server, instances):
+    """A primary that fails loses what its replica had not heard of yet."""
+    one, two = instances
+    await revoke(one, sub="kept")
+    await eventually(lambda: knows(two, "kept"))
+    async with server.client() as client:
+        before = {entry for entry, _ in await client.xrange("playgate:revocations")}
+        assert (await revoke(one, sub="viewer-7")).status == 201
+        lost = [
+            entry for entry, _ in await client.xrange("playgate:revocations") if entry not in before
+        ]
+        await client.xdel("playgate:revocations", *lost)
+    await eventually(lambda: knows(two, "viewer-7"))
+
+
+async def knows(edge, subject):
+    return subject in [it.get("sub") for it in await in_force(edge)]
+
+
+async def test_it_is_forgotten_when_nothing_it_concerns_can_be_valid(sandbox, clock):
+    """max_ttl, and after it the longest session that the token's last second could begin."""
+    sandbox.now = clock.now
+    async with an_edge(
+        sandbox, clock=clock, tokens={"max_ttl": 600, "leeway": 5}, relay={"session_max": 1000}
+    ) as edge:
+        assert (await revoke(edge, sub="viewer-7")).json["until"] == NOW + 1601
+        assert (await revoke(edge, video="x8demo1", before=NOW - 500)).json["until"] == NOW + 1101
+        assert (await revoke(edge, jti="one")).json["until"] == NOW + 1606
+        for seconds, left in ((1100, 3), (1, 2), (500, 1), (4, 1), (1, 0)):
+            clock.advance(seconds)
+            assert len(await in_force(edge)) == left
+        assert (await edge.metric("playgate_revocations"))[""] == 0
+
+
+async def test_without_a_relay_sessions_do_not_count(sandbox, clock):
+    keys = [{"kid": "ed", "alg": "Ed25519", "secret": ED25519}]
+    async with an_edge(sandbox, clock=clock, tokens={"keys": keys, "max_ttl": 600}) as edge:
+        assert (await revoke(edge, sub="viewer-7")).json["until"] == NOW + 601
+
+
+ED25519 = """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
+-----END PRIVATE KEY-----"""
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "name exactly one of jti, sub and video"),
+        ({"jti": "a", "sub": "b"}, "name exactly one of jti, sub and video"),
+        ({"jti": "a", "before": 5}, "leave out before"),
+        ({"sub": ""}, "sub: "),
+        ({"sub": "two words"}, "sub: "),
+        ({"sub": "a" * 257}, "sub: "),
+        ({"jti": 7}, "jti: "),
+        ({"sub": "a", "before": -1}, "before: "),
+        ({"sub": "a", "before": 10**11}, "before is in the future"),
+        ({"sub": "a", "before": 5}, "all of it has lapsed"),
+        ({"subject": "a"}, "subject: "),
+    ],
+)
+async def test_a_body_that_cannot_be_meant_is_refused(edge, body, says):
+    answer = await revoke(edge, **body)
+    assert (answer.status, answer.reason) == (400, "request-invalid")
+    assert says in answer.json["detail"]
+    assert await in_force(edge) == []
+
+
+async def test_what_is_no_video_id_is_said_so(edge):
+    answer = await revoke(edge, video="no id")
+    assert (answer.status, answer.reason) == (400, "request-invalid")
+    assert "is not a video id" in answer.json["detail"]
+
+
+async def test_only_the_operator_takes_back_and_sees_the_list(edge):
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        assert (await revoke(edge, headers, sub="a")).reason == "operator-key"
+        listed = await edge.get(f"{edge.operator}/revocations", headers=headers)
+        assert listed.reason == "operator-key"
+    assert await in_force(edge) == []
+
+
+async def test_there_is_a_bound_and_it_forgets_nothing(edge, monkeypatch):
+    monkeypatch.setattr(revocations, "MOST", 2)
+    for subject in ("a", "b"):
+        assert (await revoke(edge, sub=subject)).status == 201
+    answer = await revoke(edge, sub="c")
+    assert answer.status == 400
+    assert "Retire the key instead" in answer.json["detail"]
+    assert [it["sub"] for it in await in_force(edge)] == ["a", "b"]
+
+
+async def test_what_another_version_wrote_is_passed_over(server, instances):
+    async with server.client() as client:
+        for entry in ("{}", '["iss","x",1,2]', "not json"):
+            await client.xadd("playgate:revocations", {"entry": entry})
+        await client.xadd("playgate:revocations", {"something": "else"})
+    lapsed = Revocation(kind="sub", value="old", before=1, until=2)
+    async with server.client() as client:
+        await client.xadd("playgate:revocations", {"entry": lapsed.to_json()})
+    await revoke(instances[0], sub="viewer-7")
+    await eventually(lambda: knows(instances[1], "viewer-7"))
+    assert len(await in_force(instances[1])) == 1
+
+
+async def test_a_revocation_that_nobody_could_be_told_of_is_refused(server, instances):
+    one, _ = instances
+    token = one.mint(subject="viewer-7")
+    await server.stop()
+    answer = await revoke(one, sub="viewer-7")
+    assert (answer.status, answer.reason) == (503, "state-unavailable")
+    assert await outcome(one, one.play_url(token=token)) == 302, "all of them, or none"
+    await asyncio.sleep(0)

@@ -1,0 +1,221 @@
+"""When the state fails: plays wait for a moment at most, get what was promised, and it comes back.
+
+Real Redis, stopped, hung and emptied while an edge uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+import pytest
+from support import a_state, eventually
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.state.memory import MemoryStore
+from proxy.domain.reasons import Reason, Refusal
+
+HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
+
+
+@pytest.fixture
+def an_instance(server, start_edge):
+    def start(**state):
+        shared = {"url": server.url, "staleness": 0.5, **state}
+        return start_edge(tokens={"first_use": True}, state=shared)
+
+    return start
+
+
+async def outcome(edge, url, source=HERE):
+    answer = await edge.get(url, source=source)
+    assert answer.status != 500
+    return answer.reason or answer.status
+
+
+async def is_well(edge):
+    return (await edge.metric("playgate_state_healthy"))[""] == 1
+
+
+async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(server, an_instance):
+    edge = await an_instance()
+    known = edge.play_url()
+    assert await outcome(edge, known) == 302
+    await server.stop()
+
+    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    assert await outcome(edge, known) == 302
+    assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
+    told = (await edge.get(f"{edge.operator}/readyz")).json
+    assert (told["status"], told["state"]["reason"]) == ("ready", "state-unavailable")
+    assert not await is_well(edge)
+    assert [line["operation"] for line in edge.lines("state-trouble")] == ["state"]
+
+    await server.start()
+    await eventually(lambda: is_well(edge))
+    new = edge.play_url()
+    assert await outcome(edge, new) == 302
+    assert await outcome(edge, new, ELSEWHERE) == "token-used-elsewhere"
+    assert len(edge.lines("state-recovered")) == 1
+    assert (await edge.get(f"{edge.operator}/readyz")).json["state"] is None
+
+
+async def test_or_lets_all_of_them_play_where_that_is_set(server, an_instance):
+    edge = await an_instance(first_use_on_failure="allow")
+    known = edge.play_url()
+    assert await outcome(edge, known) == 302
+    await server.stop()
+    new = edge.play_url()
+    assert await outcome(edge, new) == 302
+    assert await outcome(edge, new, ELSEWHERE) == 302
+    assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
+    await server.start()
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, new, ELSEWHERE) == 302, "the first that the state is told of"
+    assert await outcome(edge, new) == "token-used-elsewhere"
+
+
+async def test_a_state_that_hangs_holds_up_one_play_for_a_moment_and_no_other(server, an_instance):
+    edge = await an_instance(timeout=0.2)
+    assert await outcome(edge, edge.play_url()) == 302
+    server.hang()
+    started = monotonic()
+    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    first = monotonic() - started
+    started = monotonic()
+    for _ in range(20):
+        assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    others = monotonic() - started
+    assert 0.2 <= first < 2
+    assert others < 20 * 0.2, "none of them waits again"
+
+    server.resume()
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, edge.play_url()) == 302
+
+
+async def test_a_state_that_was_emptied_has_forgotten_first_uses_and_the_edge_has_not(
+    server, an_instance
+):
+    one, two = await an_instance(), await an_instance()
+    token = one.mint()
+    assert await outcome(one, one.play_url(token=token)) == 302
+    await server.empty()
+    assert await outcome(one, one.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
+    assert await outcome(two, two.play_url(token=token)) == 302
+
+
+async def test_revocations_stay_as_last_pulled(server, an_instance):
+    edge = await an_instance()
+    token = edge.mint(subject="viewer-7")
+    known = edge.play_url(token=token)
+    assert await outcome(edge, known) == 302
+    await edge.edge.apps.services.revocations.revoke("sub", "viewer-7")
+    await server.stop()
+    assert await outcome(edge, known) == "token-revoked"
+
+
+async def test_or_nobody_plays_once_the_list_is_old(server, an_instance):
+    edge = await an_instance(revocations_on_failure="deny")
+    known = edge.play_url()
+    assert await outcome(edge, known) == 302
+    await server.stop()
+    await eventually(lambda: is_refused(edge, known))
+    line = edge.lines()[-1]
+    assert line["detail"] == "the list of revocations is not up to date"
+    assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] > 1
+    await server.start()
+    await eventually(lambda: plays(edge, known))
+
+
+async def is_refused(edge, url):
+    return await outcome(edge, url) == "state-unavailable"
+
+
+async def plays(edge, url):
+    return await outcome(edge, url) == 302
+
+
+async def test_an_edge_starts_without_its_state_and_finds_it_later(server, an_instance):
+    await server.stop()
+    edge = await an_instance()
+    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] is None
+    await server.start()
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, edge.play_url()) == 302
+
+
+async def test_without_first_use_nobody_notices(server, start_edge):
+    edge = await start_edge(state={"url": server.url, "staleness": 0.5})
+    await server.stop()
+    for _ in range(5):
+        assert await outcome(edge, edge.play_url()) == 302
+    await eventually(lambda: edge.lines("state-trouble"))
+
+
+async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an_instance):
+    """Full, or a replica: answers to reading alone are no recovery, and the log is not flooded."""
+    edge = await an_instance()
+    assert await outcome(edge, edge.play_url()) == 302
+    async with server.client() as client:
+        await client.config_set("maxmemory", "1")
+        for _ in range(5):
+            assert await outcome(edge, edge.play_url()) == "state-unavailable"
+            await asyncio.sleep(0.1)
+        assert len(edge.lines("state-trouble")) == 1
+        assert "OutOfMemoryError" in edge.lines("state-trouble")[0]["detail"]
+        await client.config_set("maxmemory", "0")
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, edge.play_url()) == 302
+
+
+class Hanging(MemoryStore):
+    """A store whose answers come when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.go = asyncio.Event()
+        self.asked = 0
+
+    async def get(self, name: str) -> str | None:
+        self.asked += 1
+        await self.go.wait()
+        return await super().get(name)
+
+    async def probe(self) -> None:
+        await self.go.wait()
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_answered_all_the_same():
+    """It may have been a connection that took its time, and the next one finds it made."""
+    store = Hanging()
+    state = a_state(store, Clock(), timeout=0.01)
+    with pytest.raises(Refusal) as caught:
+        await state.get("name")
+    assert caught.value.reason is Reason.STATE_UNAVAILABLE
+    with pytest.raises(Refusal, match="is down"):
+        await state.get("name")
+    assert store.asked == 1
+    store.go.set()
+    await eventually(lambda: is_answered(state))
+    await state.close()
+
+
+async def is_answered(state):
+    try:
+        return await state.get("name") is None
+    except Refusal:
+        return False
+
+
+async def test_a_viewer_who_hangs_up_leaves_the_question_alone():
+    store = Hanging()
+    state = a_state(store, Clock(), timeout=10)
+    asking = asyncio.create_task(state.get("name"))
+    await eventually(lambda: store.asked == 1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    store.go.set()
+    assert await state.get("name") is None
+    await state.close()
