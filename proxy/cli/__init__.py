@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import proxy
-from proxy.cli import check_config, demo, embed, inspect, login, serve, token, videos
+from proxy.cli import check_config, demo, embed, inspect, login, revoke, serve, token, videos
 from proxy.cli.doctor import command
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("check-config")(check_config.check_config)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.command("doctor")(command.doctor)
+app.command("revoke")(revoke.revoke)
 app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
 app.add_typer(token.app, name="token")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -46,11 +47,13 @@ class State:
         return self._store.is_shared
 
     async def open(self) -> None:
-        """Find out whether the store is there; its connections take longer than a play waits."""
-        try:
-            await self._ask("probe", self._store.probe, timeout=BACKGROUND_TIMEOUT)
-        except Refusal:
-            return
+        """Connect if that can be done now: it takes longer than a play waits."""
+        with suppress(Refusal):
+            await self.probe()
+
+    async def probe(self) -> None:
+        """Find out whether reading and writing work, or refuse."""
+        await self._ask("probe", self._store.probe, timeout=BACKGROUND_TIMEOUT)
 
     async def get(self, name: str) -> str | None:
         """Return a value, None where there is none, or refuse."""

@@ -22,6 +22,7 @@ from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
 from proxy.cli.doctor.platform import look_at_account, look_at_clock
 from proxy.cli.doctor.play import look_at_stream
+from proxy.cli.doctor.state import look_at_state
 from proxy.cli.interrupts import run
 from proxy.cli.options import Config, address_or_exit, printable, say, video_or_exit
 from proxy.domain.client_ip import Address
@@ -34,6 +35,7 @@ from proxy.wiring.state import build_private_state, build_revocations
 CHECKS: tuple[Check, ...] = (
     look_at_settings,
     look_at_edge,
+    look_at_state,
     look_at_hosts,
     look_at_clock,
     look_at_account,

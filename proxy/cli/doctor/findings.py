@@ -65,6 +65,7 @@ NEXT_STEPS: dict[Reason, str] = {
     "Dailymotion's API?",
     Reason.STREAM_HOST_NOT_ALLOWED: "If the host is Dailymotion's, add it to "
     "platform.allowed_hosts.",
+    Reason.STATE_UNAVAILABLE: "Look at Redis itself, at the network to it, and at state.url.",
     Reason.VIEWER_PRIVATE: "No stream can be locked to this address: name the viewer's public one, "
     "or see viewer.private.",
     Reason.PLAYLIST_INVALID: "playgate inspect with the video's id says what is wrong with it.",

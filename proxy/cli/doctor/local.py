@@ -18,9 +18,10 @@ from yarl import URL
 from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.app import FAMILIES
 from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, next_step_of, ok, warn
+from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import mode_of
 from proxy.domain.reasons import Reason
-from proxy.settings.listen import Listen, parse_listen
+from proxy.settings.listen import parse_listen
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
 COSTS: dict[Flag, str] = {
@@ -62,13 +63,14 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
         step = "Start it: playgate serve. Everything else below is asked from this command itself."
         yield warn("edge", f"no edge answers at {listen}", step)
         return
-    for operation, trouble in told.platform.items():
+    troubles = {**told.platform, **({} if told.state is None else {"the state": told.state})}
+    for operation, trouble in troubles.items():
         text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
         detail = f" ({trouble.detail})" if trouble.detail else ""
         yield broken("edge", f"{text}{detail}", next_step_of(trouble.reason, trouble.detail))
     if told.status != "ready":
         yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
-    elif not told.platform:
+    elif not troubles:
         yield ok("edge", f"ready at {listen}")
 
 
@@ -85,21 +87,7 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "starting", "draining"]
     platform: dict[str, Trouble]
-
-
-def connected_to(listen: Listen) -> aiohttp.ClientSession:
-    """Return a session to an address of ours, a Unix socket's too."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.UnixConnector(listen.path) if listen.path else None
-    )
-
-
-def host_of(listen: Listen) -> str:
-    """Return the host and port of a listener as a URL has it."""
-    if listen.path:
-        return "localhost"
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host)  # as it is reached here
-    return f"{everywhere}:{listen.port}" if everywhere else str(listen)
+    state: Trouble | None
 
 
 async def look_at_hosts(visit: Visit) -> AsyncGenerator[Finding, None]:

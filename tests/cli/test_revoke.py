@@ -1,0 +1,114 @@
+"""`playgate revoke`, as an operator types it at night."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from processes import playgate, started
+from support import SANDBOX_TOML, an_edge, eventually
+
+from proxy.cli.doctor.command import visited
+
+CONFIG = ("--config", SANDBOX_TOML)
+
+
+async def revoke(*arguments: str, **env: str) -> tuple[int, str]:
+    variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
+    async with started(*playgate("revoke", *CONFIG, *arguments), env=variables) as command:
+        code = await command.process.wait()
+        await command.read_to_the_end()
+        return code, command.output
+
+
+async def outcome(edge, token):
+    answer = await edge.get(edge.play_url(token=token))
+    return answer.reason or answer.status
+
+
+async def test_it_asks_the_edge_where_there_is_one_alone(edge):
+    token = edge.mint(subject="viewer-7")
+    code, said = await revoke("--sub", "viewer-7", OPERATOR__LISTEN=str(edge.edge.operator))
+    assert code == 0
+    assert re.fullmatch(
+        r"taken back: all tokens of viewer-7 issued until \S+Z\n"
+        r"refused at once; forgotten after \S+Z, when all have lapsed\n",
+        said,
+    )
+    assert await outcome(edge, token) == "token-revoked"
+
+
+async def test_it_tells_every_instance_where_they_share_a_state(sandbox, server):
+    shared = {"url": server.url, "staleness": 0.5}
+    async with an_edge(sandbox, state=shared) as one, an_edge(sandbox, state=shared) as two:
+        token = one.mint(subject="viewer-7")
+        env = {"STATE__URL": server.url, "STATE__STALENESS": "0.5"}
+        code, said = await revoke("--sub", "viewer-7", **env)
+        assert (code, "within 0.5 s by every instance" in said) == (0, True)
+        for edge in (one, two):
+            await eventually(lambda edge=edge: is_refused(edge, token))
+
+        code, said = await revoke("--video", "x8demo1", "--before", "2026-01-01T00:00:00Z", **env)
+        assert (code, "so long ago" in said) == (1, True)
+        code, said = await revoke("--jti", "one", **env)
+        assert (code, said.startswith("taken back: the token one\n")) == (0, True)
+
+
+async def is_refused(edge, token):
+    return await outcome(edge, token) == "token-revoked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name exactly one of --jti, --sub and --video"),
+        (["--jti", "a", "--sub", "b"], "name exactly one"),
+        (["--sub", "two words"], "--sub: must be 1 to 256 visible ASCII characters"),
+        (["--video", "no id"], "'no id' is not a video id"),
+        (["--jti", "a", "--before", "5"], "--before: a token's id"),
+        (["--sub", "a", "--before", "yesterday"], "--before: must be like 2026-"),
+        (["--sub", "a", "--before", "2026-11-21T18:00:00"], "with its zone"),
+        (["--sub", "a"], "nothing was taken back: no edge answers at 127.0.0.1:1."),
+    ],
+)
+async def test_what_cannot_be_done_is_said_and_nothing_is(arguments, says):
+    code, said = await revoke(*arguments, OPERATOR__LISTEN="127.0.0.1:1")
+    assert (code, says in said) == (1, True), said
+    assert "Traceback" not in said
+
+
+async def test_an_edge_that_refuses_is_quoted(edge):
+    listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
+    code, said = await revoke("--sub", "a", OPERATOR__KEY="another-operator-key", **listen)
+    assert (code, "needs the operator key" in said) == (1, True)
+    code, said = await revoke("--sub", "a", OPERATOR__KEY="", **listen)
+    assert (code, "operator.key is not set" in said) == (1, True)
+    code, said = await revoke("--sub", "a", "--before", "99999999999", **listen)
+    assert (code, "before is in the future" in said) == (1, True)
+
+
+async def test_a_state_that_is_down_is_told_and_its_password_is_not(server):
+    await server.stop()
+    url = server.url.replace("redis://", "redis://operator:hush-hush@")
+    code, said = await revoke("--sub", "a", STATE__URL=url)
+    assert (code, "nothing was taken back: state-unavailable" in said) == (1, True)
+    assert "hush" not in said
+
+
+async def test_the_doctor_looks_at_the_state(server, monkeypatch):
+    for url, status, says in (
+        (server.url, "ok", "read and written in "),
+        (
+            "redis://:hush-hush@127.0.0.1:1",
+            "fail",
+            "state-unavailable: the state cannot be reached",
+        ),
+    ):
+        monkeypatch.setenv("PLAYGATE_STATE__URL", url)
+        monkeypatch.setenv("PLAYGATE_STATE__TIMEOUT", "5")
+        found = await visited(SANDBOX_TOML, None, None, quiet=True)
+        (line,) = [it for it in found if it.check == "state"]
+        assert line.status == status
+        assert line.text.startswith(says)
+        assert "hush" not in json.dumps([it.text + it.next_step for it in found])

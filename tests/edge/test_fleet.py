@@ -1,0 +1,220 @@
+"""What one instance has from Dailymotion, the others need not ask for: access token and verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+from support import StillClock, a_state, an_edge, eventually
+
+from proxy.adapters.dailymotion.oauth import AccessToken
+from proxy.adapters.state.memory import MemoryStore
+from proxy.domain.reasons import Reason, Refusal
+from proxy.edge.fleet_token import FleetToken
+from proxy.sandbox.controls import Fault
+
+M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
+EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
+
+
+async def test_instances_that_start_together_fetch_one_access_token(sandbox, server):
+    async with AsyncExitStack() as stack:
+        edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(4)]
+        started = await asyncio.gather(*map(stack.enter_async_context, edges))
+        answers = await asyncio.gather(*(edge.play() for edge in started))
+        assert [answer.status for answer in answers] == [302] * 4
+        assert sandbox.controls.calls["token"] == 1
+        for edge in started:
+            assert (await edge.get(f"{edge.operator}/readyz")).status == 200
+
+
+async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all(sandbox, server):
+    async with AsyncExitStack() as stack:
+        edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(3)]
+        started = await asyncio.gather(*map(stack.enter_async_context, edges))
+        await asyncio.gather(*(edge.play() for edge in started))
+        sandbox.accounts.access_tokens.clear()
+        answers = await asyncio.gather(*(edge.play() for edge in started))
+        assert [answer.status for answer in answers] == [302] * 3
+        assert sandbox.controls.calls["token"] == 2
+
+
+async def test_without_the_state_every_instance_fetches_for_itself(sandbox, server):
+    await server.stop()
+    async with (
+        an_edge(sandbox, state={"url": server.url}) as one,
+        an_edge(sandbox, state={"url": server.url}) as two,
+    ):
+        assert [(await edge.play()).status for edge in (one, two)] == [302, 302]
+    assert sandbox.controls.calls["token"] == 2
+
+
+async def test_what_lies_in_the_state_is_of_no_use_to_who_reads_it(sandbox, server):
+    async with an_edge(sandbox, state={"url": server.url}) as edge:
+        await edge.play()
+        async with server.client() as client:
+            stored = {}
+            for key in await client.keys("*"):
+                if await client.type(key) == "string":
+                    stored[key] = await client.get(key)
+    assert sum(":access-token:" in key for key in stored) == 1
+    for secret in (*sandbox.accounts.access_tokens, "sandbox-secret"):
+        assert secret not in json.dumps(stored)
+
+
+class Grants:
+    """A grant that counts, fails when told to, and answers when told to."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.failure: Refusal | None = None
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def fetch_access_token(self, *, deadline: float) -> AccessToken:  # noqa: ARG002  # the protocol's
+        await self.go.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.given += 1
+        return AccessToken(value=f"token-{self.given}", expires_in=3600)
+
+    async def close(self) -> None:
+        pass
+
+
+class Fleet:
+    """Instances over one store; the clock stands still."""
+
+    def __init__(self) -> None:
+        self.clock, self.grants = StillClock(), Grants()
+        self.store = MemoryStore(self.clock)
+
+    def instance(self, *, store=None, **options) -> FleetToken:
+        given = {"account": "one", "secret": "secret", "lease": 5.0, **options}
+        return FleetToken(
+            self.grants, a_state(store or self.store, self.clock), self.clock, **given
+        )
+
+
+@pytest.fixture
+async def fleet() -> Fleet:
+    return Fleet()
+
+
+async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fleet):
+    one, two = fleet.instance(), fleet.instance()
+    first = await one.fetch(held="", deadline=0)
+    fleet.clock.advance(600)
+    second = await two.fetch(held="", deadline=0)
+    assert (second.value, second.expires_in) == (first.value, 3000)
+    third = await two.fetch(held=second.value, deadline=0)
+    assert (await one.fetch(held=first.value, deadline=0)).value == third.value
+    assert fleet.grants.given == 2
+
+
+async def test_a_token_that_soon_lapses_is_not_taken_over(fleet):
+    await fleet.instance().fetch(held="", deadline=0)
+    fleet.clock.advance(3600 - 20)
+    assert (await fleet.instance().fetch(held="", deadline=0)).expires_in == 3600
+
+
+async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fleet):
+    class Dead(MemoryStore):
+        async def release(self, name: str, value: str) -> None:
+            """Who is killed releases nothing."""
+
+    fleet.store = Dead(fleet.clock)
+    fleet.grants.go.clear()
+    killed = asyncio.create_task(fleet.instance().fetch(held="", deadline=0))
+    await asyncio.sleep(0.05)
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    fleet.grants.go.set()
+
+    waiting = asyncio.create_task(fleet.instance().fetch(held="", deadline=0))
+    waited = 0.0
+    while not waiting.done():
+        fleet.clock.advance(step := await fleet.clock.next_sleeper())
+        waited += step
+        await asyncio.sleep(0.01)
+    assert (await waiting).value == "token-1"
+    assert 4.9 <= waited <= 5.2
+
+
+async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
+    fleet.grants.failure = Refusal(Reason.PLATFORM_CREDENTIALS)
+    for _ in range(2):
+        with pytest.raises(Refusal, match="platform-credentials"):
+            await fleet.instance().fetch(held="", deadline=0)
+    fleet.grants.failure = None
+    assert (await fleet.instance().fetch(held="", deadline=0)).value == "token-1"
+
+
+@pytest.mark.parametrize("other", [{"account": "two"}, {"secret": "another"}])
+async def test_accounts_and_secrets_do_not_share(fleet, other):
+    await fleet.instance().fetch(held="", deadline=0)
+    assert (await fleet.instance(**other).fetch(held="", deadline=0)).value == "token-2"
+
+
+async def test_a_token_that_somebody_else_wrote_is_none(fleet):
+    await fleet.instance().fetch(held="", deadline=0)
+    name = next(name for name in fleet.store._values if name.startswith("access-token:"))  # noqa: SLF001
+    await fleet.store.put(name, '["foisted", 99999999999]', ttl=60)
+    assert (await fleet.instance().fetch(held="", deadline=0)).value == "token-2"
+
+
+async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):
+    shared = {
+        "state": {"url": server.url, "staleness": 0.2},
+        "delivery": {"mode": "validate", "verdict_ttl": 300},
+    }
+    one, two = await start_edge(**shared), await start_edge(**shared)
+    sandbox.controls.set_fault("playlist", EMPTY)
+    assert (await one.play()).status == 302, "one bad check is no reason"
+
+    await eventually(lambda: knows_a_verdict(two))
+    assert (await two.play()).status == 302
+    await eventually(lambda: is_invalid(two))
+    await eventually(lambda: is_invalid(one))
+    sandbox.controls.set_fault("playlist", None)
+    new = await start_edge(**shared)
+    await eventually(lambda: knows_a_verdict(new))
+    before = sandbox.controls.calls["playlist"]
+    assert (await new.play()).reason == "playlist-invalid"
+    assert sandbox.controls.calls["playlist"] == before
+
+
+async def knows_a_verdict(edge):
+    return edge.edge.apps.services.delivery._verdicts._known  # noqa: SLF001
+
+
+async def is_invalid(edge):
+    return (await edge.play()).reason == "playlist-invalid"
+
+
+async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all(
+    server, start_edge
+):
+    shared = {
+        "state": {"url": server.url, "staleness": 0.2},
+        "delivery": {"mode": "validate", "verdict_ttl": 300},
+    }
+    edge = await start_edge(**shared)
+    assert (await edge.play()).status == 302
+    old = json.dumps(["x8demo1", "invalid", "old", 1_700_000_000, 5])
+    async with server.client() as client:
+        for entry in (
+            "{}",
+            "[]",
+            '["x8demo1","sure","",1,1]',
+            '["x8demo1","invalid","",null,1]',
+            old,
+        ):
+            await client.xadd("playgate:verdicts", {"entry": entry})
+        marker = json.dumps(["x8marker", "ok", "", 1_700_000_000, 0])
+        await client.xadd("playgate:verdicts", {"entry": marker})
+    known = edge.edge.apps.services.delivery._verdicts._known  # noqa: SLF001
+    await eventually(lambda: "x8marker" in known)
+    assert (await edge.play()).status == 302
