@@ -119,7 +119,7 @@ async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncI
         open_state(settings, instruments) as shared,
         open_upstream(settings, instruments, shared.state) as upstream,
     ):
-        relay = build_relay(settings, upstream, shared.revocations, clock)
+        relay = build_relay(settings, upstream, shared.revocations, instruments)
         verdicts = build_verdicts(settings, upstream, shared.state, instruments)
         services = build_services(
             settings,

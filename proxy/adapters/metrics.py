@@ -74,6 +74,11 @@ class Metrics:
             "playgate_upstream_retries_total", "Attempts after the first.",
             ["operation"], registry=registry,
         )  # fmt: skip
+        self.upstream_calls = Gauge(
+            "playgate_upstream_calls",
+            "Calls to Dailymotion and fetches of relayed playlists that are under way, or wait.",
+            ["operation", "state"], registry=registry,
+        )  # fmt: skip
         self.access_token_expiry = Gauge(
             "playgate_access_token_expiry_timestamp_seconds",
             "When the account's access token lapses, in seconds since 1970; 0 before the first.",

@@ -212,11 +212,20 @@ class Reason(StrEnum):
 class Refusal(Exception):
     """An expected no: raised where it is known, turned into a response in one place.
 
-    `message` is public and defaults to the reason's sentence; `detail` is for the log only.
+    `message` is public and defaults to the reason's sentence; `detail` is for the log only;
+    `retry_after` is after how many seconds it is worth to ask again, where that is known.
     """
 
-    def __init__(self, reason: Reason, detail: str = "", *, message: str = "") -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str = "",
+        *,
+        message: str = "",
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
         self.message = message or reason.message
+        self.retry_after = retry_after

@@ -15,6 +15,7 @@ from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import verify
 from proxy.domain.video import VideoId
 from proxy.edge.first_use import FirstUse
+from proxy.edge.limits import Limits
 from proxy.edge.revocations import Revocations
 
 VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one token many times
@@ -35,12 +36,14 @@ class Admission:
         *,
         revocations: Revocations,
         first_use: FirstUse | None,
+        limits: Limits,
     ) -> None:
         self._verify = lru_cache(VERIFIED_TOKENS)(partial(verify, keyring=keyring))
         self._policy = policy
         self._clock = clock
         self._revocations = revocations
         self._first_use = first_use
+        self._limits = limits
 
     async def admit(
         self,
@@ -49,6 +52,7 @@ class Admission:
         video: VideoId,
         formats: Sequence[Format],
         viewer: Address,
+        is_play: bool,
         is_use: bool,
     ) -> Claims:
         """Return the claims of the request's one token if they cover all of this, or refuse.
@@ -58,6 +62,7 @@ class Admission:
             video: what is asked for.
             formats: in which formats; none stands for no particular one.
             viewer: who asks.
+            is_play: whether it counts for `[limits]`.
             is_use: whether the token may be bound by this, where `tokens.first_use` is on.
         """
         token = the_one_token(tokens)
@@ -69,6 +74,8 @@ class Admission:
         self._revocations.check(
             video=video, jti=claims.jti, subject=claims.subject, issued_at=claims.issued_at
         )
+        if is_play:
+            self._limits.count(video=video, viewer=viewer, subject=claims.subject)
         if self._first_use is not None:
             await self._first_use.check(token, claims, viewer, binds=is_use)
         return claims

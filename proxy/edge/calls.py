@@ -10,6 +10,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.answers import AccessTokenRefused
 from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.access_tokens import AccessTokens
+from proxy.edge.gate import Gate
 from proxy.edge.health import Health
 
 T = TypeVar("T")
@@ -22,9 +23,16 @@ class Calls:
     """Makes calls with the access token at hand; where it is refused, once more with a new one."""
 
     def __init__(
-        self, access_tokens: AccessTokens, *, clock: Clock, health: Health, timeout: float
+        self,
+        access_tokens: AccessTokens,
+        gate: Gate,
+        *,
+        clock: Clock,
+        health: Health,
+        timeout: float,
     ) -> None:
         self._access_tokens = access_tokens
+        self._gate = gate
         self._clock = clock
         self._health = health
         self._timeout = timeout
@@ -33,7 +41,7 @@ class Calls:
         """Return what the call returns, or refuse within `platform.play_timeout`."""
         deadline = self._clock.monotonic() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._gate.passing():
                 return await self._make(call, deadline)
         except TimeoutError:
             refusal = Refusal(Reason.PLATFORM_TIMEOUT, "video: out of time")

@@ -23,6 +23,7 @@ from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.checking import Checking, aside
+from proxy.edge.gate import Gate
 from proxy.edge.revocations import Revocations
 from proxy.edge.streams import Streams
 
@@ -68,6 +69,7 @@ class Relay:
         keys: SealKeys,
         revocations: Revocations,
         *,
+        gate: Gate,
         clock: Clock,
         session_max: float,
         limits: Limits,
@@ -77,6 +79,7 @@ class Relay:
         self._checking = checking
         self._keys = keys
         self._revocations = revocations
+        self._gate = gate
         self._clock = clock
         self._session_max = session_max
         self._limits = limits
@@ -86,7 +89,7 @@ class Relay:
         """Return the first playlist of a new session, or refuse."""
         key, session = self._begin(video, viewer, claims)
         url = await self._streams.resolve_own(video, viewer)
-        received = await self._cdn.fetch_playlist(url)
+        received = await self._fetch(url)
         report = await self._checked(received)
         if report.kind == "media":
             if session.limits:
@@ -115,7 +118,7 @@ class Relay:
     async def fetch_playlist(self, asked: AskedPlaylist) -> bytes:
         """Return a session's playlist as it stands now, or refuse."""
         sealed = asked.sealed
-        received = await self._cdn.fetch_playlist(
+        received = await self._fetch(
             with_directives(sealed.url, asked.directives),
             is_blocking=not BLOCKING.isdisjoint(asked.directives),
         )
@@ -157,6 +160,12 @@ class Relay:
             issued_at=claims.issued_at,
             limits=claims.limits.stricter(self._limits),
         )
+
+    async def _fetch(self, url: str, *, is_blocking: bool = False) -> Received:
+        if is_blocking:  # held back by the CDN for seconds, and cheap meanwhile
+            return await self._cdn.fetch_playlist(url, is_blocking=True)
+        async with self._gate.passing():
+            return await self._cdn.fetch_playlist(url)
 
     async def _checked(self, received: Received) -> Report:
         report = await self._checking.check(received)

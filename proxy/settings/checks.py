@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
+from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
@@ -128,6 +129,17 @@ def check_pattern(text: str) -> str:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"is not a regular expression: {error}") from None
+    return text
+
+
+def check_rate(text: str) -> str:
+    """Take a rate, or several of them, or nothing."""
+    try:
+        rates = parse_many(text) if text else []
+    except ValueError:
+        rates = None
+    if rates is None or any(rate.amount < 1 or rate.get_expiry() < 1 for rate in rates):
+        raise ValueError('must be a rate such as "60/minute", or several: "10/second; 300/hour"')
     return text
 
 

@@ -26,6 +26,7 @@ from proxy.settings.checks import (
     check_origin,
     check_path_rule,
     check_pattern,
+    check_rate,
     check_state_url,
 )
 from proxy.settings.keys import SealSecret, Section, TokenKey
@@ -121,6 +122,20 @@ class RelaySection(Section):
     max_bandwidth: Annotated[int, Field(ge=0)] = 0
 
 
+Rate = Annotated[str, AfterValidator(check_rate)]
+
+
+class LimitsSection(Section):
+    """How much is let through, by each instance."""
+
+    network: Rate = ""
+    subject: Rate = ""
+    video: Rate = ""
+    overall: Rate = ""
+    concurrency: Annotated[int, Field(ge=1, le=500)] = 128
+    queue: Annotated[int, Field(ge=0, le=10_000)] = 256
+
+
 class Auth(Section):
     """What nginx's subrequest may allow."""
 
@@ -151,6 +166,7 @@ class Settings(BaseSettings):
     platform: Platform
     delivery: Delivery = Delivery()
     relay: RelaySection = RelaySection()
+    limits: LimitsSection = LimitsSection()
     auth: Auth = Auth()
     videos: Videos = Videos()
 

@@ -14,7 +14,7 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
 from proxy.web.answers import complete_head
 from proxy.web.connection import HEADS
-from proxy.web.problem import problem
+from proxy.web.problem import Asker, problem
 from proxy.web.reading import request_id_of
 from proxy.web.services import SERVICES
 from proxy.web.trace import ABANDONED, TRACE, Trace
@@ -22,6 +22,7 @@ from proxy.web.trace import ABANDONED, TRACE, Trace
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
 PLAYS = frozenset({"play", "play-file", "stream-urls"})
+ASKERS: dict[str, Asker] = {"auth": "nginx", "stream-urls": "api"}
 # Of these, successes are counted and not told.
 QUIET_ROUTES = frozenset(
     {
@@ -79,8 +80,8 @@ async def refusals_to_responses(request: web.Request, handler: Handler) -> web.S
     except Exception:  # noqa: BLE001  # a bug: told in the log, and never to the public
         request.app[SERVICES].log.exception("internal", request_id=trace.request_id)
         trace.refusal = Refusal(Reason.INTERNAL)
-    is_auth = route_of(request) == "auth"
-    response = problem(trace.refusal, trace.request_id, for_subrequest=is_auth)
+    asker = ASKERS.get(route_of(request), "player")
+    response = problem(trace.refusal, trace.request_id, asker=asker)
     if allow:
         response.headers["Allow"] = allow
     return response
@@ -131,6 +132,8 @@ def tell(request: web.Request, log: Logger) -> None:
 def _outcome(route: str, trace: Trace) -> str:
     if trace.status == ABANDONED:
         return "abandoned"
+    if trace.refusal is not None and trace.refusal.reason is Reason.RATE_LIMITED:
+        return "denied"
     if trace.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "failed"
     if trace.status >= HTTPStatus.BAD_REQUEST:

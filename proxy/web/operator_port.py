@@ -7,7 +7,7 @@ from hmac import compare_digest
 from math import isfinite
 from typing import Annotated, Self, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from proxy.domain.client_ip import Network, parse_network
@@ -49,7 +49,12 @@ async def auth(request: web.Request) -> web.Response:
 
     tokens = [*original.query_tokens, *header_tokens(request)]
     claims = await services.admission.admit(
-        tokens, video=video, formats=["hls"], viewer=viewer, is_use=original.method == "GET"
+        tokens,
+        video=video,
+        formats=["hls"],
+        viewer=viewer,
+        is_play=False,  # but one of many segments
+        is_use=original.method == hdrs.METH_GET,
     )
     return allowed(video, claims.subject)
 

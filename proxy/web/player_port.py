@@ -73,7 +73,12 @@ async def stream_urls(request: web.Request) -> web.Response:
 
 
 async def admit(
-    request: web.Request, video: VideoId, viewer: Address, formats: Sequence[Format]
+    request: web.Request,
+    video: VideoId,
+    viewer: Address,
+    formats: Sequence[Format],
+    *,
+    is_play: bool = True,
 ) -> Claims:
     """Return the claims of the request's one token if they cover all of this, or refuse."""
     claims = await request.app[SERVICES].admission.admit(
@@ -81,6 +86,7 @@ async def admit(
         video=video,
         formats=formats,
         viewer=viewer,
+        is_play=is_play,
         is_use=request.method == hdrs.METH_GET,
     )
     request[TRACE].subject = claims.subject
@@ -149,7 +155,7 @@ async def watch(request: web.Request) -> web.Response:
 async def details(request: web.Request) -> web.Response:
     """Tell the player page what it shows around the video."""
     video, viewer = read_video(request), read_viewer(request)
-    await admit(request, video, viewer, ["hls"])
+    await admit(request, video, viewer, ["hls"], is_play=False)
     found = await request.app[SERVICES].streams.describe(video)
     return web.json_response(
         {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}

@@ -5,25 +5,33 @@ from __future__ import annotations
 import json
 from functools import partial
 from http import HTTPStatus
+from typing import Literal
 
 from aiohttp import web
 
-from proxy.domain.reasons import Refusal
+from proxy.domain.reasons import Reason, Refusal
+
+Asker = Literal["player", "api", "nginx"]
 
 
-def problem(refusal: Refusal, request_id: str, *, for_subrequest: bool = False) -> web.Response:
+def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> web.Response:
     """Return the response of a refusal.
 
     Args:
-        refusal: its reason alone fixes the status.
+        refusal: its reason fixes the status.
         request_id: what a user quotes to the operator.
-        for_subrequest: nginx understands 401 and 403 of its `auth_request` and makes anything
-            else a 500 for the player, so every other status leaves as 403.
+        asker: nginx understands 401 and 403 of its `auth_request` and makes anything else a 500
+            for the player, so every other status leaves as 403. Programs know what 429 means,
+            and players give up on it, so they get 503.
     """
     status = refusal.reason.status
-    if for_subrequest and status != HTTPStatus.UNAUTHORIZED:
+    if asker == "nginx" and status != HTTPStatus.UNAUTHORIZED:
         status = HTTPStatus.FORBIDDEN
+    if asker == "api" and refusal.reason is Reason.RATE_LIMITED:
+        status = HTTPStatus.TOO_MANY_REQUESTS
     headers = {"X-Deny-Reason": str(refusal.reason)}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2 demands a challenge
     return web.json_response(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+from limits import parse_many
+
 from proxy.adapters.clock import Clock
+from proxy.adapters.windows import Windows
 from proxy.domain.access import TokenPolicy
 from proxy.domain.client_ip import TrustedProxies, parse_networks
 from proxy.domain.playlist.variants import Limits
@@ -12,6 +15,8 @@ from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery, ModeRule
+from proxy.edge.limits import Limits as PlayLimits
+from proxy.edge.limits import Scope
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
@@ -21,7 +26,7 @@ from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
 from proxy.web.services import Services, Viewers
 from proxy.wiring.instruments import Instruments
-from proxy.wiring.platform import Upstream
+from proxy.wiring.platform import Upstream, build_gate
 from proxy.wiring.state import Shared, build_first_use
 
 
@@ -44,7 +49,7 @@ def build_verdicts(
 
 
 def build_relay(
-    settings: Settings, upstream: Upstream, revocations: Revocations, clock: Clock
+    settings: Settings, upstream: Upstream, revocations: Revocations, instruments: Instruments
 ) -> Relay:
     """Return the relay."""
     relay = settings.relay
@@ -54,7 +59,8 @@ def build_relay(
         upstream.checking,
         SealKeys(settings.seal_secrets),
         revocations,
-        clock=clock,
+        gate=build_gate(settings, instruments, "playlist"),
+        clock=instruments.clock,
         session_max=relay.session_max,
         limits=Limits(
             max_height=relay.max_height or None, max_bandwidth=relay.max_bandwidth or None
@@ -96,6 +102,7 @@ def build_services(
             instruments.clock,
             revocations=shared.revocations,
             first_use=build_first_use(settings, shared.state, instruments),
+            limits=build_limits(settings, instruments.clock),
         ),
         revocations=shared.revocations,
         streams=upstream.streams,
@@ -119,6 +126,20 @@ def build_services(
         operator_key=settings.operator.key.get_secret_value(),
         page_hosts=settings.platform.allowed_hosts,
         embed_origins=settings.web.embed_origins,
+    )
+
+
+def build_limits(settings: Settings, clock: Clock) -> PlayLimits:
+    """Return how many plays are let through."""
+    limits = settings.limits
+    rates: dict[Scope, str] = {
+        "network": limits.network,
+        "subject": limits.subject,
+        "video": limits.video,
+        "overall": limits.overall,
+    }
+    return PlayLimits(
+        {scope: parse_many(rate) if rate else () for scope, rate in rates.items()}, Windows(clock)
     )
 
 

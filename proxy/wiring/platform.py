@@ -10,7 +10,7 @@ import aiohttp
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.dailymotion.endpoints import kind_of_key
-from proxy.adapters.dailymotion.exchange import Exchange
+from proxy.adapters.dailymotion.exchange import Exchange, Operation
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.logins import LoginFile
 from proxy.adapters.dailymotion.oauth import Client, SettingsGrant, TokenEndpoint
@@ -21,6 +21,7 @@ from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.calls import Calls
 from proxy.edge.checking import Checking
 from proxy.edge.fleet_token import FleetToken, Grant
+from proxy.edge.gate import Gate
 from proxy.edge.state import State
 from proxy.edge.streams import Streams
 from proxy.settings import Settings
@@ -150,6 +151,7 @@ def build_streams(
         api if isinstance(api, LegacyApi) else None,
         Calls(
             access_tokens,
+            build_gate(settings, instruments, "video"),
             clock=instruments.clock,
             health=instruments.health,
             timeout=platform.play_timeout,
@@ -160,6 +162,19 @@ def build_streams(
         hls_fields=platform.stream_fields,
         egress_ip=parse_address(platform.egress_ip),
     )
+
+
+def build_gate(settings: Settings, instruments: Instruments, operation: Operation) -> Gate:
+    """Return what keeps an overload from becoming everybody's."""
+    gate = Gate(
+        most=settings.limits.concurrency,
+        queue=settings.limits.queue,
+        patience=settings.platform.play_timeout / 2,
+    )
+    calls = instruments.metrics.upstream_calls
+    calls.labels(operation=operation, state="active").set_function(lambda: gate.inside)
+    calls.labels(operation=operation, state="waiting").set_function(lambda: gate.waiting)
+    return gate
 
 
 def build_cdn(settings: Settings, session: aiohttp.ClientSession, instruments: Instruments) -> Cdn:

@@ -169,6 +169,7 @@ async def test_every_metric_and_its_labels(edge):
         "playgate_viewers_total": {"family"},
         "playgate_upstream_request_duration_seconds": {"operation", "outcome"},
         "playgate_upstream_retries_total": {"operation"},
+        "playgate_upstream_calls": {"operation", "state"},
         "playgate_access_token_expiry_timestamp_seconds": set(),
         "playgate_platform_healthy": set(),
         "playgate_playlist_checks_total": {"verdict"},

@@ -119,7 +119,7 @@ async def visiting(
     async with open_upstream(settings, instruments, state) as upstream:
         verdicts = build_verdicts(settings, upstream, state, instruments)
         revocations = build_revocations(settings, state, instruments)
-        relay = build_relay(settings, upstream, revocations, instruments.clock)
+        relay = build_relay(settings, upstream, revocations, instruments)
         try:
             yield Visit(
                 settings=settings,

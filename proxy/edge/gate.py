@@ -1,0 +1,54 @@
+"""So many at once, a few who wait in the order in which they came, and nobody else.
+
+An overload sheds the newest: whoever waits already is served, and what is more than the queue holds
+is refused at once, which costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from proxy.domain.reasons import Reason, Refusal
+
+RETRY_AFTER = 1  # seconds
+
+
+class Gate:
+    """Lets work through."""
+
+    def __init__(self, *, most: int, queue: int, patience: float) -> None:
+        """Let `most` through at once; let `queue` others wait for `patience` seconds at most."""
+        self._places = asyncio.Semaphore(most)  # fair: first come, first served
+        self._queue = queue
+        self._patience = patience
+        self.inside = 0
+        self.waiting = 0
+
+    @asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        """Wait for a place and keep it, or refuse with `overloaded`."""
+        await self._enter()
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+            self._places.release()
+
+    async def _enter(self) -> None:
+        if self._places.locked() and self.waiting >= self._queue:
+            raise _overloaded(f"{self.inside} calls are under way, and {self.waiting} wait")
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise _overloaded(f"waited for {self._patience:g} s") from None
+        finally:
+            self.waiting -= 1
+
+
+def _overloaded(detail: str) -> Refusal:
+    return Refusal(Reason.OVERLOADED, detail, retry_after=RETRY_AFTER)

@@ -1,0 +1,58 @@
+"""How many plays are let through: of one network, one viewer, one video, and of all.
+
+Each instance counts for itself. Only plays that are otherwise admitted count, so that nobody
+without a token uses up what is left to those who have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
+from time import time
+from typing import Literal
+
+from limits import RateLimitItem
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from proxy.adapters.windows import Windows
+from proxy.domain.client_ip import Address
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.seal import network_of
+from proxy.domain.video import VideoId
+
+Scope = Literal["network", "subject", "video", "overall"]
+
+
+class Limits:
+    """Counts plays, and refuses with `rate-limited` what is too much."""
+
+    def __init__(self, rates: Mapping[Scope, Sequence[RateLimitItem]], windows: Windows) -> None:
+        self._rates = {scope: tuple(items) for scope, items in rates.items() if items}
+        self._limiter = SlidingWindowCounterRateLimiter(windows)
+
+    def count(self, *, video: VideoId, viewer: Address, subject: str | None) -> None:
+        """Count a play, or refuse it; what is refused by one limit counts for none."""
+        names: dict[Scope, str | None] = {
+            "network": str(network_of(viewer)),
+            "subject": subject,
+            "video": video,
+            "overall": "",
+        }
+        counted = list(self._counted(names))
+        for scope, item, name in counted:
+            if not self._limiter.test(item, scope, name):
+                wait = self._limiter.get_window_stats(item, scope, name).reset_time - time()
+                raise Refusal(
+                    Reason.RATE_LIMITED,
+                    f"limits.{scope}: {item}",
+                    retry_after=max(1, ceil(wait)),
+                )
+        for scope, item, name in counted:
+            self._limiter.hit(item, scope, name)
+
+    def _counted(
+        self, names: Mapping[Scope, str | None]
+    ) -> Iterator[tuple[Scope, RateLimitItem, str]]:
+        for scope, items in self._rates.items():
+            if (name := names[scope]) is not None:
+                yield from ((scope, item, name) for item in items)

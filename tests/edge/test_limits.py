@@ -1,0 +1,223 @@
+"""How much is let through, and what becomes of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from limits import parse
+from limits.strategies import SlidingWindowCounterRateLimiter
+from support import an_edge, eventually
+
+from proxy.adapters.windows import Windows
+from proxy.domain.reasons import Refusal
+from proxy.edge.gate import Gate
+
+HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
+
+
+async def outcome(edge, video="x8demo1", source=HERE, **claims):
+    answer = await edge.get(edge.play_url(video, edge.mint("*", **claims)), source=source)
+    return answer.reason or answer.status
+
+
+@pytest.fixture
+def limited(sandbox, clock):
+    sandbox.now = clock.now
+    return lambda **limits: an_edge(sandbox, clock=clock, limits=limits)
+
+
+async def test_a_network_has_its_share(limited):
+    async with limited(network="3/minute") as edge:
+        assert [await outcome(edge, source=at) for at in (HERE, NEIGHBOUR, HERE)] == [302] * 3
+        assert await outcome(edge, source=NEIGHBOUR) == "rate-limited"
+        assert await outcome(edge, source=ELSEWHERE) == 302
+        assert edge.lines()[-2]["detail"] == "limits.network: 3 per 1 minute"
+
+
+async def test_a_viewer_has_theirs_and_a_token_without_one_has_none(limited):
+    async with limited(subject="1/minute") as edge:
+        assert await outcome(edge, subject="a") == 302
+        assert await outcome(edge, subject="a", source=ELSEWHERE) == "rate-limited"
+        assert await outcome(edge, subject="b") == 302
+        assert [await outcome(edge) for _ in range(3)] == [302] * 3
+
+
+async def test_a_video_has_its_own(limited):
+    async with limited(video="1/minute") as edge:
+        assert await outcome(edge, "x8demo1") == 302
+        assert await outcome(edge, "x8demo1", source=ELSEWHERE) == "rate-limited"
+        assert await outcome(edge, "x8live1") == 302
+
+
+async def test_all_together_have_theirs(limited):
+    async with limited(overall="2/minute") as edge:
+        assert await outcome(edge, "x8demo1") == 302
+        assert await outcome(edge, "x8live1", source=ELSEWHERE) == 302
+        assert await outcome(edge, "x8keys1", source="127.0.2.5") == "rate-limited"
+
+
+async def test_several_rates_count_side_by_side(limited, clock):
+    async with limited(network="2/second; 3/minute") as edge:
+        assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
+        clock.advance(2)
+        assert [await outcome(edge) for _ in range(2)] == [302, "rate-limited"]
+        assert edge.lines()[-1]["detail"] == "limits.network: 3 per 1 minute"
+
+
+async def test_a_limit_comes_back_and_says_when(limited, clock):
+    async with limited(network="60/minute") as edge:
+        for _ in range(60):
+            assert await outcome(edge) == 302
+        url = edge.play_url()
+        answer = await edge.get(url, source=HERE)
+        assert (answer.status, answer.reason) == (503, "rate-limited")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        clock.advance(120)
+        assert await outcome(edge) == 302
+
+
+async def test_programs_are_told_in_their_own_way(limited):
+    async with limited(network="1/minute") as edge:
+        assert await outcome(edge) == 302
+        url = (
+            f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={edge.mint()}"
+        )
+        answer = await edge.get(url, source=HERE)
+        assert (answer.status, answer.reason) == (429, "rate-limited")
+        assert "Retry-After" in answer.headers
+        plays = await edge.metric("playgate_plays_total")
+        assert plays == {'outcome="redirected"': 1, 'outcome="denied"': 1}
+
+
+async def test_what_is_refused_anyway_counts_for_nothing(limited):
+    async with limited(network="1/minute", overall="5/minute") as edge:
+        for _ in range(3):
+            bad = await edge.get(edge.play_url(token="a.b.c"), source=HERE)
+            assert bad.reason == "token-malformed"
+        assert await outcome(edge) == 302
+        for _ in range(9):
+            assert await outcome(edge) == "rate-limited"
+        assert await outcome(edge, source=ELSEWHERE) == 302, "the others did not count for all"
+
+
+async def test_a_refused_play_does_not_bind_its_token(sandbox):
+    async with an_edge(sandbox, limits={"network": "1/minute"}, tokens={"first_use": True}) as edge:
+        assert await outcome(edge) == 302
+        url = edge.play_url()
+        assert (await edge.get(url, source=HERE)).reason == "rate-limited"
+        assert (await edge.get(url, source=ELSEWHERE)).status == 302
+
+
+async def test_segments_are_no_plays(sandbox, clock):
+    sandbox.now = clock.now
+    async with an_edge(
+        sandbox,
+        clock=clock,
+        limits={"network": "1/minute"},
+        auth={"paths": ["/hls/(?P<video>[^/]+)/.+"]},
+        viewer={"trusted_proxies": ["127.0.0.1"]},
+    ) as edge:
+        for n in range(5):
+            headers = {
+                "X-Original-URI": f"/hls/x8demo1/{n}.ts?token={edge.mint()}",
+                "X-Original-Path": f"/hls/x8demo1/{n}.ts",
+                "X-Original-Method": "GET",
+                "X-Forwarded-For": "127.0.0.9",
+            }
+            assert (await edge.get(f"{edge.operator}/auth", headers=headers)).status == 204
+
+
+def test_what_is_remembered_is_bounded(clock):
+    windows = Windows(clock, most=100)
+    limiter, rate = SlidingWindowCounterRateLimiter(windows), parse("1/minute")
+    for n in range(1000):
+        assert limiter.hit(rate, str(n))
+    assert not limiter.hit(rate, "999")
+    assert limiter.hit(rate, "0"), "counted longest ago, forgotten first"
+    windows.clear_sliding_window(rate.key_for("999"), 60)
+    assert limiter.hit(rate, "999")
+
+
+def test_a_window_slides(clock):
+    """No burst of twice the rate at the border of two windows."""
+    clock.ticks = 600.0
+    limiter, rate = SlidingWindowCounterRateLimiter(Windows(clock)), parse("10/minute")
+    clock.advance(50)
+    assert [limiter.hit(rate, "x") for _ in range(11)] == [True] * 10 + [False]
+    clock.advance(15)  # 5 s into the next window, 55/60 of the last one still count
+    assert [limiter.hit(rate, "x") for _ in range(3)] == [True, False, False]
+    clock.advance(30)
+    assert sum(limiter.hit(rate, "x") for _ in range(20)) == 5
+
+
+async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
+    gate, order, go = Gate(most=2, queue=3, patience=20), [], asyncio.Event()
+
+    async def work(n: int) -> str:
+        try:
+            async with gate.passing():
+                order.append(n)
+                await go.wait()
+        except Refusal as refusal:
+            return str(refusal.reason)
+        return "done"
+
+    tasks = [asyncio.create_task(work(n)) for n in range(8)]
+    await asyncio.sleep(0)
+    await eventually(lambda: gate.waiting == 3)
+    assert (order, gate.inside) == ([0, 1], 2)
+    assert [task.done() for task in tasks] == [False] * 5 + [True] * 3
+    tasks[3].cancel()  # hung up: its place in the queue is free
+    await asyncio.sleep(0)
+    late = asyncio.create_task(work(8))
+    go.set()
+    results = await asyncio.gather(*tasks, late, return_exceptions=True)
+    assert order == [0, 1, 2, 4, 8]
+    assert results[5:8] == ["overloaded"] * 3
+    assert (gate.inside, gate.waiting) == (0, 0)
+
+
+async def test_nobody_waits_for_ever():
+    gate = Gate(most=1, queue=5, patience=0.01)
+    async with gate.passing():
+        with pytest.raises(Refusal, match="overloaded: waited for"):
+            async with gate.passing():
+                pass
+    async with gate.passing():
+        assert gate.inside == 1
+
+
+async def test_dailymotion_is_asked_so_much_at_once_and_plays_beyond_are_told(sandbox):
+    """A slow API: what is under way, what waits, and what is shed, as operators see it."""
+    async with an_edge(sandbox, limits={"concurrency": 3, "queue": 4}) as edge:
+        await edge.play()
+        sandbox.controls.hold("video")
+        sources = [f"127.0.{n}.5" for n in range(1, 21)]
+        plays = [asyncio.create_task(edge.get(edge.play_url(), source=at)) for at in sources]
+        await eventually(lambda: sum(task.done() for task in plays) == 13)
+        assert sandbox.controls.waiting["video"] == 3
+        calls = await edge.metric("playgate_upstream_calls")
+        assert calls['operation="video",state="active"'] == 3
+        assert calls['operation="video",state="waiting"'] == 4
+        sandbox.controls.release("video")
+        answers = await asyncio.gather(*plays)
+        outcomes = Counter(answer.reason or answer.status for answer in answers)
+        assert outcomes == {"overloaded": 13, 302: 7}
+        shed = next(answer for answer in answers if answer.reason)
+        assert (shed.status, shed.headers["Retry-After"]) == (503, "1")
+        told = (await edge.get(f"{edge.operator}/readyz")).json
+        assert told["platform"] == {}, "that is us, and not Dailymotion"
+
+
+async def test_relayed_playlists_have_a_queue_of_their_own(sandbox):
+    async with an_edge(
+        sandbox, delivery={"mode": "relay"}, limits={"concurrency": 1, "queue": 0}
+    ) as edge:
+        sandbox.controls.hold("playlist")
+        first = asyncio.create_task(edge.play(source="127.0.1.5"))
+        await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+        assert (await edge.play(source="127.0.2.5")).reason == "overloaded"
+        sandbox.controls.release("playlist")
+        assert (await first).status == 200
