@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import proxy
-from proxy.cli import check_config, demo, embed, inspect, login, revoke, serve, token, videos
+from proxy.cli import check_config, demo, embed, inspect, keys, login, revoke, serve, token, videos
 from proxy.cli.doctor import command
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("revoke")(revoke.revoke)
 app.command("embed")(embed.embed)
 app.command("inspect")(inspect.inspect)
 app.add_typer(token.app, name="token")
+app.add_typer(keys.app, name="keys")
 app.add_typer(videos.app, name="videos")
 
 

@@ -26,7 +26,7 @@ from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE
-from proxy.wiring.edge import build_keyring, build_minting
+from proxy.wiring.edge import build_minting
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says
 
@@ -137,7 +137,7 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
     """Run sandbox and edge until a signal says stop."""
     log = build_logger()
     capture_standard_logging(log)
-    minting = build_minting(settings, build_keyring(settings), Clock())
+    minting = build_minting(settings, Clock())
 
     def page(video: str) -> str:
         return f"{settings.web.public_url}/watch/{video}#{minting.mint(video=video).token}"

@@ -12,7 +12,7 @@ from proxy.adapters.clock import Clock
 from proxy.cli.options import Config, fail, settings_or_exit, video_or_exit
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings
-from proxy.wiring.edge import build_keyring, build_minting
+from proxy.wiring.edge import build_minting
 
 PLACEHOLDER = "TOKEN"
 
@@ -152,7 +152,7 @@ def check(settings: Settings, video: str) -> None:
 
 def token_for(settings: Settings, video: str) -> str:
     """Return a fresh token, or exit."""
-    minting = build_minting(settings, build_keyring(settings), Clock())
+    minting = build_minting(settings, Clock())
     try:
         return minting.mint(video=video).token
     except Refusal as refusal:

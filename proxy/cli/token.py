@@ -60,7 +60,7 @@ def mint(
 ) -> None:
     """Print a signed token, or the whole play URL, and nothing else."""
     settings = settings_or_exit(config)
-    minting = build_minting(settings, build_keyring(settings), Clock())
+    minting = build_minting(settings, Clock())
     try:
         network = None if ip is None else parse_network(ip)
         limits = Limits(max_height=max_height, max_bandwidth=max_bandwidth)
@@ -103,7 +103,9 @@ def explain(
     first = None
     for check in (
         *request_checks(settings, carried.token, play),
-        *explain_token(carried.token, build_keyring(settings), play, build_policy(settings)),
+        *explain_token(
+            carried.token, build_keyring(settings, play.now), play, build_policy(settings)
+        ),
     ):
         first = first or check.refusal
         show_check(check)

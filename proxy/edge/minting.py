@@ -72,7 +72,7 @@ class Minting:
         """
         key = self._keyring.signing_key()
         if key is None:
-            raise _invalid("No key in tokens.keys can sign: all of them are public keys.")
+            raise _invalid("No key of this edge can sign: all of them are public keys.")
         ttl = self._default_ttl if ttl is None else ttl
         if not 0 < ttl <= self._max_ttl:
             raise _invalid(f"ttl must be 1 to {self._max_ttl} seconds (tokens.max_ttl).")

@@ -1,4 +1,4 @@
-"""What one setting's value must look like: each takes a value and returns it, or says so."""
+"""What a table is, and one setting's value: each check takes a value and returns it, or says so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from limits import parse_many
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_network
@@ -19,6 +19,12 @@ STATE_OPTIONS = {"ssl_ca_certs"}  # what a state's URL may have in its query
 
 MIN_OPERATOR_KEY = 16  # characters
 MAX_HOST = 253  # characters, RFC 1035
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def check_url(text: str) -> str:
@@ -80,7 +86,7 @@ def check_state_url(url: SecretStr) -> SecretStr:
         return url
     try:
         parsed = URL(text)
-        is_redis = parsed.scheme in {"redis", "rediss"} and bool(parsed.host) and bool(parsed.port)
+        is_redis = parsed.scheme in {"redis", "rediss"} and bool(parsed.host)
         is_numbered = re.fullmatch(r"/?[0-9]*", parsed.path, re.ASCII) is not None
     except ValueError:
         is_redis = is_numbered = False
@@ -159,5 +165,6 @@ def check_header_name(text: str) -> str:
     return text
 
 
+OptionalPath = Annotated[str, AfterValidator(check_optional_path)]
 OptionalUrl = Annotated[str, AfterValidator(check_optional_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]

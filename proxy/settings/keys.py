@@ -1,4 +1,4 @@
-"""Secrets in the settings: in place, or in files."""
+"""Keys in the settings: in place, in files, or published by others."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from joserfc.jwk import OctKey
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, load_key
-
-
-class Section(BaseModel):
-    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+from proxy.adapters import key_file
+from proxy.domain.tokens.claims import VISIBLE
+from proxy.domain.tokens.jwks import OwnKey, read_own_set
+from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
+from proxy.settings.checks import OptionalPath, Section, check_url
 
 
 def read_secret(secret: SecretStr, file: Path | None) -> str:
@@ -54,6 +53,62 @@ class TokenKey(Section):
     @model_validator(mode="after")
     def _is_usable(self) -> TokenKey:
         _ = self.key
+        return self
+
+
+class Issuer(Section):
+    """Another issuer of tokens, and where it publishes its keys."""
+
+    issuer: Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
+    jwks_url: Annotated[str, AfterValidator(check_url)]
+
+
+class Tokens(Section):
+    """Which tokens are good."""
+
+    keys: tuple[TokenKey, ...] = ()
+    jwks_file: OptionalPath = ""
+    issuers: tuple[Issuer, ...] = ()
+    max_ttl: Annotated[int, Field(gt=0)] = 3600
+    default_ttl: Annotated[int, Field(gt=0)] = 300
+    leeway: Annotated[int, Field(ge=0, le=60)] = 5
+    audience: str = ""
+    cookie: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "playgate_token"
+    first_use: bool = False
+
+    @cached_property
+    def own_set(self) -> tuple[OwnKey, ...]:
+        """The keys of the file, read once; none where there is no file."""
+        if not self.jwks_file:
+            return ()
+        try:
+            text = key_file.read(Path(self.jwks_file))
+            return () if text is None else read_own_set(text)
+        except OSError as error:
+            raise ValueError(f"jwks_file cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError("jwks_file is not text") from None
+        except KeyUnusable as unusable:
+            raise ValueError(f"jwks_file: {unusable}") from None
+
+    def keys_at(self, now: float) -> list[Key]:
+        """Return the keys of our own that are in use now, the signing one first."""
+        ours = [own.key for own in self.own_set if own.verifies(now)]
+        return [*ours, *(entry.key for entry in self.keys)]
+
+    def secrets_until(self, moment: float) -> list[bytes]:
+        """Return the secrets among the keys, those too that lapsed after a moment."""
+        ours = [own.key for own in self.own_set if own.verifies(moment)]
+        jwks = [key.jwk for key in (*ours, *(entry.key for entry in self.keys))]
+        return [jwk.raw_value for jwk in jwks if isinstance(jwk, OctKey)]
+
+    @model_validator(mode="after")
+    def _is_usable(self) -> Tokens:
+        kids = [own.key.kid for own in self.own_set] + [entry.kid for entry in self.keys]
+        if len(set(kids)) != len(kids):
+            raise ValueError("two keys have the same kid")
+        if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
+            raise ValueError("two of issuers have the same issuer")
         return self
 
 

@@ -17,7 +17,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from proxy.settings.rules import Problem, problems_between
+from proxy.settings.key_rules import Problem
+from proxy.settings.rules import problems_between
 from proxy.settings.schema import Settings
 from proxy.settings.sources import Environment, SecretFiles, secrets_folder, unknown_names
 

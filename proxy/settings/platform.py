@@ -19,15 +19,15 @@ from proxy.adapters.dailymotion.endpoints import (
 from proxy.domain import video
 from proxy.edge.delivery import Family
 from proxy.settings.checks import (
+    OptionalPath,
     OptionalUrl,
     Seconds,
+    Section,
     check_allowed_host,
     check_optional_address,
-    check_optional_path,
     check_pattern,
     check_redirect_uri,
 )
-from proxy.settings.keys import Section
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
@@ -41,7 +41,7 @@ class Platform(Section):
     api_secret: SecretStr = SecretStr("")
     username: str = ""
     password: SecretStr = SecretStr("")
-    login_file: Annotated[str, AfterValidator(check_optional_path)] = ""
+    login_file: OptionalPath = ""
     redirect_uri: Annotated[str, AfterValidator(check_redirect_uri)] = (
         "http://127.0.0.1:8085/callback"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from joserfc.jwk import OctKey
 from pydantic import (
     AfterValidator,
     Field,
@@ -19,6 +18,7 @@ from proxy.settings.checks import (
     MEMORY,
     OptionalUrl,
     Seconds,
+    Section,
     check_header_name,
     check_listen,
     check_network,
@@ -29,7 +29,7 @@ from proxy.settings.checks import (
     check_rate,
     check_state_url,
 )
-from proxy.settings.keys import SealSecret, Section, TokenKey
+from proxy.settings.keys import SealSecret, Tokens
 from proxy.settings.platform import Platform, Videos
 
 ENV_PREFIX = "PLAYGATE_"
@@ -64,25 +64,6 @@ class Viewer(Section):
     trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
     private: PrivateViewers = "refuse"
-
-
-def check_kids(keys: tuple[TokenKey, ...]) -> tuple[TokenKey, ...]:
-    """Refuse two keys of one name."""
-    if len({key.kid for key in keys}) != len(keys):
-        raise ValueError("two keys have the same kid")
-    return keys
-
-
-class Tokens(Section):
-    """Which tokens are good."""
-
-    keys: Annotated[tuple[TokenKey, ...], AfterValidator(check_kids)] = ()
-    max_ttl: Annotated[int, Field(gt=0)] = 3600
-    default_ttl: Annotated[int, Field(gt=0)] = 300
-    leeway: Annotated[int, Field(ge=0, le=60)] = 5
-    audience: str = ""
-    cookie: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "playgate_token"
-    first_use: bool = False
 
 
 class StateSection(Section):
@@ -170,10 +151,11 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     videos: Videos = Videos()
 
-    @property
-    def seal_secrets(self) -> list[bytes]:
-        """The secrets that seals are made with, the newest first; the tokens' where none is set."""
+    def seal_secrets(self, now: float) -> list[bytes]:
+        """Return the secrets that seals are made with, the newest first; the tokens' without any.
+
+        A key that retires opens seals for as long as a session that it sealed may last.
+        """
         if self.relay.keys:
             return [key.material for key in self.relay.keys]
-        jwks = [entry.key.jwk for entry in self.tokens.keys]
-        return [jwk.raw_value for jwk in jwks if isinstance(jwk, OctKey)]
+        return self.tokens.secrets_until(now - self.relay.session_max)

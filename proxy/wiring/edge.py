@@ -57,7 +57,7 @@ def build_relay(
         upstream.streams,
         upstream.cdn,
         upstream.checking,
-        SealKeys(settings.seal_secrets),
+        SealKeys(settings.seal_secrets(instruments.clock.now())),
         revocations,
         gate=build_gate(settings, instruments, "playlist"),
         clock=instruments.clock,
@@ -94,7 +94,7 @@ def build_services(
     relay: Relay,
 ) -> Services:
     """Return what the handlers work with."""
-    keyring = build_keyring(settings)
+    keyring = build_keyring(settings, instruments.clock.now())
     return Services(
         admission=Admission(
             keyring,
@@ -109,7 +109,7 @@ def build_services(
         delivery=delivery,
         relay=relay,
         cdn=upstream.cdn,
-        minting=build_minting(settings, keyring, instruments.clock),
+        minting=build_minting(settings, instruments.clock),
         health=instruments.health,
         viewers=Viewers(
             proxies=TrustedProxies(networks=parse_networks(settings.viewer.trusted_proxies)),
@@ -143,9 +143,9 @@ def build_limits(settings: Settings, clock: Clock) -> PlayLimits:
     )
 
 
-def build_keyring(settings: Settings) -> Keyring:
-    """Return the keys in use."""
-    return Keyring(entry.key for entry in settings.tokens.keys)
+def build_keyring(settings: Settings, now: float) -> Keyring:
+    """Return the keys of our own that are in use now (seconds since 1970)."""
+    return Keyring(settings.tokens.keys_at(now))
 
 
 def build_policy(settings: Settings) -> TokenPolicy:
@@ -156,16 +156,16 @@ def build_policy(settings: Settings) -> TokenPolicy:
     )
 
 
-def build_minting(settings: Settings, keyring: Keyring, clock: Clock) -> Minting:
+def build_minting(settings: Settings, clock: Clock) -> Minting:
     """Return the way to make tokens."""
     tokens = settings.tokens
     return Minting(
-        keyring,
+        build_keyring(settings, clock.now()),
         clock,
         audience=tokens.audience or None,
         default_ttl=tokens.default_ttl,
         max_ttl=tokens.max_ttl,
         public_url=settings.web.public_url,
         video_id_pattern=re.compile(settings.platform.video_id_pattern),
-        can_relay=bool(settings.seal_secrets),
+        can_relay=bool(settings.seal_secrets(clock.now())),
     )

@@ -39,7 +39,7 @@ def build_private_state(settings: Settings, instruments: Instruments) -> State:
 
 def build_revocations(settings: Settings, state: State, instruments: Instruments) -> Revocations:
     """Return which tokens were taken back."""
-    sessions = settings.relay.session_max if settings.seal_secrets else 0
+    sessions = settings.relay.session_max if settings.seal_secrets(instruments.clock.now()) else 0
     return Revocations(
         state,
         clock=instruments.clock,

@@ -133,7 +133,7 @@ def test_mint_without_a_private_key_says_so(tmp_path):
     result = run("token", "mint", "--config", str(config), "--video", "x8abcd")
 
     assert result.exit_code == 1
-    assert "No key in tokens.keys can sign" in result.stderr
+    assert "No key of this edge can sign" in result.stderr
 
 
 def test_explain_shows_every_check_of_a_good_token():

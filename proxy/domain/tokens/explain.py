@@ -11,7 +11,7 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.verify import check_issuer, check_signature
+from proxy.domain.tokens.verify import check_issuer, check_signature, claimed_issuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
 
     key = None
     try:
-        key = keyring.find(compact.kid)
+        key = keyring.find(compact.kid, claimed_issuer(compact))
     except Refusal as refusal:
         yield Check(name="key", refusal=refusal)
     else:

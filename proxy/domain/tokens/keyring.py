@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.compact import MAX_KID_LENGTH
 
 Algorithm = Literal["HS256", "ES256", "RS256", "Ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -26,6 +27,19 @@ MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: as long as the hash
 MIN_RSA_BITS = 2048  # RFC 7518, 3.3
 
 Jwk = OctKey | ECKey | RSAKey | OKPKey
+JWK_CLASSES: dict[Algorithm, Any] = {
+    "HS256": OctKey,
+    "ES256": ECKey,
+    "RS256": RSAKey,
+    "Ed25519": OKPKey,
+}
+# By kty and crv: the algorithm, and which members make the key (RFC 7518, 6; RFC 8037, 2).
+JWK_KINDS: dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]] = {
+    ("oct", None): ("HS256", ("k",)),
+    ("EC", "P-256"): ("ES256", ("x", "y", "d")),
+    ("RSA", None): ("RS256", ("n", "e", "d", "p", "q", "dp", "dq", "qi")),
+    ("OKP", "Ed25519"): ("Ed25519", ("x", "d")),
+}
 
 
 class KeyUnusable(ValueError):
@@ -62,27 +76,73 @@ def load_key(*, kid: str, algorithm: Algorithm, material: str, issuer: str | Non
 
 
 class Keyring:
-    """Every key in use, the signing one first."""
+    """Every key in use, the signing one first; and those of issuers that publish their own.
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    An issuer's keys are for its own tokens alone, and its tokens for its keys: two of them may well
+    call different keys by one name.
+    """
+
+    def __init__(
+        self, keys: Iterable[Key], published: Mapping[str, Iterable[Key]] | None = None
+    ) -> None:
+        """Take the keys of our own, and the published ones by their issuer."""
         self.keys = tuple(keys)
-        self._by_kid = {key.kid: key for key in self.keys}
+        self._own = {key.kid: key for key in self.keys}
+        self._published = {
+            issuer: {key.kid: key for key in theirs} for issuer, theirs in (published or {}).items()
+        }
 
-    def find(self, kid: str | None) -> Key:
-        """Return the key that a token names; a token without `kid` means the only key there is."""
-        if kid is None and len(self.keys) == 1:
-            return self.keys[0]
+    def find(self, kid: str | None, issuer: str | None = None) -> Key:
+        """Return the key that a token names; a token without `kid` means the only key there is.
+
+        Args:
+            kid: the name.
+            issuer: the token's `iss`, which nobody has verified yet.
+        """
+        published = None if issuer is None else self._published.get(issuer)
+        keys = self._own if published is None else published
+        whose = "tokens.keys" if published is None else "what its issuer publishes"
+        if kid is None and len(keys) == 1:
+            return next(iter(keys.values()))
         if kid is None:
-            raise Refusal(
-                Reason.TOKEN_KEY_UNKNOWN, f"no kid, and {len(self.keys)} keys to choose from"
-            )
-        if (key := self._by_kid.get(kid)) is None:
-            raise Refusal(Reason.TOKEN_KEY_UNKNOWN, "no key in tokens.keys has the token's kid")
+            raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no kid, and {len(keys)} keys in {whose}")
+        if (key := keys.get(kid)) is None:
+            raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no key in {whose} has the token's kid")
         return key
 
     def signing_key(self) -> Key | None:
         """Return the first key that can sign."""
         return next((key for key in self.keys if key.can_sign), None)
+
+
+def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> Key:
+    """Return a key made of a JSON Web Key (RFC 7517); what it does not need, it does not read.
+
+    Raises:
+        KeyUnusable: it is for something else, of a kind that is not known here, or broken.
+    """
+    kid, kind = jwk.get("kid"), (jwk.get("kty"), jwk.get("crv"))
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
+        raise KeyUnusable(f"its kid is not a text of 1 to {MAX_KID_LENGTH} characters")
+    if (known := JWK_KINDS.get((str(kind[0]), kind[1] and str(kind[1])))) is None:
+        raise KeyUnusable("its kty and crv are not those of HS256, ES256, RS256 or Ed25519")
+    algorithm, members = known
+    named = jwk.get("alg", algorithm)
+    if OLDER_NAMES.get(str(named), named) != algorithm:
+        raise KeyUnusable(f"its alg is not {algorithm}, which its kty is for")
+    operations = jwk.get("key_ops", ["verify"])
+    is_for_signatures = isinstance(operations, list) and not {"sign", "verify"}.isdisjoint(
+        map(str, operations)
+    )
+    if jwk.get("use", "sig") != "sig" or not is_for_signatures:
+        raise KeyUnusable("it is not for signatures")
+    material = {name: jwk[name] for name in ("kty", "crv", *members) if name in jwk}
+    if not all(isinstance(text, str) for text in material.values()):
+        raise KeyUnusable("its members are not texts")
+    made = _checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
+    if isinstance(made, OctKey) and len(made.raw_value) < MIN_SECRET_BYTES:
+        raise KeyUnusable(f"its secret is shorter than {MIN_SECRET_BYTES} bytes")
+    return Key(kid=kid, algorithm=algorithm, jwk=made, issuer=issuer)
 
 
 def _load_secret(secret: str) -> OctKey:
@@ -94,14 +154,17 @@ def _load_secret(secret: str) -> OctKey:
 
 
 def _load_pem(algorithm: Algorithm, pem: str) -> Jwk:
-    kinds: dict[Algorithm, Any] = {"ES256": ECKey, "RS256": RSAKey, "Ed25519": OKPKey}
+    return _checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(pem), form="a PEM key")
+
+
+def _checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JWK") -> Jwk:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SecurityWarning)  # joserfc only warns of a short key
-            jwk: Jwk = kinds[algorithm].import_key(pem)
+            jwk = load()
         MODELS[algorithm].check_key(jwk)
     except SecurityWarning:
         raise KeyUnusable(f"its RSA key has fewer than {MIN_RSA_BITS} bits") from None
     except (JoseError, ValueError, TypeError):
-        raise KeyUnusable(f"it is not a PEM key for {algorithm}") from None
+        raise KeyUnusable(f"it is not {form} for {algorithm}") from None
     return jwk

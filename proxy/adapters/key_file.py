@@ -1,0 +1,52 @@
+"""The file of our own keys: read whole, and replaced whole, by one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkstemp
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other writers out; readers always find a whole file."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def read(path: Path) -> str | None:
+    """Return what is in the file, None where there is none, or fail as the disk does: OSError."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a text in place of what is there, or fail as the disk does: OSError.
+
+    The file keeps its owner and its mode; root may look after an edge's keys.
+    """
+    descriptor, beside = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with suppress(FileNotFoundError):
+            before = path.stat()
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            if os.geteuid() == 0:
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
