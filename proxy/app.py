@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import stamina.instrumentation
@@ -14,9 +15,11 @@ from aiohttp import web
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import cdn_session
+from proxy.adapters.jwks import PublishedKeys
 from proxy.adapters.logs import Logger
 from proxy.domain.reasons import Refusal
 from proxy.edge.checking import Checking
+from proxy.edge.issuers import Issuers
 from proxy.edge.pulling import Pulling
 from proxy.edge.state import State
 from proxy.settings import Settings
@@ -24,8 +27,8 @@ from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
 from proxy.web.connection import HEADS, PORT_HEADERS, Heads
 from proxy.web.middlewares import observe, refusals_to_responses
-from proxy.web.services import ON_UNIX_SOCKET, SERVICES, Services
-from proxy.wiring.edge import build_delivery, build_relay, build_services, build_verdicts
+from proxy.web.services import CURRENT, ON_UNIX_SOCKET, Current, Services
+from proxy.wiring.edge import Parts, build_parts, build_services
 from proxy.wiring.instruments import Instruments, build_instruments
 from proxy.wiring.platform import (
     Upstream,
@@ -49,7 +52,13 @@ class Apps:
 
     player: web.Application
     operator: web.Application
-    services: Services
+    current: Current
+    parts: Parts
+
+    @property
+    def services(self) -> Services:
+        """The services of the moment."""
+        return self.current.services
 
 
 @asynccontextmanager
@@ -112,39 +121,66 @@ async def open_state(settings: Settings, instruments: Instruments) -> AsyncItera
 
 
 @asynccontextmanager
+async def open_issuers(settings: Settings, instruments: Instruments) -> AsyncIterator[Issuers]:
+    """Open the way to the keys that other issuers publish, over whichever address family."""
+    async with aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "playgate"}
+    ) as session:
+        published = PublishedKeys(
+            build_exchange(settings, session, instruments),
+            timeout=settings.platform.play_timeout,
+            clock=instruments.clock,
+        )
+        issuers = Issuers(
+            published.fetch,
+            clock=instruments.clock,
+            metrics=instruments.metrics,
+            log=instruments.log,
+        )
+        issuers.trust({entry.issuer: entry.jwks_url for entry in settings.tokens.issuers})
+        try:
+            yield issuers
+        finally:
+            await issuers.close()
+
+
+@asynccontextmanager
 async def build_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIterator[Apps]:
     """Wire an edge; within the context it keeps fresh what it has from elsewhere."""
     instruments = build_instruments(log, clock)
     async with (
         open_state(settings, instruments) as shared,
         open_upstream(settings, instruments, shared.state) as upstream,
+        open_issuers(settings, instruments) as issuers,
     ):
-        relay = build_relay(settings, upstream, shared.revocations, instruments)
-        verdicts = build_verdicts(settings, upstream, shared.state, instruments)
-        services = build_services(
-            settings,
-            instruments,
-            upstream,
-            shared=shared,
-            delivery=build_delivery(settings, upstream.streams, verdicts, relay),
-            relay=relay,
-        )
-        pulling = Pulling([shared.revocations.pull, verdicts.pull], clock, log)
-        background = [asyncio.create_task(upstream.access_tokens.keep_fresh())]
-        if shared.state.is_shared:
-            background.append(asyncio.create_task(pulling.keep_on(settings.state.staleness)))
+        parts = build_parts(settings, instruments, upstream, shared, issuers)
+        current = Current(build_services(settings, parts))
+        background = [asyncio.create_task(work) for work in keeping_fresh(settings, parts)]
         try:
-            yield Apps(player_app(settings, services), operator_app(settings, services), services)
+            yield Apps(
+                player_app(settings, current), operator_app(settings, current), current, parts
+            )
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await verdicts.close()
+            await parts.verdicts.close()
 
 
-def player_app(settings: Settings, services: Services) -> web.Application:
+def keeping_fresh(settings: Settings, parts: Parts) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield what goes on behind the plays."""
+    instruments, shared = parts.instruments, parts.shared
+    yield parts.upstream.access_tokens.keep_fresh()
+    yield parts.issuers.keep_fresh()
+    if shared.state.is_shared:
+        pulls = [shared.revocations.pull, parts.verdicts.pull]
+        pulling = Pulling(pulls, instruments.clock, instruments.log)
+        yield pulling.keep_on(settings.state.staleness)
+
+
+def player_app(settings: Settings, current: Current) -> web.Application:
     """Return the application that players reach."""
-    app = _app(settings, services, headers.PLAYER_PORT, settings.web.listen)
+    app = _app(settings, current, headers.PLAYER_PORT, settings.web.listen)
     routes.add_routes(app, routes.PLAYER_PORT)
     if settings.web.player_page:
         routes.add_routes(app, routes.PLAYER_PAGE)
@@ -152,19 +188,19 @@ def player_app(settings: Settings, services: Services) -> web.Application:
     return app
 
 
-def operator_app(settings: Settings, services: Services) -> web.Application:
+def operator_app(settings: Settings, current: Current) -> web.Application:
     """Return the application that players never reach."""
-    app = _app(settings, services, headers.OPERATOR_PORT, settings.operator.listen)
+    app = _app(settings, current, headers.OPERATOR_PORT, settings.operator.listen)
     routes.add_routes(app, routes.OPERATOR_PORT)
     routes.add_fallback(app)
     return app
 
 
 def _app(
-    settings: Settings, services: Services, port_headers: dict[str, str], listen: str
+    settings: Settings, current: Current, port_headers: dict[str, str], listen: str
 ) -> web.Application:
     app = web.Application(middlewares=[observe, refusals_to_responses], client_max_size=MAX_BODY)
-    app[SERVICES] = services
+    app[CURRENT] = current
     app[HEADS] = Heads(settings.web.head_timeout)
     app[PORT_HEADERS] = port_headers
     app[ON_UNIX_SOCKET] = bool(parse_listen(listen).path)

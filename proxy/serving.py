@@ -21,6 +21,7 @@ from aiohttp import web
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.app import Apps, build_apps
+from proxy.reloading import Load, Reloading
 from proxy.settings import Settings
 from proxy.settings.listen import Listen, parse_listen
 from proxy.web.connection import HEADS, Connection
@@ -43,13 +44,26 @@ class Edge:
     apps: Apps
     player: Listen
     operator: Listen
+    reloading: Reloading | None
 
 
 @asynccontextmanager
 async def running_edge(
-    settings: Settings, *, log: Logger, clock: Clock | None = None
+    settings: Settings,
+    *,
+    log: Logger,
+    clock: Clock | None = None,
+    load: Load | None = None,
+    path: Path | None = None,
 ) -> AsyncIterator[Edge]:
     """Run an edge; leaving the context drains it.
+
+    Args:
+        settings: what to run.
+        log: where to say what happens.
+        clock: what time it is.
+        load: how to load the settings again; without it they stay as they are.
+        path: the file that they are loaded from, to be watched.
 
     Raises:
         ListenFailed: a port is taken, or not ours to open.
@@ -66,9 +80,13 @@ async def running_edge(
             _port(apps.player, parse_listen(settings.web.listen), settings)
         )
         log.info("serving", player=str(player), operator=str(operator), sandbox=settings.sandbox)
+        reloading = None if load is None else Reloading(apps, settings, load, path)
+        watching = None if reloading is None else asyncio.create_task(reloading.watch())
         try:
-            yield Edge(apps, player, operator)
+            yield Edge(apps, player, operator, reloading)
         finally:
+            if watching is not None:
+                watching.cancel()
             apps.services.health.draining = True
             log.info("draining")
 

@@ -110,6 +110,21 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.platform_healthy.set(1)
+        self.issuer_keys_fetched = Gauge(
+            "playgate_issuer_keys_fetched_timestamp_seconds",
+            "When an issuer's published keys were last fetched, in seconds since 1970.",
+            ["issuer"], registry=registry,
+        )  # fmt: skip
+        self.reload_successful = Gauge(
+            "playgate_settings_last_reload_successful",
+            "0 if the settings or keys of the last reload could not be used, and older ones are.",
+            registry=registry,
+        )  # fmt: skip
+        self.reload_successful.set(1)
+        self.reload_success_time = Gauge(
+            "playgate_settings_last_reload_success_timestamp_seconds",
+            "Since when the settings are in use, in seconds since 1970.", registry=registry,
+        )  # fmt: skip
         self.state_duration = Histogram(
             "playgate_state_request_duration_seconds",
             "Questions to the state that instances share, as long as somebody waited for them.",
@@ -141,7 +156,7 @@ class Metrics:
             self.denials.labels(reason=reason)
         for family in ("ipv4", "ipv6"):
             self.viewers.labels(family=family)
-        for operation in ("token", "video", "playlist"):
+        for operation in ("token", "video", "playlist", "jwks"):
             self.upstream_retries.labels(operation=operation)
         for verdict in ("ok", "invalid", "unknown"):
             self.playlist_checks.labels(verdict=verdict)

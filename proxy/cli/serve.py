@@ -5,30 +5,36 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
+from functools import partial
+from pathlib import Path
 
 import uvloop
 
 from proxy.adapters.logs import build_logger, capture_standard_logging
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.serving import ListenFailed, running_edge
-from proxy.settings import Settings
+from proxy.settings import Settings, load_settings
 
 
 def serve(config: Config = None) -> None:
     """Run an edge until SIGTERM or Ctrl-C, then finish what has begun."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
     settings = settings_or_exit(config)
     raise_descriptor_limit()
     try:
-        uvloop.run(run(settings))
+        uvloop.run(run(settings, config))
     except ListenFailed as failed:
         fail(str(failed))
 
 
-async def run(settings: Settings) -> None:
-    """Run an edge until a signal says stop."""
+async def run(settings: Settings, config: Path | None) -> None:
+    """Run an edge until a signal says stop; SIGHUP has it load its settings again."""
     log = build_logger()
     capture_standard_logging(log)
-    async with running_edge(settings, log=log):
+    load = partial(load_settings, config)
+    async with running_edge(settings, log=log, load=load, path=config) as edge:
+        if edge.reloading is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
         await stopped_by_signal()
     log.info("stopped")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
 
 from proxy.adapters.clock import Clock
 from proxy.domain.access import Play, TokenPolicy, authorize
@@ -11,26 +10,19 @@ from proxy.domain.client_ip import Address
 from proxy.domain.formats import Format
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import the_one_token
-from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.verify import verify
 from proxy.domain.video import VideoId
 from proxy.edge.first_use import FirstUse
+from proxy.edge.keys import Keys
 from proxy.edge.limits import Limits
 from proxy.edge.revocations import Revocations
 
-VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one token many times
-
 
 class Admission:
-    """Admits plays under one keyring and one policy.
-
-    A verified token is remembered for as long as this keyring lives; its times and what it covers
-    are checked every time.
-    """
+    """Admits plays under one policy; what a token covers, and when, is checked every time."""
 
     def __init__(
         self,
-        keyring: Keyring,
+        keys: Keys,
         policy: TokenPolicy,
         clock: Clock,
         *,
@@ -38,7 +30,7 @@ class Admission:
         first_use: FirstUse | None,
         limits: Limits,
     ) -> None:
-        self._verify = lru_cache(VERIFIED_TOKENS)(partial(verify, keyring=keyring))
+        self._keys = keys
         self._policy = policy
         self._clock = clock
         self._revocations = revocations
@@ -66,7 +58,7 @@ class Admission:
             is_use: whether the token may be bound by this, where `tokens.first_use` is on.
         """
         token = the_one_token(tokens)
-        claims = self._verify(token)
+        claims = await self._keys.verify(token)
         now = self._clock.now()
         asked: Sequence[Format | None] = formats or [None]
         for fmt in asked:

@@ -49,6 +49,15 @@ class Trouble:
     since: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Since when the settings are as they are, and what is wrong with newer ones."""
+
+    at: float  # seconds since 1970
+    problems: tuple[str, ...] = ()
+    need_restart: tuple[str, ...] = ()
+
+
 class Health:
     """Notes how exchanges with Dailymotion end, and those with the state.
 
@@ -63,6 +72,7 @@ class Health:
         self.has_access_token = False
         self.draining = False
         self.troubles: dict[Watched, Trouble] = {}
+        self.loaded = Loaded(at=clock.now())
 
     @property
     def not_ready(self) -> Reason | None:

@@ -6,7 +6,6 @@ is a sealed path of ours. The session is carried by the seals, and kept nowhere.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from proxy.adapters.dailymotion.cdn import Cdn, Received
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose
 from proxy.domain.playlist.check import Report
-from proxy.domain.playlist.relayed import may_change, relayed
+from proxy.domain.playlist.relayed import relayed
 from proxy.domain.playlist.variants import Limits, within
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, SealKeys, Session, network_of, seal_invalid
@@ -24,6 +23,7 @@ from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.checking import Checking, aside
 from proxy.edge.gate import Gate
+from proxy.edge.growing import Growing
 from proxy.edge.revocations import Revocations
 from proxy.edge.streams import Streams
 
@@ -33,9 +33,6 @@ BLOCKING = frozenset({"_HLS_msn", "_HLS_part"})
 # … and what players add to other URIs (D.2, 7.1), which is for servers that know them.
 IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_HLS_throughput"})
 WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-REMEMBERED = 20_000  # playlists seen to grow, by the end of their path
-SEAL_END = 40  # characters, which tell one seal from any other
 
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
 # and each time find another session. Behind this they come back to the playlist.
@@ -69,6 +66,7 @@ class Relay:
         keys: SealKeys,
         revocations: Revocations,
         *,
+        growing: Growing,
         gate: Gate,
         clock: Clock,
         session_max: float,
@@ -79,11 +77,11 @@ class Relay:
         self._checking = checking
         self._keys = keys
         self._revocations = revocations
+        self._growing = growing
         self._gate = gate
         self._clock = clock
         self._session_max = session_max
         self._limits = limits
-        self._growing: OrderedDict[str, None] = OrderedDict()
 
     async def begin(self, video: VideoId, viewer: Address, claims: Claims) -> RelayedPlaylist:
         """Return the first playlist of a new session, or refuse."""
@@ -191,7 +189,7 @@ class Relay:
                 text, left = within(text, session.limits)
                 if report.kind == "multivariant" and not left:
                     raise Refusal(Reason.FORMAT_UNAVAILABLE, "every variant is beyond the limits")
-            is_fixed = report.kind == "multivariant" or self._is_fixed(text, path)
+            is_fixed = report.kind == "multivariant" or self._growing.is_fixed(text, path)
             return relayed(
                 text,
                 base=received.url,
@@ -202,17 +200,6 @@ class Relay:
             ).encode(errors="surrogateescape")
 
         return await aside(len(received.body), hand_on)
-
-    def _is_fixed(self, text: str, path: str) -> bool:
-        """Say whether a Media Playlist will never change, and was not seen to grow."""
-        change = may_change(text)
-        name = path[-SEAL_END:]
-        if change:  # each step by itself: threads of `aside` come here at the same time
-            self._growing.pop(name, None)
-            self._growing[name] = None
-            if len(self._growing) > REMEMBERED:
-                self._growing.popitem(last=False)
-        return not change and name not in self._growing
 
 
 def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:

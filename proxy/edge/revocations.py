@@ -48,6 +48,10 @@ class Revocations:
         if not state.is_shared:
             metrics.revocations_pulled.set_function(clock.now)
 
+    def keep_for(self, retention: float, leeway: float) -> None:
+        """Keep what comes from now on for as long as these settings need it, in seconds."""
+        self._retention, self._leeway = retention, leeway
+
     @property
     def age(self) -> float:
         """How long ago the list was brought up to date, in seconds; infinite before the first."""

@@ -28,6 +28,10 @@ class SingleFlight(Generic[K, V]):
             flight.add_done_callback(lambda _landed: self._flights.pop(key))
         return await asyncio.shield(flight)
 
+    def is_under_way(self, key: K) -> bool:
+        """Say whether there is a call to join."""
+        return key in self._flights
+
     async def close(self) -> None:
         """End the calls under way."""
         flights = list(self._flights.values())

@@ -51,7 +51,7 @@ def complete_head(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in request.app[PORT_HEADERS].items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request[TRACE].request_id
-    if request.app[SERVICES].health.draining or brings_more(request):
+    if request[SERVICES].health.draining or brings_more(request):
         response.force_close()
 
 
@@ -92,7 +92,7 @@ async def pass_on(request: web.Request, upstream: aiohttp.ClientResponse) -> web
     }
     response = web.StreamResponse(status=upstream.status, headers={**told, **PASSED_ON})
     complete_head(request, response)
-    count = request.app[SERVICES].metrics.relayed_bytes.inc
+    count = request[SERVICES].metrics.relayed_bytes.inc
     try:
         await response.prepare(request)
         async for chunk in read(upstream):

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.problem import problem
-from proxy.web.services import SERVICES
+from proxy.web.services import CURRENT
 
 
 class Connection(web.RequestHandler):
@@ -24,7 +24,7 @@ class Connection(web.RequestHandler):
     def __init__(self, server: web.Server, app: web.Application, **limits: Any) -> None:
         limits["access_log"] = None  # our own lines tell more, and never a query
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
-        self._services = app[SERVICES]
+        self._current = app[CURRENT]
         self._heads = app[HEADS]
         self._headers = app[PORT_HEADERS]
 
@@ -53,7 +53,7 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP request, and what failed outside of any handler."""
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
         request_id = uuid4().hex
-        metrics, log = self._services.metrics, self._services.log
+        metrics, log = self._current.services.metrics, self._current.services.log
         metrics.requests.labels(route="unmatched", method="other", code=reason.status).inc()
         metrics.denials.labels(reason=reason).inc()
         if reason is Reason.INTERNAL:

@@ -16,7 +16,7 @@ from proxy.web.answers import complete_head
 from proxy.web.connection import HEADS
 from proxy.web.problem import Asker, problem
 from proxy.web.reading import request_id_of
-from proxy.web.services import SERVICES
+from proxy.web.services import CURRENT, SERVICES
 from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
@@ -43,7 +43,7 @@ QUIET_ROUTES = frozenset(
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, count it, time it, and write its line."""
-    services = request.app[SERVICES]
+    services = request[SERVICES] = request.app[CURRENT].services
     request.app[HEADS].settle(request.protocol)
     trace = request[TRACE] = Trace(request_id=request_id_of(request))
     timings.set(trace.timings)
@@ -78,7 +78,7 @@ async def refusals_to_responses(request: web.Request, handler: Handler) -> web.S
     except web.HTTPRequestEntityTooLarge:
         trace.refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
     except Exception:  # noqa: BLE001  # a bug: told in the log, and never to the public
-        request.app[SERVICES].log.exception("internal", request_id=trace.request_id)
+        request[SERVICES].log.exception("internal", request_id=trace.request_id)
         trace.refusal = Refusal(Reason.INTERNAL)
     asker = ASKERS.get(route_of(request), "player")
     response = problem(trace.refusal, trace.request_id, asker=asker)

@@ -18,6 +18,7 @@ from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation
 from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.video import VideoId, loggable, named_video
 from proxy.edge.health import Trouble
+from proxy.edge.issuers import Issuers
 from proxy.web.reading import (
     bearer_tokens,
     header_tokens,
@@ -33,7 +34,7 @@ RELAYED_BYTES = "/relay/bytes/"
 
 async def auth(request: web.Request) -> web.Response:
     """Tell nginx whether the original request may have what it asks for."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     if not is_from_proxy(request):
         raise Refusal(Reason.PEER_UNTRUSTED)
     original = read_original(
@@ -61,7 +62,7 @@ async def auth(request: web.Request) -> web.Response:
 
 async def authorize_bytes(request: web.Request, original: Original) -> web.Response:
     """Tell nginx where the bytes of a relayed session are, for it to fetch them itself."""
-    relay, viewer = request.app[SERVICES].relay, read_viewer(request)
+    relay, viewer = request[SERVICES].relay, read_viewer(request)
     sealed = relay.find_bytes(original.path, original.parameters)
     note_session(request, sealed.session)
     relay.admit(sealed.session, viewer)
@@ -80,7 +81,7 @@ def allowed(video: VideoId, subject: str | None) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """Answer Prometheus."""
-    body = request.app[SERVICES].metrics.render()
+    body = request[SERVICES].metrics.render()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
@@ -91,7 +92,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Say whether players should be sent here, and what is wrong, if anything."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     health, age = services.health, services.revocations.age
     reason, troubles = health.not_ready, health.troubles
     body = {
@@ -102,6 +103,14 @@ async def readyz(request: web.Request) -> web.Response:
         },
         "state": describe(troubles["state"]) if "state" in troubles else None,
         "revocations_age": round(age, 3) if isfinite(age) else None,
+        "issuers": {
+            name: describe_issuer(services.issuers, name) for name in services.issuers.published
+        },
+        "settings": {
+            "since": moment(health.loaded.at),
+            "problems": health.loaded.problems,
+            "need_restart": health.loaded.need_restart,
+        },
     }
     return web.json_response(body, status=200 if reason is None else reason.status)
 
@@ -112,8 +121,24 @@ def describe(trouble: Trouble) -> dict[str, str]:
         "reason": str(trouble.reason),
         "message": trouble.reason.message,
         "detail": trouble.detail,
-        "since": datetime.fromtimestamp(trouble.since, UTC).isoformat(timespec="seconds"),
+        "since": moment(trouble.since),
     }
+
+
+def describe_issuer(issuers: Issuers, name: str) -> dict[str, str | float | int | None]:
+    """Return what is known of an issuer's keys as /readyz tells it."""
+    known = issuers.published[name]
+    age = issuers.age(known)
+    return {
+        "keys": len(known.keys),
+        "age": None if age is None else round(age, 3),
+        "trouble": known.trouble or None,
+    }
+
+
+def moment(seconds: float) -> str:
+    """Return a moment as people read it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def read_network(value: object) -> Network:
@@ -145,7 +170,7 @@ class TokenRequest(BaseModel):
 
 async def mint_token(request: web.Request) -> web.Response:
     """Mint a token for a back end that would rather not hold a key."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     check_operator_key(request, services.operator_key)
     wanted = read_body(TokenRequest, await request.read())
     minted = services.minting.mint(
@@ -191,7 +216,7 @@ class RevocationRequest(BaseModel):
 
 async def revoke(request: web.Request) -> web.Response:
     """Take tokens back, on every instance."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     check_operator_key(request, services.operator_key)
     wanted = read_body(RevocationRequest, await request.read())
     kind, value = wanted.named()[0]
@@ -203,7 +228,7 @@ async def revoke(request: web.Request) -> web.Response:
 
 async def list_revocations(request: web.Request) -> web.Response:
     """Tell which revocations are in force, and how fresh the list is."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     check_operator_key(request, services.operator_key)
     age = services.revocations.age
     return web.json_response(

@@ -34,7 +34,7 @@ ASSETS = {"watch.js": "text/javascript", "watch.css": "text/css", "hls.min.js": 
 
 async def play(request: web.Request) -> web.Response:
     """Answer a player's first request: with where its video is, or with the playlist itself."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
     claims = await admit(request, video, viewer, ["hls"])
@@ -47,7 +47,7 @@ async def play(request: web.Request) -> web.Response:
 
 async def play_file(request: web.Request) -> web.Response:
     """Answer a player that wants an MP4, in the quality that the query names."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
     claims = await admit(request, video, viewer, ["mp4"])
@@ -62,7 +62,7 @@ async def play_file(request: web.Request) -> web.Response:
 
 async def stream_urls(request: web.Request) -> web.Response:
     """Answer in the JSON of Dailymotion's guide: the stream URLs of whoever asks."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     video, viewer = read_queried_video(request), read_viewer(request)
     fields = read_fields(list(request.query.items()))
 
@@ -81,7 +81,7 @@ async def admit(
     is_play: bool = True,
 ) -> Claims:
     """Return the claims of the request's one token if they cover all of this, or refuse."""
-    claims = await request.app[SERVICES].admission.admit(
+    claims = await request[SERVICES].admission.admit(
         read_tokens(request),
         video=video,
         formats=formats,
@@ -95,7 +95,7 @@ async def admit(
 
 async def relayed_playlist(request: web.Request) -> web.Response:
     """Serve a playlist of a relayed session: its sealed path says which, and whose."""
-    relay, viewer = request.app[SERVICES].relay, read_viewer(request)
+    relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
     asked = relay.find_playlist(url.raw_path, list(url.query.items()))
     note_session(request, asked.sealed.session)
@@ -105,7 +105,7 @@ async def relayed_playlist(request: web.Request) -> web.Response:
 
 async def relayed_bytes(request: web.Request) -> web.StreamResponse:
     """Pass on a segment, a key or the like, where no nginx does (deploy/nginx.conf, c)."""
-    services, viewer = request.app[SERVICES], read_viewer(request)
+    services, viewer = request[SERVICES], read_viewer(request)
     url = request.rel_url
     sealed = services.relay.find_bytes(url.raw_path, list(url.query.items()))
     note_session(request, sealed.session)
@@ -121,7 +121,7 @@ async def preflight(_request: web.Request) -> web.Response:
 
 async def probe(request: web.Request) -> web.Response:
     """Tell the operator whom the edge sees, and why (playgate doctor)."""
-    services = request.app[SERVICES]
+    services = request[SERVICES]
     given = request.query.getall("token", [])
     check_probe("".join(given), services.operator_key, now=services.now())
     address = viewer_seen(request)
@@ -139,7 +139,7 @@ async def probe(request: web.Request) -> web.Response:
 
 async def watch(request: web.Request) -> web.Response:
     """Serve the player page. It never mints: its token comes in the URL fragment."""
-    services, _ = request.app[SERVICES], read_video(request)
+    services, _ = request[SERVICES], read_video(request)
     return web.Response(
         body=page_file("watch.html"),
         content_type="text/html",
@@ -156,7 +156,7 @@ async def details(request: web.Request) -> web.Response:
     """Tell the player page what it shows around the video."""
     video, viewer = read_video(request), read_viewer(request)
     await admit(request, video, viewer, ["hls"], is_play=False)
-    found = await request.app[SERVICES].streams.describe(video)
+    found = await request[SERVICES].streams.describe(video)
     return web.json_response(
         {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}
     )

@@ -22,7 +22,7 @@ def is_from_proxy(request: web.Request) -> bool:
     """Say whether a trusted proxy sent this request; who may open a Unix socket is one."""
     peer = parse_address(request.remote or "")
     return request.app[ON_UNIX_SOCKET] or (
-        peer is not None and request.app[SERVICES].viewers.proxies.trusts(peer)
+        peer is not None and request[SERVICES].viewers.proxies.trusts(peer)
     )
 
 
@@ -36,7 +36,7 @@ def request_id_of(request: web.Request) -> str:
 
 def read_video(request: web.Request) -> VideoId:
     """Return the video that the path names, or refuse."""
-    video = parse_video_id(request.match_info["video_id"], request.app[SERVICES].video_id_pattern)
+    video = parse_video_id(request.match_info["video_id"], request[SERVICES].video_id_pattern)
     request[TRACE].video = video
     return video
 
@@ -55,7 +55,7 @@ def read_queried_video(request: web.Request) -> VideoId:
             Reason.REQUEST_INVALID,
             message="client_ip cannot be chosen: the URLs are made for the address that asks.",
         )
-    video = parse_video_id(given[0], request.app[SERVICES].video_id_pattern)
+    video = parse_video_id(given[0], request[SERVICES].video_id_pattern)
     request[TRACE].video = video
     return video
 
@@ -68,14 +68,14 @@ def note_session(request: web.Request, session: Session) -> None:
 
 def read_viewer(request: web.Request) -> Address:
     """Return the viewer's address, or refuse one that cannot be a viewer's."""
-    viewers, address = request.app[SERVICES].viewers, viewer_seen(request)
+    viewers, address = request[SERVICES].viewers, viewer_seen(request)
     request[TRACE].viewer = address
     return public_viewer(address, viewers.private, loopback_viewers=viewers.loopback_viewers)
 
 
 def viewer_seen(request: web.Request) -> Address | None:
     """Return whose request it is, whatever that address may do; None where no proxy says so."""
-    viewers = request.app[SERVICES].viewers
+    viewers = request[SERVICES].viewers
     peer = None if request.app[ON_UNIX_SOCKET] else parse_address(request.remote or "")
     if peer is None and not request.app[ON_UNIX_SOCKET]:
         raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
@@ -92,7 +92,7 @@ def read_tokens(request: web.Request) -> Iterator[str]:
 def header_tokens(request: web.Request) -> Iterator[str]:
     """Yield the tokens of `Authorization: Bearer` and of the cookie, however often they stand."""
     yield from bearer_tokens(request)
-    cookie = request.app[SERVICES].token_cookie
+    cookie = request[SERVICES].token_cookie
     for line in request.headers.getall(hdrs.COOKIE, []):
         for pair in line.split(";"):
             name, _, value = pair.strip().partition("=")

@@ -1,4 +1,4 @@
-"""What the handlers work with: made once by `app.py`, read-only afterwards."""
+"""What the handlers work with: made by `wiring`, read-only afterwards."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from proxy.domain.client_ip import PrivateViewers, TrustedProxies
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery
 from proxy.edge.health import Health
+from proxy.edge.issuers import Issuers
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
@@ -40,6 +41,7 @@ class Services:
     delivery: Delivery
     relay: Relay
     revocations: Revocations
+    issuers: Issuers
     cdn: Cdn
     minting: Minting
     health: Health
@@ -56,4 +58,15 @@ class Services:
 
 
 ON_UNIX_SOCKET: web.AppKey[bool] = web.AppKey("on_unix_socket", bool)
-SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
+
+
+@dataclass(slots=True)
+class Current:
+    """The services of the moment; a reload puts others in their place, all at once."""
+
+    services: Services
+
+
+CURRENT: web.AppKey[Current] = web.AppKey("current", Current)
+# A request is answered with those that there were when it came.
+SERVICES: web.RequestKey[Services] = web.RequestKey("services", Services)

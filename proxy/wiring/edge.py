@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from limits import parse_many
 
@@ -15,19 +16,55 @@ from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery, ModeRule
+from proxy.edge.gate import Gate
+from proxy.edge.growing import Growing
+from proxy.edge.issuers import Issuers
+from proxy.edge.keys import Keys
 from proxy.edge.limits import Limits as PlayLimits
 from proxy.edge.limits import Scope
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
-from proxy.edge.revocations import Revocations
 from proxy.edge.state import State
-from proxy.edge.streams import Streams
 from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
 from proxy.web.services import Services, Viewers
 from proxy.wiring.instruments import Instruments
 from proxy.wiring.platform import Upstream, build_gate
 from proxy.wiring.state import Shared, build_first_use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What lasts as long as the process, whatever becomes of the settings."""
+
+    instruments: Instruments
+    upstream: Upstream
+    shared: Shared
+    verdicts: Verdicts
+    issuers: Issuers
+    windows: Windows
+    growing: Growing
+    relay_gate: Gate
+
+
+def build_parts(
+    settings: Settings,
+    instruments: Instruments,
+    upstream: Upstream,
+    shared: Shared,
+    issuers: Issuers,
+) -> Parts:
+    """Return what lasts."""
+    return Parts(
+        instruments=instruments,
+        upstream=upstream,
+        shared=shared,
+        verdicts=build_verdicts(settings, upstream, shared.state, instruments),
+        issuers=issuers,
+        windows=Windows(instruments.clock),
+        growing=Growing(),
+        relay_gate=build_gate(settings, instruments, "playlist"),
+    )
 
 
 def build_verdicts(
@@ -48,18 +85,17 @@ def build_verdicts(
     )
 
 
-def build_relay(
-    settings: Settings, upstream: Upstream, revocations: Revocations, instruments: Instruments
-) -> Relay:
+def build_relay(settings: Settings, parts: Parts) -> Relay:
     """Return the relay."""
-    relay = settings.relay
+    relay, instruments = settings.relay, parts.instruments
     return Relay(
-        upstream.streams,
-        upstream.cdn,
-        upstream.checking,
+        parts.upstream.streams,
+        parts.upstream.cdn,
+        parts.upstream.checking,
         SealKeys(settings.seal_secrets(instruments.clock.now())),
-        revocations,
-        gate=build_gate(settings, instruments, "playlist"),
+        parts.shared.revocations,
+        growing=parts.growing,
+        gate=parts.relay_gate,
         clock=instruments.clock,
         session_max=relay.session_max,
         limits=Limits(
@@ -68,14 +104,12 @@ def build_relay(
     )
 
 
-def build_delivery(
-    settings: Settings, streams: Streams, verdicts: Verdicts, relay: Relay
-) -> Delivery:
+def build_delivery(settings: Settings, parts: Parts, relay: Relay) -> Delivery:
     """Return the way to deliver."""
     delivery = settings.delivery
     return Delivery(
-        streams,
-        verdicts,
+        parts.upstream.streams,
+        parts.verdicts,
         relay,
         mode=delivery.mode,
         rules=[ModeRule(re.compile(rule.videos), rule.mode) for rule in delivery.rules],
@@ -84,32 +118,26 @@ def build_delivery(
     )
 
 
-def build_services(
-    settings: Settings,
-    instruments: Instruments,
-    upstream: Upstream,
-    *,
-    shared: Shared,
-    delivery: Delivery,
-    relay: Relay,
-) -> Services:
-    """Return what the handlers work with."""
-    keyring = build_keyring(settings, instruments.clock.now())
+def build_services(settings: Settings, parts: Parts) -> Services:
+    """Return what the handlers work with: all of it anew whenever the settings change."""
+    instruments, shared, upstream = parts.instruments, parts.shared, parts.upstream
+    clock, relay = instruments.clock, build_relay(settings, parts)
     return Services(
         admission=Admission(
-            keyring,
+            Keys(settings.tokens.keys_at(clock.now()), parts.issuers),
             build_policy(settings),
-            instruments.clock,
+            clock,
             revocations=shared.revocations,
             first_use=build_first_use(settings, shared.state, instruments),
-            limits=build_limits(settings, instruments.clock),
+            limits=build_limits(settings, parts.windows),
         ),
         revocations=shared.revocations,
+        issuers=parts.issuers,
         streams=upstream.streams,
-        delivery=delivery,
+        delivery=build_delivery(settings, parts, relay),
         relay=relay,
         cdn=upstream.cdn,
-        minting=build_minting(settings, instruments.clock),
+        minting=build_minting(settings, clock),
         health=instruments.health,
         viewers=Viewers(
             proxies=TrustedProxies(networks=parse_networks(settings.viewer.trusted_proxies)),
@@ -122,14 +150,14 @@ def build_services(
         token_cookie=settings.tokens.cookie,
         video_id_pattern=re.compile(settings.platform.video_id_pattern),
         auth_paths=tuple(re.compile(path) for path in settings.auth.paths),
-        now=instruments.clock.now,
+        now=clock.now,
         operator_key=settings.operator.key.get_secret_value(),
         page_hosts=settings.platform.allowed_hosts,
         embed_origins=settings.web.embed_origins,
     )
 
 
-def build_limits(settings: Settings, clock: Clock) -> PlayLimits:
+def build_limits(settings: Settings, windows: Windows) -> PlayLimits:
     """Return how many plays are let through."""
     limits = settings.limits
     rates: dict[Scope, str] = {
@@ -139,7 +167,7 @@ def build_limits(settings: Settings, clock: Clock) -> PlayLimits:
         "overall": limits.overall,
     }
     return PlayLimits(
-        {scope: parse_many(rate) if rate else () for scope, rate in rates.items()}, Windows(clock)
+        {scope: parse_many(rate) if rate else () for scope, rate in rates.items()}, windows
     )
 
 

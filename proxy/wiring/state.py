@@ -39,17 +39,22 @@ def build_private_state(settings: Settings, instruments: Instruments) -> State:
 
 def build_revocations(settings: Settings, state: State, instruments: Instruments) -> Revocations:
     """Return which tokens were taken back."""
-    sessions = settings.relay.session_max if settings.seal_secrets(instruments.clock.now()) else 0
+    retention = retention_of(settings, instruments.clock.now())
     return Revocations(
         state,
         clock=instruments.clock,
         metrics=instruments.metrics,
         staleness=settings.state.staleness,
-        # A session may begin with a token's last second.
-        retention=settings.tokens.max_ttl + sessions,
+        retention=retention,
         leeway=settings.tokens.leeway,
         on_failure=settings.state.revocations_on_failure,
     )
+
+
+def retention_of(settings: Settings, now: float) -> float:
+    """Return for how long a token, or what it began with its last second, may be good: seconds."""
+    sessions = settings.relay.session_max if settings.seal_secrets(now) else 0
+    return settings.tokens.max_ttl + sessions
 
 
 def build_first_use(settings: Settings, state: State, instruments: Instruments) -> FirstUse | None:

@@ -108,6 +108,12 @@ async def test_alive_and_ready(edge):
             "platform": {},
             "state": None,
             "revocations_age": 0.0,
+            "issuers": {},
+            "settings": {
+                "since": ready.json["settings"]["since"],
+                "problems": [],
+                "need_restart": [],
+            },
         },
     )
 
@@ -176,6 +182,8 @@ async def test_every_metric_and_its_labels(edge):
         "playgate_playlist_findings_total": {"rule"},
         "playgate_playlist_check_duration_seconds": set(),
         "playgate_relayed_bytes_total": set(),
+        "playgate_settings_last_reload_successful": set(),
+        "playgate_settings_last_reload_success_timestamp_seconds": set(),
         "playgate_state_request_duration_seconds": {"operation", "outcome"},
         "playgate_state_healthy": set(),
         "playgate_revocations": set(),

@@ -17,7 +17,7 @@ from proxy.adapters.dailymotion.retry_after import seconds_to_wait
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
-Operation = Literal["token", "video", "playlist", "bytes", "account", "videos"]
+Operation = Literal["token", "video", "playlist", "bytes", "account", "videos", "jwks"]
 
 MAX_ANSWER = 256 * 1024  # bytes; real answers of the API take a few hundred
 ATTEMPTS = 3

@@ -16,7 +16,7 @@ from rich.markup import escape
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.adapters.logs import build_logger
-from proxy.app import open_upstream
+from proxy.app import open_issuers, open_upstream
 from proxy.cli.doctor.findings import Check, Finding, Status, Visit, broken
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
@@ -28,9 +28,9 @@ from proxy.cli.options import Config, address_or_exit, printable, say, video_or_
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.wiring.edge import build_delivery, build_relay, build_verdicts
+from proxy.wiring.edge import build_delivery, build_parts, build_relay
 from proxy.wiring.instruments import build_instruments
-from proxy.wiring.state import build_private_state, build_revocations
+from proxy.wiring.state import Shared, build_private_state, build_revocations
 
 CHECKS: tuple[Check, ...] = (
     look_at_settings,
@@ -116,23 +116,26 @@ async def visiting(
     """Open the ways that the checks take: the edge's own."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     state = build_private_state(settings, instruments)
-    async with open_upstream(settings, instruments, state) as upstream:
-        verdicts = build_verdicts(settings, upstream, state, instruments)
-        revocations = build_revocations(settings, state, instruments)
-        relay = build_relay(settings, upstream, revocations, instruments)
+    revocations = build_revocations(settings, state, instruments)
+    shared = Shared(state=state, revocations=revocations)
+    async with (
+        open_upstream(settings, instruments, state) as upstream,
+        open_issuers(settings, instruments) as issuers,
+    ):
+        parts = build_parts(settings, instruments, upstream, shared, issuers)
         try:
             yield Visit(
                 settings=settings,
                 instruments=instruments,
                 upstream=upstream,
-                delivery=build_delivery(settings, upstream.streams, verdicts, relay),
-                verdicts=verdicts,
+                delivery=build_delivery(settings, parts, build_relay(settings, parts)),
+                verdicts=parts.verdicts,
                 account=AccountApi(upstream.exchange, settings.platform.endpoints.rest_url),
                 video=video,
                 viewer=viewer,
             )
         finally:
-            await verdicts.close()
+            await parts.verdicts.close()
 
 
 def tell(finding: Finding) -> None:

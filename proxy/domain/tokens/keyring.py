@@ -24,6 +24,7 @@ MODELS = {name: JWSRegistry(algorithms=[name]).get_alg(name) for name in ALGORIT
 OLDER_NAMES = {"EdDSA": "Ed25519"}
 
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: as long as the hash
+TOO_SHORT = f"its secret is shorter than {MIN_SECRET_BYTES} bytes"
 MIN_RSA_BITS = 2048  # RFC 7518, 3.3
 
 Jwk = OctKey | ECKey | RSAKey | OKPKey
@@ -141,7 +142,7 @@ def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> Key:
         raise KeyUnusable("its members are not texts")
     made = _checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
     if isinstance(made, OctKey) and len(made.raw_value) < MIN_SECRET_BYTES:
-        raise KeyUnusable(f"its secret is shorter than {MIN_SECRET_BYTES} bytes")
+        raise KeyUnusable(TOO_SHORT)
     return Key(kid=kid, algorithm=algorithm, jwk=made, issuer=issuer)
 
 
@@ -149,7 +150,7 @@ def _load_secret(secret: str) -> OctKey:
     if secret.startswith("-----BEGIN"):
         raise KeyUnusable("its secret is a PEM key, and HS256 takes random bytes")
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise KeyUnusable(f"its secret is shorter than {MIN_SECRET_BYTES} bytes")
+        raise KeyUnusable(TOO_SHORT)
     return OctKey.import_key(secret.encode())
 
 
@@ -164,7 +165,8 @@ def _checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JW
             jwk = load()
         MODELS[algorithm].check_key(jwk)
     except SecurityWarning:
-        raise KeyUnusable(f"its RSA key has fewer than {MIN_RSA_BITS} bits") from None
+        too_short = f"its RSA key has fewer than {MIN_RSA_BITS} bits"
+        raise KeyUnusable(TOO_SHORT if algorithm == "HS256" else too_short) from None
     except (JoseError, ValueError, TypeError):
         raise KeyUnusable(f"it is not {form} for {algorithm}") from None
     return jwk

@@ -1,0 +1,47 @@
+"""Tokens verified with the keys of the moment, ours and those that issuers publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import Claims
+from proxy.domain.tokens.compact import read_compact
+from proxy.domain.tokens.keyring import Key, Keyring
+from proxy.domain.tokens.verify import claimed_issuer, verify
+from proxy.edge.issuers import Issuers
+
+VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one token many times
+
+
+class Keys:
+    """Verifies, and remembers what was verified for as long as the keys stay the same."""
+
+    def __init__(self, own: Sequence[Key], issuers: Issuers) -> None:
+        self._own = tuple(own)
+        self._issuers = issuers
+        self._version = issuers.version
+        self._verify = self._with_these_keys()
+
+    async def verify(self, token: str) -> Claims:
+        """Return a token's claims, or refuse; an issuer may be asked for a key that is new."""
+        try:
+            return self._up_to_date()(token)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.TOKEN_KEY_UNKNOWN:
+                raise
+            if not await self._issuers.learn(claimed_issuer(read_compact(token))):
+                raise
+        return self._up_to_date()(token)
+
+    def _up_to_date(self) -> Callable[[str], Claims]:
+        if self._version != self._issuers.version:
+            self._version = self._issuers.version
+            self._verify = self._with_these_keys()
+        return self._verify
+
+    def _with_these_keys(self) -> Callable[[str], Claims]:
+        published = {issuer: it.keys for issuer, it in self._issuers.published.items()}
+        keyring = Keyring(self._own, published)
+        return lru_cache(VERIFIED_TOKENS)(partial(verify, keyring=keyring))

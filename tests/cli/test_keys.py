@@ -1,0 +1,184 @@
+"""`playgate keys`: made, changed and ended, and what the file looks like to whom."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+
+import jwt
+import pytest
+from support import SANDBOX_TOML
+from typer.testing import CliRunner
+
+from proxy.cli import app
+from proxy.settings import load_settings
+
+KID = r"\d{4}-\d\d-\d\d-[0-9a-f]{6}"
+
+
+@pytest.fixture
+def keys(tmp_path, monkeypatch):
+    """Return a function that runs `playgate keys` on a file of this test's own."""
+    file = tmp_path / "keys.json"
+    monkeypatch.setenv("PLAYGATE_TOKENS__JWKS_FILE", str(file))
+
+    def run(*arguments: str, code: int = 0) -> str:
+        command = ["keys", *arguments, "--config", str(SANDBOX_TOML)]
+        result = CliRunner().invoke(app, command, env={"COLUMNS": "200", "NO_COLOR": "1"})
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result.output
+
+    run.file = file
+    return run
+
+
+def in_file(keys) -> list[dict]:
+    return json.loads(keys.file.read_text())["keys"]
+
+
+def roles(keys) -> list[tuple[str, str]]:
+    lines = keys("list").splitlines()[1:]
+    return [re.fullmatch(rf"\s*({KID})\s+\S+\s+\S+\s+(.*?)\s*", line).groups() for line in lines]
+
+
+def minted(**claims) -> str:
+    result = CliRunner().invoke(
+        app, ["token", "mint", "--video", "x8demo1", "--config", str(SANDBOX_TOML)]
+    )
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def test_the_first_key_signs_and_nobody_else_can_read_it(keys):
+    said = keys("generate")
+    assert re.fullmatch(rf"{KID} \(HS256\) is in {keys.file}; it signs\n", said)
+    assert stat.S_IMODE(keys.file.stat().st_mode) == 0o600
+    (key,) = in_file(keys)
+    assert jwt.get_unverified_header(minted())["kid"] == key["kid"]
+    assert key["k"] not in said + keys("list")
+
+
+@pytest.mark.parametrize("alg", ["HS256", "ES256", "RS256", "Ed25519"])
+def test_a_key_of_every_kind_signs_what_other_libraries_verify(keys, alg):
+    keys("generate", "--alg", alg)
+    token = minted()
+    key = jwt.PyJWK({**in_file(keys)[0], "alg": alg.replace("Ed25519", "EdDSA")})
+    verifying = key.key if alg == "HS256" else key.key.public_key()
+    algorithms = [alg.replace("Ed25519", "EdDSA")]
+    if alg == "Ed25519":  # PyJWT knows the older name alone
+        header = jwt.get_unverified_header(token)
+        assert header["alg"] == "Ed25519"
+        return
+    assert jwt.decode(token, verifying, algorithms=algorithms)["video"] == "x8demo1"
+
+
+def test_a_further_key_waits_until_it_is_told_to_sign(keys):
+    keys("generate")
+    first = in_file(keys)[0]["kid"]
+    assert "it waits: playgate keys rotate makes it sign" in keys("generate", "--alg", "ES256")
+    second = in_file(keys)[1]["kid"]
+    assert roles(keys) == [(first, "signs"), (second, "verifies, waits to sign")]
+    assert jwt.get_unverified_header(minted())["kid"] == first
+
+    said = keys("rotate")
+    assert said.startswith(f"{second} signs from now on\n{first} verifies until ")
+    assert [name for name, _ in roles(keys)] == [second, first]
+    assert roles(keys)[1][1].startswith("verifies until 20")
+    assert jwt.get_unverified_header(minted())["kid"] == second
+    max_ttl = load_settings(SANDBOX_TOML).tokens.max_ttl
+    assert in_file(keys)[1]["exp"] - in_file(keys)[0]["iat"] == pytest.approx(max_ttl + 5, abs=60)
+
+
+def test_a_key_is_not_rotated_to_before_every_edge_can_have_it(keys):
+    """Made and used in one step, it would be unknown to edges that have not read it yet."""
+    assert "run playgate keys generate, let every edge have the file" in keys("rotate", code=1)
+    keys("generate")
+    before = keys.file.read_text()
+    assert "no key waits" in keys("rotate", code=1)
+    assert keys.file.read_text() == before
+
+
+def test_a_key_that_leaked_is_taken_out_at_once(keys):
+    keys("generate")
+    (leaked,) = in_file(keys)
+    assert "signs: run playgate keys generate and rotate first" in keys(
+        "retire", leaked["kid"], code=1
+    )
+    token = minted()
+    keys("generate")
+    keys("rotate")
+    assert f"{leaked['kid']} is gone" in keys("retire", leaked["kid"])
+    assert [key["kid"] for key in in_file(keys)] != [leaked["kid"]]
+    explained = CliRunner().invoke(app, ["token", "explain", token, "--config", str(SANDBOX_TOML)])
+    assert "token-key-unknown" in explained.output
+    assert "see playgate keys list" in keys("retire", leaked["kid"], code=1)
+
+
+def test_a_lapsed_key_verifies_nothing_opens_seals_for_a_session_and_then_goes(keys):
+    keys("generate")
+    keys("generate")
+    keys("rotate")
+    content = json.loads(keys.file.read_text())
+    settings = load_settings(SANDBOX_TOML)
+    lapsed_at = content["keys"][1]["exp"]
+    longest = settings.relay.session_max
+    before = lapsed_at - 1
+    assert len(settings.tokens.keys_at(before)) == 3
+    assert len(settings.tokens.keys_at(lapsed_at)) == 2
+    assert len(settings.seal_secrets(lapsed_at + longest - 1)) == 3
+    assert len(settings.seal_secrets(lapsed_at + longest)) == 2
+
+    content["keys"][1]["exp"] = 1_700_000_000
+    keys.file.write_text(json.dumps(content))
+    assert roles(keys)[1][1].startswith("lapsed 2023")
+    keys("generate")
+    assert [role for _, role in roles(keys)] == ["signs", "verifies, waits to sign"]
+
+
+def test_what_is_wrong_with_the_file_is_said_and_it_stays(keys):
+    for text, says in (
+        ("not json", "it is not a JWK Set"),
+        (
+            '{"keys": [{"kty": "oct", "kid": "a", "k": "c2hvcnQ"}]}',
+            "key 1 of the set: its secret is shorter",
+        ),
+    ):
+        keys.file.write_text(text)
+        for command in ("list", "generate", "rotate"):
+            assert says in keys(command, code=1)
+        assert keys.file.read_text() == text
+        assert "c2hvcnQ" not in keys("list", code=1)
+        checked = CliRunner().invoke(app, ["check-config", "--config", str(SANDBOX_TOML)])
+        assert (checked.exit_code, says in checked.output) == (1, True)
+
+
+def test_the_file_keeps_its_mode_and_nothing_is_left_beside_it(keys):
+    keys("generate")
+    keys.file.chmod(0o640)
+    keys("generate")
+    assert stat.S_IMODE(keys.file.stat().st_mode) == 0o640
+    assert list(keys.file.parent.iterdir()) == [keys.file]
+
+
+def test_a_link_is_followed(keys, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    keys.file.symlink_to(elsewhere / "real.json")
+    keys("generate")
+    keys("generate")
+    assert keys.file.is_symlink()
+    assert len(in_file(keys)) == 2
+
+
+def test_without_the_setting_it_says_which(monkeypatch):
+    result = CliRunner().invoke(app, ["keys", "list", "--config", str(SANDBOX_TOML)])
+    assert (result.exit_code, "tokens.jwks_file is not set" in result.output) == (1, True)
+
+
+def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLAYGATE_TOKENS__JWKS_FILE", str(tmp_path / "nowhere" / "keys.json"))
+    result = CliRunner().invoke(app, ["keys", "generate", "--config", str(SANDBOX_TOML)])
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.output

@@ -1,0 +1,185 @@
+"""JWK Sets: our own must be good to the last key, another's may hold what it likes."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import pytest
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from support import NOW
+
+from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.jwks import MOST_KEYS, read_own_set, read_published_set
+from proxy.domain.tokens.keyring import Key, Keyring, KeyUnusable, load_jwk
+from proxy.domain.tokens.mint import mint
+from proxy.domain.tokens.verify import verify
+
+ISSUER = "https://login.example.com"
+KINDS = ("HS256", "ES256", "RS256", "Ed25519")
+
+
+@cache
+def made(algorithm: str, number: int = 0):  # another number is another key
+    match algorithm:
+        case "HS256":
+            return OctKey.generate_key(256)
+        case "ES256":
+            return ECKey.generate_key("P-256")
+        case "RS256":
+            return RSAKey.generate_key(2048)
+    return OKPKey.generate_key("Ed25519")
+
+
+def jwk(algorithm: str, *, private: bool = True, number: int = 0, **members) -> dict:
+    key = made(algorithm, number)
+    exported = key.as_dict(private=private or algorithm == "HS256")
+    return {**exported, "kid": f"a {algorithm} key", "alg": algorithm, **members}
+
+
+def a_set(*keys: dict) -> str:
+    return json.dumps({"keys": keys})
+
+
+@pytest.mark.parametrize("algorithm", KINDS)
+def test_every_algorithm_signs_and_verifies(algorithm):
+    (own,) = read_own_set(a_set(jwk(algorithm, iat=NOW, use="sig", something="else")))
+    token = mint(own.key, video="x8abcd", issued_at=NOW, ttl=60)
+    assert verify(token, Keyring([own.key])).video == "x8abcd"
+    if algorithm != "HS256":
+        (public,) = read_own_set(a_set(jwk(algorithm, private=False)))
+        assert not public.key.can_sign
+        assert verify(token, Keyring([public.key])).video == "x8abcd"
+
+
+def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
+    unnamed = {name: value for name, value in jwk("ES256").items() if name != "alg"}
+    assert load_jwk(unnamed).algorithm == "ES256"
+    assert load_jwk(jwk("Ed25519", alg="EdDSA")).algorithm == "Ed25519"
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        (jwk("HS256", kid=""), "its kid is not a text of 1 to 128 characters"),
+        (jwk("HS256", kid=None), "its kid is not a text"),
+        (jwk("HS256", kid="x" * 129), "its kid is not a text"),
+        (jwk("HS256", k="c2hvcnQ"), "its secret is shorter than 32 bytes"),
+        (
+            jwk("HS256", k="MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZQ"),
+            "its secret is shorter than",
+        ),
+        (jwk("HS256", alg="HS512"), "its alg is not HS256"),
+        (jwk("ES256", alg="HS256"), "its alg is not ES256"),
+        (jwk("ES256", alg=["ES256"]), "its alg is not ES256"),
+        (jwk("ES256", crv="P-384"), "its kty and crv are not those of"),
+        (jwk("ES256", x="AAAA"), "it is not a JWK for ES256"),
+        (jwk("ES256", x=5), "its members are not texts"),
+        (jwk("RS256", kty="rsa"), "its kty and crv are not those of"),
+        (jwk("ES256", use="enc"), "it is not for signatures"),
+        (jwk("ES256", key_ops=["deriveKey"]), "it is not for signatures"),
+        (jwk("ES256", key_ops="sign"), "it is not for signatures"),
+        (jwk("HS256", exp="soon"), "its exp is not a whole number"),
+        (jwk("HS256", exp=True), "its exp is not a whole number"),
+    ],
+)
+def test_a_key_of_ours_that_cannot_be_used_is_named(key, says):
+    with pytest.raises(KeyUnusable) as unusable:
+        read_own_set(a_set(jwk("Ed25519"), key))
+    assert str(unusable.value).startswith(f"key 2 of the set: {says}")
+    assert str(key.get("k")) not in str(unusable.value)
+
+
+def test_a_short_rsa_key_is_refused():
+    with pytest.raises(KeyUnusable, match="fewer than 2048 bits"):
+        load_jwk({**SHORT_RSA, "kid": "short"})
+
+
+SHORT_RSA = {
+    "kty": "RSA",
+    "n": "wY0tWzrbLDNTUDpHJm2jHSJXGIBPHu5nVRTMsLYhmYtXKF3bFqY2qsNN_jb1Rnb3zXDqUxTnUq0hQmZIbP1J0w",
+    "e": "AQAB",
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", "{}", '{"keys": {}}', '{"keys": [1]}', "[" * 10_000,
+     json.dumps({"keys": [{}] * (MOST_KEYS + 1)})],
+)  # fmt: skip
+def test_what_is_no_set_says_so(text):
+    with pytest.raises(KeyUnusable, match=r"not a JWK Set|more than 100 keys"):
+        read_own_set(text)
+    with pytest.raises(KeyUnusable):
+        read_published_set(text, ISSUER)
+
+
+def test_two_keys_of_ours_have_two_names():
+    with pytest.raises(KeyUnusable, match="two keys of the set have the same kid"):
+        read_own_set(a_set(jwk("ES256"), jwk("ES256", number=1)))
+
+
+def test_a_key_of_ours_lapses():
+    (own,) = read_own_set(a_set(jwk("ES256", exp=NOW)))
+    assert (own.verifies(NOW - 1), own.verifies(NOW)) == (True, False)
+    (own,) = read_own_set(a_set(jwk("ES256")))
+    assert own.verifies(NOW)
+
+
+def test_of_an_issuers_set_what_is_good_for_tokens_is_taken():
+    published = a_set(
+        jwk("RS256", private=False, use="enc", kid="encryption"),
+        {"kty": "EC", "crv": "secp256k1", "kid": "unknown"},
+        {"kty": "RSA"},
+        {},
+        jwk("HS256", kid="no secret any more"),
+        jwk("ES256", private=False, kid="good"),
+        jwk("ES256", private=False, number=1, kid="good"),
+        jwk("Ed25519", private=False),
+    )
+    keys = read_published_set(published, ISSUER)
+    assert [(key.kid, key.issuer) for key in keys] == [("good", ISSUER), ("a Ed25519 key", ISSUER)]
+    first = made("ES256", 0).as_dict(private=False)["x"]
+    assert keys[0].jwk.as_dict(private=False)["x"] == first
+
+
+def key(kid: str, number: int, issuer: str | None = None) -> Key:
+    return load_jwk(jwk("ES256", number=number, kid=kid), issuer=issuer)
+
+
+def verdict(token: str, keyring: Keyring) -> str:
+    try:
+        return verify(token, keyring).video
+    except Refusal as refusal:
+        return str(refusal.reason)
+
+
+def test_an_issuers_keys_are_for_its_own_tokens_and_no_others():
+    """One name for three different keys: ours, and those of two issuers."""
+    ours, theirs, others = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")
+    keyring = Keyring([ours], {ISSUER: [theirs], "https://other.example": [others]})
+
+    def signed(by: Key, issuer: str | None) -> str:
+        named = Key(kid="1", algorithm="ES256", jwk=by.jwk, issuer=issuer)
+        return mint(named, video="x8abcd", issued_at=NOW, ttl=60)
+
+    assert verdict(signed(ours, None), keyring) == "x8abcd"
+    assert verdict(signed(ours, "https://unknown.example"), keyring) == "x8abcd"
+    assert verdict(signed(theirs, ISSUER), keyring) == "x8abcd"
+    assert verdict(signed(others, "https://other.example"), keyring) == "x8abcd"
+    assert verdict(signed(theirs, None), keyring) == "token-signature"
+    assert verdict(signed(ours, ISSUER), keyring) == "token-signature"
+    assert verdict(signed(others, ISSUER), keyring) == "token-signature"
+
+
+def test_a_kid_that_is_not_there_is_told_where_it_was_looked_for():
+    keyring = Keyring([key("1", 1), key("2", 2)], {ISSUER: [key("3", 3, ISSUER)]})
+    for kid, issuer, says in (
+        ("9", None, "no key in tokens.keys"),
+        ("9", ISSUER, "no key in what its issuer publishes"),
+        ("1", ISSUER, "no key in what its issuer publishes"),
+        (None, None, "no kid, and 2 keys in tokens.keys"),
+    ):
+        with pytest.raises(Refusal, match=f"token-key-unknown: {says}"):
+            keyring.find(kid, issuer)
+    assert keyring.find(None, ISSUER).kid == "3"

@@ -1,0 +1,252 @@
+"""New settings and keys for an edge that runs: all of it or nothing, and it says so."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+from functools import partial
+
+import pytest
+from processes import playgate, started
+from real_nginx import free_port
+from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, RunningEdge, eventually
+from typer.testing import CliRunner
+from yarl import URL
+
+from proxy.adapters.logs import build_logger
+from proxy.cli import app
+from proxy.serving import running_edge
+from proxy.settings import load_settings
+
+KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+
+
+@pytest.fixture
+def file(tmp_path, sandbox):
+    """Return the settings file of an edge on free ports in front of the sandbox."""
+    text = SANDBOX_TOML.read_text()
+    for old, new in {
+        "http://127.0.0.1:8090": sandbox.origin,
+        "127.0.0.1:8090": URL(sandbox.origin).authority,
+        'listen = "127.0.0.1:8080"': 'listen = "127.0.0.1:0"',
+        'listen = "127.0.0.1:8081"': 'listen = "127.0.0.1:0"',
+        'kid = "sandbox"\n': 'kid = "sandbox"\nissuer = ""\n',
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "playgate.toml"
+    path.write_text(text)
+    return path
+
+
+def change(path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) >= 1, old
+    beside = path.with_suffix(".new")
+    beside.write_text(text.replace(old, new))
+    beside.replace(path)
+
+
+@pytest.fixture
+async def edge(file):
+    log = io.StringIO()
+    load = partial(load_settings, file)
+    async with running_edge(load(), log=build_logger(log), load=load, path=file) as running:
+        edge = RunningEdge(running, log)
+        try:
+            yield edge
+        finally:
+            for session in edge.sessions.values():
+                await session.close()
+
+
+async def told(edge):
+    return (await edge.get(f"{edge.operator}/readyz")).json["settings"]
+
+
+async def reload(edge) -> dict:
+    """Ask for it, wait, and return its line."""
+    count = len(outcomes(edge))
+    edge.edge.reloading.ask()
+    await eventually(lambda: len(outcomes(edge)) > count)
+    return outcomes(edge)[-1]
+
+
+def outcomes(edge):
+    return [*edge.lines("reloaded"), *edge.lines("reload-failed")]
+
+
+async def outcome(edge, token, video="x8demo1"):
+    answer = await edge.get(edge.play_url(video, token))
+    return answer.reason or answer.status
+
+
+async def test_a_changed_file_is_taken_without_being_asked(edge, file):
+    token = edge.mint(ttl=300)
+    assert await outcome(edge, token) == 302
+    change(file, "[platform]", '[delivery]\nmode = "relay"\n[platform]')
+    await eventually(lambda: edge.lines("reloaded"))
+    line = edge.lines("reloaded")[0]
+    assert (line["changed"], line["need_restart"], line["keys"]) == (
+        ["delivery.mode"],
+        [],
+        ["sandbox"],
+    )
+    assert await outcome(edge, token) == 200
+
+
+async def test_settings_of_every_part_are_taken(edge, file):
+    token = edge.mint(ttl=600)
+    change(file, 'kid = "sandbox"', 'kid = "renamed"')
+    change(file, 'private = "pass"', 'private = "refuse"')
+    change(file, "[platform]", '[limits]\nnetwork = "1/minute"\n[platform]')
+    line = await reload(edge)
+    assert line["changed"] == ["limits.network", "tokens.keys", "viewer.private"]
+    assert await outcome(edge, token) == "viewer-private"
+    change(file, 'private = "refuse"', 'private = "pass"')
+    await reload(edge)
+    assert await outcome(edge, token) == "token-key-unknown"
+    assert await outcome(edge, edge.mint()) == 302
+    assert await outcome(edge, edge.mint()) == "rate-limited"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('kid = "sandbox"', "kid = ", "(file): is not TOML"),
+        ('private = "pass"', 'private = "maybe"', "viewer.private: input should be"),
+        (SECRET, "too short", "tokens.keys[0]: its secret is shorter"),
+        ("[viewer]", "[wiever]", "wiever: is not a setting"),
+        ("sandbox = true", "sandbox = false", "must be https"),
+    ],
+)
+async def test_a_bad_file_changes_nothing_and_is_told(edge, file, old, new, says):
+    token, since = edge.mint(), (await told(edge))["since"]
+    change(file, old, new)
+    await eventually(lambda: edge.lines("reload-failed"))
+    assert says in " ".join(edge.lines("reload-failed")[0]["problems"])
+    assert says in " ".join((await told(edge))["problems"])
+    assert (await told(edge))["since"] == since
+    assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 0
+    assert await outcome(edge, token) == 302
+    assert (await edge.get(f"{edge.operator}/readyz")).status == 200
+    assert "too short" not in edge.log.getvalue()
+    await asyncio.sleep(2.5)
+    assert len(edge.lines("reload-failed")) == 1, "once for each change"
+
+    change(file, new, old)
+    await eventually(lambda: edge.lines("reloaded"))
+    assert (await told(edge))["problems"] == []
+    assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 1
+
+
+async def test_a_file_that_vanishes_changes_nothing(edge, file):
+    kept = file.read_text()
+    file.unlink()
+    await eventually(lambda: edge.lines("reload-failed"))
+    assert "cannot be read" in edge.lines("reload-failed")[0]["problems"][0]
+    assert await outcome(edge, edge.mint()) == 302
+    file.write_text(kept)
+    await eventually(lambda: edge.lines("reloaded"))
+
+
+async def test_what_takes_a_restart_is_named_and_the_rest_is_taken(edge, file):
+    change(file, "cdn_families", "play_timeout = 9\ncdn_families")
+    change(file, "player_page = true", 'player_page = false\nembed_origins = ["https://a.example"]')
+    line = await reload(edge)
+    assert line["changed"] == ["web.embed_origins"]
+    assert line["need_restart"] == ["platform.play_timeout", "web.player_page"]
+    assert (await told(edge))["need_restart"] == line["need_restart"]
+    page = await edge.get(f"{edge.player}/watch/x8demo1")
+    assert "https://a.example" in page.headers["Content-Security-Policy"]
+    assert (await reload(edge))["need_restart"] == line["need_restart"], "until it is restarted"
+
+
+async def test_a_request_is_answered_with_what_there_was_when_it_came(edge, file, sandbox):
+    await edge.play()
+    sandbox.controls.hold("video")
+    playing = asyncio.create_task(edge.play())
+    await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+    change(file, 'private = "pass"', 'private = "refuse"')
+    await reload(edge)
+    sandbox.controls.release("video")
+    assert (await playing).status == 302
+    assert await outcome(edge, edge.mint()) == "viewer-private"
+
+
+async def test_a_token_whose_key_was_retired_meanwhile_is_refused(edge, file, tmp_path):
+    """Although it was verified before, and is remembered."""
+    keys = tmp_path / "keys.json"
+    change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
+
+    def run(*arguments: str) -> None:
+        result = CliRunner().invoke(app, ["keys", *arguments, "--config", str(file)])
+        assert result.exit_code == 0, result.output
+
+    run("generate")
+    first = json.loads(keys.read_text())["keys"][0]["kid"]
+    await eventually(lambda: edge.lines("reloaded"))
+    token = edge.mint()
+    assert await outcome(edge, token) == 302
+
+    run("generate")
+    run("rotate")
+    await eventually(lambda: len(edge.lines("reloaded")[-1]["keys"]) == 3)
+    assert await outcome(edge, token) == 302, "rotated out, and good for as long as it was"
+    assert await outcome(edge, edge.mint()) == 302
+    run("retire", first)
+    await eventually(lambda: first not in edge.lines("reloaded")[-1]["keys"])
+    assert await outcome(edge, token) == "token-key-unknown"
+
+
+async def test_a_key_lapses_without_anybody_changing_a_file(edge, file, tmp_path):
+    keys = tmp_path / "keys.json"
+    change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
+    result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
+    assert result.exit_code == 0
+    await eventually(lambda: edge.lines("reloaded"))
+    token = edge.mint()
+    content = json.loads(keys.read_text())
+    content["keys"][0]["exp"] = content["keys"][0]["iat"] + 6
+    keys.write_text(json.dumps(content))
+    await eventually(lambda: len(edge.lines("reloaded")) > 1)
+    await eventually(lambda: is_unknown(edge, token))
+
+
+async def is_unknown(edge, token):
+    return await outcome(edge, token) == "token-key-unknown"
+
+
+async def test_revocations_and_what_was_counted_outlive_a_reload(edge, file):
+    change(file, "[platform]", '[limits]\nsubject = "2/minute"\n[platform]')
+    await reload(edge)
+    taken = edge.mint(subject="taken")
+    body = json.dumps({"sub": "taken"})
+    await edge.get(f"{edge.operator}/revocations", method="POST", data=body, headers=KEY)
+    assert await outcome(edge, edge.mint(subject="a")) == 302
+    change(file, 'private = "pass"', 'private = "pass" # the same')
+    await reload(edge)
+    assert await outcome(edge, taken) == "token-revoked"
+    assert await outcome(edge, edge.mint(subject="a")) == 302
+    assert await outcome(edge, edge.mint(subject="a")) == "rate-limited"
+
+
+async def test_sighup_loads_them_again_in_a_real_process(sandbox, file):
+    port, operator = free_port(), free_port()
+    env = {
+        "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{port}",
+        "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
+    }
+    async with started(*playgate("serve", "--config", file), env=env) as edge:
+        await edge.says('"event": "serving"')
+        edge.process.send_signal(signal.SIGHUP)
+        said = await edge.says('"event": "reloaded"')
+        assert '"changed": [], "need_restart": [], "keys": ["sandbox"]' in said
+        os.utime(file)
+        await eventually(lambda: edge.output.count('"event": "reloaded"') == 2)
+        file.write_text("nonsense")
+        await edge.says('"event": "reload-failed"')
+        assert await edge.stop() == 0
