@@ -11,6 +11,7 @@ need vlc "vlc-bin vlc-plugin-base"
 need node nodejs
 need npm npm
 need redis-server redis-server
+need systemd-analyze systemd
 
 if [ -n "$missing" ]; then
   if [ "$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi

@@ -7,8 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from real_nginx import free_port
+from support import SANDBOX_TOML
 
 
 class Process:
@@ -73,3 +78,36 @@ async def started(
 def playgate(*arguments: str | Path) -> list[str | Path]:
     """Return the command line of Playgate in this environment."""
     return [sys.executable, "-m", "proxy", *arguments]
+
+
+@dataclass(slots=True)
+class EdgeProcess:
+    """One edge, which may be stopped, killed and started again at the same addresses."""
+
+    env: dict[str, str]
+    player: int | str = field(default_factory=free_port)
+    operator: int = field(default_factory=free_port)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    process: Any = None
+
+    async def start(self, **env: str) -> None:
+        listen = f"127.0.0.1:{self.player}" if isinstance(self.player, int) else self.player
+        ports = {
+            "PLAYGATE_WEB__LISTEN": listen,
+            "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{self.operator}",
+        }
+        command = playgate("serve", "--config", SANDBOX_TOML)
+        self.process = await self.stack.enter_async_context(
+            started(*command, env={**self.env, **ports, **env})
+        )
+        await self.process.says('"serving"')
+
+    async def stop(self) -> None:
+        assert await self.process.stop() == 0, self.process.output
+        await self.stack.aclose()
+        self.stack = AsyncExitStack()
+
+    async def kill(self) -> None:
+        await self.process.stop(signal.SIGKILL)
+        await self.stack.aclose()
+        self.stack = AsyncExitStack()

@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +70,18 @@ class Upstream:
     authority: Path
 
 
+def nth(listeners: Sequence[int | str], n: int) -> str:
+    """Return where one listens; where there are fewer, the last one stands for the others."""
+    listener = listeners[min(n, len(listeners) - 1)]
+    return f"127.0.0.1:{listener}" if isinstance(listener, int) else listener
+
+
 def substituted(
-    folder: Path, port: int, players: list[int], operators: list[int], upstream: Upstream | None
+    folder: Path,
+    port: int,
+    players: Sequence[int | str],
+    operators: Sequence[int],
+    upstream: Upstream | None,
 ) -> str:
     text = CONF.read_text()
     if upstream is None:
@@ -86,10 +96,11 @@ def substituted(
         r"(?:[a-z0-9-]+\.)*(?:dailymotion\.com|dmcdn\.net)": re.escape(upstream.host),
         "listen 80;": f"listen 127.0.0.1:{port};",
         "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.geteuid() == 0 else ""),
-        "127.0.0.1:8080": f"127.0.0.1:{players[0]}",
-        "127.0.0.1:8180": f"127.0.0.1:{players[-1]}",
-        "127.0.0.1:8081": f"127.0.0.1:{operators[0]}",
-        "127.0.0.1:8181": f"127.0.0.1:{operators[-1]}",
+        **{
+            f"unix:/run/playgate/{8081 + n}/player.sock": nth(players, n)
+            for n in range(3)
+        },
+        **{f"127.0.0.1:{8081 + n} ": f"{nth(operators, n)} " for n in range(3)},
         "http {": "http {" + "".join(
             f"\n    {name}_temp_path {folder}/{name};"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -105,8 +116,8 @@ def substituted(
 async def an_nginx(
     program: str,
     folder: Path,
-    players: list[int],
-    operators: list[int],
+    players: Sequence[int | str],
+    operators: Sequence[int],
     upstream: Upstream | None = None,
 ) -> AsyncIterator[Nginx]:
     nginx = Nginx(free_port(), folder)

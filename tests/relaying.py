@@ -9,14 +9,14 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from certificates import certify
-from processes import playgate, started
-from real_nginx import Nginx, Upstream, an_nginx, free_port
+from processes import EdgeProcess
+from real_nginx import Nginx, Upstream, an_nginx
 from support import SANDBOX_TOML
 
 from proxy.adapters.clock import Clock
@@ -72,33 +72,6 @@ class Relayed:
                 text = await answer.text()
             total += sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (.+)$", text, re.MULTILINE)))
         return total
-
-
-@dataclass(slots=True)
-class EdgeProcess:
-    """One edge, which may be stopped and started again on the same ports."""
-
-    env: dict[str, str]
-    player: int = field(default_factory=free_port)
-    operator: int = field(default_factory=free_port)
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    process: Any = None
-
-    async def start(self, **env: str) -> None:
-        ports = {
-            "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{self.player}",
-            "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{self.operator}",
-        }
-        command = playgate("serve", "--config", SANDBOX_TOML)
-        self.process = await self.stack.enter_async_context(
-            started(*command, env={**self.env, **ports, **env})
-        )
-        await self.process.says('"serving"')
-
-    async def stop(self) -> None:
-        assert await self.process.stop() == 0, self.process.output
-        await self.stack.aclose()
-        self.stack = AsyncExitStack()
 
 
 def uris(body: bytes) -> list[str]:

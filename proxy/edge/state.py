@@ -1,15 +1,14 @@
 """The state as the edge uses it: within its time, and not asked while it is known to be down.
 
-A play waits for `state.timeout` at most, once: from then on every question is refused at once,
-until a probe behind the plays finds reading and writing to work again. What to do without an answer
-is decided where the question is asked.
+A play waits for `state.timeout` at most, of which the store has all. An answer that stays out has the store probed, behind the
+plays; where that fails too, every question is refused at once, until a probe finds reading and
+writing to work again. What to do without an answer is decided where the question is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -23,7 +22,8 @@ T = TypeVar("T")
 
 OnFailure = Literal["allow", "deny"]  # what to do where the state does not answer
 
-PROBE_PAUSE = 0.25  # seconds between probes of a state that is down
+PROBE_TIMEOUT = 0.25  # seconds after which a store that did not answer in time is down
+PROBE_PAUSE = 0.25  # seconds between probes of one that is down
 BACKGROUND_TIMEOUT = 2.0  # seconds for what no play waits for
 
 
@@ -39,6 +39,7 @@ class State:
         self._health = health
         self._timeout = timeout
         self._is_down = False
+        self._probing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -48,12 +49,14 @@ class State:
 
     async def open(self) -> None:
         """Connect if that can be done now: it takes longer than a play waits."""
-        with suppress(Refusal):
+        try:
             await self.probe()
+        except Refusal as refusal:
+            self._look_after(refusal, is_certain=True)
 
-    async def probe(self) -> None:
-        """Find out whether reading and writing work, or refuse."""
-        await self._ask("probe", self._store.probe, timeout=BACKGROUND_TIMEOUT)
+    async def probe(self, timeout: float = BACKGROUND_TIMEOUT) -> None:  # noqa: ASYNC109  # as below
+        """Find out within so many seconds whether reading and writing work, or refuse."""
+        await self._ask("probe", self._store.probe, timeout=timeout)
 
     async def get(self, name: str) -> str | None:
         """Return a value, None where there is none, or refuse."""
@@ -106,28 +109,37 @@ class State:
             answer, outcome = await _answer(asking, timeout or self._timeout), "ok"
         except Refusal as refusal:
             outcome = "error" if asking.done() else "timeout"
-            self._note_failure(refusal)
+            if operation != "probe":
+                self._look_after(refusal, is_certain=asking.done())
             raise Refusal(refusal.reason, refusal.detail) from None
         finally:
             self._metrics.state_duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
-        if operation == "probe":
-            self._is_down = False
-            self._health.note_success("state")
         return answer
 
-    def _note_failure(self, refusal: Refusal) -> None:
-        self._health.note_refusal("state", refusal)
-        if not self._is_down:
-            self._is_down = True
-            self._spawn(self._recover())
+    def _look_after(self, refusal: Refusal, *, is_certain: bool) -> None:
+        """Have the store probed until it works; it is down where that is certain."""
+        if is_certain:
+            self._fail(refusal)
+        if self._probing is None or self._probing.done():
+            self._probing = self._spawn(self._probe_until_well())
 
-    async def _recover(self) -> None:
-        while self._is_down:
-            await self.open()
-            if self._is_down:
+    async def _probe_until_well(self) -> None:
+        while True:
+            try:
+                await self.probe(PROBE_TIMEOUT if not self._is_down else BACKGROUND_TIMEOUT)
+            except Refusal as refusal:
+                self._fail(refusal)
                 await self._clock.sleep(PROBE_PAUSE)
+            else:
+                self._is_down = False
+                self._health.note_success("state")
+                return
+
+    def _fail(self, refusal: Refusal) -> None:
+        self._is_down = True
+        self._health.note_refusal("state", refusal)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -143,7 +155,12 @@ class State:
 
 async def _answer(asking: asyncio.Task[T], timeout: float) -> T:  # noqa: ASYNC109  # as above
     """Return the answer, or refuse where it takes too long; the question stays asked."""
-    done, _ = await asyncio.wait({asking}, timeout=timeout)
-    if not done:
+    loop = asyncio.get_running_loop()
+    due = loop.time() + timeout
+    await asyncio.wait({asking}, timeout=timeout)
+    if not asking.done() and (overslept := loop.time() - due) > 0:
+        # While this process was busy with something else, the store had no chance.
+        await asyncio.wait({asking}, timeout=min(overslept, timeout))
+    if not asking.done():
         raise Refusal(Reason.STATE_UNAVAILABLE, "the state did not answer in time")
     return asking.result()

@@ -6,6 +6,7 @@ Real Redis, stopped, hung and emptied while an edge uses it.
 from __future__ import annotations
 
 import asyncio
+import time
 from time import monotonic
 
 import pytest
@@ -194,11 +195,57 @@ async def test_a_question_that_nobody_waits_for_any_more_is_answered_all_the_sam
     with pytest.raises(Refusal) as caught:
         await state.get("name")
     assert caught.value.reason is Reason.STATE_UNAVAILABLE
+    await eventually(lambda: is_down(state))
+    asked = store.asked
     with pytest.raises(Refusal, match="is down"):
         await state.get("name")
-    assert store.asked == 1
+    assert store.asked == asked
     store.go.set()
     await eventually(lambda: is_answered(state))
+    await state.close()
+
+
+async def is_down(state):
+    try:
+        await state.get("name")
+    except Refusal as refusal:
+        return "is down" in refusal.detail
+
+
+async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_store():
+    """A pause of anybody's, ours too: the plays beside it are served."""
+
+    class OnceLate(MemoryStore):
+        asked = 0
+
+        async def get(self, name: str) -> str | None:
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.sleep(0.2)
+            return await super().get(name)
+
+    state = a_state(OnceLate(Clock()), Clock(), timeout=0.05)
+    late = asyncio.create_task(state.get("name"))
+    await asyncio.sleep(0.1)
+    assert await state.get("name") is None
+    with pytest.raises(Refusal, match="in time"):
+        await late
+    await state.close()
+
+
+async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
+    class Near(MemoryStore):
+        async def get(self, name: str) -> str | None:
+            await asyncio.sleep(0.001)
+            for _step in range(5):  # as reading and parsing take
+                await asyncio.sleep(0)
+            return await super().get(name)
+
+    state = a_state(Near(Clock()), Clock(), timeout=0.02)
+    asking = asyncio.create_task(state.get("name"))
+    await asyncio.sleep(0)  # asked, and not heard yet
+    time.sleep(0.1)  # noqa: ASYNC251  # somebody's long computation
+    assert await asking is None
     await state.close()
 
 

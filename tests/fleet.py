@@ -1,0 +1,173 @@
+"""Three edges, each a process of its own on a Unix socket, behind real nginx and real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+import aiohttp
+from processes import EdgeProcess
+from real_nginx import Nginx, an_nginx
+from real_redis import Server
+from support import OPERATOR_KEY, SANDBOX_TOML, eventually
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.edge.minting import Minting
+from proxy.sandbox.state import Sandbox
+from proxy.settings import load_settings
+from proxy.wiring.edge import build_minting
+
+INSTANCES = 3
+PLAYERS = 6  # who play all the time: enough to be everywhere, and not a machine's fill
+# How long nginx leaves out an edge that failed (deploy/nginx.conf), and a little more.
+LEFT_OUT = 2.5
+
+
+@dataclass(slots=True)
+class Fleet:
+    nginx: Nginx
+    sandbox: Sandbox
+    server: Server
+    edges: list[EdgeProcess]
+    minting: Minting
+    sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
+
+    def mint(self, **options: Any) -> str:
+        return self.minting.mint(**{"video": "x8demo1", **options}).token
+
+    def play_url(self, token: str | None = None, video: str = "x8demo1") -> str:
+        return f"{self.nginx.origin}/play/{video}.m3u8?token={token or self.mint()}"
+
+    async def play(self, token: str | None = None, source: str = "127.0.0.5") -> str | int:
+        """Return the status of a play through nginx, or why it was refused."""
+        return await self.outcome(self.session(source), self.play_url(token))
+
+    async def play_on(self, edge: EdgeProcess, token: str, viewer: str = "127.0.0.5") -> str | int:
+        """Return the same of a play on one edge, past nginx."""
+        connector = aiohttp.UnixConnector(str(edge.player).removeprefix("unix:"))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            url = f"http://edge/play/x8demo1.m3u8?token={token}"
+            return await self.outcome(session, url, {"X-Forwarded-For": viewer})
+
+    async def outcome(self, session, url: str, headers: dict[str, str] | None = None) -> str | int:
+        options = {"allow_redirects": False, "headers": headers}
+        async with session.get(URL(url, encoded=True), **options) as answer:
+            await answer.read()
+            return answer.headers.get("X-Deny-Reason") or answer.status
+
+    def session(self, source: str) -> aiohttp.ClientSession:
+        if source not in self.sessions:
+            connector = aiohttp.TCPConnector(local_addr=(source, 0), limit=0)
+            self.sessions[source] = aiohttp.ClientSession(connector=connector)
+        return self.sessions[source]
+
+    async def ask(self, edge: EdgeProcess, path: str, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+        method, url = options.pop("method", "GET"), f"http://127.0.0.1:{edge.operator}{path}"
+        async with self.session("127.0.0.1").request(
+            method, url, headers=headers, **options
+        ) as answer:
+            return await (answer.text() if path == "/metrics" else answer.json())
+
+    async def is_ready(self, edge: EdgeProcess) -> bool:
+        try:
+            return (await self.ask(edge, "/readyz"))["status"] == "ready"
+        except aiohttp.ClientError:
+            return False
+
+    @asynccontextmanager
+    async def under_load(self, players: int = PLAYERS) -> AsyncIterator[Load]:
+        """Have so many players play all the time, each with a new token for each play."""
+        load = Load()
+        sources = itertools.cycle(f"127.0.{n}.5" for n in range(1, 101))
+        tasks = [
+            asyncio.create_task(load.keep_playing(self, next(sources))) for _ in range(players)
+        ]
+        try:
+            yield load
+        finally:
+            load.is_over = True
+            await asyncio.gather(*tasks)
+
+
+@dataclass(slots=True)
+class Load:
+    """What became of the plays, and how long they took."""
+
+    outcomes: Counter[str | int] = field(default_factory=Counter)
+    slowest: float = 0.0
+    is_over: bool = False
+    rounds: dict[str, int] = field(default_factory=dict)  # by player
+
+    async def keep_playing(self, fleet: Fleet, source: str) -> None:
+        while not self.is_over:
+            started = monotonic()
+            try:
+                outcome = await fleet.play(source=source)
+            except aiohttp.ClientError as error:
+                outcome = type(error).__name__
+            self.outcomes[outcome] += 1
+            self.rounds[source] = self.rounds.get(source, 0) + 1
+            self.slowest = max(self.slowest, monotonic() - started)
+
+    async def goes_on(self, plays: int = 100) -> None:
+        """Wait for so many further plays."""
+        enough = self.outcomes.total() + plays
+        await eventually(lambda: self.outcomes.total() >= enough, seconds=60)
+
+    async def turns(self) -> Counter[str | int]:
+        """Wait until nothing is under way any more that is now; return what there was till then."""
+        before = dict(self.rounds)
+        await eventually(
+            lambda: all(self.rounds[player] > count for player, count in before.items()), seconds=60
+        )
+        return self.taken()
+
+    def taken(self) -> Counter[str | int]:
+        """Return what there was since this was asked last."""
+        outcomes, self.outcomes, self.slowest = self.outcomes, Counter(), 0.0
+        return outcomes
+
+
+@asynccontextmanager
+async def a_fleet(
+    program: str, folder: Path, sandbox: Sandbox, server: Server, **env: str
+) -> AsyncIterator[Fleet]:
+    given = {
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+        "PLAYGATE_STATE__URL": server.url,
+        "PLAYGATE_STATE__STALENESS": "1",
+        "PLAYGATE_TOKENS__FIRST_USE": "true",
+        **env,
+    }
+    async with AsyncExitStack() as stack:
+        # Not in the test's own folder: the path of a socket is short.
+        sockets = stack.enter_context(TemporaryDirectory(prefix="playgate-"))
+        edges = [EdgeProcess(given, f"unix:{sockets}/{n}.sock") for n in range(INSTANCES)]
+        for edge in edges:
+            stack.push_async_callback(lambda edge=edge: edge.stack.aclose())
+        await asyncio.gather(*(edge.start() for edge in edges))
+        nginx = await stack.enter_async_context(
+            an_nginx(program, folder, [e.player for e in edges], [e.operator for e in edges])
+        )
+        minting = build_minting(load_settings(SANDBOX_TOML), Clock())
+        fleet = Fleet(nginx, sandbox, server, edges, minting)
+        for edge in edges:
+            await eventually(lambda edge=edge: fleet.is_ready(edge))
+        try:
+            yield fleet
+        finally:
+            for session in fleet.sessions.values():
+                await session.close()
