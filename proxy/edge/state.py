@@ -1,6 +1,6 @@
 """The state as the edge uses it: within its time, and not asked while it is known to be down.
 
-A play waits for `state.timeout` at most, of which the store has all. An answer that stays out has the store probed, behind the
+A play waits for `state.timeout` at most. An answer that stays out has the store probed, behind the
 plays; where that fails too, every question is refused at once, until a probe finds reading and
 writing to work again. What to do without an answer is decided where the question is asked.
 """

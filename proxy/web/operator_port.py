@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hmac import compare_digest
 from math import isfinite
-from typing import Annotated, Self, TypeVar
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
-from proxy.domain.client_ip import Network, parse_network
 from proxy.domain.original_uri import Original, read_original, video_of
-from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation
-from proxy.domain.tokens.claims import VISIBLE
-from proxy.domain.video import VideoId, loggable, named_video
+from proxy.domain.video import VideoId, loggable
 from proxy.edge.health import Trouble
 from proxy.edge.issuers import Issuers
 from proxy.web.reading import (
-    bearer_tokens,
     header_tokens,
     is_from_proxy,
     note_session,
@@ -139,130 +131,3 @@ def describe_issuer(issuers: Issuers, name: str) -> dict[str, str | float | int 
 def moment(seconds: float) -> str:
     """Return a moment as people read it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def read_network(value: object) -> Network:
-    """Return the network to bind a token to; the form of a validator."""
-    try:
-        return parse_network(value if isinstance(value, str) else "")
-    except ValueError:
-        raise ValueError("not an address or a network") from None
-
-
-STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-Name = Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
-Body = TypeVar("Body", bound=BaseModel)
-
-
-class TokenRequest(BaseModel):
-    """The body of POST /tokens."""
-
-    model_config = STRICT
-
-    video: str
-    ttl: Annotated[int, Field(gt=0)] | None = None
-    ip: Annotated[Network, PlainValidator(read_network)] | None = None
-    sub: str | None = None
-    fmt: list[str] = []
-    max_height: Annotated[int, Field(gt=0)] | None = None
-    max_bandwidth: Annotated[int, Field(gt=0)] | None = None
-
-
-async def mint_token(request: web.Request) -> web.Response:
-    """Mint a token for a back end that would rather not hold a key."""
-    services = request[SERVICES]
-    check_operator_key(request, services.operator_key)
-    wanted = read_body(TokenRequest, await request.read())
-    minted = services.minting.mint(
-        video=wanted.video,
-        ttl=wanted.ttl,
-        network=wanted.ip,
-        subject=wanted.sub,
-        formats=wanted.fmt,
-        limits=Limits(max_height=wanted.max_height, max_bandwidth=wanted.max_bandwidth),
-    )
-    body = {
-        "token": minted.token,
-        "jti": minted.jti,
-        "expires_at": minted.expires_at,
-        "url": minted.url,
-    }
-    return web.json_response(body, status=201)
-
-
-class RevocationRequest(BaseModel):
-    """The body of POST /revocations: one name, and until when what it names was issued."""
-
-    model_config = STRICT
-
-    jti: Name | None = None
-    sub: Name | None = None
-    video: str | None = None
-    before: Annotated[int, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        if len(self.named()) != 1:
-            raise ValueError("name exactly one of jti, sub and video")
-        if self.jti is not None and self.before is not None:
-            raise ValueError("a jti is taken back whenever it was issued; leave out before")
-        return self
-
-    def named(self) -> list[tuple[Kind, str]]:
-        """Return what is named, of which kind."""
-        given = {kind: getattr(self, kind) for kind in KINDS}
-        return [(kind, value) for kind, value in given.items() if value is not None]
-
-
-async def revoke(request: web.Request) -> web.Response:
-    """Take tokens back, on every instance."""
-    services = request[SERVICES]
-    check_operator_key(request, services.operator_key)
-    wanted = read_body(RevocationRequest, await request.read())
-    kind, value = wanted.named()[0]
-    if kind == "video":
-        request[TRACE].video = named_video(value, services.video_id_pattern)
-    revocation = await services.revocations.revoke(kind, value, before=wanted.before)
-    return web.json_response(shown(revocation), status=201)
-
-
-async def list_revocations(request: web.Request) -> web.Response:
-    """Tell which revocations are in force, and how fresh the list is."""
-    services = request[SERVICES]
-    check_operator_key(request, services.operator_key)
-    age = services.revocations.age
-    return web.json_response(
-        {
-            "revocations": [shown(it) for it in services.revocations.in_force()],
-            "age": round(age, 3) if isfinite(age) else None,
-        }
-    )
-
-
-def shown(revocation: Revocation) -> dict[str, str | int | None]:
-    """Return a revocation as the operator sees it."""
-    is_whole = revocation.before == FOREVER
-    return {
-        revocation.kind: revocation.value,
-        "before": None if is_whole else revocation.before,
-        "until": revocation.until,
-    }
-
-
-def check_operator_key(request: web.Request, operator_key: str) -> None:
-    """Refuse a caller without the operator key; without a key configured, everybody."""
-    given = list(bearer_tokens(request))
-    if len(given) != 1 or not operator_key:
-        raise Refusal(Reason.OPERATOR_KEY)
-    if not compare_digest(given[0].encode(errors="replace"), operator_key.encode()):
-        raise Refusal(Reason.OPERATOR_KEY)
-
-
-def read_body(form: type[Body], body: bytes) -> Body:
-    """Read the body, or refuse with every field that is wrong."""
-    try:
-        return form.model_validate_json(body)
-    except ValidationError as error:
-        lines = error.errors(include_input=False, include_url=False)
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in lines)
-        raise Refusal(Reason.REQUEST_INVALID, message=f"The body is not usable. {wrong}") from None

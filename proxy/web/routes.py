@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from proxy.domain.reasons import Reason, Refusal
-from proxy.web import operator_port, player_port
+from proxy.web import operator_api, operator_port, player_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ OPERATOR_PORT = (
     Route("metrics", "/metrics", {"GET": operator_port.metrics}),
     Route("healthz", "/healthz", {"GET": operator_port.healthz, "HEAD": operator_port.healthz}),
     Route("readyz", "/readyz", {"GET": operator_port.readyz, "HEAD": operator_port.readyz}),
-    Route("tokens", "/tokens", {"POST": operator_port.mint_token}),
+    Route("tokens", "/tokens", {"POST": operator_api.mint_token}),
     Route(
         "revocations",
         "/revocations",
-        {"GET": operator_port.list_revocations, "POST": operator_port.revoke},
+        {"GET": operator_api.list_revocations, "POST": operator_api.revoke},
     ),
 )
 

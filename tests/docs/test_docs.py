@@ -96,23 +96,42 @@ async def test_the_node_snippet_mints_a_token_that_plays(component, edge):
     assert edge.lines()[-1]["subject"] == "viewer-7"
 
 
-async def test_every_shell_command_of_the_tokens_page_works(sandbox):
+async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
     """They speak of the demo's ports; here they are those of an edge on free ones."""
+    keys = tmp_path / "keys.json"
+    (tmp_path / "playgate.toml").write_text(
+        SANDBOX_TOML.read_text().replace(
+            "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]'
+        )
+    )
+
+    async def run_line(line: str) -> str:
+        words = line.replace("config/sandbox.toml", str(SANDBOX_TOML))
+        ran = await asyncio.create_subprocess_shell(
+            words.replace("playgate ", f"{sys.executable} -m proxy ", 1),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        out, err = await ran.communicate()
+        assert ran.returncode == 0, f"{line}\n{err.decode()}{out.decode()}"
+        return out.decode()
+
+    await run_line("playgate keys generate --config playgate.toml")  # there was one before
     async with an_edge(sandbox) as edge:
-        for command in "".join(fenced(ROOT / "docs/tokens.md", "sh")).splitlines():
-            words = command.replace("http://127.0.0.1:8081", edge.operator).replace(
-                " TOKEN ", f" {edge.mint(subject='v')} "
-            )
-            words = words.replace("config/sandbox.toml", str(SANDBOX_TOML)).replace(
-                "playgate ", f"{sys.executable} -m proxy "
-            )
-            ran = await asyncio.create_subprocess_shell(
-                words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT
-            )
-            out, err = await ran.communicate()
-            assert ran.returncode == 0, f"{command}\n{err.decode()}{out.decode()}"
-            if command.startswith("curl"):
+        for line in "".join(fenced(ROOT / "docs/tokens.md", "sh")).splitlines():
+            words = line.replace("http://127.0.0.1:8081", edge.operator)
+            words = words.replace(" TOKEN ", f" {edge.mint(subject='v')} ")
+            if " KID " in words:
+                retired = json.loads(keys.read_text())["keys"][1]["kid"]
+                words = words.replace(" KID ", f" {retired} ")
+            out = await run_line(words)
+            if line.startswith("curl") and "/tokens" in line:
                 assert (await edge.get(edge.play_url(token=json.loads(out)["token"]))).status == 302
+            elif line.startswith("curl"):
+                assert json.loads(out)["sub"] == "viewer-9"
+    assert len(json.loads(keys.read_text())["keys"]) == 1
 
 
 def test_no_file_of_the_product_is_too_long_for_a_head():
