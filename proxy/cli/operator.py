@@ -6,6 +6,8 @@ import aiohttp
 
 from proxy.settings.listen import Listen
 
+PATIENCE = aiohttp.ClientTimeout(total=10)  # seconds
+
 
 def connected_to(listen: Listen) -> aiohttp.ClientSession:
     """Return a session to an address of ours, a Unix socket's too."""

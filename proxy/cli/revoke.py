@@ -13,7 +13,7 @@ import typer
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.cli import interrupts
-from proxy.cli.operator import connected_to, host_of
+from proxy.cli.operator import PATIENCE, connected_to, host_of
 from proxy.cli.options import Config, fail, printable, settings_or_exit, video_or_exit, why
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation
@@ -23,8 +23,6 @@ from proxy.settings.checks import MEMORY
 from proxy.settings.listen import parse_listen
 from proxy.wiring.instruments import build_instruments
 from proxy.wiring.state import build_revocations, build_state
-
-PATIENCE = aiohttp.ClientTimeout(total=10)  # seconds
 
 MEANT: dict[Kind, str] = {
     "jti": "the token {value}",

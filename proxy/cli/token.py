@@ -14,6 +14,8 @@ import typer
 from rich.markup import escape
 
 from proxy.adapters.clock import Clock
+from proxy.cli import interrupts
+from proxy.cli.known import fetched_keyring, known_checks
 from proxy.cli.options import Config, address_or_exit, fail, say, settings_or_exit
 from proxy.domain.access import Play
 from proxy.domain.client_ip import parse_network, public_viewer
@@ -25,7 +27,7 @@ from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.explain import explain as explain_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings
-from proxy.wiring.edge import build_keyring, build_minting, build_policy
+from proxy.wiring.edge import build_minting, build_policy
 
 app = typer.Typer(help="Make tokens, and understand them.", no_args_is_help=True)
 
@@ -101,12 +103,7 @@ def explain(
     )
     show_content(carried.token, play.now)
     first = None
-    for check in (
-        *request_checks(settings, carried.token, play),
-        *explain_token(
-            carried.token, build_keyring(settings, play.now), play, build_policy(settings)
-        ),
-    ):
+    for check in interrupts.run(all_checks(settings, carried.token, play)):
         first = first or check.refusal
         show_check(check)
     if first is not None:
@@ -116,6 +113,16 @@ def explain(
         say("\nNothing is wrong with it so far; give --video and --ip for the rest.")
     else:
         say("\nThe edge accepts it.")
+
+
+async def all_checks(settings: Settings, token: str, play: Play) -> list[Check]:
+    """Return every check, in the edge's order."""
+    keyring = await fetched_keyring(settings, token, play.now)
+    return [
+        *request_checks(settings, token, play),
+        *explain_token(token, keyring, play, build_policy(settings)),
+        *[check async for check in known_checks(settings, token, keyring, play)],
+    ]
 
 
 @dataclass(frozen=True, slots=True)

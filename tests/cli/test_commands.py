@@ -178,6 +178,7 @@ def test_explain_says_what_it_was_not_told():
     assert re.findall(r"^- +(\w+) +not compared", result.stdout, re.MULTILINE) == [
         "video",
         "network",
+        "revoked",  # no edge runs
     ]
     assert "The edge accepts it" not in result.stdout
     assert "give --video and --ip" in result.stdout

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from time import time
 
+import jwt
 import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from processes import playgate, started
-from support import SANDBOX_TOML, an_edge, eventually
+from support import SANDBOX_TOML, an_edge, eventually, serving
 
 from proxy.cli.doctor.command import visited
 
@@ -112,3 +116,66 @@ async def test_the_doctor_looks_at_the_state(server, monkeypatch):
         assert line.status == status
         assert line.text.startswith(says)
         assert "hush" not in json.dumps([it.text + it.next_step for it in found])
+
+
+async def explain(token: str, *arguments: str, **env: str) -> tuple[int, str]:
+    variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
+    command = playgate("token", "explain", *CONFIG, token, "--video", "x8demo1", *arguments)
+    async with started(*command, env={**variables, "NO_COLOR": "1"}) as asked:
+        code = await asked.process.wait()
+        await asked.read_to_the_end()
+        return code, asked.output
+
+
+async def test_explain_knows_what_was_taken_back(edge, sandbox, server):
+    """From the edge on this machine, or from the state that edges share."""
+    taken, kept = edge.mint(subject="viewer-7"), edge.mint(subject="viewer-8")
+    listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
+    await revoke("--sub", "viewer-7", **listen)
+    code, said = await explain(taken, **listen)
+    assert (code, "token-revoked: by sub" in said) == (1, True), said
+    code, said = await explain(kept, **listen)
+    assert (code, "ok  revoked" in said) == (0, True)
+
+    url = {"STATE__URL": server.url}
+    await revoke("--sub", "viewer-7", **url)
+    code, said = await explain(taken, **url)
+    assert (code, "token-revoked: by sub" in said) == (1, True)
+
+
+async def test_explain_knows_where_a_token_was_first_used(sandbox, server):
+    shared = {"url": server.url, "timeout": 1}
+    async with an_edge(sandbox, state=shared, tokens={"first_use": True}) as edge:
+        token = edge.mint()
+        assert (await edge.get(edge.play_url(token=token), source="127.0.0.5")).status == 302
+        env = {"STATE__URL": server.url, "STATE__TIMEOUT": "1", "TOKENS__FIRST_USE": "true"}
+        code, said = await explain(token, "--ip", "127.0.1.5", **env)
+        assert (code, "token-used-elsewhere" in said) == (1, True), said
+        code, said = await explain(token, "--ip", "127.0.0.9", **env)
+        assert (code, "ok  first use" in said) == (0, True), said
+        unused = edge.mint()
+        for viewer in ("127.0.1.5", "127.0.0.5"):
+            code, said = await explain(unused, "--ip", viewer, **env)
+            assert (code, "ok  first use" in said) == (0, True), "to explain is not to use"
+        assert (await edge.get(edge.play_url(token=unused), source="127.0.2.5")).status == 302
+
+
+async def test_explain_fetches_the_keys_of_the_tokens_issuer(edge):
+    key = generate_private_key(SECP256R1())
+    published = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"keys": [{**published, "kid": "one"}]})
+
+    app = web.Application()
+    app.router.add_get("/jwks.json", answer)
+    now = int(time())
+    claims = {"video": "x8demo1", "iat": now, "exp": now + 300, "iss": "https://login.example.com"}
+    token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "one"})
+    async with serving(app) as origin:
+        issuers = [{"issuer": "https://login.example.com", "jwks_url": f"{origin}/jwks.json"}]
+        listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
+        code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
+        assert (code, "ok  signature" in said) == (0, True), said
+    code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
+    assert (code, "token-key-unknown: no key in what its issuer publishes" in said) == (1, True)
