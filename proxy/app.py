@@ -20,7 +20,7 @@ from proxy.adapters.logs import Logger
 from proxy.domain.reasons import Refusal
 from proxy.edge.checking import Checking
 from proxy.edge.issuers import Issuers
-from proxy.edge.pulling import Pulling
+from proxy.edge.pulling import keep_pulling
 from proxy.edge.state import State
 from proxy.settings import Settings
 from proxy.settings.listen import parse_listen
@@ -123,6 +123,7 @@ async def open_state(settings: Settings, instruments: Instruments) -> AsyncItera
 @asynccontextmanager
 async def open_issuers(settings: Settings, instruments: Instruments) -> AsyncIterator[Issuers]:
     """Open the way to the keys that other issuers publish, over whichever address family."""
+    stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "playgate"}
     ) as session:
@@ -174,8 +175,13 @@ def keeping_fresh(settings: Settings, parts: Parts) -> Iterator[Coroutine[Any, A
     yield parts.issuers.keep_fresh()
     if shared.state.is_shared:
         pulls = [shared.revocations.pull, parts.verdicts.pull]
-        pulling = Pulling(pulls, instruments.clock, instruments.log)
-        yield pulling.keep_on(settings.state.staleness)
+        yield keep_pulling(
+            pulls,
+            settings.state.staleness,
+            clock=instruments.clock,
+            health=instruments.health,
+            log=instruments.log,
+        )
 
 
 def player_app(settings: Settings, current: Current) -> web.Application:

@@ -7,9 +7,10 @@ metric and in /readyz. Requests are answered with what there was when they came.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.app import Apps
@@ -18,25 +19,36 @@ from proxy.settings import Settings, SettingsInvalid
 from proxy.settings.restart import changed_names, without_restart
 from proxy.settings.sources import secrets_folder
 from proxy.wiring.edge import build_services
-from proxy.wiring.state import retention_of
+from proxy.wiring.state import longest_of
 
 POLL_SECONDS = 1.0
+GRAIN_NS = 100_000_000  # a file that changed so shortly before it was read may have changed since
 
-Load = Callable[[], Settings]
-Print = tuple[tuple[str, int, int, int], ...]  # path, inode, size, and when it was changed
+# Of each file: path, inode, size, and when it, or the link to it, changed.
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where settings come from."""
+
+    load: Callable[[], Settings]
+    path: Path | None
+    began_at: float  # when those that the edge starts with began to be read, in seconds since 1970
 
 
 class Reloading:
     """Keeps an edge in step with its files."""
 
-    def __init__(self, apps: Apps, settings: Settings, load: Load, path: Path | None) -> None:
-        """Take what runs, the settings that it runs with, and how and from where to load others."""
+    def __init__(self, apps: Apps, settings: Settings, source: Source) -> None:
+        """Take what runs, and the settings that it runs with."""
         self._apps = apps
         self._settings = settings
-        self._load = load
-        self._path = path
+        self._source = source
         self._instruments = apps.parts.instruments
         self._asked = asyncio.Event()
+        self._loaded = self._unchanged_since(source.began_at)
+        self._keys = self._keys_in_use()
         self._note(Loaded(at=self._instruments.clock.now()))
 
     def ask(self) -> None:
@@ -48,54 +60,57 @@ class Reloading:
 
         A file is read once it has stopped changing, so that none is read half written.
         """
-        loaded = before = self._print()
-        keys = self._keys()
+        before = self._fingerprint()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._asked.wait()
-            seen = self._print()
-            if self._asked.is_set() or (seen != loaded and seen == before):
+            seen = self._fingerprint()
+            if self._asked.is_set() or (seen != self._loaded and seen == before):
                 self._asked.clear()
-                await self._reload()
-                loaded, keys = self._print(), self._keys()
-            elif self._keys() != keys:  # one of them has lapsed
+                await self._try()
+            elif self._keys_in_use() != self._keys:  # one of them has lapsed
                 self._apply(self._settings)
-                keys = self._keys()
             before = seen
 
-    async def _reload(self) -> None:
+    async def _try(self) -> None:
+        began_at = time.time()
         try:
-            new = await asyncio.to_thread(self._load)
-            usable = without_restart(self._settings, new)
-            self._apply(usable)
+            await self._reload()
         except SettingsInvalid as invalid:
             self._failed([f"{name}: {text}" for name, text in invalid.problems])
-            return
         except Exception:  # a bug: the edge goes on as it is
             self._instruments.log.exception("internal", task="reload")
             self._failed(["internal"])
-            return
+        self._loaded = self._unchanged_since(began_at)
+
+    async def _reload(self) -> None:
+        new = await asyncio.to_thread(self._source.load)
+        if new.sandbox != self._settings.sandbox:
+            # With it go rules about all others, and keys that everybody knows.
+            raise SettingsInvalid([("sandbox", "takes a restart")], source=self._source.path)
+        usable = without_restart(self._settings, new)
+        self._apply(usable)
         taken = changed_names(self._settings, usable)
         left = changed_names(usable, new)
         self._settings = usable
-        kids, _ = self._keys()
+        kids, _ = self._keys
         self._instruments.log.info("reloaded", changed=taken, need_restart=left, keys=kids)
         self._note(Loaded(at=self._instruments.clock.now(), need_restart=tuple(left)))
+
+    def _apply(self, settings: Settings) -> None:
+        parts = self._apps.parts
+        services = build_services(settings, parts)
+        longest = longest_of(settings, self._instruments.clock.now())
+        # From here on nothing can fail.
+        parts.issuers.trust({entry.issuer: entry.jwks_url for entry in settings.tokens.issuers})
+        parts.shared.revocations.longest = longest
+        self._apps.current.services = services
+        self._keys = self._keys_in_use(settings)
 
     def _failed(self, problems: list[str]) -> None:
         self._instruments.log.warning("reload-failed", problems=problems)
         self._note(replace(self._instruments.health.loaded, problems=tuple(problems)))
-
-    def _apply(self, settings: Settings) -> None:
-        """Put all of it in place; up to the last line, nothing has changed."""
-        services = build_services(settings, self._apps.parts)
-        retention = retention_of(settings, self._instruments.clock.now())
-        self._apps.parts.issuers.trust(
-            {entry.issuer: entry.jwks_url for entry in settings.tokens.issuers}
-        )
-        self._apps.parts.shared.revocations.keep_for(retention, settings.tokens.leeway)
-        self._apps.current.services = services
 
     def _note(self, loaded: Loaded) -> None:
         self._instruments.health.loaded = loaded
@@ -103,18 +118,24 @@ class Reloading:
         metrics.reload_successful.set(not loaded.problems)
         metrics.reload_success_time.set(loaded.at)
 
-    def _keys(self) -> tuple[tuple[str, ...], int]:
-        now = self._instruments.clock.now()
-        kids = tuple(key.kid for key in self._settings.tokens.keys_at(now))
-        return kids, len(self._settings.seal_secrets(now))
+    def _keys_in_use(self, settings: Settings | None = None) -> tuple[tuple[str, ...], int]:
+        settings, now = settings or self._settings, self._instruments.clock.now()
+        kids = tuple(key.kid for key in settings.tokens.keys_at(now))
+        return kids, len(settings.seal_secrets(now))
 
-    def _print(self) -> Print:
-        return tuple(_printed(path) for path in self._files())
+    def _unchanged_since(self, began_at: float) -> Fingerprint | None:
+        """Return the files as they were read; None where one may have changed in between."""
+        seen = self._fingerprint()
+        newest = max((changed for _, _, _, changed in seen), default=0)
+        return None if newest > began_at * 1e9 - GRAIN_NS else seen
+
+    def _fingerprint(self) -> Fingerprint:
+        return tuple(_fingerprint_of(path) for path in self._files())
 
     def _files(self) -> Iterator[Path]:
         tokens, relay = self._settings.tokens, self._settings.relay
-        if self._path is not None:
-            yield self._path
+        if self._source.path is not None:
+            yield self._source.path
         if (folder := secrets_folder()) is not None:
             with suppress(OSError):
                 yield from sorted(Path(folder).iterdir())
@@ -124,10 +145,10 @@ class Reloading:
         yield from (key.file for key in relay.keys if key.file is not None)
 
 
-def _printed(path: Path) -> tuple[str, int, int, int]:
-    """Return what tells a file from what it was; a link is followed."""
+def _fingerprint_of(path: Path) -> tuple[str, int, int, int]:
     try:
-        status = path.stat()
+        file, link = path.stat(), path.lstat()
     except OSError:
         return str(path), 0, 0, 0
-    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+    # Not when its content changed: a file that is moved to its place keeps that.
+    return str(path), file.st_ino, file.st_size, max(file.st_ctime_ns, link.st_ctime_ns)

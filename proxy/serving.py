@@ -21,7 +21,7 @@ from aiohttp import web
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.app import Apps, build_apps
-from proxy.reloading import Load, Reloading
+from proxy.reloading import Reloading, Source
 from proxy.settings import Settings
 from proxy.settings.listen import Listen, parse_listen
 from proxy.web.connection import HEADS, Connection
@@ -53,8 +53,7 @@ async def running_edge(
     *,
     log: Logger,
     clock: Clock | None = None,
-    load: Load | None = None,
-    path: Path | None = None,
+    source: Source | None = None,
 ) -> AsyncIterator[Edge]:
     """Run an edge; leaving the context drains it.
 
@@ -62,8 +61,7 @@ async def running_edge(
         settings: what to run.
         log: where to say what happens.
         clock: what time it is.
-        load: how to load the settings again; without it they stay as they are.
-        path: the file that they are loaded from, to be watched.
+        source: where the settings come from; without it they stay as they are.
 
     Raises:
         ListenFailed: a port is taken, or not ours to open.
@@ -80,7 +78,7 @@ async def running_edge(
             _port(apps.player, parse_listen(settings.web.listen), settings)
         )
         log.info("serving", player=str(player), operator=str(operator), sandbox=settings.sandbox)
-        reloading = None if load is None else Reloading(apps, settings, load, path)
+        reloading = None if source is None else Reloading(apps, settings, source)
         watching = None if reloading is None else asyncio.create_task(reloading.watch())
         try:
             yield Edge(apps, player, operator, reloading)

@@ -243,6 +243,7 @@ def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) ->
         clock=clock,
         metrics=instruments.metrics,
         health=instruments.health,
+        log=instruments.log,
         timeout=timeout,
     )
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from functools import partial
+from time import time
 
 import pytest
 from processes import playgate, started
@@ -18,6 +19,7 @@ from yarl import URL
 
 from proxy.adapters.logs import build_logger
 from proxy.cli import app
+from proxy.reloading import Source
 from proxy.serving import running_edge
 from proxy.settings import load_settings
 
@@ -54,7 +56,8 @@ def change(path, old: str, new: str) -> None:
 async def edge(file):
     log = io.StringIO()
     load = partial(load_settings, file)
-    async with running_edge(load(), log=build_logger(log), load=load, path=file) as running:
+    source = Source(load=load, path=file, began_at=time())
+    async with running_edge(load(), log=build_logger(log), source=source) as running:
         edge = RunningEdge(running, log)
         try:
             yield edge

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from proxy.adapters import key_file
 from proxy.adapters.clock import Clock
-from proxy.cli.options import Config, fail, printable, settings_or_exit
+from proxy.cli.options import Config, fail, moment_of, printable, settings_or_exit
 from proxy.domain.tokens.jwks import OwnKey, read_own_set, read_set
 from proxy.domain.tokens.keyring import Algorithm, Jwk, KeyUnusable
 from proxy.settings import Settings
@@ -70,7 +70,7 @@ def rotate(config: Config = None) -> None:
             )
         until = keys.promote(waiting[-1], before)
     typer.echo(f"{waiting[-1].key.kid} signs from now on")
-    typer.echo(f"{before.key.kid} verifies until {moment(until)}, and is then let go")
+    typer.echo(f"{before.key.kid} verifies until {moment_of(until)}, and is then let go")
 
 
 @app.command()
@@ -115,8 +115,8 @@ class KeyFile:
     def role(self, own: OwnKey) -> str:
         """Return what a key does."""
         if own.expires_at is not None:
-            does = "verifies until" if own.verifies(self.now) else "lapsed"
-            return f"{does} {moment(own.expires_at)}"
+            does = "verifies until" if own.is_in_use(self.now) else "lapsed"
+            return f"{does} {moment_of(own.expires_at)}"
         if not own.key.can_sign:
             return "verifies"
         return "signs" if own == self.signing() else "verifies, waits to sign"
@@ -147,7 +147,7 @@ class KeyFile:
         needed = [
             jwk
             for own, jwk in zip(self.own, self.jwks, strict=True)
-            if own.verifies(self.now - longest)
+            if own.is_in_use(self.now - longest)
         ]
         return json.dumps({"keys": needed}, indent=2) + "\n"
 
@@ -192,8 +192,3 @@ def make(algorithm: Algorithm) -> Jwk:
 def day(seconds: int) -> str:
     """Return the day of a moment."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
-
-
-def moment(seconds: int) -> str:
-    """Return a moment as people read it."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

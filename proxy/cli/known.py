@@ -6,12 +6,10 @@ import io
 from collections.abc import AsyncIterator
 from functools import partial
 
-import aiohttp
-
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.app import open_issuers, open_state
-from proxy.cli.operator import PATIENCE, connected_to, host_of
+from proxy.cli.operator import NoEdge, ask
 from proxy.domain.access import Play
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation, RevocationList
@@ -22,21 +20,21 @@ from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import claimed_issuer, verify
 from proxy.edge.first_use import FirstUse
 from proxy.settings import Settings
-from proxy.settings.listen import parse_listen
 from proxy.wiring.instruments import build_instruments
 
 
-async def fetched_keyring(settings: Settings, token: str, now: float) -> Keyring:
-    """Return the keys of our own, and those of the token's issuer where it publishes them."""
+async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[Keyring, str]:
+    """Return the keys of our own and of the token's issuer, and why the latter cannot be had."""
     own = settings.tokens.keys_at(now)
     try:
-        issuer = claimed_issuer(read_compact(token))
+        issuer = claimed_issuer(read_compact(token)) or ""
     except Refusal:
-        return Keyring(own)
+        return Keyring(own), ""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     async with open_issuers(settings, instruments) as issuers:
         await issuers.learn(issuer)
-        return Keyring(own, {name: it.keys for name, it in issuers.published.items()})
+        trouble = issuers.published[issuer].trouble if issuer in issuers.published else ""
+        return Keyring(own, {name: it.keys for name, it in issuers.published.items()}), trouble
 
 
 async def known_checks(
@@ -66,7 +64,9 @@ async def known_checks(
         if play.viewer is None or not shared.state.is_shared:
             yield Check(name="first use", was_made=False)
             return
-        first_use = FirstUse(shared.state, instruments.clock, on_failure="deny")
+        first_use = FirstUse(
+            shared.state, instruments.clock, on_failure=settings.state.first_use_on_failure
+        )
         try:
             await first_use.check(token, claims, play.viewer, binds=False)
         except Refusal as refusal:
@@ -86,31 +86,14 @@ def _check_revoked(listed: RevocationList, claims: Claims, play: Play) -> None:
 
 async def _asked(settings: Settings) -> RevocationList | None:
     """Return what the edge on this machine says; None where none answers, or not to us."""
-    listen, listed = parse_listen(settings.operator.listen), RevocationList()
-    key = {"Authorization": f"Bearer {settings.operator.key.get_secret_value()}"}
+    listed = RevocationList()
     try:
-        async with (
-            connected_to(listen) as session,
-            session.get(
-                f"http://{host_of(listen)}/revocations", headers=key, timeout=PATIENCE
-            ) as answer,
-        ):
-            told = (await answer.json(content_type=None))["revocations"]
-            for entry in told:
-                kind: Kind = next(kind for kind in KINDS if kind in entry)
-                before = FOREVER if entry["before"] is None else int(entry["before"])
-                until = int(entry["until"])
-                listed.add(
-                    Revocation(kind=kind, value=str(entry[kind]), before=before, until=until)
-                )
-    except (
-        aiohttp.ClientError,
-        TimeoutError,
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        StopIteration,
-    ):
+        _, told = await ask(settings, "/revocations")
+        for entry in told["revocations"]:
+            kind: Kind = next(kind for kind in KINDS if kind in entry)
+            before = FOREVER if entry["before"] is None else int(entry["before"])
+            value, until = str(entry[kind]), int(entry["until"])
+            listed.add(Revocation(kind=kind, value=value, before=before, at=until))
+    except (NoEdge, ValueError, KeyError, TypeError, StopIteration):
         return None
     return listed

@@ -1,12 +1,47 @@
-"""How commands reach the operator port of an edge on this machine."""
+"""How commands ask the edge that runs on this machine."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 
-from proxy.settings.listen import Listen
+from proxy.settings import Settings
+from proxy.settings.listen import Listen, parse_listen
 
 PATIENCE = aiohttp.ClientTimeout(total=10)  # seconds
+
+
+class NoEdge(Exception):
+    """Nobody answers on the operator port, or nobody of ours."""
+
+
+async def ask(
+    settings: Settings, path: str, *, body: dict[str, Any] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Return the status and the JSON that the operator port answers to GET, or to POST of a body.
+
+    Raises:
+        NoEdge: it does not.
+    """
+    listen = parse_listen(settings.operator.listen)
+    try:
+        async with (
+            connected_to(listen) as session,
+            session.request(
+                "GET" if body is None else "POST",
+                f"http://{host_of(listen)}{path}",
+                json=body,
+                headers={"Authorization": f"Bearer {settings.operator.key.get_secret_value()}"},
+                timeout=PATIENCE,
+            ) as answer,
+        ):
+            told = await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        raise NoEdge from None
+    if not isinstance(told, dict):
+        raise NoEdge
+    return answer.status, told
 
 
 def connected_to(listen: Listen) -> aiohttp.ClientSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -61,6 +62,11 @@ def mode_of(path: Path) -> int | None:
 def printable(text: str) -> str:
     """Return what came from elsewhere as a terminal may have it: in one line, without escapes."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def moment_of(seconds: int) -> str:
+    """Return a moment, in seconds since 1970, as people read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def say(text: str) -> None:

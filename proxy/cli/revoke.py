@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-import aiohttp
 import typer
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.cli import interrupts
-from proxy.cli.operator import PATIENCE, connected_to, host_of
-from proxy.cli.options import Config, fail, printable, settings_or_exit, video_or_exit, why
+from proxy.cli.operator import NoEdge, ask
+from proxy.cli.options import (
+    Config,
+    fail,
+    moment_of,
+    printable,
+    settings_or_exit,
+    video_or_exit,
+    why,
+)
 from proxy.domain.reasons import Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation
+from proxy.domain.revocations import FOREVER, KINDS, Kind
 from proxy.domain.tokens.claims import MAX_TEXT, VISIBLE
 from proxy.settings import Settings
 from proxy.settings.checks import MEMORY
-from proxy.settings.listen import parse_listen
 from proxy.wiring.instruments import build_instruments
 from proxy.wiring.state import build_revocations, build_state
 
@@ -67,50 +73,46 @@ def revoke(
     if kind == "jti" and moment is not None:
         fail("--before: a token's id is taken back whenever it was issued")
     is_alone = settings.state.url.get_secret_value() == MEMORY
-    ask = ask_edge if is_alone else tell_all
-    revocation = interrupts.run(ask(settings, kind, value, moment))
-    until = "" if revocation.before == FOREVER else f" issued until {shown(revocation.before)}"
-    typer.echo(f"taken back: {MEANT[kind].format(value=printable(value))}{until}")
+    take_back = ask_edge if is_alone else tell_all
+    until, forgotten_at = interrupts.run(take_back(settings, kind, value, moment))
+    issued = "" if until is None else f" issued until {moment_of(until)}"
+    typer.echo(f"taken back: {MEANT[kind].format(value=printable(value))}{issued}")
     when = "at once" if is_alone else f"within {settings.state.staleness:g} s by every instance"
-    typer.echo(f"refused {when}; forgotten after {shown(revocation.until)}, when all have lapsed")
+    typer.echo(f"refused {when}; forgotten after {moment_of(forgotten_at)}, when all have lapsed")
 
 
-async def tell_all(settings: Settings, kind: Kind, value: str, before: int | None) -> Revocation:
+# Until when what is taken back was issued, None for ever; and when that may be forgotten.
+TakenBack = tuple[int | None, int]
+
+
+async def tell_all(settings: Settings, kind: Kind, value: str, before: int | None) -> TakenBack:
     """Write it where every instance reads it."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     state = build_state(settings, instruments)
     try:
         revocations = build_revocations(settings, state, instruments)
-        return await revocations.revoke(kind, value, before=before)
+        await revocations.pull()  # there is a bound to how many there may be
+        made = await revocations.revoke(kind, value, before=before)
     except Refusal as refusal:
         fail(f"nothing was taken back: {why(refusal)}")
     finally:
         await state.close()
+    until = None if made.before == FOREVER else made.before
+    return until, made.concerns_until(revocations.longest)
 
 
-async def ask_edge(settings: Settings, kind: Kind, value: str, before: int | None) -> Revocation:
+async def ask_edge(settings: Settings, kind: Kind, value: str, before: int | None) -> TakenBack:
     """Have the one edge of this machine do it."""
-    if not (key := settings.operator.key.get_secret_value()):
+    if not settings.operator.key.get_secret_value():
         fail("operator.key is not set: the edge takes revocations only from who shows it")
-    listen = parse_listen(settings.operator.listen)
     body: dict[str, Any] = {kind: value} if before is None else {kind: value, "before": before}
+    listen = settings.operator.listen
     try:
-        async with (
-            connected_to(listen) as session,
-            session.post(
-                f"http://{host_of(listen)}/revocations",
-                json=body,
-                headers={"Authorization": f"Bearer {key}"},
-                timeout=PATIENCE,
-            ) as answer,
-        ):
-            told = await answer.json(content_type=None)
-            if answer.status != HTTPStatus.CREATED:
-                fail(f"nothing was taken back: {listen} answers: {printable(told['detail'])}")
-            return Revocation(
-                kind=kind, value=value, before=told["before"] or FOREVER, until=told["until"]
-            )
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
+        status, told = await ask(settings, "/revocations", body=body)
+        if status != HTTPStatus.CREATED:
+            fail(f"nothing was taken back: {listen} answers: {printable(str(told['detail']))}")
+        return told["before"], int(told["until"])
+    except (NoEdge, KeyError, ValueError, TypeError):
         fail(
             f"nothing was taken back: no edge answers at {listen}. With state.url = {MEMORY!r} "
             "only the edge itself knows, and its memory is gone when it stops"
@@ -128,8 +130,3 @@ def moment_or_exit(text: str) -> int:
     if moment is None or moment.tzinfo is None:
         fail("--before: must be like 2026-11-21T18:00:00Z, with its zone, or seconds since 1970")
     return int(moment.timestamp())
-
-
-def shown(moment: int) -> str:
-    """Return a moment as people read it."""
-    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
+import time
 from functools import partial
-from pathlib import Path
 
 import uvloop
 
 from proxy.adapters.logs import build_logger, capture_standard_logging
 from proxy.cli.options import Config, fail, settings_or_exit
+from proxy.reloading import Source
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, load_settings
 
@@ -19,20 +20,21 @@ from proxy.settings import Settings, load_settings
 def serve(config: Config = None) -> None:
     """Run an edge until SIGTERM or Ctrl-C, then finish what has begun."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
+    began_at = time.time()
     settings = settings_or_exit(config)
     raise_descriptor_limit()
+    source = Source(load=partial(load_settings, config), path=config, began_at=began_at)
     try:
-        uvloop.run(run(settings, config))
+        uvloop.run(run(settings, source))
     except ListenFailed as failed:
         fail(str(failed))
 
 
-async def run(settings: Settings, config: Path | None) -> None:
+async def run(settings: Settings, source: Source) -> None:
     """Run an edge until a signal says stop; SIGHUP has it load its settings again."""
     log = build_logger()
     capture_standard_logging(log)
-    load = partial(load_settings, config)
-    async with running_edge(settings, log=log, load=load, path=config) as edge:
+    async with running_edge(settings, log=log, source=source) as edge:
         if edge.reloading is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
         await stopped_by_signal()

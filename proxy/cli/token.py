@@ -16,7 +16,7 @@ from rich.markup import escape
 from proxy.adapters.clock import Clock
 from proxy.cli import interrupts
 from proxy.cli.known import fetched_keyring, known_checks
-from proxy.cli.options import Config, address_or_exit, fail, say, settings_or_exit
+from proxy.cli.options import Config, address_or_exit, fail, printable, say, settings_or_exit
 from proxy.domain.access import Play
 from proxy.domain.client_ip import parse_network, public_viewer
 from proxy.domain.formats import Format
@@ -117,7 +117,9 @@ def explain(
 
 async def all_checks(settings: Settings, token: str, play: Play) -> list[Check]:
     """Return every check, in the edge's order."""
-    keyring = await fetched_keyring(settings, token, play.now)
+    keyring, trouble = await fetched_keyring(settings, token, play.now)
+    if trouble:
+        say(f"The keys of the token's issuer cannot be had: {escape(printable(trouble))}\n")
     return [
         *request_checks(settings, token, play),
         *explain_token(token, keyring, play, build_policy(settings)),

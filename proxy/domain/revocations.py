@@ -16,6 +16,17 @@ FOREVER = 2**53  # beyond every iat that a token may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Longest:
+    """For how long a token may be good, with what it began in its last second; whole seconds.
+
+    `leeway` is how far ahead of ours its signer's clock may be.
+    """
+
+    validity: int
+    leeway: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
     """Every token of one name that was issued in time; times in whole seconds since 1970.
 
@@ -24,17 +35,22 @@ class Revocation:
             token for all videos would open.
         value: what it must be.
         before: tokens whose `iat` is later are not meant.
-        until: when nothing that it concerns can still be valid, so that it may be forgotten.
+        at: when it was made.
     """
 
     kind: Kind
     value: str
     before: int
-    until: int
+    at: int
+
+    def concerns_until(self, longest: Longest) -> int:
+        """Return when nothing that it concerns can still be valid, so that it may be forgotten."""
+        last_issued = min(self.before, self.at + longest.leeway)
+        return last_issued + longest.validity + 1
 
     def to_json(self) -> str:
         """Return it as instances tell each other."""
-        return json.dumps([self.kind, self.value, self.before, self.until], separators=(",", ":"))
+        return json.dumps([self.kind, self.value, self.before, self.at], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Revocation:
@@ -43,20 +59,23 @@ class Revocation:
         Raises:
             ValueError: it is none.
         """
-        members = json.loads(text)
+        try:
+            members = json.loads(text)
+        except RecursionError:
+            raise ValueError("not a revocation") from None
         if not isinstance(members, list) or len(members) != len(cls.__slots__):
             raise ValueError("not a revocation")
-        kind, value, before, until = members
+        kind, value, before, at = members
         is_named = kind in KINDS and isinstance(value, str)
-        if not is_named or type(before) is not int or type(until) is not int:
+        if not is_named or type(before) is not int or type(at) is not int:
             raise ValueError("not a revocation")
-        return cls(kind=kind, value=value, before=before, until=until)
+        return cls(kind=kind, value=value, before=before, at=at)
 
 
 class RevocationList:
     """The revocations in force. They only ever grow in reach, so that the order of news is nought.
 
-    Of two for the same name, the one that reaches further counts, and is kept longer.
+    Of two for the same name, the one that reaches further counts, and the later one is kept.
     """
 
     def __init__(self) -> None:
@@ -76,19 +95,19 @@ class RevocationList:
             kind=told.kind,
             value=told.value,
             before=max(told.before, known.before),
-            until=max(told.until, known.until),
+            at=max(told.at, known.at),
         )
         self._entries[name] = entry
         return entry
 
     def __contains__(self, told: Revocation) -> bool:
         known = self._entries.get((told.kind, told.value))
-        return known is not None and known.before >= told.before and known.until >= told.until
+        return known is not None and known.before >= told.before and known.at >= told.at
 
-    def forget(self, now: float) -> None:
+    def forget(self, now: float, longest: Longest) -> None:
         """Drop what concerns nothing any more."""
         for name, entry in list(self._entries.items()):
-            if entry.until <= now:
+            if entry.concerns_until(longest) <= now:
                 del self._entries[name]
 
     def check(self, *, video: str, jti: str | None, subject: str | None, issued_at: int) -> None:

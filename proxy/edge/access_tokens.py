@@ -10,7 +10,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
-from proxy.edge.fleet_token import FleetToken
+from proxy.edge.fleet_token import NOTHING, FleetToken, HeldToken
 from proxy.edge.health import Health
 from proxy.edge.single_flight import SingleFlight
 
@@ -144,9 +144,8 @@ class AccessTokens:
         deadline = self._clock.monotonic() + self._fetch_timeout
         try:
             async with asyncio.timeout(self._fetch_timeout):
-                token = await self._fleet.fetch(
-                    held="" if self._held is None else self._held.value, deadline=deadline
-                )
+                held = self._given_up(was_refused=replaces_refused)
+                token = await self._fleet.fetch(held, deadline=deadline)
         except TimeoutError:
             raise self._failed(Refusal(Reason.PLATFORM_TIMEOUT, "token: out of time")) from None
         except Refusal as refusal:
@@ -162,6 +161,12 @@ class AccessTokens:
         self._health.note_success("token")
         self._metrics.access_token_expiry.set(self._clock.now() + token.expires_in)
         return token.value
+
+    def _given_up(self, *, was_refused: bool) -> HeldToken:
+        if (held := self._held) is None:
+            return NOTHING
+        left = held.fetched_at + held.expires_in - self._clock.monotonic()
+        return HeldToken(value=held.value, expires_in=0.0 if was_refused else left)
 
     def _failed(self, refusal: Refusal) -> Refusal:
         self._failure = Failure(

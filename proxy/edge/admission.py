@@ -13,7 +13,7 @@ from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.video import VideoId
 from proxy.edge.first_use import FirstUse
 from proxy.edge.keys import Keys
-from proxy.edge.limits import Limits
+from proxy.edge.limits import Counted, PlayLimits
 from proxy.edge.revocations import Revocations
 
 
@@ -28,7 +28,7 @@ class Admission:
         *,
         revocations: Revocations,
         first_use: FirstUse | None,
-        limits: Limits,
+        limits: PlayLimits,
     ) -> None:
         self._keys = keys
         self._policy = policy
@@ -66,8 +66,11 @@ class Admission:
         self._revocations.check(
             video=video, jti=claims.jti, subject=claims.subject, issued_at=claims.issued_at
         )
+        counted = Counted(video=video, viewer=viewer, subject=claims.subject)
         if is_play:
-            self._limits.count(video=video, viewer=viewer, subject=claims.subject)
+            self._limits.check(counted)  # before it binds the token
         if self._first_use is not None:
             await self._first_use.check(token, claims, viewer, binds=is_use)
+        if is_play:
+            self._limits.count(counted)
         return claims

@@ -17,6 +17,7 @@ from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import identity_of
 from proxy.edge.state import OnFailure, State
 
+MARGIN = 60.0  # seconds: to an instance whose clock is behind, the token is good for longer
 REMEMBERED = 20_000  # tokens, in either address family
 
 
@@ -59,8 +60,8 @@ class FirstUse:
     async def _ask(self, name: str, network: str, claims: Claims, *, binds: bool) -> str | None:
         if not binds:
             return await self._state.get(name)
-        left = max(1.0, claims.expires_at - self._clock.now())
-        holder = await self._state.claim(name, network, ttl=left)
+        left = claims.expires_at - self._clock.now()
+        holder = await self._state.claim(name, network, ttl=left + MARGIN)
         self._known[name] = holder
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 from uuid import uuid4
@@ -39,6 +40,17 @@ class Grant(Protocol):
         """Finish what must not be broken off."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldToken:
+    """What an instance has: the token, and the seconds left to it; none once it was refused."""
+
+    value: str
+    expires_in: float
+
+
+NOTHING = HeldToken(value="", expires_in=0.0)
+
+
 class FleetToken:
     """The way to an access token that instances share."""
 
@@ -65,17 +77,13 @@ class FleetToken:
         self._box = Fernet(urlsafe_b64encode(key))
         self._me = uuid4().hex
 
-    async def fetch(self, *, held: str, deadline: float) -> AccessToken:
-        """Return another access token than the one that is held, or refuse by `deadline`."""
+    async def fetch(self, held: HeldToken, *, deadline: float) -> AccessToken:
+        """Return a better access token than the one that is held, or refuse by `deadline`."""
         try:
-            while True:
-                if (shared := await self._shared(held)) is not None:
-                    return shared
-                if await self._state.claim(self._lease_name, self._me, ttl=self._lease) == self._me:
-                    break
-                await self._clock.sleep(WAIT)
-        except Refusal:  # the state's: then everybody for himself
-            return await self._grant.fetch_access_token(deadline=deadline)
+            if (shared := await self._shared_or_leased(held)) is not None:
+                return shared
+        except Refusal:
+            pass  # without the state, everybody for himself
         try:
             token = await self._grant.fetch_access_token(deadline=deadline)
             await self._share(token)
@@ -88,7 +96,16 @@ class FleetToken:
         """Finish what must not be broken off."""
         await self._grant.close()
 
-    async def _shared(self, held: str) -> AccessToken | None:
+    async def _shared_or_leased(self, held: HeldToken) -> AccessToken | None:
+        """Return what another instance fetched, or None once it is upon us to fetch."""
+        while True:
+            if (shared := await self._shared(held)) is not None:
+                return shared
+            if await self._state.claim(self._lease_name, self._me, ttl=self._lease) == self._me:
+                return None
+            await self._clock.sleep(WAIT)
+
+    async def _shared(self, held: HeldToken) -> AccessToken | None:
         """Return what another instance fetched; None where it is no better than what is held."""
         sealed = await self._state.get(self._token_name)
         try:
@@ -96,7 +113,7 @@ class FleetToken:
         except (InvalidToken, ValueError):
             return None
         left = float(expires_at) - self._clock.now()
-        if value == held or left < SHORTEST_LIFE:
+        if value == held.value or left < max(SHORTEST_LIFE, held.expires_in):
             return None
         return AccessToken(value=value, expires_in=left)
 

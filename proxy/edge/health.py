@@ -11,8 +11,9 @@ from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
-# What trouble is noted of: what is asked of Dailymotion, and the state that instances share.
-Watched = Operation | Literal["state"]
+# What trouble is noted of: what is asked of Dailymotion, the state that instances share, and what
+# is pulled from it.
+Watched = Operation | Literal["state", "pull"]
 
 # Failures that are Dailymotion's or the account's, by what was asked for. That one video may not
 # be had says nothing about the others.
@@ -37,6 +38,7 @@ TROUBLE: dict[Watched, frozenset[Reason]] = {
         }
     ),
     "state": frozenset({Reason.STATE_UNAVAILABLE}),
+    "pull": frozenset({Reason.STATE_UNAVAILABLE}),
 }
 
 
@@ -113,4 +115,4 @@ class Health:
 
 
 def _side(operation: Watched) -> str:
-    return "state" if operation == "state" else "platform"
+    return "state" if operation in {"state", "pull"} else "platform"

@@ -118,7 +118,9 @@ class Issuers:
         await self._flights.join(issuer, lambda: self._renew(issuer))
 
     async def _renew(self, issuer: str) -> None:
-        url = self.published[issuer].url
+        if (known := self.published.get(issuer)) is None:
+            return  # not trusted any more
+        url = known.url
         try:
             keys, trouble = read_published_set(await self._fetch(url), issuer), ""
         except Refusal as refusal:
@@ -128,7 +130,8 @@ class Issuers:
         except Exception:  # noqa: BLE001  # a bug: it must neither refuse a play nor end the renewals
             self._log.exception("internal", task="issuers")
             keys, trouble = (), "internal"
-        if (known := self.published.get(issuer)) is None or known.url != url:
+        known = self.published.get(issuer)
+        if known is None or known.url != url:
             return  # the settings changed meanwhile
         if trouble:
             self._failed(issuer, known, trouble)

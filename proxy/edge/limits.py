@@ -7,6 +7,7 @@ without a token uses up what is left to those who have one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from time import time
 from typing import Literal
@@ -23,23 +24,25 @@ from proxy.domain.video import VideoId
 Scope = Literal["network", "subject", "video", "overall"]
 
 
-class Limits:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What is counted of a play."""
+
+    video: VideoId
+    viewer: Address
+    subject: str | None
+
+
+class PlayLimits:
     """Counts plays, and refuses with `rate-limited` what is too much."""
 
     def __init__(self, rates: Mapping[Scope, Sequence[RateLimitItem]], windows: Windows) -> None:
         self._rates = {scope: tuple(items) for scope, items in rates.items() if items}
         self._limiter = SlidingWindowCounterRateLimiter(windows)
 
-    def count(self, *, video: VideoId, viewer: Address, subject: str | None) -> None:
-        """Count a play, or refuse it; what is refused by one limit counts for none."""
-        names: dict[Scope, str | None] = {
-            "network": str(network_of(viewer)),
-            "subject": subject,
-            "video": video,
-            "overall": "",
-        }
-        counted = list(self._counted(names))
-        for scope, item, name in counted:
+    def check(self, play: Counted) -> None:
+        """Refuse a play that is too much."""
+        for scope, item, name in self._counted(play):
             if not self._limiter.test(item, scope, name):
                 wait = self._limiter.get_window_stats(item, scope, name).reset_time - time()
                 raise Refusal(
@@ -47,12 +50,19 @@ class Limits:
                     f"limits.{scope}: {item}",
                     retry_after=max(1, ceil(wait)),
                 )
-        for scope, item, name in counted:
+
+    def count(self, play: Counted) -> None:
+        """Count a play that is let through; one that is refused counts for nothing."""
+        for scope, item, name in self._counted(play):
             self._limiter.hit(item, scope, name)
 
-    def _counted(
-        self, names: Mapping[Scope, str | None]
-    ) -> Iterator[tuple[Scope, RateLimitItem, str]]:
+    def _counted(self, play: Counted) -> Iterator[tuple[Scope, RateLimitItem, str]]:
+        names: dict[Scope, str | None] = {
+            "network": str(network_of(play.viewer)),
+            "subject": play.subject,
+            "video": play.video,
+            "overall": "",
+        }
         for scope, items in self._rates.items():
             if (name := names[scope]) is not None:
                 yield from ((scope, item, name) for item in items)

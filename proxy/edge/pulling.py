@@ -7,31 +7,28 @@ from collections.abc import Awaitable, Callable, Sequence
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.domain.reasons import Refusal
+from proxy.edge.health import Health
+
+Pull = Callable[[], Awaitable[None]]
 
 EARLY = 0.8  # of the staleness: the rest is for the answer to come
 
 
-class Pulling:
-    """Pulls, and goes on whatever happens."""
-
-    def __init__(
-        self, pulls: Sequence[Callable[[], Awaitable[None]]], clock: Clock, log: Logger
-    ) -> None:
-        self._pulls = tuple(pulls)
-        self._clock = clock
-        self._log = log
-
-    async def keep_on(self, staleness: float) -> None:
-        """Pull so often that nothing here is older than so many seconds, for ever."""
-        while True:
-            for pull in self._pulls:
-                await self._try(pull)
-            await self._clock.sleep(staleness * EARLY)
-
-    async def _try(self, pull: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await pull()
-        except Refusal:
-            return  # noted where it was asked
-        except Exception:  # noqa: BLE001  # a bug: it must not end the pulling
-            self._log.exception("internal", task="pull")
+async def keep_pulling(
+    pulls: Sequence[Pull], staleness: float, *, clock: Clock, health: Health, log: Logger
+) -> None:
+    """Pull so often that nothing here is older than so many seconds, for ever."""
+    while True:
+        refusal = None
+        for pull in pulls:
+            try:
+                await pull()
+            except Refusal as refused:
+                refusal = refusal or refused
+            except Exception:  # a bug: it must not end the pulling
+                log.exception("internal", task="pull")
+        if refusal is None:
+            health.note_success("pull")
+        else:
+            health.note_refusal("pull", refusal)
+        await clock.sleep(staleness * EARLY)

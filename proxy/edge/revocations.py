@@ -6,12 +6,13 @@ has lost: as long as one of them lives, a revocation is in force until it concer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.revocations import FOREVER, Kind, Revocation, RevocationList
+from proxy.domain.revocations import FOREVER, Kind, Longest, Revocation, RevocationList
 from proxy.edge.state import OnFailure, State
 
 LOG = "revocations"
@@ -29,28 +30,22 @@ class Revocations:
         clock: Clock,
         metrics: Metrics,
         staleness: float,
-        retention: float,
-        leeway: float,
+        longest: Longest,
         on_failure: OnFailure,
     ) -> None:
         self._state = state
         self._clock = clock
         self._metrics = metrics
         self._staleness = staleness
-        self._retention = retention
-        self._leeway = leeway
         self._on_failure = on_failure
         self._list = RevocationList()
         self._told: set[Revocation] = set()  # by us, and not seen in the log yet
         self._position = ""
         self._pulled_at = float("-inf")
+        self.longest = longest  # a reload may change it
         metrics.revocations.set_function(self._count)
         if not state.is_shared:
             metrics.revocations_pulled.set_function(clock.now)
-
-    def keep_for(self, retention: float, leeway: float) -> None:
-        """Keep what comes from now on for as long as these settings need it, in seconds."""
-        self._retention, self._leeway = retention, leeway
 
     @property
     def age(self) -> float:
@@ -59,7 +54,7 @@ class Revocations:
 
     def in_force(self) -> Sequence[Revocation]:
         """Return every revocation that this instance knows to be in force."""
-        self._list.forget(self._clock.now())
+        self._count()
         return sorted(self._list, key=lambda it: (it.kind, it.value))
 
     async def revoke(self, kind: Kind, value: str, *, before: int | None = None) -> Revocation:
@@ -71,42 +66,37 @@ class Revocations:
             before: seconds since 1970, None for now; a `jti` is taken back whenever it was issued.
         """
         now = int(self._clock.now())
-        if before is not None and before > now + self._leeway:
+        if before is not None and before > now + self.longest.leeway:
             raise _invalid("before is in the future; what is not issued yet is not to be issued.")
         moment = now if before is None else before
-        revocation = Revocation(
-            kind=kind,
-            value=value,
-            before=FOREVER if kind == "jti" else moment,
-            until=int((now + self._leeway if kind == "jti" else moment) + self._retention) + 1,
-        )
-        if revocation.until <= now:
+        reach = FOREVER if kind == "jti" else moment
+        revocation = Revocation(kind=kind, value=value, before=reach, at=now)
+        if revocation.concerns_until(self.longest) <= now:
             raise _invalid("before is so long ago that all of it has lapsed.")
         if self._count() >= MOST:
             raise _invalid(f"{MOST} revocations are in force. Retire the key instead.")
         await self._tell(revocation)
-        return self._take(revocation)
+        return self._list.add(revocation)
 
     async def pull(self) -> None:
         """Bring the list up to date, and put back what the store has lost, or refuse."""
-        reading = await self._state.read(LOG, self._position)
+        position, is_whole, is_last = self._position, not self._position, False
         told = RevocationList()
-        for entry in reading.entries:
-            try:
-                told.add(Revocation.from_json(entry))
-            except ValueError:
-                continue  # of another version of this program, or nobody's
-        self._list.forget(self._clock.now())
-        is_whole = not self._position or not reading.is_continued
-        for known in self._list if is_whole else list(self._told):
-            if known not in told:
-                await self._tell(known)
-        self._told = {known for known in self._told if known not in told}
-        for revocation in told:
-            self._take(revocation)
-        self._position = reading.position
+        while not is_last:
+            reading = await self._state.read(LOG, position)
+            is_whole = is_whole or not reading.is_continued
+            for revocation in _read(reading.entries):
+                told.add(revocation)
+                self._list.add(revocation)
+            position, is_last = reading.position, reading.is_last
+        self._position = position
         self._pulled_at = self._clock.monotonic()
         self._metrics.revocations_pulled.set(self._clock.now())
+        self._count()
+        should_be_there = self._list if is_whole else self._told
+        self._told = {known for known in should_be_there if known not in told}
+        for missing in list(self._told):
+            await self._tell(missing)
 
     def check(self, *, video: str, jti: str | None, subject: str | None, issued_at: int) -> None:
         """Refuse what was taken back, and, where that is set, everything while nobody can tell."""
@@ -115,19 +105,21 @@ class Revocations:
             raise Refusal(Reason.STATE_UNAVAILABLE, "the list of revocations is not up to date")
 
     async def _tell(self, revocation: Revocation) -> None:
-        left = revocation.until - self._clock.now()
-        keep = max(self._retention + self._leeway, left)
+        keep = self.longest.validity + self.longest.leeway
         await self._state.append(LOG, revocation.to_json(), keep=keep)
-        self._told.add(revocation)
-
-    def _take(self, revocation: Revocation) -> Revocation:
-        if revocation.until <= self._clock.now():
-            return revocation
-        return self._list.add(revocation)
+        if self._state.is_shared:
+            self._told.add(revocation)
 
     def _count(self) -> float:
-        self._list.forget(self._clock.now())
+        self._list.forget(self._clock.now(), self.longest)
         return len(self._list)
+
+
+def _read(entries: Iterable[str]) -> Iterator[Revocation]:
+    for entry in entries:
+        # What is none is of another version of this program, or nobody's.
+        with suppress(ValueError):
+            yield Revocation.from_json(entry)
 
 
 def _invalid(message: str) -> Refusal:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.adapters.state.store import Operation, Reading, Store
 from proxy.domain.reasons import Reason, Refusal
@@ -31,12 +32,20 @@ class State:
     """Asks the store; refuses with `state-unavailable`, and soon."""
 
     def __init__(
-        self, store: Store, *, clock: Clock, metrics: Metrics, health: Health, timeout: float
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        health: Health,
+        log: Logger,
+        timeout: float,
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._health = health
+        self._log = log
         self._timeout = timeout
         self._is_down = False
         self._probing: asyncio.Task[None] | None = None
@@ -51,8 +60,8 @@ class State:
         """Connect if that can be done now: it takes longer than a play waits."""
         try:
             await self.probe()
-        except Refusal as refusal:
-            self._look_after(refusal, is_certain=True)
+        except Refusal:
+            self._have_it_probed()
 
     async def probe(self, timeout: float = BACKGROUND_TIMEOUT) -> None:  # noqa: ASYNC109  # as below
         """Find out within so many seconds whether reading and writing work, or refuse."""
@@ -102,7 +111,7 @@ class State:
     ) -> T:
         if self._is_down and operation != "probe":
             raise Refusal(Reason.STATE_UNAVAILABLE, "the state is down")
-        started, outcome = self._clock.monotonic(), "timeout"
+        started, outcome = self._clock.monotonic(), "abandoned"
         # A task of its own: a connection that takes longer than the play waits still comes about.
         asking = self._spawn(question())
         try:
@@ -110,36 +119,35 @@ class State:
         except Refusal as refusal:
             outcome = "error" if asking.done() else "timeout"
             if operation != "probe":
-                self._look_after(refusal, is_certain=asking.done())
+                self._have_it_probed()
             raise Refusal(refusal.reason, refusal.detail) from None
+        except Exception as error:  # noqa: BLE001  # a bug: it is no play's fault
+            outcome = "error"
+            self._log.exception("internal", task="state")
+            detail = f"the state failed ({type(error).__name__})"
+            raise Refusal(Reason.STATE_UNAVAILABLE, detail) from None
         finally:
             self._metrics.state_duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
         return answer
 
-    def _look_after(self, refusal: Refusal, *, is_certain: bool) -> None:
-        """Have the store probed until it works; it is down where that is certain."""
-        if is_certain:
-            self._fail(refusal)
+    def _have_it_probed(self) -> None:
         if self._probing is None or self._probing.done():
             self._probing = self._spawn(self._probe_until_well())
 
     async def _probe_until_well(self) -> None:
         while True:
             try:
-                await self.probe(PROBE_TIMEOUT if not self._is_down else BACKGROUND_TIMEOUT)
+                await self.probe(BACKGROUND_TIMEOUT if self._is_down else PROBE_TIMEOUT)
             except Refusal as refusal:
-                self._fail(refusal)
+                self._is_down = True
+                self._health.note_refusal("state", refusal)
                 await self._clock.sleep(PROBE_PAUSE)
             else:
                 self._is_down = False
                 self._health.note_success("state")
                 return
-
-    def _fail(self, refusal: Refusal) -> None:
-        self._is_down = True
-        self._health.note_refusal("state", refusal)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

@@ -98,16 +98,14 @@ class Verdicts:
 
     async def pull(self) -> None:
         """Take in what other instances found, or refuse: a play never waits for it."""
-        reading = await self._state.read(LOG, self._position)
-        self._position = reading.position
-        for entry in reading.entries:
-            try:
-                video, known = self._read(entry)
-            except (ValueError, TypeError):
-                continue  # of another version of this program, or nobody's
-            mine = self._known.get(video)
-            if mine is None or mine.checked_at < known.checked_at:
-                self._remember(video, known)
+        is_last = False
+        while not is_last:
+            reading = await self._state.read(LOG, self._position)
+            self._position, is_last = reading.position, reading.is_last
+            for entry in reading.entries:
+                # What is none is of another version of this program, or nobody's.
+                with suppress(ValueError, TypeError, OverflowError, RecursionError):
+                    self._learn(*self._read(entry))
 
     async def close(self) -> None:
         """Give up the checks under way."""
@@ -144,6 +142,11 @@ class Verdicts:
         if self._state.is_shared:
             self._spawn(self._tell(video, known))
         return known
+
+    def _learn(self, video: VideoId, known: Known) -> None:
+        mine = self._known.get(video)
+        if mine is None or mine.checked_at < known.checked_at:
+            self._remember(video, known)
 
     def _remember(self, video: VideoId, known: Known) -> None:
         self._known[video] = known

@@ -1,4 +1,4 @@
-"""What a table is, and one setting's value: each check takes a value and returns it, or says so."""
+"""What one setting's value must look like: each takes a value and returns it, or says so."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 from limits import parse_many
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_network
 from proxy.settings.listen import is_loopback_host, parse_listen
 
 MEMORY = "memory://"
-STATE_OPTIONS = {"ssl_ca_certs"}  # what a state's URL may have in its query
+# What a state's URL may have in its query.
+STATE_OPTIONS = {"rediss": {"ssl_ca_certs"}}
 
 MIN_OPERATOR_KEY = 16  # characters
 MAX_HOST = 253  # characters, RFC 1035
-
-
-class Section(BaseModel):
-    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def check_url(text: str) -> str:
@@ -94,8 +89,8 @@ def check_state_url(url: SecretStr) -> SecretStr:
         raise ValueError(
             "must be memory://, redis://HOST:PORT/0 or rediss://USER:PASSWORD@HOST:PORT/0"
         )
-    if unknown := set(parsed.query) - STATE_OPTIONS:
-        raise ValueError(f"takes only {', '.join(STATE_OPTIONS)} in its query, not {min(unknown)}")
+    if unknown := set(parsed.query) - STATE_OPTIONS.get(parsed.scheme, set()):
+        raise ValueError(f"takes only ssl_ca_certs in its query, of rediss, not {min(unknown)}")
     return url
 
 

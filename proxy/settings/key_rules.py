@@ -33,7 +33,7 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
     )
     if for_edge and not (keys or file or issuers):
         yield "tokens.keys", "is not set, and there is no default for it"
-    if for_edge and file and not Path(str(file)).exists():
+    if for_edge and file and _is_missing(Path(str(file))):
         yield "tokens.jwks_file", "there is no such file; playgate keys generate makes it"
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):
@@ -46,6 +46,13 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
                 "the relay needs one: openssl rand -hex 32"
             ),
         )
+
+
+def _is_missing(file: Path) -> bool:
+    try:
+        return not file.exists()
+    except OSError:
+        return False  # reading it says what is wrong
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:

@@ -13,7 +13,8 @@ from proxy.adapters import key_file
 from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
 from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
-from proxy.settings.checks import OptionalPath, Section, check_url
+from proxy.settings.checks import OptionalPath, check_url
+from proxy.settings.section import Section
 
 
 def read_secret(secret: SecretStr, file: Path | None) -> str:
@@ -93,12 +94,12 @@ class Tokens(Section):
 
     def keys_at(self, now: float) -> list[Key]:
         """Return the keys of our own that are in use now, the signing one first."""
-        ours = [own.key for own in self.own_set if own.verifies(now)]
+        ours = [own.key for own in self.own_set if own.is_in_use(now)]
         return [*ours, *(entry.key for entry in self.keys)]
 
     def secrets_until(self, moment: float) -> list[bytes]:
         """Return the secrets among the keys, those too that lapsed after a moment."""
-        ours = [own.key for own in self.own_set if own.verifies(moment)]
+        ours = [own.key for own in self.own_set if own.is_in_use(moment)]
         jwks = [key.jwk for key in (*ours, *(entry.key for entry in self.keys))]
         return [jwk.raw_value for jwk in jwks if isinstance(jwk, OctKey)]
 
@@ -109,6 +110,8 @@ class Tokens(Section):
             raise ValueError("two keys have the same kid")
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")
+        if both := {entry.issuer for entry in self.issuers} & {it.issuer for it in self.keys}:
+            raise ValueError(f"{min(both)} has its own keys (issuers) and one of ours (keys)")
         return self
 
 

@@ -22,12 +22,12 @@ from proxy.settings.checks import (
     OptionalPath,
     OptionalUrl,
     Seconds,
-    Section,
     check_allowed_host,
     check_optional_address,
     check_pattern,
     check_redirect_uri,
 )
+from proxy.settings.section import Section
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.settings.checks import Section
+from proxy.settings.section import Section
 
 
 def value_of(raw: Mapping[str, Any], table: str, name: str, section: type[Section]) -> Any:

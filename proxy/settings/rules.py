@@ -13,13 +13,13 @@ from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
-from proxy.settings.checks import Section
 from proxy.settings.key_rules import PUBLISHED_SECRETS, Problem, key_problems
 from proxy.settings.keys import Tokens
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.platform import Platform, Videos
 from proxy.settings.raw import is_sandbox, value_of
 from proxy.settings.schema import Operator, Web
+from proxy.settings.section import Section
 
 Place = tuple[str, str, type[Section]]
 

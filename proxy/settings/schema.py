@@ -18,7 +18,6 @@ from proxy.settings.checks import (
     MEMORY,
     OptionalUrl,
     Seconds,
-    Section,
     check_header_name,
     check_listen,
     check_network,
@@ -31,6 +30,7 @@ from proxy.settings.checks import (
 )
 from proxy.settings.keys import SealSecret, Tokens
 from proxy.settings.platform import Platform, Videos
+from proxy.settings.section import Section
 
 ENV_PREFIX = "PLAYGATE_"
 

@@ -19,7 +19,7 @@ from pydantic import (
 from proxy.domain.client_ip import Network, parse_network
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation
+from proxy.domain.revocations import FOREVER, KINDS, Kind, Longest, Revocation
 from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.video import named_video
 from proxy.web.reading import bearer_tokens
@@ -109,7 +109,7 @@ async def revoke(request: web.Request) -> web.Response:
     if kind == "video":
         request[TRACE].video = named_video(value, services.video_id_pattern)
     revocation = await services.revocations.revoke(kind, value, before=wanted.before)
-    return web.json_response(shown(revocation), status=201)
+    return web.json_response(shown(revocation, services.revocations.longest), status=201)
 
 
 async def list_revocations(request: web.Request) -> web.Response:
@@ -119,19 +119,21 @@ async def list_revocations(request: web.Request) -> web.Response:
     age = services.revocations.age
     return web.json_response(
         {
-            "revocations": [shown(it) for it in services.revocations.in_force()],
+            "revocations": [
+                shown(it, services.revocations.longest) for it in services.revocations.in_force()
+            ],
             "age": round(age, 3) if isfinite(age) else None,
         }
     )
 
 
-def shown(revocation: Revocation) -> dict[str, str | int | None]:
+def shown(revocation: Revocation, longest: Longest) -> dict[str, str | int | None]:
     """Return a revocation as the operator sees it."""
     is_whole = revocation.before == FOREVER
     return {
         revocation.kind: revocation.value,
         "before": None if is_whole else revocation.before,
-        "until": revocation.until,
+        "until": revocation.concerns_until(longest),
     }
 
 

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from proxy.domain.original_uri import Original, read_original, video_of
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId, loggable
-from proxy.edge.health import Trouble
+from proxy.edge.health import Trouble, Watched
 from proxy.edge.issuers import Issuers
 from proxy.web.reading import (
     header_tokens,
@@ -22,6 +22,7 @@ from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
 RELAYED_BYTES = "/relay/bytes/"
+STATE: tuple[Watched, ...] = ("state", "pull")  # the graver first
 
 
 async def auth(request: web.Request) -> web.Response:
@@ -91,9 +92,9 @@ async def readyz(request: web.Request) -> web.Response:
         "status": "ready" if reason is None else str(reason),
         "access_token": health.has_access_token,
         "platform": {
-            operation: describe(it) for operation, it in troubles.items() if operation != "state"
+            operation: describe(it) for operation, it in troubles.items() if operation not in STATE
         },
-        "state": describe(troubles["state"]) if "state" in troubles else None,
+        "state": next((describe(troubles[it]) for it in STATE if it in troubles), None),
         "revocations_age": round(age, 3) if isfinite(age) else None,
         "issuers": {
             name: describe_issuer(services.issuers, name) for name in services.issuers.published

@@ -16,12 +16,12 @@ from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery, ModeRule
+from proxy.edge.first_use import FirstUse
 from proxy.edge.gate import Gate
 from proxy.edge.growing import Growing
 from proxy.edge.issuers import Issuers
 from proxy.edge.keys import Keys
-from proxy.edge.limits import Limits as PlayLimits
-from proxy.edge.limits import Scope
+from proxy.edge.limits import PlayLimits, Scope
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
 from proxy.edge.state import State
@@ -42,6 +42,7 @@ class Parts:
     shared: Shared
     verdicts: Verdicts
     issuers: Issuers
+    first_use: FirstUse
     windows: Windows
     growing: Growing
     relay_gate: Gate
@@ -61,6 +62,7 @@ def build_parts(
         shared=shared,
         verdicts=build_verdicts(settings, upstream, shared.state, instruments),
         issuers=issuers,
+        first_use=build_first_use(settings, shared.state, instruments),
         windows=Windows(instruments.clock),
         growing=Growing(),
         relay_gate=build_gate(settings, instruments, "playlist"),
@@ -128,7 +130,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             build_policy(settings),
             clock,
             revocations=shared.revocations,
-            first_use=build_first_use(settings, shared.state, instruments),
+            first_use=parts.first_use if settings.tokens.first_use else None,
             limits=build_limits(settings, parts.windows),
         ),
         revocations=shared.revocations,
@@ -171,11 +173,6 @@ def build_limits(settings: Settings, windows: Windows) -> PlayLimits:
     )
 
 
-def build_keyring(settings: Settings, now: float) -> Keyring:
-    """Return the keys of our own that are in use now (seconds since 1970)."""
-    return Keyring(settings.tokens.keys_at(now))
-
-
 def build_policy(settings: Settings) -> TokenPolicy:
     """Return what is asked of every token."""
     tokens = settings.tokens
@@ -188,7 +185,7 @@ def build_minting(settings: Settings, clock: Clock) -> Minting:
     """Return the way to make tokens."""
     tokens = settings.tokens
     return Minting(
-        build_keyring(settings, clock.now()),
+        Keyring(settings.tokens.keys_at(clock.now())),
         clock,
         audience=tokens.audience or None,
         default_ttl=tokens.default_ttl,

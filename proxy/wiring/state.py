@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from proxy.adapters.state.memory import MemoryStore
 from proxy.adapters.state.redis import RedisStore
 from proxy.adapters.state.store import Store
+from proxy.domain.revocations import Longest
 from proxy.edge.first_use import FirstUse
 from proxy.edge.revocations import Revocations
 from proxy.edge.state import State
@@ -39,28 +41,24 @@ def build_private_state(settings: Settings, instruments: Instruments) -> State:
 
 def build_revocations(settings: Settings, state: State, instruments: Instruments) -> Revocations:
     """Return which tokens were taken back."""
-    retention = retention_of(settings, instruments.clock.now())
     return Revocations(
         state,
         clock=instruments.clock,
         metrics=instruments.metrics,
         staleness=settings.state.staleness,
-        retention=retention,
-        leeway=settings.tokens.leeway,
+        longest=longest_of(settings, instruments.clock.now()),
         on_failure=settings.state.revocations_on_failure,
     )
 
 
-def retention_of(settings: Settings, now: float) -> float:
-    """Return for how long a token, or what it began with its last second, may be good: seconds."""
-    sessions = settings.relay.session_max if settings.seal_secrets(now) else 0
-    return settings.tokens.max_ttl + sessions
+def longest_of(settings: Settings, now: float) -> Longest:
+    """Return for how long a token, or what it began with its last second, may be good."""
+    sessions = ceil(settings.relay.session_max) if settings.seal_secrets(now) else 0
+    return Longest(validity=settings.tokens.max_ttl + sessions, leeway=settings.tokens.leeway)
 
 
-def build_first_use(settings: Settings, state: State, instruments: Instruments) -> FirstUse | None:
-    """Return what binds tokens to networks, where that is on."""
-    if not settings.tokens.first_use:
-        return None
+def build_first_use(settings: Settings, state: State, instruments: Instruments) -> FirstUse:
+    """Return what binds tokens to networks."""
     return FirstUse(state, instruments.clock, on_failure=settings.state.first_use_on_failure)
 
 
@@ -70,5 +68,6 @@ def _state(store: Store, settings: Settings, instruments: Instruments) -> State:
         clock=instruments.clock,
         metrics=instruments.metrics,
         health=instruments.health,
+        log=instruments.log,
         timeout=settings.state.timeout,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from support import ROOT, an_edge
+from processes import playgate, started
+from support import ROOT, SANDBOX_TOML, an_edge
 
 from proxy.adapters.state.redis import RedisStore
 from proxy.domain.reasons import Refusal
@@ -48,3 +49,17 @@ async def test_and_nothing_under_another_name(allowed):
     with pytest.raises(Refusal, match="state-unavailable"):
         await store.put("a", "1", ttl=60)
     await store.close()
+
+
+async def test_what_takes_tokens_back_does(server, tmp_path):
+    lines = re.findall(r"^playgate (revoke .*?) *#", PAGE, re.MULTILINE)
+    assert len(lines) == 3
+    config = SANDBOX_TOML.read_text() + f'\n[state]\nurl = "{server.url}"\n'
+    (tmp_path / "playgate.toml").write_text(config)
+    for line in lines:
+        async with started(*playgate(*line.split()), cwd=tmp_path) as command:
+            code = await command.process.wait()
+            await command.read_to_the_end()
+        assert (code, command.output.startswith("taken back: ")) == (0, True), command.output
+    async with server.client() as client:
+        assert await client.xlen("playgate:revocations") == 3

@@ -121,9 +121,9 @@ def test_two_keys_of_ours_have_two_names():
 
 def test_a_key_of_ours_lapses():
     (own,) = read_own_set(a_set(jwk("ES256", exp=NOW)))
-    assert (own.verifies(NOW - 1), own.verifies(NOW)) == (True, False)
+    assert (own.is_in_use(NOW - 1), own.is_in_use(NOW)) == (True, False)
     (own,) = read_own_set(a_set(jwk("ES256")))
-    assert own.verifies(NOW)
+    assert own.is_in_use(NOW)
 
 
 def test_of_an_issuers_set_what_is_good_for_tokens_is_taken():

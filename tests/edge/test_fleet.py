@@ -12,7 +12,7 @@ from support import StillClock, a_state, an_edge, eventually
 from proxy.adapters.dailymotion.oauth import AccessToken
 from proxy.adapters.state.memory import MemoryStore
 from proxy.domain.reasons import Reason, Refusal
-from proxy.edge.fleet_token import FleetToken
+from proxy.edge.fleet_token import NOTHING, FleetToken, HeldToken
 from proxy.sandbox.controls import Fault
 
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
@@ -98,6 +98,10 @@ class Fleet:
         )
 
 
+def a_held(token: AccessToken, left: float = 600.0) -> HeldToken:
+    return HeldToken(value=token.value, expires_in=left)
+
+
 @pytest.fixture
 async def fleet() -> Fleet:
     return Fleet()
@@ -105,19 +109,35 @@ async def fleet() -> Fleet:
 
 async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fleet):
     one, two = fleet.instance(), fleet.instance()
-    first = await one.fetch(held="", deadline=0)
+    first = await one.fetch(NOTHING, deadline=0)
     fleet.clock.advance(600)
-    second = await two.fetch(held="", deadline=0)
+    second = await two.fetch(NOTHING, deadline=0)
     assert (second.value, second.expires_in) == (first.value, 3000)
-    third = await two.fetch(held=second.value, deadline=0)
-    assert (await one.fetch(held=first.value, deadline=0)).value == third.value
+    third = await two.fetch(a_held(second), deadline=0)
+    assert (await one.fetch(a_held(first), deadline=0)).value == third.value
     assert fleet.grants.given == 2
 
 
+async def test_a_renewal_never_takes_over_an_older_token(fleet):
+    """Unless what it has was refused: then any other may do."""
+    await fleet.instance().fetch(NOTHING, deadline=0)
+    fleet.clock.advance(3000)
+    newer = HeldToken(value="of another fleet", expires_in=1000.0)
+    assert (await fleet.instance().fetch(newer, deadline=0)).value == "token-2"
+    await fleet.store.put(*await old_token_of(fleet), ttl=600)
+    refused = HeldToken(value="of another fleet", expires_in=0.0)
+    assert (await fleet.instance().fetch(refused, deadline=0)).value == "token-2"
+
+
+async def old_token_of(fleet):
+    name = next(name for name in fleet.store._values if name.startswith("access-token:"))  # noqa: SLF001
+    return name, await fleet.store.get(name)
+
+
 async def test_a_token_that_soon_lapses_is_not_taken_over(fleet):
-    await fleet.instance().fetch(held="", deadline=0)
+    await fleet.instance().fetch(NOTHING, deadline=0)
     fleet.clock.advance(3600 - 20)
-    assert (await fleet.instance().fetch(held="", deadline=0)).expires_in == 3600
+    assert (await fleet.instance().fetch(NOTHING, deadline=0)).expires_in == 3600
 
 
 async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fleet):
@@ -127,13 +147,13 @@ async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fle
 
     fleet.store = Dead(fleet.clock)
     fleet.grants.go.clear()
-    killed = asyncio.create_task(fleet.instance().fetch(held="", deadline=0))
+    killed = asyncio.create_task(fleet.instance().fetch(NOTHING, deadline=0))
     await asyncio.sleep(0.05)
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
     fleet.grants.go.set()
 
-    waiting = asyncio.create_task(fleet.instance().fetch(held="", deadline=0))
+    waiting = asyncio.create_task(fleet.instance().fetch(NOTHING, deadline=0))
     waited = 0.0
     while not waiting.done():
         fleet.clock.advance(step := await fleet.clock.next_sleeper())
@@ -147,22 +167,22 @@ async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
     fleet.grants.failure = Refusal(Reason.PLATFORM_CREDENTIALS)
     for _ in range(2):
         with pytest.raises(Refusal, match="platform-credentials"):
-            await fleet.instance().fetch(held="", deadline=0)
+            await fleet.instance().fetch(NOTHING, deadline=0)
     fleet.grants.failure = None
-    assert (await fleet.instance().fetch(held="", deadline=0)).value == "token-1"
+    assert (await fleet.instance().fetch(NOTHING, deadline=0)).value == "token-1"
 
 
 @pytest.mark.parametrize("other", [{"account": "two"}, {"secret": "another"}])
 async def test_accounts_and_secrets_do_not_share(fleet, other):
-    await fleet.instance().fetch(held="", deadline=0)
-    assert (await fleet.instance(**other).fetch(held="", deadline=0)).value == "token-2"
+    await fleet.instance().fetch(NOTHING, deadline=0)
+    assert (await fleet.instance(**other).fetch(NOTHING, deadline=0)).value == "token-2"
 
 
 async def test_a_token_that_somebody_else_wrote_is_none(fleet):
-    await fleet.instance().fetch(held="", deadline=0)
+    await fleet.instance().fetch(NOTHING, deadline=0)
     name = next(name for name in fleet.store._values if name.startswith("access-token:"))  # noqa: SLF001
     await fleet.store.put(name, '["foisted", 99999999999]', ttl=60)
-    assert (await fleet.instance().fetch(held="", deadline=0)).value == "token-2"
+    assert (await fleet.instance().fetch(NOTHING, deadline=0)).value == "token-2"
 
 
 async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):

@@ -255,7 +255,7 @@ async def test_what_another_version_wrote_is_passed_over(server, instances):
         for entry in ("{}", '["iss","x",1,2]', "not json"):
             await client.xadd("playgate:revocations", {"entry": entry})
         await client.xadd("playgate:revocations", {"something": "else"})
-    lapsed = Revocation(kind="sub", value="old", before=1, until=2)
+    lapsed = Revocation(kind="sub", value="old", before=1, at=2)
     async with server.client() as client:
         await client.xadd("playgate:revocations", {"entry": lapsed.to_json()})
     await revoke(instances[0], sub="viewer-7")

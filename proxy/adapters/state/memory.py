@@ -6,7 +6,7 @@ from collections import OrderedDict, defaultdict, deque
 from itertools import islice
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.state.store import Reading
+from proxy.adapters.state.store import PAGE, Reading
 
 MOST = 100_000  # values, and entries of each log
 
@@ -56,14 +56,15 @@ class MemoryStore:
             entries.popleft()
 
     async def read(self, log: str, position: str) -> Reading:
-        """Return what came after a position; nothing is ever lost before its time."""
-        entries, last = self._logs[log], int(position or 0)
-        fresh = islice(entries, sum(number <= last for number, _, _ in entries), None)
-        found = tuple((number, entry) for number, entry, _ in fresh)
+        """Return a page of what came after a position; nothing is ever lost before its time."""
+        last = int(position or 0)
+        fresh = ((number, entry) for number, entry, _ in self._logs[log] if number > last)
+        found = tuple(islice(fresh, PAGE))
         return Reading(
             entries=tuple(entry for _, entry in found),
             position=str(found[-1][0]) if found else position,
             is_continued=True,
+            is_last=len(found) < PAGE,
         )
 
     async def probe(self) -> None:

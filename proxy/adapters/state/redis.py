@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -42,6 +42,7 @@ class RedisStore:
             socket_connect_timeout=CONNECT_TIMEOUT,
             socket_timeout=ANSWER_TIMEOUT,
             decode_responses=True,
+            encoding_errors="replace",  # what others wrote is to be passed over, not stumbled upon
             protocol=2,
             # A connection that died since its last use is found out by using it.
             retry=Retry(NoBackoff(), 1, supported_errors=(NoConnection,)),
@@ -86,21 +87,21 @@ class RedisStore:
                 await both.execute()
 
     async def read(self, log: str, position: str) -> Reading:
-        """Return what came after a position; from the beginning where that is gone.
+        """Return a page of what came after a position; from the beginning where that is gone.
 
         The entry at the position is read again: where it is no more, the server was emptied, or
         another took its place that knew less.
         """
         found = await self._range(log, position)
         is_continued = not position or (bool(found) and found[0][0] == position)
-        if position and is_continued:
-            found = found[1:]
-        elif not is_continued:
+        if not is_continued:
             found = await self._range(log, "")
+        fresh = found[1:] if position and is_continued else found
         return Reading(
-            entries=tuple(fields["entry"] for _, fields in found if "entry" in fields),
-            position=found[-1][0] if found else position if is_continued else "",
+            entries=tuple(fields["entry"] for _, fields in fresh if "entry" in fields),
+            position=found[-1][0] if found else "",
             is_continued=is_continued,
+            is_last=len(found) < PAGE,
         )
 
     async def probe(self) -> None:
@@ -109,19 +110,14 @@ class RedisStore:
             await self._redis.set(self._key("probe"), "1", ex=PROBE_SECONDS)
 
     async def close(self) -> None:
-        """Let go of connections."""
-        with _failures_told():
+        """Let go of connections, or leave them to their end."""
+        with suppress(RedisError, OSError):
             await self._redis.aclose()
 
     async def _range(self, log: str, position: str) -> list[tuple[str, dict[str, str]]]:
-        key, found, start = self._key(log), [], position or "-"
         with _failures_told():
-            while True:
-                page = await cast("Awaitable[Any]", self._redis.xrange(key, min=start, count=PAGE))
-                found += page
-                if len(page) < PAGE:
-                    return found
-                start = f"({page[-1][0]}"
+            found = self._redis.xrange(self._key(log), min=position or "-", count=PAGE)
+            return cast("list[tuple[str, dict[str, str]]]", await cast("Awaitable[Any]", found))
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:{name}"

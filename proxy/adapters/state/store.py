@@ -11,20 +11,22 @@ from typing import Literal, Protocol
 
 Operation = Literal["get", "put", "claim", "release", "append", "read", "probe"]
 
-PAGE = 1000  # entries of a log that are fetched at once
+PAGE = 1000  # entries of a log that are read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Entries of a log, the oldest first.
+    """A page of a log, the oldest entry first.
 
-    `position` is where to read on from. `is_continued` says whether they follow upon the position
-    that was given; where the store has lost what was there, it is a reading from the beginning.
+    `position` is where to read on from, and `is_last` says that there is nothing more. Where the
+    store has lost what was at the position that was given, the reading is from the beginning, and
+    not `is_continued`.
     """
 
     entries: tuple[str, ...]
     position: str
     is_continued: bool
+    is_last: bool
 
 
 class Store(Protocol):
@@ -48,7 +50,7 @@ class Store(Protocol):
         """Add to the end of a log, and let go of what is older than `keep`."""
 
     async def read(self, log: str, position: str) -> Reading:
-        """Return what came after a position; the empty one is the beginning."""
+        """Return a page of what came after a position; the empty one is the beginning."""
 
     async def probe(self) -> None:
         """Return if reading and writing work, else refuse."""

@@ -21,7 +21,7 @@ class OwnKey:
     key: Key
     expires_at: int | None
 
-    def verifies(self, now: float) -> bool:
+    def is_in_use(self, now: float) -> bool:
         """Say whether it is still in use for tokens."""
         return self.expires_at is None or now < self.expires_at
 
