@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,8 +113,11 @@ async def open_state(settings: Settings, instruments: Instruments) -> AsyncItera
     revocations = build_revocations(settings, state, instruments)
     try:
         await state.open()
-        with suppress(Refusal):
+        try:
             await revocations.pull()
+        except Refusal as refusal:
+            instruments.log.warning("revocations-unknown", detail=refusal.detail)
+            instruments.health.is_informed = settings.state.revocations_on_failure == "allow"
         yield Shared(state=state, revocations=revocations)
     finally:
         await state.close()

@@ -65,13 +65,21 @@ class Reloading:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._asked.wait()
-            seen = self._fingerprint()
-            if self._asked.is_set() or (seen != self._loaded and seen == before):
-                self._asked.clear()
-                await self._try()
-            elif self._keys_in_use() != self._keys:  # one of them has lapsed
-                self._apply(self._settings)
-            before = seen
+            try:
+                before = await self._look(before)
+            except Exception:  # a bug: it must not end the watching
+                self._instruments.log.exception("internal", task="reload")
+
+    async def _look(self, before: Fingerprint) -> Fingerprint:
+        seen = self._fingerprint()
+        if self._asked.is_set() or (seen != self._loaded and seen == before):
+            self._asked.clear()
+            await self._try()
+        elif self._instruments.health.loaded.problems:
+            await self._try()  # what was missing may be in a file that nobody told us of
+        elif self._keys_in_use() != self._keys:  # one of them has lapsed
+            self._apply(self._settings)
+        return seen
 
     async def _try(self) -> None:
         began_at = time.time()
@@ -109,7 +117,8 @@ class Reloading:
         self._keys = self._keys_in_use(settings)
 
     def _failed(self, problems: list[str]) -> None:
-        self._instruments.log.warning("reload-failed", problems=problems)
+        if tuple(problems) != self._instruments.health.loaded.problems:
+            self._instruments.log.warning("reload-failed", problems=problems)
         self._note(replace(self._instruments.health.loaded, problems=tuple(problems)))
 
     def _note(self, loaded: Loaded) -> None:

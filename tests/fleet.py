@@ -29,8 +29,6 @@ from proxy.wiring.edge import build_minting
 
 INSTANCES = 3
 PLAYERS = 6  # who play all the time: enough to be everywhere, and not a machine's fill
-# How long nginx leaves out an edge that failed (deploy/nginx.conf), and a little more.
-LEFT_OUT = 2.5
 
 
 @dataclass(slots=True)

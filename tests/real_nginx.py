@@ -95,7 +95,8 @@ def substituted(
         "/etc/ssl/certs/ca-certificates.crt": str(upstream.authority),
         r"(?:[a-z0-9-]+\.)*(?:dailymotion\.com|dmcdn\.net)": re.escape(upstream.host),
         "listen 80;": f"listen 127.0.0.1:{port};",
-        "worker_processes auto;": "worker_processes 1;" + (" user root;" if os.geteuid() == 0 else ""),
+        "user www-data;": "user root;" if os.geteuid() == 0 else "",
+        "worker_processes auto;": "worker_processes 1;",
         **{
             f"unix:/run/playgate/{8081 + n}/player.sock": nth(players, n)
             for n in range(3)

@@ -7,13 +7,18 @@ import io
 import json
 import os
 import signal
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from time import time
 
+import jwt
 import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from processes import playgate, started
 from real_nginx import free_port
-from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, RunningEdge, eventually
+from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, RunningEdge, eventually, serving
 from typer.testing import CliRunner
 from yarl import URL
 
@@ -54,6 +59,12 @@ def change(path, old: str, new: str) -> None:
 
 @pytest.fixture
 async def edge(file):
+    async with an_edge_of(file) as running:
+        yield running
+
+
+@asynccontextmanager
+async def an_edge_of(file):
     log = io.StringIO()
     load = partial(load_settings, file)
     source = Source(load=load, path=file, began_at=time())
@@ -235,6 +246,92 @@ async def test_revocations_and_what_was_counted_outlive_a_reload(edge, file):
     assert await outcome(edge, taken) == "token-revoked"
     assert await outcome(edge, edge.mint(subject="a")) == 302
     assert await outcome(edge, edge.mint(subject="a")) == "rate-limited"
+
+
+async def test_first_uses_outlive_a_reload_although_the_state_is_gone(file, server):
+    change(file, "[platform]", f'[state]\nurl = "{server.url}"\ntimeout = 1\n[platform]')
+    change(file, "[[tokens.keys]]", "[tokens]\nfirst_use = true\n[[tokens.keys]]")
+    async with an_edge_of(file) as edge:
+        url = edge.play_url()
+        assert (await edge.get(url, source="127.0.0.5")).status == 302
+        await server.stop()
+        await reload(edge)
+        assert (await edge.get(url, source="127.0.0.5")).status == 302
+        assert (await edge.get(url, source="127.0.1.5")).reason == "token-used-elsewhere"
+
+
+async def test_the_sandbox_is_not_entered_by_a_reload(file):
+    """Its keys are known to everybody, and what guards them are rules of its own."""
+    text = file.read_text()
+    production = "\n".join(
+        [
+            'web.listen = "127.0.0.1:0"',
+            'operator.listen = "127.0.0.1:0"',
+            f'tokens.keys = [{{ kid = "one", alg = "HS256", secret = "{"s" * 32}" }}]',
+            'platform = { api_key = "x", api_secret = "y", token_url = "https://127.0.0.1:1", rest_url = "https://127.0.0.1:1" }',
+        ]
+    )
+    file.write_text(production)
+    async with an_edge_of(file) as edge:
+        file.write_text(text)
+        await eventually(lambda: edge.lines("reload-failed"))
+        assert edge.lines("reload-failed")[0]["problems"] == ["sandbox: takes a restart"]
+        assert jwt.get_unverified_header(edge.mint())["kid"] == "one"
+
+
+async def test_a_file_that_changes_while_it_is_read_is_read_again(file):
+    async with an_edge_of(file) as edge:
+        reloading = edge.edge.reloading
+        original = reloading._source.load  # noqa: SLF001
+
+        def slow_load():
+            loaded = original()
+            if 'private = "pass"' in file.read_text():
+                change(file, 'private = "pass"', 'private = "refuse"')
+            return loaded
+
+        reloading._source = replace(reloading._source, load=slow_load)  # noqa: SLF001
+        await reload(edge)
+        await eventually(lambda: is_private(edge))
+
+
+async def is_private(edge):
+    return await outcome(edge, edge.mint()) == "viewer-private"
+
+
+async def test_a_key_file_that_comes_later_is_found_without_being_told(edge, file, tmp_path):
+    keys = tmp_path / "keys.json"
+    change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
+    await eventually(lambda: edge.lines("reload-failed"))
+    assert "there is no such file" in edge.lines("reload-failed")[0]["problems"][0]
+    result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
+    assert result.exit_code == 0, result.output
+    await eventually(lambda: edge.lines("reloaded"))
+    assert len(edge.lines("reload-failed")) == 1
+
+
+async def test_issuers_come_and_go_with_the_settings(edge, file):
+    keys = generate_private_key(SECP256R1())
+    published = jwt.algorithms.ECAlgorithm.to_jwk(keys.public_key(), as_dict=True)
+    now = int(time())
+    claims = {"video": "x8demo1", "iat": now, "exp": now + 300, "iss": "https://login.example"}
+    token = jwt.encode(claims, keys, algorithm="ES256", headers={"kid": "one"})
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"keys": [{**published, "kid": "one"}]})
+
+    served = web.Application()
+    served.router.add_get("/jwks.json", answer)
+    async with serving(served) as origin:
+        entry = f'[[tokens.issuers]]\nissuer = "https://login.example"\njwks_url = "{origin}/jwks.json"\n'
+        change(file, "[[tokens.keys]]", f"{entry}[[tokens.keys]]")
+        await reload(edge)
+        assert await outcome(edge, token) == 302
+        assert await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
+        change(file, entry, "")
+        await reload(edge)
+        assert await outcome(edge, token) == "token-key-unknown"
+        assert not await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
 
 
 async def test_sighup_loads_them_again_in_a_real_process(sandbox, file):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import typer
+from yarl import URL
 
 from proxy.adapters.clock import Clock
 from proxy.cli.options import Config, settings_or_exit
+from proxy.settings.checks import MEMORY
 
 
 def check_config(config: Config = None) -> None:
@@ -19,6 +21,12 @@ def check_config(config: Config = None) -> None:
     typer.echo(f"  keys       {kids or 'none of its own'}")
     for entry in settings.tokens.issuers:
         typer.echo(f"  issuer     {entry.issuer}, {entry.jwks_url}")
+    url = URL(settings.state.url.get_secret_value())
+    shared = f"{url.scheme}://{url.host}, prefix {settings.state.prefix}"
+    is_alone = str(url) == MEMORY or not url.host
+    typer.echo(f"  state      {'memory: this instance alone' if is_alone else shared}")
+    if settings.tokens.first_use:
+        typer.echo("  first use  on: a link is good in one network")
     platform = settings.platform
     typer.echo(f"  account    API {platform.api}, {platform.grant}, {platform.endpoints.rest_url}")
     for name in platform.given_up:

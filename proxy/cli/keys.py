@@ -52,7 +52,7 @@ def list_keys(config: Config = None) -> None:
     table = Table("kid", "alg", "made", "does", box=None, header_style="bold")
     with open_keys(config) as keys:
         for own, jwk in zip(keys.own, keys.jwks, strict=True):
-            made = day(jwk["iat"]) if type(jwk.get("iat")) is int else ""
+            made = moment_of(jwk["iat"])[:10] if type(jwk.get("iat")) is int else ""
             table.add_row(printable(own.key.kid), own.key.algorithm, made, keys.role(own))
     Console(soft_wrap=True, highlight=False).print(table)
 

@@ -66,7 +66,10 @@ def printable(text: str) -> str:
 
 def moment_of(seconds: int) -> str:
     """Return a moment, in seconds since 1970, as people read it."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} s since 1970"
 
 
 def say(text: str) -> None:

@@ -30,6 +30,8 @@ from proxy.settings.checks import MEMORY
 from proxy.wiring.instruments import build_instruments
 from proxy.wiring.state import build_revocations, build_state
 
+LONGEST_NUMBER = 12  # digits, of seconds since 1970
+
 MEANT: dict[Kind, str] = {
     "jti": "the token {value}",
     "sub": "all tokens of {value}",
@@ -77,7 +79,14 @@ def revoke(
     until, forgotten_at = interrupts.run(take_back(settings, kind, value, moment))
     issued = "" if until is None else f" issued until {moment_of(until)}"
     typer.echo(f"taken back: {MEANT[kind].format(value=printable(value))}{issued}")
-    when = "at once" if is_alone else f"within {settings.state.staleness:g} s by every instance"
+    when = (
+        "at once"
+        if is_alone
+        else (
+            f"within {settings.state.staleness:g} s by every instance that shares this state"
+            f" (state.prefix {settings.state.prefix!r})"
+        )
+    )
     typer.echo(f"refused {when}; forgotten after {moment_of(forgotten_at)}, when all have lapsed")
 
 
@@ -121,7 +130,7 @@ async def ask_edge(settings: Settings, kind: Kind, value: str, before: int | Non
 
 def moment_or_exit(text: str) -> int:
     """Return a moment in seconds since 1970, or say that it is none and exit with 1."""
-    if text.isdecimal() and text.isascii():
+    if text.isdecimal() and text.isascii() and len(text) <= LONGEST_NUMBER:
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

@@ -19,7 +19,8 @@ from proxy.settings import Settings, load_settings
 
 def serve(config: Config = None) -> None:
     """Run an edge until SIGTERM or Ctrl-C, then finish what has begun."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
+    # Nothing to load again yet. A handler, and not SIG_IGN, which children would inherit.
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     began_at = time.time()
     settings = settings_or_exit(config)
     raise_descriptor_limit()

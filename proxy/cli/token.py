@@ -103,7 +103,8 @@ def explain(
     )
     show_content(carried.token, play.now)
     first = None
-    for check in interrupts.run(all_checks(settings, carried.token, play)):
+    checks = interrupts.run(all_checks(settings, carried.token, play))
+    for check in checks:
         first = first or check.refusal
         show_check(check)
     if first is not None:
@@ -112,7 +113,9 @@ def explain(
     if play.video is None or play.viewer is None:
         say("\nNothing is wrong with it so far; give --video and --ip for the rest.")
     else:
-        say("\nThe edge accepts it.")
+        unknown = [check.name for check in checks if not check.was_made]
+        beyond = f", as far as that can be told from here (not: {', '.join(unknown)})"
+        say(f"\nThe edge accepts it{beyond if unknown else ''}.")
 
 
 async def all_checks(settings: Settings, token: str, play: Play) -> list[Check]:

@@ -67,7 +67,8 @@ class Revocation:
             raise ValueError("not a revocation")
         kind, value, before, at = members
         is_named = kind in KINDS and isinstance(value, str)
-        if not is_named or type(before) is not int or type(at) is not int:
+        is_timed = all(type(moment) is int and 0 <= moment <= FOREVER for moment in (before, at))
+        if not is_named or not is_timed:
             raise ValueError("not a revocation")
         return cls(kind=kind, value=value, before=before, at=at)
 

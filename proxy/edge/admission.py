@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
 from proxy.domain.access import Play, TokenPolicy, authorize
@@ -15,6 +16,14 @@ from proxy.edge.first_use import FirstUse
 from proxy.edge.keys import Keys
 from proxy.edge.limits import Counted, PlayLimits
 from proxy.edge.revocations import Revocations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A token that somebody showed, and what it says, verified."""
+
+    token: str
+    claims: Claims
 
 
 class Admission:
@@ -37,29 +46,33 @@ class Admission:
         self._first_use = first_use
         self._limits = limits
 
+    async def verify(self, tokens: Iterable[str]) -> Shown:
+        """Return the one token of a request, if one of the keys signed it, or refuse."""
+        token = the_one_token(tokens)
+        return Shown(token=token, claims=await self._keys.verify(token))
+
     async def admit(
         self,
-        tokens: Iterable[str],
+        shown: Shown,
         *,
         video: VideoId,
         formats: Sequence[Format],
         viewer: Address,
         is_play: bool,
         is_use: bool,
-    ) -> Claims:
-        """Return the claims of the request's one token if they cover all of this, or refuse.
+    ) -> bool:
+        """Refuse unless the token covers all of this; say whether it is settled whose it is.
 
         Args:
-            tokens: what the request carries.
+            shown: a verified token.
             video: what is asked for.
             formats: in which formats; none stands for no particular one.
             viewer: who asks.
             is_play: whether it counts for `[limits]`.
-            is_use: whether the token may be bound by this, where `tokens.first_use` is on.
+            is_use: whether the token may be bound by this, where `tokens.first_use` is on; only
+                what is no use can leave it unsettled.
         """
-        token = the_one_token(tokens)
-        claims = await self._keys.verify(token)
-        now = self._clock.now()
+        claims, now = shown.claims, self._clock.now()
         asked: Sequence[Format | None] = formats or [None]
         for fmt in asked:
             authorize(claims, Play(now=now, video=video, format=fmt, viewer=viewer), self._policy)
@@ -67,10 +80,11 @@ class Admission:
             video=video, jti=claims.jti, subject=claims.subject, issued_at=claims.issued_at
         )
         counted = Counted(video=video, viewer=viewer, subject=claims.subject)
+        is_settled = True
         if is_play:
             self._limits.check(counted)  # before it binds the token
         if self._first_use is not None:
-            await self._first_use.check(token, claims, viewer, binds=is_use)
+            is_settled = await self._first_use.check(shown.token, claims, viewer, binds=is_use)
         if is_play:
             self._limits.count(counted)
-        return claims
+        return is_settled

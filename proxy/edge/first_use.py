@@ -8,6 +8,7 @@ never changes, so an instance asks once for each token and remembers.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Address
@@ -30,8 +31,8 @@ class FirstUse:
         self._on_failure = on_failure
         self._known: OrderedDict[str, str] = OrderedDict()
 
-    async def check(self, token: str, claims: Claims, viewer: Address, *, binds: bool) -> None:
-        """Refuse a viewer outside the network that the token belongs to.
+    async def check(self, token: str, claims: Claims, viewer: Address, *, binds: bool) -> bool:
+        """Refuse a viewer outside the network that the token belongs to; else say if it has one.
 
         Args:
             token: verified, and otherwise good for this play.
@@ -41,7 +42,7 @@ class FirstUse:
                 where the token is somebody else's.
         """
         if claims.network is not None:
-            return
+            return True
         network = str(network_of(viewer))
         name = f"first-use:{identity_of(token)}:{viewer.version}"
         holder = self._known.get(name)
@@ -50,19 +51,26 @@ class FirstUse:
                 holder = await self._ask(name, network, claims, binds=binds)
             except Refusal:
                 if self._on_failure == "allow":
-                    return
+                    return binds
                 raise
         if holder is not None and holder != network:
             raise Refusal(
                 Reason.TOKEN_USED_ELSEWHERE, f"first used in another network (IPv{viewer.version})"
             )
+        return holder is not None
 
     async def _ask(self, name: str, network: str, claims: Claims, *, binds: bool) -> str | None:
         if not binds:
             return await self._state.get(name)
         left = claims.expires_at - self._clock.now()
-        holder = await self._state.claim(name, network, ttl=left + MARGIN)
+        return await self._state.claim(
+            name,
+            network,
+            ttl=left + MARGIN,
+            heard=partial(self._remember, name),  # late, it is good for the player's next try
+        )
+
+    def _remember(self, name: str, holder: str) -> None:
         self._known[name] = holder
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return holder

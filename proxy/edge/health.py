@@ -73,6 +73,7 @@ class Health:
         self._log = log
         self.has_access_token = False
         self.draining = False
+        self.is_informed = True  # of what was taken back, where nobody plays without that
         self.troubles: dict[Watched, Trouble] = {}
         self.loaded = Loaded(at=clock.now())
 
@@ -81,7 +82,7 @@ class Health:
         """Return why no player should be sent here, None if all may come."""
         if self.draining:
             return Reason.DRAINING
-        return None if self.has_access_token else Reason.STARTING
+        return None if self.has_access_token and self.is_informed else Reason.STARTING
 
     def note_success(self, operation: Watched) -> None:
         """Note an answer as it should be."""

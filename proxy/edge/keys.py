@@ -31,9 +31,15 @@ class Keys:
         except Refusal as refusal:
             if refusal.reason is not Reason.TOKEN_KEY_UNKNOWN:
                 raise
-            if not await self._issuers.learn(claimed_issuer(read_compact(token))):
-                raise
+            issuer = claimed_issuer(read_compact(token))
+            if not await self._issuers.learn(issuer):
+                raise self._told(refusal, issuer) from None
         return self._up_to_date()(token)
+
+    def _told(self, refusal: Refusal, issuer: str | None) -> Refusal:
+        known = self._issuers.published.get(issuer or "")
+        trouble = f"; they cannot be had now: {known.trouble}" if known and known.trouble else ""
+        return Refusal(refusal.reason, f"{refusal.detail}{trouble}")
 
     def _up_to_date(self) -> Callable[[str], Claims]:
         if self._version != self._issuers.version:

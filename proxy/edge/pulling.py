@@ -29,6 +29,7 @@ async def keep_pulling(
                 log.exception("internal", task="pull")
         if refusal is None:
             health.note_success("pull")
+            health.is_informed = True
         else:
             health.note_refusal("pull", refusal)
         await clock.sleep(staleness * EARLY)

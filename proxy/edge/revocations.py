@@ -6,17 +6,22 @@ has lost: as long as one of them lives, a revocation is in force until it concer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import FOREVER, Kind, Longest, Revocation, RevocationList
+from proxy.domain.video import VideoId, loggable
 from proxy.edge.state import OnFailure, State
 
 LOG = "revocations"
 MOST = 100_000  # in force at once; to take back more than that, retire their key
+NOT_TOLD = "Nothing was taken back: the state that instances share does not answer. Try again."
+# A clock that is set wrong and right again must not have anything forgotten meanwhile.
+STEP, STEADY = 5.0, 3600.0  # seconds: what counts as set anew, and how long nothing is forgotten
 LATE = 2.0  # times `state.staleness`: a list that is older is not up to date
 
 
@@ -29,6 +34,7 @@ class Revocations:
         *,
         clock: Clock,
         metrics: Metrics,
+        log: Logger,
         staleness: float,
         longest: Longest,
         on_failure: OnFailure,
@@ -36,12 +42,15 @@ class Revocations:
         self._state = state
         self._clock = clock
         self._metrics = metrics
+        self._log = log
         self._staleness = staleness
         self._on_failure = on_failure
         self._list = RevocationList()
         self._told: set[Revocation] = set()  # by us, and not seen in the log yet
         self._position = ""
         self._pulled_at = float("-inf")
+        self._offset = clock.now() - clock.monotonic()
+        self._stepped_at = float("-inf")
         self.longest = longest  # a reload may change it
         metrics.revocations.set_function(self._count)
         if not state.is_shared:
@@ -75,7 +84,12 @@ class Revocations:
             raise _invalid("before is so long ago that all of it has lapsed.")
         if self._count() >= MOST:
             raise _invalid(f"{MOST} revocations are in force. Retire the key instead.")
-        await self._tell(revocation)
+        try:
+            await self._tell([revocation])
+        except Refusal as refusal:
+            raise Refusal(refusal.reason, refusal.detail, message=NOT_TOLD) from None
+        named = loggable(VideoId(value)) if kind == "video" else value
+        self._log.info("revoked", kind=kind, value=named, before=before)
         return self._list.add(revocation)
 
     async def pull(self) -> None:
@@ -95,8 +109,8 @@ class Revocations:
         self._count()
         should_be_there = self._list if is_whole else self._told
         self._told = {known for known in should_be_there if known not in told}
-        for missing in list(self._told):
-            await self._tell(missing)
+        if self._told:
+            await self._tell(self._told)
 
     def check(self, *, video: str, jti: str | None, subject: str | None, issued_at: int) -> None:
         """Refuse what was taken back, and, where that is set, everything while nobody can tell."""
@@ -104,14 +118,19 @@ class Revocations:
         if self._on_failure == "deny" and self.age > self._staleness * LATE:
             raise Refusal(Reason.STATE_UNAVAILABLE, "the list of revocations is not up to date")
 
-    async def _tell(self, revocation: Revocation) -> None:
+    async def _tell(self, revocations: Collection[Revocation]) -> None:
         keep = self.longest.validity + self.longest.leeway
-        await self._state.append(LOG, revocation.to_json(), keep=keep)
+        await self._state.append(LOG, [it.to_json() for it in revocations], keep=keep)
         if self._state.is_shared:
-            self._told.add(revocation)
+            self._told.update(revocations)
 
     def _count(self) -> float:
-        self._list.forget(self._clock.now(), self.longest)
+        """Forget what may be forgotten, and return how many are left."""
+        now, ticks = self._clock.now(), self._clock.monotonic()
+        if abs(now - ticks - self._offset) > STEP:
+            self._offset, self._stepped_at = now - ticks, ticks
+        if ticks - self._stepped_at > STEADY:
+            self._list.forget(now, self.longest)
         return len(self._list)
 
 

@@ -8,14 +8,14 @@ writing to work again. What to do without an answer is decided where the questio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
-from proxy.adapters.state.store import Operation, Reading, Store
+from proxy.adapters.state.store import PAGE, Operation, Reading, Store
 from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.health import Health
 
@@ -75,22 +75,38 @@ class State:
         """Set a value for `ttl` seconds, or refuse."""
         await self._ask("put", partial(self._store.put, name, value, ttl=ttl))
 
-    async def claim(self, name: str, value: str, *, ttl: float) -> str:
-        """Set a value unless there is one, and return the one that is there now, or refuse."""
-        return await self._ask("claim", partial(self._store.claim, name, value, ttl=ttl))
+    async def claim(
+        self, name: str, value: str, *, ttl: float, heard: Callable[[str], None] | None = None
+    ) -> str:
+        """Set a value unless there is one, and return the one that is there now, or refuse.
+
+        `heard` is told which it is, also where the answer comes after the refusal.
+        """
+
+        async def claim() -> str:
+            holder = await self._store.claim(name, value, ttl=ttl)
+            if heard is not None:
+                heard(holder)
+            return holder
+
+        return await self._ask("claim", claim)
 
     async def release(self, name: str, value: str) -> None:
         """Remove a value if it is still this one, or refuse."""
         await self._ask("release", partial(self._store.release, name, value))
 
-    async def append(self, log: str, entry: str, *, keep: float) -> None:
+    async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
         """Add to the end of a log that keeps its entries for so many seconds, or refuse."""
-        await self._ask(
-            "append", partial(self._store.append, log, entry, keep=keep), timeout=BACKGROUND_TIMEOUT
-        )
+        for start in range(0, len(entries), PAGE):
+            page = entries[start : start + PAGE]
+            await self._ask(
+                "append",
+                partial(self._store.append, log, page, keep=keep),
+                timeout=BACKGROUND_TIMEOUT,
+            )
 
     async def read(self, log: str, position: str) -> Reading:
-        """Return what came after a position in a log, or refuse."""
+        """Return a page of what came after a position in a log, or refuse."""
         return await self._ask(
             "read", partial(self._store.read, log, position), timeout=BACKGROUND_TIMEOUT
         )

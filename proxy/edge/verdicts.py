@@ -158,7 +158,7 @@ class Verdicts:
         at = round(self._clock.now(), 3)
         entry = json.dumps([video, known.verdict, known.why, at, known.bad_checks])
         with suppress(Refusal):
-            await self._state.append(LOG, entry, keep=self._ttl * SHARED_FOR)
+            await self._state.append(LOG, [entry], keep=self._ttl * SHARED_FOR)
 
     def _read(self, entry: str) -> tuple[VideoId, Known]:
         video, verdict, why, at, bad_checks = json.loads(entry)

@@ -35,6 +35,8 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
         yield "tokens.keys", "is not set, and there is no default for it"
     if for_edge and file and _is_missing(Path(str(file))):
         yield "tokens.jwks_file", "there is no such file; playgate keys generate makes it"
+    elif for_edge and file and _is_empty(Path(str(file))):
+        yield "tokens.jwks_file", "has no key; playgate keys generate makes one"
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):
         yield from _published_problems(raw)
@@ -53,6 +55,12 @@ def _is_missing(file: Path) -> bool:
         return not file.exists()
     except OSError:
         return False  # reading it says what is wrong
+
+
+def _is_empty(file: Path) -> bool:
+    with suppress(OSError, ValueError):  # reading it says what is wrong
+        return not read_own_set(key_file.read(file) or "")
+    return False
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:

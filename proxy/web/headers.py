@@ -7,7 +7,7 @@ from collections.abc import Sequence
 PLAYER_PORT = {
     # Any page may play, and hls.js must be able to read a refusal; the token is the protection.
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "X-Deny-Reason, X-Request-Id",
+    "Access-Control-Expose-Headers": "X-Deny-Reason, X-Request-Id, Retry-After",
     # A redirect is for one viewer and one moment, and so is a refusal.
     "Cache-Control": "no-store",
     # Pages under COEP may embed us.

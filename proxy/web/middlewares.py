@@ -122,6 +122,7 @@ def tell(request: web.Request, log: Logger) -> None:
         "video": trace.video and loggable(trace.video),
         "viewer": trace.viewer and str(trace.viewer),
         "subject": trace.subject,
+        "jti": trace.jti,
         "duration_ms": round(trace.duration * 1000, 2),
         "upstream_ms": round(trace.timings.upstream * 1000, 2) or None,
     }

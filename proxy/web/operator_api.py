@@ -152,5 +152,8 @@ def read_body(form: type[Body], body: bytes) -> Body:
         return form.model_validate_json(body)
     except ValidationError as error:
         lines = error.errors(include_input=False, include_url=False)
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in lines)
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in lines
+        )
         raise Refusal(Reason.REQUEST_INVALID, message=f"The body is not usable. {wrong}") from None

@@ -16,6 +16,7 @@ from proxy.web.reading import (
     header_tokens,
     is_from_proxy,
     note_session,
+    note_token,
     read_viewer,
 )
 from proxy.web.services import SERVICES
@@ -42,15 +43,17 @@ async def auth(request: web.Request) -> web.Response:
     viewer = read_viewer(request)
 
     tokens = [*original.query_tokens, *header_tokens(request)]
-    claims = await services.admission.admit(
-        tokens,
+    shown = await services.admission.verify(tokens)
+    note_token(request, shown.claims)
+    await services.admission.admit(
+        shown,
         video=video,
         formats=["hls"],
         viewer=viewer,
         is_play=False,  # but one of many segments
         is_use=original.method == hdrs.METH_GET,
     )
-    return allowed(video, claims.subject)
+    return allowed(video, shown.claims.subject)
 
 
 async def authorize_bytes(request: web.Request, original: Original) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -14,11 +15,12 @@ from proxy.domain.probe import check_probe
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.delivery import Redirect
-from proxy.web.answers import asked_of, pass_on, playlist_response
+from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
     is_from_proxy,
     note_session,
+    note_token,
     read_queried_video,
     read_tokens,
     read_video,
@@ -32,14 +34,30 @@ PAGE = files("proxy.web") / "player"
 ASSETS = {"watch.js": "text/javascript", "watch.css": "text/css", "hls.min.js": "text/javascript"}
 
 
+MP4 = "video/mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A play that may be, and whether it is settled whose the token is (`tokens.first_use`).
+
+    A HEAD settles nothing, so what it is told before that is of no use to anybody.
+    """
+
+    claims: Claims
+    is_settled: bool
+
+
 async def play(request: web.Request) -> web.Response:
     """Answer a player's first request: with where its video is, or with the playlist itself."""
     services = request[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
-    claims = await admit(request, video, viewer, ["hls"])
+    admitted = await admit(request, video, viewer, ["hls"])
+    if not admitted.is_settled:
+        return web.Response(content_type=M3U8)
     client_ip = lockable(viewer, services.viewers.private)
-    delivered = await services.delivery.deliver(video, viewer, claims, client_ip=client_ip)
+    delivered = await services.delivery.deliver(video, viewer, admitted.claims, client_ip=client_ip)
     if isinstance(delivered, Redirect):
         return web.Response(status=302, headers={"Location": delivered.url})
     return playlist_response(request, delivered.body)
@@ -50,11 +68,13 @@ async def play_file(request: web.Request) -> web.Response:
     services = request[SERVICES]
     video, viewer = read_video(request), read_viewer(request)
 
-    claims = await admit(request, video, viewer, ["mp4"])
+    admitted = await admit(request, video, viewer, ["mp4"])
     choice = read_choice(list(request.query.items()))
+    if not admitted.is_settled:
+        return web.Response(content_type=MP4)
     client_ip = lockable(viewer, services.viewers.private)
     redirect = await services.delivery.deliver_file(
-        video, viewer, claims, choice, client_ip=client_ip
+        video, viewer, admitted.claims, choice, client_ip=client_ip
     )
     request[TRACE].is_relayed = redirect.is_relayed
     return web.Response(status=302, headers={"Location": redirect.url})
@@ -66,9 +86,11 @@ async def stream_urls(request: web.Request) -> web.Response:
     video, viewer = read_queried_video(request), read_viewer(request)
     fields = read_fields(list(request.query.items()))
 
-    claims = await admit(request, video, viewer, [FORMATS[field] for field in fields])
+    admitted = await admit(request, video, viewer, [FORMATS[field] for field in fields])
     client_ip = lockable(viewer, services.viewers.private)
-    urls = await services.delivery.find_urls(video, viewer, claims, fields, client_ip=client_ip)
+    urls = await services.delivery.find_urls(
+        video, viewer, admitted.claims, fields, client_ip=client_ip
+    )
     return web.json_response(urls)
 
 
@@ -79,18 +101,20 @@ async def admit(
     formats: Sequence[Format],
     *,
     is_play: bool = True,
-) -> Claims:
-    """Return the claims of the request's one token if they cover all of this, or refuse."""
-    claims = await request[SERVICES].admission.admit(
-        read_tokens(request),
+) -> Admitted:
+    """Return what the request's one token says if it covers all of this, or refuse."""
+    admission = request[SERVICES].admission
+    shown = await admission.verify(read_tokens(request))
+    note_token(request, shown.claims)
+    is_settled = await admission.admit(
+        shown,
         video=video,
         formats=formats,
         viewer=viewer,
         is_play=is_play,
         is_use=request.method == hdrs.METH_GET,
     )
-    request[TRACE].subject = claims.subject
-    return claims
+    return Admitted(shown.claims, is_settled=is_settled)
 
 
 async def relayed_playlist(request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from proxy.domain.client_ip import Address, parse_address, public_viewer, viewer_of
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
+from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.web.services import ON_UNIX_SOCKET, SERVICES
 from proxy.web.trace import TRACE
@@ -64,6 +65,13 @@ def note_session(request: web.Request, session: Session) -> None:
     """Note whose playback a sealed path belongs to, for the log line."""
     request[TRACE].video = session.video
     request[TRACE].subject = session.subject
+    request[TRACE].jti = session.jti
+
+
+def note_token(request: web.Request, claims: Claims) -> None:
+    """Note whose token it is, and which, for the log line: also of one that is then refused."""
+    request[TRACE].subject = claims.subject
+    request[TRACE].jti = claims.jti
 
 
 def read_viewer(request: web.Request) -> Address:

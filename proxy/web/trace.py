@@ -22,6 +22,7 @@ class Trace:
     video: VideoId | None = None
     viewer: Address | None = None
     subject: str | None = None
+    jti: str | None = None
     refusal: Refusal | None = None
     status: int = ABANDONED  # until there is an answer
     is_abandoned: bool = False  # in the middle of one

@@ -45,6 +45,7 @@ def build_revocations(settings: Settings, state: State, instruments: Instruments
         state,
         clock=instruments.clock,
         metrics=instruments.metrics,
+        log=instruments.log,
         staleness=settings.state.staleness,
         longest=longest_of(settings, instruments.clock.now()),
         on_failure=settings.state.revocations_on_failure,

@@ -71,11 +71,11 @@ async def test_only_the_holder_releases(store):
 async def test_a_log_is_read_on_from_where_it_was_left(store):
     first = await store.read("log", "")
     assert (first.entries, first.is_continued) == ((), True)
-    await store.append("log", "one", keep=60)
-    await store.append("log", "two", keep=60)
+    await store.append("log", ["one"], keep=60)
+    await store.append("log", ["two"], keep=60)
     second = await store.read("log", first.position)
     assert (second.entries, second.is_continued) == (("one", "two"), True)
-    await store.append("log", "three", keep=60)
+    await store.append("log", ["three"], keep=60)
     third = await store.read("log", second.position)
     assert (third.entries, third.is_continued) == (("three",), True)
     fourth = await store.read("log", third.position)
@@ -85,7 +85,7 @@ async def test_a_log_is_read_on_from_where_it_was_left(store):
 
 async def test_a_long_log_is_read_in_pages(store):
     for n in range(PAGE * 2 + 1):
-        await store.append("log", str(n), keep=60)
+        await store.append("log", [str(n)], keep=60)
     found, position, is_last = [], "", False
     while not is_last:
         page = await store.read("log", position)
@@ -103,16 +103,16 @@ async def test_memory_is_bounded_and_the_oldest_goes_first(clock):
     store = MemoryStore(clock, most=3)
     for n in range(5):
         await store.claim(f"name-{n}", "x", ttl=60)
-        await store.append("log", str(n), keep=60)
+        await store.append("log", [str(n)], keep=60)
     assert [await store.get(f"name-{n}") for n in range(5)] == [None, None, "x", "x", "x"]
     assert (await store.read("log", "")).entries == ("2", "3", "4")
 
 
 async def test_memory_forgets_entries_of_a_log_in_time(clock):
     store = MemoryStore(clock)
-    await store.append("log", "old", keep=10)
+    await store.append("log", ["old"], keep=10)
     clock.advance(11)
-    await store.append("log", "new", keep=10)
+    await store.append("log", ["new"], keep=10)
     assert (await store.read("log", "")).entries == ("new",)
 
 
@@ -124,12 +124,12 @@ async def redis(server):
 
 
 async def test_a_log_that_was_emptied_says_so_and_is_read_from_the_beginning(server, redis):
-    await redis.append("log", "one", keep=60)
+    await redis.append("log", ["one"], keep=60)
     position = (await redis.read("log", "")).position
     await server.empty()
     emptied = await redis.read("log", position)
     assert (emptied.entries, emptied.position, emptied.is_continued) == ((), "", False)
-    await redis.append("log", "two", keep=60)
+    await redis.append("log", ["two"], keep=60)
     refilled = await redis.read("log", position)
     assert (refilled.entries, refilled.is_continued) == (("two",), False)
 
@@ -137,7 +137,7 @@ async def test_a_log_that_was_emptied_says_so_and_is_read_from_the_beginning(ser
 async def test_what_lies_in_redis_goes_away_by_itself(server, redis):
     await redis.put("value", "x", ttl=60)
     await redis.claim("claim", "x", ttl=60)
-    await redis.append("log", "x", keep=60)
+    await redis.append("log", ["x"], keep=60)
     await redis.probe()
     async with server.client() as client:
         keys = await client.keys("*")
@@ -149,7 +149,7 @@ async def test_old_entries_of_a_log_are_let_go(server, redis):
     async with server.client() as client:
         for n in range(500):
             await client.xadd("test:log", {"entry": str(n)}, id=f"{1000 + n}-0")
-    await redis.append("log", "new", keep=60)
+    await redis.append("log", ["new"], keep=60)
     assert "new" in (await redis.read("log", "")).entries
     async with server.client() as client:
         assert await client.xlen("test:log") < 200  # it lets go by whole nodes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+from base64 import urlsafe_b64decode
 
 import jwt
 import pytest
@@ -64,14 +65,14 @@ def test_the_first_key_signs_and_nobody_else_can_read_it(keys):
 def test_a_key_of_every_kind_signs_what_other_libraries_verify(keys, alg):
     keys("generate", "--alg", alg)
     token = minted()
-    key = jwt.PyJWK({**in_file(keys)[0], "alg": alg.replace("Ed25519", "EdDSA")})
+    older_name = alg.replace("Ed25519", "EdDSA")  # PyJWT knows that one alone
+    key = jwt.PyJWK({**in_file(keys)[0], "alg": older_name})
     verifying = key.key if alg == "HS256" else key.key.public_key()
-    algorithms = [alg.replace("Ed25519", "EdDSA")]
-    if alg == "Ed25519":  # PyJWT knows the older name alone
-        header = jwt.get_unverified_header(token)
-        assert header["alg"] == "Ed25519"
-        return
-    assert jwt.decode(token, verifying, algorithms=algorithms)["video"] == "x8demo1"
+    if alg == "Ed25519":
+        signed, _, signature = token.rpartition(".")
+        verifying.verify(urlsafe_b64decode(signature + "=="), signed.encode())
+    else:
+        assert jwt.decode(token, verifying, algorithms=[alg])["video"] == "x8demo1"
 
 
 def test_a_further_key_waits_until_it_is_told_to_sign(keys):
@@ -110,7 +111,7 @@ def test_a_key_that_leaked_is_taken_out_at_once(keys):
     keys("generate")
     keys("rotate")
     assert f"{leaked['kid']} is gone" in keys("retire", leaked["kid"])
-    assert [key["kid"] for key in in_file(keys)] != [leaked["kid"]]
+    assert leaked["kid"] not in [key["kid"] for key in in_file(keys)]
     explained = CliRunner().invoke(app, ["token", "explain", token, "--config", str(SANDBOX_TOML)])
     assert "token-key-unknown" in explained.output
     assert "see playgate keys list" in keys("retire", leaked["kid"], code=1)

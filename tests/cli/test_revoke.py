@@ -36,8 +36,8 @@ async def test_it_asks_the_edge_where_there_is_one_alone(edge):
     code, said = await revoke("--sub", "viewer-7", OPERATOR__LISTEN=str(edge.edge.operator))
     assert code == 0
     assert re.fullmatch(
-        r"taken back: all tokens of viewer-7 issued until \S+Z\n"
-        r"refused at once; forgotten after \S+Z, when all have lapsed\n",
+        r"taken back: all tokens of viewer-7 issued until \S+ \S+ UTC\n"
+        r"refused at once; forgotten after \S+ \S+ UTC, when all have lapsed\n",
         said,
     )
     assert await outcome(edge, token) == "token-revoked"

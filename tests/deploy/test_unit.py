@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import shutil
 import subprocess
 import sys
 
@@ -115,5 +114,6 @@ def test_the_paths_of_the_unit_are_those_that_nginx_and_the_docs_know():
     for port in (8081, 8082, 8083):
         assert f"server {socket_of.replace('%i', str(port))} " in nginx
         assert f"server 127.0.0.1:{port} " in nginx
+        assert f"server {socket_of.replace('%i', str(port))} backup " in nginx
         assert f"playgate@{port}" in unit and f"playgate@{port}" in scaling
-    assert shutil.which("true")
+    assert "user www-data;" in nginx and "usermod -aG playgate www-data" in unit and scaling

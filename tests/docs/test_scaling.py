@@ -32,7 +32,7 @@ async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbo
     assert await store.claim("b", "2", ttl=60) == "2"
     assert await store.get("b") == "2"
     await store.release("b", "2")
-    await store.append("log", "3", keep=60)
+    await store.append("log", ["3"], keep=60)
     assert (await store.read("log", "")).entries == ("3",)
     await store.close()
     shared = {"url": allowed, "staleness": 0.5, "timeout": 1}

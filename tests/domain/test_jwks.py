@@ -34,7 +34,7 @@ def made(algorithm: str, number: int = 0):  # another number is another key
 def jwk(algorithm: str, *, private: bool = True, number: int = 0, **members) -> dict:
     key = made(algorithm, number)
     exported = key.as_dict(private=private or algorithm == "HS256")
-    return {**exported, "kid": f"a {algorithm} key", "alg": algorithm, **members}
+    return {**exported, "kid": f"a-{algorithm}-key", "alg": algorithm, **members}
 
 
 def a_set(*keys: dict) -> str:
@@ -61,9 +61,16 @@ def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
 @pytest.mark.parametrize(
     ("key", "says"),
     [
-        (jwk("HS256", kid=""), "its kid is not a text of 1 to 128 characters"),
+        (jwk("HS256", kid=""), "its kid is not a text of 1 to 128 visible characters"),
         (jwk("HS256", kid=None), "its kid is not a text"),
         (jwk("HS256", kid="x" * 129), "its kid is not a text"),
+        (jwk("HS256", kid="two words"), "its kid is not a text"),
+        (jwk("HS256", kid="\ud800"), "its kid is not a text"),
+        (jwk("ES256", x="A" * 1401), "its members are not texts of at most 1400"),
+        (
+            {k: v for k, v in jwk("RS256").items() if k not in {"p", "q"}},
+            "its private key has no p and q",
+        ),
         (jwk("HS256", k="c2hvcnQ"), "its secret is shorter than 32 bytes"),
         (
             jwk("HS256", k="MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZQ"),
@@ -132,15 +139,23 @@ def test_of_an_issuers_set_what_is_good_for_tokens_is_taken():
         {"kty": "EC", "crv": "secp256k1", "kid": "unknown"},
         {"kty": "RSA"},
         {},
-        jwk("HS256", kid="no secret any more"),
+        jwk("HS256", kid="no-secret-any-more"),
         jwk("ES256", private=False, kid="good"),
         jwk("ES256", private=False, number=1, kid="good"),
         jwk("Ed25519", private=False),
     )
     keys = read_published_set(published, ISSUER)
-    assert [(key.kid, key.issuer) for key in keys] == [("good", ISSUER), ("a Ed25519 key", ISSUER)]
+    assert [(key.kid, key.issuer) for key in keys] == [("good", ISSUER), ("a-Ed25519-key", ISSUER)]
     first = made("ES256", 0).as_dict(private=False)["x"]
     assert keys[0].jwk.as_dict(private=False)["x"] == first
+
+
+def test_what_an_issuer_publishes_by_mistake_is_not_read():
+    """A private key is none any more; and to find the primes of a bad one takes minutes."""
+    (published,) = read_published_set(a_set(jwk("RS256", kid="private", p="", q="")), ISSUER)
+    assert not published.can_sign
+    hostile = {**jwk("RS256", private=False, kid="hostile"), "d": "A" * 1000}
+    assert [key.kid for key in read_published_set(a_set(hostile), ISSUER)] == ["hostile"]
 
 
 def key(kid: str, number: int, issuer: str | None = None) -> Key:
@@ -160,7 +175,8 @@ def test_an_issuers_keys_are_for_its_own_tokens_and_no_others():
     keyring = Keyring([ours], {ISSUER: [theirs], "https://other.example": [others]})
 
     def signed(by: Key, issuer: str | None) -> str:
-        named = Key(kid="1", algorithm="ES256", jwk=by.jwk, issuer=issuer)
+        number = 1 + [ours, theirs, others].index(by)  # what is published cannot sign
+        named = Key(kid="1", algorithm="ES256", jwk=key("1", number).jwk, issuer=issuer)
         return mint(named, video="x8abcd", issued_at=NOW, ttl=60)
 
     assert verdict(signed(ours, None), keyring) == "x8abcd"

@@ -67,12 +67,25 @@ async def test_head_options_and_refusals_bind_nothing(instances):
     token = one.mint()
     url = one.play_url(token=token)
     for method in ("HEAD", "OPTIONS"):
-        assert await outcome(one, url, ELSEWHERE, method) in {302, 204}
+        assert await outcome(one, url, ELSEWHERE, method) in {200, 204}
     other_video = one.play_url("x8demo2", token=token)
     assert await outcome(one, other_video, ELSEWHERE) == "token-video"
     assert await outcome(two, two.play_url(token=token), HERE) == 302
     assert await outcome(one, url, ELSEWHERE, "HEAD") == "token-used-elsewhere"
     assert await outcome(one, url, HERE, "HEAD") == 302
+
+
+async def test_a_head_that_settles_nothing_is_of_no_use(instances, sandbox):
+    """Or one link would play in any network that begins with HEAD."""
+    one, _ = instances
+    token = one.mint()
+    calls = sandbox.controls.calls["video"]
+    for path, kind in (("m3u8", "application/vnd.apple.mpegurl"), ("mp4", "video/mp4")):
+        url = f"{one.player}/play/x8demo1.{path}?token={token}"
+        answer = await one.get(url, method="HEAD", source=ELSEWHERE)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
+        assert "Location" not in answer.headers
+    assert sandbox.controls.calls["video"] == calls
 
 
 async def test_a_token_that_names_its_network_needs_no_state(server, instances):

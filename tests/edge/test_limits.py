@@ -110,6 +110,18 @@ async def test_a_refused_play_does_not_bind_its_token(sandbox):
         assert (await edge.get(url, source=ELSEWHERE)).status == 302
 
 
+async def test_a_leaked_link_does_not_use_up_what_is_its_owners(sandbox):
+    async with an_edge(sandbox, limits={"subject": "3/minute"}, tokens={"first_use": True}) as edge:
+        url = edge.play_url(token=edge.mint(subject="owner"))
+        assert (await edge.get(url, source=HERE)).status == 302
+        for _ in range(5):
+            assert (await edge.get(url, source=ELSEWHERE)).reason == "token-used-elsewhere"
+        assert await outcome(edge, subject="owner") == 302
+        line = edge.lines()[-2]
+        assert (line["reason"], line["subject"]) == ("token-used-elsewhere", "owner")
+        assert line["jti"]
+
+
 async def test_segments_are_no_plays(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from contextlib import AsyncExitStack
@@ -11,6 +10,8 @@ from time import time
 import pytest
 from support import NOW, OPERATOR_KEY, an_edge, eventually
 
+from proxy.adapters.state.redis import RedisStore
+from proxy.adapters.state.store import PAGE
 from proxy.domain.revocations import Revocation
 from proxy.edge import revocations
 
@@ -252,7 +253,8 @@ async def test_there_is_a_bound_and_it_forgets_nothing(edge, monkeypatch):
 
 async def test_what_another_version_wrote_is_passed_over(server, instances):
     async with server.client() as client:
-        for entry in ("{}", '["iss","x",1,2]', "not json"):
+        huge = f'["sub","x",1,{"9" * 400}]'
+        for entry in ("{}", '["iss","x",1,2]', "not json", "[" * 100_000, huge, b"\xff\xfe"):
             await client.xadd("playgate:revocations", {"entry": entry})
         await client.xadd("playgate:revocations", {"something": "else"})
     lapsed = Revocation(kind="sub", value="old", before=1, at=2)
@@ -269,5 +271,68 @@ async def test_a_revocation_that_nobody_could_be_told_of_is_refused(server, inst
     await server.stop()
     answer = await revoke(one, sub="viewer-7")
     assert (answer.status, answer.reason) == (503, "state-unavailable")
+    assert answer.json["detail"].startswith("Nothing was taken back")
     assert await outcome(one, one.play_url(token=token)) == 302, "all of them, or none"
-    await asyncio.sleep(0)
+
+
+async def test_an_edge_learns_as_many_as_there_may_be(server, start_edge):
+    """A page at a time, each within its time; and puts all of them back."""
+    now = int(time())
+    soon = now + 60  # the token is issued while this is written
+    told = [
+        Revocation(kind="sub", value=f"viewer-{n}", before=soon, at=now) for n in range(100_000)
+    ]
+    store = RedisStore(server.url, prefix="playgate")
+    for start in range(0, len(told), PAGE):
+        entries = [it.to_json() for it in told[start : start + PAGE]]
+        await store.append("revocations", entries, keep=3600)
+    edge = await start_edge(state={"url": server.url, "staleness": 0.5})
+    token = edge.mint(subject="viewer-99999")
+    assert await outcome(edge, edge.play_url(token=token)) == "token-revoked"
+    await server.empty()
+    await eventually(lambda: all_are_back(server), seconds=60)
+    assert (await edge.metric("playgate_revocations"))[""] == 100_000
+    await store.close()
+
+
+async def all_are_back(server):
+    async with server.client() as client:
+        return await client.xlen("playgate:revocations") >= 100_000
+
+
+async def test_a_clock_that_is_set_wrong_and_right_again_forgets_nothing(sandbox, clock):
+    sandbox.now = clock.now
+    async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}) as edge:
+        token = edge.mint(subject="viewer-7")
+        await revoke(edge, sub="viewer-7")
+        clock.time += 86_400
+        assert len(await in_force(edge)) == 1
+        clock.time -= 86_400
+        assert await outcome(edge, edge.play_url(token=token)) == "token-revoked"
+
+
+async def test_who_took_back_what_is_in_the_log(edge):
+    await revoke(edge, sub="viewer-7")
+    await revoke(edge, video="k1234567")
+    lines = [(it["kind"], it["value"]) for it in edge.lines("revoked")]
+    assert lines[0] == ("sub", "viewer-7")
+    assert lines[1][1].startswith("k-") and "k1234567" not in edge.log.getvalue()
+
+
+async def test_an_edge_that_never_heard_of_any_says_so_and_is_not_ready_where_that_counts(
+    server, sandbox
+):
+    await server.stop()
+    for policy, status in (("allow", 200), ("deny", 503)):
+        state = {"url": server.url, "revocations_on_failure": policy, "staleness": 0.5}
+        async with an_edge(sandbox, state=state) as edge:
+            await edge.play()
+            assert len(edge.lines("revocations-unknown")) == 1
+            assert (await edge.get(f"{edge.operator}/readyz")).status == status
+            if policy == "deny":
+                await server.start()
+                await eventually(lambda edge=edge: is_ready(edge))
+
+
+async def is_ready(edge):
+    return (await edge.get(f"{edge.operator}/readyz")).status == 200

@@ -6,15 +6,20 @@ Real Redis, stopped, hung and emptied while an edge uses it.
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from time import monotonic
 
 import pytest
-from support import a_state, eventually
+from support import NOW, a_state, eventually
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.logs import build_logger
 from proxy.adapters.state.memory import MemoryStore
+from proxy.domain.client_ip import parse_address
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import read_claims
+from proxy.edge.first_use import FirstUse
 
 HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
 
@@ -50,14 +55,14 @@ async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(ser
     told = (await edge.get(f"{edge.operator}/readyz")).json
     assert (told["status"], told["state"]["reason"]) == ("ready", "state-unavailable")
     assert not await is_well(edge)
-    assert [line["operation"] for line in edge.lines("state-trouble")] == ["state"]
+    assert edge.lines("state-trouble")[0]["operation"] == "state"
 
     await server.start()
     await eventually(lambda: is_well(edge))
     new = edge.play_url()
     assert await outcome(edge, new) == 302
     assert await outcome(edge, new, ELSEWHERE) == "token-used-elsewhere"
-    assert len(edge.lines("state-recovered")) == 1
+    assert edge.lines("state-recovered")[0]["operation"] == "state"
     assert (await edge.get(f"{edge.operator}/readyz")).json["state"] is None
 
 
@@ -164,8 +169,9 @@ async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an
         for _ in range(5):
             assert await outcome(edge, edge.play_url()) == "state-unavailable"
             await asyncio.sleep(0.1)
-        assert len(edge.lines("state-trouble")) == 1
-        assert "OutOfMemoryError" in edge.lines("state-trouble")[0]["detail"]
+        troubles = [it for it in edge.lines("state-trouble") if it["operation"] == "state"]
+        assert len(troubles) == 1
+        assert "OutOfMemoryError" in troubles[0]["detail"]
         await client.config_set("maxmemory", "0")
     await eventually(lambda: is_well(edge))
     assert await outcome(edge, edge.play_url()) == 302
@@ -247,6 +253,46 @@ async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
     time.sleep(0.1)  # noqa: ASYNC251  # somebody's long computation
     assert await asking is None
     await state.close()
+
+
+async def test_a_prober_that_stumbles_goes_on():
+    class Broken(MemoryStore):
+        failures = 2
+
+        async def probe(self) -> None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise TypeError("a bug")
+
+    log = io.StringIO()
+    state = a_state(Broken(Clock()), Clock(), log=build_logger(log))
+    await state.open()
+    await eventually(lambda: log.getvalue().count('"task": "state"') == 2)
+    await eventually(lambda: is_answered(state))
+    await state.close()
+
+
+async def test_a_late_answer_is_good_for_the_next_try(clock):
+    """A Redis that is always a little too slow lets a player in with its second request."""
+
+    class Slow(MemoryStore):
+        async def claim(self, name: str, value: str, *, ttl: float) -> str:
+            holder = await super().claim(name, value, ttl=ttl)
+            await asyncio.sleep(0.1)
+            return holder
+
+    first_use = FirstUse(a_state(Slow(clock), clock, timeout=0.02), clock, on_failure="deny")
+    claims = read_claims({"video": "x8demo1", "iat": NOW, "exp": NOW + 300})
+
+    async def check(viewer: str) -> bool:
+        return await first_use.check("a.b.c", claims, parse_address(viewer), binds=True)
+
+    with pytest.raises(Refusal, match="state-unavailable"):
+        await check("203.0.113.7")
+    await asyncio.sleep(0.2)
+    assert await check("203.0.113.7")
+    with pytest.raises(Refusal, match="token-used-elsewhere"):
+        await check("198.51.100.7")
 
 
 async def is_answered(state):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Sequence
 from itertools import islice
 
 from proxy.adapters.clock import Clock
@@ -47,13 +48,14 @@ class MemoryStore:
         if await self.get(name) == value:
             del self._values[name]
 
-    async def append(self, log: str, entry: str, *, keep: float) -> None:
-        """Add to the end of a log, and let go of what is older than `keep`."""
-        entries, now = self._logs[log], self._clock.monotonic()
-        self._appended += 1
-        entries.append((self._appended, entry, now))
-        while entries[0][2] < now - keep or len(entries) > self._most:
-            entries.popleft()
+    async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
+        """Add to the end of a log, at least one, and let go of what is older than `keep`."""
+        kept, now = self._logs[log], self._clock.monotonic()
+        for entry in entries:
+            self._appended += 1
+            kept.append((self._appended, entry, now))
+        while kept[0][2] < now - keep or len(kept) > self._most:
+            kept.popleft()
 
     async def read(self, log: str, position: str) -> Reading:
         """Return a page of what came after a position; nothing is ever lost before its time."""

@@ -7,15 +7,15 @@ with the prefix. Failures are told by their kind alone: messages of the server m
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import RedisError, ResponseError
 
 from proxy.adapters.state.store import PAGE, Reading
 from proxy.domain.reasons import Reason, Refusal
@@ -25,6 +25,8 @@ CONNECT_TIMEOUT = 1.0  # seconds; with TLS it takes longer than a play waits, an
 ANSWER_TIMEOUT = 1.0  # seconds, after which a connection is given up
 PROBE_SECONDS = 60
 MARGIN = 60  # seconds that entries stay beyond their time: the clocks of two machines differ
+
+SHORTEST_CODE = 4  # letters of an error code of Redis, such as BUSY
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
@@ -77,14 +79,16 @@ class RedisStore:
         with _failures_told():
             await self._release(keys=[self._key(name)], args=[value])
 
-    async def append(self, log: str, entry: str, *, keep: float) -> None:
-        """Add to the end of a log, and let go of what is older than `keep`."""
+    async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
+        """Add to the end of a log, at least one, and let go of what is older than `keep`."""
         key, oldest = self._key(log), int((time.time() - keep - MARGIN) * 1000)
         with _failures_told():
-            async with self._redis.pipeline(transaction=True) as both:
-                both.xadd(key, {"entry": entry}, minid=str(max(oldest, 0)), approximate=True)
-                both.pexpire(key, _milliseconds(keep + MARGIN))
-                await both.execute()
+            async with self._redis.pipeline(transaction=True) as all_of_it:
+                for entry in entries:
+                    least = str(max(oldest, 0))
+                    all_of_it.xadd(key, {"entry": entry}, minid=least, approximate=True)
+                all_of_it.pexpire(key, _milliseconds(keep + MARGIN))
+                await all_of_it.execute()
 
     async def read(self, log: str, position: str) -> Reading:
         """Return a page of what came after a position; from the beginning where that is gone.
@@ -132,9 +136,13 @@ def _failures_told() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        kind = str(error).split(" ", 1)[0]  # OOM, READONLY, NOPERM, …
-        said = kind if kind.isupper() and kind.isalpha() else type(error).__name__
+        kind = str(error).split(" ", 1)[0]  # WRONGTYPE, CLUSTERDOWN, …
+        is_code = kind.isupper() and len(kind) >= SHORTEST_CODE
+        said = kind if is_code else type(error).__name__
         raise Refusal(Reason.STATE_UNAVAILABLE, f"the state answered {said}") from None
+    except AuthenticationError:
+        detail = "the state refuses the user or the password of state.url"
+        raise Refusal(Reason.STATE_UNAVAILABLE, detail) from None
     except (RedisError, OSError) as error:
         kind = type(error).__name__
         raise Refusal(Reason.STATE_UNAVAILABLE, f"the state cannot be reached ({kind})") from None

@@ -6,6 +6,7 @@ the store cannot do what it is asked, it refuses with `state-unavailable`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -46,8 +47,8 @@ class Store(Protocol):
     async def release(self, name: str, value: str) -> None:
         """Remove a value if it is still this one. Atomic."""
 
-    async def append(self, log: str, entry: str, *, keep: float) -> None:
-        """Add to the end of a log, and let go of what is older than `keep`."""
+    async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
+        """Add to the end of a log, at least one, and let go of what is older than `keep`."""
 
     async def read(self, log: str, position: str) -> Reading:
         """Return a page of what came after a position; the empty one is the beginning."""

@@ -68,9 +68,19 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
         text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
         detail = f" ({trouble.detail})" if trouble.detail else ""
         yield broken("edge", f"{text}{detail}", next_step_of(trouble.reason, trouble.detail))
+    for problem in told.settings.problems:
+        step = "Mend the file; the edge reads it again by itself."
+        yield broken("edge", f"it runs with older settings: {problem}", step)
+    if told.settings.need_restart:
+        names = ", ".join(told.settings.need_restart)
+        yield warn("edge", f"these settings are not in use yet: {names}", "Restart the edge.")
+    for name, issuer in told.issuers.items():
+        if issuer.trouble is not None:
+            step = "Look at tokens.issuers, and at whether this machine reaches that URL."
+            yield warn("edge", f"the keys of {name} cannot be had: {issuer.trouble}", step)
     if told.status != "ready":
         yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
-    elif not troubles:
+    elif not troubles and not told.settings.problems:
         yield ok("edge", f"ready at {listen}")
 
 
@@ -82,12 +92,27 @@ class Trouble(BaseModel):
     since: str
 
 
+class Loaded(BaseModel):
+    """How the settings were last loaded."""
+
+    problems: list[str]
+    need_restart: list[str]
+
+
+class IssuerKeys(BaseModel):
+    """What is known of an issuer's keys."""
+
+    trouble: str | None
+
+
 class Readiness(BaseModel):
     """What is read of /readyz."""
 
     status: Literal["ready", "starting", "draining"]
     platform: dict[str, Trouble]
     state: Trouble | None
+    settings: Loaded
+    issuers: dict[str, IssuerKeys]
 
 
 async def look_at_hosts(visit: Visit) -> AsyncGenerator[Finding, None]:

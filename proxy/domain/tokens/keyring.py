@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ MODELS = {name: JWSRegistry(algorithms=[name]).get_alg(name) for name in ALGORIT
 
 # RFC 9864 gave Ed25519 its own name; libraries older than that write "EdDSA" (RFC 8037).
 OLDER_NAMES = {"EdDSA": "Ed25519"}
+
+KID = re.compile(rf"[\x21-\x7e]{{1,{MAX_KID_LENGTH}}}", re.ASCII)
+MAX_MEMBER = 1400  # characters: RSA of 8,192 bits takes 1,366
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi"})
+RSA_PRIMES = frozenset({"p", "q"})
 
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: as long as the hash
 TOO_SHORT = f"its secret is shorter than {MIN_SECRET_BYTES} bytes"
@@ -123,8 +129,8 @@ def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> Key:
         KeyUnusable: it is for something else, of a kind that is not known here, or broken.
     """
     kid, kind = jwk.get("kid"), (jwk.get("kty"), jwk.get("crv"))
-    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
-        raise KeyUnusable(f"its kid is not a text of 1 to {MAX_KID_LENGTH} characters")
+    if not isinstance(kid, str) or KID.fullmatch(kid) is None:
+        raise KeyUnusable(f"its kid is not a text of 1 to {MAX_KID_LENGTH} visible characters")
     if (known := JWK_KINDS.get((str(kind[0]), kind[1] and str(kind[1])))) is None:
         raise KeyUnusable("its kty and crv are not those of HS256, ES256, RS256 or Ed25519")
     algorithm, members = known
@@ -137,9 +143,14 @@ def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> Key:
     )
     if jwk.get("use", "sig") != "sig" or not is_for_signatures:
         raise KeyUnusable("it is not for signatures")
-    material = {name: jwk[name] for name in ("kty", "crv", *members) if name in jwk}
-    if not all(isinstance(text, str) for text in material.values()):
-        raise KeyUnusable("its members are not texts")
+    unread = PRIVATE_MEMBERS if issuer is not None else frozenset()  # what is published is public
+    material = {
+        name: jwk[name] for name in ("kty", "crv", *members) if name in jwk and name not in unread
+    }
+    if not all(isinstance(text, str) and len(text) <= MAX_MEMBER for text in material.values()):
+        raise KeyUnusable(f"its members are not texts of at most {MAX_MEMBER} characters")
+    if algorithm == "RS256" and "d" in material and not material.keys() >= RSA_PRIMES:
+        raise KeyUnusable("its private key has no p and q, and to find them takes minutes")
     made = _checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
     if isinstance(made, OctKey) and len(made.raw_value) < MIN_SECRET_BYTES:
         raise KeyUnusable(TOO_SHORT)
