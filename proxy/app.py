@@ -41,7 +41,7 @@ from proxy.wiring.platform import (
 )
 from proxy.wiring.state import Shared, build_revocations, build_state
 
-MAX_BODY = 16 * 1024  # bytes; only POST /tokens has one
+MAX_BODY = 16 * 1024  # bytes; only POST /tokens and /revocations have one
 UPSTREAM_CONNECTIONS = 512  # at once; beyond it calls queue within their time
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 

@@ -103,7 +103,7 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
         keepalive_timeout=settings.web.keepalive_timeout,
         max_line_size=MAX_LINE,
         max_field_size=MAX_FIELD,
-        # A body is nobody's business here but POST /tokens': it is neither inflated nor waited for.
+        # No body is inflated or waited for; only POST /tokens and /revocations take one.
         auto_decompress=False,
         lingering_time=0,
     )

@@ -65,7 +65,7 @@ class Reason(StrEnum):
     OPERATOR_KEY = (
         "operator-key",
         401,
-        "This needs the operator key, as Authorization: Bearer, and one must be configured.",
+        "This needs operator.key of the settings, as Authorization: Bearer; none set refuses all.",
     )
 
     # 403: a good token that does not cover this
