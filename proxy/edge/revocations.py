@@ -109,6 +109,8 @@ class Revocations:
         self._count()
         should_be_there = self._list if is_whole else self._told
         self._told = {known for known in should_be_there if known not in told}
+        if is_whole and self._told:
+            self._log.warning("revocations-lost", count=len(self._told))
         if self._told:
             await self._tell(self._told)
 

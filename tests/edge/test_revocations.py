@@ -141,6 +141,8 @@ async def test_what_a_store_has_lost_is_put_back(server, instances, start_edge):
             await server.start()
         assert await is_refused(one, one.play_url(token=token))
         await eventually(lambda: is_there_again(server))
+        told = [line["count"] for edge in instances for line in edge.lines("revocations-lost")]
+        assert set(told) == {1}
         async with AsyncExitStack() as stack:
             new = await stack.enter_async_context(
                 an_edge(one_sandbox(one), state={"url": server.url})
