@@ -85,7 +85,7 @@ async def test_what_cannot_be_done_is_said_and_nothing_is(arguments, says):
 async def test_an_edge_that_refuses_is_quoted(edge):
     listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
     code, said = await revoke("--sub", "a", OPERATOR__KEY="another-operator-key", **listen)
-    assert (code, "needs the operator key" in said) == (1, True)
+    assert (code, "This needs operator.key" in said) == (1, True)
     code, said = await revoke("--sub", "a", OPERATOR__KEY="", **listen)
     assert (code, "operator.key is not set" in said) == (1, True)
     code, said = await revoke("--sub", "a", "--before", "99999999999", **listen)
