@@ -8,7 +8,6 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from time import time
 
@@ -64,9 +63,9 @@ async def edge(file):
 
 
 @asynccontextmanager
-async def an_edge_of(file):
+async def an_edge_of(file, load=None):
     log = io.StringIO()
-    load = partial(load_settings, file)
+    load = load or partial(load_settings, file)
     source = Source(load=load, path=file, began_at=time())
     async with running_edge(load(), log=build_logger(log), source=source) as running:
         edge = RunningEdge(running, log)
@@ -280,17 +279,15 @@ async def test_the_sandbox_is_not_entered_by_a_reload(file):
 
 
 async def test_a_file_that_changes_while_it_is_read_is_read_again(file):
-    async with an_edge_of(file) as edge:
-        reloading = edge.edge.reloading
-        original = reloading._source.load  # noqa: SLF001
+    def slow_load():
+        loaded = load_settings(file)
+        if is_running and 'private = "pass"' in file.read_text():
+            change(file, 'private = "pass"', 'private = "refuse"')
+        return loaded
 
-        def slow_load():
-            loaded = original()
-            if 'private = "pass"' in file.read_text():
-                change(file, 'private = "pass"', 'private = "refuse"')
-            return loaded
-
-        reloading._source = replace(reloading._source, load=slow_load)  # noqa: SLF001
+    is_running = []
+    async with an_edge_of(file, slow_load) as edge:
+        is_running.append(True)
         await reload(edge)
         await eventually(lambda: is_private(edge))
 

@@ -132,7 +132,7 @@ class Metrics:
         )  # fmt: skip
         self.state_healthy = Gauge(
             "playgate_state_healthy",
-            "1 unless the state that instances share was found not to work.",
+            "1 unless a probe of the state that instances share failed, or the last pull from it.",
             registry=registry,
         )  # fmt: skip
         self.state_healthy.set(1)

@@ -51,7 +51,7 @@ class Windows(Storage, SlidingWindowCounterSupport):
         left = expiry - self._clock.monotonic() % expiry
         return before, left, count, left + expiry
 
-    def clear_sliding_window(self, key: str, expiry: int) -> None:  # noqa: ARG002  # the library's
+    def clear_sliding_window(self, key: str, expiry: int) -> None:  # noqa: ARG002  # the library's signature
         """Forget a name."""
         self._windows.pop(key, None)
 

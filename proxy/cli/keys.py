@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any, cast
@@ -25,8 +24,6 @@ from proxy.settings import Settings
 app = typer.Typer(help="Make, change and end the keys of tokens.jwks_file.", no_args_is_help=True)
 
 SECRET_BITS, RSA_BITS = 256, 3072
-
-DECIDES = "The file is tokens.jwks_file; edges that run read it again by themselves."
 
 
 @app.command()
@@ -52,7 +49,7 @@ def list_keys(config: Config = None) -> None:
     table = Table("kid", "alg", "made", "does", box=None, header_style="bold")
     with open_keys(config) as keys:
         for own, jwk in zip(keys.own, keys.jwks, strict=True):
-            made = moment_of(jwk["iat"])[:10] if type(jwk.get("iat")) is int else ""
+            made = day(jwk["iat"]) if type(jwk.get("iat")) is int else ""
             table.add_row(printable(own.key.kid), own.key.algorithm, made, keys.role(own))
     Console(soft_wrap=True, highlight=False).print(table)
 
@@ -160,7 +157,9 @@ def open_keys(config: Path | None) -> Iterator[KeyFile]:
     """Hold the file, and write what was changed; whatever fails says so and changes nothing."""
     settings = settings_or_exit(config, for_edge=False)
     if not settings.tokens.jwks_file:
-        fail('tokens.jwks_file is not set: name a file there, such as "/etc/playgate/keys.json"')
+        fail(
+            'tokens.jwks_file is not set: name a file there, such as "/var/lib/playgate/keys.json"'
+        )
     path = Path(settings.tokens.jwks_file).resolve()
     try:
         with key_file.held(path):
@@ -168,7 +167,7 @@ def open_keys(config: Path | None) -> Iterator[KeyFile]:
             jwks = [] if text is None else read_set(text)
             keys = KeyFile(path, settings, jwks)
             yield keys
-            if keys.jwks != list(jwks) or (text is None and keys.jwks):
+            if keys.jwks != list(jwks):
                 key_file.replace(path, keys.tidied())
     except OSError as error:
         fail(f"{path}: {error.strerror}")
@@ -191,4 +190,4 @@ def make(algorithm: Algorithm) -> Jwk:
 
 def day(seconds: int) -> str:
     """Return the day of a moment."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    return moment_of(seconds)[:10]

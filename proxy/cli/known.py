@@ -19,6 +19,7 @@ from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import claimed_issuer, verify
 from proxy.edge.first_use import FirstUse
+from proxy.edge.revocations import Revocations
 from proxy.settings import Settings
 from proxy.wiring.instruments import build_instruments
 
@@ -47,16 +48,13 @@ async def known_checks(
         return
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     async with open_state(settings, instruments) as shared:
+        known: Revocations | RevocationList | None
         if shared.state.is_shared:
-            listed = RevocationList()
-            for revocation in shared.revocations.in_force():
-                listed.add(revocation)
-            is_known = shared.revocations.age < float("inf")
+            known = shared.revocations if shared.revocations.age < float("inf") else None
         else:
-            asked = await _asked(settings)
-            listed, is_known = asked or RevocationList(), asked is not None
-        if is_known:
-            yield check_of("revoked", partial(_check_revoked, listed, claims, play))
+            known = await _asked(settings)
+        if known is not None:
+            yield check_of("revoked", partial(_check_revoked, known, claims, play))
         else:
             yield Check(name="revoked", was_made=False)
         if not settings.tokens.first_use:
@@ -75,8 +73,8 @@ async def known_checks(
             yield Check(name="first use")
 
 
-def _check_revoked(listed: RevocationList, claims: Claims, play: Play) -> None:
-    listed.check(
+def _check_revoked(known: Revocations | RevocationList, claims: Claims, play: Play) -> None:
+    known.check(
         video=play.video or claims.video,
         jti=claims.jti,
         subject=claims.subject,

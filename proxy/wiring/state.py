@@ -28,10 +28,9 @@ class Shared:
 def build_state(settings: Settings, instruments: Instruments) -> State:
     """Return the state of this instance, or of all of them."""
     url = settings.state.url.get_secret_value()
-    store: Store = MemoryStore(instruments.clock)
-    if url != MEMORY:
-        store = RedisStore(url, prefix=settings.state.prefix)
-    return _state(store, settings, instruments)
+    if url == MEMORY:
+        return build_private_state(settings, instruments)
+    return _state(RedisStore(url, prefix=settings.state.prefix), settings, instruments)
 
 
 def build_private_state(settings: Settings, instruments: Instruments) -> State:

@@ -118,5 +118,5 @@ def test_what_is_told_is_understood(revocation):
      json.dumps([["jti"], "x", 1, 2]), "[" * 100_000],
 )  # fmt: skip
 def test_what_is_no_revocation_is_told_from_one(text):
-    with pytest.raises(ValueError):  # noqa: PT011  # json's own is one
+    with pytest.raises(ValueError):  # noqa: PT011  # json's own has many texts
         Revocation.from_json(text)

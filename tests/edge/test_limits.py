@@ -209,7 +209,7 @@ async def test_dailymotion_is_asked_so_much_at_once_and_plays_beyond_are_told(sa
         sources = [f"127.0.{n}.5" for n in range(1, 21)]
         plays = [asyncio.create_task(edge.get(edge.play_url(), source=at)) for at in sources]
         await eventually(lambda: sum(task.done() for task in plays) == 13)
-        assert sandbox.controls.waiting["video"] == 3
+        await eventually(lambda: sandbox.controls.waiting["video"] == 3)
         calls = await edge.metric("playgate_upstream_calls")
         assert calls['operation="video",state="active"'] == 3
         assert calls['operation="video",state="waiting"'] == 4
