@@ -5,6 +5,8 @@ Labels come from closed sets, never from an id, an address, a token or a raw pat
 
 from __future__ import annotations
 
+from math import nan
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -49,6 +51,16 @@ class Metrics:
             "playgate_http_request_duration_seconds", "From the head read to the answer given.",
             ["route"], registry=registry, buckets=REQUEST_BUCKETS,
         )  # fmt: skip
+        self.play_duration = Histogram(
+            "playgate_play_duration_seconds",
+            "Plays that were answered with what they asked for, from the head read to the answer.",
+            registry=registry, buckets=REQUEST_BUCKETS,
+        )  # fmt: skip
+        self.play_part_duration = Histogram(
+            "playgate_play_part_duration_seconds",
+            "The same plays: what Dailymotion and its CDN took of it, and what the edge itself.",
+            ["part"], registry=registry, buckets=REQUEST_BUCKETS,
+        )  # fmt: skip
         self.in_flight = Gauge(
             "playgate_http_requests_in_flight", "Requests being answered now.", registry=registry
         )
@@ -74,6 +86,11 @@ class Metrics:
             "playgate_upstream_retries_total", "Attempts after the first.",
             ["operation"], registry=registry,
         )  # fmt: skip
+        self.stream_lookups = Counter(
+            "playgate_stream_lookups_total",
+            "Stream URLs needed: with a call of their own to Dailymotion, or sharing one.",
+            ["call"], registry=registry,
+        )  # fmt: skip
         self.upstream_calls = Gauge(
             "playgate_upstream_calls",
             "Calls to Dailymotion and fetches of relayed playlists that are under way, or wait.",
@@ -84,6 +101,17 @@ class Metrics:
             "When the account's access token lapses, in seconds since 1970; 0 before the first.",
             registry=registry,
         )  # fmt: skip
+        self.access_token_renewal = Gauge(
+            "playgate_access_token_renewal_timestamp_seconds",
+            "When the next access token is fetched, in seconds since 1970; 0 before the first.",
+            registry=registry,
+        )  # fmt: skip
+        self.clock_skew = Gauge(
+            "playgate_clock_skew_seconds",
+            "How far this machine's clock is ahead of Dailymotion's; NaN before the first answer.",
+            registry=registry,
+        )  # fmt: skip
+        self.clock_skew.set(nan)
         self.playlist_checks = Counter(
             "playgate_playlist_checks_total",
             "Checks of a video's playlists (delivery.mode validate), by verdict.",
@@ -112,7 +140,7 @@ class Metrics:
         self.platform_healthy.set(1)
         self.issuer_keys_fetched = Gauge(
             "playgate_issuer_keys_fetched_timestamp_seconds",
-            "When an issuer's published keys were last fetched, in seconds since 1970.",
+            "When an issuer's keys were last fetched, in seconds since 1970; 0 for never.",
             ["issuer"], registry=registry,
         )  # fmt: skip
         self.reload_successful = Gauge(
@@ -152,6 +180,10 @@ class Metrics:
         """Make the series of closed sets exist: there is no rise in what has no beginning."""
         for outcome in ("redirected", "relayed", "listed", "denied", "failed", "abandoned"):
             self.plays.labels(outcome=outcome)
+        for part in ("edge", "upstream"):
+            self.play_part_duration.labels(part=part)
+        for call in ("own", "shared"):
+            self.stream_lookups.labels(call=call)
         for reason in Reason:
             self.denials.labels(reason=reason)
         for family in ("ipv4", "ipv6"):

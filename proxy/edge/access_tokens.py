@@ -159,7 +159,9 @@ class AccessTokens:
         self._failure = None
         self._health.has_access_token = True
         self._health.note_success("token")
-        self._metrics.access_token_expiry.set(self._clock.now() + token.expires_in)
+        now = self._clock.now()
+        self._metrics.access_token_expiry.set(now + token.expires_in)
+        self._metrics.access_token_renewal.set(now + self._until_renewal())
         return token.value
 
     def _given_up(self, *, was_refused: bool) -> HeldToken:

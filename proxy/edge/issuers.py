@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from proxy.adapters.clock import Clock
@@ -54,8 +53,9 @@ class Issuers:
     def trust(self, urls: Mapping[str, str]) -> None:
         """Take these issuers' tokens from now on, and no others'; what is known of them stays."""
         for issuer in self.published.keys() - urls.keys():
-            with suppress(KeyError):  # never fetched
-                self._metrics.issuer_keys_fetched.remove(issuer)
+            self._metrics.issuer_keys_fetched.remove(issuer)
+        for issuer in urls.keys() - self.published.keys():
+            self._metrics.issuer_keys_fetched.labels(issuer=issuer).set(0)
         known = self.published
         self.published = {
             issuer: known[issuer]

@@ -10,6 +10,7 @@ from typing import Protocol
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.logs import timings
+from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import Wanted
 from proxy.domain.reasons import Refusal
@@ -45,6 +46,7 @@ class Streams:
         calls: Calls,
         *,
         clock: Clock,
+        metrics: Metrics,
         allowed_hosts: Sequence[str],
         plain_http: bool,
         hls_fields: Fields,
@@ -54,6 +56,7 @@ class Streams:
         self._details = details
         self._calls = calls
         self._clock = clock
+        self._metrics = metrics
         self._allowed_hosts = tuple(allowed_hosts)
         self._plain_http = plain_http
         self._hls_fields = tuple(hls_fields)
@@ -114,8 +117,11 @@ class Streams:
         return next(urls[field] for field in self._hls_fields if field in urls)
 
     async def _join(self, viewer: Address | None, wanted: Wanted) -> dict[str, str]:
+        asked = (viewer, wanted)
+        call = "shared" if self._under_way.is_under_way(asked) else "own"
+        self._metrics.stream_lookups.labels(call=call).inc()
         with self._timed():
-            return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
+            return await self._under_way.join(asked, lambda: self._fetch(wanted))
 
     async def _fetch_details(self, api: LegacyApi, video: VideoId) -> Details:
         return await self._calls.make(

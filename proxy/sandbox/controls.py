@@ -15,13 +15,22 @@ HOLD_LIMIT = 60.0  # seconds; no answer is ever held back for ever
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What happens instead of an answer, for the next `times` calls (None: until cleared)."""
+    """What happens instead of an answer, for the next `times` calls (None: until cleared).
 
-    status: int = 500
+    A delay alone (seconds) keeps the answer as it is, and makes it late.
+    """
+
+    status: int | None = None  # 500, unless there is nothing but a delay
+    delay: float = 0.0
     body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     cut: Literal["", "before", "within", "drip"] = ""  # end, or stretch, the connection
     times: int | None = None
+
+    @property
+    def is_only_late(self) -> bool:
+        """Say whether the answer itself is still to be given."""
+        return bool(self.delay) and self.status is None and not self.body and not self.cut
 
 
 class Controls:
@@ -58,7 +67,9 @@ class Controls:
         if fault is not None and fault.times is not None:
             left = fault.times - 1
             self.set_fault(kind, None if left == 0 else replace(fault, times=left))
-        return fault
+        if fault is not None and fault.delay:
+            await asyncio.sleep(min(fault.delay, HOLD_LIMIT))
+        return None if fault is None or fault.is_only_late else fault
 
     async def _wait(self, kind: Kind, opened: asyncio.Event, until: int | None) -> None:
         self.waiting[kind] += 1

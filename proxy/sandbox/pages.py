@@ -84,14 +84,14 @@ async def reset_calls(request: web.Request) -> web.Response:
 
 
 async def set_fault(request: web.Request) -> web.Response:
-    """Break a kind of call: JSON members `status`, `body`, `headers`, `cut`, `times`."""
+    """Break a kind of call: JSON members `status`, `body`, `headers`, `delay`, `cut`, `times`."""
     try:
         wanted: dict[str, Any] = await request.json()
         wanted["headers"] = tuple(dict(wanted.get("headers", {})).items())
         fault = Fault(**wanted)
     except (TypeError, ValueError, AttributeError):
         return web.Response(
-            status=400, text="status, body, headers, cut, times; see docs/sandbox.md\n"
+            status=400, text="status, body, headers, delay, cut, times; see docs/sandbox.md\n"
         )
     request.app[STATE].controls.set_fault(_kind(request), fault)
     return web.Response(status=204)

@@ -48,14 +48,15 @@ STATE: web.AppKey[Sandbox] = web.AppKey("sandbox", Sandbox)
 
 async def answer_fault(request: web.Request, fault: Fault) -> web.StreamResponse:
     """Give the fault instead of an answer."""
+    status = fault.status or 500
     if fault.cut == "before":
         assert request.transport is not None  # noqa: S101  # there is one while handling
         request.transport.abort()
-        return web.Response(status=fault.status)
+        return web.Response(status=status)
     if not fault.cut:
         headers = {"Content-Type": "application/json", **dict(fault.headers)}
-        return web.Response(status=fault.status, body=fault.body.encode(), headers=headers)
-    response = web.StreamResponse(status=fault.status, headers={"Content-Length": "1000"})
+        return web.Response(status=status, body=fault.body.encode(), headers=headers)
+    response = web.StreamResponse(status=status, headers={"Content-Length": "1000"})
     await response.prepare(request)
     await response.write(b'{"half": "')
     while fault.cut == "drip":

@@ -22,6 +22,7 @@ from proxy.web.trace import ABANDONED, TRACE, Trace
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
 PLAYS = frozenset({"play", "play-file", "stream-urls"})
+SERVED = frozenset({"redirected", "relayed", "listed"})
 ASKERS: dict[str, Asker] = {"auth": "nginx", "stream-urls": "api"}
 # Of these, successes are counted and not told.
 QUIET_ROUTES = frozenset(
@@ -102,7 +103,15 @@ def count(request: web.Request, metrics: Metrics) -> None:
     if trace.refusal is not None:
         metrics.denials.labels(reason=trace.refusal.reason).inc()
     if route in PLAYS and method in PLAYING:
-        metrics.plays.labels(outcome=_outcome(route, trace)).inc()
+        outcome = _outcome(route, trace)
+        metrics.plays.labels(outcome=outcome).inc()
+        if outcome in SERVED:
+            upstream = trace.timings.upstream
+            metrics.play_duration.observe(trace.duration)
+            metrics.play_part_duration.labels(part="upstream").observe(upstream)
+            metrics.play_part_duration.labels(part="edge").observe(
+                max(0.0, trace.duration - upstream)
+            )
         if trace.viewer is not None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
 

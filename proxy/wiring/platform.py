@@ -157,6 +157,7 @@ def build_streams(
             timeout=platform.play_timeout,
         ),
         clock=instruments.clock,
+        metrics=instruments.metrics,
         allowed_hosts=platform.allowed_hosts,
         plain_http=settings.sandbox,
         hls_fields=platform.stream_fields,

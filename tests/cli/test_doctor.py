@@ -330,19 +330,19 @@ def test_cors_headers_that_do_not_come_through_are_named(denied, preflight, stat
 
 
 @pytest.mark.parametrize(
-    ("told", "before", "after", "status", "says"),
+    ("ahead", "status", "says"),
     [
-        (1000, 1000.9, 1001.5, "ok", "agrees"),
-        (1000, 1006.0, 1006.1, "ok", "agrees"),
-        (1000, 1007.0, 1007.1, "warn", "6 s ahead of"),
-        (1000, 980.0, 990.0, "warn", "10 s behind"),
-        (1000, 2000.0, 2000.1, "fail", "999 s ahead of"),
-        (1000, 0.0, 1.0, "fail", "999 s behind"),
-        (1000, 990.0, 1010.0, "ok", "agrees"),  # a slow answer proves nothing
+        (0.0, "ok", "agrees"),
+        (5.0, "ok", "agrees"),
+        (6.0, "warn", "6 s ahead of"),
+        (-10.0, "warn", "10 s behind"),
+        (999.0, "fail", "999 s ahead of"),
+        (-999.0, "fail", "999 s behind"),
+        (None, "warn", "no Date"),
     ],
 )
-def test_a_clock_that_is_off_is_named(told, before, after, status, says):
-    finding = judge_clock(told, before=before, after=after)
+def test_a_clock_that_is_off_is_named(ahead, status, says):
+    finding = judge_clock(ahead)
 
     assert (finding.status, says in finding.text) == (status, True)
 

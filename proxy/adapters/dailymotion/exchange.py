@@ -15,9 +15,12 @@ from yarl import URL
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.retry_after import seconds_to_wait
 from proxy.adapters.metrics import Metrics
+from proxy.domain.clock_skew import seconds_ahead
 from proxy.domain.reasons import Reason, Refusal
 
 Operation = Literal["token", "video", "playlist", "bytes", "account", "videos", "jwks"]
+
+TELL_THE_TIME: frozenset[Operation] = frozenset({"token", "video"})  # Dailymotion's API
 
 MAX_ANSWER = 256 * 1024  # bytes; real answers of the API take a few hundred
 ATTEMPTS = 3
@@ -120,7 +123,7 @@ class Exchange:
     async def _attempt(
         self, operation: Operation, method: str, url: URL, options: dict[str, Any]
     ) -> Answer:
-        started = self._clock.monotonic()
+        started, asked_at = self._clock.monotonic(), self._clock.now()
         outcome = "unreachable"
         try:
             async with (
@@ -128,6 +131,7 @@ class Exchange:
                 self._session.request(method, url, allow_redirects=False, **options) as response,
             ):
                 outcome = outcome_of(response.status)
+                self._note_clock(operation, response.headers, asked_at)
                 body = await read_body(operation, response, self._max_answer)
                 return _usable(operation, response, body)
         except asyncio.CancelledError:
@@ -144,6 +148,16 @@ class Exchange:
             self._metrics.upstream_duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
+
+    def _note_clock(
+        self, operation: Operation, headers: Mapping[str, str], asked_at: float
+    ) -> None:
+        """Compare our clock with the API's, unless a cache answered."""
+        if operation in TELL_THE_TIME and "Age" not in headers:
+            now = self._clock.now()
+            skew = seconds_ahead(headers.get("Date", ""), asked_at=asked_at, answered_at=now)
+            if skew is not None:
+                self._metrics.clock_skew.set(skew)
 
 
 def connection_refusal(operation: Operation, host: str | None, error: BaseException) -> Refusal:

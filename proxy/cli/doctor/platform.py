@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from email.utils import parsedate_to_datetime
 
 from yarl import URL
 
 from proxy.adapters.dailymotion.renewals import PATIENCE, is_seen_through
 from proxy.cli.doctor.findings import Finding, Visit, broken, ok, refused, warn
+from proxy.domain.clock_skew import seconds_ahead
 from proxy.domain.reasons import Refusal
 
 TOLERATED = 5.0  # seconds; what tokens.leeway forgives a signer by default
@@ -23,25 +23,17 @@ async def look_at_clock(visit: Visit) -> AsyncGenerator[Finding, None]:
     try:
         url = URL(rest_url) / "echo"
         answer = await visit.upstream.exchange.send("account", "GET", url, deadline=visit.deadline)
-        told = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
     except Refusal as refusal:
         yield refused("clock", refusal)
         return
-    except ValueError:
-        yield warn("clock", "the API's answer has no Date", "Compare the clock by hand.")
-        return
-    yield judge_clock(told, before=before, after=clock.now())
+    date = answer.headers.get("Date", "")
+    yield judge_clock(seconds_ahead(date, asked_at=before, answered_at=clock.now()))
 
 
-def judge_clock(told: float, *, before: float, after: float) -> Finding:
-    """Say how far this machine's clock is off; all times in seconds since 1970.
-
-    Args:
-        told: the Date of an answer, which has whole seconds.
-        before: by our clock, when the question was asked.
-        after: by our clock, when the answer was there.
-    """
-    ahead = max(0.0, before - (told + 1)) + min(0.0, after - told)
+def judge_clock(ahead: float | None) -> Finding:
+    """Say how far this machine's clock is off, in seconds; None where nobody can tell."""
+    if ahead is None:
+        return warn("clock", "the API's answer has no Date", "Compare the clock by hand.")
     text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Dailymotion's"
     step = "Let this machine keep time by NTP: tokens are signed and checked by the clock."
     if abs(ahead) <= TOLERATED:

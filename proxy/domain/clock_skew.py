@@ -1,0 +1,26 @@
+"""How far one clock is from another, as far as an HTTP `Date` (RFC 9110, 6.6.1) can tell."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+
+def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | None:
+    """Return how far our clock is certainly ahead of the server's; negative where it is behind.
+
+    A date has whole seconds and is of some moment between question and answer: within those
+    bounds the clocks may agree, and the result is 0.
+
+    Args:
+        date: of the answer.
+        asked_at: by our clock, in seconds since 1970, when the question was sent.
+        answered_at: by our clock, when the head of the answer was there.
+
+    Returns:
+        seconds; None where the date is none.
+    """
+    try:
+        told = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, asked_at - (told + 1)) + min(0.0, answered_at - told)

@@ -1,0 +1,162 @@
+"""Systems that are really broken, each in one way, and what a real Prometheus says of them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import time
+from typing import Any
+
+from processes import EdgeProcess
+from real_prometheus import Prometheus, a_prometheus
+from real_redis import Server, a_server
+from support import SANDBOX_TOML, RunningEdge, a_sandbox, an_edge, settings_for
+from traffic import Traffic, traffic_through
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.logs import build_logger
+from proxy.reloading import Source
+from proxy.sandbox.accounts import Accounts
+from proxy.sandbox.controls import KINDS, Fault
+from proxy.sandbox.state import Sandbox
+from proxy.serving import running_edge
+
+GOOD = ("x8demo1", "x8tall1")  # videos that play
+TEN_HOURS = 36_000
+M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
+CUT_OFF = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000\n"
+LATE = 1.3  # seconds: longer than the objective, and shorter than platform.attempt_timeout
+AHEAD = 20.0
+
+
+class FastClock(Clock):
+    """The clock of a machine without NTP."""
+
+    def now(self) -> float:
+        return super().now() + AHEAD
+
+
+@dataclass(slots=True)
+class Systems:
+    """Edges, each with a Dailymotion of its own and players, by the job that Prometheus knows."""
+
+    program: Callable[[str], str]
+    folder: Path
+    token_ttl: int  # seconds that access tokens live in the one that is to lose its own
+    stack: AsyncExitStack
+    edges: dict[str, RunningEdge] = field(default_factory=dict)
+    sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+    killed: EdgeProcess | None = None
+    redis: Server | None = None
+    forger: Traffic | None = None
+
+    @property
+    def settings(self) -> Path:
+        """The file of the edge that is to reload."""
+        return self.folder / "playgate.toml"
+
+    @property
+    def jobs(self) -> dict[str, list[str]]:
+        assert self.killed is not None
+        jobs = {job: [str(edge.edge.operator)] for job, edge in self.edges.items()}
+        return {**jobs, "playgate-killed": [f"127.0.0.1:{self.killed.operator}"]}
+
+    async def start(self) -> None:
+        self.redis = await self.stack.enter_async_context(
+            a_server(self.program("redis-server"), self.folder)
+        )
+        validate = {"mode": "validate", "verdict_ttl": 1}
+        issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/none"}
+        await self.add("playgate-well")
+        await self.add("playgate-token", token_ttl=self.token_ttl)
+        await self.add("playgate-slow")
+        await self.add("playgate-garbage", delivery=validate)
+        await self.add("playgate-robot", delivery=validate)
+        await self.add("playgate-denials")
+        await self.add("playgate-state", state={"url": self.redis.url, "staleness": 1})
+        await self.add("playgate-clock", clock=FastClock())
+        await self.add("playgate-issuer", tokens={"issuers": [issuer]})
+        self.killed = await self.a_process()
+        self.settings.write_text(SANDBOX_TOML.read_text())
+        self.edges["playgate-reload"] = await self.stack.enter_async_context(
+            watching(self.sandboxes["playgate-well"], self.settings)
+        )
+
+    async def add(self, job: str, *, token_ttl: int = TEN_HOURS, **options: Any) -> None:
+        accounts = Accounts(access_token_ttl=token_ttl)
+        sandbox = await self.stack.enter_async_context(a_sandbox(accounts=accounts))
+        edge = await self.stack.enter_async_context(an_edge(sandbox, **options))
+        clock = options.get("clock")
+        await self.stack.enter_async_context(traffic_through(edge.player, GOOD, clock=clock))
+        self.sandboxes[job], self.edges[job] = sandbox, edge
+
+    async def a_process(self) -> EdgeProcess:
+        sandbox = self.sandboxes["playgate-well"]
+        edge = EdgeProcess(
+            {
+                "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+                "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+                "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+            }
+        )
+        self.stack.push_async_callback(lambda: edge.stack.aclose())  # noqa: PLW0108  # another by then
+        await edge.start()
+        return edge
+
+    async def break_all(self) -> None:
+        """Break each in its own way."""
+        faults = {
+            "playgate-token": ("token", Fault(status=503)),
+            "playgate-slow": ("video", Fault(delay=LATE)),
+            "playgate-garbage": ("playlist", Fault(status=200, body=CUT_OFF, headers=M3U8)),
+            "playgate-robot": ("playlist", Fault(status=200, body="<html>Are you human?")),
+        }  # fmt: skip
+        for job, (kind, fault) in faults.items():
+            self.sandboxes[job].controls.set_fault(kind, fault)
+        assert self.redis is not None and self.killed is not None
+        self.settings.write_text("sandbox = true\n[wiever]\n")
+        await self.redis.stop()
+        await self.killed.kill()
+        self.forger = await self.stack.enter_async_context(
+            traffic_through(self.edges["playgate-denials"].player, GOOD, token="forged")
+        )
+
+    async def mend_all(self) -> None:
+        """Mend what can be mended while they run."""
+        for sandbox in self.sandboxes.values():
+            for kind in KINDS:
+                sandbox.controls.set_fault(kind, None)
+        assert self.redis is not None and self.killed is not None and self.forger is not None
+        self.forger.is_over = True
+        self.settings.write_text(SANDBOX_TOML.read_text())
+        await self.redis.start()
+        await self.killed.start()
+
+
+@asynccontextmanager
+async def watching(sandbox: Sandbox, config: Path) -> AsyncIterator[RunningEdge]:
+    """Run an edge that reloads its settings as the file changes."""
+    load, log = partial(settings_for, sandbox, config=config), io.StringIO()
+    source = Source(load=load, path=config, began_at=time())
+    async with running_edge(load(), log=build_logger(log), source=source) as edge:
+        yield RunningEdge(edge, log)
+
+
+@asynccontextmanager
+async def systems(
+    program: Callable[[str], str], folder: Path, *, in_haste: bool, token_ttl: int
+) -> AsyncIterator[tuple[Systems, Prometheus]]:
+    """Run them, well so far, and a Prometheus that looks at all of them."""
+    async with AsyncExitStack() as stack:
+        them = Systems(program, folder, token_ttl, stack)
+        await them.start()
+        prometheus = await stack.enter_async_context(
+            a_prometheus(program("prometheus"), folder, them.jobs, in_haste=in_haste)
+        )
+        yield them, prometheus

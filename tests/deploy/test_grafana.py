@@ -1,0 +1,70 @@
+"""deploy/grafana: every question of the dashboard is one that Prometheus can answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import isnan
+
+import yaml
+from dashboard import DASHBOARD, Query, read_annotations, read_rows
+from metrics_used import labels_by_metric, unknown_in
+from monitored import a_monitored_edge
+from real_prometheus import DEPLOYED
+from support import ROOT, eventually
+
+GRAFANA = ROOT / "deploy" / "grafana"
+INTERVAL = "15s"
+
+
+def test_its_parts_fit_together():
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    cells = [
+        (x, y)
+        for panel in panels
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len(cells) == len(set(cells)), "two panels lie in one place"
+    assert max(x for x, _ in cells) < 24
+    for path in GRAFANA.glob("provisioning/*/*.yml"):
+        assert yaml.safe_load(path.read_text())["apiVersion"] == 1
+
+
+async def test_every_question_has_an_answer_under_load(component, tmp_path):
+    """A real Prometheus looks at an edge with all kinds of players, and has data for all of it."""
+    queries = [it for row in read_rows(INTERVAL) for panel in row.panels for it in panel.queries]
+    queries += read_annotations(INTERVAL)
+    async with a_monitored_edge(component, tmp_path, in_haste=True) as monitored:
+
+        async def unanswered() -> list[Query]:
+            return [
+                query
+                for query in queries
+                if not any(
+                    not isnan(value) and labels_of(query) <= set(series)
+                    for series, value in await monitored.prometheus.query(query.expression)
+                )
+            ]
+
+        async def all_are_answered() -> bool:
+            return await unanswered() == []
+
+        try:
+            await eventually(all_are_answered, seconds=90)
+        except TimeoutError:
+            assert await unanswered() == []
+        known = labels_by_metric(await monitored.metrics())
+    recorded = set(
+        re.findall(r"record: (\S+)", "".join(p.read_text() for p in DEPLOYED.glob("*.yml")))
+    )
+    recorded |= {"up", "ALERTS"}
+
+    known["ALERTS"] = {"alertname", "alertstate"}
+    assert [it for query in queries for it in unknown_in(query.expression, known, recorded)] == []
+
+
+def labels_of(query: Query) -> set[str]:
+    return set(re.findall(r"\{\{(\w+)\}\}", query.legend))

@@ -1,0 +1,83 @@
+"""deploy/prometheus: valid, every alert tested and explained, of metrics that there are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from metrics_used import labels_by_metric, unknown_in
+from real_prometheus import DEPLOYED, hastened
+from support import ROOT, an_edge
+
+TESTS = sorted(Path(__file__).parent.glob("*.test.yml"))
+RULES = sorted(DEPLOYED.glob("*.rules.yml"))
+
+
+def rules_in(path):
+    groups = yaml.safe_load(path.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules_in(DEPLOYED / "alerts.rules.yml")}
+
+
+def promtool(component, *arguments):
+    ran = subprocess.run(
+        [component("promtool"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_prometheus_understands_every_line(component):
+    promtool(component, "check", "config", "--lint=all", DEPLOYED / "prometheus.yml")
+
+
+def test_each_alert_fires_and_does_not_where_it_should_not(component):
+    promtool(component, "test", "rules", *TESTS)
+
+
+def test_no_alert_goes_without_both():
+    cases = [
+        case
+        for path in TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test["alert_rule_test"]
+    ]
+
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(ALERTS)
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == set(ALERTS)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_has_a_paragraph_to_go_by(name):
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    (paragraph,) = re.findall(
+        rf"^### {name}\n\n(.+?)(?=\n#|\Z)", operations, re.DOTALL | re.MULTILINE
+    )
+
+    assert ALERTS[name]["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
+    assert ALERTS[name]["labels"]["severity"] in {"page", "ticket"}
+    assert len(paragraph.split()) > 20
+
+
+async def test_every_metric_and_label_of_the_rules_is_there(sandbox, server):
+    issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/jwks.json"}
+    tables = {"state": {"url": server.url}, "tokens": {"issuers": [issuer]}}
+    async with an_edge(sandbox, **tables) as edge:
+        await edge.play()
+        known = labels_by_metric((await edge.get(f"{edge.operator}/metrics")).body.decode())
+    rules = [rule for path in RULES for rule in rules_in(path)]
+    recorded = {rule["record"] for rule in rules if "record" in rule} | {"up"}
+
+    assert [it for rule in rules for it in unknown_in(rule["expr"], known, recorded)] == []
+
+
+def test_haste_reaches_every_window():
+    """Or the tests against a real Prometheus would wait for hours."""
+    for path in RULES:
+        text = hastened(path.read_text())
+        assert re.search(r"\[\d+[mhd]\]|offset \d+[mhd]|for: \d+m", text) is None

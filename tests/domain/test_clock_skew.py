@@ -1,0 +1,29 @@
+"""How far a clock is off, as far as a Date of whole seconds can tell."""
+
+import pytest
+
+from proxy.domain.clock_skew import seconds_ahead
+
+DATE = "Sun, 09 Sep 2001 01:46:40 GMT"  # 1,000,000,000
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "answered_at", "ahead"),
+    [
+        (0.2, 0.4, 0),
+        (0.9, 1.5, 0),  # the date may have been 0.999
+        (-0.1, 0.0, 0),
+        (6.5, 6.6, 5.5),
+        (-20, -10, -10),
+        (-10, 10, 0),  # a slow answer proves nothing
+    ],
+)
+def test_only_what_is_certain_counts(asked_at, answered_at, ahead):
+    moments = {"asked_at": 1e9 + asked_at, "answered_at": 1e9 + answered_at}
+
+    assert seconds_ahead(DATE, **moments) == pytest.approx(ahead)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT"])
+def test_what_is_no_date_tells_nothing(date):
+    assert seconds_ahead(date, asked_at=0, answered_at=0) is None

@@ -1,0 +1,62 @@
+"""What a PromQL expression asks for, and what an edge has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import promql_parser
+
+FROM_PROMETHEUS = {"job", "instance", "le"}  # labels that no edge gives by itself
+SUFFIXES = ("_bucket", "_count", "_sum")
+
+
+def selectors_of(expression: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield each metric's name with the labels that it is chosen by."""
+    for node in nodes_of(promql_parser.parse(expression)):
+        if isinstance(node, promql_parser.VectorSelector):
+            yield node.name, {matcher.name for matcher in node.matchers.matchers}
+
+
+def groupings_of(expression: str) -> Iterator[tuple[set[str], set[str]]]:
+    """Yield the labels of each `by`, `without`, with the names of the metrics below it."""
+    for node in nodes_of(promql_parser.parse(expression)):
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
+            below = {
+                it.name
+                for it in nodes_of(node.expr)
+                if isinstance(it, promql_parser.VectorSelector)
+            }
+            yield set(node.modifier.labels), below
+
+
+def nodes_of(node: Any) -> Iterator[Any]:
+    yield node
+    below = [getattr(node, name, None) for name in ("lhs", "rhs", "expr", "vector_selector")]
+    for child in [*below, *(getattr(node, "args", None) or [])]:
+        if child is not None:
+            yield from nodes_of(child)
+
+
+def labels_by_metric(text: str) -> dict[str, set[str]]:
+    """Return the labels of every metric that an edge shows, by the name in the text."""
+    labels: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if match := re.match(r"(\w+)(?:\{(.*)\})? \S+$", line):
+            labels.setdefault(match[1], set()).update(re.findall(r"(\w+)=", match[2] or ""))
+    return labels
+
+
+def unknown_in(expression: str, known: Mapping[str, set[str]], recorded: set[str]) -> list[str]:
+    """Return what an expression asks for and nobody has."""
+    unknown = []
+    for name, labels in selectors_of(expression):
+        if name not in known and name not in recorded:
+            unknown.append(name)
+        elif name in known:
+            unknown += [f"{name}.{label}" for label in labels - known[name] - FROM_PROMETHEUS]
+    for labels, names in groupings_of(expression):
+        for name in names & set(known):
+            unknown += [f"{name}.{label}" for label in labels - known[name] - FROM_PROMETHEUS]
+    return unknown

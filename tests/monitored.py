@@ -1,0 +1,64 @@
+"""An edge as on an ordinary day: sandbox, Redis, players of all kinds, and a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import EdgeProcess
+from real_prometheus import Prometheus, a_prometheus
+from real_redis import a_server
+from support import a_sandbox
+from traffic import RELAYED, Traffic, traffic_through
+from yarl import URL
+
+from proxy.sandbox.state import Sandbox
+
+
+@dataclass(slots=True)
+class Monitored:
+    edge: EdgeProcess
+    sandbox: Sandbox
+    traffic: Traffic
+    prometheus: Prometheus
+
+    async def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self.edge.operator}/metrics"
+        async with self.prometheus.session.get(url) as answer:
+            return await answer.text()
+
+
+def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
+    """Return the settings of an edge that uses everything there is to look at."""
+    return {
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+        "PLAYGATE_STATE__URL": state_url,
+        "PLAYGATE_TOKENS__FIRST_USE": "true",
+        "PLAYGATE_DELIVERY__MODE": "validate",
+        "PLAYGATE_DELIVERY__RULES": json.dumps([{"videos": RELAYED, "mode": "relay"}]),
+        "PLAYGATE_DELIVERY__VERDICT_TTL": "2",
+    }
+
+
+@asynccontextmanager
+async def a_monitored_edge(
+    program: Callable[[str], str], folder: Path, *, in_haste: bool
+) -> AsyncIterator[Monitored]:
+    """Run all of it; `program` finds what is installed."""
+    async with a_sandbox() as sandbox, a_server(program("redis-server"), folder) as server:
+        edge = EdgeProcess(environment_for(sandbox, server.url))
+        async with edge.stack:
+            await edge.start()
+            targets = {"playgate": [f"127.0.0.1:{edge.operator}"]}
+            async with (
+                traffic_through(f"http://127.0.0.1:{edge.player}") as traffic,
+                a_prometheus(
+                    program("prometheus"), folder, targets, in_haste=in_haste
+                ) as prometheus,
+            ):
+                yield Monitored(edge, sandbox, traffic, prometheus)

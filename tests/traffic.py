@@ -1,0 +1,88 @@
+"""Players of all kinds, all the time: what an edge has to do with on an ordinary day."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from support import SANDBOX_TOML
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.edge.minting import Minting
+from proxy.settings import load_settings
+from proxy.wiring.edge import build_minting
+
+PLAYERS = 4
+PAUSE = 0.05  # seconds between two plays of one player: a machine has other things to do
+RELAYED = "x8live1"
+# Of twenty plays, most go well; the others are refused, or fail on Dailymotion's side.
+DAY = (*["x8demo1"] * 10, *[RELAYED] * 3, "x8tall1", "x8keys1", "x8null", "x8missing", "x8empty", "x8robot", "x8error")  # fmt: skip
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What plays through one edge, and what became of it."""
+
+    edge: str  # the player port's origin
+    minting: Minting
+    day: tuple[str, ...] = DAY
+    token: str | None = None  # in place of a good one
+    outcomes: Counter[str | int] = field(default_factory=Counter)
+    is_over: bool = False
+
+    async def keep_playing(self, source: str, starting_at: int) -> None:
+        connector = aiohttp.TCPConnector(local_addr=(source, 0))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            for video in itertools.islice(itertools.cycle(self.day), starting_at, None):
+                if self.is_over:
+                    return
+                # Twice at once, as some players do.
+                await asyncio.gather(self.play(session, video), self.play(session, video))
+                await asyncio.sleep(PAUSE)
+
+    async def play(self, session: aiohttp.ClientSession, video: str) -> None:
+        token = self.token or self.minting.mint(video=video).token
+        outcome, body = await self.fetch(session, f"/play/{video}.m3u8?token={token}")
+        self.outcomes[outcome] += 1
+        if outcome == 200:  # relayed: a player goes on to its media playlist, and to a segment
+            _, media = await self.fetch(session, child_of(body))
+            await self.fetch(session, child_of(media))
+
+    async def fetch(self, session: aiohttp.ClientSession, path: str) -> tuple[str | int, str]:
+        url = URL(f"{self.edge}{path}", encoded=True)
+        try:
+            async with session.get(url, allow_redirects=False) as answer:
+                body = (await answer.read()).decode(errors="replace")
+                return answer.headers.get("X-Deny-Reason") or answer.status, body
+        except (aiohttp.ClientError, OSError) as error:
+            return type(error).__name__, ""
+
+
+def child_of(playlist: str) -> str:
+    """Return the first URI of a playlist, the player's next path."""
+    lines = playlist.splitlines()
+    return next((line for line in lines if line and not line.startswith("#")), "/play/none")
+
+
+@asynccontextmanager
+async def traffic_through(
+    edge: str, day: tuple[str, ...] = DAY, *, token: str | None = None, clock: Clock | None = None
+) -> AsyncIterator[Traffic]:
+    """Have players play through an edge."""
+    minting = build_minting(load_settings(SANDBOX_TOML), clock or Clock())
+    traffic = Traffic(edge, minting, day, token)
+    players = [
+        asyncio.create_task(traffic.keep_playing(f"127.0.{n}.7", n * len(day) // PLAYERS))
+        for n in range(PLAYERS)
+    ]
+    try:
+        yield traffic
+    finally:
+        traffic.is_over = True
+        await asyncio.gather(*players)
