@@ -1,19 +1,25 @@
-"""What nginx's subrequest asks about: the original request's path, token and method.
+"""What a front door asks about: the original request's path, token and method.
 
-nginx serves a file by its own normalised path (`$uri`); the viewer wrote the raw one
-(`$request_uri`). Where decoding the raw one once does not give exactly nginx's, the two could be
-read as different files, and nobody gets anything.
+A front door serves a file by its own normalised path; the viewer wrote the raw one. nginx tells
+both (`$uri`, `$request_uri`): where decoding the raw one once does not give exactly nginx's, the
+two could be read as different files, and nobody gets anything. Others tell the raw one only, which
+then has to be one that everybody normalises to itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId, parse_video_id
+
+# What each kind of front door sets, and so takes from clients. Headers of another kind it may let
+# through from a client: where there is one of them, somebody asks the wrong route.
+NGINX = ("X-Original-URI", "X-Original-Path", "X-Original-Method")
+FORWARD_AUTH = ("X-Forwarded-Uri", "X-Forwarded-Method")
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -24,7 +30,7 @@ AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\#;%?\x00-\x20\x7f-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """The request that nginx asks about; its path can be read in one way only."""
+    """The request that a front door asks about; its path can be read in one way only."""
 
     method: str
     path: str
@@ -49,18 +55,40 @@ def read_original(*, uris: Sequence[str], paths: Sequence[str], methods: Sequenc
         paths: every value of `X-Original-Path` (nginx's `$uri` in the protected location).
         methods: every value of `X-Original-Method`.
     """
-    uri = _only(uris, "X-Original-URI")
     path = _only(paths, "X-Original-Path")
-    method = _only(methods, "X-Original-Method")
-    if method not in METHODS:
-        raise _not_covered("the method is not GET, HEAD or OPTIONS")
-    if (raw := RAW_URI.fullmatch(uri)) is None:
-        raise _not_covered("X-Original-URI is not a path of printable ASCII")
-    if unquote(raw["path"]) != path:
+    original = _read(_only(uris, "X-Original-URI"), _only(methods, "X-Original-Method"))
+    if original.path != path:
         raise _not_covered("X-Original-URI and X-Original-Path name different paths")
-    if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
-        raise _not_covered("the path can be read in more than one way")
-    return Original(method=method, path=path, query=raw["query"] or "")
+    return original
+
+
+def read_forwarded(*, uris: Sequence[str], methods: Sequence[str]) -> Original:
+    """Return the original request as Caddy and Traefik tell it, or refuse with `path-not-covered`.
+
+    Args:
+        uris: every value of `X-Forwarded-Uri`; exactly one will do.
+        methods: every value of `X-Forwarded-Method`.
+    """
+    return _read(_only(uris, "X-Forwarded-Uri"), _only(methods, "X-Forwarded-Method"))
+
+
+def check_unmixed(given: Container[str], others: Sequence[str], route: str) -> None:
+    """Refuse with `path-not-covered` a question with headers of another kind of front door.
+
+    Args:
+        given: the names of the headers that came.
+        others: the headers of the other kind.
+        route: where questions with those headers go.
+    """
+    for name in others:
+        if name in given:
+            raise _not_covered(f"{name} is not for this route, but for {route}")
+
+
+def folder_of(path: str, video: VideoId) -> str:
+    """Return the folder of a video's files: the one that is named after it, else the file's own."""
+    before, folder, _ = path.partition(f"/{video}/")
+    return f"{before}{folder}" if folder else path[: path.rindex("/") + 1]
 
 
 def video_of(
@@ -69,7 +97,7 @@ def video_of(
     """Return the video that a path belongs to, or refuse with `path-not-covered`.
 
     Args:
-        path: as nginx normalised it.
+        path: normalised.
         rules: patterns with a group `video`; the first that matches the whole path decides.
         video_id_pattern: what a video id looks like.
     """
@@ -82,6 +110,17 @@ def video_of(
                     "a rule in auth.paths matches, but not platform.video_id_pattern"
                 ) from None
     raise _not_covered("no rule in auth.paths matches")
+
+
+def _read(uri: str, method: str) -> Original:
+    if method not in METHODS:
+        raise _not_covered("the method is not GET, HEAD or OPTIONS")
+    if (raw := RAW_URI.fullmatch(uri)) is None:
+        raise _not_covered("the URI is not a path of printable ASCII")
+    path = unquote(raw["path"])
+    if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
+        raise _not_covered("the path can be read in more than one way")
+    return Original(method=method, path=path, query=raw["query"] or "")
 
 
 def _only(values: Sequence[str], name: str) -> str:

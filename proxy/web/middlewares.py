@@ -23,11 +23,12 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
 PLAYS = frozenset({"play", "play-file", "stream-urls"})
 SERVED = frozenset({"redirected", "relayed", "listed"})
-ASKERS: dict[str, Asker] = {"auth": "nginx", "stream-urls": "api"}
+ASKERS: dict[str, Asker] = {"auth": "nginx", "forward-auth": "proxy", "stream-urls": "api"}
 # Of these, successes are counted and not told.
 QUIET_ROUTES = frozenset(
     {
         "auth",
+        "forward-auth",
         "metrics",
         "healthz",
         "readyz",

@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from proxy.domain.reasons import Reason, Refusal
-from proxy.web import operator_api, operator_port, player_port
+from proxy.web import auth, operator_api, operator_port, player_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ PLAYER_PAGE = (  # served where web.player_page = true
 )
 
 OPERATOR_PORT = (
-    Route("auth", "/auth", {hdrs.METH_ANY: operator_port.auth}),
+    Route("auth", "/auth", {hdrs.METH_ANY: auth.auth}),
+    Route("forward-auth", "/forward-auth", {hdrs.METH_ANY: auth.forward_auth}),
     Route("metrics", "/metrics", {"GET": operator_port.metrics}),
     Route("healthz", "/healthz", {"GET": operator_port.healthz, "HEAD": operator_port.healthz}),
     Route("readyz", "/readyz", {"GET": operator_port.readyz, "HEAD": operator_port.readyz}),

@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.original_uri import read_original, video_of
+from proxy.domain.original_uri import (
+    FORWARD_AUTH,
+    NGINX,
+    check_unmixed,
+    folder_of,
+    read_forwarded,
+    read_original,
+    video_of,
+)
 from proxy.domain.reasons import Refusal
-from proxy.domain.video import DEFAULT_PATTERN
+from proxy.domain.video import DEFAULT_PATTERN, VideoId
 
 RULES = [
     re.compile(r"/play/(?P<video>[^/]+)\.m3u8"),
@@ -141,3 +149,60 @@ def test_a_path_is_covered_only_as_nginx_sees_it(tail):
     assert answer in {"x8abcd", "path-not-covered"}
     if answer == "x8abcd":
         assert "/" not in tail and tail != ".." and tail.isprintable()
+
+
+def forwarded(uris: list[str], methods: list[str]) -> str:
+    try:
+        original = read_forwarded(uris=uris, methods=methods)
+        video = video_of(original.path, RULES, re.compile(DEFAULT_PATTERN))
+    except Refusal as refusal:
+        return refusal.detail
+    return f"{original.method} {video} {','.join(original.query_tokens)}".strip()
+
+
+@pytest.mark.parametrize(
+    ("uris", "methods", "expected"),
+    [
+        (["/play/x8abcd.m3u8?token=a"], ["GET"], "GET x8abcd a"),
+        (["/hls/x8abcd/seg%2D1.ts"], ["HEAD"], "HEAD x8abcd"),
+        (["/hls/%78%38abcd/1.ts"], ["OPTIONS"], "OPTIONS x8abcd"),
+        ([], ["GET"], "X-Forwarded-Uri must be there exactly once"),
+        (["/play/x8abcd.m3u8"] * 2, ["GET"], "X-Forwarded-Uri must be there exactly once"),
+        (["/play/x8abcd.m3u8"], [], "X-Forwarded-Method must be there exactly once"),
+        (["/play/x8abcd.m3u8"], ["GET", "POST"], "X-Forwarded-Method must be there exactly once"),
+        (["/play/x8abcd.m3u8"], ["POST"], "the method is not GET, HEAD or OPTIONS"),
+        (["http://host/play/x8abcd.m3u8"], ["GET"], "the URI is not a path of printable ASCII"),
+        (["/hls/x8other/../x8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
+        (["/hls/x8other/%2e%2e/x8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
+        (["/hls/x8other%2f..%2fx8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
+        (["/hls//x8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
+        (["/hls/x8abcd/1.ts%3b"], ["GET"], "the path can be read in more than one way"),
+        (["/hls/x8abcd/%c3%a9"], ["GET"], "the path can be read in more than one way"),
+        (["/hls/x8abcd/%zz"], ["GET"], "the path can be read in more than one way"),
+        (["/elsewhere"], ["GET"], "no rule in auth.paths matches"),
+    ],
+)
+def test_a_raw_uri_alone_has_to_be_one_that_everybody_reads_alike(uris, methods, expected):
+    assert forwarded(uris, methods) == expected
+
+
+def test_a_question_with_headers_of_another_front_door_is_refused():
+    check_unmixed({"X-Forwarded-For"}, FORWARD_AUTH, "/forward-auth")
+    for name in FORWARD_AUTH + NGINX:
+        with pytest.raises(Refusal) as refused:
+            check_unmixed({name}, FORWARD_AUTH + NGINX, "/elsewhere")
+        assert refused.value.detail == f"{name} is not for this route, but for /elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("/hls/x8abcd/index.m3u8", "/hls/x8abcd/"),
+        ("/hls/x8abcd/720p/index.m3u8", "/hls/x8abcd/"),
+        ("/hls/x8abcd.m3u8", "/hls/"),
+        ("/x8abcd.m3u8", "/"),
+        ("/hls/x8abcdef/x8abcd.m3u8", "/hls/x8abcdef/"),
+    ],
+)
+def test_the_folder_of_a_video_is_the_one_that_is_named_after_it(path, folder):
+    assert folder_of(path, VideoId("x8abcd")) == folder

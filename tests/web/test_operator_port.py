@@ -127,7 +127,8 @@ async def test_not_ready_before_the_first_access_token(sandbox):
 
 
 @pytest.mark.parametrize(
-    "path", ["/auth", "/metrics", "/healthz", "/readyz", "/tokens", "/revocations"]
+    "path",
+    ["/auth", "/forward-auth", "/metrics", "/healthz", "/readyz", "/tokens", "/revocations"],
 )
 async def test_players_do_not_reach_the_operator_port(edge, path):
     for method in ("GET", "POST"):
@@ -232,6 +233,7 @@ def test_every_route():
         ("details", "/watch/{video_id}/details", "GET"),
         ("asset", "/watch/assets/{name}", "GET"),
         ("auth", "/auth", "*"),
+        ("forward-auth", "/forward-auth", "*"),
         ("metrics", "/metrics", "GET"),
         ("healthz", "/healthz", "GET HEAD"),
         ("readyz", "/readyz", "GET HEAD"),

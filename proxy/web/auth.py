@@ -1,0 +1,130 @@
+"""What only front doors may ask: whether the request before them may have what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import hdrs, web
+
+from proxy.domain.original_uri import (
+    FORWARD_AUTH,
+    NGINX,
+    Original,
+    check_unmixed,
+    folder_of,
+    read_forwarded,
+    read_original,
+    video_of,
+)
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId, loggable
+from proxy.edge.admission import Shown
+from proxy.web.reading import (
+    bearer_tokens,
+    header_tokens,
+    is_from_proxy,
+    note_session,
+    note_token,
+    read_viewer,
+)
+from proxy.web.services import SERVICES
+from proxy.web.trace import TRACE
+
+RELAYED_BYTES = "/relay/bytes/"
+
+
+async def auth(request: web.Request) -> web.Response:
+    """Tell nginx (`auth_request`) whether the original request may have what it asks for."""
+    check_asker(request, FORWARD_AUTH, "/forward-auth")
+    original = read_original(
+        uris=request.headers.getall("X-Original-URI", []),
+        paths=request.headers.getall("X-Original-Path", []),
+        methods=request.headers.getall("X-Original-Method", []),
+    )
+    if original.path.startswith(RELAYED_BYTES):
+        return await authorize_bytes(request, original)
+    video, shown = await authorize(request, original, header_tokens(request))
+    return allowed(video, shown.claims.subject)
+
+
+async def forward_auth(request: web.Request) -> web.Response:
+    """Tell Caddy (`forward_auth`) or Traefik (`ForwardAuth`) the same.
+
+    A refusal is handed on to the player as it is. A yes has a cookie to hand on, where the token
+    came in the query: players do not put it on the segments.
+    """
+    check_asker(request, NGINX, "/auth")
+    original = read_forwarded(
+        uris=request.headers.getall("X-Forwarded-Uri", []),
+        methods=request.headers.getall("X-Forwarded-Method", []),
+    )
+    # A token in the URL is newer than the cookie of an earlier one.
+    carried = bearer_tokens(request) if original.query_tokens else header_tokens(request)
+    video, shown = await authorize(request, original, carried)
+    response = allowed(video, shown.claims.subject)
+    if shown.token in original.query_tokens:
+        folder = folder_of(original.path, video)
+        response.headers[hdrs.SET_COOKIE] = token_cookie(request, shown.token, folder)
+    return response
+
+
+def check_asker(request: web.Request, others: tuple[str, ...], route: str) -> None:
+    """Refuse who is no trusted proxy, and one that asks the wrong route."""
+    if not is_from_proxy(request):
+        raise Refusal(Reason.PEER_UNTRUSTED)
+    check_unmixed(request.headers, others, route)
+
+
+async def authorize(
+    request: web.Request, original: Original, carried: Iterable[str]
+) -> tuple[VideoId, Shown]:
+    """Return the video of the original path, and the token that opens it, or refuse.
+
+    Args:
+        request: of the front door.
+        original: what it asks about.
+        carried: the tokens that it carries elsewhere than in the query.
+    """
+    services = request[SERVICES]
+    video = video_of(original.path, services.auth_paths, services.video_id_pattern)
+    request[TRACE].video = video
+    viewer = read_viewer(request)
+
+    shown = await services.admission.verify([*original.query_tokens, *carried])
+    note_token(request, shown.claims)
+    await services.admission.admit(
+        shown,
+        video=video,
+        formats=["hls"],
+        viewer=viewer,
+        is_play=False,  # but one of many segments
+        is_use=original.method == hdrs.METH_GET,
+    )
+    return video, shown
+
+
+async def authorize_bytes(request: web.Request, original: Original) -> web.Response:
+    """Tell nginx where the bytes of a relayed session are, for it to fetch them itself."""
+    relay, viewer = request[SERVICES].relay, read_viewer(request)
+    sealed = relay.find_bytes(original.path, original.parameters)
+    note_session(request, sealed.session)
+    relay.admit(sealed.session, viewer)
+    response = allowed(sealed.session.video, sealed.session.subject)
+    response.headers["X-Playgate-Upstream"] = sealed.url
+    return response
+
+
+def allowed(video: VideoId, subject: str | None) -> web.Response:
+    """Return a yes, with what the log of a front door may show."""
+    headers = {"X-Playgate-Video": loggable(video)}
+    if subject is not None:
+        headers["X-Playgate-Subject"] = subject
+    return web.Response(status=204, headers=headers)
+
+
+def token_cookie(request: web.Request, token: str, folder: str) -> str:
+    """Return the cookie that carries a verified token to the other files in a folder."""
+    attributes = f"Path={folder}; HttpOnly"
+    if request.headers.get(hdrs.X_FORWARDED_PROTO) == "https":
+        attributes += "; Secure; SameSite=None"  # players of other sites' pages send it, too
+    return f"{request[SERVICES].token_cookie}={token}; {attributes}"

@@ -1,0 +1,112 @@
+"""Real Caddy with deploy/Caddyfile: only addresses and folders are substituted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from real_nginx import MEDIA, free_port
+from support import ROOT, eventually
+from yarl import URL
+
+CADDYFILE = ROOT / "deploy" / "Caddyfile"
+
+
+@dataclass(slots=True)
+class Caddy:
+    port: int
+    folder: Path
+    session: aiohttp.ClientSession
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "caddy.log").read_text()
+
+    async def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.request(
+            method, URL(self.origin + path, encoded=True), headers=named, allow_redirects=False
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def send(self, raw: bytes) -> bytes:
+        """Send bytes as they are; return everything that came back."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(raw)
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: aiohttp.typedefs.CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def reason(self) -> str | None:
+        return self.headers.get("X-Deny-Reason")
+
+
+def substituted(folder: Path, port: int, player: str, operator: str) -> str:
+    text = CADDYFILE.read_text()
+    sockets = " ".join(f"unix//run/playgate/{n}/player.sock" for n in (8081, 8082, 8083))
+    ports = " ".join(f"127.0.0.1:{n}" for n in (8081, 8082, 8083))
+    for old, new in {
+        "play.example.com {": f"http://127.0.0.1:{port} {{\n\tbind 127.0.0.1",
+        sockets: player,
+        ports: operator,
+        "/var/www": str(folder / "www"),
+        "{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL",
+    }.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+@asynccontextmanager
+async def a_caddy(program: str, folder: Path, player: str, operator: str) -> AsyncIterator[Caddy]:
+    """Run a Caddy before an edge that listens there."""
+    files = folder / "www" / "hls" / "x8abcd"
+    files.mkdir(parents=True)
+    (files / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\n0.ts\n#EXT-X-ENDLIST\n")
+    (files / "0.ts").write_bytes((MEDIA / "0.ts").read_bytes())
+    (folder / "www" / "secret").write_text("nobody's")
+    port = free_port()
+    (folder / "Caddyfile").write_text(substituted(folder, port, player, operator))
+    command = [program, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (folder / "caddy.log").open("w") as log:
+        process = subprocess.Popen(  # noqa: ASYNC220  # forks at once
+            command, stdout=log, stderr=log, env={**os.environ, **home}
+        )
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        caddy = Caddy(port, folder, session)
+
+        async def answers() -> bool:
+            assert process.poll() is None, caddy.log
+            try:
+                await caddy.ask("/")
+            except aiohttp.ClientError:
+                return False
+            return True
+
+        try:
+            await eventually(answers)
+            yield caddy
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 20)

@@ -1,0 +1,121 @@
+"""/forward-auth as Caddy's forward_auth and Traefik's ForwardAuth speak it."""
+
+from __future__ import annotations
+
+import pytest
+from support import an_edge
+
+PATH = "/play/x8abcd.m3u8"
+BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
+
+
+@pytest.fixture
+async def edge(sandbox):
+    async with an_edge(sandbox, **BEHIND) as running:
+        yield running
+
+
+async def ask(edge, uri=PATH, *, token="x8abcd", source="127.0.0.1", **headers):
+    """Ask as Traefik does, which sends all of these."""
+    given = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "play.example.com",
+        "X-Forwarded-Uri": uri,
+        "X-Forwarded-For": "203.0.113.9",
+    }
+    if token is not None:
+        given["Authorization"] = f"Bearer {edge.mint(token)}"
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return await edge.get(
+        f"{edge.operator}/forward-auth",
+        headers={name: value for name, value in given.items() if value is not None},
+        source=source,
+    )
+
+
+async def test_a_token_in_the_url_is_a_yes_and_a_cookie_for_the_files_beside_it(edge):
+    token = edge.mint("x8abcd", subject="viewer-7")
+    answer = await ask(edge, f"{PATH}?token={token}", token=None)
+
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["X-Playgate-Video"] == "x8abcd"
+    assert answer.headers["X-Playgate-Subject"] == "viewer-7"
+    cookie = f"playgate_token={token}; Path=/play/; HttpOnly; Secure; SameSite=None"
+    assert answer.headers["Set-Cookie"] == cookie
+    plain = await ask(edge, f"{PATH}?token={token}", token=None, X_Forwarded_Proto="http")
+    assert plain.headers["Set-Cookie"] == cookie.replace("; Secure; SameSite=None", "")
+
+
+async def test_a_token_elsewhere_needs_no_cookie(edge):
+    by_header = await ask(edge)
+    by_header_and_nothing = await ask(edge, f"{PATH}?token=")
+    by_cookie = await ask(edge, token=None, Cookie=f"playgate_token={edge.mint('x8abcd')}")
+
+    for answer in (by_header, by_header_and_nothing, by_cookie):
+        assert (answer.status, "Set-Cookie" in answer.headers) == (204, False)
+
+
+async def test_of_two_tokens_the_one_in_the_url_is_newer_than_a_cookie_but_not_than_a_header(edge):
+    url, other = f"{PATH}?token={edge.mint('x8abcd')}", edge.mint("x8abcd")
+
+    assert (await ask(edge, url, token=None, Cookie=f"playgate_token={other}")).status == 204
+    assert (await ask(edge, url)).reason == "token-conflict"
+
+
+async def test_a_refusal_is_the_players_status_and_headers_and_all(edge):
+    missing = await ask(edge, token=None)
+    assert (missing.status, missing.reason) == (401, "token-missing")
+    assert missing.headers["Access-Control-Allow-Origin"] == "*"
+    assert missing.headers["Cache-Control"] == "no-store"
+    assert missing.headers["WWW-Authenticate"] == "Bearer"
+    assert edge.lines()[-1]["route"] == "forward-auth"
+
+
+async def test_a_refusal_keeps_its_status_since_nobody_makes_500_of_it(sandbox, server):
+    tables = {"state": {"url": server.url}, "tokens": {"first_use": True}}
+    async with an_edge(sandbox, **BEHIND, **tables) as edge:
+        await server.stop()
+        answer = await ask(edge)
+
+    assert (answer.status, answer.reason) == (503, "state-unavailable")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"token": "x8other"}, "token-video"),
+        ({"X_Forwarded_Uri": None}, "path-not-covered"),
+        ({"X_Forwarded_Method": None}, "path-not-covered"),
+        ({"X_Forwarded_Method": "POST"}, "path-not-covered"),
+        ({"X_Forwarded_For": "unknown"}, "viewer-private"),
+        ({"uri": "/elsewhere"}, "path-not-covered"),
+        ({"uri": "/play/x8other/../x8abcd.m3u8"}, "path-not-covered"),
+        ({"uri": "/relay/bytes/abc/def.ts"}, "path-not-covered"),
+        ({"X_Original_URI": PATH}, "path-not-covered"),
+        ({"X_Original_Path": PATH}, "path-not-covered"),
+        ({"X_Original_Method": "GET"}, "path-not-covered"),
+        ({"source": "127.0.0.2"}, "peer-untrusted"),
+    ],
+)
+async def test_what_is_refused(edge, change, reason):
+    answer = await ask(edge, **change)
+
+    assert (answer.reason, answer.status) == (reason, 403)
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-Uri", "X-Forwarded-Method"])
+async def test_the_headers_of_one_front_door_do_not_count_at_the_other(edge, name):
+    """Caddy at /auth would let a client's own X-Original-URI through."""
+    headers = {
+        "X-Original-URI": PATH,
+        "X-Original-Path": PATH,
+        "X-Original-Method": "GET",
+        "Authorization": f"Bearer {edge.mint('x8abcd')}",
+        "X-Forwarded-For": "203.0.113.9",
+    }
+    assert (await edge.get(f"{edge.operator}/auth", headers=headers)).status == 204
+    mixed = await edge.get(f"{edge.operator}/auth", headers=headers | {name: "GET"})
+
+    assert (mixed.status, mixed.reason) == (403, "path-not-covered")
+    assert "/forward-auth" in edge.lines()[-1]["detail"]
