@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint components
+.PHONY: setup demo monitor test lint components
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -12,6 +12,9 @@ setup: .venv/ready ## make .venv with everything in it
 
 demo: setup ## run the edge in front of a sandbox Dailymotion
 	$(BIN)/playgate demo
+
+monitor: setup components ## run an edge under load, and print what the dashboard would show
+	$(BIN)/python tests/monitor.py
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -12,6 +12,10 @@ need node nodejs
 need npm npm
 need redis-server redis-server
 need systemd-analyze systemd
+need prometheus prometheus
+need caddy caddy
+need buildah buildah
+need mmdebstrap mmdebstrap
 
 if [ -n "$missing" ]; then
   if [ "$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi

@@ -60,7 +60,7 @@ async def start_edge(sandbox: Sandbox) -> AsyncIterator[Callable[..., Any]]:
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def component() -> Callable[[str], str]:
     """Return a function that finds a program, and skips the test where there is none."""
 

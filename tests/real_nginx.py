@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +76,29 @@ def nth(listeners: Sequence[int | str], n: int) -> str:
     return f"127.0.0.1:{listener}" if isinstance(listener, int) else listener
 
 
-def substituted(
-    folder: Path,
-    port: int,
-    players: Sequence[int | str],
-    operators: Sequence[int],
-    upstream: Upstream | None,
-) -> str:
-    text = CONF.read_text()
+def addressed(players: Sequence[int | str], operators: Sequence[int]) -> str:
+    """Return deploy/nginx.conf for edges that listen there."""
+    return replaced(
+        CONF.read_text(),
+        {
+            **{
+                f"unix:/run/playgate/{8081 + n}/player.sock": nth(players, n)
+                for n in range(3)
+            },
+            **{f"127.0.0.1:{8081 + n} ": f"{nth(operators, n)} " for n in range(3)},
+        },
+    )  # fmt: skip
+
+
+def replaced(text: str, changes: Mapping[str, str]) -> str:
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def placed(text: str, folder: Path, port: int, upstream: Upstream | None = None) -> str:
+    """Return a configuration that listens on this port, and has its files in a folder."""
     if upstream is None:
         upstream = Upstream("nowhere.invalid", "127.0.0.1", certify(folder, "nowhere.invalid")[0])
     changes = {
@@ -97,20 +112,12 @@ def substituted(
         "listen 80;": f"listen 127.0.0.1:{port};",
         "user www-data;": "user root;" if os.geteuid() == 0 else "",
         "worker_processes auto;": "worker_processes 1;",
-        **{
-            f"unix:/run/playgate/{8081 + n}/player.sock": nth(players, n)
-            for n in range(3)
-        },
-        **{f"127.0.0.1:{8081 + n} ": f"{nth(operators, n)} " for n in range(3)},
         "http {": "http {" + "".join(
             f"\n    {name}_temp_path {folder}/{name};"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         ),
     }  # fmt: skip
-    for old, new in changes.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
+    return replaced(text, changes)
 
 
 @asynccontextmanager
@@ -121,14 +128,22 @@ async def an_nginx(
     operators: Sequence[int],
     upstream: Upstream | None = None,
 ) -> AsyncIterator[Nginx]:
+    text = addressed(players, operators)
+    async with running_nginx(program, folder, text, upstream) as nginx:
+        yield nginx
+
+
+@asynccontextmanager
+async def running_nginx(
+    program: str, folder: Path, text: str, upstream: Upstream | None = None
+) -> AsyncIterator[Nginx]:
+    """Run an nginx with a configuration, but for its port and its folders."""
     nginx = Nginx(free_port(), folder)
     shutil.copytree(MEDIA, folder / "www" / "hls" / "x8abcd", dirs_exist_ok=True)
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:VOD"]
     lines += [line for n in range(6) for line in ("#EXTINF:2.0,", f"{n}.ts")]
     (folder / "www/hls/x8abcd/index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
-    (folder / "nginx.conf").write_text(
-        substituted(folder, nginx.port, players, operators, upstream)
-    )
+    (folder / "nginx.conf").write_text(placed(text, folder, nginx.port, upstream))
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(  # noqa: ASYNC220  # started once, before anything is served
             [program, "-c", folder / "nginx.conf", "-p", folder, "-g", "daemon off;"], stderr=stderr

@@ -1,0 +1,165 @@
+"""deploy/Containerfile and compose.yaml: built for real, run as an engine would, without root."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+import pytest
+import yaml
+from processes import started
+from real_nginx import free_port
+from support import ROOT, skip_or_fail
+
+DEPLOY = ROOT / "deploy"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# As an engine starts it: a file system that cannot be written to, but for /tmp, and no root.
+CONFINED = """
+mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t tmpfs tmpfs "$0/tmp" &&
+mount --rbind /proc "$0/proc" && mount --rbind /dev "$0/dev" &&
+exec chroot --userspec="$1" "$0" "${@:2}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Buildah:
+    """Buildah with a storage of its own, which goes with it."""
+
+    program: str
+    folder: Path
+
+    def run(self, *arguments: str | Path) -> str:
+        storage = ["--storage-driver", "vfs", "--root", self.folder / "store"]
+        command = [self.program, *storage, "--runroot", self.folder / "run", *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+        return ran.stdout.strip()
+
+    def make_base(self, mmdebstrap: str) -> str:
+        """Return a base image of this machine's own Debian packages, in place of the public one."""
+        root = self.folder / "base.tar"
+        packages = "--include=python3-venv,ca-certificates"
+        subprocess.run(
+            [mmdebstrap, "--quiet", "--variant=apt", packages, "bookworm", root], check=True
+        )
+        container = self.run("from", "scratch")
+        self.run("add", "--quiet", container, root, "/")
+        if Path(CERTIFICATES).exists():  # whom this machine trusts, so does the build
+            self.run("copy", "--quiet", container, CERTIFICATES, CERTIFICATES)
+            self.run("config", "--env", f"NODE_EXTRA_CA_CERTS={CERTIFICATES}", container)
+        self.run("config", "--env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", container)
+        self.run("commit", "--quiet", "--rm", container, "localhost/base:bookworm")
+        return "localhost/base:bookworm"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    config: dict
+    root: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self.config["Env"])
+
+    def command(self, *arguments: str) -> list[str | Path]:
+        return ["unshare", "--mount", "bash", "-c", CONFINED, self.root, self.config["User"], *arguments]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def image(component) -> Iterator[Image]:
+    if os.geteuid() != 0:
+        skip_or_fail("building an image of this machine's own packages takes root")
+    buildah, mmdebstrap = component("buildah"), component("mmdebstrap")
+    with TemporaryDirectory(prefix="playgate-") as folder:
+        builder = Buildah(buildah, Path(folder))
+        base = f"PYTHON_IMAGE={builder.make_base(mmdebstrap)}"
+        options = ["--isolation", "chroot", "--format", "docker", "--build-arg", base]
+        builder.run("bud", *options, "-f", "deploy/Containerfile", "-t", "localhost/playgate", ".")
+        inspected = json.loads(builder.run("inspect", "--type", "image", "localhost/playgate"))
+        container = builder.run("from", "localhost/playgate")
+        yield Image(inspected["Docker"]["config"], Path(builder.run("mount", container)))
+        builder.run("umount", container)
+
+
+def test_the_containerfile_has_nothing_to_be_found_fault_with():
+    hadolint = Path(sys.executable).parent / "hadolint"
+    ran = subprocess.run(
+        [hadolint, DEPLOY / "Containerfile"], capture_output=True, text=True, check=False
+    )
+
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_the_image_runs_without_root_and_holds_what_it_needs_and_no_more(image):
+    assert image.config["User"] == "10001:10001"
+    assert image.config["Entrypoint"] == ["playgate"]
+    assert image.config["Cmd"] == ["serve"]
+    assert set(image.config["ExposedPorts"]) == {"8080/tcp", "8081/tcp"}
+    assert not (image.root / "src").exists()
+    writable = subprocess.run(
+        ["find", image.root / "opt", "-not", "-type", "l", "-perm", "/o+w"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert writable == ""
+    assert not list((image.root / "opt/playgate/bin").glob("pip*"))
+
+
+def test_without_settings_it_says_what_is_missing(image):
+    command = [*image.config["Entrypoint"], *image.config["Cmd"]]
+    ran = subprocess.run(
+        image.command(*command), env=image.environment, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 1
+    assert "/etc/playgate/playgate.toml" in ran.stderr
+
+
+async def test_it_plays_and_its_health_check_tells_life_from_death(image):
+    check = image.command(*image.config["Healthcheck"]["Test"][1:])
+    ports = {"port": free_port(), "operator-port": 8081, "sandbox-port": free_port()}
+    (config,) = (image.root / "opt").glob("playgate/lib/*/site-packages/proxy/config/sandbox.toml")
+    demo = ["demo", f"--config=/{config.relative_to(image.root)}"]
+    demo += [f"--{name}={port}" for name, port in ports.items()]
+
+    async def health() -> int:
+        async with started(*check, env=image.environment) as checking:
+            return await checking.process.wait()
+
+    assert await health() == 1
+    command = image.command(*image.config["Entrypoint"], *demo)
+    async with (
+        started(*command, env=image.environment) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        text = await process.says('"serving"')
+        url = text[text.index("Paste") :].split()[1]
+        async with session.get(url, allow_redirects=False) as answer:
+            assert answer.status == 302
+        assert await health() == 0
+        assert await process.stop() == 0
+
+
+def test_the_compose_file_is_one_and_everything_that_it_mounts_is_there():
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    compose = DEPLOY / "compose.yaml"
+    ran = subprocess.run(
+        [checker, "--builtin-schema", "vendor.compose-spec", compose],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    services = yaml.safe_load(compose.read_text())["services"]
+    assert set(services) == {"nginx", "edge1", "edge2", "redis", "prometheus", "grafana"}
+    mounted = {
+        volume.split(":")[0]
+        for service in services.values()
+        for volume in service["volumes"]
+        if isinstance(volume, str) and volume.startswith("./")
+    }
+    assert [it for it in mounted if not (DEPLOY / it).exists()] == []
