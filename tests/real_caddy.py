@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from real_nginx import MEDIA, free_port
+from real_nginx import MEDIA, free_port, replaced
 from support import ROOT, eventually
 from yarl import URL
 
@@ -61,32 +61,35 @@ class Answer:
         return self.headers.get("X-Deny-Reason")
 
 
-def substituted(folder: Path, port: int, player: str, operator: str) -> str:
-    text = CADDYFILE.read_text()
+def addressed(player: str, operator: str) -> str:
+    """Return deploy/Caddyfile for an edge that listens there."""
     sockets = " ".join(f"unix//run/playgate/{n}/player.sock" for n in (8081, 8082, 8083))
     ports = " ".join(f"127.0.0.1:{n}" for n in (8081, 8082, 8083))
-    for old, new in {
-        "play.example.com {": f"http://127.0.0.1:{port} {{\n\tbind 127.0.0.1",
-        sockets: player,
-        ports: operator,
-        "/var/www": str(folder / "www"),
-        "{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL",
-    }.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
+    text = replaced(CADDYFILE.read_text(), {sockets: player, ports: operator})
+    return replaced(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
 
 
 @asynccontextmanager
-async def a_caddy(program: str, folder: Path, player: str, operator: str) -> AsyncIterator[Caddy]:
-    """Run a Caddy before an edge that listens there."""
+async def a_caddy(
+    program: str, folder: Path, player: str, operator: str, *, text: str | None = None
+) -> AsyncIterator[Caddy]:
+    """Run a Caddy before an edge that listens there, with a file of its own or what is deployed."""
     files = folder / "www" / "hls" / "x8abcd"
     files.mkdir(parents=True)
     (files / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\n0.ts\n#EXT-X-ENDLIST\n")
     (files / "0.ts").write_bytes((MEDIA / "0.ts").read_bytes())
     (folder / "www" / "secret").write_text("nobody's")
     port = free_port()
-    (folder / "Caddyfile").write_text(substituted(folder, port, player, operator))
+    text = replaced(
+        text or addressed(player, operator),
+        {
+            "play.example.com {": f"http://127.0.0.1:{port} {{\n\tbind 127.0.0.1",
+            "/var/www": str(folder / "www"),
+        },
+    )
+    (folder / "Caddyfile").write_text(
+        text if "admin off" in text else f"{{\n\tadmin off\n}}\n{text}"
+    )
     command = [program, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "caddy.log").open("w") as log:

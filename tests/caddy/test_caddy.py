@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from ipaddress import ip_network
 
@@ -9,8 +10,9 @@ import pytest
 import pytest_asyncio
 from real_caddy import CADDYFILE, a_caddy
 from real_nginx import GUARD, MEDIA, free_port
-from support import a_sandbox, an_edge, eventually
+from support import ROOT, a_sandbox, an_edge, eventually
 
+PAGE = (ROOT / "docs" / "forward-auth.md").read_text()
 PLAYLIST = "/hls/x8abcd/index.m3u8"
 SEGMENT = "/hls/x8abcd/0.ts"
 BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}, **GUARD}
@@ -27,6 +29,22 @@ async def caddy(component, tmp_path, edge):
     ports = str(edge.edge.player), str(edge.edge.operator)
     async with a_caddy(component("caddy"), tmp_path, *ports) as running:
         yield running
+
+
+async def test_the_short_form_of_the_page_opens_files_to_a_token(component, tmp_path, edge):
+    (short,) = re.findall(r"^```\n(forward_auth .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    ports = str(edge.edge.player), str(edge.edge.operator)
+    text = f"play.example.com {{\n{short}\nroot * /var/www\nfile_server\n}}\n"
+    text = text.replace("127.0.0.1:8081", ports[1])
+    async with a_caddy(component("caddy"), tmp_path, *ports, text=text) as caddy:
+        answer = await caddy.ask(f"{PLAYLIST}?token={edge.mint('x8abcd')}")
+        assert (answer.status, answer.body[:7]) == (200, b"#EXTM3U")
+        assert (await caddy.ask(SEGMENT)).reason == "token-missing"
+        assert (
+            await caddy.ask(SEGMENT, Authorization=f"Bearer {edge.mint('x8abcd')}")
+        ).status == 200
+        other = await caddy.ask(SEGMENT, Authorization=f"Bearer {edge.mint('x8other')}")
+        assert other.reason == "token-video"
 
 
 def test_the_file_is_formatted_as_caddy_would(component):

@@ -122,8 +122,11 @@ def test_without_settings_it_says_what_is_missing(image):
 
 
 async def test_it_plays_and_its_health_check_tells_life_from_death(image):
-    check = image.command(*image.config["Healthcheck"]["Test"][1:])
-    ports = {"port": free_port(), "operator-port": 8081, "sandbox-port": free_port()}
+    assert image.environment["PLAYGATE_OPERATOR__LISTEN"] == "0.0.0.0:8081"
+    ports = {"port": free_port(), "operator-port": free_port(), "sandbox-port": free_port()}
+    words = image.config["Healthcheck"]["Test"][1:]  # after CMD
+    assert ":8081/healthz" in words[-1]
+    check = image.command(*(word.replace("8081", str(ports["operator-port"])) for word in words))
     (config,) = (image.root / "opt").glob("playgate/lib/*/site-packages/proxy/config/sandbox.toml")
     demo = ["demo", f"--config=/{config.relative_to(image.root)}"]
     demo += [f"--{name}={port}" for name, port in ports.items()]

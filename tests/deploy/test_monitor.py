@@ -1,0 +1,25 @@
+"""make monitor: what the dashboard would show, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from dashboard import read_rows
+from processes import started
+from support import ROOT
+
+
+async def test_it_prints_every_panel_with_what_there_is_now(component):
+    for name in ("prometheus", "redis-server"):
+        component(name)
+    command = [sys.executable, ROOT / "tests" / "monitor.py", "--once"]
+    async with started(*command, env={"COLUMNS": "160"}) as process:
+        assert await process.process.wait() == 0, process.output
+        await process.read_to_the_end()
+
+    for row in read_rows("15s"):
+        assert row.title in process.output
+        for panel in row.panels:
+            assert panel.title in process.output
+    assert "no data yet" not in process.output
+    assert "PlaygateAvailabilityBurnsFast" in process.output

@@ -1,0 +1,124 @@
+"""docs/operations.md: what it has an operator type in a minute, on an edge with Redis and a file of keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT, SANDBOX_TOML, an_edge, eventually
+
+SECTION = (ROOT / "docs" / "operations.md").read_text().partition("## Why does it not play?")[0]
+
+
+def commands(question: str) -> str:
+    """Return what the section says to type."""
+    (answer,) = re.findall(
+        rf"^### {re.escape(question)}\n(.+?)(?=^###|\Z)", SECTION, re.MULTILINE | re.DOTALL
+    )
+    return "".join(re.findall(r"^```sh\n(.*?)^```$", answer, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+async def edge(sandbox, server, tmp_path):
+    """An edge whose settings are in the folder where the commands are run."""
+    tables = {
+        "state": {"url": server.url, "staleness": 0.5},
+        "tokens": {"jwks_file": str(tmp_path / "keys.json")},
+    }
+    text = SANDBOX_TOML.read_text()
+    added = "".join(
+        f"[{table}]\n"
+        + "".join(f"{name} = {json.dumps(value)}\n" for name, value in members.items())
+        for table, members in tables.items()
+    )
+    (tmp_path / "playgate.toml").write_text(
+        text.replace("[[tokens.keys]]", added + "[[tokens.keys]]")
+    )
+    await run("playgate keys generate --config playgate.toml", tmp_path)
+    async with an_edge(sandbox, config=tmp_path / "playgate.toml") as running:
+        (tmp_path / "edge.env").write_text(
+            f"export PLAYGATE_OPERATOR__LISTEN={running.edge.operator}\n"
+            f"export PLAYGATE_PLATFORM__TOKEN_URL={sandbox.origin}/oauth/v1/token\n"
+            f"export PLAYGATE_PLATFORM__REST_URL={sandbox.origin}/rest\n"
+            f"export PLAYGATE_PLATFORM__ALLOWED_HOSTS='[\"{sandbox.origin[7:]}\"]'\n"
+            f"export PLAYGATE_WEB__PUBLIC_URL={running.player}\n"
+        )
+        yield running
+
+
+async def run(script: str, folder: Path, *, expected: int = 0) -> str:
+    """Run shell lines in a folder, with `playgate` as of this environment."""
+    prelude = f'playgate() {{ {sys.executable} -m proxy "$@"; }}\n'
+    if (folder / "edge.env").exists():
+        prelude += ". ./edge.env\n"
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-e", "-c", prelude + script,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == expected, out.decode()
+    return out.decode()
+
+
+async def test_why_a_viewer_gets_403(edge, tmp_path):
+    refused = await edge.play("x8demo1", headers={"Authorization": "Bearer x.y.z"})
+    token = edge.mint("x8tall1")
+    lines = commands("Why does this viewer get 403?").splitlines()
+    (tmp_path / "log").write_text(edge.log.getvalue())
+    told = await run(
+        lines[0]
+        .replace("journalctl -u 'playgate@*' -o cat", "cat log")
+        .replace("REQUEST-ID", refused.json["request_id"]),
+        tmp_path,
+    )
+    assert json.loads(told)["reason"] == refused.reason
+    explained = await run(lines[1].replace("TOKEN", token), tmp_path, expected=1)
+    assert "token-video" in explained
+
+
+async def test_whether_it_is_us_or_dailymotion(edge, sandbox, tmp_path):
+    first, doctor = commands("Is it us or Dailymotion?").splitlines()
+    asked = first.replace("http://127.0.0.1:8081", edge.operator)
+    assert json.loads(await run(asked, tmp_path))["platform"] == {}
+    await edge.play("x8garbage")
+    assert json.loads(await run(asked, tmp_path))["platform"]["video"]["reason"].startswith(
+        "platform-"
+    )
+    seen = await run(f"{doctor} || true", tmp_path)
+    assert "credentials" in seen and "stream" in seen
+
+
+async def test_how_to_rotate_a_key(edge, tmp_path):
+    await run(commands("How do I rotate a key?"), tmp_path)
+
+    keys = json.loads((tmp_path / "keys.json").read_text())["keys"]
+    assert len(keys) == 2
+
+
+async def test_how_to_revoke_a_link(edge, tmp_path):
+    token = edge.mint("x8demo1", subject="viewer-7")
+    assert (await edge.get(edge.play_url(token=token))).status == 302
+    lines = commands("How do I revoke a link?").splitlines()
+    assert len(lines) == 3
+    await run(lines[0].replace("TOKEN-ID", edge.lines()[-1]["jti"]), tmp_path)
+
+    async def is_revoked() -> bool:
+        return (await edge.get(edge.play_url(token=token))).reason == "token-revoked"
+
+    await eventually(is_revoked)
+    await run("\n".join(lines[1:]), tmp_path)
+
+
+async def test_how_to_roll_out(edge, tmp_path):
+    """Without systemd, what it would be told is written down."""
+    port = edge.operator.rpartition(":")[2]
+    script = commands("How do I roll out?").replace("8081 8082 8083", port)
+    await run('systemctl() { echo "$@" >> told; }\n' + script, tmp_path)
+
+    assert (tmp_path / "told").read_text() == f"restart playgate@{port}\n"
