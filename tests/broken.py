@@ -51,6 +51,7 @@ class Systems:
     token_ttl: int  # seconds that access tokens live in the one that is to lose its own
     stack: AsyncExitStack
     edges: dict[str, RunningEdge] = field(default_factory=dict)
+    players: dict[str, Traffic] = field(default_factory=dict)
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     killed: EdgeProcess | None = None
     redis: Server | None = None
@@ -74,6 +75,7 @@ class Systems:
         validate = {"mode": "validate", "verdict_ttl": 1}
         issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/none"}
         await self.add("playgate-well")
+        await self.add("playgate-front")
         await self.add("playgate-token", token_ttl=self.token_ttl)
         await self.add("playgate-slow")
         await self.add("playgate-garbage", delivery=validate)
@@ -92,9 +94,11 @@ class Systems:
         accounts = Accounts(access_token_ttl=token_ttl)
         sandbox = await self.stack.enter_async_context(a_sandbox(accounts=accounts))
         edge = await self.stack.enter_async_context(an_edge(sandbox, **options))
-        clock = options.get("clock")
-        await self.stack.enter_async_context(traffic_through(edge.player, GOOD, clock=clock))
         self.sandboxes[job], self.edges[job] = sandbox, edge
+        self.players[job] = await self.play(edge, clock=options.get("clock"))
+
+    async def play(self, edge: RunningEdge, **options: Any) -> Traffic:
+        return await self.stack.enter_async_context(traffic_through(edge.player, GOOD, **options))
 
     async def a_process(self) -> EdgeProcess:
         sandbox = self.sandboxes["playgate-well"]
@@ -123,9 +127,8 @@ class Systems:
         self.settings.write_text("sandbox = true\n[wiever]\n")
         await self.redis.stop()
         await self.killed.kill()
-        self.forger = await self.stack.enter_async_context(
-            traffic_through(self.edges["playgate-denials"].player, GOOD, token="forged")
-        )
+        self.forger = await self.play(self.edges["playgate-denials"], token="forged")
+        self.players["playgate-front"].is_over = True  # none gets through to the edge
 
     async def mend_all(self) -> None:
         """Mend what can be mended while they run."""
@@ -134,6 +137,7 @@ class Systems:
                 sandbox.controls.set_fault(kind, None)
         assert self.redis is not None and self.killed is not None and self.forger is not None
         self.forger.is_over = True
+        await self.play(self.edges["playgate-front"])
         self.settings.write_text(SANDBOX_TOML.read_text())
         await self.redis.start()
         await self.killed.start()

@@ -7,6 +7,8 @@ import asyncio
 import shutil
 import signal
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,20 +18,21 @@ from monitored import Monitored, a_monitored_edge
 from real_prometheus import Series
 from rich.console import Console
 from rich.table import Table
+from support import eventually
+from traffic import GOOD_DAY
 
 INTERVAL = "15s"
-FIRST = 20  # seconds until there is enough to look at
+FIRST = 90  # seconds at most, until there is something in every panel
 SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 UNITS = {"reqps": "/s", "Bps": "B/s", "bytes": "B", "short": "", "none": ""}
 HOUR = 3600
 
 WELCOME = """
   edge         {}
-  Prometheus   {}/alerts
-  break it     curl -X POST {}
-               more of that: docs/sandbox.md
-
-One play in ten fails on purpose: of a video whose API call fails, and of one with a bad manifest.
+  Prometheus   {}
+  break it     curl -X POST {} -d '{{"delay": 1.5}}'
+               PlaygateLatencyBurnsSlowly and …Fast fire within minutes; other faults: docs/sandbox.md
+  mend it      curl -X DELETE {}
 """
 
 
@@ -106,26 +109,34 @@ async def run(*, every: float, once: bool) -> None:
     console = Console()
     with TemporaryDirectory(prefix="playgate-") as folder:
         console.print("Starting a sandbox, Redis, an edge, players and Prometheus …")
-        async with a_monitored_edge(find, Path(folder), in_haste=False) as monitored:
+        async with a_monitored_edge(find, Path(folder), in_haste=False, day=GOOD_DAY) as monitored:
             edge = f"http://127.0.0.1:{monitored.edge.operator}/metrics"
-            break_it = f"{monitored.sandbox.origin}/__faults/video -d '{{\"delay\": 1.5}}'"
-            console.print(WELCOME.format(edge, monitored.prometheus.origin, break_it))
-            wait = FIRST
-            while not await stopped_within(stop, wait):
+            faults = f"{monitored.sandbox.origin}/__faults/video"
+            prometheus = await monitored.prometheus.page_of_alerts()
+            console.print(WELCOME.format(edge, prometheus, faults, faults), soft_wrap=True)
+            with suppress(TimeoutError):
+                await eventually(lambda: is_complete(monitored), seconds=FIRST)
+            while not stop.is_set():
                 await show(monitored, console)
                 if once:
                     break
-                wait = every
-                console.print(f"Again in {every:g} s; Ctrl-C stops it.")
+                console.print(
+                    f"{datetime.now(UTC):%H:%M:%S} UTC, again in {every:g} s; Ctrl-C stops it."
+                )
+                await stopped_within(stop, every)
 
 
-async def stopped_within(stop: asyncio.Event, seconds: float) -> bool:
-    try:
+async def is_complete(monitored: Monitored) -> bool:
+    """Say whether there is something to see in every panel."""
+    queries = [query for row in read_rows(INTERVAL) for it in row.panels for query in it.queries]
+    found = [await monitored.prometheus.query(query.expression) for query in queries]
+    return all(found)
+
+
+async def stopped_within(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def main() -> None:

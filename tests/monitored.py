@@ -47,7 +47,7 @@ def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def a_monitored_edge(
-    program: Callable[[str], str], folder: Path, *, in_haste: bool
+    program: Callable[[str], str], folder: Path, *, in_haste: bool, day: tuple[str, ...]
 ) -> AsyncIterator[Monitored]:
     """Run all of it; `program` finds what is installed."""
     async with a_sandbox() as sandbox, a_server(program("redis-server"), folder) as server:
@@ -56,7 +56,7 @@ async def a_monitored_edge(
             await edge.start()
             targets = {"playgate": [f"127.0.0.1:{edge.operator}"]}
             async with (
-                traffic_through(f"http://127.0.0.1:{edge.player}") as traffic,
+                traffic_through(f"http://127.0.0.1:{edge.player}", day) as traffic,
                 a_prometheus(
                     program("prometheus"), folder, targets, in_haste=in_haste
                 ) as prometheus,

@@ -59,6 +59,11 @@ class Prometheus:
         """Return every alert that fires."""
         return [it for it in (await self.ask("alerts"))["alerts"] if it["state"] == "firing"]
 
+    async def page_of_alerts(self) -> str:
+        """Return where people look at alerts; Debian's Prometheus has the classic pages only."""
+        async with self.session.get(f"{self.origin}/alerts") as answer:
+            return f"{self.origin}{'/alerts' if answer.ok else '/classic/alerts'}"
+
     async def is_scraping(self, instances: int) -> bool:
         return len(await self.query("up == 1")) == instances
 
@@ -74,9 +79,15 @@ def hastened(text: str) -> str:
     text = re.sub(rf"(?P<before>\[|offset ){number}", shorter, text)
     text = re.sub(r"for: \d+m", "for: 1s", text)
     # Ages in seconds: of the access token, of the revocations, of issuers' keys.
+    text = re.sub(
+        r"(?P<before>seconds(?: - time\(\))? [<>] )(?P<age>\d{2,})\b",
+        lambda match: f"{match['before']}{max(int(match['age']) // HASTE, SHORTEST)}",
+        text,
+    )
+    # How many there were: a rate, times the seconds of its window.
     return re.sub(
-        r"(?P<before>seconds [<>] )(?P<age>60|1800|3600)\b",
-        lambda match: f"{match['before']}{int(match['age']) // HASTE + 4}",
+        r"(?P<before>\* )(?P<window>\d+)(?= >=)",
+        lambda match: f"{match['before']}{max(int(match['window']) // HASTE, SHORTEST)}",
         text,
     )
 

@@ -22,7 +22,8 @@ PLAYERS = 4
 PAUSE = 0.05  # seconds between two plays of one player: a machine has other things to do
 RELAYED = "x8live1"
 # Of twenty plays, most go well; the others are refused, or fail on Dailymotion's side.
-DAY = (*["x8demo1"] * 10, *[RELAYED] * 3, "x8tall1", "x8keys1", "x8null", "x8missing", "x8empty", "x8robot", "x8error")  # fmt: skip
+BAD_DAY = (*["x8demo1"] * 10, *[RELAYED] * 3, "x8tall1", "x8keys1", "x8null", "x8missing", "x8empty", "x8robot", "x8error")  # fmt: skip
+GOOD_DAY = tuple(video for video in BAD_DAY if video not in {"x8empty", "x8robot", "x8error"})
 
 
 @dataclass(slots=True)
@@ -31,7 +32,7 @@ class Traffic:
 
     edge: str  # the player port's origin
     minting: Minting
-    day: tuple[str, ...] = DAY
+    day: tuple[str, ...] = GOOD_DAY
     token: str | None = None  # in place of a good one
     outcomes: Counter[str | int] = field(default_factory=Counter)
     is_over: bool = False
@@ -72,7 +73,11 @@ def child_of(playlist: str) -> str:
 
 @asynccontextmanager
 async def traffic_through(
-    edge: str, day: tuple[str, ...] = DAY, *, token: str | None = None, clock: Clock | None = None
+    edge: str,
+    day: tuple[str, ...] = GOOD_DAY,
+    *,
+    token: str | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Traffic]:
     """Have players play through an edge."""
     minting = build_minting(load_settings(SANDBOX_TOML), clock or Clock())

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 import structlog
+
+from proxy.adapters.clock import Clock
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -28,6 +30,17 @@ class Timings:
 
 # Of the request at hand; set anew by the middleware that writes the line.
 timings: ContextVar[Timings] = ContextVar("timings")
+
+
+@contextmanager
+def waiting_upstream(clock: Clock) -> Iterator[None]:
+    """Count the time until the block ends as what the request at hand waits for Dailymotion."""
+    started = clock.monotonic()
+    try:
+        yield
+    finally:
+        if (spent := timings.get(None)) is not None:
+            spent.upstream += clock.monotonic() - started
 
 
 def build_logger(stream: TextIO | None = None) -> Logger:

@@ -5,6 +5,8 @@ Labels come from closed sets, never from an id, an address, a token or a raw pat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
 from math import nan
 
 from prometheus_client import (
@@ -29,6 +31,10 @@ REQUEST_BUCKETS = (
 CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 STATE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
+
+# What became of a play, and of a call to Dailymotion.
+OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
+ANSWERS = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
 
 
 class Metrics:
@@ -178,22 +184,20 @@ class Metrics:
 
     def _begin_at_nought(self) -> None:
         """Make the series of closed sets exist: there is no rise in what has no beginning."""
-        for outcome in ("redirected", "relayed", "listed", "denied", "failed", "abandoned"):
-            self.plays.labels(outcome=outcome)
-        for part in ("edge", "upstream"):
-            self.play_part_duration.labels(part=part)
-        for call in ("own", "shared"):
-            self.stream_lookups.labels(call=call)
-        for reason in Reason:
-            self.denials.labels(reason=reason)
-        for family in ("ipv4", "ipv6"):
-            self.viewers.labels(family=family)
-        for operation in ("token", "video", "playlist", "jwks"):
-            self.upstream_retries.labels(operation=operation)
-        for verdict in ("ok", "invalid", "unknown"):
-            self.playlist_checks.labels(verdict=verdict)
-        for rule in RULES:
-            self.playlist_findings.labels(rule=rule)
+        closed: list[tuple[Counter | Histogram, dict[str, Iterable[str]]]] = [
+            (self.plays, {"outcome": OUTCOMES}),
+            (self.play_part_duration, {"part": ("edge", "upstream")}),
+            (self.stream_lookups, {"call": ("own", "shared")}),
+            (self.denials, {"reason": Reason}),
+            (self.viewers, {"family": ("ipv4", "ipv6")}),
+            (self.upstream_duration, {"operation": ("token", "video"), "outcome": ANSWERS}),
+            (self.upstream_retries, {"operation": ("token", "video", "playlist", "jwks")}),
+            (self.playlist_checks, {"verdict": ("ok", "invalid", "unknown")}),
+            (self.playlist_findings, {"rule": RULES}),
+        ]
+        for metric, labels in closed:
+            for values in product(*labels.values()):
+                metric.labels(**dict(zip(labels, values, strict=True)))
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

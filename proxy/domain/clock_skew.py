@@ -20,7 +20,10 @@ def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | 
         seconds; None where the date is none.
     """
     try:
-        told = parsedate_to_datetime(date).timestamp()
+        moment = parsedate_to_datetime(date)
     except (ValueError, TypeError, OverflowError):
         return None
+    if moment.tzinfo is None:  # or it would be read in this machine's zone
+        return None
+    told = moment.timestamp()
     return max(0.0, asked_at - (told + 1)) + min(0.0, answered_at - told)

@@ -85,10 +85,10 @@ def check_unmixed(given: Container[str], others: Sequence[str], route: str) -> N
             raise _not_covered(f"{name} is not for this route, but for {route}")
 
 
-def folder_of(path: str, video: VideoId) -> str:
-    """Return the folder of a video's files: the one that is named after it, else the file's own."""
+def folder_of(path: str, video: VideoId) -> str | None:
+    """Return the folder that is named after a video and has its files; None where none is."""
     before, folder, _ = path.partition(f"/{video}/")
-    return f"{before}{folder}" if folder else path[: path.rindex("/") + 1]
+    return f"{before}{folder}" if folder else None
 
 
 def video_of(

@@ -52,17 +52,16 @@ class Issuers:
 
     def trust(self, urls: Mapping[str, str]) -> None:
         """Take these issuers' tokens from now on, and no others'; what is known of them stays."""
-        for issuer in self.published.keys() - urls.keys():
-            self._metrics.issuer_keys_fetched.remove(issuer)
-        for issuer in urls.keys() - self.published.keys():
-            self._metrics.issuer_keys_fetched.labels(issuer=issuer).set(0)
-        known = self.published
-        self.published = {
-            issuer: known[issuer]
-            if issuer in known and known[issuer].url == url
-            else Published(url=url)
-            for issuer, url in urls.items()
-        }
+        known, fetched = self.published, self._metrics.issuer_keys_fetched
+        for issuer in known.keys() - urls.keys():
+            fetched.remove(issuer)
+        self.published = {}
+        for issuer, url in urls.items():
+            if issuer in known and known[issuer].url == url:
+                self.published[issuer] = known[issuer]
+            else:
+                self.published[issuer] = Published(url=url)
+                fetched.labels(issuer=issuer).set(0)
         self.version += 1
         self._woken.set()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.legacy import LegacyApi
-from proxy.adapters.logs import timings
+from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import Wanted
@@ -100,7 +99,7 @@ class Streams:
         """Return what a page says of a video, or refuse; a poster elsewhere is left out."""
         if (api := self._details) is None:
             return Details()
-        with self._timed():
+        with waiting_upstream(self._clock):
             details = await self._descriptions.join(video, lambda: self._fetch_details(api, video))
         try:
             self._check(details.poster)
@@ -120,22 +119,13 @@ class Streams:
         asked = (viewer, wanted)
         call = "shared" if self._under_way.is_under_way(asked) else "own"
         self._metrics.stream_lookups.labels(call=call).inc()
-        with self._timed():
+        with waiting_upstream(self._clock):
             return await self._under_way.join(asked, lambda: self._fetch(wanted))
 
     async def _fetch_details(self, api: LegacyApi, video: VideoId) -> Details:
         return await self._calls.make(
             lambda token, deadline: api.fetch_details(video, token, deadline=deadline)
         )
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        started = self._clock.monotonic()
-        try:
-            yield
-        finally:
-            if (spent := timings.get(None)) is not None:
-                spent.upstream += self._clock.monotonic() - started
 
     async def _fetch(self, wanted: Wanted) -> dict[str, str]:
         urls = await self._calls.make(

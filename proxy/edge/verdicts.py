@@ -14,11 +14,12 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal, get_args
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn
-from proxy.adapters.logs import Logger, Timings, timings
+from proxy.adapters.logs import Logger, Timings, timings, waiting_upstream
 from proxy.adapters.metrics import Metrics
 from proxy.domain.playlist.model import Child
 from proxy.domain.reasons import Refusal
@@ -86,11 +87,10 @@ class Verdicts:
     async def find(self, video: VideoId) -> Known:
         """Return what is known of a video; waits for a check only where nothing recent is."""
         known = self._known.get(video)
-        if known is None:
-            return await self._checked(video)
-        age = self._clock.monotonic() - known.checked_at
-        if age >= self._ttl * (1 if known.verdict == "invalid" else KEPT_FOR):
-            return await self._checked(video)
+        age = inf if known is None else self._clock.monotonic() - known.checked_at
+        if known is None or age >= self._ttl * (1 if known.verdict == "invalid" else KEPT_FOR):
+            with waiting_upstream(self._clock):
+                return await self._checked(video)
         self._known.move_to_end(video)
         if age >= self._fresh_for(known):
             self._spawn(self._checked(video))

@@ -68,7 +68,7 @@ class Controls:
             left = fault.times - 1
             self.set_fault(kind, None if left == 0 else replace(fault, times=left))
         if fault is not None and fault.delay:
-            await asyncio.sleep(min(fault.delay, HOLD_LIMIT))
+            await asyncio.sleep(fault.delay)
         return None if fault is None or fault.is_only_late else fault
 
     async def _wait(self, kind: Kind, opened: asyncio.Event, until: int | None) -> None:

@@ -71,7 +71,7 @@ class StateSection(Section):
 
     url: Annotated[SecretStr, AfterValidator(check_state_url)] = SecretStr(MEMORY)
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "playgate"
-    staleness: Annotated[float, Field(ge=0.1, le=300)] = 5
+    staleness: Annotated[float, Field(ge=0.1, le=60)] = 5
     timeout: Annotated[float, Field(gt=0, le=5)] = 0.05
     first_use_on_failure: OnFailure = "deny"
     revocations_on_failure: OnFailure = "allow"

@@ -43,7 +43,8 @@ async def auth(request: web.Request) -> web.Response:
     )
     if original.path.startswith(RELAYED_BYTES):
         return await authorize_bytes(request, original)
-    video, shown = await authorize(request, original, header_tokens(request))
+    tokens = [*original.query_tokens, *header_tokens(request)]
+    video, shown = await authorize(request, original, tokens)
     return allowed(video, shown.claims.subject)
 
 
@@ -51,46 +52,40 @@ async def forward_auth(request: web.Request) -> web.Response:
     """Tell Caddy (`forward_auth`) or Traefik (`ForwardAuth`) the same.
 
     A refusal is handed on to the player as it is. A yes has a cookie to hand on, where the token
-    came in the query: players do not put it on the segments.
+    came in the query and the video has a folder: players do not put it on the segments.
     """
     check_asker(request, NGINX, "/auth")
     original = read_forwarded(
         uris=request.headers.getall("X-Forwarded-Uri", []),
         methods=request.headers.getall("X-Forwarded-Method", []),
     )
-    # A token in the URL is newer than the cookie of an earlier one.
-    carried = bearer_tokens(request) if original.query_tokens else header_tokens(request)
-    video, shown = await authorize(request, original, carried)
+    # The cookie is of an earlier answer of ours: what the player itself brings is newer.
+    brought = [*original.query_tokens, *bearer_tokens(request)]
+    video, shown = await authorize(request, original, brought or header_tokens(request))
     response = allowed(video, shown.claims.subject)
-    if shown.token in original.query_tokens:
-        folder = folder_of(original.path, video)
-        response.headers[hdrs.SET_COOKIE] = token_cookie(request, shown.token, folder)
+    folder = folder_of(original.path, video)
+    if folder is not None and shown.token in original.query_tokens:
+        response.headers[hdrs.SET_COOKIE] = token_cookie(request, shown, folder)
     return response
 
 
 def check_asker(request: web.Request, others: tuple[str, ...], route: str) -> None:
     """Refuse who is no trusted proxy, and one that asks the wrong route."""
     if not is_from_proxy(request):
-        raise Refusal(Reason.PEER_UNTRUSTED)
+        raise Refusal(Reason.PEER_UNTRUSTED, f"asked by {request.remote}")
     check_unmixed(request.headers, others, route)
 
 
 async def authorize(
-    request: web.Request, original: Original, carried: Iterable[str]
+    request: web.Request, original: Original, tokens: Iterable[str]
 ) -> tuple[VideoId, Shown]:
-    """Return the video of the original path, and the token that opens it, or refuse.
-
-    Args:
-        request: of the front door.
-        original: what it asks about.
-        carried: the tokens that it carries elsewhere than in the query.
-    """
+    """Return the video of the original path, and the one token, which opens it, or refuse."""
     services = request[SERVICES]
     video = video_of(original.path, services.auth_paths, services.video_id_pattern)
     request[TRACE].video = video
     viewer = read_viewer(request)
 
-    shown = await services.admission.verify([*original.query_tokens, *carried])
+    shown = await services.admission.verify(tokens)
     note_token(request, shown.claims)
     await services.admission.admit(
         shown,
@@ -122,9 +117,11 @@ def allowed(video: VideoId, subject: str | None) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def token_cookie(request: web.Request, token: str, folder: str) -> str:
-    """Return the cookie that carries a verified token to the other files in a folder."""
-    attributes = f"Path={folder}; HttpOnly"
+def token_cookie(request: web.Request, shown: Shown, folder: str) -> str:
+    """Return the cookie that carries a good token to the other files in a folder."""
+    services = request[SERVICES]
+    left = max(0, int(shown.claims.expires_at - services.now()))
+    attributes = f"Path={folder}; Max-Age={left}; HttpOnly"
     if request.headers.get(hdrs.X_FORWARDED_PROTO) == "https":
         attributes += "; Secure; SameSite=None"  # players of other sites' pages send it, too
-    return f"{request[SERVICES].token_cookie}={token}; {attributes}"
+    return f"{services.token_cookie}={shown.token}; {attributes}"

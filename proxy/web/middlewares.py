@@ -23,7 +23,7 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
 PLAYS = frozenset({"play", "play-file", "stream-urls"})
 SERVED = frozenset({"redirected", "relayed", "listed"})
-ASKERS: dict[str, Asker] = {"auth": "nginx", "forward-auth": "proxy", "stream-urls": "api"}
+ASKERS: dict[str, Asker] = {"auth": "nginx", "forward-auth": "front-door", "stream-urls": "api"}
 # Of these, successes are counted and not told.
 QUIET_ROUTES = frozenset(
     {

@@ -12,7 +12,7 @@ from aiohttp import web
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.headers import PLAYER_PORT
 
-Asker = Literal["player", "api", "nginx", "proxy"]
+Asker = Literal["player", "api", "nginx", "front-door"]
 
 
 def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> web.Response:
@@ -23,7 +23,7 @@ def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> we
         request_id: what a user quotes to the operator.
         asker: nginx understands 401 and 403 of its `auth_request` and makes anything else a 500
             for the player, so every other status leaves as 403. Programs know what 429 means,
-            and players give up on it, so they get 503. Other proxies than nginx hand the answer
+            and players give up on it, so they get 503. Other front doors than nginx hand the answer
             on to the player as it is, who needs the headers of the player port.
     """
     status = refusal.reason.status
@@ -32,7 +32,7 @@ def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> we
     if asker == "api" and refusal.reason is Reason.RATE_LIMITED:
         status = HTTPStatus.TOO_MANY_REQUESTS
     headers = {"X-Deny-Reason": str(refusal.reason)}
-    if asker == "proxy":
+    if asker == "front-door":
         headers |= PLAYER_PORT
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)

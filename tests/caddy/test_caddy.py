@@ -70,11 +70,15 @@ async def test_a_playlist_opens_with_its_token_and_hands_the_segments_a_cookie(c
     playlist = await caddy.ask(f"{PLAYLIST}?token={token}")
     assert (playlist.status, playlist.body[:7]) == (200, b"#EXTM3U")
     assert playlist.headers.getall("Access-Control-Allow-Origin") == ["*"]
+    assert playlist.headers.getall("Content-Type") == ["application/vnd.apple.mpegurl"]
     cookie = playlist.headers["Set-Cookie"]
-    assert cookie == f"playgate_token={token}; Path=/hls/x8abcd/; HttpOnly"
+    assert re.fullmatch(
+        rf"playgate_token={token}; Path=/hls/x8abcd/; Max-Age=\d+; HttpOnly", cookie
+    )
 
     segment = await caddy.ask(SEGMENT, Cookie=cookie.partition(";")[0])
     assert (segment.status, segment.body[:1], "Set-Cookie" in segment.headers) == (200, b"G", False)
+    assert segment.headers.getall("Content-Type") == ["video/mp2t"]
     ranged = await caddy.ask(SEGMENT, Authorization=f"Bearer {token}", Range="bytes=0-3")
     assert (ranged.status, len(ranged.body)) == (206, 4)
 
@@ -179,6 +183,28 @@ async def test_the_operator_port_is_not_to_be_reached(caddy):
         assert (answer.body, answer.reason) == (b"", None)
 
 
+MANGLED = [  # by programs that rewrite links
+    "/relay/playlist/TOKEN/x.m3u8",
+    "/RELAY/playlist/TOKEN/x.m3u8",
+    "/play/x8demo1.m3u8%3ftoken=TOKEN",
+    "/play/x8demo1.m3u8;token=TOKEN",
+    "/play/TOKEN",
+    "/hls/x8abcd/TOKEN/0.ts",
+    "//relay/playlist/TOKEN",
+    "/play/%6b8demoPrivateKnownToYou.m3u8",
+    "/hls/xk8demoPrivateKnownToYou",
+]
+
+
+async def test_one_viewer_cannot_have_edges_left_out_for_others(caddy, edge):
+    """A body that is no body fails at the edge, which is no failure of the edge."""
+    head = f"GET /play/x HTTP/1.1\r\nHost: 127.0.0.1:{caddy.port}\r\n"
+    broken = head + "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nZZ\r\n\r\n"
+    await caddy.send(broken.encode())
+
+    assert (await caddy.ask(f"/play/x8demo1.m3u8?token={edge.mint()}")).status == 302
+
+
 async def test_no_token_and_no_private_id_gets_into_caddy_s_log(component, tmp_path):
     async with a_sandbox() as sandbox, an_edge(sandbox, **BEHIND) as edge:
         token, ports = edge.mint("*"), (str(edge.edge.player), str(edge.edge.operator))
@@ -189,8 +215,9 @@ async def test_no_token_and_no_private_id_gets_into_caddy_s_log(component, tmp_p
                 )
             await caddy.ask(SEGMENT, Authorization=f"Bearer {token}")
             await caddy.ask(SEGMENT, Cookie=f"playgate_token={token}")
-            await caddy.ask(f"/relay/playlist/{token}/x.m3u8")
-            await eventually(lambda: caddy.log.count('"status"') >= 6)
+            for path in MANGLED:
+                await caddy.ask(path.replace("TOKEN", token), **{"X-Token": token, "Origin": token})
+            await eventually(lambda: caddy.log.count('"status"') >= 5 + len(MANGLED))
             told = caddy.log
         async with a_caddy(component("caddy"), tmp_path / "down", *down_ports()) as caddy:
             for path in (PLAYLIST, "/play/x8demo1.m3u8"):
@@ -202,7 +229,7 @@ async def test_no_token_and_no_private_id_gets_into_caddy_s_log(component, tmp_p
             told += caddy.log
     assert token not in told and token.split(".")[2] not in told
     assert "k8demo" not in told
-    assert "/hls/x8abcd/index.m3u8" in told
+    assert "/hls/x8abcd/…" in told and "/play/x8demo1.m3u8…" in told
 
 
 def down_ports() -> tuple[str, str]:

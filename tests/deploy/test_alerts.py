@@ -14,9 +14,10 @@ FIRING = BORN_SO | {
     "PlaygateAvailabilityBurnsSlowly": {"playgate-token"},
     "PlaygateLatencyBurnsFast": {"playgate-slow"},
     "PlaygateLatencyBurnsSlowly": {"playgate-slow"},
+    "PlaygatePlaysCease": {"playgate-front"},
     "PlaygateAccessTokenLapses": {"playgate-token"},
     "PlaygateUpstreamErrors": {"playgate-token"},
-    "PlaygateDenialsSurge": {"playgate-denials", "playgate-token"},
+    "PlaygateDenialsSurge": {"playgate-denials"},
     "PlaygateManifestsInvalid": {"playgate-garbage"},
     "PlaygateManifestsUnknown": {"playgate-robot"},
     "PlaygateStateDown": {"playgate-state"},
@@ -29,9 +30,15 @@ LASTING = {  # for hours after the end, a minute of haste for each
     "PlaygateAvailabilityBurnsSlowly",
     "PlaygateLatencyBurnsSlowly",
 }
-# Who is refused may be many at once where manifests turn invalid, or a token lapses.
-BESIDES = {("PlaygateDenialsSurge", "playgate-garbage"), ("PlaygateAvailabilityBurnsFast", "playgate-garbage"), ("PlaygateAvailabilityBurnsSlowly", "playgate-garbage")}  # fmt: skip
-TOKEN_TTL = 60
+# Whatever a busy machine makes slow, these fire for what is broken, and for nothing else.
+EXACT = {
+    "PlaygateAccessTokenLapses",
+    "PlaygateManifestsInvalid",
+    "PlaygateIssuerKeysOld",
+    "PlaygateReloadFailed",
+    "PlaygateClockSkew",
+}
+TOKEN_TTL = 75  # seconds: longer than what counts as about to lapse, in haste
 
 
 async def test_each_alert_fires_for_what_is_broken_and_ends_when_it_is_mended(component, tmp_path):
@@ -48,28 +55,33 @@ async def test_each_alert_fires_for_what_is_broken_and_ends_when_it_is_mended(co
 
         async def the_usual_is_known() -> bool:
             await firing()
-            return bool(await prometheus.query('playgate:denials:rate1d{job="playgate-denials"}'))
+            known = 'playgate:denials:rate10m{job="playgate-denials"} offset 60s'
+            return bool(await prometheus.query(known))
 
-        async def all_fire() -> bool:
-            now = await firing()
-            return all(jobs <= now.get(alert, set()) for alert, jobs in FIRING.items())
+        async def all_fired() -> bool:
+            await firing()
+            return pairs(FIRING) <= seen
 
         async def only_what_lasts_fires() -> bool:
             return set(await firing()) <= LASTING | set(BORN_SO)
 
-        await eventually(the_usual_is_known, seconds=60)
-        assert seen <= pairs(BORN_SO)
+        await eventually(the_usual_is_known, seconds=120)
+        assert exactly(seen) <= pairs(BORN_SO)
         await them.break_all()
         try:
-            await eventually(all_fire, seconds=150)
+            await eventually(all_fired, seconds=180)
         except TimeoutError:
-            assert await firing() == FIRING
+            assert pairs(FIRING) - seen == set()
         await them.mend_all()
         try:
             await eventually(only_what_lasts_fires, seconds=150)
         except TimeoutError:
             assert await firing() == BORN_SO
-    assert seen <= pairs(FIRING) | BESIDES
+    assert exactly(seen) <= pairs(FIRING)
+
+
+def exactly(seen: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    return {(alert, job) for alert, job in seen if alert in EXACT}
 
 
 def pairs(alerts: dict[str, set[str]]) -> set[tuple[str, str]]:

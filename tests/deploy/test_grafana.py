@@ -12,6 +12,7 @@ from metrics_used import labels_by_metric, unknown_in
 from monitored import a_monitored_edge
 from real_prometheus import DEPLOYED
 from support import ROOT, eventually
+from traffic import BAD_DAY
 
 GRAFANA = ROOT / "deploy" / "grafana"
 INTERVAL = "15s"
@@ -37,7 +38,7 @@ async def test_every_question_has_an_answer_under_load(component, tmp_path):
     """A real Prometheus looks at an edge with all kinds of players, and has data for all of it."""
     queries = [it for row in read_rows(INTERVAL) for panel in row.panels for it in panel.queries]
     queries += read_annotations(INTERVAL)
-    async with a_monitored_edge(component, tmp_path, in_haste=True) as monitored:
+    async with a_monitored_edge(component, tmp_path, in_haste=True, day=BAD_DAY) as monitored:
 
         async def unanswered() -> list[Query]:
             return [

@@ -22,4 +22,4 @@ async def test_it_prints_every_panel_with_what_there_is_now(component):
         for panel in row.panels:
             assert panel.title in process.output
     assert "no data yet" not in process.output
-    assert "PlaygateAvailabilityBurnsFast" in process.output
+    assert "Alerts that fire" in process.output

@@ -59,7 +59,7 @@ def test_each_alert_has_a_paragraph_to_go_by(name):
         rf"^### {name}\n\n(.+?)(?=\n#|\Z)", operations, re.DOTALL | re.MULTILINE
     )
 
-    assert ALERTS[name]["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
+    assert ALERTS[name]["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
     assert ALERTS[name]["labels"]["severity"] in {"page", "ticket"}
     assert len(paragraph.split()) > 20
 
@@ -76,8 +76,30 @@ async def test_every_metric_and_label_of_the_rules_is_there(sandbox, server):
     assert [it for rule in rules for it in unknown_in(rule["expr"], known, recorded)] == []
 
 
-def test_haste_reaches_every_window():
+def test_the_rules_of_every_window_are_the_same():
+    """They are written out, as Prometheus has no loops."""
+    text = (DEPLOYED / "slo.rules.yml").read_text()
+    windows = re.findall(r"record: playgate:slo_events:rate(\w+)\n.*\n.*plays_total", text)
+    blocks = {
+        window: block.replace(f"rate{window}", "rate").replace(f"[{window}]", "[]")
+        for window in windows
+        for block in re.findall(
+            rf"      - record: playgate:slo_events:rate{window}\n(?:.+\n)+", text
+        )
+    }
+
+    assert windows == ["5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d"]
+    budget = blocks.pop("30d")
+    assert len(set(blocks.values())) == 1
+    assert budget.startswith(blocks["5m"].partition("      - record: playgate:slo_burn")[0])
+
+
+def test_haste_reaches_every_window_age_and_count():
     """Or the tests against a real Prometheus would wait for hours."""
     for path in RULES:
         text = hastened(path.read_text())
+        assert (
+            max(map(int, re.findall(r"seconds.* [<>] (\d+)$", text, re.MULTILINE)), default=0) <= 60
+        )
+        assert max(map(int, re.findall(r"\* (\d+) >=", text)), default=0) <= 1440
         assert re.search(r"\[\d+[mhd]\]|offset \d+[mhd]|for: \d+m", text) is None

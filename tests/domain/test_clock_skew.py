@@ -24,6 +24,8 @@ def test_only_what_is_certain_counts(asked_at, answered_at, ahead):
     assert seconds_ahead(DATE, **moments) == pytest.approx(ahead)
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT"])
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:40 -0000"]
+)
 def test_what_is_no_date_tells_nothing(date):
     assert seconds_ahead(date, asked_at=0, answered_at=0) is None

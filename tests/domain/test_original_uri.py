@@ -199,9 +199,10 @@ def test_a_question_with_headers_of_another_front_door_is_refused():
     [
         ("/hls/x8abcd/index.m3u8", "/hls/x8abcd/"),
         ("/hls/x8abcd/720p/index.m3u8", "/hls/x8abcd/"),
-        ("/hls/x8abcd.m3u8", "/hls/"),
-        ("/x8abcd.m3u8", "/"),
-        ("/hls/x8abcdef/x8abcd.m3u8", "/hls/x8abcdef/"),
+        ("/x8abcd/x8abcd/index.m3u8", "/x8abcd/"),
+        ("/hls/x8abcd.m3u8", None),
+        ("/x8abcd.m3u8", None),
+        ("/hls/x8abcdef/x8abcd.m3u8", None),
     ],
 )
 def test_the_folder_of_a_video_is_the_one_that_is_named_after_it(path, folder):

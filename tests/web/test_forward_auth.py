@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from support import an_edge
 
-PATH = "/play/x8abcd.m3u8"
-BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
+PATH = "/hls/x8abcd/index.m3u8"
+BEHIND = {
+    "viewer": {"trusted_proxies": ["127.0.0.1"]},
+    "auth": {"paths": ["/hls/(?P<video>[^/]+)/.+", r"/play/(?P<video>[^/]+)\.m3u8"]},
+}
 
 
 @pytest.fixture
@@ -41,10 +44,12 @@ async def test_a_token_in_the_url_is_a_yes_and_a_cookie_for_the_files_beside_it(
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["X-Playgate-Video"] == "x8abcd"
     assert answer.headers["X-Playgate-Subject"] == "viewer-7"
-    cookie = f"playgate_token={token}; Path=/play/; HttpOnly; Secure; SameSite=None"
-    assert answer.headers["Set-Cookie"] == cookie
+    carried, path, life, *attributes = answer.headers["Set-Cookie"].split("; ")
+    assert (carried, path) == (f"playgate_token={token}", "Path=/hls/x8abcd/")
+    assert 290 <= int(life.removeprefix("Max-Age=")) <= 300  # no longer than the token
+    assert attributes == ["HttpOnly", "Secure", "SameSite=None"]
     plain = await ask(edge, f"{PATH}?token={token}", token=None, X_Forwarded_Proto="http")
-    assert plain.headers["Set-Cookie"] == cookie.replace("; Secure; SameSite=None", "")
+    assert plain.headers["Set-Cookie"].endswith("; HttpOnly")
 
 
 async def test_a_token_elsewhere_needs_no_cookie(edge):
@@ -56,11 +61,20 @@ async def test_a_token_elsewhere_needs_no_cookie(edge):
         assert (answer.status, "Set-Cookie" in answer.headers) == (204, False)
 
 
-async def test_of_two_tokens_the_one_in_the_url_is_newer_than_a_cookie_but_not_than_a_header(edge):
-    url, other = f"{PATH}?token={edge.mint('x8abcd')}", edge.mint("x8abcd")
+async def test_a_path_without_a_folder_of_the_video_s_gets_no_cookie(edge):
+    """It would come along to other videos, and to /play itself, where it is a conflict."""
+    answer = await ask(edge, f"/play/x8abcd.m3u8?token={edge.mint('x8abcd')}", token=None)
 
-    assert (await ask(edge, url, token=None, Cookie=f"playgate_token={other}")).status == 204
-    assert (await ask(edge, url)).reason == "token-conflict"
+    assert (answer.status, "Set-Cookie" in answer.headers) == (204, False)
+
+
+async def test_what_a_player_brings_is_newer_than_a_cookie_of_an_earlier_link(edge):
+    url, old = f"{PATH}?token={edge.mint('x8abcd')}", "playgate_token=an.old.one"
+
+    assert (await ask(edge, url, token=None, Cookie=old)).status == 204
+    assert (await ask(edge, Cookie=old)).status == 204
+    assert (await ask(edge, token=None, Cookie=old)).reason == "token-malformed"
+    assert (await ask(edge, url)).reason == "token-conflict"  # two that it brings
 
 
 async def test_a_refusal_is_the_players_status_and_headers_and_all(edge):
@@ -90,7 +104,7 @@ async def test_a_refusal_keeps_its_status_since_nobody_makes_500_of_it(sandbox, 
         ({"X_Forwarded_Method": "POST"}, "path-not-covered"),
         ({"X_Forwarded_For": "unknown"}, "viewer-private"),
         ({"uri": "/elsewhere"}, "path-not-covered"),
-        ({"uri": "/play/x8other/../x8abcd.m3u8"}, "path-not-covered"),
+        ({"uri": "/hls/x8other/../x8abcd/index.m3u8"}, "path-not-covered"),
         ({"uri": "/relay/bytes/abc/def.ts"}, "path-not-covered"),
         ({"X_Original_URI": PATH}, "path-not-covered"),
         ({"X_Original_Path": PATH}, "path-not-covered"),

@@ -30,6 +30,17 @@ async def test_a_play_s_time_is_split_into_dailymotion_s_part_and_the_edge_s(edg
     assert own == pytest.approx(whole - upstream)
 
 
+async def test_a_play_that_waits_for_a_check_of_its_manifest_waits_for_dailymotion(
+    start_edge, sandbox
+):
+    edge = await start_edge(delivery={"mode": "validate"})
+    sandbox.controls.set_fault("playlist", Fault(delay=LATE))
+    assert (await edge.play()).status == 302
+
+    assert await value(edge, f"{PART}_sum", 'part="upstream"') >= LATE
+    assert await value(edge, f"{PART}_sum", 'part="edge"') < LATE
+
+
 @pytest.mark.parametrize("video", ["x8null", "x8error"])
 async def test_a_play_that_did_not_work_is_no_part_of_how_long_plays_take(edge, video):
     await edge.play(video)
@@ -54,6 +65,15 @@ async def test_a_call_that_is_shared_is_told_from_one_s_own(edge, sandbox):
         'call="own"': 2,
         'call="shared"': 2,
     }
+
+
+async def test_being_throttled_is_told_from_being_refused(edge, sandbox):
+    sandbox.controls.set_fault("video", Fault(status=429))
+    assert (await edge.play()).reason == "platform-throttled"
+
+    calls = await edge.metric("playgate_upstream_request_duration_seconds_count")
+    assert calls['operation="video",outcome="throttled"'] >= 1
+    assert calls['operation="video",outcome="refused"'] == 0
 
 
 async def test_when_the_access_token_is_renewed(clock, start_edge):
@@ -95,7 +115,7 @@ async def test_an_answer_that_cannot_tell_the_time_tells_nothing(headers):
         given = (("Content-Type", "application/json"), *headers.items())
         sandbox.controls.set_fault("token", Fault(status=400, body="{}", headers=given))
         async with an_edge(sandbox, clock=StillClock(0)) as edge:
-            await eventually(lambda: sandbox.controls.calls["token"])
+            await eventually(lambda: edge.lines("platform-trouble"))
             skew = await value(edge, "playgate_clock_skew_seconds")
     assert skew != skew  # noqa: PLR0124  # NaN
 

@@ -25,7 +25,7 @@ from proxy.adapters.dailymotion.exchange import (
     connection_refusal,
     outcome_of,
 )
-from proxy.adapters.logs import timings
+from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.domain.playlist.text import MAX_BYTES, resolved
@@ -114,15 +114,13 @@ class Cdn:
         """
         wait = self._blocking_timeout if is_blocking else self._attempt_timeout
         exchange = self._exchanges[wait]
-        started = self._clock.monotonic()
+        deadline = self._clock.monotonic() + RETRIES_WITHIN
         try:
-            async with asyncio.timeout(wait + RETRIES_WITHIN):
-                url, answer = await self._fetch(exchange, url, started + RETRIES_WITHIN)
+            with waiting_upstream(self._clock):
+                async with asyncio.timeout(wait + RETRIES_WITHIN):
+                    url, answer = await self._fetch(exchange, url, deadline)
         except TimeoutError:
             raise Refusal(Reason.PLATFORM_TIMEOUT, "playlist: out of time") from None
-        finally:
-            if (spent := timings.get(None)) is not None:
-                spent.upstream += self._clock.monotonic() - started
         check_status(answer.status)
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise _bad("a playlist came compressed, which was not asked for")

@@ -131,7 +131,7 @@ class Exchange:
                 self._session.request(method, url, allow_redirects=False, **options) as response,
             ):
                 outcome = outcome_of(response.status)
-                self._note_clock(operation, response.headers, asked_at)
+                self._note_clock(operation, outcome, response.headers, asked_at)
                 body = await read_body(operation, response, self._max_answer)
                 return _usable(operation, response, body)
         except asyncio.CancelledError:
@@ -150,10 +150,10 @@ class Exchange:
             )
 
     def _note_clock(
-        self, operation: Operation, headers: Mapping[str, str], asked_at: float
+        self, operation: Operation, outcome: str, headers: Mapping[str, str], asked_at: float
     ) -> None:
-        """Compare our clock with the API's, unless a cache answered."""
-        if operation in TELL_THE_TIME and "Age" not in headers:
+        """Compare our clock with the API's, unless a cache answered, or something in between."""
+        if operation in TELL_THE_TIME and outcome in {"ok", "refused"} and "Age" not in headers:
             now = self._clock.now()
             skew = seconds_ahead(headers.get("Date", ""), asked_at=asked_at, answered_at=now)
             if skew is not None:
@@ -197,4 +197,6 @@ def outcome_of(status: int) -> str:
     """Return what a status means to the metrics."""
     if status < HTTPStatus.BAD_REQUEST:
         return "ok"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "throttled"
     return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "error"
