@@ -39,6 +39,31 @@ def nodes_of(node: Any) -> Iterator[Any]:
             yield from nodes_of(child)
 
 
+def values_by_label(text: str) -> dict[tuple[str, str], set[str]]:
+    """Return the values that each metric's labels have on an edge, by metric and label."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for line in text.splitlines():
+        if match := re.match(r"(\w+)\{(.*)\} \S+$", line):
+            for label, value in re.findall(r'(\w+)="([^"]*)"', match[2]):
+                values.setdefault((match[1], label), set()).add(value)
+    return values
+
+
+def unknown_values_in(
+    expression: str, known: Mapping[tuple[str, str], set[str]]
+) -> list[tuple[str, str, str]]:
+    """Return the values that an expression asks for, or leaves out, and no series has."""
+    return [
+        (node.name, matcher.name, value)
+        for node in nodes_of(promql_parser.parse(expression))
+        if isinstance(node, promql_parser.VectorSelector)
+        for matcher in node.matchers.matchers
+        if (node.name, matcher.name) in known and matcher.name not in FROM_PROMETHEUS
+        for value in matcher.value.split("|")
+        if not any(re.fullmatch(value, it) for it in known[node.name, matcher.name])
+    ]
+
+
 def labels_by_metric(text: str) -> dict[str, set[str]]:
     """Return the labels of every metric that an edge shows, by the name in the text."""
     labels: dict[str, set[str]] = {}

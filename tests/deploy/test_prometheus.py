@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from metrics_used import labels_by_metric, unknown_in
+from metrics_used import labels_by_metric, unknown_in, unknown_values_in, values_by_label
 from real_prometheus import DEPLOYED, hastened
 from support import ROOT, an_edge
 
@@ -69,11 +69,16 @@ async def test_every_metric_and_label_of_the_rules_is_there(sandbox, server):
     tables = {"state": {"url": server.url}, "tokens": {"issuers": [issuer]}}
     async with an_edge(sandbox, **tables) as edge:
         await edge.play()
-        known = labels_by_metric((await edge.get(f"{edge.operator}/metrics")).body.decode())
+        text = (await edge.get(f"{edge.operator}/metrics")).body.decode()
+    known, values = labels_by_metric(text), values_by_label(text)
     rules = [rule for path in RULES for rule in rules_in(path)]
     recorded = {rule["record"] for rule in rules if "record" in rule} | {"up"}
 
     assert [it for rule in rules for it in unknown_in(rule["expr"], known, recorded)] == []
+    missing = {it for rule in rules for it in unknown_values_in(rule["expr"], values)}
+    # Calls that this edge has not made, unlike those that exist from the start.
+    missing -= {(name, "operation", "playlist") for name, _, _ in missing}
+    assert missing == set()
 
 
 def test_the_rules_of_every_window_are_the_same():

@@ -119,6 +119,15 @@ async def test_how_to_roll_out(edge, tmp_path):
     """Without systemd, what it would be told is written down."""
     port = edge.operator.rpartition(":")[2]
     script = commands("How do I roll out?").replace("8081 8082 8083", port)
-    await run('systemctl() { echo "$@" >> told; }\n' + script, tmp_path)
+    script = script.replace("/etc/playgate/", "").replace("/opt/", f"{tmp_path}/")
+    install = script.splitlines()[0]
+    assert install.endswith("bin/pip install .")
+    (tmp_path / "playgate-NEW" / "bin").mkdir(parents=True)
+    command = tmp_path / "playgate-NEW" / "bin" / "playgate"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m proxy "$@"\n')
+    command.chmod(0o755)
+    stub = 'systemctl() { echo "$@" >> told; }\n'
+    await run(stub + script.removeprefix(install), tmp_path)
 
     assert (tmp_path / "told").read_text() == f"restart playgate@{port}\n"
+    assert (tmp_path / "playgate").resolve() == tmp_path / "playgate-NEW"
