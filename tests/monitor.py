@@ -22,6 +22,7 @@ from support import eventually
 from traffic import GOOD_DAY
 
 INTERVAL = "15s"
+SETTLED = 15  # seconds: as long as the rates look back
 FIRST = 90  # seconds at most, until there is something in every panel
 SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 UNITS = {"reqps": "/s", "Bps": "B/s", "bytes": "B", "short": "", "none": ""}
@@ -114,6 +115,7 @@ async def run(*, every: float, once: bool) -> None:
             faults = f"{monitored.sandbox.origin}/__faults/video"
             prometheus = await monitored.prometheus.page_of_alerts()
             console.print(WELCOME.format(edge, prometheus, faults, faults), soft_wrap=True)
+            await stopped_within(stop, SETTLED)
             with suppress(TimeoutError):
                 await eventually(lambda: is_complete(monitored), seconds=FIRST)
             while not stop.is_set():
