@@ -9,7 +9,6 @@ from typing import Any
 import promql_parser
 
 FROM_PROMETHEUS = {"job", "instance", "le"}  # labels that no edge gives by itself
-SUFFIXES = ("_bucket", "_count", "_sum")
 
 
 def selectors_of(expression: str) -> Iterator[tuple[str, set[str]]]:

@@ -133,7 +133,7 @@ class RunningEdge:
             line.rpartition(" ")[0].removeprefix(name).strip("{}"): float(line.rpartition(" ")[2])
             for line in text.splitlines()
             if line.startswith((f"{name}{{", f"{name} "))
-            if not (name.endswith("_total") and line.endswith(" 0.0"))
+            if not (name.endswith(("_total", "_count")) and line.endswith(" 0.0"))
         }
 
 

@@ -34,6 +34,18 @@ def test_its_parts_fit_together():
         assert yaml.safe_load(path.read_text())["apiVersion"] == 1
 
 
+def test_every_panel_that_the_runbook_names_is_there():
+    named = re.findall(r"\(?\*([A-Z0-9][^*\n]+)\*", (ROOT / "docs" / "operations.md").read_text())
+    rows = read_rows(INTERVAL)
+    titles = [*(row.title for row in rows), *(panel.title for row in rows for panel in row.panels)]
+    variables = ["Job", "Instance"]
+
+    assert len(named) > 8
+    assert [
+        name for name in named if not any(it.startswith(name) for it in titles + variables)
+    ] == []
+
+
 async def test_every_question_has_an_answer_under_load(component, tmp_path):
     """A real Prometheus looks at an edge with all kinds of players, and has data for all of it."""
     queries = [it for row in read_rows(INTERVAL) for panel in row.panels for it in panel.queries]
