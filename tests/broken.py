@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import time
 from typing import Any
 
-from processes import EdgeProcess
+from processes import EdgeProcess, in_front_of
 from real_prometheus import Prometheus, a_prometheus
 from real_redis import Server, a_server
-from support import SANDBOX_TOML, RunningEdge, a_sandbox, an_edge, settings_for
+from support import SANDBOX_TOML, RunningEdge, a_sandbox, a_watching_edge, an_edge, settings_for
 from traffic import Traffic, traffic_through
-from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.logs import build_logger
-from proxy.reloading import Source
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.controls import KINDS, Fault
 from proxy.sandbox.state import Sandbox
-from proxy.serving import running_edge
 
 GOOD = ("x8demo1", "x8tall1")  # videos that play
 TEN_HOURS = 36_000
@@ -86,8 +79,9 @@ class Systems:
         await self.add("playgate-issuer", tokens={"issuers": [issuer]})
         self.killed = await self.a_process()
         self.settings.write_text(SANDBOX_TOML.read_text())
+        load = partial(settings_for, self.sandboxes["playgate-well"], config=self.settings)
         self.edges["playgate-reload"] = await self.stack.enter_async_context(
-            watching(self.sandboxes["playgate-well"], self.settings)
+            a_watching_edge(load, self.settings)
         )
 
     async def add(self, job: str, *, token_ttl: int = TEN_HOURS, **options: Any) -> None:
@@ -101,15 +95,8 @@ class Systems:
         return await self.stack.enter_async_context(traffic_through(edge.player, GOOD, **options))
 
     async def a_process(self) -> EdgeProcess:
-        sandbox = self.sandboxes["playgate-well"]
-        edge = EdgeProcess(
-            {
-                "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
-                "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-                "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
-            }
-        )
-        self.stack.push_async_callback(lambda: edge.stack.aclose())  # noqa: PLW0108  # another by then
+        edge = EdgeProcess(in_front_of(self.sandboxes["playgate-well"]))
+        self.stack.push_async_callback(edge.close)
         await edge.start()
         return edge
 
@@ -141,15 +128,6 @@ class Systems:
         self.settings.write_text(SANDBOX_TOML.read_text())
         await self.redis.start()
         await self.killed.start()
-
-
-@asynccontextmanager
-async def watching(sandbox: Sandbox, config: Path) -> AsyncIterator[RunningEdge]:
-    """Run an edge that reloads its settings as the file changes."""
-    load, log = partial(settings_for, sandbox, config=config), io.StringIO()
-    source = Source(load=load, path=config, began_at=time())
-    async with running_edge(load(), log=build_logger(log), source=source) as edge:
-        yield RunningEdge(edge, log)
 
 
 @asynccontextmanager

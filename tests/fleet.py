@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
-from processes import EdgeProcess
+from processes import EdgeProcess, in_front_of
 from real_nginx import Nginx, an_nginx
 from real_redis import Server
 from support import OPERATOR_KEY, SANDBOX_TOML, eventually
@@ -142,9 +141,7 @@ async def a_fleet(
     program: str, folder: Path, sandbox: Sandbox, server: Server, **env: str
 ) -> AsyncIterator[Fleet]:
     given = {
-        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
-        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+        **in_front_of(sandbox),
         "PLAYGATE_STATE__URL": server.url,
         "PLAYGATE_STATE__STALENESS": "1",
         "PLAYGATE_TOKENS__FIRST_USE": "true",
@@ -155,7 +152,7 @@ async def a_fleet(
         sockets = stack.enter_context(TemporaryDirectory(prefix="playgate-"))
         edges = [EdgeProcess(given, f"unix:{sockets}/{n}.sock") for n in range(INSTANCES)]
         for edge in edges:
-            stack.push_async_callback(lambda edge=edge: edge.stack.aclose())
+            stack.push_async_callback(edge.close)
         await asyncio.gather(*(edge.start() for edge in edges))
         nginx = await stack.enter_async_context(
             an_nginx(program, folder, [e.player for e in edges], [e.operator for e in edges])

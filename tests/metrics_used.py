@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import promql_parser
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 FROM_PROMETHEUS = {"job", "instance", "le"}  # labels that no edge gives by itself
 
@@ -41,11 +43,15 @@ def nodes_of(node: Any) -> Iterator[Any]:
 def values_by_label(text: str) -> dict[tuple[str, str], set[str]]:
     """Return the values that each metric's labels have on an edge, by metric and label."""
     values: dict[tuple[str, str], set[str]] = {}
-    for line in text.splitlines():
-        if match := re.match(r"(\w+)\{(.*)\} \S+$", line):
-            for label, value in re.findall(r'(\w+)="([^"]*)"', match[2]):
-                values.setdefault((match[1], label), set()).add(value)
+    for sample in samples_of(text):
+        for label, value in sample.labels.items():
+            values.setdefault((sample.name, label), set()).add(value)
     return values
+
+
+def samples_of(text: str) -> Iterator[Sample]:
+    for family in text_string_to_metric_families(text):
+        yield from family.samples
 
 
 def unknown_values_in(
@@ -66,9 +72,8 @@ def unknown_values_in(
 def labels_by_metric(text: str) -> dict[str, set[str]]:
     """Return the labels of every metric that an edge shows, by the name in the text."""
     labels: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        if match := re.match(r"(\w+)(?:\{(.*)\})? \S+$", line):
-            labels.setdefault(match[1], set()).update(re.findall(r"(\w+)=", match[2] or ""))
+    for sample in samples_of(text):
+        labels.setdefault(sample.name, set()).update(sample.labels)
     return labels
 
 

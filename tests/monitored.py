@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import EdgeProcess
+from processes import EdgeProcess, in_front_of
 from real_prometheus import Prometheus, a_prometheus
 from real_redis import a_server
 from support import a_sandbox
-from traffic import RELAYED, Traffic, traffic_through
-from yarl import URL
+from traffic import RELAYED, traffic_through
 
 from proxy.sandbox.state import Sandbox
 
@@ -22,7 +21,6 @@ from proxy.sandbox.state import Sandbox
 class Monitored:
     edge: EdgeProcess
     sandbox: Sandbox
-    traffic: Traffic
     prometheus: Prometheus
 
     async def metrics(self) -> str:
@@ -34,9 +32,7 @@ class Monitored:
 def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
     """Return the settings of an edge that uses everything there is to look at."""
     return {
-        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
-        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+        **in_front_of(sandbox),
         "PLAYGATE_STATE__URL": state_url,
         "PLAYGATE_TOKENS__FIRST_USE": "true",
         "PLAYGATE_DELIVERY__MODE": "validate",
@@ -56,9 +52,9 @@ async def a_monitored_edge(
             await edge.start()
             targets = {"playgate": [f"127.0.0.1:{edge.operator}"]}
             async with (
-                traffic_through(f"http://127.0.0.1:{edge.player}", day) as traffic,
+                traffic_through(f"http://127.0.0.1:{edge.player}", day),
                 a_prometheus(
                     program("prometheus"), folder, targets, in_haste=in_haste
                 ) as prometheus,
             ):
-                yield Monitored(edge, sandbox, traffic, prometheus)
+                yield Monitored(edge, sandbox, prometheus)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,9 @@ from typing import Any
 
 from real_nginx import free_port
 from support import SANDBOX_TOML
+from yarl import URL
+
+from proxy.sandbox.state import Sandbox
 
 
 class Process:
@@ -80,6 +84,15 @@ def playgate(*arguments: str | Path) -> list[str | Path]:
     return [sys.executable, "-m", "proxy", *arguments]
 
 
+def in_front_of(sandbox: Sandbox) -> dict[str, str]:
+    """Return what has a command ask a sandbox in place of Dailymotion."""
+    return {
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
+        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
+        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+    }
+
+
 @dataclass(slots=True)
 class EdgeProcess:
     """One edge, which may be stopped, killed and started again at the same addresses."""
@@ -104,10 +117,13 @@ class EdgeProcess:
 
     async def stop(self) -> None:
         assert await self.process.stop() == 0, self.process.output
-        await self.stack.aclose()
-        self.stack = AsyncExitStack()
+        await self.close()
 
     async def kill(self) -> None:
         await self.process.stop(signal.SIGKILL)
+        await self.close()
+
+    async def close(self) -> None:
+        """End it, if it has not ended."""
         await self.stack.aclose()
         self.stack = AsyncExitStack()

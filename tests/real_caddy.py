@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from real_nginx import MEDIA, free_port, replaced
+from processes import Process, started
+from real_nginx import MEDIA, free_port, replaced, send_raw
 from support import ROOT, eventually
 from yarl import URL
 
@@ -21,7 +19,7 @@ CADDYFILE = ROOT / "deploy" / "Caddyfile"
 @dataclass(slots=True)
 class Caddy:
     port: int
-    folder: Path
+    process: Process
     session: aiohttp.ClientSession
 
     @property
@@ -30,7 +28,7 @@ class Caddy:
 
     @property
     def log(self) -> str:
-        return (self.folder / "caddy.log").read_text()
+        return self.process.output
 
     async def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -41,13 +39,7 @@ class Caddy:
 
     async def send(self, raw: bytes) -> bytes:
         """Send bytes as they are; return everything that came back."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(raw)
-        async with asyncio.timeout(20):
-            answer = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        return answer
+        return await send_raw(self.port, raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +84,19 @@ async def a_caddy(
     )
     command = [program, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (folder / "caddy.log").open("w") as log:
-        process = subprocess.Popen(  # noqa: ASYNC220  # forks at once
-            command, stdout=log, stderr=log, env={**os.environ, **home}
-        )
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        caddy = Caddy(port, folder, session)
+    async with (
+        started(*command, env=home) as process,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+    ):
+        caddy = Caddy(port, process, session)
 
         async def answers() -> bool:
-            assert process.poll() is None, caddy.log
+            assert process.process.returncode is None, caddy.log
             try:
                 await caddy.ask("/")
             except aiohttp.ClientError:
                 return False
             return True
 
-        try:
-            await eventually(answers)
-            yield caddy
-        finally:
-            process.terminate()
-            await asyncio.to_thread(process.wait, 20)
+        await eventually(answers)
+        yield caddy

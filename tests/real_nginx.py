@@ -41,17 +41,23 @@ class Nginx:
 
     async def send(self, raw: bytes) -> tuple[int, bytes]:
         """Send bytes as they are; return the status and everything that came back."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(raw)
-        async with asyncio.timeout(20):
-            answer = await reader.read()
-        writer.close()
-        await writer.wait_closed()
+        answer = await send_raw(self.port, raw)
         return int(answer.split(b" ", 2)[1]) if answer else 0, answer
 
     async def ask(self, path: str, *lines: str, method: str = "GET") -> tuple[int, bytes]:
         head = [f"{method} {path} HTTP/1.1", "Host: play.example.com", "Connection: close", *lines]
         return await self.send("\r\n".join([*head, "", ""]).encode("latin-1"))
+
+
+async def send_raw(port: int, raw: bytes) -> bytes:
+    """Send bytes to a port of this machine; return everything that came back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
 
 
 def free_port() -> int:

@@ -5,10 +5,8 @@ In haste, an hour of the rules is a minute, so that an alert is seen to fire wit
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from processes import started
 from real_nginx import free_port
 from support import ROOT, eventually
 
@@ -129,23 +128,15 @@ async def a_prometheus(
         "log.level": "warn",
     }
     command = [program, *(f"--{name}={value}" for name, value in options.items())]
-    with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: ASYNC220  # forks at once
-    async with aiohttp.ClientSession() as session:
+    async with started(*command) as process, aiohttp.ClientSession() as session:
         prometheus = Prometheus(port, session)
 
-        async def answers() -> bool:
-            assert process.poll() is None, (folder / "prometheus.log").read_text()
+        async def is_at_work() -> bool:
+            assert process.process.returncode is None, process.output
             try:
                 return await prometheus.is_scraping(sum(map(len, jobs.values())))
-            except aiohttp.ClientError:
-                return False
-            except AssertionError:  # it answers, but is not ready
+            except (aiohttp.ClientError, AssertionError):  # not there yet, or not ready
                 return False
 
-        try:
-            await eventually(answers, seconds=120)
-            yield prometheus
-        finally:
-            process.terminate()
-            await asyncio.to_thread(process.wait, 30)
+        await eventually(is_at_work, seconds=120)
+        yield prometheus

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import ssl
 import struct
@@ -15,7 +14,7 @@ from typing import Any
 
 import aiohttp
 from certificates import certify
-from processes import EdgeProcess
+from processes import EdgeProcess, in_front_of
 from real_nginx import Nginx, Upstream, an_nginx
 from support import SANDBOX_TOML
 
@@ -95,14 +94,12 @@ async def relaying(
         env = {
             "SSL_CERT_FILE": str(authority),
             "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
-            "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
-            "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-            "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([host]),
+            **in_front_of(sandbox),
             "PLAYGATE_DELIVERY__MODE": "relay",
         }
         edges = [EdgeProcess(env), EdgeProcess(env)]
         for edge in edges:
-            stack.push_async_callback(lambda edge=edge: edge.stack.aclose())
+            stack.push_async_callback(edge.close)
             await edge.start()
         resolver = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
         nginx = await stack.enter_async_context(

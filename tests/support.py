@@ -7,10 +7,11 @@ import io
 import json
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any, NoReturn
 
 import aiohttp
@@ -23,6 +24,7 @@ from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.logs import build_logger
 from proxy.domain.tokens.keyring import Key, load_key
 from proxy.edge.state import State
+from proxy.reloading import Source
 from proxy.sandbox.app import PLACES
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
@@ -191,6 +193,20 @@ async def an_edge(
     async with running_edge(
         settings_for(sandbox, **tables), log=build_logger(log), clock=clock
     ) as edge:
+        running = RunningEdge(edge, log)
+        try:
+            yield running
+        finally:
+            for opened in running.sessions.values():
+                await opened.close()
+
+
+@asynccontextmanager
+async def a_watching_edge(load: Callable[[], Settings], config: Path) -> AsyncIterator[RunningEdge]:
+    """Run an edge that reloads its settings as the file changes."""
+    log = io.StringIO()
+    source = Source(load=load, path=config, began_at=time())
+    async with running_edge(load(), log=build_logger(log), source=source) as edge:
         running = RunningEdge(edge, log)
         try:
             yield running

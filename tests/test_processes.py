@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
-from processes import Process, playgate, started
+from processes import Process, in_front_of, playgate, started
 from real_nginx import an_nginx, free_port
 from support import SANDBOX_TOML, a_sandbox, eventually
 from yarl import URL
@@ -24,9 +24,7 @@ def environment(sandbox, player: int | str, operator: int) -> dict[str, str]:
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_WEB__LISTEN": player if isinstance(player, str) else f"127.0.0.1:{player}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
-        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
-        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
+        **in_front_of(sandbox),
     }
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import signal
-from contextlib import asynccontextmanager
 from functools import partial
 from time import time
 
@@ -17,14 +15,11 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from processes import playgate, started
 from real_nginx import free_port
-from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, RunningEdge, eventually, serving
+from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, a_watching_edge, eventually, serving
 from typer.testing import CliRunner
 from yarl import URL
 
-from proxy.adapters.logs import build_logger
 from proxy.cli import app
-from proxy.reloading import Source
-from proxy.serving import running_edge
 from proxy.settings import load_settings
 
 KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
@@ -62,18 +57,8 @@ async def edge(file):
         yield running
 
 
-@asynccontextmanager
-async def an_edge_of(file, load=None):
-    log = io.StringIO()
-    load = load or partial(load_settings, file)
-    source = Source(load=load, path=file, began_at=time())
-    async with running_edge(load(), log=build_logger(log), source=source) as running:
-        edge = RunningEdge(running, log)
-        try:
-            yield edge
-        finally:
-            for session in edge.sessions.values():
-                await session.close()
+def an_edge_of(file, load=None):
+    return a_watching_edge(load or partial(load_settings, file), file)
 
 
 async def told(edge):

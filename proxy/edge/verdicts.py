@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Literal, get_args
 
 from proxy.adapters.clock import Clock
@@ -87,12 +86,11 @@ class Verdicts:
     async def find(self, video: VideoId) -> Known:
         """Return what is known of a video; waits for a check only where nothing recent is."""
         known = self._known.get(video)
-        age = inf if known is None else self._clock.monotonic() - known.checked_at
-        if known is None or age >= self._ttl * (1 if known.verdict == "invalid" else KEPT_FOR):
+        if known is None or self._has_lapsed(known):
             with waiting_upstream(self._clock):
                 return await self._checked(video)
         self._known.move_to_end(video)
-        if age >= self._fresh_for(known):
+        if self._age(known) >= self._fresh_for(known):
             self._spawn(self._checked(video))
         return known
 
@@ -113,6 +111,12 @@ class Verdicts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._checks.close()
+
+    def _has_lapsed(self, known: Known) -> bool:
+        return self._age(known) >= self._ttl * (1 if known.verdict == "invalid" else KEPT_FOR)
+
+    def _age(self, known: Known) -> float:
+        return self._clock.monotonic() - known.checked_at
 
     def _fresh_for(self, known: Known) -> float:
         if not known.bad_checks:

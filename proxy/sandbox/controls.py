@@ -27,6 +27,11 @@ class Fault:
     cut: Literal["", "before", "within", "drip"] = ""  # end, or stretch, the connection
     times: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what would hold an answer back for ever, or for no time that there is."""
+        if not 0 <= self.delay <= HOLD_LIMIT:
+            raise ValueError("delay")
+
     @property
     def is_only_late(self) -> bool:
         """Say whether the answer itself is still to be given."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.sandbox.controls import HOLD_LIMIT, KINDS, Fault, Kind
+from proxy.sandbox.controls import KINDS, Fault, Kind
 from proxy.sandbox.state import STATE
 
 STYLE = """
@@ -88,7 +88,6 @@ async def set_fault(request: web.Request) -> web.Response:
     try:
         wanted: dict[str, Any] = await request.json()
         wanted["headers"] = tuple(dict(wanted.get("headers", {})).items())
-        wanted["delay"] = min(float(wanted.get("delay", 0)), HOLD_LIMIT)
         fault = Fault(**wanted)
     except (TypeError, ValueError, AttributeError):
         return web.Response(

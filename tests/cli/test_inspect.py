@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from aiohttp import web
-from processes import playgate
+from processes import in_front_of, playgate
 from support import SANDBOX_TOML, serving
 
 from proxy.sandbox.controls import Fault
@@ -38,12 +38,7 @@ def inspect(tmp_path):
 @pytest.fixture
 def of_the_sandbox(sandbox):
     """Return what lets the command reach the sandbox."""
-    return {
-        "PLAYGATE_CONFIG": str(SANDBOX_TOML),
-        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
-        "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-        "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([sandbox.origin.removeprefix("http://")]),
-    }
+    return {"PLAYGATE_CONFIG": str(SANDBOX_TOML), **in_front_of(sandbox)}
 
 
 def lines(ran: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:

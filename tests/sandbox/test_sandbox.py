@@ -268,7 +268,9 @@ async def test_faults_come_and_go(sandbox, session):
         assert (await grant(sandbox, session))[0] == 200
     async with session.post(url, json={"colour": "blue"}) as response:
         assert response.status == 400
-    for body in (b"not json", b"[]", b'{"headers": 7}'):
+    async with session.post(url, json={"delay": 0.01}):
+        assert (await grant(sandbox, session))[0] == 200  # late, and as it should be
+    for body in (b"not json", b"[]", b'{"headers": 7}', b'{"delay": "x"}', b'{"delay": NaN}'):
         async with session.post(url, data=body) as response:
             assert response.status == 400
     async with session.post(f"{sandbox.origin}/__faults/weather", json={}) as response:
