@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-import stamina.instrumentation
 from aiohttp import web
 
 from proxy.adapters.clock import Clock
@@ -25,9 +24,8 @@ from proxy.edge.state import State
 from proxy.settings import Settings
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
-from proxy.web.connection import HEADS, PORT_HEADERS, Heads
-from proxy.web.middlewares import observe, refusals_to_responses
-from proxy.web.services import CURRENT, ON_UNIX_SOCKET, Current, Services
+from proxy.web.connection import PORT, Heads, Port
+from proxy.web.services import Current, Services
 from proxy.wiring.edge import Parts, build_parts, build_services
 from proxy.wiring.instruments import Instruments, build_instruments
 from proxy.wiring.platform import (
@@ -64,7 +62,6 @@ class Apps:
 @asynccontextmanager
 async def open_api_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the session in which Dailymotion's API is called."""
-    stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0,
@@ -126,7 +123,6 @@ async def open_state(settings: Settings, instruments: Instruments) -> AsyncItera
 @asynccontextmanager
 async def open_issuers(settings: Settings, instruments: Instruments) -> AsyncIterator[Issuers]:
     """Open the way to the keys that other issuers publish, over whichever address family."""
-    stamina.instrumentation.set_on_retry_hooks(())  # our own metric counts retries
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "playgate"}
     ) as session:
@@ -208,9 +204,11 @@ def operator_app(settings: Settings, current: Current) -> web.Application:
 def _app(
     settings: Settings, current: Current, port_headers: dict[str, str], listen: str
 ) -> web.Application:
-    app = web.Application(middlewares=[observe, refusals_to_responses], client_max_size=MAX_BODY)
-    app[CURRENT] = current
-    app[HEADS] = Heads(settings.web.head_timeout)
-    app[PORT_HEADERS] = port_headers
-    app[ON_UNIX_SOCKET] = bool(parse_listen(listen).path)
+    app = web.Application(client_max_size=MAX_BODY)
+    app[PORT] = Port(
+        current=current,
+        heads=Heads(settings.web.head_timeout),
+        headers=port_headers,
+        is_unix_socket=bool(parse_listen(listen).path),
+    )
     return app

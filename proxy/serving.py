@@ -24,7 +24,7 @@ from proxy.app import Apps, build_apps
 from proxy.reloading import Reloading, Source
 from proxy.settings import Settings
 from proxy.settings.listen import Listen, parse_listen
-from proxy.web.connection import HEADS, Connection
+from proxy.web.connection import PORT, Connection
 
 BACKLOG = 1024
 # What a connection accepted just before the end needs to bring its head in.
@@ -118,7 +118,7 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
             yield Listen(listen.host, port, listen.path)
         finally:
             server.close()
-            await app[HEADS].all_in(SETTLE_SECONDS)
+            await app[PORT].heads.all_in(SETTLE_SECONDS)
             if listen.path and _file_of(listen.path) == ours:  # a newer edge's socket stays
                 os.unlink(listen.path)  # noqa: PTH108  # no wait is worth a thread here
     finally:

@@ -6,6 +6,7 @@ are listed in docs/operations.md.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -19,6 +20,8 @@ import structlog
 from proxy.adapters.clock import Clock
 
 Logger = structlog.typing.FilteringBoundLogger
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
 @dataclass(slots=True)
@@ -45,8 +48,8 @@ def waiting_upstream(clock: Clock) -> Iterator[None]:
 
 def build_logger(stream: TextIO | None = None) -> Logger:
     """Return a logger that writes JSON lines to a stream, standard output by default."""
-    logger: Logger = structlog.wrap_logger(
-        structlog.PrintLogger(cast("TextIO", Unfailing(stream or sys.stdout))),
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(cast("TextIO", Unfailing(stream or sys.stdout))),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,11 +57,12 @@ def build_logger(stream: TextIO | None = None) -> Logger:
                 structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
             ),
             in_reading_order,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            as_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
-    return logger
+    # Bound once, or the library would make a logger for each line.
+    return cast("Logger", logger.bind())
 
 
 class Unfailing:
@@ -84,6 +88,11 @@ def in_reading_order(
     """Put first what the eye looks for first."""
     first = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
     return {**first, **fields}
+
+
+def as_json(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
+    """Write a line; with an encoder of our own, since `json.dumps` would make one for each."""
+    return ENCODER.encode(fields)
 
 
 def capture_standard_logging(logger: Logger) -> None:

@@ -11,15 +11,14 @@ from math import nan
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
 import proxy
+from proxy.adapters.series import Counter, Histogram
 from proxy.domain.playlist.rules import RULES
 from proxy.domain.reasons import Reason
 
@@ -67,9 +66,10 @@ class Metrics:
             "The same plays: what Dailymotion and its CDN took of it, and what the edge itself.",
             ["part"], registry=registry, buckets=REQUEST_BUCKETS,
         )  # fmt: skip
-        self.in_flight = Gauge(
+        self.requests_in_flight = 0
+        Gauge(
             "playgate_http_requests_in_flight", "Requests being answered now.", registry=registry
-        )
+        ).set_function(lambda: self.requests_in_flight)
         self.plays = Counter(
             "playgate_plays_total",
             "Plays asked for: redirected, relayed, listed (/stream-urls), denied (4xx), "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import signal
 import time
@@ -15,6 +16,10 @@ from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.reloading import Source
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, load_settings
+
+# Net allocations before a collection of each generation. A play under way holds some two hundred
+# objects, so that the default of 700 looks at plays that are not over.
+COLLECT_EVERY = (20_000, 20, 20)
 
 
 def serve(config: Config = None) -> None:
@@ -38,8 +43,20 @@ async def run(settings: Settings, source: Source) -> None:
     async with running_edge(settings, log=log, source=source) as edge:
         if edge.reloading is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
+        spare_the_collector()
         await stopped_by_signal()
     log.info("stopped")
+
+
+def spare_the_collector() -> None:
+    """Have the garbage collector leave alone what is there once an edge runs.
+
+    Modules, settings and metrics stay until the end, and going through all of them again and again
+    took a quarter of the time of a play.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_EVERY)
 
 
 def raise_descriptor_limit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
 def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | None:
@@ -19,11 +20,18 @@ def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | 
     Returns:
         seconds; None where the date is none.
     """
+    told = moment_of(date)
+    if told is None:
+        return None
+    return max(0.0, asked_at - (told + 1)) + min(0.0, answered_at - told)
+
+
+@lru_cache(maxsize=8)  # it is the same for all answers of a second
+def moment_of(date: str) -> float | None:
+    """Return the seconds since 1970 that an HTTP date stands for; None where it is none."""
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, TypeError, OverflowError):
         return None
-    if moment.tzinfo is None:  # or it would be read in this machine's zone
-        return None
-    told = moment.timestamp()
-    return max(0.0, asked_at - (told + 1)) + min(0.0, answered_at - told)
+    # One without a zone would be read in this machine's.
+    return None if moment.tzinfo is None else moment.timestamp()

@@ -41,7 +41,7 @@ class Calls:
         """Return what the call returns, or refuse within `platform.play_timeout`."""
         deadline = self._clock.monotonic() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout), self._gate.passing():
+            async with asyncio.timeout(self._timeout), self._gate:
                 return await self._make(call, deadline)
         except TimeoutError:
             refusal = Refusal(Reason.PLATFORM_TIMEOUT, "video: out of time")

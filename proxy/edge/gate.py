@@ -7,8 +7,7 @@ is refused at once, which costs nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from proxy.domain.reasons import Reason, Refusal
 
@@ -26,19 +25,26 @@ class Gate:
         self.inside = 0
         self.waiting = 0
 
-    @asynccontextmanager
-    async def passing(self) -> AsyncIterator[None]:
+    async def __aenter__(self) -> None:
         """Wait for a place and keep it, or refuse with `overloaded`."""
-        await self._enter()
+        if self._places.locked():
+            await self._wait()
+        else:
+            await self._places.acquire()  # at once
         self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
-            self._places.release()
 
-    async def _enter(self) -> None:
-        if self._places.locked() and self.waiting >= self._queue:
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Leave the place to who waits for it."""
+        self.inside -= 1
+        self._places.release()
+
+    async def _wait(self) -> None:
+        if self.waiting >= self._queue:
             raise _overloaded(f"{self.inside} calls are under way, and {self.waiting} wait")
         self.waiting += 1
         try:

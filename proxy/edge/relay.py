@@ -162,7 +162,7 @@ class Relay:
     async def _fetch(self, url: str, *, is_blocking: bool = False) -> Received:
         if is_blocking:  # held back by the CDN for seconds, and cheap meanwhile
             return await self._cdn.fetch_playlist(url, is_blocking=True)
-        async with self._gate.passing():
+        async with self._gate:
             return await self._cdn.fetch_playlist(url)
 
     async def _checked(self, received: Received) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 
 import aiohttp
@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from proxy.adapters.dailymotion.cdn import check_status
 from proxy.domain.reasons import Reason, Refusal
-from proxy.web.connection import PORT_HEADERS
+from proxy.web.connection import PORT
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
@@ -44,11 +44,13 @@ PASSED_ON: dict[str, str] = {
 }
 
 
-def complete_head(request: web.Request, response: web.StreamResponse) -> None:
+def complete_head(
+    request: web.Request, response: web.StreamResponse, headers: Mapping[str, str]
+) -> None:
     """Add what every answer of a port has; nothing once its head is sent."""
     if response.prepared:
         return
-    for name, value in request.app[PORT_HEADERS].items():
+    for name, value in headers.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request[TRACE].request_id
     if request[SERVICES].health.draining or brings_more(request):
@@ -91,7 +93,7 @@ async def pass_on(request: web.Request, upstream: aiohttp.ClientResponse) -> web
         if name in upstream.headers and upstream.headers[name].isprintable()
     }
     response = web.StreamResponse(status=upstream.status, headers={**told, **PASSED_ON})
-    complete_head(request, response)
+    complete_head(request, response, request.app[PORT].headers)
     count = request[SERVICES].metrics.relayed_bytes.inc
     try:
         await response.prepare(request)

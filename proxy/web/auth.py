@@ -22,7 +22,6 @@ from proxy.edge.admission import Shown
 from proxy.web.reading import (
     bearer_tokens,
     header_tokens,
-    is_from_proxy,
     note_session,
     note_token,
     read_viewer,
@@ -71,7 +70,7 @@ async def forward_auth(request: web.Request) -> web.Response:
 
 def check_asker(request: web.Request, others: tuple[str, ...], route: str) -> None:
     """Refuse who is no trusted proxy, and one that asks the wrong route."""
-    if not is_from_proxy(request):
+    if not request[TRACE].is_from_proxy:
         raise Refusal(Reason.PEER_UNTRUSTED, f"asked by {request.remote}")
     check_unmixed(request.headers, others, route)
 

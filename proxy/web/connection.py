@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +12,7 @@ from aiohttp import web
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.problem import problem
-from proxy.web.services import CURRENT
+from proxy.web.services import Current
 
 
 class Connection(web.RequestHandler):
@@ -24,9 +26,9 @@ class Connection(web.RequestHandler):
     def __init__(self, server: web.Server, app: web.Application, **limits: Any) -> None:
         limits["access_log"] = None  # our own lines tell more, and never a query
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
-        self._current = app[CURRENT]
-        self._heads = app[HEADS]
-        self._headers = app[PORT_HEADERS]
+        self._port = app[PORT]
+        self._heads = app[PORT].heads
+        self.is_resting = False  # kept alive, with nothing under way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
@@ -35,7 +37,9 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Start the clock again where a further request begins."""
-        self._heads.begin(self)
+        if self.is_resting:
+            self.is_resting = False
+            self._heads.await_head_of(self)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -53,7 +57,7 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP request, and what failed outside of any handler."""
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
         request_id = uuid4().hex
-        metrics, log = self._current.services.metrics, self._current.services.log
+        metrics, log = self._port.current.services.metrics, self._port.current.services.log
         metrics.requests.labels(route="unmatched", method="other", code=reason.status).inc()
         metrics.denials.labels(reason=reason).inc()
         if reason is Reason.INTERNAL:
@@ -61,58 +65,74 @@ class Connection(web.RequestHandler):
         else:
             log.info("bad-request", request_id=request_id, error=type(exc).__name__)
         response = problem(Refusal(reason), request_id)
-        response.headers.update(self._headers, **{"X-Request-Id": request_id})
+        response.headers.update(self._port.headers, **{"X-Request-Id": request_id})
         response.force_close()
         return response
 
 
+def rest(connection: web.RequestHandler) -> None:
+    """Note that a request is answered: what comes next on its connection begins another head."""
+    if isinstance(connection, Connection):
+        connection.is_resting = True
+
+
 class Heads:
-    """Which connections owe the head of a request: those that are new, or have begun one."""
+    """Which connections owe the head of a request: those that are new, or have begun one.
+
+    One timer looks after all of them: a timer for each request would cost more than to find its
+    route. So a connection may be cut off a little late.
+    """
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._owed: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-        self._resting: set[web.RequestHandler] = set()  # kept alive, with nothing under way
-        self._none_owed = asyncio.Event()
-        self._none_owed.set()
+        self._owed: dict[web.RequestHandler, float] = {}  # until when; the oldest first
+        self._timer: asyncio.TimerHandle | None = None
+        self._none_owed: asyncio.Event | None = None  # for who waits for that
 
     def await_head_of(self, connection: web.RequestHandler) -> None:
         """Cut the connection off unless a head comes in time."""
         loop = asyncio.get_running_loop()
-        self._owed[connection] = loop.call_later(self._timeout, self._cut_off, connection)
-        self._none_owed.clear()
-
-    def rest(self, connection: web.RequestHandler) -> None:
-        """Note that a request is answered, unless nobody is there any more to send another."""
-        if connection.transport is not None:
-            self._resting.add(connection)
-
-    def begin(self, connection: web.RequestHandler) -> None:
-        """Note that something came; on a resting connection, it is the next head's beginning."""
-        if connection in self._resting:
-            self._resting.discard(connection)
-            self.await_head_of(connection)
+        self._owed[connection] = until = loop.time() + self._timeout
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._cut_off)
 
     def settle(self, connection: web.RequestHandler) -> None:
         """Note that the head has come, or that nobody waits for it any more."""
-        self._resting.discard(connection)
-        if (timer := self._owed.pop(connection, None)) is not None:
-            timer.cancel()
-        if not self._owed:
+        self._owed.pop(connection, None)
+        if self._none_owed is not None and not self._owed:
             self._none_owed.set()
 
     async def all_in(self, seconds: float) -> None:
         """Wait until no head is owed, at most a while."""
+        if not self._owed:
+            return
+        self._none_owed = asyncio.Event()
         try:
             async with asyncio.timeout(seconds):
                 await self._none_owed.wait()
         except TimeoutError:
             return
 
-    def _cut_off(self, connection: web.RequestHandler) -> None:
-        self.settle(connection)
-        connection.force_close()
+    def _cut_off(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._owed:
+            connection, until = next(iter(self._owed.items()))
+            if until > loop.time():
+                self._timer = loop.call_at(until, self._cut_off)
+                return
+            self.settle(connection)
+            connection.force_close()
 
 
-HEADS: web.AppKey[Heads] = web.AppKey("heads", Heads)
-PORT_HEADERS: web.AppKey[dict[str, str]] = web.AppKey("port_headers", dict)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """What the requests of one port share."""
+
+    current: Current
+    heads: Heads
+    headers: Mapping[str, str]  # of every answer
+    is_unix_socket: bool
+
+
+PORT: web.AppKey[Port] = web.AppKey("port", Port)

@@ -18,7 +18,6 @@ from proxy.edge.delivery import Redirect
 from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
-    is_from_proxy,
     note_session,
     note_token,
     read_queried_video,
@@ -153,7 +152,7 @@ async def probe(request: web.Request) -> web.Response:
         {
             "viewer": None if address is None else str(address),
             "peer": request.remote or "unix",
-            "peer_is_trusted": is_from_proxy(request),
+            "peer_is_trusted": request[TRACE].is_from_proxy,
             "header": services.viewers.forwarded_header,
             "forwarded": request.headers.getall(services.viewers.forwarded_header, []),
             "host": request.host,

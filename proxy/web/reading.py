@@ -13,26 +13,25 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId, parse_video_id
-from proxy.web.services import ON_UNIX_SOCKET, SERVICES
-from proxy.web.trace import TRACE
+from proxy.web.connection import Port
+from proxy.web.services import SERVICES
+from proxy.web.trace import TRACE, Trace
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-def is_from_proxy(request: web.Request) -> bool:
-    """Say whether a trusted proxy sent this request; who may open a Unix socket is one."""
-    peer = parse_address(request.remote or "")
-    return request.app[ON_UNIX_SOCKET] or (
-        peer is not None and request[SERVICES].viewers.proxies.trusts(peer)
+def read_trace(request: web.Request, port: Port) -> Trace:
+    """Return the beginning of a request's story: who sent it, and its id."""
+    peer = None if port.is_unix_socket else parse_address(request.remote or "")
+    # Who may open a Unix socket is one of ours.
+    is_from_proxy = port.is_unix_socket or (
+        peer is not None and port.current.services.viewers.proxies.trusts(peer)
     )
-
-
-def request_id_of(request: web.Request) -> str:
-    """Return a trusted proxy's request id, or a new one."""
     given = request.headers.get("X-Request-Id", "")
-    if REQUEST_ID.fullmatch(given) is not None and is_from_proxy(request):
-        return given
-    return uuid4().hex
+    is_ours = is_from_proxy and REQUEST_ID.fullmatch(given) is not None
+    return Trace(
+        request_id=given if is_ours else uuid4().hex, peer=peer, is_from_proxy=is_from_proxy
+    )
 
 
 def read_video(request: web.Request) -> VideoId:
@@ -83,12 +82,11 @@ def read_viewer(request: web.Request) -> Address:
 
 def viewer_seen(request: web.Request) -> Address | None:
     """Return whose request it is, whatever that address may do; None where no proxy says so."""
-    viewers = request[SERVICES].viewers
-    peer = None if request.app[ON_UNIX_SOCKET] else parse_address(request.remote or "")
-    if peer is None and not request.app[ON_UNIX_SOCKET]:
+    viewers, trace = request[SERVICES].viewers, request[TRACE]
+    if trace.peer is None and not trace.is_from_proxy:
         raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
     lines = request.headers.getall(viewers.forwarded_header, [])
-    return viewer_of(peer, lines, viewers.proxies)
+    return viewer_of(trace.peer, lines, viewers.proxies)
 
 
 def read_tokens(request: web.Request) -> Iterator[str]:

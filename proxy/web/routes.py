@@ -10,6 +10,8 @@ from aiohttp.typedefs import Handler
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web import auth, operator_api, operator_port, player_port
+from proxy.web.connection import PORT
+from proxy.web.observing import observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,23 @@ def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
     for route in routes:
         resource = app.router.add_resource(route.path, name=route.name)
         for method, handler in route.handlers.items():
-            resource.add_route(method, handler, expect_handler=expect)
+            add_handler(app, resource, method, handler)
         if hdrs.METH_ANY not in route.handlers:
-            resource.add_route(hdrs.METH_ANY, not_allowed(route.handlers), expect_handler=expect)
+            add_handler(app, resource, hdrs.METH_ANY, not_allowed(route.handlers))
 
 
 def add_fallback(app: web.Application) -> None:
     """Add what answers every other path, after all routes."""
     resource = app.router.add_resource("/{path:.*}", name="unmatched")
-    resource.add_route(hdrs.METH_ANY, not_found, expect_handler=expect)
+    add_handler(app, resource, hdrs.METH_ANY, not_found)
+
+
+def add_handler(
+    app: web.Application, resource: web.Resource, method: str, handler: Handler
+) -> None:
+    """Add a handler, with all that happens around it."""
+    around = observed(resource.name or "", handler, app[PORT])
+    resource.add_route(method, around, expect_handler=expect)
 
 
 async def not_found(_request: web.Request) -> web.Response:
@@ -103,7 +113,7 @@ def not_allowed(handlers: Mapping[str, Handler]) -> Handler:
 async def expect(request: web.Request) -> None:
     """Answer `Expect: 100-continue` and pass over any other (RFC 9110, 10.1.1 allows it).
 
-    aiohttp's own would answer 417 before any of our middlewares sees the request.
+    aiohttp's own would answer 417 before any of our handlers sees the request.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

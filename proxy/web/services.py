@@ -57,9 +57,6 @@ class Services:
     embed_origins: tuple[str, ...]
 
 
-ON_UNIX_SOCKET: web.AppKey[bool] = web.AppKey("on_unix_socket", bool)
-
-
 @dataclass(slots=True)
 class Current:
     """The services of the moment; a reload puts others in their place, all at once."""
@@ -67,6 +64,5 @@ class Current:
     services: Services
 
 
-CURRENT: web.AppKey[Current] = web.AppKey("current", Current)
 # A request is answered with those that there were when it came.
 SERVICES: web.RequestKey[Services] = web.RequestKey("services", Services)

@@ -19,6 +19,8 @@ class Trace:
     """One request's story, for its log line and its metrics."""
 
     request_id: str
+    peer: Address | None  # None on a Unix socket, and where the connection is gone already
+    is_from_proxy: bool  # a trusted one
     video: VideoId | None = None
     viewer: Address | None = None
     subject: str | None = None

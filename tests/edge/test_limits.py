@@ -169,7 +169,7 @@ async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
 
     async def work(n: int) -> str:
         try:
-            async with gate.passing():
+            async with gate:
                 order.append(n)
                 await go.wait()
         except Refusal as refusal:
@@ -193,11 +193,11 @@ async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
 
 async def test_nobody_waits_for_ever():
     gate = Gate(most=1, queue=5, patience=0.01)
-    async with gate.passing():
+    async with gate:
         with pytest.raises(Refusal, match="overloaded: waited for"):
-            async with gate.passing():
+            async with gate:
                 pass
-    async with gate.passing():
+    async with gate:
         assert gate.inside == 1
 
 

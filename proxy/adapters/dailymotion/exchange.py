@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from secrets import SystemRandom
 from typing import Any, Literal
 
 import aiohttp
-import stamina
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -24,6 +24,9 @@ TELL_THE_TIME: frozenset[Operation] = frozenset({"token", "video"})  # Dailymoti
 
 MAX_ANSWER = 256 * 1024  # bytes; real answers of the API take a few hundred
 ATTEMPTS = 3
+FIRST_PAUSE = 0.1  # seconds before the second attempt; twice as long before the next
+LONGEST_PAUSE = 0.5
+JITTER = 0.1  # at most, added at random: those who failed together do not come back together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ class Exchange:
         self._session = session
         self._metrics = metrics
         self._clock = clock
-        self._attempt_timeout = attempt_timeout
+        self._attempt_timeout = aiohttp.ClientTimeout(total=attempt_timeout)
         self._max_answer = max_answer
         self._attempts = attempts
 
@@ -96,29 +99,17 @@ class Exchange:
             Refusal: `platform-unreachable`, `platform-timeout`, `platform-throttled` or
                 `platform-bad-answer`.
         """
-
-        def pause(error: Exception) -> bool | float:
-            if not isinstance(error, Transient):
-                return False
-            left = deadline - self._clock.monotonic()
-            if error.wait is None:
-                return left > 0
-            return error.wait if error.wait < left else False
-
-        attempts = stamina.retry_context(
-            on=pause,
-            attempts=self._attempts,
-            timeout=None,
-            wait_initial=0.1,
-            wait_max=0.5,
-            wait_jitter=0.1,
-        )
-        async for attempt in attempts:
-            with attempt:
-                if attempt.num > 1:
-                    self._metrics.upstream_retries.labels(operation=operation).inc()
+        attempt = 1
+        while True:
+            try:
                 return await self._attempt(operation, method, url, options)
-        raise AssertionError("stamina either returns or raises")  # pragma: no cover  # for mypy
+            except Transient as failure:
+                pause = failure.wait if failure.wait is not None else pause_after(attempt)
+                if attempt == self._attempts or pause >= deadline - self._clock.monotonic():
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
+            self._metrics.upstream_retries.labels(operation=operation).inc()
 
     async def _attempt(
         self, operation: Operation, method: str, url: URL, options: dict[str, Any]
@@ -126,10 +117,9 @@ class Exchange:
         started, asked_at = self._clock.monotonic(), self._clock.now()
         outcome = "unreachable"
         try:
-            async with (
-                asyncio.timeout(self._attempt_timeout),
-                self._session.request(method, url, allow_redirects=False, **options) as response,
-            ):
+            async with self._session.request(
+                method, url, allow_redirects=False, timeout=self._attempt_timeout, **options
+            ) as response:
                 outcome = outcome_of(response.status)
                 self._note_clock(operation, outcome, response.headers, asked_at)
                 body = await read_body(operation, response, self._max_answer)
@@ -158,6 +148,12 @@ class Exchange:
             skew = seconds_ahead(headers.get("Date", ""), asked_at=asked_at, answered_at=now)
             if skew is not None:
                 self._metrics.clock_skew.set(skew)
+
+
+def pause_after(attempt: int) -> float:
+    """Return how many seconds to wait after an attempt that failed, counted from 1."""
+    pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
+    return pause + SystemRandom().uniform(0, JITTER)
 
 
 def connection_refusal(operation: Operation, host: str | None, error: BaseException) -> Refusal:

@@ -29,7 +29,7 @@ class LegacyApi:
         flags: Sequence[Flag],
     ) -> None:
         self._exchange = exchange
-        self._rest_url = URL(rest_url)
+        self._videos = URL(rest_url) / "video"
         self._state_fields = tuple(state_fields)
         self._flags: dict[str, str] = dict.fromkeys(flags, "1")
 
@@ -70,7 +70,7 @@ class LegacyApi:
         answer = await self._exchange.send(
             "video",
             "GET",
-            (self._rest_url / "video" / video).with_query(query),
+            (self._videos / video).with_query(query),
             deadline=deadline,
             headers={"Authorization": f"Bearer {access_token}"},
         )

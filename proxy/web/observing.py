@@ -1,4 +1,4 @@
-"""What happens around every request: request id → observe → refusals to responses → headers."""
+"""What happens around every request: its id, its answer or its refusal, its headers, its line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
 from proxy.web.answers import complete_head
-from proxy.web.connection import HEADS
+from proxy.web.connection import Port, rest
 from proxy.web.problem import Asker, problem
-from proxy.web.reading import request_id_of
-from proxy.web.services import CURRENT, SERVICES
+from proxy.web.reading import read_trace
+from proxy.web.services import SERVICES
 from proxy.web.trace import ABANDONED, TRACE, Trace
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
@@ -24,7 +24,7 @@ PLAYING = frozenset({"GET", "HEAD"})
 PLAYS = frozenset({"play", "play-file", "stream-urls"})
 SERVED = frozenset({"redirected", "relayed", "listed"})
 ASKERS: dict[str, Asker] = {"auth": "nginx", "forward-auth": "front-door", "stream-urls": "api"}
-# Of these, successes are counted and not told.
+# Of these, successes are counted and not told: the metrics tell them well enough.
 QUIET_ROUTES = frozenset(
     {
         "auth",
@@ -42,63 +42,64 @@ QUIET_ROUTES = frozenset(
 )
 
 
-@web.middleware
-async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id, count it, time it, and write its line."""
-    services = request[SERVICES] = request.app[CURRENT].services
-    request.app[HEADS].settle(request.protocol)
-    trace = request[TRACE] = Trace(request_id=request_id_of(request))
-    timings.set(trace.timings)
-    started = perf_counter()
-    services.metrics.in_flight.inc()
-    try:
-        response = await handler(request)
-        trace.status = ABANDONED if trace.is_abandoned else response.status
-        complete_head(request, response)
-        return response
-    finally:
-        services.metrics.in_flight.dec()
-        request.app[HEADS].rest(request.protocol)
-        trace.duration = perf_counter() - started
-        count(request, services.metrics)
-        tell(request, services.log)
+def observed(route: str, handler: Handler, port: Port) -> Handler:
+    """Return a route's handler with all that happens around it.
+
+    Not as a middleware: aiohttp would look up for each request which there are, and put one of its
+    own before them.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        services = request[SERVICES] = port.current.services
+        trace = request[TRACE] = read_trace(request, port)
+        port.heads.settle(request.protocol)
+        timings.set(trace.timings)
+        started = perf_counter()
+        services.metrics.requests_in_flight += 1
+        try:
+            try:
+                response = await handler(request)
+            except Exception as error:  # noqa: BLE001  # told in the log, and never to the public
+                response = refused(request, error, asker=ASKERS.get(route, "player"))
+            trace.status = ABANDONED if trace.is_abandoned else response.status
+            complete_head(request, response, port.headers)
+            return response
+        finally:
+            services.metrics.requests_in_flight -= 1
+            rest(request.protocol)
+            trace.duration = perf_counter() - started
+            method = request.method if request.method in METHODS else "other"
+            count(route, method, trace, services.metrics)
+            if trace.refusal is not None or route not in QUIET_ROUTES:
+                tell(route, method, trace, services.log)
+
+    return answer
 
 
-@web.middleware
-async def refusals_to_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every refusal into its response; this is the only place that does."""
+def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Response:
+    """Return the response of a refusal; this is the only place that makes one."""
     trace, allow = request[TRACE], ""
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        trace.refusal = refusal
-    except web.HTTPNotFound:
-        trace.refusal = Refusal(Reason.NOT_FOUND)
-    except web.HTTPMethodNotAllowed as error:
-        trace.refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
-        allow = ", ".join(sorted(error.allowed_methods))
-    except web.HTTPRequestEntityTooLarge:
-        trace.refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
-    except Exception:  # noqa: BLE001  # a bug: told in the log, and never to the public
-        request[SERVICES].log.exception("internal", request_id=trace.request_id)
-        trace.refusal = Refusal(Reason.INTERNAL)
-    asker = ASKERS.get(route_of(request), "player")
+    match error:
+        case Refusal():
+            trace.refusal = error
+        case web.HTTPNotFound():
+            trace.refusal = Refusal(Reason.NOT_FOUND)
+        case web.HTTPMethodNotAllowed():
+            trace.refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
+            allow = ", ".join(sorted(error.allowed_methods))
+        case web.HTTPRequestEntityTooLarge():
+            trace.refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
+        case _:  # a bug
+            request[SERVICES].log.exception("internal", request_id=trace.request_id, exc_info=error)
+            trace.refusal = Refusal(Reason.INTERNAL)
     response = problem(trace.refusal, trace.request_id, asker=asker)
     if allow:
         response.headers["Allow"] = allow
     return response
 
 
-def route_of(request: web.Request) -> str:
-    """Return the route's name from `routes.py`, never a path that a client made up."""
-    resource = request.match_info.route.resource
-    return (resource.name if resource is not None else None) or "unmatched"
-
-
-def count(request: web.Request, metrics: Metrics) -> None:
+def count(route: str, method: str, trace: Trace, metrics: Metrics) -> None:
     """Count an answered request."""
-    trace, route = request[TRACE], route_of(request)
-    method = request.method if request.method in METHODS else "other"
     metrics.requests.labels(route=route, method=method, code=str(trace.status)).inc()
     metrics.request_duration.labels(route=route).observe(trace.duration)
     if trace.refusal is not None:
@@ -117,15 +118,12 @@ def count(request: web.Request, metrics: Metrics) -> None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
 
 
-def tell(request: web.Request, log: Logger) -> None:
-    """Write a request's line, unless it is a success that the metrics tell well enough."""
-    trace, route = request[TRACE], route_of(request)
-    if trace.refusal is None and route in QUIET_ROUTES:
-        return
+def tell(route: str, method: str, trace: Trace, log: Logger) -> None:
+    """Write a request's line."""
     fields = {
         "request_id": trace.request_id,
         "route": route,
-        "method": request.method if request.method in METHODS else "other",
+        "method": method,
         "status": trace.status,
         "reason": trace.refusal and str(trace.refusal.reason),
         "detail": trace.refusal and trace.refusal.detail,

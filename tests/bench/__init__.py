@@ -1,0 +1,1 @@
+"""What Playgate costs beside less that does less: ratios of one run, never absolute figures."""

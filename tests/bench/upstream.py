@@ -1,0 +1,143 @@
+"""What stands for Dailymotion and its CDN: nginx on https, whose answers cost next to nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from certificates import certify
+from real_nginx import free_port
+
+from bench.servers import started_on
+
+SIZES = (10, 100, 1800)  # segments of a playlist
+MANY = 20_000  # segments, of which no one is asked for twice
+SEGMENT = 1_000_000  # bytes
+
+CONF = """
+worker_processes 1;
+daemon off;
+master_process off;
+pid {folder}/upstream.pid;
+error_log {folder}/upstream.log warn;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    sendfile on;
+    types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}
+    client_body_temp_path {folder}/upstream-body;
+    proxy_temp_path {folder}/upstream-proxy;
+    fastcgi_temp_path {folder}/upstream-fastcgi;
+    uwsgi_temp_path {folder}/upstream-uwsgi;
+    scgi_temp_path {folder}/upstream-scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=4096;
+        ssl_certificate {chain};
+        ssl_certificate_key {chain};
+        ssl_session_cache shared:tls:1m;
+        root {folder}/cdn;
+        location = /oauth/v1/token {{
+            default_type application/json;
+            return 200 '{token}';
+        }}
+        location ~ ^/rest/video/(?<id>[A-Za-z0-9]+)$ {{
+            default_type application/json;
+            return 200 '{video}';
+        }}
+        location ~ ^/media/[A-Za-z0-9]+/[0-9]+\\.ts$ {{
+            try_files /segment.ts =404;
+        }}
+    }}
+}}
+"""
+TOKEN = {"access_token": "t" * 64, "token_type": "Bearer", "expires_in": 36000, "scope": "s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where it is, and who vouches for it."""
+
+    port: int
+    authority: Path
+
+    @property
+    def host(self) -> str:
+        return f"localhost:{self.port}"
+
+    @property
+    def token_url(self) -> str:
+        return f"https://{self.host}/oauth/v1/token"
+
+    @property
+    def rest_url(self) -> str:
+        return f"https://{self.host}/rest"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what has an edge, and the baselines, ask it."""
+        return {
+            "SSL_CERT_FILE": str(self.authority),
+            "BENCH_TOKEN_URL": self.token_url,
+            "BENCH_REST_URL": self.rest_url,
+            "PLAYGATE_PLATFORM__TOKEN_URL": self.token_url,
+            "PLAYGATE_PLATFORM__REST_URL": self.rest_url,
+            "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([self.host]),
+        }
+
+
+@contextmanager
+def an_upstream(program: str, folder: Path, core: int) -> Iterator[Upstream]:
+    authority, chain = certify(folder, "localhost")
+    upstream = Upstream(free_port(), authority)
+    write_media(folder / "cdn")
+    conf = folder / "upstream.conf"
+    conf.write_text(
+        CONF.format(
+            folder=folder,
+            port=upstream.port,
+            chain=chain,
+            token=json.dumps(TOKEN),
+            video=json.dumps(video_on(upstream.host)),
+        )
+    )
+    with started_on(core, upstream.port, program, "-c", conf, "-p", folder):
+        yield upstream
+
+
+def video_on(host: str) -> dict[str, object]:
+    """Return what the API says of a video; nginx puts in the id."""
+    return {
+        "stream_hls_url": f"https://{host}/manifest/$id.m3u8?sec={'s' * 128}",
+        "stream_live_hls_url": None,
+        "mode": "vod",
+        "onair": False,
+        "status": "published",
+        "private": False,
+        "password_protected": False,
+    }
+
+
+def video_of(segments: int) -> str:
+    return f"x8has{segments}"
+
+
+def write_media(folder: Path) -> None:
+    (folder / "manifest").mkdir(parents=True)
+    (folder / "segment.ts").write_bytes(b"\x47" + bytes(187) * (SEGMENT // 187))
+    for count in (*SIZES, MANY):
+        video = video_of(count)
+        (folder / "manifest" / f"{video}.m3u8").write_text(
+            "#EXTM3U\n#EXT-X-VERSION:3\n"
+            '#EXT-X-STREAM-INF:BANDWIDTH=2000000,RESOLUTION=1280x720,CODECS="avc1.64001f,mp4a.40.2"\n'
+            f"/media/{video}/index.m3u8\n"
+        )
+        (folder / "media" / video).mkdir(parents=True)
+        segments = "".join(f"#EXTINF:4.000,\n{n}.ts\n" for n in range(count))
+        (folder / "media" / video / "index.m3u8").write_text(
+            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+            f"{segments}#EXT-X-ENDLIST\n"
+        )
