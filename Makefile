@@ -1,7 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo monitor test lint components
+.PHONY: setup demo monitor bench test lint components
+
+ROUNDS ?= 5
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -15,6 +17,9 @@ demo: setup ## run the edge in front of a sandbox Dailymotion
 
 monitor: setup components ## run an edge under load, and print what the dashboard would show
 	$(BIN)/python tests/monitor.py
+
+bench: setup components ## measure what the edge costs beside less that does less
+	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(ROUNDS)
 
 lint: setup
 	$(BIN)/ruff format --check .

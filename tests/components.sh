@@ -14,6 +14,7 @@ need redis-server redis-server
 need systemd-analyze systemd
 need prometheus prometheus
 need caddy caddy
+need wrk wrk
 need buildah buildah
 need mmdebstrap mmdebstrap
 

@@ -28,7 +28,7 @@ from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings.listen import parse_listen
-from proxy.web.connection import HEADS
+from proxy.web.connection import PORT
 
 
 async def connect(edge: RunningEdge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -279,8 +279,7 @@ async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
     await eventually(lambda: len([line for line in edge.lines() if line["status"] == 499]) == 5)
     sandbox.controls.release("video")
 
-    heads = edge.edge.apps.player[HEADS]
-    assert not heads._resting and not heads._owed  # noqa: SLF001  # what would leak is in there
+    assert not edge.edge.apps.player[PORT].heads._owed  # noqa: SLF001  # what would leak is in there
     assert await edge.metric("playgate_plays_total") == {'outcome="abandoned"': 5}
 
 
@@ -306,9 +305,7 @@ async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
 
         plays = [asyncio.create_task(play(n)) for n in range(20)]
         await eventually(lambda: sandbox.controls.waiting["video"] == 2)
-        await eventually(
-            lambda: edge.apps.services.metrics.in_flight.collect()[0].samples[0].value == 20
-        )
+        await eventually(lambda: edge.apps.services.metrics.requests_in_flight == 20)
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
         await eventually(draining)
         sandbox.controls.release("video")
@@ -325,7 +322,7 @@ async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
     context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
-    await eventually(lambda: edge.apps.player[HEADS]._owed)  # noqa: SLF001  # nothing else tells that it was accepted
+    await eventually(lambda: edge.apps.player[PORT].heads._owed)  # noqa: SLF001  # nothing else tells that it was accepted
     stopping = asyncio.create_task(context.__aexit__(None, None, None))
     await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")

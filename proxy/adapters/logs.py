@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TextIO, cast
+from datetime import UTC, datetime
+from typing import Any, Protocol, TextIO, cast
 
 import structlog
 
@@ -21,7 +22,12 @@ from proxy.adapters.clock import Clock
 
 Logger = structlog.typing.FilteringBoundLogger
 
+# One for all lines; `json.dumps` would make another for each.
 ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+render_exception = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 @dataclass(slots=True)
@@ -35,30 +41,42 @@ class Timings:
 timings: ContextVar[Timings] = ContextVar("timings")
 
 
-@contextmanager
-def waiting_upstream(clock: Clock) -> Iterator[None]:
+def waiting_upstream(clock: Clock) -> Waiting:
     """Count the time until the block ends as what the request at hand waits for Dailymotion."""
-    started = clock.monotonic()
-    try:
-        yield
-    finally:
+    return Waiting(clock)
+
+
+class Waiting:
+    """A wait for Dailymotion; a class, since a generator takes twice as long."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._started = self._clock.monotonic()
+
+    def __exit__(self, *_error: object) -> None:
+        """Count."""
         if (spent := timings.get(None)) is not None:
-            spent.upstream += clock.monotonic() - started
+            spent.upstream += self._clock.monotonic() - self._started
 
 
-def build_logger(stream: TextIO | None = None) -> Logger:
+class Lines(Protocol):
+    """Where lines go."""
+
+    def write(self, line: str, /) -> object:
+        """Take a line."""
+
+    def flush(self) -> object:
+        """Hand on what is there."""
+
+
+def build_logger(stream: Lines | None = None) -> Logger:
     """Return a logger that writes JSON lines to a stream, standard output by default."""
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", Unfailing(stream or sys.stdout))),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(
-                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-            ),
-            in_reading_order,
-            as_json,
-        ],
+        processors=[as_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     # Bound once, or the library would make a logger for each line.
@@ -68,7 +86,7 @@ def build_logger(stream: TextIO | None = None) -> Logger:
 class Unfailing:
     """A stream whose loss is no reason to refuse a play: a full disk, a reader that went away."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Lines) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
@@ -82,17 +100,16 @@ class Unfailing:
             self._stream.flush()
 
 
-def in_reading_order(
-    _logger: object, _method: str, fields: MutableMapping[str, Any]
-) -> dict[str, Any]:
-    """Put first what the eye looks for first."""
-    first = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
-    return {**first, **fields}
-
-
-def as_json(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
-    """Write a line; with an encoder of our own, since `json.dumps` would make one for each."""
-    return ENCODER.encode(fields)
+def as_line(_logger: object, method: str, fields: MutableMapping[str, Any]) -> str:
+    """Write a line, with what the eye looks for first; one step, where the library has five."""
+    line = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "level": method,
+        "event": fields.pop("event"),
+    }
+    if "exc_info" in fields:
+        render_exception(None, method, fields)
+    return ENCODER.encode({**line, **fields})
 
 
 def capture_standard_logging(logger: Logger) -> None:

@@ -138,6 +138,11 @@ class Metrics:
             "Bytes of segments, keys and the like that went through this edge, not through nginx.",
             registry=registry,
         )  # fmt: skip
+        self.log_lines_lost = Counter(
+            "playgate_log_lines_lost_total",
+            "Log lines that nobody took: their reader stalls, or the disk is full.",
+            registry=registry,
+        )
         self.platform_healthy = Gauge(
             "playgate_platform_healthy",
             "1 unless the latest exchange with Dailymotion failed on their side or on ours.",

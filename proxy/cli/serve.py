@@ -6,12 +6,14 @@ import asyncio
 import gc
 import resource
 import signal
+import sys
 import time
 from functools import partial
 
 import uvloop
 
-from proxy.adapters.logs import build_logger, capture_standard_logging
+from proxy.adapters.log_writer import LogWriter, writing
+from proxy.adapters.logs import Logger, build_logger, capture_standard_logging
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.reloading import Source
 from proxy.serving import ListenFailed, running_edge
@@ -38,14 +40,21 @@ def serve(config: Config = None) -> None:
 
 async def run(settings: Settings, source: Source) -> None:
     """Run an edge until a signal says stop; SIGHUP has it load its settings again."""
-    log = build_logger()
-    capture_standard_logging(log)
+    with writing(sys.stdout) as lines:
+        log = build_logger(lines)
+        capture_standard_logging(log)
+        await run_edge(settings, source, log, lines)
+        log.info("stopped")
+
+
+async def run_edge(settings: Settings, source: Source, log: Logger, lines: LogWriter) -> None:
+    """Run an edge until a signal says stop."""
     async with running_edge(settings, log=log, source=source) as edge:
+        lines.count_lost = edge.apps.services.metrics.log_lines_lost.inc
         if edge.reloading is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
         spare_the_collector()
         await stopped_by_signal()
-    log.info("stopped")
 
 
 def spare_the_collector() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.compact import tokens_in
 from proxy.domain.video import VideoId, parse_video_id
 
 # What each kind of front door sets, and so takes from clients. Headers of another kind it may let
@@ -37,9 +38,9 @@ class Original:
     query: str
 
     @property
-    def query_tokens(self) -> tuple[str, ...]:
+    def query_tokens(self) -> list[str]:
         """Return the value of every `token` in the query."""
-        return tuple(value for name, value in self.parameters if name == "token")
+        return tokens_in(self.query)
 
     @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
@@ -117,7 +118,7 @@ def _read(uri: str, method: str) -> Original:
         raise _not_covered("the method is not GET, HEAD or OPTIONS")
     if (raw := RAW_URI.fullmatch(uri)) is None:
         raise _not_covered("the URI is not a path of printable ASCII")
-    path = unquote(raw["path"])
+    path = unquote(raw["path"]) if "%" in raw["path"] else raw["path"]
     if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
         raise _not_covered("the path can be read in more than one way")
     return Original(method=method, path=path, query=raw["query"] or "")

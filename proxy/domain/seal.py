@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest, digest
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Literal, get_args
 
 import msgpack
@@ -64,6 +64,13 @@ class Session:
 def network_of(viewer: Address) -> Network:
     """Return the network that a viewer's session is bound to: /24, or /64."""
     return ip_network((viewer, NETWORK_BITS[viewer.version]), strict=False)
+
+
+def network_name(viewer: Address) -> str:
+    """Return the same as a text; for IPv4 without the detour, which takes ten times as long."""
+    if isinstance(viewer, IPv4Address):
+        return f"{str(viewer).rpartition('.')[0]}.0/24"
+    return str(network_of(viewer))
 
 
 class SealKey:

@@ -79,12 +79,15 @@ class Admission:
         self._revocations.check(
             video=video, jti=claims.jti, subject=claims.subject, issued_at=claims.issued_at
         )
+        if not is_play:
+            return await self._settle(shown, viewer, is_use=is_use)
         counted = Counted(video=video, viewer=viewer, subject=claims.subject)
-        is_settled = True
-        if is_play:
-            self._limits.check(counted)  # before it binds the token
-        if self._first_use is not None:
-            is_settled = await self._first_use.check(shown.token, claims, viewer, binds=is_use)
-        if is_play:
-            self._limits.count(counted)
+        self._limits.check(counted)  # before it binds the token
+        is_settled = await self._settle(shown, viewer, is_use=is_use)
+        self._limits.count(counted)
         return is_settled
+
+    async def _settle(self, shown: Shown, viewer: Address, *, is_use: bool) -> bool:
+        if self._first_use is None:
+            return True
+        return await self._first_use.check(shown.token, shown.claims, viewer, binds=is_use)

@@ -13,7 +13,7 @@ from functools import partial
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import network_of
+from proxy.domain.seal import network_name
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import identity_of
 from proxy.edge.state import OnFailure, State
@@ -43,7 +43,7 @@ class FirstUse:
         """
         if claims.network is not None:
             return True
-        network = str(network_of(viewer))
+        network = network_name(viewer)
         name = f"first-use:{identity_of(token)}:{viewer.version}"
         holder = self._known.get(name)
         if holder is None:

@@ -89,7 +89,7 @@ class Health:
         if (trouble := self.troubles.pop(operation, None)) is not None:
             lasted = round(self._clock.now() - trouble.since, 3)
             self._log.info(f"{_side(operation)}-recovered", operation=operation, seconds=lasted)
-        self._tell_metrics()
+            self._tell_metrics()
 
     def note_refusal(self, operation: Watched, refusal: Refusal) -> None:
         """Note a refusal; one about a video alone is a healthy answer."""

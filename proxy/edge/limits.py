@@ -18,7 +18,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from proxy.adapters.windows import Windows
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import network_of
+from proxy.domain.seal import network_name
 from proxy.domain.video import VideoId
 
 Scope = Literal["network", "subject", "video", "overall"]
@@ -42,6 +42,8 @@ class PlayLimits:
 
     def check(self, play: Counted) -> None:
         """Refuse a play that is too much."""
+        if not self._rates:
+            return
         for scope, item, name in self._counted(play):
             if not self._limiter.test(item, scope, name):
                 # The library adds the wait to the wall clock's time, and so it is taken off again.
@@ -54,14 +56,14 @@ class PlayLimits:
 
     def count(self, play: Counted) -> None:
         """Count a play that is let through; one that is refused counts for nothing."""
+        if not self._rates:
+            return
         for scope, item, name in self._counted(play):
             self._limiter.hit(item, scope, name)
 
     def _counted(self, play: Counted) -> Iterator[tuple[Scope, RateLimitItem, str]]:
-        if not self._rates:
-            return
         names: dict[Scope, str | None] = {
-            "network": str(network_of(play.viewer)),
+            "network": network_name(play.viewer) if "network" in self._rates else None,
             "subject": play.subject,
             "video": play.video,
             "overall": "",

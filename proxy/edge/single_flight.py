@@ -16,7 +16,9 @@ class SingleFlight(Generic[K, V]):
     The call is a task of its own: whoever hangs up leaves, and the others get their answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Callable[[], None] = lambda: None) -> None:
+        """Begin with none under way; `shared` is told whenever somebody joins one."""
+        self._shared = shared
         self._flights: dict[K, asyncio.Task[V]] = {}
 
     async def join(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> V:
@@ -26,6 +28,8 @@ class SingleFlight(Generic[K, V]):
             flight = asyncio.create_task(call())
             self._flights[key] = flight
             flight.add_done_callback(lambda _landed: self._flights.pop(key))
+        else:
+            self._shared()
         return await asyncio.shield(flight)
 
     def is_under_way(self, key: K) -> bool:

@@ -125,6 +125,8 @@ class State:
         *,
         within: float | None = None,  # seconds; the question itself goes on
     ) -> T:
+        if not self._store.is_shared:
+            return await question()  # of this process's own memory, which answers at once
         if self._is_down and operation != "probe":
             raise Refusal(Reason.STATE_UNAVAILABLE, "the state is down")
         started, outcome = self._clock.monotonic(), "abandoned"

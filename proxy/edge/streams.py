@@ -55,12 +55,14 @@ class Streams:
         self._details = details
         self._calls = calls
         self._clock = clock
-        self._metrics = metrics
         self._allowed_hosts = tuple(allowed_hosts)
         self._plain_http = plain_http
         self._hls_fields = tuple(hls_fields)
         self._egress_ip = egress_ip
-        self._under_way: SingleFlight[Asked, dict[str, str]] = SingleFlight()
+        self._own_call = metrics.stream_lookups.labels(call="own").inc
+        self._under_way: SingleFlight[Asked, dict[str, str]] = SingleFlight(
+            shared=metrics.stream_lookups.labels(call="shared").inc
+        )
         self._descriptions: SingleFlight[VideoId, Details] = SingleFlight()
 
     async def resolve(self, video: VideoId, viewer: Address, *, client_ip: Address | None) -> str:
@@ -116,11 +118,8 @@ class Streams:
         return next(urls[field] for field in self._hls_fields if field in urls)
 
     async def _join(self, viewer: Address | None, wanted: Wanted) -> dict[str, str]:
-        asked = (viewer, wanted)
-        call = "shared" if self._under_way.is_under_way(asked) else "own"
-        self._metrics.stream_lookups.labels(call=call).inc()
         with waiting_upstream(self._clock):
-            return await self._under_way.join(asked, lambda: self._fetch(wanted))
+            return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
 
     async def _fetch_details(self, api: LegacyApi, video: VideoId) -> Details:
         return await self._calls.make(
@@ -128,6 +127,7 @@ class Streams:
         )
 
     async def _fetch(self, wanted: Wanted) -> dict[str, str]:
+        self._own_call()
         urls = await self._calls.make(
             lambda token, deadline: self._api.fetch_streams(wanted, token, deadline=deadline)
         )

@@ -47,6 +47,14 @@ class Connection(web.RequestHandler):
         self._heads.settle(self)
         super().connection_lost(exc)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; for a target that is no path (`OPTIONS *`, CONNECT), one of ours."""
+        if isinstance(resp, web.HTTPException):
+            resp = self.handle_error(request, resp.status, resp)
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,  # noqa: ARG002  # aiohttp's signature
@@ -56,6 +64,8 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no HTTP request, and what failed outside of any handler."""
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
+        if status == Reason.NOT_FOUND.status:
+            reason = Reason.NOT_FOUND
         request_id = uuid4().hex
         metrics, log = self._port.current.services.metrics, self._port.current.services.log
         metrics.requests.labels(route="unmatched", method="other", code=reason.status).inc()

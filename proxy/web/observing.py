@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from time import perf_counter
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -120,22 +121,29 @@ def count(route: str, method: str, trace: Trace, metrics: Metrics) -> None:
 
 def tell(route: str, method: str, trace: Trace, log: Logger) -> None:
     """Write a request's line."""
-    fields = {
+    fields: dict[str, Any] = {
         "request_id": trace.request_id,
         "route": route,
         "method": method,
         "status": trace.status,
-        "reason": trace.refusal and str(trace.refusal.reason),
-        "detail": trace.refusal and trace.refusal.detail,
-        "video": trace.video and loggable(trace.video),
-        "viewer": trace.viewer and str(trace.viewer),
-        "subject": trace.subject,
-        "jti": trace.jti,
-        "duration_ms": round(trace.duration * 1000, 2),
-        "upstream_ms": round(trace.timings.upstream * 1000, 2) or None,
     }
+    if trace.refusal is not None:
+        fields["reason"] = str(trace.refusal.reason)
+        if trace.refusal.detail:
+            fields["detail"] = trace.refusal.detail
+    if trace.video is not None:
+        fields["video"] = loggable(trace.video)
+    if trace.viewer is not None:
+        fields["viewer"] = str(trace.viewer)
+    if trace.subject is not None:
+        fields["subject"] = trace.subject
+    if trace.jti is not None:
+        fields["jti"] = trace.jti
+    fields["duration_ms"] = round(trace.duration * 1000, 2)
+    if trace.timings.upstream:
+        fields["upstream_ms"] = round(trace.timings.upstream * 1000, 2)
     write = log.warning if trace.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
-    write("request", **{name: value for name, value in fields.items() if value not in {None, ""}})
+    write("request", **fields)
 
 
 def _outcome(route: str, trace: Trace) -> str:

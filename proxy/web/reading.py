@@ -12,6 +12,7 @@ from proxy.domain.client_ip import Address, parse_address, public_viewer, viewer
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
 from proxy.domain.tokens.claims import Claims
+from proxy.domain.tokens.compact import tokens_in
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.web.connection import Port
 from proxy.web.services import SERVICES
@@ -91,7 +92,7 @@ def viewer_seen(request: web.Request) -> Address | None:
 
 def read_tokens(request: web.Request) -> Iterator[str]:
     """Yield every token that the request's query and headers carry."""
-    yield from request.query.getall("token", [])
+    yield from tokens_in(request.rel_url.raw_query_string)
     yield from header_tokens(request)
 
 

@@ -84,7 +84,7 @@ def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
 
 def add_fallback(app: web.Application) -> None:
     """Add what answers every other path, after all routes."""
-    resource = app.router.add_resource("/{path:.*}", name="unmatched")
+    resource = app.router.add_resource(r"/{path:[\s\S]*}", name="unmatched")
     add_handler(app, resource, hdrs.METH_ANY, not_found)
 
 

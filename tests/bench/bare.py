@@ -1,6 +1,6 @@
 """The baselines: as little aiohttp as answers at all, with neither checks nor metrics nor logs.
 
-`python -m bench.bare KIND` serves one of them on a port of its own choosing, and says which.
+`python -m bench.bare KIND PORT` serves one of them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ KINDS = {
 }
 
 
-async def serve(kind: str) -> None:
+async def serve(kind: str, port: int) -> None:
     async with AsyncExitStack() as stack:
         app = web.Application()
         connector = aiohttp.TCPConnector(limit=0)
@@ -89,10 +89,9 @@ async def serve(kind: str) -> None:
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-        print(f"serving on {runner.addresses[0][1]}", flush=True)
+        await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1]))
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -45,13 +45,13 @@ def write_requests(path: Path, heads: Sequence[str]) -> Requests:
 def load(server: Server, requests: Requests, *, core: int, connections: int, seconds: int) -> Run:
     """Send requests for so many seconds, or fail if any is not answered well."""
     before = server.cpu()
-    output = subprocess.run(
-        ["taskset", "--cpu-list", str(core), "wrk", "--threads", "1", "--latency"]
-        + ["--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "10s"]
-        + ["--script", str(SCRIPT), f"http://127.0.0.1:{server.port}"]
-        + ["--", str(requests.path), str(requests.at)],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+    command = [
+        *("taskset", "--cpu-list", str(core), "wrk", "--threads", "1", "--latency"),
+        *("--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "10s"),
+        *("--script", str(SCRIPT), f"http://127.0.0.1:{server.port}"),
+        *("--", str(requests.path), str(requests.at)),
+    ]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     used = server.cpu() - before
     found = json.loads(output.splitlines()[-1])
     if found["errors"] or not found["requests"]:

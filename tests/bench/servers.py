@@ -79,5 +79,47 @@ def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit(f"{process.args} did not come up")
 
 
+NGINX = """
+{user}
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 8192; }}
+http {{
+    {temporary}
+    access_log {log};
+    keepalive_requests 1000000000;
+    types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}
+    server {{
+        listen 127.0.0.1:{listen};
+        {server}
+    }}
+}}
+"""
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+@contextmanager
+def a_plain_nginx(
+    program: str, folder: Path, core: int, port: int, server: str, *, tls: bool, log: str
+) -> Iterator[Server]:
+    """Run an nginx with one server, whose locations are given."""
+    folder.mkdir(parents=True)
+    conf = folder / "nginx.conf"
+    conf.write_text(
+        NGINX.format(
+            user="user root;" if os.geteuid() == 0 else "",
+            folder=folder,
+            temporary=" ".join(f"{name}_temp_path {folder}/{name};" for name in TEMPORARY),
+            listen=f"{port} ssl backlog=4096" if tls else port,
+            server=server,
+            log=log,
+        )
+    )
+    command = [program, "-c", str(conf), "-p", str(folder), "-g", "daemon off;"]
+    with started_on(core, port, *command, output=folder / "stderr") as running:
+        yield running
+
+
 def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]

@@ -11,35 +11,16 @@ from pathlib import Path
 from certificates import certify
 from real_nginx import free_port
 
-from bench.servers import started_on
+from bench.servers import a_plain_nginx
 
 SIZES = (10, 100, 1800)  # segments of a playlist
 MANY = 20_000  # segments, of which no one is asked for twice
 SEGMENT = 1_000_000  # bytes
 
-CONF = """
-worker_processes 1;
-daemon off;
-master_process off;
-pid {folder}/upstream.pid;
-error_log {folder}/upstream.log warn;
-events {{ worker_connections 8192; }}
-http {{
-    access_log off;
-    keepalive_requests 1000000000;
-    sendfile on;
-    types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}
-    client_body_temp_path {folder}/upstream-body;
-    proxy_temp_path {folder}/upstream-proxy;
-    fastcgi_temp_path {folder}/upstream-fastcgi;
-    uwsgi_temp_path {folder}/upstream-uwsgi;
-    scgi_temp_path {folder}/upstream-scgi;
-    server {{
-        listen 127.0.0.1:{port} ssl backlog=4096;
+SERVER = """
         ssl_certificate {chain};
         ssl_certificate_key {chain};
-        ssl_session_cache shared:tls:1m;
-        root {folder}/cdn;
+        root {media};
         location = /oauth/v1/token {{
             default_type application/json;
             return 200 '{token}';
@@ -51,8 +32,6 @@ http {{
         location ~ ^/media/[A-Za-z0-9]+/[0-9]+\\.ts$ {{
             try_files /segment.ts =404;
         }}
-    }}
-}}
 """
 TOKEN = {"access_token": "t" * 64, "token_type": "Bearer", "expires_in": 36000, "scope": "s"}
 
@@ -94,24 +73,21 @@ def an_upstream(program: str, folder: Path, core: int) -> Iterator[Upstream]:
     authority, chain = certify(folder, "localhost")
     upstream = Upstream(free_port(), authority)
     write_media(folder / "cdn")
-    conf = folder / "upstream.conf"
-    conf.write_text(
-        CONF.format(
-            folder=folder,
-            port=upstream.port,
-            chain=chain,
-            token=json.dumps(TOKEN),
-            video=json.dumps(video_on(upstream.host)),
-        )
+    server = SERVER.format(
+        chain=chain,
+        media=folder / "cdn",
+        token=json.dumps(TOKEN),
+        video=json.dumps(video_on(upstream.host)),
     )
-    with started_on(core, upstream.port, program, "-c", conf, "-p", folder):
+    where = folder / "upstream"
+    with a_plain_nginx(program, where, core, upstream.port, server, tls=True, log="off"):
         yield upstream
 
 
 def video_on(host: str) -> dict[str, object]:
-    """Return what the API says of a video; nginx puts in the id."""
+    """Return what the API says of a video; nginx puts in the id and the viewer."""
     return {
-        "stream_hls_url": f"https://{host}/manifest/$id.m3u8?sec={'s' * 128}",
+        "stream_hls_url": f"https://{host}/manifest/$id.m3u8?sec=$arg_client_ip-{'s' * 128}",
         "stream_live_hls_url": None,
         "mode": "vod",
         "onair": False,

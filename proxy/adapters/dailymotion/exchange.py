@@ -170,13 +170,14 @@ async def read_body(
     operation: Operation, response: aiohttp.ClientResponse, most: int = MAX_ANSWER
 ) -> bytes:
     """Return a body of so many bytes at most, or refuse."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            detail = f"{operation}: an answer of more than {most} bytes"
-            raise Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
-    return bytes(body)
+    content = response.content
+    body = await content.read(most + 1)  # what is there; mostly that is all
+    while not content.at_eof() and len(body) <= most:
+        body += await content.read(most + 1)
+    if len(body) > most:
+        detail = f"{operation}: an answer of more than {most} bytes"
+        raise Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
+    return body
 
 
 def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from yarl import URL
@@ -29,9 +30,10 @@ class LegacyApi:
         flags: Sequence[Flag],
     ) -> None:
         self._exchange = exchange
-        self._videos = URL(rest_url) / "video"
+        self._videos = str(URL(rest_url) / "video")
         self._state_fields = tuple(state_fields)
         self._flags: dict[str, str] = dict.fromkeys(flags, "1")
+        self._query_for = cache(self._build_query)
 
     async def fetch_streams(
         self, wanted: Wanted, access_token: str, *, deadline: float
@@ -47,15 +49,15 @@ class LegacyApi:
             AccessTokenRefused: the access token did not do.
             Refusal: any other reason; without a single URL it says why there is none.
         """
-        query = {"fields": ",".join([*wanted.fields, *self._state_fields]), **self._flags}
+        query = self._query_for(wanted.fields)
         if wanted.client_ip is not None:
-            query["client_ip"] = str(wanted.client_ip)
+            query = f"{query}&client_ip={wanted.client_ip}"
         members = await self._get(wanted.video, query, access_token, deadline)
         return read_streams(members, wanted.fields)
 
     async def fetch_details(self, video: VideoId, access_token: str, *, deadline: float) -> Details:
         """Return what a page says of a video, or refuse as `fetch_streams` does."""
-        query = {"fields": ",".join(DETAILS)}
+        query = f"fields={','.join(DETAILS)}"
         members = await self._get(video, query, access_token, deadline)
         title, poster = members.get("title"), members.get("thumbnail_url")
         return Details(
@@ -64,13 +66,19 @@ class LegacyApi:
             is_on_air=members.get("mode") == "live" and members.get("onair") is True,
         )
 
+    def _build_query(self, fields: tuple[str, ...]) -> str:
+        """Return the query without the viewer; there are as many as combinations of formats."""
+        query = {"fields": ",".join([*fields, *self._state_fields]), **self._flags}
+        return URL.build(query=query).raw_query_string
+
     async def _get(
-        self, video: VideoId, query: Mapping[str, str], access_token: str, deadline: float
+        self, video: VideoId, query: str, access_token: str, deadline: float
     ) -> dict[str, Any]:
         answer = await self._exchange.send(
             "video",
             "GET",
-            (self._videos / video).with_query(query),
+            # Nothing in it needs quoting (SAFE ids, an address), and yarl takes long to see that.
+            URL(f"{self._videos}/{video}?{query}", encoded=True),
             deadline=deadline,
             headers={"Authorization": f"Bearer {access_token}"},
         )

@@ -11,15 +11,26 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from proxy.domain.reasons import Reason, Refusal
 
 MAX_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
 MAX_KID_LENGTH = 128
+HEADERS = 256  # remembered
 
 BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a header says; nothing of it is believed yet."""
+
+    algorithm: str
+    kid: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +51,24 @@ def read_compact(token: str) -> Compact:
     parts = token.split(".")
     if len(parts) != len(("header", "payload", "signature")):
         raise malformed(f"{len(parts)} parts instead of 3")
-    header = read_json(decode_part(parts[0], "header"), "header")
+    header = read_header(parts[0])
     payload = read_json(decode_part(parts[1], "payload"), "payload")
-    check_header(header)
     return Compact(
-        algorithm=header["alg"],
-        kid=header.get("kid"),
+        algorithm=header.algorithm,
+        kid=header.kid,
         signing_input=f"{parts[0]}.{parts[1]}".encode(),
         payload=payload,
         signature=decode_part(parts[2], "signature"),
     )
 
 
-def check_header(header: dict[str, Any]) -> None:
-    """Refuse a header that asks for what is not done here.
+@lru_cache(HEADERS)  # a signer's tokens have the same one
+def read_header(part: str) -> Header:
+    """Read a header, or refuse one that asks for what is not done here.
 
     Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are not even looked at.
     """
+    header = read_json(decode_part(part, "header"), "header")
     if not isinstance(header.get("alg"), str):
         raise malformed("the header has no alg")
     kid = header.get("kid", "")
@@ -66,6 +78,7 @@ def check_header(header: dict[str, Any]) -> None:
         raise malformed("the header has crit, and no extension is understood here")
     if header.get("b64", True) is not True:
         raise malformed("the header has b64:false")
+    return Header(algorithm=header["alg"], kid=header.get("kid"))
 
 
 def decode_part(part: str, name: str) -> bytes:
@@ -84,9 +97,7 @@ def decode_part(part: str, name: str) -> bytes:
 def read_json(text: bytes, name: str) -> dict[str, Any]:
     """Read a JSON object strictly: UTF-8, no name twice, no NaN or Infinity, no deep nesting."""
     try:
-        value = json.loads(
-            text.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
-        )
+        value = DECODER.decode(text.decode())
     except (ValueError, RecursionError):
         raise malformed(f"the {name} is not strict JSON") from None
     if not isinstance(value, dict):
@@ -101,6 +112,14 @@ def identity_of(token: str) -> str:
     """
     signed, _, _ = token.rpartition(".")
     return urlsafe_b64encode(sha256(signed.encode()).digest()).rstrip(b"=").decode()
+
+
+def tokens_in(query: str) -> list[str]:
+    """Return the value of every `token` in the query of a URL, decoded."""
+    if "%" in query or "+" in query:
+        return [text for name, text in parse_qsl(query, keep_blank_values=True) if name == "token"]
+    # Nothing is encoded in it, as in nearly every link: no need to read the rest of it.
+    return [pair[len("token=") :] for pair in query.split("&") if pair.startswith("token=")]
 
 
 def the_one_token(found: Iterable[str]) -> str:
@@ -128,3 +147,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_constant: str) -> NoReturn:
     raise ValueError("not JSON")
+
+
+# One for all; `json.loads` would make another for each.
+DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
