@@ -174,16 +174,19 @@ async def test_a_body_is_neither_inflated_nor_waited_for(edge):
     "head",
     [
         b"CONNECT example.com:443 HTTP/1.1\r\n",
+        b"OPTIONS * HTTP/1.1\r\n",
         b"GET /nowhere HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
     ],
 )
-async def test_nobody_waits_for_what_follows_an_upgrade(edge, head):
+async def test_nobody_waits_for_what_follows_a_target_that_is_no_path_or_an_upgrade(edge, head):
     reader, writer = await connect(edge)
     writer.write(head + b"Host: x\r\n\r\n")
     answer = await asyncio.wait_for(reader.read(), 20)  # to its end: the connection is closed
     await close(writer)
 
     assert answer.startswith(b"HTTP/1.1 404")
+    assert b"X-Deny-Reason: not-found\r\n" in answer
+    assert b"Server: playgate\r\n" in answer
 
 
 @pytest.mark.parametrize("path", ["/play/x8demo1.m3u8", "/nowhere"])

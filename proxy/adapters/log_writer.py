@@ -20,7 +20,7 @@ LAST_CHANCE = 2.0  # seconds that a reader gets at the end
 class LogWriter:
     """A stream whose lines are written by a thread; `writing` runs it."""
 
-    def __init__(self, stream: TextIO, *, most: int = MOST) -> None:
+    def __init__(self, stream: TextIO, *, most: int) -> None:
         self._stream = stream
         self._most = most
         self._lines: deque[str] = deque()
@@ -68,9 +68,9 @@ class LogWriter:
 
 
 @contextmanager
-def writing(stream: TextIO) -> Iterator[LogWriter]:
+def writing(stream: TextIO, *, most: int = MOST) -> Iterator[LogWriter]:
     """Run a writer until the context is left."""
-    writer = LogWriter(stream)
+    writer = LogWriter(stream, most=most)
     writer.start()
     try:
         yield writer

@@ -224,7 +224,7 @@ def _directory_of(url: str, near: str) -> str | None:
 
     None where the rest may not be read either.
     """
-    for directory in (_common([url, near]), url[: url.rfind("/") + 1]):
+    for directory in (_common(near, url), url[: url.rfind("/") + 1]):
         is_one = directory.count("/") >= AFTER_THE_HOST
         if is_one and NAME.fullmatch(url.removeprefix(directory)) is not None:
             return directory
@@ -233,13 +233,12 @@ def _directory_of(url: str, near: str) -> str | None:
 
 def _shared_directory(urls: Sequence[str]) -> str:
     plain = [url for url in urls if "?" not in url]
-    return _common([min(plain), max(plain)]) if plain else ""
+    return _common(min(plain), max(plain)) if plain else ""
 
 
-def _common(urls: Sequence[str]) -> str:
-    first, second = urls
-    length = next(
-        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
-        min(len(first), len(second)),
-    )
-    return first[: first.rfind("/", 0, length) + 1]
+def _common(first: str, second: str) -> str:
+    """Return the longest directory of one that the other is in, too."""
+    directory = first[: first.rfind("/") + 1]
+    while not second.startswith(directory):
+        directory = directory[: directory.rfind("/", 0, -1) + 1]
+    return directory

@@ -125,8 +125,9 @@ class State:
         *,
         within: float | None = None,  # seconds; the question itself goes on
     ) -> T:
-        if not self._store.is_shared:
-            return await question()  # of this process's own memory, which answers at once
+        if not self._store.is_shared:  # this process's own memory, which answers at once
+            self._metrics.state_duration.labels(operation=operation, outcome="ok").observe(0)
+            return await question()
         if self._is_down and operation != "probe":
             raise Refusal(Reason.STATE_UNAVAILABLE, "the state is down")
         started, outcome = self._clock.monotonic(), "abandoned"

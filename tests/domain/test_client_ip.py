@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.domain.client_ip import (
     MAX_HOPS,
     TrustedProxies,
+    is_public,
     lockable,
     parse_address,
     parse_network,
@@ -172,3 +173,15 @@ def test_omit_asks_without_a_private_address_and_with_a_public_one():
     assert lockable(private, "omit") is None
     assert lockable(VIEWER, "omit") == VIEWER
     assert lockable(private, "pass") == private
+
+
+@given(st.ip_addresses(v=4))
+@example(IPv4Address("100.64.0.1"))
+@example(IPv4Address("198.51.100.1"))
+@example(IPv4Address("240.0.0.1"))
+@example(IPv4Address("192.0.1.0"))
+def test_our_table_of_special_addresses_is_the_library_s(address):
+    """But for 192.0.0.0/24, of which the library lets some through, as the registry does."""
+    of_the_library = address.is_global and not address.is_multicast
+
+    assert is_public(address) == (of_the_library and address not in IPv4Network("192.0.0.0/24"))

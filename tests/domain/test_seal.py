@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from proxy.domain.playlist.relayed import may_change, relayed
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import PURPOSE, SealKeys, Session, network_of
+from proxy.domain.seal import PURPOSE, SealKeys, Session, network_name, network_of
 from proxy.domain.sealed_paths import Names, Sealer, file_name, open_bytes, open_playlist, sequences
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -229,6 +229,11 @@ def test_a_seal_opens_for_its_network_and_its_time():
 def test_a_session_is_bound_to_the_network_around_its_viewer():
     assert str(network_of(ip_address("203.0.113.77"))) == "203.0.113.0/24"
     assert str(network_of(ip_address("2001:db8:1:2:3::4"))) == "2001:db8:1:2::/64"
+
+
+@given(st.ip_addresses())
+def test_a_network_has_one_name(address):
+    assert network_name(address) == str(network_of(address))
 
 
 def test_without_keys_nothing_opens():

@@ -177,7 +177,13 @@ async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an
     assert await outcome(edge, edge.play_url()) == 302
 
 
-class Hanging(MemoryStore):
+class Elsewhere(MemoryStore):
+    """A store that an instance has to wait for."""
+
+    is_shared = True
+
+
+class Hanging(Elsewhere):
     """A store whose answers come when a test says so."""
 
     def __init__(self) -> None:
@@ -221,7 +227,7 @@ async def is_down(state):
 async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_store():
     """A pause of anybody's, ours too: the plays beside it are served."""
 
-    class OnceLate(MemoryStore):
+    class OnceLate(Elsewhere):
         asked = 0
 
         async def get(self, name: str) -> str | None:
@@ -240,7 +246,7 @@ async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_s
 
 
 async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
-    class Near(MemoryStore):
+    class Near(Elsewhere):
         async def get(self, name: str) -> str | None:
             await asyncio.sleep(0.001)
             for _step in range(5):  # as reading and parsing take
@@ -256,7 +262,7 @@ async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
 
 
 async def test_a_prober_that_stumbles_goes_on():
-    class Broken(MemoryStore):
+    class Broken(Elsewhere):
         failures = 2
 
         async def probe(self) -> None:
@@ -275,7 +281,7 @@ async def test_a_prober_that_stumbles_goes_on():
 async def test_a_late_answer_is_good_for_the_next_try(clock):
     """A Redis that is always a little too slow lets a player in with its second request."""
 
-    class Slow(MemoryStore):
+    class Slow(Elsewhere):
         async def claim(self, name: str, value: str, *, ttl: float) -> str:
             holder = await super().claim(name, value, ttl=ttl)
             await asyncio.sleep(0.1)

@@ -171,6 +171,7 @@ async def test_every_metric_and_its_labels(edge):
         "playgate_http_requests_total": {"route", "method", "code"},
         "playgate_http_request_duration_seconds": {"route"},
         "playgate_http_requests_in_flight": set(),
+        "playgate_log_lines_lost_total": set(),
         "playgate_plays_total": {"outcome"},
         "playgate_play_duration_seconds": set(),
         "playgate_play_part_duration_seconds": {"part"},

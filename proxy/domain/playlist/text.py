@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urljoin
 
 from proxy.domain.playlist.rules import Findings
@@ -29,6 +30,14 @@ def scheme_is_wrong(url: str) -> str:
     return f"its scheme is {scheme[1]}"
 
 
+# Most children are a plain path below their playlist's folder, and to read that takes a tenth of
+# what the general rule takes: no scheme, no host, no "." or "..", and nothing that ends a path.
+NAME = r"[A-Za-z0-9_~%()!$&'*+,=@-][A-Za-z0-9_~%()!$&'*+,=@.-]*"
+BELOW = re.compile(rf"(?:{NAME}/)*{NAME}", re.ASCII)
+FOLDER = re.compile(rf"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/(?:{NAME}/)*", re.ASCII)
+FOLDERS = 128  # remembered
+
+
 def check_characters(text: str, findings: Findings) -> None:
     """Note what no playlist may contain, and where."""
     if CONTROL.search(text) is None and text.isascii():
@@ -42,10 +51,19 @@ def check_characters(text: str, findings: Findings) -> None:
 
 def resolved(base: str, uri: str) -> str:
     """Return a URI of a playlist as an absolute URL (RFC 3986, 5), without its fragment."""
+    if BELOW.fullmatch(uri) is not None and (folder := folder_of(base)):
+        return folder + uri
     try:
         return urljoin(base, uri).partition("#")[0]
     except ValueError:  # an unfinished [IPv6] host, say; no rule allows what comes back
         return uri
+
+
+@lru_cache(FOLDERS)  # a playlist's children have the same
+def folder_of(base: str) -> str:
+    """Return what a path below a URL is appended to; nothing where it is not as simple as that."""
+    folder = base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
+    return folder if FOLDER.fullmatch(folder) is not None else ""
 
 
 def is_too_long(line: str) -> bool:

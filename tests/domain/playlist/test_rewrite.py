@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.rewrite import references, rewrite
 from proxy.domain.playlist.scan import attributes, scan
+from proxy.domain.playlist.text import resolved
 from proxy.domain.playlist.variables import Variables
 from proxy.domain.playlist.variants import NO_LIMITS, Limits, within
 
@@ -28,6 +31,20 @@ TEXTS = st.text() | st.lists(PIECES, max_size=40).map("".join)
 @given(TEXTS)
 def test_rewriting_with_the_identity_returns_any_text(text):
     assert rewrite(text, lambda reference: reference.uri) == text
+
+
+PARTS = st.text("ab.%()~;:@=,-_+!2f/?#", max_size=8)
+
+
+@given(st.lists(PARTS, max_size=4).map("/".join), PARTS, st.sampled_from(["", ":8443"]))
+def test_a_child_is_where_the_specification_says(uri, path, port):
+    base = f"https://cdn.example.com{port}/{path}"
+    try:
+        expected = urljoin(base, uri).partition("#")[0]
+    except ValueError:
+        expected = uri
+
+    assert resolved(base, uri) == expected
 
 
 @given(TEXTS)
