@@ -65,9 +65,9 @@ LOADS = {
             (f"passed playlist of {count}", Load("playlist", f"passed playlists of {count}")),
         )
     },
-    "relayed segments": Load("nginx", "relayed segments"),
-    "plain proxy_pass": Load("plain nginx", "segments"),
-    "relayed segments again": Load("nginx", "relayed segments again"),
+    "relayed segments": Load("nginx", "relayed segments", 8),
+    "plain proxy_pass": Load("plain nginx", "segments", 8),
+    "relayed segments again": Load("nginx", "relayed segments again", 8),
 }
 
 ROWS = (

@@ -33,9 +33,10 @@ PLAIN = """
             return 302 https://cdndirector.dailymotion.com/cdn/manifest/video/x8abcd.m3u8;
         }}
         location / {{
-            proxy_pass https://127.0.0.1:{port};
+            resolver {resolver} valid=30s ipv6=off;
+            set $cdn {host}; # the hosts of a CDN are not known beforehand
+            proxy_pass https://$cdn;
             proxy_ssl_server_name on;
-            proxy_ssl_name localhost;
             proxy_ssl_verify on;
             proxy_ssl_trusted_certificate {authority};
         }}
@@ -74,7 +75,7 @@ def staged(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
             "nginx": joined(
                 stack.enter_context(an_nginx(nginx, folder / "nginx", deployed, relays)), edge
             ),
-            "plain nginx": stack.enter_context(a_plain(nginx, folder / "plain", upstream)),
+            "plain nginx": stack.enter_context(a_plain(nginx, folder / "plain", relays)),
         }
         servers["secure-link"] = servers["plain nginx"]
         yield Stage(servers, environment)
@@ -85,8 +86,10 @@ def joined(first: Server, second: Server) -> Server:
 
 
 @contextmanager
-def a_plain(program: str, folder: Path, upstream: Upstream) -> Iterator[Server]:
-    server = PLAIN.format(port=upstream.port, authority=upstream.authority, secret=SECRET)
+def a_plain(program: str, folder: Path, relays: RelayedFrom) -> Iterator[Server]:
+    server = PLAIN.format(
+        host=relays.host, resolver=relays.resolver, authority=relays.authority, secret=SECRET
+    )
     log = str(folder / "access.log")
     port = free_port()
     with a_plain_nginx(program, folder, SERVED_ON, port, server, tls=False, log=log) as running:
