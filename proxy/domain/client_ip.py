@@ -103,14 +103,12 @@ def _parse_address(text: str) -> Address | None:
         return None
 
 
-def canonical(address: Address) -> Address:
+def canonical(address: IPv6Address) -> Address:
     """Return the one form of an address, so that comparing two of them means something.
 
     IPv4-mapped and NAT64 addresses are the IPv4 address that they carry; a zone id says which of
     our interfaces a packet came in on, and nothing about the viewer.
     """
-    if isinstance(address, IPv4Address):
-        return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address in NAT64:

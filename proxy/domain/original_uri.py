@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from proxy.domain.reasons import Reason, Refusal
@@ -24,6 +25,8 @@ FORWARD_AUTH = ("X-Forwarded-Uri", "X-Forwarded-Method")
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+REMEMBERED = 2000  # URIs of up to 8 kB: the files that are being watched, with a cookie
+
 # Printable ASCII: what remains is refused before anybody can disagree about it.
 RAW_URI = re.compile(r"(?P<path>/[\x21-\x7e]*?)(?:\?(?P<query>[\x21-\x7e]*))?", re.ASCII)
 AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\#;%?\x00-\x20\x7f-\U0010ffff]")
@@ -36,11 +39,7 @@ class Original:
     method: str
     path: str
     query: str
-
-    @property
-    def query_tokens(self) -> list[str]:
-        """Return the value of every `token` in the query."""
-        return tokens_in(self.query)
+    query_tokens: tuple[str, ...]  # the value of every `token` in the query
 
     @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
@@ -113,6 +112,7 @@ def video_of(
     raise _not_covered("no rule in auth.paths matches")
 
 
+@lru_cache(REMEMBERED)
 def _read(uri: str, method: str) -> Original:
     if method not in METHODS:
         raise _not_covered("the method is not GET, HEAD or OPTIONS")
@@ -121,7 +121,8 @@ def _read(uri: str, method: str) -> Original:
     path = unquote(raw["path"]) if "%" in raw["path"] else raw["path"]
     if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
         raise _not_covered("the path can be read in more than one way")
-    return Original(method=method, path=path, query=raw["query"] or "")
+    query = raw["query"] or ""
+    return Original(method=method, path=path, query=query, query_tokens=tuple(tokens_in(query)))
 
 
 def _only(values: Sequence[str], name: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest, digest
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -33,6 +34,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)  # their order is in every seal
 PURPOSE = b"playgate relay 1"
 SIV_KEY, MAC_KEY = 64, 32  # bytes
 MAC_BYTES = 6  # 48 bits, to be guessed online within one session: hopeless at any rate of asking
+REMEMBERED = 5000  # seals that were opened: a playback's segments share one
 MAX_SEAL = 6000  # characters; nginx takes request lines up to 8 kB
 
 NETWORK_BITS = {4: 24, 6: 64}
@@ -147,6 +149,7 @@ class SealKeys:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._keys = tuple(map(SealKey, secrets))
+        self._remembered = lru_cache(REMEMBERED)(self._open)
 
     @property
     def newest(self) -> SealKey | None:
@@ -156,9 +159,13 @@ class SealKeys:
     def open(self, seal: str) -> Opened:
         """Return what a seal says, or refuse with `seal-invalid`."""
         if seal.isascii() and len(seal) <= MAX_SEAL:
-            for key in self._keys:
-                if (opened := key.open(seal)) is not None:
-                    return opened
+            return self._remembered(seal)
+        raise seal_invalid("no key in use made this seal")
+
+    def _open(self, seal: str) -> Opened:
+        for key in self._keys:
+            if (opened := key.open(seal)) is not None:
+                return opened
         raise seal_invalid("no key in use made this seal")
 
 

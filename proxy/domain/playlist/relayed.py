@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from proxy.domain.playlist.media import EXTINF
@@ -69,8 +69,9 @@ def relayed(
     """
     text = _with_query_values(text, base)
     variables = Variables(base, imported)
+    lines = list(references(text))  # read once, and gone through twice
     children, room = [], MOST_OUT
-    for child in _children(text, base, variables):
+    for child in _children(lines, base, variables):
         room -= len(child.url) + A_SEAL
         if room < 0:
             raise Refusal(Reason.PLAYLIST_INVALID, "too many and too long URIs to seal")
@@ -95,11 +96,13 @@ def relayed(
         + child.fragment
         for child in children
     )
-    return rewrite(text, lambda _reference: next(sealed))
+    return rewrite(lines, lambda _reference: next(sealed))
 
 
-def _children(text: str, base: str, variables: Variables) -> Iterator[Located]:
-    for line, found in references(text):
+def _children(
+    lines: Iterable[tuple[Line, list[Reference]]], base: str, variables: Variables
+) -> Iterator[Located]:
+    for line, found in lines:
         _check_agreement(line)
         if line.tag == "EXT-X-DEFINE":
             variables.define(first_values(line))

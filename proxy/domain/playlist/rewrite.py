@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from proxy.domain.playlist.scan import Line, attributes, scan
@@ -24,11 +24,11 @@ class Reference:
     end: int
 
 
-def rewrite(text: str, change: Callable[[Reference], str]) -> str:
-    """Return the playlist with `change` applied to each of its URIs."""
-    return "".join(
-        piece for line, found in references(text) for piece in _changed(line, found, change)
-    )
+def rewrite(
+    lines: Iterable[tuple[Line, list[Reference]]], change: Callable[[Reference], str]
+) -> str:
+    """Return the lines of a playlist with `change` applied to each of their URIs."""
+    return "".join(piece for line, found in lines for piece in _changed(line, found, change))
 
 
 def references(text: str) -> Iterator[tuple[Line, list[Reference]]]:
