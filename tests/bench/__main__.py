@@ -20,7 +20,7 @@ from rich.table import Table
 from bench.load import Requests, Run, load
 from bench.requests import all_requests
 from bench.rows import LOADS, ROWS, Figure, Row, memory_rows
-from bench.servers import python
+from bench.servers import python, settle
 from bench.stage import LOADED_FROM, SERVED_ON, Stage, seconds_to_first_play, staged
 from bench.upstream import an_upstream
 
@@ -43,6 +43,7 @@ def run_loads(
 ) -> Iterator[tuple[str, Run]]:
     """Run every load once."""
     for name, it in LOADS.items():
+        settle(stage.servers.values())
         yield (
             name,
             load(
