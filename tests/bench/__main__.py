@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,9 +19,9 @@ from rich.table import Table
 
 from bench.load import Requests, Run, load
 from bench.requests import all_requests
-from bench.rows import LOADS, ROWS, Figure, Row, memory_rows
+from bench.rows import LOADS, ROWS, Figure, Load, Row, memory_rows
 from bench.servers import python, settle
-from bench.stage import LOADED_FROM, SERVED_ON, Stage, seconds_to_first_play, staged
+from bench.stage import LOADED_FROM, Stage, seconds_to_first_play, staged
 from bench.upstream import an_upstream
 
 VIEWERS = (100_000, 1_000_000)
@@ -39,10 +39,10 @@ def find(name: str) -> str:
 
 
 def run_loads(
-    stage: Stage, requests: dict[str, Requests], seconds: int
+    loads: Mapping[str, Load], stage: Stage, requests: dict[str, Requests], seconds: int
 ) -> Iterator[tuple[str, Run]]:
-    """Run every load once."""
-    for name, it in LOADS.items():
+    """Run loads, once each."""
+    for name, it in loads.items():
         settle(stage.servers.values())
         yield (
             name,
@@ -60,27 +60,29 @@ def measure(rounds: int, seconds: int, viewers: tuple[int, ...]) -> Figures:
     """Return the figures of all rounds, each load once a round."""
     figures: Figures = defaultdict(list)
     nginx = find("nginx")
-    with TemporaryDirectory(prefix="playgate-bench-") as name:
-        folder = Path(name)
+    with TemporaryDirectory(prefix="playgate-bench-") as temporary:
+        folder = Path(temporary)
         with (
+            begin_growth(viewers) as growing,  # while the others come up
             an_upstream(nginx, folder, LOADED_FROM) as upstream,
             staged(nginx, folder, upstream) as stage,
         ):
             requests = all_requests(folder, upstream, stage.servers["edge"].port)
-            for _ in run_loads(stage, requests, 1):  # nothing of this is kept: it warms up
+            note("warming up")
+            each = {(it.server, it.requests): (name, it) for name, it in LOADS.items()}
+            for _ in run_loads(dict(each.values()), stage, requests, 1):
                 pass
+            for count, grown in growth(growing):
+                figures[f"grown by {count}", "bytes"].append(grown)
             for number in range(1, rounds + 1):
                 note(f"round {number} of {rounds}")
-                for load_name, run in run_loads(stage, requests, seconds):
+                for load_name, run in run_loads(LOADS, stage, requests, seconds):
                     figures[load_name, "cpu"].append(run.cpu)
                     figures[load_name, "throughput"].append(run.throughput)
                     figures[load_name, "p99"].append(run.p99)
                 for kind in ("edge", "one-call"):
                     cold = seconds_to_first_play(stage.environment, kind, folder / "cold.log")
                     figures[f"cold {kind.replace('-', ' ')}", "seconds"].append(cold)
-    note(f"{max(viewers):,} viewers")
-    for count, grown in growth(viewers):
-        figures[f"grown by {count}", "bytes"].append(grown)
     figures["bound", "bytes"].append(BOUND)
     return figures
 
@@ -89,11 +91,16 @@ def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def growth(viewers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    command = ["taskset", "--cpu-list", str(SERVED_ON), *python("-m", "bench.memory")]
-    output = subprocess.run(
-        [*command, *map(str, viewers)], check=True, capture_output=True, text=True
-    ).stdout
+def begin_growth(viewers: tuple[int, ...]) -> subprocess.Popen[str]:
+    command = python("-m", "bench.memory", *map(str, viewers))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def growth(growing: subprocess.Popen[str]) -> Iterator[tuple[int, int]]:
+    """Wait until it has ended, and tell how much it grew by how many viewers."""
+    output, _ = growing.communicate()
+    if growing.returncode:
+        sys.exit("the memory was not measured")
     for line in map(json.loads, output.splitlines()):
         yield line["viewers"], line["bytes"]
 
