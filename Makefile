@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo monitor bench test lint components
+.PHONY: setup demo monitor bench soak test lint components
 
 ROUNDS ?= 5
+MINUTES ?= 10
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -20,6 +21,9 @@ monitor: setup components ## run an edge under load, and print what the dashboar
 
 bench: setup components ## measure what the edge costs beside less that does less
 	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(ROUNDS)
+
+soak: setup components ## break everything around an edge under load, one after the other, and plot what it holds
+	PYTHONPATH=tests $(BIN)/python -m faults --minutes $(MINUTES)
 
 lint: setup
 	$(BIN)/ruff format --check .

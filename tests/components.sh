@@ -15,6 +15,7 @@ need systemd-analyze systemd
 need prometheus prometheus
 need caddy caddy
 need wrk wrk
+need faketime faketime
 need buildah buildah
 need mmdebstrap mmdebstrap
 

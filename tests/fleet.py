@@ -150,7 +150,7 @@ async def a_fleet(
     async with AsyncExitStack() as stack:
         # Not in the test's own folder: the path of a socket is short.
         sockets = stack.enter_context(TemporaryDirectory(prefix="playgate-"))
-        edges = [EdgeProcess(given, f"unix:{sockets}/{n}.sock") for n in range(INSTANCES)]
+        edges = [EdgeProcess(given, player=f"unix:{sockets}/{n}.sock") for n in range(INSTANCES)]
         for edge in edges:
             stack.push_async_callback(edge.close)
         await asyncio.gather(*(edge.start() for edge in edges))

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +98,7 @@ class EdgeProcess:
     """One edge, which may be stopped, killed and started again at the same addresses."""
 
     env: dict[str, str]
+    program: Sequence[str | Path] = (sys.executable, "-m", "proxy")
     player: int | str = field(default_factory=free_port)
     operator: int = field(default_factory=free_port)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -109,7 +110,7 @@ class EdgeProcess:
             "PLAYGATE_WEB__LISTEN": listen,
             "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{self.operator}",
         }
-        command = playgate("serve", "--config", SANDBOX_TOML)
+        command = [*self.program, "serve", "--config", SANDBOX_TOML]
         self.process = await self.stack.enter_async_context(
             started(*command, env={**self.env, **ports, **env})
         )

@@ -14,6 +14,7 @@ import uvloop
 
 from proxy.adapters.log_writer import LogWriter, writing
 from proxy.adapters.logs import Logger, build_logger, capture_standard_logging
+from proxy.adapters.loop import Loop
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.reloading import Source
 from proxy.serving import ListenFailed, running_edge
@@ -33,7 +34,7 @@ def serve(config: Config = None) -> None:
     raise_descriptor_limit()
     source = Source(load=partial(load_settings, config), path=config, began_at=began_at)
     try:
-        uvloop.run(run(settings, source))
+        uvloop.run(run(settings, source), loop_factory=Loop)
     except ListenFailed as failed:
         fail(str(failed))
 

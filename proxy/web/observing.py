@@ -82,7 +82,11 @@ def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Resp
     trace, allow = request[TRACE], ""
     match error:
         case Refusal():
-            trace.refusal = error
+            # Its trace leads to the request, which leads here, and that of what it came from to the
+            # task that it ended: what any of their frames held, a playlist of 2 MB, would stay
+            # until the collector comes by.
+            error.__context__ = None
+            trace.refusal = error.with_traceback(None)
         case web.HTTPNotFound():
             trace.refusal = Refusal(Reason.NOT_FOUND)
         case web.HTTPMethodNotAllowed():

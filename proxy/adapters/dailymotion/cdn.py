@@ -23,7 +23,9 @@ from proxy.adapters.dailymotion.exchange import (
     Exchange,
     PrivateAddress,
     connection_refusal,
+    is_no_http,
     outcome_of,
+    whole,
 )
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics
@@ -151,7 +153,7 @@ class Cdn:
             outcome = "timeout"
             raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: no answer in time") from None
         except CANNOT_CONNECT as error:
-            outcome = "unreachable"
+            outcome = "error" if is_no_http(error) else "unreachable"
             raise connection_refusal("bytes", URL(url, encoded=True).host, error) from None
         finally:
             if outcome:  # not where the viewer left, or the URL was none to ask
@@ -159,7 +161,8 @@ class Cdn:
                     self._clock.monotonic() - started
                 )
         async with response:
-            yield response
+            with whole(response):
+                yield response
 
     async def _follow(
         self, method: str, url: str, headers: Mapping[str, str]
@@ -174,7 +177,8 @@ class Cdn:
             )
             if response.status not in REDIRECTS:
                 return response
-            url = resolved(url, response.headers.get("Location", ""))
+            with whole(response):
+                url = resolved(url, response.headers.get("Location", ""))
             response.release()
         raise _bad("too many redirects")
 

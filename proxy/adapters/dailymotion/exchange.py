@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EMFILE, ENFILE
 from http import HTTPStatus
 from secrets import SystemRandom
 from typing import Any, Literal
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -48,6 +51,10 @@ CAUSES: dict[type[BaseException], str] = {
     aiohttp.ClientConnectorCertificateError: "its certificate does not verify",
     aiohttp.ClientConnectorError: "refused or unreachable",
 }
+
+
+# The process has as many connections as it may have, or the machine has.
+NO_DESCRIPTORS = frozenset({EMFILE, ENFILE})
 
 
 class PrivateAddress(OSError):
@@ -122,7 +129,8 @@ class Exchange:
             ) as response:
                 outcome = outcome_of(response.status)
                 self._note_clock(operation, outcome, response.headers, asked_at)
-                body = await read_body(operation, response, self._max_answer)
+                with whole(response):
+                    body = await read_body(operation, response, self._max_answer)
                 return _usable(operation, response, body)
         except asyncio.CancelledError:
             outcome = "timeout"  # the play's own time was over first
@@ -132,7 +140,7 @@ class Exchange:
             detail = f"{operation}: no answer from {url.host} in time"
             raise Transient(Reason.PLATFORM_TIMEOUT, detail) from None
         except CANNOT_CONNECT as error:
-            outcome = "unreachable"
+            outcome = "error" if is_no_http(error) else "unreachable"
             raise connection_refusal(operation, url.host, error) from None
         finally:
             self._metrics.upstream_duration.labels(operation=operation, outcome=outcome).observe(
@@ -160,6 +168,12 @@ def connection_refusal(operation: Operation, host: str | None, error: BaseExcept
     """Return the refusal for a connection that did not come about, or broke."""
     if isinstance(getattr(error, "os_error", error), PrivateAddress):
         return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, "its host has a private address")
+    if is_no_http(error):
+        return Transient(
+            Reason.PLATFORM_BAD_ANSWER, f"{operation}: what came from {host} is no HTTP"
+        )
+    if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+        return Refusal(Reason.OVERLOADED, f"{operation}: this process may not open more files")
     return Transient(
         Reason.PLATFORM_UNREACHABLE,
         f"{operation}: no connection to {host} ({CAUSES.get(type(error), type(error).__name__)})",
@@ -180,6 +194,21 @@ async def read_body(
     return body
 
 
+@contextmanager
+def whole(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """End the connection of an answer of which something is left unread.
+
+    aiohttp would say goodbye first, and while TLS waits for the other end to do the same, uvloop
+    keeps whatever that one still sends.
+    """
+    try:
+        yield
+    finally:
+        connection = response.connection  # None where all is read
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+
+
 def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes) -> Answer:
     status = response.status
     is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
@@ -188,6 +217,13 @@ def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes)
         wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise Transient(reason, f"{operation}: HTTP {status}", wait=wait)
     return Answer(status=status, headers=response.headers, body=body)
+
+
+def is_no_http(error: BaseException) -> bool:
+    """Say whether a connection broke over what came, and not over what did not."""
+    return isinstance(error, aiohttp.ClientResponseError) or isinstance(
+        error.__cause__, ContentEncodingError
+    )
 
 
 def outcome_of(status: int) -> str:

@@ -1,0 +1,51 @@
+"""Whatever breaks around an edge: the right answer, in time, nothing left behind, and plays again
+as soon as it is mended.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import pytest_asyncio
+from support import skip_or_fail
+
+from faults.breaks import OK
+from faults.faults import FAULTS, Fault
+from faults.players import Seen
+from faults.stage import BUDGET, Stage, staged
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MORE = 24_000_000  # bytes that a process may grow by under load: a playlist may have two million
+ENOUGH = 3  # plays of each kind
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory):
+    if shutil.which("faketime") is None:
+        skip_or_fail("faketime is not installed")
+    async with staged(tmp_path_factory.mktemp("faults")) as running:
+        async with running.players() as players:
+            await players.see(50, is_ok)
+        yield running
+
+
+def is_ok(seen: Seen) -> bool:
+    return seen.outcome == OK
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+async def test_a_fault(stage: Stage, fault: Fault):
+    before, said = await stage.rested(), len(stage.edge.process.output)
+    async with stage.players() as players:
+        await players.see(ENOUGH, is_ok)
+        async with fault.begun(stage):
+            await players.see(ENOUGH, lambda it: fault.is_right(it.part, it.outcome))
+        await players.see(ENOUGH, is_ok)
+
+    bugs = [line for line in stage.edge.process.output[said:].splitlines() if '"internal"' in line]
+    assert not bugs
+    assert not [it for it in players.seen if not fault.is_possible(it.part, it.outcome)]
+    assert max(it.seconds for it in players.seen) < BUDGET
+    assert (await stage.comes_back_to(before)).resident < before.resident + MORE

@@ -1,0 +1,39 @@
+"""A refusal's trace holds what its frames held: it is gone with the answer, not with the collector."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from support import an_edge
+
+from proxy.domain.reasons import Refusal
+from proxy.sandbox.controls import Fault
+
+QUICK = {"attempt_timeout": 0.5, "play_timeout": 1}
+FAULTS = [
+    ("playlist", Fault(status=200, body="<html>")),
+    ("playlist", Fault(status=200, body="#" * 3_000_000)),
+    ("video", Fault(status=404)),
+    ("video", Fault(status=500)),
+    ("video", Fault(status=200, body="[" * 100_000)),
+    ("video", Fault(cut="within")),
+    ("video", Fault(delay=5)),
+]
+
+
+@pytest.mark.parametrize(("kind", "fault"), FAULTS)
+async def test_a_refusal_is_no_cycle(sandbox, kind, fault):
+    async with an_edge(sandbox, delivery={"mode": "relay"}, platform=QUICK) as edge:
+        sandbox.controls.set_fault(kind, fault)
+        await edge.play()
+        gc.collect()
+        gc.disable()
+        try:
+            answers = [await edge.play() for _ in range(3)]
+            left = [it for it in gc.get_objects() if isinstance(it, Refusal)]
+        finally:
+            gc.enable()
+
+    assert all(answer.status >= 400 for answer in answers)
+    assert len(left) <= 1  # the last one is its connection's until the next request
