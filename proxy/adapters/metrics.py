@@ -196,7 +196,7 @@ class Metrics:
             (self.denials, {"reason": Reason}),
             (self.viewers, {"family": ("ipv4", "ipv6")}),
             (self.upstream_duration, {"operation": ("token", "video"), "outcome": ANSWERS}),
-            (self.upstream_retries, {"operation": ("token", "video", "playlist", "jwks")}),
+            (self.upstream_retries, {"operation": ("token", "video", "playlist", "bytes", "jwks")}),
             (self.playlist_checks, {"verdict": ("ok", "invalid", "unknown")}),
             (self.playlist_findings, {"rule": RULES}),
         ]

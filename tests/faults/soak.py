@@ -20,6 +20,7 @@ LASTS = (1.0, 4.0)  # seconds that a fault lasts, and that all is well between t
 # an attempt waits on.
 AFTER = 4.0
 GROWTH = 0.05  # of what the process had at the middle of the soak: more is a leak
+TELLING = 180  # samples, one a second: caches are full, and every size has been asked for
 ROOM = 4_000_000  # bytes that are no growth: allocators take memory in large pieces
 
 
@@ -31,12 +32,13 @@ class Window:
     begun: float
     ended: float
 
-    def explains(self, seen: Seen) -> bool:
+    def overlaps(self, seen: Seen) -> bool:
         """Say whether the fault may have had to do with what a player saw."""
-        overlaps = (
-            seen.began_at <= self.ended + AFTER and self.begun <= seen.began_at + seen.seconds
-        )
-        return overlaps and self.fault.is_possible(seen.part, seen.outcome)
+        ended = seen.began_at + seen.seconds
+        return seen.began_at <= self.ended + AFTER and self.begun <= ended
+
+    def explains(self, seen: Seen) -> bool:
+        return self.overlaps(seen) and self.fault.is_possible(seen.part, seen.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,9 @@ class Soak:
     def findings(self) -> list[str]:
         """Return what is wrong, a line each."""
         assert self.after is not None
-        found = [f"not injected: {it}" for it in self.unexplained()[:10]]
-        found += [f"took {it.seconds:.1f} s: {it}" for it in self.seen if it.seconds >= BUDGET][:10]
+        found = [f"not injected: {self.told(it)}" for it in self.unexplained()[:10]]
+        late = [it for it in self.seen if it.seconds >= BUDGET]
+        found += [f"took too long: {self.told(it)}" for it in late[:10]]
         if self.bugs:
             found.append(f"{self.bugs} lines in the log are of bugs")
         if not self.after.is_within(self.before):
@@ -79,11 +82,19 @@ class Soak:
             found.append(f"memory grew by {grown} bytes from the second quarter to the last")
         return found
 
+    def told(self, seen: Seen) -> str:
+        """Return what a player saw, and what was broken then."""
+        begun = seen.began_at - self.began_at
+        faults = [window.fault.name for window in self.windows if window.overlaps(seen)]
+        return f"{seen.part}: {seen.outcome} at {begun:.1f}, {seen.seconds:.1f} s; {faults}"
+
     def growth(self) -> int:
-        """Return by how much memory grew, beyond what is none."""
+        """Return by how much memory grew, beyond what is none; too short a soak cannot tell."""
         resident = [sample.held.resident for sample in self.samples]
-        quarter = max(len(resident) // 4, 1)
-        second, last = resident[quarter : 2 * quarter] or resident, resident[-quarter:]
+        if len(resident) < TELLING:
+            return 0
+        quarter = len(resident) // 4
+        second, last = resident[quarter : 2 * quarter], resident[-quarter:]
         return max(0, int(median(last) - median(second) * (1 + GROWTH)) - ROOM)
 
     def outcomes(self) -> dict[str, int]:

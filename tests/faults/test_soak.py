@@ -78,7 +78,7 @@ def test_what_is_left_behind_is_found(left):
 def test_memory_that_grows_is_found(bytes_a_second, is_found):
     soak = a_soak()
     soak.samples = [
-        Sample(n, Held(("one",), 10, HELD.resident + n * bytes_a_second)) for n in range(100)
+        Sample(n, Held(("one",), 10, HELD.resident + n * bytes_a_second)) for n in range(200)
     ]
 
     assert (soak.growth() > 30_000_000) == is_found

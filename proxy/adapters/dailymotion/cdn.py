@@ -35,6 +35,8 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.stream_url import check_stream_url
 
 MOST_REDIRECTS = 3
+# A kept connection that its other end closed; aiohttp tries one more, which may be as dead.
+ENDED_UNUSED = (aiohttp.ServerDisconnectedError, ConnectionResetError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 CONNECTIONS = 1024  # at once to one host; beyond it requests queue within their time
@@ -147,7 +149,7 @@ class Cdn:
         outcome = ""
         try:
             async with asyncio.timeout(self._attempt_timeout):
-                response = await self._follow(method, url, headers)
+                response = await self._opened(method, url, headers)
             outcome = outcome_of(response.status)
         except TimeoutError:
             outcome = "timeout"
@@ -163,6 +165,15 @@ class Cdn:
         async with response:
             with whole(response):
                 yield response
+
+    async def _opened(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await self._follow(method, url, headers)
+        except ENDED_UNUSED:
+            self._metrics.upstream_retries.labels(operation="bytes").inc()
+            return await self._follow(method, url, headers)
 
     async def _follow(
         self, method: str, url: str, headers: Mapping[str, str]
