@@ -94,6 +94,8 @@ class Health:
     def note_refusal(self, operation: Watched, refusal: Refusal) -> None:
         """Note a refusal; one about a video alone is a healthy answer."""
         reason, detail = refusal.reason, refusal.detail
+        if reason is Reason.OVERLOADED:  # ours: it says nothing of the other side
+            return
         if reason not in TROUBLE[operation]:
             self.note_success(operation)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
@@ -9,7 +10,7 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import hdrs, web
 
-from proxy.adapters.dailymotion.cdn import check_status
+from proxy.adapters.dailymotion.cdn import SILENCE, check_status
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.connection import PORT
 from proxy.web.services import SERVICES
@@ -102,7 +103,7 @@ async def pass_on(request: web.Request, upstream: aiohttp.ClientResponse) -> web
             count(len(chunk))
         await response.write_eof()
     except Refusal as refusal:  # too late for another answer, but not for the log
-        request[TRACE].refusal = refusal
+        request[TRACE].refuse(refusal)
         break_off(request)
     except ConnectionError:
         request[TRACE].is_abandoned = True
@@ -126,9 +127,14 @@ def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None
 
 async def read(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Yield a body as it comes; refuse where it breaks off."""
+    content = upstream.content
     try:
-        async for chunk in upstream.content.iter_any():
-            yield chunk
+        while not content.at_eof():
+            # aiohttp's own limit ends with the first chunk that is none, and nobody is told.
+            async with asyncio.timeout(SILENCE):
+                chunk = await content.readany()
+            if chunk:  # and not the end
+                yield chunk
     except TimeoutError:
         raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: the CDN fell silent within a body") from None
     except (aiohttp.ClientError, OSError):

@@ -82,22 +82,19 @@ def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Resp
     trace, allow = request[TRACE], ""
     match error:
         case Refusal():
-            # Its trace leads to the request, which leads here, and that of what it came from to the
-            # task that it ended: what any of their frames held, a playlist of 2 MB, would stay
-            # until the collector comes by.
-            error.__context__ = None
-            trace.refusal = error.with_traceback(None)
+            refusal = trace.refuse(error)
         case web.HTTPNotFound():
-            trace.refusal = Refusal(Reason.NOT_FOUND)
+            refusal = trace.refuse(Refusal(Reason.NOT_FOUND))
         case web.HTTPMethodNotAllowed():
-            trace.refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
+            refusal = trace.refuse(Refusal(Reason.METHOD_NOT_ALLOWED))
             allow = ", ".join(sorted(error.allowed_methods))
         case web.HTTPRequestEntityTooLarge():
-            trace.refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
+            too_large = "The request is too large."
+            refusal = trace.refuse(Refusal(Reason.REQUEST_INVALID, message=too_large))
         case _:  # a bug
             request[SERVICES].log.exception("internal", request_id=trace.request_id, exc_info=error)
-            trace.refusal = Refusal(Reason.INTERNAL)
-    response = problem(trace.refusal, trace.request_id, asker=asker)
+            refusal = trace.refuse(Refusal(Reason.INTERNAL))
+    response = problem(refusal, trace.request_id, asker=asker)
     if allow:
         response.headers["Allow"] = allow
     return response

@@ -32,5 +32,15 @@ class Trace:
     duration: float = 0.0  # seconds
     timings: Timings = field(default_factory=Timings)
 
+    def refuse(self, refusal: Refusal) -> Refusal:
+        """Keep a refusal without its traceback and its context.
+
+        They hold frames, and those hold the request, which holds this: a cycle that would keep
+        whatever the frames had, a playlist of 2 MB, until the collector comes by.
+        """
+        refusal.__context__ = None
+        self.refusal = refusal.with_traceback(None)
+        return self.refusal
+
 
 TRACE: web.RequestKey[Trace] = web.RequestKey("trace", Trace)

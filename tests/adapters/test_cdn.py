@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from faults.wire import reset
 from support import serving
 from yarl import URL
 
@@ -44,6 +46,14 @@ async def a_cdn(
             attempt_timeout=2, blocking_timeout=2,
         )  # fmt: skip
         yield cdn, port, asked, session
+
+
+KEPT = 3  # connections; aiohttp itself tries two of them
+
+
+def reset_at_the_end(writer: asyncio.StreamWriter) -> None:
+    reset(writer.get_extra_info("socket"))
+    writer.transport.abort()
 
 
 class To(AbstractResolver):
@@ -142,3 +152,39 @@ async def test_nothing_of_the_viewer_goes_along(sandbox):
     async with cdn_session(socket.AF_INET, private_addresses=True) as session:
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
         assert session.headers == {"Accept-Encoding": "identity", "User-Agent": "playgate"}
+
+
+@pytest.mark.parametrize("ending", [asyncio.StreamWriter.close, reset_at_the_end])
+async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending):
+    """Each connection answers once, and ends as it is used again; some are kept."""
+    waiting = asyncio.Barrier(KEPT)
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if opened <= KEPT:
+            await waiting.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+        ending(writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url, metrics = f"http://127.0.0.1:{port}/a.ts", Metrics()
+
+    async def fetch(cdn: Cdn) -> bytes:
+        async with cdn.open("GET", url, {}) as answer:
+            return await answer.read()
+
+    async with server, cdn_session(socket.AF_INET, private_addresses=True) as session:
+        cdn = Cdn(
+            session, metrics, Clock(), allowed_hosts=[f"127.0.0.1:{port}"], plain_http=True,
+            attempt_timeout=5, blocking_timeout=5,
+        )  # fmt: skip
+        assert await asyncio.gather(*(fetch(cdn) for _ in range(KEPT))) == [b"x"] * KEPT
+        assert await fetch(cdn) == b"x"
+
+    assert b'playgate_upstream_retries_total{operation="bytes"} 1.0' in metrics.render()

@@ -8,8 +8,8 @@ import pytest
 from support import ROOT
 
 MODEL = (ROOT / "docs" / "threat-model.md").read_text()
-ROWS = re.findall(r"^\| (.+) \| (`[^|]+::[^|]+`) \|$", MODEL, re.MULTILINE)
-NAMED = sorted({name for _, tests in ROWS for name in re.findall(r"`([^`]+)`", tests)})
+ROWS = re.findall(r"^\| (.+) \| (`[^|]+::[^|]+) \|$", MODEL, re.MULTILINE)
+NAMED = sorted({name for _, tests in ROWS for name in re.findall(r"`([^`]+::[^`]+)`", tests)})
 
 
 @pytest.mark.parametrize("name", NAMED)

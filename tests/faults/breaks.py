@@ -105,6 +105,14 @@ async def send_broken_chunks(line: Line, answer: Answer) -> None:
     await line.stall()
 
 
+async def send_a_broken_chunk_late(line: Line, answer: Answer) -> None:
+    await line.send(answer.head_with("Transfer-Encoding: chunked"))
+    for chunk in (b"1\r\n#\r\n", b"zz\r\n"):
+        await asyncio.sleep(0.1)
+        await line.send(chunk)
+    await line.stall()
+
+
 async def send_garbage(line: Line, _answer: Answer) -> None:
     await line.send(GARBAGE)
     await line.stall()
@@ -176,6 +184,8 @@ BREAKS = (
     Break("a length that is too short", say_too_short, outcomes(BAD, BAD, f"{BAD} {OK} {CUT}")),
     Break("two lengths", say_two_lengths, outcomes(BAD, BAD, BAD)),
     Break("broken chunks", send_broken_chunks, outcomes(BAD, BAD, f"{BAD} {CUT}")),
+    # aiohttp tells nobody of one that comes behind the head; its time runs out.
+    Break("a broken chunk, later", send_a_broken_chunk_late, outcomes(TIMEOUT, TIMEOUT, CUT)),
     Break("garbage", send_garbage, outcomes(BAD, BAD, BAD)),
     Break("an endless head", send_endless_head, outcomes(BAD, BAD, BAD)),
     Break("an endless body", send_endless_body, outcomes(BAD, BAD)),

@@ -95,11 +95,12 @@ class Stage:
     async def rested(self) -> Held:
         """Return what the edge holds when nobody has asked it anything for a while."""
         held = await self.held()
-        while True:
-            await asyncio.sleep(0.3)
-            if (now := await self.held()).is_within(held) and held.is_within(now):
-                return now
-            held = now
+        async with asyncio.timeout(60):
+            while True:
+                await asyncio.sleep(0.3)
+                if (now := await self.held()).is_within(held) and held.is_within(now):
+                    return now
+                held = now
 
     async def comes_back_to(self, before: Held) -> Held:
         """Wait until the edge holds no more than before."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 
+import aiohttp
 import pytest
 from support import an_edge
+from traffic import child_of
 
 from proxy.domain.reasons import Refusal
 from proxy.sandbox.controls import Fault
@@ -37,3 +39,21 @@ async def test_a_refusal_is_no_cycle(sandbox, kind, fault):
 
     assert all(answer.status >= 400 for answer in answers)
     assert len(left) <= 1  # the last one is its connection's until the next request
+
+
+async def test_nor_is_one_in_the_middle_of_an_answer(sandbox):
+    async with an_edge(sandbox, delivery={"mode": "relay"}) as edge:
+        media = child_of((await edge.play()).body.decode())
+        segment = child_of((await edge.get(edge.player + media)).body.decode())
+        sandbox.controls.set_fault("segment", Fault(status=200, body="x" * 1000, cut="within"))
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await edge.get(edge.player + segment)
+            left = [it for it in gc.get_objects() if isinstance(it, Refusal)]
+        finally:
+            gc.enable()
+
+    assert left == []

@@ -22,10 +22,10 @@ from proxy.adapters.dailymotion.exchange import (
     Answer,
     Exchange,
     PrivateAddress,
+    abort_unread,
     connection_refusal,
     is_no_http,
     outcome_of,
-    whole,
 )
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics
@@ -35,8 +35,9 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.stream_url import check_stream_url
 
 MOST_REDIRECTS = 3
-# A kept connection that its other end closed; aiohttp tries one more, which may be as dead.
-ENDED_UNUSED = (aiohttp.ServerDisconnectedError, ConnectionResetError)
+# Closed before there was an answer: mostly a kept connection whose time was over. aiohttp tries one
+# more, which may be as dead.
+CLOSED_EARLY = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 CONNECTIONS = 1024  # at once to one host; beyond it requests queue within their time
@@ -163,15 +164,19 @@ class Cdn:
                     self._clock.monotonic() - started
                 )
         async with response:
-            with whole(response):
+            try:
                 yield response
+            finally:
+                abort_unread(response)
 
     async def _opened(
         self, method: str, url: str, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         try:
             return await self._follow(method, url, headers)
-        except ENDED_UNUSED:
+        except aiohttp.ClientConnectorError:  # it did not even open
+            raise
+        except CLOSED_EARLY:
             self._metrics.upstream_retries.labels(operation="bytes").inc()
             return await self._follow(method, url, headers)
 
@@ -188,8 +193,8 @@ class Cdn:
             )
             if response.status not in REDIRECTS:
                 return response
-            with whole(response):
-                url = resolved(url, response.headers.get("Location", ""))
+            url = resolved(url, response.headers.get("Location", ""))
+            abort_unread(response)
             response.release()
         raise _bad("too many redirects")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from errno import EMFILE, ENFILE
 from http import HTTPStatus
@@ -129,8 +128,10 @@ class Exchange:
             ) as response:
                 outcome = outcome_of(response.status)
                 self._note_clock(operation, outcome, response.headers, asked_at)
-                with whole(response):
+                try:
                     body = await read_body(operation, response, self._max_answer)
+                finally:
+                    abort_unread(response)
                 return _usable(operation, response, body)
         except asyncio.CancelledError:
             outcome = "timeout"  # the play's own time was over first
@@ -194,19 +195,15 @@ async def read_body(
     return body
 
 
-@contextmanager
-def whole(response: aiohttp.ClientResponse) -> Iterator[None]:
+def abort_unread(response: aiohttp.ClientResponse) -> None:
     """End the connection of an answer of which something is left unread.
 
     aiohttp would say goodbye first, and while TLS waits for the other end to do the same, uvloop
     keeps whatever that one still sends.
     """
-    try:
-        yield
-    finally:
-        connection = response.connection  # None where all is read
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()
+    connection = response.connection  # None where all is read
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes) -> Answer:

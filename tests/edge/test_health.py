@@ -1,0 +1,35 @@
+"""What counts as trouble of the other side."""
+
+from __future__ import annotations
+
+import io
+
+from support import StillClock
+
+from proxy.adapters.logs import build_logger
+from proxy.adapters.metrics import Metrics
+from proxy.domain.reasons import Reason, Refusal
+from proxy.edge.health import Health
+
+
+def a_health() -> Health:
+    return Health(StillClock(), Metrics(), build_logger(io.StringIO()))
+
+
+def test_trouble_ends_with_an_answer_even_if_it_is_a_no():
+    health = a_health()
+    health.note_refusal("video", Refusal(Reason.PLATFORM_UNREACHABLE))
+    assert "video" in health.troubles
+
+    health.note_refusal("video", Refusal(Reason.VIDEO_NOT_FOUND))
+    assert health.troubles == {}
+
+
+def test_our_own_trouble_says_nothing_of_theirs():
+    health = a_health()
+    health.note_refusal("video", Refusal(Reason.OVERLOADED))
+    assert health.troubles == {}
+
+    health.note_refusal("video", Refusal(Reason.PLATFORM_CREDENTIALS))
+    health.note_refusal("video", Refusal(Reason.OVERLOADED))
+    assert health.troubles["video"].reason is Reason.PLATFORM_CREDENTIALS
