@@ -10,12 +10,13 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import hdrs, web
 
-from proxy.adapters.dailymotion.cdn import SILENCE, check_status
+from proxy.adapters.dailymotion.cdn import check_status
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.connection import PORT
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
+SILENCE = 10.0  # seconds without a byte after which a body is given up
 M3U8 = "application/vnd.apple.mpegurl"
 WORTH_COMPRESSING = 1400  # bytes: what fits into a packet gets no faster
 
@@ -130,7 +131,7 @@ async def read(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     content = upstream.content
     try:
         while not content.at_eof():
-            # aiohttp's own limit ends with the first chunk that is none, and nobody is told.
+            # aiohttp's own limit (sock_read) ends with a chunk that is none, and nobody is told.
             async with asyncio.timeout(SILENCE):
                 chunk = await content.readany()
             if chunk:  # and not the end

@@ -82,18 +82,18 @@ def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Resp
     trace, allow = request[TRACE], ""
     match error:
         case Refusal():
-            refusal = trace.refuse(error)
+            refusal = error
         case web.HTTPNotFound():
-            refusal = trace.refuse(Refusal(Reason.NOT_FOUND))
+            refusal = Refusal(Reason.NOT_FOUND)
         case web.HTTPMethodNotAllowed():
-            refusal = trace.refuse(Refusal(Reason.METHOD_NOT_ALLOWED))
+            refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
             allow = ", ".join(sorted(error.allowed_methods))
         case web.HTTPRequestEntityTooLarge():
-            too_large = "The request is too large."
-            refusal = trace.refuse(Refusal(Reason.REQUEST_INVALID, message=too_large))
+            refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
         case _:  # a bug
             request[SERVICES].log.exception("internal", request_id=trace.request_id, exc_info=error)
-            refusal = trace.refuse(Refusal(Reason.INTERNAL))
+            refusal = Refusal(Reason.INTERNAL)
+    trace.refuse(refusal)
     response = problem(refusal, trace.request_id, asker=asker)
     if allow:
         response.headers["Allow"] = allow

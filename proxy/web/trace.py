@@ -32,7 +32,7 @@ class Trace:
     duration: float = 0.0  # seconds
     timings: Timings = field(default_factory=Timings)
 
-    def refuse(self, refusal: Refusal) -> Refusal:
+    def refuse(self, refusal: Refusal) -> None:
         """Keep a refusal without its traceback and its context.
 
         They hold frames, and those hold the request, which holds this: a cycle that would keep
@@ -40,7 +40,6 @@ class Trace:
         """
         refusal.__context__ = None
         self.refusal = refusal.with_traceback(None)
-        return self.refusal
 
 
 TRACE: web.RequestKey[Trace] = web.RequestKey("trace", Trace)

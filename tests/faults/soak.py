@@ -12,7 +12,7 @@ from time import monotonic
 
 from faults.faults import FAULTS, Fault
 from faults.players import OK, Seen
-from faults.stage import BUDGET, Held, Stage
+from faults.stage import BUDGETS, Held, Stage
 
 WARM = 5.0  # seconds of plays before anything is broken
 LASTS = (1.0, 4.0)  # seconds that a fault lasts, and that all is well between two
@@ -72,7 +72,7 @@ class Soak:
         """Return what is wrong, a line each."""
         assert self.after is not None
         found = [f"not injected: {self.told(it)}" for it in self.unexplained()[:10]]
-        late = [it for it in self.seen if it.seconds >= BUDGET]
+        late = [it for it in self.seen if it.seconds >= BUDGETS[it.part]]
         found += [f"took too long: {self.told(it)}" for it in late[:10]]
         if self.bugs:
             found.append(f"{self.bugs} lines in the log are of bugs")

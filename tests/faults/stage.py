@@ -16,14 +16,20 @@ from certificates import certify
 from processes import EdgeProcess, in_front_of
 from support import ROOT, a_sandbox, eventually
 
-from faults.players import Players, players_at
+from faults.players import Part, Players, players_at
 from faults.wire import Wire, a_wire
 from proxy.sandbox.accounts import Accounts
+from proxy.web.answers import SILENCE
 
 ATTEMPT, PLAY = 1.0, 2.0  # seconds: platform.attempt_timeout and play_timeout
-# The URL of the stream, two playlists behind it with a second of retries each; the rest is for a
-# machine that does something else as well.
-BUDGET = PLAY + 2 * (ATTEMPT + 1.0) + 6.0
+BUSY = 6.0  # seconds that a machine may do something else as well
+# What a play may take: its URL; two playlists behind that, with a second of retries each; bytes that
+# stop, with ten seconds of silence.
+BUDGETS: dict[Part, float] = {
+    "redirect": PLAY + BUSY,
+    "playlist": PLAY + 2 * (ATTEMPT + 1.0) + BUSY,
+    "bytes": ATTEMPT + SILENCE + 1.0,
+}
 TOKEN_TTL = 4  # seconds: a token endpoint that is broken is soon noticed
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RELAYED = [{"videos": "x8(live|tall)1", "mode": "relay"}]

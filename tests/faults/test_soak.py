@@ -14,7 +14,7 @@ from support import ROOT, skip_or_fail
 from faults.faults import FAULTS
 from faults.players import OK, Seen
 from faults.soak import AFTER, Sample, Soak, Window
-from faults.stage import BUDGET, Held
+from faults.stage import BUDGETS, Held
 
 HELD = Held(tasks=("one",), descriptors=10, resident=100_000_000)
 FAULT = next(it for it in FAULTS if it.name == "bytes: 503")  # from 10 to 12 seconds
@@ -53,7 +53,7 @@ def test_a_short_soak_ends_well_and_leaves_a_picture(tmp_path):
         (Seen("bytes", "platform-unreachable", 12 + AFTER + 1, 0.1), False),
         (Seen("bytes", "internal", 10.5, 0.1), False),
         (Seen("redirect", "platform-unreachable", 10.5, 0.1), False),
-        (Seen("bytes", "platform-unreachable", 10.5, BUDGET), False),
+        (Seen("bytes", "platform-unreachable", 10.5, BUDGETS["bytes"]), False),
     ],
 )
 def test_an_error_that_was_not_injected_is_found(seen, is_explained):

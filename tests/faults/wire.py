@@ -91,7 +91,6 @@ class Wire:
     port: int = 0
     exchanges: dict[Kind, Exchange] = field(default_factory=dict)
     greeting: Greeting | None = None
-    calls: int = 0
     _listener: socket.socket | None = None
     _accepting: asyncio.Task[None] | None = None
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
@@ -163,7 +162,6 @@ class Wire:
                 {name.lower(): it for name, it in headers.items()}.get("content-length", 0)
             )
             body = await line.reader.readexactly(length)
-            self.calls += 1
             answer = await self._ask(method, path, headers, body)
             if (broken := self.exchanges.get(kind_of(path))) is not None:
                 await broken(line, answer)

@@ -40,9 +40,9 @@ MOST_REDIRECTS = 3
 CLOSED_EARLY = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+NO_LIMIT = aiohttp.ClientTimeout(total=None)  # on a body that is passed on; its reader has one
 CONNECTIONS = 1024  # at once to one host; beyond it requests queue within their time
 RETRIES_WITHIN = 1.0  # seconds; players give up on a playlist sooner than on anything else
-SILENCE = 10.0  # seconds without a byte after which a body is given up
 # Nothing compressed: a size limit on what is to be inflated is none.
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "playgate"}
 
@@ -189,7 +189,7 @@ class Cdn:
                 URL(self.allow(url), encoded=True),
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE),
+                timeout=NO_LIMIT,
             )
             if response.status not in REDIRECTS:
                 return response

@@ -51,7 +51,6 @@ CAUSES: dict[type[BaseException], str] = {
     aiohttp.ClientConnectorError: "refused or unreachable",
 }
 
-
 # The process has as many connections as it may have, or the machine has.
 NO_DESCRIPTORS = frozenset({EMFILE, ENFILE})
 
