@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.exchange import CAUSES
+from proxy.adapters.dailymotion.failures import CAUSES
 from proxy.adapters.logs import build_logger
 from proxy.app import open_upstream
 from proxy.cli import options

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import hdrs, web
 
 from proxy.adapters.dailymotion.cdn import check_status
+from proxy.adapters.dailymotion.failures import drop_traces
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.connection import PORT
 from proxy.web.services import SERVICES
@@ -138,7 +139,8 @@ async def read(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                 yield chunk
     except TimeoutError:
         raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: the CDN fell silent within a body") from None
-    except (aiohttp.ClientError, OSError):
+    except (aiohttp.ClientError, OSError) as error:
+        drop_traces(error)
         detail = "bytes: the CDN broke off within a body"
         raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
 

@@ -17,15 +17,12 @@ import aiohttp
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.exchange import (
+from proxy.adapters.dailymotion.exchange import Answer, Exchange, abort_unread, outcome_of
+from proxy.adapters.dailymotion.failures import (
     CANNOT_CONNECT,
-    Answer,
-    Exchange,
     PrivateAddress,
-    abort_unread,
     connection_refusal,
     is_no_http,
-    outcome_of,
 )
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from errno import EMFILE, ENFILE
 from http import HTTPStatus
 from secrets import SystemRandom
 from typing import Any, Literal
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.failures import (
+    CANNOT_CONNECT,
+    Transient,
+    connection_refusal,
+    is_no_http,
+)
 from proxy.adapters.dailymotion.retry_after import seconds_to_wait
 from proxy.adapters.metrics import Metrics
 from proxy.domain.clock_skew import seconds_ahead
@@ -38,33 +42,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-# aiohttp asserts that a literal address is of the session's family.
-CANNOT_CONNECT = (aiohttp.ClientError, OSError, AssertionError)
-
-
-CAUSES: dict[type[BaseException], str] = {
-    AssertionError: "its address is not of platform.address_family",
-    aiohttp.ClientConnectorDNSError: "no such host",
-    aiohttp.ClientConnectorCertificateError: "its certificate does not verify",
-    aiohttp.ClientConnectorError: "refused or unreachable",
-}
-
-# The process has as many connections as it may have, or the machine has.
-NO_DESCRIPTORS = frozenset({EMFILE, ENFILE})
-
-
-class PrivateAddress(OSError):
-    """An address that must not be dialled; an OSError, as aiohappyeyeballs expects."""
-
-
-class Transient(Refusal):
-    """A failure that another attempt may cure, after `wait` seconds where the upstream said so."""
-
-    def __init__(self, reason: Reason, detail: str, *, wait: float | None = None) -> None:
-        super().__init__(reason, detail)
-        self.wait = wait
 
 
 class Exchange:
@@ -164,22 +141,6 @@ def pause_after(attempt: int) -> float:
     return pause + SystemRandom().uniform(0, JITTER)
 
 
-def connection_refusal(operation: Operation, host: str | None, error: BaseException) -> Refusal:
-    """Return the refusal for a connection that did not come about, or broke."""
-    if isinstance(getattr(error, "os_error", error), PrivateAddress):
-        return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, "its host has a private address")
-    if is_no_http(error):
-        return Transient(
-            Reason.PLATFORM_BAD_ANSWER, f"{operation}: what came from {host} is no HTTP"
-        )
-    if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-        return Refusal(Reason.OVERLOADED, f"{operation}: this process may not open more files")
-    return Transient(
-        Reason.PLATFORM_UNREACHABLE,
-        f"{operation}: no connection to {host} ({CAUSES.get(type(error), type(error).__name__)})",
-    )
-
-
 async def read_body(
     operation: Operation, response: aiohttp.ClientResponse, most: int = MAX_ANSWER
 ) -> bytes:
@@ -213,13 +174,6 @@ def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes)
         wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise Transient(reason, f"{operation}: HTTP {status}", wait=wait)
     return Answer(status=status, headers=response.headers, body=body)
-
-
-def is_no_http(error: BaseException) -> bool:
-    """Say whether a connection broke over what came, and not over what did not."""
-    return isinstance(error, aiohttp.ClientResponseError) or isinstance(
-        error.__cause__, ContentEncodingError
-    )
 
 
 def outcome_of(status: int) -> str:

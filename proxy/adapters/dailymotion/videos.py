@@ -15,13 +15,8 @@ from aiohttp.payload import IOBasePayload
 from yarl import URL
 
 from proxy.adapters.dailymotion.answers import bad_answer, read_done, read_object
-from proxy.adapters.dailymotion.exchange import (
-    CANNOT_CONNECT,
-    Answer,
-    Exchange,
-    connection_refusal,
-    read_body,
-)
+from proxy.adapters.dailymotion.exchange import Answer, Exchange, read_body
+from proxy.adapters.dailymotion.failures import CANNOT_CONNECT, connection_refusal
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import SAFE, VideoId
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.dailymotion.exchange import CAUSES
+from proxy.adapters.dailymotion.failures import CAUSES
 from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, ok, warn
 from proxy.domain.client_ip import Address, PrivateViewers, is_public, parse_address, public_viewer
 from proxy.domain.probe import sign_probe
