@@ -1,10 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo monitor bench soak test lint components
+.PHONY: setup demo monitor bench soak fuzz test lint components
 
 ROUNDS ?= 5
 MINUTES ?= 10
+SECONDS ?= 30
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -24,6 +25,9 @@ bench: setup components ## measure what the edge costs beside less that does les
 
 soak: setup components ## break everything around an edge under load, one after the other, and plot what it holds
 	PYTHONPATH=tests $(BIN)/python -m faults --minutes $(MINUTES)
+
+fuzz: setup ## throw bytes at each reader of what others wrote, for so many seconds
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -25,6 +25,7 @@ from proxy.settings import Settings
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
 from proxy.web.connection import PORT, Heads, Port
+from proxy.web.openapi.document import DESCRIPTION, describe
 from proxy.web.services import Current, Services
 from proxy.wiring.edge import Parts, build_parts, build_services
 from proxy.wiring.instruments import Instruments, build_instruments
@@ -186,9 +187,10 @@ def keeping_fresh(settings: Settings, parts: Parts) -> Iterator[Coroutine[Any, A
 def player_app(settings: Settings, current: Current) -> web.Application:
     """Return the application that players reach."""
     app = _app(settings, current, headers.PLAYER_PORT, settings.web.listen)
-    routes.add_routes(app, routes.PLAYER_PORT)
-    if settings.web.player_page:
-        routes.add_routes(app, routes.PLAYER_PAGE)
+    page = routes.PLAYER_PAGE if settings.web.player_page else ()
+    served = (*routes.PLAYER_PORT, *page)
+    app[DESCRIPTION] = describe("Playgate, for players", served)
+    routes.add_routes(app, served)
     routes.add_fallback(app)
     return app
 
@@ -196,6 +198,7 @@ def player_app(settings: Settings, current: Current) -> web.Application:
 def operator_app(settings: Settings, current: Current) -> web.Application:
     """Return the application that players never reach."""
     app = _app(settings, current, headers.OPERATOR_PORT, settings.operator.listen)
+    app[DESCRIPTION] = describe("Playgate, for operators and front doors", routes.OPERATOR_PORT)
     routes.add_routes(app, routes.OPERATOR_PORT)
     routes.add_fallback(app)
     return app

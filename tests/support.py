@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 from aiohttp import web
+from described import check_described
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -108,7 +109,9 @@ class RunningEdge:
         async with self.from_address(source).request(
             method, URL(url, encoded=True), allow_redirects=False, **options
         ) as response:
-            return Response(response.status, response.headers, await response.read())
+            answer = Response(response.status, response.headers, await response.read())
+        check_described(method, url, answer.status, answer.reason)
+        return answer
 
     async def play(self, video: str = "x8demo1", **options: Any) -> Response:
         return await self.get(self.play_url(video), **options)

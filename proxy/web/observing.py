@@ -15,7 +15,7 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import loggable
 from proxy.web.answers import complete_head
 from proxy.web.connection import Port, rest
-from proxy.web.problem import Asker, problem
+from proxy.web.problem import ASKERS, Asker, problem
 from proxy.web.reading import read_trace
 from proxy.web.services import SERVICES
 from proxy.web.trace import ABANDONED, TRACE, Trace
@@ -24,7 +24,6 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 PLAYING = frozenset({"GET", "HEAD"})
 PLAYS = frozenset({"play", "play-file", "stream-urls"})
 SERVED = frozenset({"redirected", "relayed", "listed"})
-ASKERS: dict[str, Asker] = {"auth": "nginx", "forward-auth": "front-door", "stream-urls": "api"}
 # Of these, successes are counted and not told: the metrics tell them well enough.
 QUIET_ROUTES = frozenset(
     {
@@ -37,6 +36,7 @@ QUIET_ROUTES = frozenset(
         "watch",
         "details",
         "asset",
+        "openapi",
         "relayed-playlist",
         "relayed-bytes",
     }

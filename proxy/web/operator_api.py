@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from math import isfinite
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from aiohttp import web
 from pydantic import (
@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -35,6 +36,7 @@ def read_network(value: object) -> Network:
         raise ValueError("not an address or a network") from None
 
 
+AS_TEXT = WithJsonSchema({"type": "string", "description": "an address or a network"})
 STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 Name = Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
 Body = TypeVar("Body", bound=BaseModel)
@@ -47,7 +49,7 @@ class TokenRequest(BaseModel):
 
     video: str
     ttl: Annotated[int, Field(gt=0)] | None = None
-    ip: Annotated[Network, PlainValidator(read_network)] | None = None
+    ip: Annotated[Network, PlainValidator(read_network), AS_TEXT] | None = None
     sub: str | None = None
     fmt: list[str] = []
     max_height: Annotated[int, Field(gt=0)] | None = None
@@ -76,10 +78,17 @@ async def mint_token(request: web.Request) -> web.Response:
     return web.json_response(body, status=201)
 
 
+def only(kind: Kind) -> dict[str, Any]:
+    """Return the JSON Schema of a body that names just this, and no `before` beside a `jti`."""
+    others = [it for it in (*KINDS, "before") if it != kind and (it != "before" or kind == "jti")]
+    nothing = {other: {"type": "null"} for other in others}
+    return {"properties": {kind: {"type": "string"}, **nothing}, "required": [kind]}
+
+
 class RevocationRequest(BaseModel):
     """The body of POST /revocations: one name, and until when what it names was issued."""
 
-    model_config = STRICT
+    model_config = STRICT | ConfigDict(json_schema_extra={"oneOf": [only(it) for it in KINDS]})
 
     jti: Name | None = None
     sub: Name | None = None

@@ -13,6 +13,25 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.web.headers import PLAYER_PORT
 
 Asker = Literal["player", "api", "nginx", "front-door"]
+ASKERS: dict[str, Asker] = {  # by the route's name; of all others: players
+    "auth": "nginx",
+    "forward-auth": "front-door",
+    "stream-urls": "api",
+}
+
+
+def status_of(reason: Reason, asker: Asker) -> int:
+    """Return the status of a refusal.
+
+    nginx understands 401 and 403 of its `auth_request` and makes anything else a 500 for the
+    player, so every other status leaves as 403. Programs know what 429 means, and players give up
+    on it, so they get 503.
+    """
+    if asker == "nginx" and reason.status != HTTPStatus.UNAUTHORIZED:
+        return HTTPStatus.FORBIDDEN
+    if asker == "api" and reason is Reason.RATE_LIMITED:
+        return HTTPStatus.TOO_MANY_REQUESTS
+    return reason.status
 
 
 def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> web.Response:
@@ -21,16 +40,10 @@ def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> we
     Args:
         refusal: its reason fixes the status.
         request_id: what a user quotes to the operator.
-        asker: nginx understands 401 and 403 of its `auth_request` and makes anything else a 500
-            for the player, so every other status leaves as 403. Programs know what 429 means,
-            and players give up on it, so they get 503. Other front doors than nginx hand the answer
-            on to the player as it is, who needs the headers of the player port.
+        asker: other front doors than nginx hand the answer on to the player as it is, who needs the
+            headers of the player port.
     """
-    status = refusal.reason.status
-    if asker == "nginx" and status != HTTPStatus.UNAUTHORIZED:
-        status = HTTPStatus.FORBIDDEN
-    if asker == "api" and refusal.reason is Reason.RATE_LIMITED:
-        status = HTTPStatus.TOO_MANY_REQUESTS
+    status = status_of(refusal.reason, asker)
     headers = {"X-Deny-Reason": str(refusal.reason)}
     if asker == "front-door":
         headers |= PLAYER_PORT

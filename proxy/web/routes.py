@@ -12,6 +12,7 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.web import auth, operator_api, operator_port, player_port
 from proxy.web.connection import PORT
 from proxy.web.observing import observed
+from proxy.web.openapi.document import openapi
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ RELAYED_BYTES = {
     "OPTIONS": player_port.preflight,
 }
 
+OPENAPI = Route("openapi", "/openapi.json", {"GET": openapi})
+
 PLAYER_PORT = (
     Route("play", "/play/{video_id}.m3u8", PLAY),
     Route("play-file", "/play/{video_id}.mp4", PLAY_FILE),
@@ -49,6 +52,7 @@ PLAYER_PORT = (
     Route("stream-urls", "/stream-urls", STREAM_URLS),
     Route("relayed-playlist", "/relay/playlist/{path:.*}", RELAYED_PLAYLIST),
     Route("relayed-bytes", "/relay/bytes/{path:.*}", RELAYED_BYTES),
+    OPENAPI,
 )
 
 PLAYER_PAGE = (  # served where web.player_page = true
@@ -69,6 +73,7 @@ OPERATOR_PORT = (
         "/revocations",
         {"GET": operator_api.list_revocations, "POST": operator_api.revoke},
     ),
+    OPENAPI,
 )
 
 

@@ -153,6 +153,20 @@ def test_the_readme_names_every_make_target():
     assert [target for target in targets if f"make {target}" not in readme] == []
 
 
+def test_every_dependency_is_accounted_for():
+    """Each has a row that says why it is there, with the version that is tested."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split(r"[<>=]", it)[0] for it in project["dependencies"]}
+    pinned = dict(re.findall(r"^([\w-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    pinned |= {name.replace("_", "-"): version for name, version in pinned.items()}
+    rows = re.findall(r"^\| ([\w.-]+)(?: \(npm\))? \| ([\d.]+) \| .{20,} \| .{5,} \|$", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)  # fmt: skip
+    ours = {name: version for name, version in rows if name != "hls.js"}
+
+    assert ours == {name: pinned[name] for name in wanted}
+    npm = json.loads((ROOT / "npm/package.json").read_text())["dependencies"]
+    assert dict(rows)["hls.js"] == npm["hls.js"]
+
+
 async def test_the_shell_command_of_the_playing_page_works(edge):
     (command,) = fenced(ROOT / "docs/playing.md", "sh")
     words = command.replace("http://127.0.0.1:8080", edge.player)

@@ -40,6 +40,7 @@ def main() -> None:
         "faults": len(result.windows),
         "outcomes": result.outcomes(),
         "resident": [first.resident, last.resident],
+        "growth": result.growth(),  # null: too short to tell
         "picture": str(options.png),
         "findings": findings,
     }

@@ -17,6 +17,7 @@ TIMEOUT = "platform-timeout"
 BAD = "platform-bad-answer"
 THROTTLED = "platform-throttled"
 
+CLOSING = "Connection: close"  # or the next request may already be on its way
 ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # TLS, fatal, handshake_failure
 GARBAGE = bytes(range(128, 256)) * 4
 BOMB = gzip.compress(bytes(200_000_000))
@@ -29,6 +30,8 @@ class Break:
     name: str
     exchange: Exchange
     outcomes: Mapping[Kind, Sequence[str]] = field(default_factory=dict)
+    # What anybody may see besides, who shares the connections.
+    aside: Sequence[str] = ()
 
 
 async def reset_before(line: Line, _answer: Answer) -> None:
@@ -125,36 +128,41 @@ async def send_endless_head(line: Line, answer: Answer) -> None:
 
 
 async def send_endless_body(line: Line, answer: Answer) -> None:
-    await line.send(answer.head_with("Connection: close"))
+    await line.send(answer.head_with(CLOSING))
     while True:
         await line.send(b"#" * 60_000 + b"\n")
 
 
 async def send_bomb(line: Line, answer: Answer) -> None:
-    await line.send(answer.head_with("Content-Encoding: gzip", f"Content-Length: {len(BOMB)}"))
+    length = f"Content-Length: {len(BOMB)}"
+    await line.send(answer.head_with("Content-Encoding: gzip", length, CLOSING))
     await line.send(BOMB)
     line.close()
 
 
 async def say_compressed(line: Line, answer: Answer) -> None:
     length = f"Content-Length: {len(answer.body)}"
-    await line.send(answer.head_with("Content-Encoding: gzip", length) + answer.body)
+    await line.send(answer.head_with("Content-Encoding: gzip", length, CLOSING) + answer.body)
     line.close()
 
 
 async def fail(line: Line, _answer: Answer) -> None:
-    await line.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+    await line.send(empty("503 Service Unavailable"))
     line.close()
 
 
 async def throttle(line: Line, _answer: Answer) -> None:
-    await line.send(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n")
+    await line.send(empty("429 Too Many Requests"))
     line.close()
 
 
 async def close_behind(line: Line, answer: Answer) -> None:
     await line.send(answer.head + answer.body)
     line.close()
+
+
+def empty(status: str) -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n{CLOSING}\r\n\r\n".encode()
 
 
 def half(answer: Answer) -> bytes:
@@ -193,7 +201,9 @@ BREAKS = (
     Break("compressed, it says", say_compressed, outcomes(BAD, BAD)),
     Break("503", fail, outcomes(UNREACHABLE, UNREACHABLE, UNREACHABLE)),
     Break("429", throttle, outcomes(THROTTLED, THROTTLED, THROTTLED)),
-    Break("closed behind each answer", close_behind, outcomes(OK, OK, OK)),
+    # Without a word: a request that is on its way by then is lost, and once in a thousand times the
+    # second and the third, too, on a connection that has just been used by somebody else.
+    Break("closed behind each answer", close_behind, outcomes(OK, OK, OK), aside=[UNREACHABLE]),
 )  # fmt: skip
 
 

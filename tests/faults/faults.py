@@ -23,6 +23,8 @@ NEEDED_BY: dict[Kind, tuple[Part, ...]] = {
     "bytes": ("bytes",),
 }
 HOUR = 3600  # seconds
+NAMES_KEPT = 10.0  # seconds, by aiohttp
+NAME_SERVER_WAIT = 10.0  # seconds: two tries of the resolver's
 FEWER_THAN_NONE = 8  # descriptors; without any connection an edge has more
 
 
@@ -35,6 +37,10 @@ class Fault:
     outcomes: Mapping[Part, frozenset[str]]
     # Outcomes that may come on the way there and back: an answer amid the change.
     aside: frozenset[str] = frozenset()
+    # In seconds: how long it has to be there, and how long what it did is felt: failed fetches are
+    # remembered, and who waits for an attempt waits on.
+    lasts: float = 1.0
+    felt: float = 4.0
 
     def is_right(self, part: Part, outcome: str) -> bool:
         """Say whether this is what the fault does."""
@@ -149,6 +155,7 @@ FAULTS = (
             f"{kind}: {it.name}",
             partial(broken, kind, it),
             dict.fromkeys(NEEDED_BY[kind], frozenset(it.outcomes[kind])),
+            frozenset(it.aside),
         )
         for it in BREAKS
         for kind in KINDS
@@ -159,8 +166,8 @@ FAULTS = (
         for it in WELCOMES
     ),
     Fault("connection: refused", refused, for_all(UNREACHABLE), frozenset({CUT})),
-    Fault("name: not found", nameless, for_all(UNREACHABLE), frozenset({CUT})),
-    Fault("name: a silent server", silent_name_server, for_all(TIMEOUT), frozenset({CUT, UNREACHABLE})),
+    Fault("name: not found", nameless, for_all(UNREACHABLE), frozenset({CUT}), lasts=NAMES_KEPT + 2),
+    Fault("name: a silent server", silent_name_server, for_all(TIMEOUT), frozenset({CUT, UNREACHABLE}), lasts=NAMES_KEPT + 2, felt=NAME_SERVER_WAIT + 4),
     Fault("clock: an hour ahead", partial(clock_off_by, HOUR), {"redirect": frozenset({"token-expired"}), "playlist": frozenset({"token-expired"})}),
     Fault("clock: an hour behind", partial(clock_off_by, -HOUR), {"redirect": frozenset({"token-not-yet-valid"}), "playlist": frozenset({"token-not-yet-valid"})}),
     Fault("logs: a full disk", full_disk, {}),

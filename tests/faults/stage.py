@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -122,6 +123,11 @@ class Stage:
             raise AssertionError(f"before: {before}, now: {now[-1]}") from None
         return now[-1]
 
+    def errors(self, since: int = 0) -> list[str]:
+        """Return what the log says of bugs and of libraries, from so many characters on."""
+        lines = self.edge.process.output[since:].splitlines()
+        return [line for line in lines if '"level": "error"' in line]
+
     async def metric(self, name: str) -> float:
         """Return a metric's sum over its series."""
         url = f"http://127.0.0.1:{self.edge.operator}/metrics"
@@ -179,7 +185,19 @@ def fake_clock(file: Path) -> dict[str, str]:
 
 
 def program(folder: Path) -> list[str | Path]:
-    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     names = ["sh", "-c", NAMES, folder / "hosts", folder / "resolv.conf"]
     watched = [sys.executable, "-m", "faults.watched", folder / "watched"]
-    return ["unshare", *as_root, "--mount", *names, *watched]
+    return [*unshared(), *names, *watched]
+
+
+def unshared() -> list[str]:
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", *as_root, "--mount"]
+
+
+def may_have_names_of_its_own() -> bool:
+    """Say whether a process here may have a mount namespace; containers often may not."""
+    try:
+        return subprocess.run([*unshared(), "true"], check=False).returncode == 0
+    except FileNotFoundError:
+        return False

@@ -91,6 +91,7 @@ class Wire:
     port: int = 0
     exchanges: dict[Kind, Exchange] = field(default_factory=dict)
     greeting: Greeting | None = None
+    broken: int = 0  # exchanges and greetings so far
     _listener: socket.socket | None = None
     _accepting: asyncio.Task[None] | None = None
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
@@ -132,6 +133,7 @@ class Wire:
     async def _serve(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         if self.greeting is not None:
+            self.broken += 1
             with connection, suppress(OSError):
                 await self.greeting(connection)
             return
@@ -164,6 +166,7 @@ class Wire:
             body = await line.reader.readexactly(length)
             answer = await self._ask(method, path, headers, body)
             if (broken := self.exchanges.get(kind_of(path))) is not None:
+                self.broken += 1
                 await broken(line, answer)
                 return
             await line.send(answer.head + answer.body)

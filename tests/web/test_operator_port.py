@@ -230,6 +230,7 @@ def test_every_route():
         ("stream-urls", "/stream-urls", "GET OPTIONS"),
         ("relayed-playlist", "/relay/playlist/{path:.*}", "GET HEAD OPTIONS"),
         ("relayed-bytes", "/relay/bytes/{path:.*}", "GET HEAD OPTIONS"),
+        ("openapi", "/openapi.json", "GET"),
         ("watch", "/watch/{video_id}", "GET"),
         ("details", "/watch/{video_id}/details", "GET"),
         ("asset", "/watch/assets/{name}", "GET"),
@@ -240,6 +241,7 @@ def test_every_route():
         ("readyz", "/readyz", "GET HEAD"),
         ("tokens", "/tokens", "POST"),
         ("revocations", "/revocations", "GET POST"),
+        ("openapi", "/openapi.json", "GET"),
     ]
 
 

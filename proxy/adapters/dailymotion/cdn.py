@@ -17,7 +17,13 @@ import aiohttp
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.exchange import Answer, Exchange, abort_unread, outcome_of
+from proxy.adapters.dailymotion.exchange import (
+    Answer,
+    Exchange,
+    abort_unread,
+    outcome_of,
+    pause_after,
+)
 from proxy.adapters.dailymotion.failures import (
     CANNOT_CONNECT,
     PrivateAddress,
@@ -174,6 +180,7 @@ class Cdn:
         except aiohttp.ClientConnectorError:  # it did not even open
             raise
         except CLOSED_EARLY:
+            await asyncio.sleep(pause_after(1))  # by then it shows which of those kept are closed
             self._metrics.upstream_retries.labels(operation="bytes").inc()
             return await self._follow(method, url, headers)
 

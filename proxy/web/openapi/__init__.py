@@ -1,0 +1,1 @@
+"""What both ports take and answer, for programs to read: OpenAPI."""

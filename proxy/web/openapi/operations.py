@@ -1,0 +1,212 @@
+"""What each route takes, gives and refuses; by the routes' names and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aiohttp import hdrs
+from pydantic import BaseModel
+
+from proxy.domain.reasons import Reason
+from proxy.web.openapi import schemas
+from proxy.web.operator_api import RevocationRequest, TokenRequest
+
+Shown = Literal["nothing", "token", "operator-key"]
+
+M3U8, MP4, JSON = "application/vnd.apple.mpegurl", "video/mp4", "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that is no refusal."""
+
+    text: str
+    media_type: str = ""  # of its content, if it has any
+    schema: schemas.Schema | None = None  # none: not JSON
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What one method of a route is for."""
+
+    summary: str
+    gives: Mapping[int, Given]
+    refuses: frozenset[Reason]
+    parameters: tuple[schemas.Schema, ...] = ()
+    takes: type[BaseModel] | None = None
+    shown: Shown = "nothing"  # what the caller has to show
+
+
+# Whatever is asked: what is no HTTP, and a bug.
+ALWAYS = frozenset({Reason.REQUEST_INVALID, Reason.INTERNAL})
+TOKEN = frozenset(it for it in Reason if it.startswith("token-")) | {Reason.STATE_UNAVAILABLE}
+VIEWER = frozenset({Reason.VIEWER_PRIVATE})
+SEAL = frozenset(it for it in Reason if it.startswith("seal-"))
+PLATFORM = frozenset(it for it in Reason if it.startswith("platform-")) | {Reason.OVERLOADED}
+VIDEO = frozenset(it for it in Reason if it.startswith("video-"))
+STREAM = frozenset(
+    {
+        *VIDEO,
+        *PLATFORM,
+        Reason.STREAM_UNAVAILABLE,
+        Reason.LIVE_OFF_AIR,
+        Reason.FORMAT_UNAVAILABLE,
+        Reason.STREAM_HOST_NOT_ALLOWED,
+        Reason.PLAYLIST_INVALID,
+    }
+)
+PLAYED = ALWAYS | TOKEN | VIEWER | STREAM | {Reason.RATE_LIMITED}
+RELAYED = (
+    ALWAYS
+    | VIEWER
+    | SEAL
+    | PLATFORM
+    | {
+        Reason.TOKEN_REVOKED,
+        Reason.STATE_UNAVAILABLE,
+        Reason.STREAM_UNAVAILABLE,
+        Reason.FORMAT_UNAVAILABLE,
+        Reason.STREAM_HOST_NOT_ALLOWED,
+        Reason.PLAYLIST_INVALID,
+    }
+)
+ASKED = ALWAYS | VIEWER | {Reason.PEER_UNTRUSTED, Reason.PATH_NOT_COVERED, Reason.VIDEO_NOT_FOUND}
+OPERATED = ALWAYS | {Reason.OPERATOR_KEY, Reason.STATE_UNAVAILABLE}
+
+REDIRECTED = Given("Where the video is, for this viewer alone", headers=("Location",))
+YES = Given("It may", headers=("X-Playgate-Video", "X-Playgate-Subject"))
+BYTES = Given("The bytes, as they come from Dailymotion", "application/octet-stream")
+
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("play", hdrs.METH_GET): Operation(
+        summary="Play a video or a live channel with HLS",
+        shown="token",
+        gives={302: REDIRECTED, 200: Given("The playlist, where it is relayed", M3U8)},
+        refuses=PLAYED,
+    ),
+    ("play-file", hdrs.METH_GET): Operation(
+        summary="Play or download a video as one file",
+        parameters=schemas.CHOICE,
+        shown="token",
+        gives={302: REDIRECTED, 200: Given("To a HEAD before the token's first use", MP4)},
+        refuses=PLAYED,
+    ),
+    ("probe", hdrs.METH_GET): Operation(
+        summary="Tell playgate doctor whom the edge sees",
+        parameters=(schemas.PROBE_TOKEN,),
+        gives={200: Given("Whom it sees, and why", JSON, schemas.PROBE)},
+        refuses=ALWAYS | VIEWER | {Reason.NOT_FOUND},
+    ),
+    ("stream-urls", hdrs.METH_GET): Operation(
+        summary="Tell the stream URLs of whoever asks",
+        parameters=(schemas.QUERIED_VIDEO_ID, schemas.FIELDS),
+        shown="token",
+        gives={200: Given("A URL for each format, or null", JSON, schemas.STREAM_URLS)},
+        refuses=PLAYED,
+    ),
+    ("relayed-playlist", hdrs.METH_GET): Operation(
+        summary="Serve a playlist of a relayed playback; the path is made by /play",
+        gives={200: Given("The playlist", M3U8)},
+        refuses=RELAYED,
+    ),
+    ("relayed-bytes", hdrs.METH_GET): Operation(
+        summary="Serve a segment, a key or a file of a relayed playback",
+        gives={
+            200: BYTES,
+            206: BYTES,
+            304: Given("As it was when it was asked for before"),
+            416: Given("It is shorter than the range that is asked for"),
+        },
+        refuses=RELAYED,
+    ),
+    ("watch", hdrs.METH_GET): Operation(
+        summary="Show the player page; its token stands behind the #",
+        gives={200: Given("The page", "text/html")},
+        refuses=ALWAYS | {Reason.VIDEO_NOT_FOUND},
+    ),
+    ("details", hdrs.METH_GET): Operation(
+        summary="Tell the player page what it shows around the video",
+        shown="token",
+        gives={200: Given("What is known of it", JSON, schemas.DETAILS)},
+        refuses=ALWAYS | TOKEN | VIEWER | VIDEO | PLATFORM,
+    ),
+    ("asset", hdrs.METH_GET): Operation(
+        summary="Serve a file of the player page",
+        gives={200: Given("The file", "text/*")},
+        refuses=ALWAYS | {Reason.NOT_FOUND},
+    ),
+    ("auth", hdrs.METH_ANY): Operation(
+        summary="Tell nginx (auth_request) whether the original request may have what it asks for",
+        parameters=schemas.ASKED_BY_NGINX,
+        shown="token",
+        gives={204: YES},
+        refuses=ASKED | TOKEN | SEAL | {Reason.STREAM_HOST_NOT_ALLOWED},
+    ),
+    ("forward-auth", hdrs.METH_ANY): Operation(
+        summary="Tell Caddy (forward_auth) or Traefik (ForwardAuth) the same",
+        parameters=schemas.ASKED_BY_OTHERS,
+        shown="token",
+        gives={204: YES},
+        refuses=ASKED | TOKEN,
+    ),
+    ("metrics", hdrs.METH_GET): Operation(
+        summary="Answer Prometheus",
+        gives={200: Given("Every metric", "text/plain")},
+        refuses=ALWAYS,
+    ),
+    ("healthz", hdrs.METH_GET): Operation(
+        summary="Say that the process lives",
+        gives={200: Given("It does", JSON, schemas.ALIVE)},
+        refuses=ALWAYS,
+    ),
+    ("readyz", hdrs.METH_GET): Operation(
+        summary="Say whether players should be sent here, and what is wrong, if anything",
+        gives={
+            200: Given("They should", JSON, schemas.READINESS),
+            503: Given("Not yet, or not any more", JSON, schemas.READINESS),
+        },
+        refuses=ALWAYS,
+    ),
+    ("tokens", hdrs.METH_POST): Operation(
+        summary="Mint a token",
+        takes=TokenRequest,
+        shown="operator-key",
+        gives={201: Given("The token", JSON, schemas.MINTED)},
+        refuses=OPERATED - {Reason.STATE_UNAVAILABLE},
+    ),
+    ("revocations", hdrs.METH_GET): Operation(
+        summary="Tell which revocations are in force",
+        shown="operator-key",
+        gives={200: Given("All of them", JSON, schemas.REVOCATIONS)},
+        refuses=OPERATED - {Reason.STATE_UNAVAILABLE},
+    ),
+    ("revocations", hdrs.METH_POST): Operation(
+        summary="Take tokens back, on every instance",
+        takes=RevocationRequest,
+        shown="operator-key",
+        gives={201: Given("It is in force", JSON, schemas.REVOCATION)},
+        refuses=OPERATED,
+    ),
+    ("openapi", hdrs.METH_GET): Operation(
+        summary="Describe this port",
+        gives={200: Given("This description", JSON, schemas.OBJECT)},
+        refuses=ALWAYS,
+    ),
+}
+
+
+PREFLIGHT = Operation(
+    summary="Tell a browser that it may ask (CORS)", gives={204: Given("It may")}, refuses=ALWAYS
+)
+
+
+def operation(route: str, method: str) -> Operation:
+    """Return what a method of a route is for; HEAD is described as GET is."""
+    if (route, hdrs.METH_ANY) in OPERATIONS:
+        return OPERATIONS[route, hdrs.METH_ANY]
+    if method == hdrs.METH_OPTIONS:
+        return PREFLIGHT
+    return OPERATIONS[route, hdrs.METH_GET if method == hdrs.METH_HEAD else method]

@@ -1,0 +1,16 @@
+"""One target under atheris: `python -m fuzz.guided TARGET CORPUS [libFuzzer's options]`."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["proxy"]):
+    from fuzz.targets import TARGETS
+
+if __name__ == "__main__":
+    name = sys.argv.pop(1)
+    target, _ = TARGETS[name]
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()

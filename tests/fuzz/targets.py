@@ -1,0 +1,266 @@
+"""What is fuzzed: each takes any bytes, and fails where something is not as promised.
+
+Raised may be what the readers say they raise, mostly a refusal; everything else is a finding.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from ipaddress import ip_address, ip_network
+from urllib.parse import unquote, urlsplit
+
+from support import SECRET, b64, hs256_key
+
+from proxy.adapters.dailymotion.answers import error_kinds, read_done, read_object
+from proxy.adapters.dailymotion.exchange import Answer
+from proxy.adapters.dailymotion.legacy import read_streams
+from proxy.adapters.dailymotion.oauth import read_access_token
+from proxy.domain.access import Play, TokenPolicy, authorize
+from proxy.domain.client_ip import TrustedProxies, parse_network, parse_networks, viewer_of
+from proxy.domain.formats import ANY_FIELDS
+from proxy.domain.original_uri import read_forwarded, read_original
+from proxy.domain.playlist.check import check
+from proxy.domain.playlist.relayed import relayed
+from proxy.domain.playlist.rewrite import references
+from proxy.domain.playlist.variants import Limits, within
+from proxy.domain.reasons import Refusal
+from proxy.domain.revocations import Revocation
+from proxy.domain.seal import SealKeys, Session
+from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
+from proxy.domain.stream_url import check_stream_url
+from proxy.domain.tokens.jwks import read_own_set, read_published_set
+from proxy.domain.tokens.keyring import Keyring, KeyUnusable
+from proxy.domain.tokens.verify import verify
+from proxy.web.operator_api import RevocationRequest, TokenRequest, read_body
+
+NOW = 1_800_000_000
+RING = Keyring([hs256_key()])
+POLICY = TokenPolicy(max_ttl=86_400, leeway=10, audience=None)
+VIEWER = ip_address("8.8.4.4")
+PROXY = ip_address("10.0.0.1")
+OURS = TrustedProxies(networks=parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
+FORGED = "6.6.6.6"
+SEAL_KEYS = SealKeys([b"n" * 32])
+SESSION = Session(
+    video="x8abcd",
+    network=ip_network("203.0.113.0/24"),
+    started_at=NOW,
+    jti="j",
+    subject=None,
+    issued_at=NOW,
+)
+SEALER = Sealer(SEAL_KEYS.newest, SESSION)
+HOSTS = ("dailymotion.com", "dmcdn.net")
+BASE = "https://vod3.cf.dmcdn.net/sec2(abc)/video/612/x8abcd.m3u8?a=1"
+HEADER = {"alg": "HS256", "kid": "one"}
+CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
+
+
+def signed(header: bytes, payload: bytes) -> str:
+    """Return a token with these parts whose signature is right."""
+    signing_input = f"{b64(header)}.{b64(payload)}"
+    mac = hmac.digest(SECRET.encode(), signing_input.encode(), sha256)
+    return f"{signing_input}.{b64(mac)}"
+
+
+def show(token: str) -> None:
+    """Have a token verified, and used: what it opens is what it says."""
+    with suppress(Refusal):
+        claims = verify(token, RING)
+        play = Play(now=NOW, video="x8abcd", format="hls", viewer=VIEWER)
+        authorize(claims, play, POLICY)
+        assert claims.video in {"x8abcd", "*"}
+        assert NOW - POLICY.leeway < claims.expires_at
+        assert claims.network is None or VIEWER in claims.network
+
+
+def token(data: bytes) -> None:
+    show(data.decode("latin-1"))
+
+
+def token_header(data: bytes) -> None:
+    show(signed(data, json.dumps(CLAIMS).encode()))
+
+
+def token_payload(data: bytes) -> None:
+    show(signed(json.dumps(HEADER).encode(), data))
+
+
+def forwarding(data: bytes) -> None:
+    """What stands left of the viewer, who wrote it, makes no difference."""
+    lines = data.decode("latin-1").split("\n")
+    found = viewer_of(PROXY, lines, OURS)
+    if found is not None and not OURS.trusts(found):
+        assert viewer_of(PROXY, [FORGED, *lines], OURS) == found
+        assert viewer_of(PROXY, [f"{FORGED}, {lines[0]}", *lines[1:]], OURS) == found
+
+
+def network(data: bytes) -> None:
+    with suppress(ValueError):
+        parse_network(data.decode("latin-1"))
+
+
+def playlist_check(data: bytes) -> None:
+    check(data, base=BASE)
+
+
+def playlist_relayed(data: bytes) -> None:
+    """Every URI of a relayed playlist is ours, and leads to a host that may be asked."""
+
+    def allow(url: str) -> str:
+        return check_stream_url(url, HOSTS, plain_http=False)
+
+    text = data.decode(errors="replace")
+    with suppress(Refusal):
+        options = {"sealer": SEALER, "imported": {}, "allow": allow}
+        handed_on = relayed(text, base=BASE, is_fixed=b"VOD" in data, **options)
+        for _, found in references(handed_on):
+            for reference in found:
+                path = reference.uri.partition("#")[0]
+                opened = (open_playlist if path.endswith(".m3u8") and "/playlist/" in path else open_bytes)(path, SEAL_KEYS)  # fmt: skip
+                assert allow(opened.url) == opened.url
+
+
+def playlist_within(data: bytes) -> None:
+    with suppress(Refusal):
+        within(data.decode(errors="replace"), Limits(max_height=360, max_bandwidth=10**6))
+
+
+def seal(data: bytes) -> None:
+    """A path that was not made here opens nothing."""
+    text = data.decode("latin-1")
+    for path in (text, f"/relay/bytes/{text}", f"/relay/playlist/{text}.m3u8"):
+        for opening in (open_bytes, open_playlist):
+            with suppress(Refusal):
+                opened = opening(path, SEAL_KEYS)
+                assert opened.session == SESSION
+                assert opened.url in SEALED
+
+
+def original_uri(data: bytes) -> None:
+    """A path is accepted only where there is one way to read it, and that is the front door's."""
+    raw, _, path = data.decode("latin-1").partition("\n")
+    for read in (
+        lambda: read_original(uris=[raw], paths=[path], methods=["GET"]),
+        lambda: read_forwarded(uris=[raw], methods=["GET"]),
+    ):
+        with suppress(Refusal):
+            original = read()
+            assert original.path == unquote(raw.partition("?")[0])
+            assert not {"..", ".", ""} & set(original.path.strip("/").split("/")) or (
+                original.path == "/"
+            )
+            assert unquote(original.path) == original.path
+            assert urlsplit(f"http://host{original.path}").path == original.path
+
+
+def stream_url(data: bytes) -> None:
+    """Whatever passes, others see the same host in it."""
+    with suppress(Refusal):
+        url = check_stream_url(data.decode("latin-1"), HOSTS, plain_http=False)
+        parts = urlsplit(url)
+        assert parts.scheme == "https"
+        assert f".{parts.hostname}".endswith((".dailymotion.com", ".dmcdn.net"))
+        assert (parts.username, parts.password, parts.port) == (None, None, None)
+
+
+def upstream_json(data: bytes) -> None:
+    for status in (200, 400, 401, 403, 404):
+        answer = Answer(status=status, headers={}, body=data)
+        with suppress(Refusal):
+            read_done("videos", answer)
+        with suppress(Refusal):
+            members = read_object("video", answer)
+            urls = read_streams(members, ANY_FIELDS)
+            assert urls and all(isinstance(url, str) for url in urls.values())
+        with suppress(Refusal):
+            granted = read_access_token(answer, "client_credentials", "private")
+            assert granted.value.isprintable() and 0 < granted.expires_in < float("inf")
+    with suppress(ValueError, RecursionError):
+        error_kinds(json.loads(data))
+
+
+def published_keys(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    for read in (read_own_set, lambda it: read_published_set(it, "issuer")):
+        with suppress(KeyUnusable):
+            read(text)
+
+
+def operator_body(data: bytes) -> None:
+    for form in (TokenRequest, RevocationRequest):
+        with suppress(Refusal):
+            read_body(form, data)
+
+
+def revocation(data: bytes) -> None:
+    with suppress(ValueError):
+        told = Revocation.from_json(data.decode(errors="replace"))
+        assert Revocation.from_json(told.to_json()) == told
+
+
+CHILDREN = [f"https://vod3.cf.dmcdn.net/sec2(abc)/video/612/{n}.ts" for n in range(40)]
+PATHS = {
+    **SEALER.bytes_paths(CHILDREN, base=BASE, is_fixed=True),
+    "https://x.dmcdn.net/key": SEALER.file_path("https://x.dmcdn.net/key"),
+    BASE: SEALER.playlist_path(BASE, {"a": "b"}),
+}
+PATHS_OF_LIVE = SEALER.bytes_paths(CHILDREN[:3], base=BASE, is_fixed=False)
+SEALED = {*PATHS, *PATHS_OF_LIVE}
+
+PLAYLIST = b"""#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-DEFINE:NAME="v",VALUE="w"
+#EXT-X-TARGETDURATION:4
+#EXT-X-PLAYLIST-TYPE:VOD
+#EXT-X-MAP:URI="init.mp4",BYTERANGE="20@0"
+#EXT-X-KEY:METHOD=AES-128,URI="k?{$v}",IV=0x00000000000000000000000000000001
+#EXTINF:4.0,title
+#EXT-X-PART:DURATION=1.0,URI="p.1.mp4",INDEPENDENT=YES
+#EXT-X-BYTERANGE:10@5
+1.ts#t
+#EXTINF:4,
+../2.ts
+#EXT-X-DATERANGE:ID="a",START-DATE="2026-01-01T00:00:00Z",X-ASSET-URI="https://dmcdn.net/a"
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI="p.2.mp4"
+#EXT-X-ENDLIST
+"""
+MULTIVARIANT = b"""#EXTM3U
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="en",URI="a.m3u8",DEFAULT=YES
+#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=640x360,CODECS="avc1.4d401f,mp4a.40.2",AUDIO="a"
+https://vod3.cf.dmcdn.net/v.m3u8
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="i.m3u8"
+#EXT-X-SESSION-DATA:DATA-ID="d",URI="d.json"
+"""
+JWK = b'{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","exp":1}]}'
+STREAMS = b'{"stream_hls_url":"https://dailymotion.com/a","mode":"live","onair":false,"access_token":"t","expires_in":36000,"error":null}'
+
+# By the targets' names: where to begin.
+TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
+    "token": (token, (signed(json.dumps(HEADER).encode(), json.dumps(CLAIMS).encode()).encode(),)),
+    "token-header": (token_header, (json.dumps(HEADER).encode(), b'{"alg":"none","typ":"JWT"}')),
+    "token-payload": (
+        token_payload,
+        (
+            json.dumps(CLAIMS).encode(),
+            json.dumps({**CLAIMS, "ip": "8.8.4.0/24", "fmt": ["hls"], "nbf": NOW, "jti": "j", "max_height": 1, "aud": ["a"]}).encode(),
+        ),
+    ),
+    "forwarding": (forwarding, (b"1.1.1.1, 8.8.4.4, 10.0.0.7", b"[2001:db8::1]:443\n10.0.0.9")),
+    "network": (network, (b"8.8.4.0/24", b"2001:db8::/64")),
+    "playlist-check": (playlist_check, (PLAYLIST, MULTIVARIANT)),
+    "playlist-relayed": (playlist_relayed, (PLAYLIST, MULTIVARIANT)),
+    "playlist-within": (playlist_within, (MULTIVARIANT,)),
+    "seal": (seal, tuple(it.encode() for it in [*PATHS.values(), *PATHS_OF_LIVE.values()][::20])),
+    "original-uri": (original_uri, (b"/hls/x8abcd/a%20b.ts?token=a\n/hls/x8abcd/a b.ts",)),
+    "stream-url": (stream_url, (b"https://cdndirector.dailymotion.com/a(b)%2f?c#d",)),
+    "upstream-json": (upstream_json, (STREAMS, b'{"error":{"code":403,"type":"t","error_data":{"reason":"DM007"}}}')),
+    "published-keys": (published_keys, (JWK,)),
+    "operator-body": (operator_body, (b'{"video":"x8abcd","ttl":1,"ip":"8.8.4.4"}', b'{"sub":"a"}')),
+    "revocation": (revocation, (b'["sub","a",1,2]',)),
+}  # fmt: skip

@@ -1,0 +1,103 @@
+"""Nothing that others wrote makes a reader fail, or say what is not so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import ROOT, skip_or_fail
+
+from fuzz.rows import ROWS
+from fuzz.targets import TARGETS
+
+SECONDS = 3  # of each target, guided by coverage
+
+
+def spliced(seed: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
+    """Return the bytes with some of them replaced: at, how many, by what."""
+    for place, length, piece in cuts:
+        at = place % (len(seed) + 1)
+        seed = seed[:at] + piece + seed[at + length :]
+    return seed
+
+
+PIECES = st.binary(max_size=6) | st.sampled_from(
+    [b'"', b"\\", b"\r\n", b"%2f", b"../", b"null", b"-1", b"1e999", b"[", b"{", b"\x00", b"#EXT"]
+)
+CUTS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 8), PIECES), max_size=6)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_bytes(name):
+    target, seeds = TARGETS[name]
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.binary(max_size=400) | st.builds(spliced, st.sampled_from(seeds), CUTS))
+    def fuzzed(data: bytes) -> None:
+        target(data)
+
+    fuzzed()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_where_it_begins(name):
+    target, seeds = TARGETS[name]
+    for seed in seeds:
+        target(seed)
+
+
+@pytest.mark.parametrize(("name", "data"), ROWS)
+def test_what_was_found_before(name, data):
+    TARGETS[name][0](data)
+
+
+def test_guided_by_coverage():
+    if find_spec("atheris") is None:
+        skip_or_fail("atheris is not installed: it comes for Linux on x86-64 alone")
+    run = subprocess.run(
+        [sys.executable, "-m", "fuzz", "--seconds", str(SECONDS), "--seed", "1"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "tests"},
+        cwd=ROOT,
+        check=False,
+        timeout=600,
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert [line.split(":")[0] for line in run.stdout.splitlines()] == list(TARGETS)
+
+
+BROKEN = """
+def network(data):
+    1 // (data[:2] != b"9.")
+
+TARGETS = {"network": (network, (b"8.8.4.4",))}
+"""
+
+
+def test_a_finding_is_told(tmp_path):
+    """The fuzzer finds what is there to be found, and says with which bytes."""
+    if find_spec("atheris") is None:
+        skip_or_fail("atheris is not installed: it comes for Linux on x86-64 alone")
+    copy = shutil.copytree(Path(__file__).parent, tmp_path / "fuzz")
+    (copy / "targets.py").write_text(BROKEN)
+    run = subprocess.run(
+        [sys.executable, "-m", "fuzz", "--seconds", "60"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+        timeout=100,
+    )
+
+    assert run.returncode == 1
+    assert "ZeroDivisionError" in run.stdout
+    assert "('network', b'9." in run.stdout

@@ -1,0 +1,121 @@
+"""Connections that only are there, and some that say their piece byte by byte: plays go on."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import aiohttp
+import pytest
+from processes import EdgeProcess, in_front_of
+from support import SANDBOX_TOML, eventually, skip_or_fail
+from yarl import URL
+
+from proxy.adapters.clock import Clock
+from proxy.settings import load_settings
+from proxy.wiring.edge import build_minting
+
+IDLE, SLOW = 10_000, 1_000
+AT_ONCE = 200  # that connect: fewer than the backlog
+NEEDED = IDLE + SLOW + 1_000  # descriptors, on both sides
+PLAYS = 200
+# Beside the crowd, of the middle play's time; what a busy machine does to both is in neither.
+SLOWER = 5
+HEAD_TIMEOUT = 10  # seconds: web.head_timeout
+QUESTION = b"OPTIONS /play/x8demo1.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < NEEDED:
+        skip_or_fail(f"a process may have {hard} descriptors only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def connected(port: int) -> socket.socket:
+    opened = socket.socket()
+    opened.settimeout(0)
+    await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", port))
+    return opened
+
+
+async def ask(opened: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(opened, QUESTION)
+    return await loop.sock_recv(opened, 4096)
+
+
+async def keep_dribbling(port: int) -> None:
+    """Say a head byte by byte; where that is cut off, begin again."""
+    loop = asyncio.get_running_loop()
+    while True:
+        with suppress(OSError), await connected(port) as opened:
+            for n in range(len(QUESTION) - 1):
+                await loop.sock_sendall(opened, QUESTION[n : n + 1])
+                await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def a_crowd(port: int) -> AsyncIterator[list[socket.socket]]:
+    """Have connections that were of use once, and others that never come to be."""
+    idle: list[socket.socket] = []
+    slow = [asyncio.create_task(keep_dribbling(port)) for _ in range(SLOW)]
+    try:
+        while len(idle) < IDLE:
+            idle += await asyncio.gather(*(connected(port) for _ in range(AT_ONCE)))
+            await asyncio.gather(*map(ask, idle[-AT_ONCE:]))
+        yield idle
+    finally:
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        for opened in idle:
+            opened.close()
+
+
+async def seconds_of_plays(edge: EdgeProcess) -> list[float]:
+    """Return how long plays take, each of another viewer; all are answered as they should be."""
+    token = build_minting(load_settings(SANDBOX_TOML), Clock()).mint(video="x8demo1").token
+    url = URL(f"http://127.0.0.1:{edge.player}/play/x8demo1.m3u8?token={token}", encoded=True)
+    taken = []
+    async with aiohttp.ClientSession() as session:
+        for n in range(PLAYS):
+            began, headers = perf_counter(), {"X-Forwarded-For": f"8.8.{n // 250}.{n % 250 + 1}"}
+            async with session.get(url, headers=headers, allow_redirects=False) as answer:
+                assert answer.status == 302, await answer.text()
+            taken.append(perf_counter() - began)
+    return taken
+
+
+def descriptors_of(edge: EdgeProcess) -> int:
+    return sum(1 for _ in Path(f"/proc/{edge.process.process.pid}/fd").iterdir())
+
+
+async def test_a_crowd_harms_no_play(sandbox, many_descriptors):
+    edge = EdgeProcess(
+        {**in_front_of(sandbox), "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
+    )
+    async with edge.stack:
+        await edge.start()
+        alone = await seconds_of_plays(edge)
+        async with a_crowd(edge.player) as idle:
+            await asyncio.sleep(HEAD_TIMEOUT + 1)  # the slow ones have been cut off, and are back
+            beside = await seconds_of_plays(edge)
+            held = descriptors_of(edge)
+            again = await asyncio.gather(*map(ask, idle[:: IDLE // 100]))
+        await eventually(lambda: descriptors_of(edge) < IDLE // 100, 60)
+        afterwards = await seconds_of_plays(edge)
+
+    assert held >= IDLE + SLOW // 2
+    assert all(answer.startswith(b"HTTP/1.1 204") for answer in again)
+    assert median(beside) < SLOWER * max(median(alone), median(afterwards))
+    assert '"level": "error"' not in edge.process.output

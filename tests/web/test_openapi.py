@@ -1,0 +1,85 @@
+"""The descriptions of both ports: what they say is so, whatever is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from support import OPERATOR_KEY
+
+from proxy.domain.reasons import Reason
+from proxy.web import routes
+from proxy.web.openapi.operations import OPERATIONS
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+ELSEWHERE = {
+    Reason.METHOD_NOT_ALLOWED,  # of every other method
+    Reason.STARTING,  # what /readyz says, with a body of its own
+    Reason.DRAINING,
+}
+
+
+def test_every_route_is_described():
+    table = (*routes.PLAYER_PORT, *routes.PLAYER_PAGE, *routes.OPERATOR_PORT)
+    found = {(it.name, method) for it in table for method in it.handlers}
+
+    assert set(OPERATIONS) == {it for it in found if it[1] not in {"HEAD", "OPTIONS"}}
+
+
+def test_every_reason_is_some_operations():
+    assert set().union(*(it.refuses for it in OPERATIONS.values())) == {*Reason} - ELSEWHERE
+
+
+async def test_each_port_describes_itself(edge):
+    player = (await edge.get(f"{edge.player}/openapi.json")).json
+    operator = (await edge.get(f"{edge.operator}/openapi.json")).json
+
+    assert list(player["paths"]["/play/{video_id}.m3u8"]) == [
+        "get",
+        "head",
+        "options",
+        "parameters",
+    ]
+    assert "404" in player["paths"]["/stream-urls"]["get"]["responses"]
+    assert "429" in player["paths"]["/stream-urls"]["get"]["responses"]
+    assert set(operator["paths"]["/auth"]["get"]["responses"]) == {"204", "401", "403"}
+    assert "ip" in str(operator["paths"]["/tokens"]["post"]["requestBody"])
+
+
+async def test_the_page_is_described_where_it_is_served(start_edge):
+    edge = await start_edge(web={"player_page": False})
+    described = (await edge.get(f"{edge.player}/openapi.json")).json
+
+    assert not [path for path in described["paths"] if path.startswith("/watch")]
+
+
+@pytest.mark.parametrize("shown", ["nothing", "a token", "the operator key"])
+@pytest.mark.parametrize("port", ["player", "operator"])
+async def test_what_is_described_is_so(edge, tmp_path, port, shown):
+    credentials = {"a token": edge.mint("*"), "the operator key": OPERATOR_KEY}
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(CONFIG.read_text())
+    if shown == "a token":  # or each play would be of another video that is none
+        config.write_text(f'{CONFIG.read_text()}[parameters]\n"video_id" = "x8demo1"\n')
+    header = f"Authorization: Bearer {credentials.get(shown)}"
+    run = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run"),
+        *(f"{getattr(edge, port)}/openapi.json", "--seed", "1", "--max-examples", "30"),
+        *(["--header", header] if shown in credentials else []),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await run.communicate())[0].decode()
+
+    assert run.returncode == 0, said
+    assert not edge.lines("internal")
+    outcomes = await edge.metric("playgate_http_requests_total")
+    assert any('code="302"' in series for series in outcomes) == (
+        (port, shown) == ("player", "a token")
+    )
+    assert any('code="201"' in series for series in outcomes) == (
+        (port, shown) == ("operator", "the operator key")
+    )
