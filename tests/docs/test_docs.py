@@ -157,7 +157,9 @@ def test_every_dependency_is_accounted_for():
     """Each has a row that says why it is there, with the version that is tested."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {re.split(r"[<>=]", it)[0] for it in project["dependencies"]}
-    pinned = dict(re.findall(r"^([\w-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    pinned = dict(
+        re.findall(r"^([\w-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    )
     pinned |= {name.replace("_", "-"): version for name, version in pinned.items()}
     rows = re.findall(r"^\| ([\w.-]+)(?: \(npm\))? \| ([\d.]+) \| .{20,} \| .{5,} \|$", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)  # fmt: skip
     ours = {name: version for name, version in rows if name != "hls.js"}
