@@ -110,7 +110,7 @@ class RunningEdge:
             method, URL(url, encoded=True), allow_redirects=False, **options
         ) as response:
             answer = Response(response.status, response.headers, await response.read())
-        check_described(method, url, answer.status, answer.reason)
+        check_described(method, url, answer.status, answer.headers, answer.body)
         return answer
 
     async def play(self, video: str = "x8demo1", **options: Any) -> Response:

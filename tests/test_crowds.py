@@ -54,7 +54,7 @@ async def ask(opened: socket.socket) -> bytes:
     return await loop.sock_recv(opened, 4096)
 
 
-async def keep_dribbling(port: int) -> None:
+async def keep_dribbling(port: int, cuts: list[float]) -> None:
     """Say a head byte by byte; where that is cut off, begin again."""
     loop = asyncio.get_running_loop()
     while True:
@@ -62,13 +62,15 @@ async def keep_dribbling(port: int) -> None:
             for n in range(len(QUESTION) - 1):
                 await loop.sock_sendall(opened, QUESTION[n : n + 1])
                 await asyncio.sleep(1)
+        cuts.append(perf_counter())
+        await asyncio.sleep(1)
 
 
 @asynccontextmanager
-async def a_crowd(port: int) -> AsyncIterator[list[socket.socket]]:
+async def a_crowd(port: int, cuts: list[float]) -> AsyncIterator[list[socket.socket]]:
     """Have connections that were of use once, and others that never come to be."""
     idle: list[socket.socket] = []
-    slow = [asyncio.create_task(keep_dribbling(port)) for _ in range(SLOW)]
+    slow = [asyncio.create_task(keep_dribbling(port, cuts)) for _ in range(SLOW)]
     try:
         while len(idle) < IDLE:
             idle += await asyncio.gather(*(connected(port) for _ in range(AT_ONCE)))
@@ -107,15 +109,16 @@ async def test_a_crowd_harms_no_play(sandbox, many_descriptors):
     async with edge.stack:
         await edge.start()
         alone = await seconds_of_plays(edge)
-        async with a_crowd(edge.player) as idle:
-            await asyncio.sleep(HEAD_TIMEOUT + 1)  # the slow ones have been cut off, and are back
-            beside = await seconds_of_plays(edge)
+        cuts: list[float] = []
+        async with a_crowd(edge.player, cuts) as idle:
             held = descriptors_of(edge)
+            await eventually(lambda: len(cuts) >= SLOW, 5 * HEAD_TIMEOUT)  # and they come back
+            beside = await seconds_of_plays(edge)
             again = await asyncio.gather(*map(ask, idle[:: IDLE // 100]))
         await eventually(lambda: descriptors_of(edge) < IDLE // 100, 60)
         afterwards = await seconds_of_plays(edge)
 
-    assert held >= IDLE + SLOW // 2
+    assert held >= IDLE + SLOW // 2  # some are just coming back
     assert all(answer.startswith(b"HTTP/1.1 204") for answer in again)
     assert median(beside) < SLOWER * max(median(alone), median(afterwards))
     assert '"level": "error"' not in edge.process.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from math import isfinite
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from aiohttp import web
 from pydantic import (
@@ -18,11 +18,12 @@ from pydantic import (
 )
 
 from proxy.domain.client_ip import Network, parse_network
+from proxy.domain.formats import FORMAT_NAMES
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import FOREVER, KINDS, Kind, Longest, Revocation
-from proxy.domain.tokens.claims import VISIBLE
-from proxy.domain.video import named_video
+from proxy.domain.tokens.claims import LATEST, VISIBLE
+from proxy.domain.video import SAFE, named_video
 from proxy.web.reading import bearer_tokens
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
@@ -38,6 +39,10 @@ def read_network(value: object) -> Network:
 
 AS_TEXT = WithJsonSchema({"type": "string", "description": "an address or a network"})
 STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+Size = Annotated[int, Field(gt=0, le=LATEST)]
+FORMAT = {"type": "string", "enum": list(FORMAT_NAMES)}
+VIDEO = {"pattern": rf"^({SAFE.pattern}|\*)$"}
+VISIBLE_TEXT = {"anyOf": [{"type": "string", "pattern": f"^{VISIBLE.pattern}$"}, {"type": "null"}]}
 Name = Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -47,13 +52,20 @@ class TokenRequest(BaseModel):
 
     model_config = STRICT
 
-    video: str
-    ttl: Annotated[int, Field(gt=0)] | None = None
+    video: Annotated[str, Field(description="its id, or * for all", json_schema_extra=VIDEO)]
+    ttl: Annotated[
+        Size | None,
+        Field(description="seconds; tokens.default_ttl without it, tokens.max_ttl at most"),
+    ] = None
     ip: Annotated[Network, PlainValidator(read_network), AS_TEXT] | None = None
-    sub: str | None = None
-    fmt: list[str] = []
-    max_height: Annotated[int, Field(gt=0)] | None = None
-    max_bandwidth: Annotated[int, Field(gt=0)] | None = None
+    sub: Annotated[
+        str | None, Field(description="whose it is: visible ASCII", json_schema_extra=VISIBLE_TEXT)
+    ] = None
+    fmt: Annotated[
+        list[str], Field(description="all formats without it", json_schema_extra={"items": FORMAT})
+    ] = []
+    max_height: Annotated[Size | None, Field(description="pixels; relayed then")] = None
+    max_bandwidth: Annotated[Size | None, Field(description="bits per second; relayed then")] = None
 
 
 async def mint_token(request: web.Request) -> web.Response:
@@ -78,22 +90,18 @@ async def mint_token(request: web.Request) -> web.Response:
     return web.json_response(body, status=201)
 
 
-def only(kind: Kind) -> dict[str, Any]:
-    """Return the JSON Schema of a body that names just this, and no `before` beside a `jti`."""
-    others = [it for it in (*KINDS, "before") if it != kind and (it != "before" or kind == "jti")]
-    nothing = {other: {"type": "null"} for other in others}
-    return {"properties": {kind: {"type": "string"}, **nothing}, "required": [kind]}
-
-
 class RevocationRequest(BaseModel):
-    """The body of POST /revocations: one name, and until when what it names was issued."""
+    """The body of POST /revocations: exactly one of jti, sub and video, and issued before when."""
 
-    model_config = STRICT | ConfigDict(json_schema_extra={"oneOf": [only(it) for it in KINDS]})
+    model_config = STRICT
 
     jti: Name | None = None
     sub: Name | None = None
     video: str | None = None
-    before: Annotated[int, Field(ge=0)] | None = None
+    before: Annotated[
+        Annotated[int, Field(ge=0)] | None,
+        Field(description="seconds since 1970; now without it; not beside a jti"),
+    ] = None
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:

@@ -201,8 +201,8 @@ BREAKS = (
     Break("compressed, it says", say_compressed, outcomes(BAD, BAD)),
     Break("503", fail, outcomes(UNREACHABLE, UNREACHABLE, UNREACHABLE)),
     Break("429", throttle, outcomes(THROTTLED, THROTTLED, THROTTLED)),
-    # Without a word: a request that is on its way by then is lost, and once in a thousand times the
-    # second and the third, too, on a connection that has just been used by somebody else.
+    # Without a word: a request that is on its way by then is lost, and five times in a thousand the
+    # second and the third, too, on a connection that somebody else has just used.
     Break("closed behind each answer", close_behind, outcomes(OK, OK, OK), aside=[UNREACHABLE]),
 )  # fmt: skip
 

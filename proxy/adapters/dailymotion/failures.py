@@ -60,7 +60,7 @@ def is_no_http(error: BaseException) -> bool:
 
 
 def drop_traces(error: BaseException) -> None:
-    """Take the traces from an error and from those behind it.
+    """Take the traces from an error and from those behind it, which are changed by that.
 
     Frames of aiohttp's in them hold the error itself and its connection: a cycle that would stay,
     with up to 256 KB of a connection's buffers, until the collector comes by.

@@ -6,13 +6,14 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
 from proxy.domain.reasons import Reason
 from proxy.web.openapi import schemas
-from proxy.web.openapi.operations import JSON, Given, Operation, Shown, operation
+from proxy.web.openapi.operations import JSON, OPERATIONS, Given, Operation, Shown, operation
 from proxy.web.problem import ASKERS, status_of
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 DESCRIPTION: web.AppKey[bytes] = web.AppKey("description", bytes)
 
 VERSION = "1"  # of what is described; the product's is nobody's business
+TAKEN = [it.takes for it in OPERATIONS.values() if it.takes is not None]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")  # all it knows
+ABOUT = (
+    "Every refusal has a reason: in X-Deny-Reason, in the body, in the log. Other methods get 405 "
+    "method-not-allowed with Allow, other paths 404 not-found, what is no HTTP 400."
+)
 PATTERN = re.compile(r"\{(\w+):[^}]*\}")
 SECURITY: dict[Shown, list[dict[str, list[str]]]] = {
     "nothing": [],
     "token": [{"token": []}, {"token_in_query": []}],
+    "token-or-seal": [{"token": []}, {}],
     "operator-key": [{"operator_key": []}],
 }
 SCHEMES = {
@@ -50,10 +57,10 @@ def describe(title: str, routes: Iterable[Route]) -> bytes:
     """Return the description of routes, as JSON."""
     document = {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": VERSION},
+        "info": {"title": title, "version": VERSION, "description": ABOUT},
         "paths": {PATTERN.sub(r"{\1}", route.path): described(route) for route in routes},
         "components": {
-            "schemas": {"Problem": schemas.PROBLEM},
+            "schemas": {**schemas.NAMED, **{it.__name__: it.model_json_schema() for it in TAKEN}},
             "headers": {
                 name: {"description": text, "schema": schemas.TEXT}
                 for name, text in schemas.HEADERS.items()
@@ -82,8 +89,10 @@ def operated(it: Operation, route: str, method: str) -> dict[str, Any]:
     refused: dict[int, list[Reason]] = defaultdict(list)
     for reason in Reason:
         if reason in reasons:
-            refused[status_of(reason, ASKERS.get(route, "player"))].append(reason)
-    answers = {str(status): refusal(reasons) for status, reasons in sorted(refused.items())}
+            refused[refused_with(reason, route)].append(reason)
+    answers = {
+        str(status): refusal(status, reasons, method) for status, reasons in sorted(refused.items())
+    }
     answers |= {str(status): given(one, method) for status, one in it.gives.items()}
     found: dict[str, Any] = {
         "operationId": f"{method.lower()}-{route}",
@@ -93,25 +102,32 @@ def operated(it: Operation, route: str, method: str) -> dict[str, Any]:
     if it.parameters:
         found["parameters"] = it.parameters
     if it.takes is not None:
-        body = it.takes.model_json_schema()
-        found["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
+        content = {JSON: {"schema": schemas.reference(it.takes.__name__)}}
+        found["requestBody"] = {"required": True, "content": content}
     if it.shown != "nothing":
         found["security"] = SECURITY[it.shown]
     return found
 
 
-def refusal(reasons: list[Reason]) -> dict[str, Any]:
-    """Return the answer that all reasons of one status share."""
-    schema = {
-        "allOf": [
-            {"$ref": "#/components/schemas/Problem"},
-            {"properties": {"reason": {"enum": [str(it) for it in reasons]}}},
-        ]
-    }
+def refused_with(reason: Reason, route: str) -> int:
+    """Return the status of a refusal; what is no HTTP is refused before any route is known."""
+    if reason is Reason.REQUEST_INVALID:
+        return reason.status
+    return status_of(reason, ASKERS.get(route, "player"))
+
+
+def refusal(status: int, reasons: list[Reason], method: str) -> dict[str, Any]:
+    """Return the answer that all reasons of one status share; one to a HEAD has no content."""
+    more = {
+        HTTPStatus.UNAUTHORIZED: (hdrs.WWW_AUTHENTICATE,),
+        HTTPStatus.TOO_MANY_REQUESTS: (hdrs.RETRY_AFTER,),
+        HTTPStatus.SERVICE_UNAVAILABLE: (hdrs.RETRY_AFTER,),
+    }.get(HTTPStatus(status), ())
+    content = {"application/problem+json": {"schema": schemas.reference("Problem")}}
     return {
         "description": ", ".join(reasons),
-        "headers": headers(("X-Deny-Reason", hdrs.RETRY_AFTER)),
-        "content": {"application/problem+json": {"schema": schema}},
+        "headers": headers(("X-Deny-Reason", *more)),
+        **({} if method == hdrs.METH_HEAD else {"content": content}),
     }
 
 

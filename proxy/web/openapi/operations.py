@@ -13,9 +13,10 @@ from proxy.domain.reasons import Reason
 from proxy.web.openapi import schemas
 from proxy.web.operator_api import RevocationRequest, TokenRequest
 
-Shown = Literal["nothing", "token", "operator-key"]
+# What the caller has to show; of a question, the original URI has it mostly.
+Shown = Literal["nothing", "token", "token-or-seal", "operator-key"]
 
-M3U8, MP4, JSON = "application/vnd.apple.mpegurl", "video/mp4", "application/json"
+M3U8, JSON = "application/vnd.apple.mpegurl", "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Operation:
     refuses: frozenset[Reason]
     parameters: tuple[schemas.Schema, ...] = ()
     takes: type[BaseModel] | None = None
-    shown: Shown = "nothing"  # what the caller has to show
+    shown: Shown = "nothing"
 
 
 # Whatever is asked: what is no HTTP, and a bug.
@@ -59,26 +60,27 @@ STREAM = frozenset(
     }
 )
 PLAYED = ALWAYS | TOKEN | VIEWER | STREAM | {Reason.RATE_LIMITED}
+# What the account may do is no matter of the CDN's.
+CDN = PLATFORM - {Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_PERMISSION}
 RELAYED = (
     ALWAYS
     | VIEWER
     | SEAL
-    | PLATFORM
+    | CDN
     | {
         Reason.TOKEN_REVOKED,
         Reason.STATE_UNAVAILABLE,
         Reason.STREAM_UNAVAILABLE,
-        Reason.FORMAT_UNAVAILABLE,
         Reason.STREAM_HOST_NOT_ALLOWED,
-        Reason.PLAYLIST_INVALID,
     }
 )
-ASKED = ALWAYS | VIEWER | {Reason.PEER_UNTRUSTED, Reason.PATH_NOT_COVERED, Reason.VIDEO_NOT_FOUND}
+ASKED = ALWAYS | VIEWER | {Reason.PEER_UNTRUSTED, Reason.PATH_NOT_COVERED}
 OPERATED = ALWAYS | {Reason.OPERATOR_KEY, Reason.STATE_UNAVAILABLE}
 
 REDIRECTED = Given("Where the video is, for this viewer alone", headers=("Location",))
-YES = Given("It may", headers=("X-Playgate-Video", "X-Playgate-Subject"))
-BYTES = Given("The bytes, as they come from Dailymotion", "application/octet-stream")
+UNSETTLED = "To a HEAD before the token's first use, and nothing else"
+WHOSE = ("X-Playgate-Video", "X-Playgate-Subject")
+BYTES = Given("The bytes, as they come from Dailymotion", "*/*", headers=(hdrs.CONTENT_RANGE,))
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("play", hdrs.METH_GET): Operation(
@@ -87,30 +89,43 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         gives={302: REDIRECTED, 200: Given("The playlist, where it is relayed", M3U8)},
         refuses=PLAYED,
     ),
+    ("play", hdrs.METH_HEAD): Operation(
+        summary="The same, without being a use of the token",
+        shown="token",
+        gives={302: REDIRECTED, 200: Given(f"As to a GET; or: {UNSETTLED}")},
+        refuses=PLAYED,
+    ),
     ("play-file", hdrs.METH_GET): Operation(
         summary="Play or download a video as one file",
         parameters=schemas.CHOICE,
         shown="token",
-        gives={302: REDIRECTED, 200: Given("To a HEAD before the token's first use", MP4)},
+        gives={302: REDIRECTED},
+        refuses=PLAYED,
+    ),
+    ("play-file", hdrs.METH_HEAD): Operation(
+        summary="The same, without being a use of the token",
+        parameters=schemas.CHOICE,
+        shown="token",
+        gives={302: REDIRECTED, 200: Given(UNSETTLED)},
         refuses=PLAYED,
     ),
     ("probe", hdrs.METH_GET): Operation(
         summary="Tell playgate doctor whom the edge sees",
         parameters=(schemas.PROBE_TOKEN,),
-        gives={200: Given("Whom it sees, and why", JSON, schemas.PROBE)},
+        gives={200: Given("Whom it sees, and why", JSON, schemas.reference("Probe"))},
         refuses=ALWAYS | VIEWER | {Reason.NOT_FOUND},
     ),
     ("stream-urls", hdrs.METH_GET): Operation(
         summary="Tell the stream URLs of whoever asks",
         parameters=(schemas.QUERIED_VIDEO_ID, schemas.FIELDS),
         shown="token",
-        gives={200: Given("A URL for each format, or null", JSON, schemas.STREAM_URLS)},
+        gives={200: Given("A URL for each format, or null", JSON, schemas.reference("StreamUrls"))},
         refuses=PLAYED,
     ),
     ("relayed-playlist", hdrs.METH_GET): Operation(
         summary="Serve a playlist of a relayed playback; the path is made by /play",
         gives={200: Given("The playlist", M3U8)},
-        refuses=RELAYED,
+        refuses=RELAYED | {Reason.FORMAT_UNAVAILABLE, Reason.PLAYLIST_INVALID},
     ),
     ("relayed-bytes", hdrs.METH_GET): Operation(
         summary="Serve a segment, a key or a file of a relayed playback",
@@ -118,7 +133,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             200: BYTES,
             206: BYTES,
             304: Given("As it was when it was asked for before"),
-            416: Given("It is shorter than the range that is asked for"),
+            416: Given("The range is beyond its end", headers=(hdrs.CONTENT_RANGE,)),
         },
         refuses=RELAYED,
     ),
@@ -130,8 +145,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("details", hdrs.METH_GET): Operation(
         summary="Tell the player page what it shows around the video",
         shown="token",
-        gives={200: Given("What is known of it", JSON, schemas.DETAILS)},
-        refuses=ALWAYS | TOKEN | VIEWER | VIDEO | PLATFORM,
+        gives={200: Given("What is known of it", JSON, schemas.reference("Details"))},
+        refuses=ALWAYS | TOKEN | VIEWER | VIDEO | PLATFORM | {Reason.STREAM_UNAVAILABLE},
     ),
     ("asset", hdrs.METH_GET): Operation(
         summary="Serve a file of the player page",
@@ -141,15 +156,15 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("auth", hdrs.METH_ANY): Operation(
         summary="Tell nginx (auth_request) whether the original request may have what it asks for",
         parameters=schemas.ASKED_BY_NGINX,
-        shown="token",
-        gives={204: YES},
+        shown="token-or-seal",
+        gives={204: Given("It may", headers=(*WHOSE, "X-Playgate-Upstream"))},
         refuses=ASKED | TOKEN | SEAL | {Reason.STREAM_HOST_NOT_ALLOWED},
     ),
     ("forward-auth", hdrs.METH_ANY): Operation(
         summary="Tell Caddy (forward_auth) or Traefik (ForwardAuth) the same",
         parameters=schemas.ASKED_BY_OTHERS,
-        shown="token",
-        gives={204: YES},
+        shown="token-or-seal",
+        gives={204: Given("It may", headers=(*WHOSE, hdrs.SET_COOKIE))},
         refuses=ASKED | TOKEN,
     ),
     ("metrics", hdrs.METH_GET): Operation(
@@ -159,14 +174,14 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("healthz", hdrs.METH_GET): Operation(
         summary="Say that the process lives",
-        gives={200: Given("It does", JSON, schemas.ALIVE)},
+        gives={200: Given("It does", JSON, schemas.reference("Alive"))},
         refuses=ALWAYS,
     ),
     ("readyz", hdrs.METH_GET): Operation(
         summary="Say whether players should be sent here, and what is wrong, if anything",
         gives={
-            200: Given("They should", JSON, schemas.READINESS),
-            503: Given("Not yet, or not any more", JSON, schemas.READINESS),
+            200: Given("They should", JSON, schemas.reference("Readiness")),
+            503: Given("Not yet, or not any more", JSON, schemas.reference("Readiness")),
         },
         refuses=ALWAYS,
     ),
@@ -174,20 +189,20 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         summary="Mint a token",
         takes=TokenRequest,
         shown="operator-key",
-        gives={201: Given("The token", JSON, schemas.MINTED)},
+        gives={201: Given("The token", JSON, schemas.reference("Token"))},
         refuses=OPERATED - {Reason.STATE_UNAVAILABLE},
     ),
     ("revocations", hdrs.METH_GET): Operation(
         summary="Tell which revocations are in force",
         shown="operator-key",
-        gives={200: Given("All of them", JSON, schemas.REVOCATIONS)},
+        gives={200: Given("All of them", JSON, schemas.reference("Revocations"))},
         refuses=OPERATED - {Reason.STATE_UNAVAILABLE},
     ),
     ("revocations", hdrs.METH_POST): Operation(
         summary="Take tokens back, on every instance",
         takes=RevocationRequest,
         shown="operator-key",
-        gives={201: Given("It is in force", JSON, schemas.REVOCATION)},
+        gives={201: Given("It is in force", JSON, schemas.reference("Revocation"))},
         refuses=OPERATED,
     ),
     ("openapi", hdrs.METH_GET): Operation(
@@ -204,9 +219,11 @@ PREFLIGHT = Operation(
 
 
 def operation(route: str, method: str) -> Operation:
-    """Return what a method of a route is for; HEAD is described as GET is."""
+    """Return what a method of a route is for; a HEAD mostly for what a GET is."""
     if (route, hdrs.METH_ANY) in OPERATIONS:
         return OPERATIONS[route, hdrs.METH_ANY]
     if method == hdrs.METH_OPTIONS:
         return PREFLIGHT
-    return OPERATIONS[route, hdrs.METH_GET if method == hdrs.METH_HEAD else method]
+    if method == hdrs.METH_HEAD and (route, method) not in OPERATIONS:
+        return OPERATIONS[route, hdrs.METH_GET]
+    return OPERATIONS[route, method]

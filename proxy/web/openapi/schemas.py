@@ -143,12 +143,38 @@ READINESS = record(
         "settings": record({"since": TEXT, "problems": listed(TEXT), "need_restart": listed(TEXT)}),
     }
 )
-MINTED = record({"token": TEXT, "jti": TEXT, "expires_at": MOMENT, "url": optional(TEXT)})
+MINTED = record(
+    {
+        "token": TEXT,
+        "jti": TEXT,
+        "expires_at": MOMENT,
+        "url": optional({**TEXT, "description": "null without web.public_url, and for *"}),
+    }
+)
 REVOCATION = record(
     {"jti": TEXT, "sub": TEXT, "video": TEXT, "before": optional(MOMENT), "until": MOMENT},
     may_lack=("jti", "sub", "video"),  # one of them is there
 )
 REVOCATIONS = record({"revocations": listed(REVOCATION), "age": AGE})
+
+# By the names that generated code has.
+NAMED: Mapping[str, Schema] = {
+    "Problem": PROBLEM,
+    "StreamUrls": STREAM_URLS,
+    "Details": DETAILS,
+    "Probe": PROBE,
+    "Alive": ALIVE,
+    "Readiness": READINESS,
+    "Token": MINTED,
+    "Revocation": REVOCATION,
+    "Revocations": REVOCATIONS,
+}
+
+
+def reference(name: str) -> Schema:
+    """Return the reference to a schema by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
 
 # What an answer may have, with the name of its header.
 HEADERS: Mapping[str, str] = {
@@ -159,4 +185,7 @@ HEADERS: Mapping[str, str] = {
     "X-Request-Id": "to quote to the operator",
     "X-Playgate-Video": "the video; a private one as a digest",
     "X-Playgate-Subject": "the token's sub",
+    "X-Playgate-Upstream": "where the bytes of a relayed playback are, for nginx alone",
+    hdrs.SET_COOKIE: "the token, for the other files in the video's folder",
+    hdrs.CONTENT_RANGE: "as it comes from Dailymotion",
 }
