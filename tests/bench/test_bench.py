@@ -13,7 +13,7 @@ from support import ROOT, skip_or_fail
 
 from bench.rows import LOADS, ROWS, Row
 
-SHORT = ("--rounds", "1", "--seconds", "1", "--viewers", "100", "200")
+SHORT = ("--rounds", "1", "--seconds", "1", "--viewers", "5000", "10000")
 
 
 def test_a_run_ends_with_every_row_as_json():
