@@ -40,6 +40,7 @@ def read_network(value: object) -> Network:
 AS_TEXT = WithJsonSchema({"type": "string", "description": "an address or a network"})
 STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 Size = Annotated[int, Field(gt=0, le=LATEST)]
+Time = Annotated[int, Field(ge=0)]
 FORMAT = {"type": "string", "enum": list(FORMAT_NAMES)}
 VIDEO = {"pattern": rf"^({SAFE.pattern}|\*)$"}
 VISIBLE_TEXT = {"anyOf": [{"type": "string", "pattern": f"^{VISIBLE.pattern}$"}, {"type": "null"}]}
@@ -99,7 +100,7 @@ class RevocationRequest(BaseModel):
     sub: Name | None = None
     video: str | None = None
     before: Annotated[
-        Annotated[int, Field(ge=0)] | None,
+        Time | None,
         Field(description="seconds since 1970; now without it; not beside a jti"),
     ] = None
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
-from support import ROOT, skip_or_fail
+from support import run_of, skip_or_fail
 
 from bench.rows import LOADS, ROWS, Row
 
@@ -22,14 +20,7 @@ def test_a_run_ends_with_every_row_as_json():
             skip_or_fail(f"{program} is not installed")
     if len(os.sched_getaffinity(0)) < 2:
         skip_or_fail("two cores are needed")
-    run = subprocess.run(
-        [sys.executable, "-m", "bench", *SHORT],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": "tests"},
-        cwd=ROOT,
-        check=False,
-    )
+    run = run_of("bench", *SHORT)
     assert run.returncode == 0, run.stderr
 
     rows = json.loads(run.stdout.splitlines()[-1])["rows"]

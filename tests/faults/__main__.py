@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from faults.plot import plot
 from faults.soak import Soak, soak
-from faults.stage import staged
+from faults.stage import staged, what_is_missing
 
 LONGEST = 24 * 60  # minutes
 
@@ -30,6 +30,8 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 < options.minutes <= LONGEST:
         parser.error(f"--minutes must be above 0, and {LONGEST} at most")
+    if missing := what_is_missing():
+        sys.exit(missing)
     result = asyncio.run(run(options.minutes, options.seed))
     title = f"{options.minutes:g} minutes, {len(result.windows)} faults, seed {options.seed}"
     plot(result, options.png, title)

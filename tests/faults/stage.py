@@ -173,15 +173,16 @@ def settings() -> dict[str, str]:
 
 def fake_clock(file: Path) -> dict[str, str]:
     """Return what has a process take the offset of its clock from a file."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    if library is None:
-        raise FileNotFoundError("libfaketime is not installed")
     return {
-        "LD_PRELOAD": str(library),
+        "LD_PRELOAD": str(libfaketime()),
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_CACHE_DURATION": "1",  # seconds
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+
+
+def libfaketime() -> Path | None:
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 def program(folder: Path) -> list[str | Path]:
@@ -195,9 +196,12 @@ def unshared() -> list[str]:
     return ["unshare", *as_root, "--mount"]
 
 
-def may_have_names_of_its_own() -> bool:
-    """Say whether a process here may have a mount namespace; containers often may not."""
+def what_is_missing() -> str:
+    """Say what this machine lacks for a stage; nothing, if it has it all."""
+    if libfaketime() is None:
+        return "libfaketime is not installed"
     try:
-        return subprocess.run([*unshared(), "true"], check=False).returncode == 0
-    except FileNotFoundError:
-        return False
+        subprocess.run([*unshared(), "true"], check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "a mount namespace may not be made here; in a container one often may not"
+    return ""

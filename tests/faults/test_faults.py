@@ -4,8 +4,6 @@ as soon as it is mended.
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import pytest_asyncio
 from support import eventually, skip_or_fail
@@ -13,7 +11,7 @@ from support import eventually, skip_or_fail
 from faults.breaks import OK
 from faults.faults import FAULTS, Fault
 from faults.players import Seen
-from faults.stage import BUDGETS, Stage, may_have_names_of_its_own, staged
+from faults.stage import BUDGETS, Stage, staged, what_is_missing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,10 +21,8 @@ ENOUGH = 3  # plays of each kind
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory):
-    if shutil.which("faketime") is None:
-        skip_or_fail("faketime is not installed")
-    if not may_have_names_of_its_own():
-        skip_or_fail("a mount namespace may not be made here")
+    if missing := what_is_missing():
+        skip_or_fail(missing)
     async with staged(tmp_path_factory.mktemp("faults")) as running:
         async with running.players() as players:
             await players.see(50, is_ok)

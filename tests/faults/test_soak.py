@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 
 import pytest
-from support import ROOT, skip_or_fail
+from support import run_of, skip_or_fail
 
 from faults.faults import FAULTS
 from faults.players import OK, Seen
 from faults.soak import Sample, Soak, Window
-from faults.stage import BUDGETS, Held, may_have_names_of_its_own
+from faults.stage import BUDGETS, Held, what_is_missing
 
 HELD = Held(tasks=("one",), descriptors=10, resident=100_000_000)
 FAULT = next(it for it in FAULTS if it.name == "bytes: 503")  # from 10 to 12 seconds
@@ -25,20 +21,10 @@ def a_soak(*seen: Seen) -> Soak:
 
 
 def test_a_short_soak_ends_well_and_leaves_a_picture(tmp_path):
-    if shutil.which("faketime") is None:
-        skip_or_fail("faketime is not installed")
-    if not may_have_names_of_its_own():
-        skip_or_fail("a mount namespace may not be made here")
+    if missing := what_is_missing():
+        skip_or_fail(missing)
     png = tmp_path / "soak.png"
-    run = subprocess.run(
-        [sys.executable, "-m", "faults", "--minutes", "0.2", "--png", png],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": "tests"},
-        cwd=ROOT,
-        check=False,
-        timeout=300,
-    )
+    run = run_of("faults", "--minutes", "0.2", "--png", png)
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert json.loads(run.stdout)["findings"] == []

@@ -5,16 +5,14 @@ Raised may be what the readers say they raise, mostly a refusal; everything else
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from support import SECRET, b64, hs256_key
+from support import hs256_key, signed
 
 from proxy.adapters.dailymotion.answers import error_kinds, read_done, read_object
 from proxy.adapters.dailymotion.exchange import Answer
@@ -57,6 +55,7 @@ SEALER = Sealer(SEAL_KEYS.newest, SESSION)
 HOSTS = ("dailymotion.com", "dmcdn.net")
 BASE = "https://vod3.cf.dmcdn.net/sec2(abc)/video/612/x8abcd.m3u8?a=1"
 HEADER = {"alg": "HS256", "kid": "one"}
+CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
 # Where players find URIs, told otherwise than the relay tells it: in these tags, and in lines of
 # their own.
 WITH_A_URI = (
@@ -66,14 +65,6 @@ URI = re.compile(
     rf'^#EXT-X-(?:{WITH_A_URI}):(?:[^\r\n]*,)?[ \t]*URI="([^"\r\n]*)"|^(?!#)([^\s#][^\r\n]*)',
     re.MULTILINE,
 )
-CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
-
-
-def signed(header: bytes, payload: bytes) -> str:
-    """Return a token with these parts whose signature is right."""
-    signing_input = f"{b64(header)}.{b64(payload)}"
-    mac = hmac.digest(SECRET.encode(), signing_input.encode(), sha256)
-    return f"{signing_input}.{b64(mac)}"
 
 
 def show(token: str) -> None:
@@ -94,11 +85,11 @@ def token(data: bytes) -> None:
 
 
 def token_header(data: bytes) -> None:
-    show(signed(data, json.dumps(CLAIMS).encode()))
+    show(signed(data, CLAIMS))
 
 
 def token_payload(data: bytes) -> None:
-    show(signed(json.dumps(HEADER).encode(), data))
+    show(signed(HEADER, data))
 
 
 def forwarding(data: bytes) -> None:
@@ -161,19 +152,19 @@ def seal(data: bytes) -> None:
 def original_uri(data: bytes) -> None:
     """A path is accepted only where there is one way to read it, and that is the front door's."""
     raw, _, path = data.decode("latin-1").partition("\n")
-    for read, is_normal in (
-        (lambda: read_original(uris=[raw], paths=[path], methods=["GET"]), lambda it: it == path),
-        (lambda: read_forwarded(uris=[raw], methods=["GET"]), lambda _: True),
-    ):
-        with suppress(Refusal):
-            original = read()
-            assert is_normal(original.path)
-            assert original.path == unquote(raw.partition("?")[0])
-            assert not {"..", ".", ""} & set(original.path.strip("/").split("/")) or (
-                original.path == "/"
-            )
-            assert unquote(original.path) == original.path
-            assert urlsplit(f"http://host{original.path}").path == original.path
+    with suppress(Refusal):
+        asked = read_original(uris=[raw], paths=[path], methods=["GET"]).path
+        assert asked == path
+        hold_to_one_reading(asked, raw)
+    with suppress(Refusal):
+        hold_to_one_reading(read_forwarded(uris=[raw], methods=["GET"]).path, raw)
+
+
+def hold_to_one_reading(path: str, raw: str) -> None:
+    assert path == unquote(raw.partition("?")[0])
+    assert path == "/" or not {"..", ".", ""} & set(path.strip("/").split("/"))
+    assert unquote(path) == path
+    assert urlsplit(f"http://host{path}").path == path
 
 
 def stream_url(data: bytes) -> None:
@@ -274,7 +265,7 @@ STREAMS = b'{"stream_hls_url":"https://dailymotion.com/a","mode":"live","onair":
 
 # By the targets' names: where to begin.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
-    "token": (token, (signed(json.dumps(HEADER).encode(), json.dumps(CLAIMS).encode()).encode(),)),
+    "token": (token, (signed(HEADER, CLAIMS).encode(),)),
     "token-header": (token_header, (json.dumps(HEADER).encode(), b'{"alg":"none","typ":"JWT"}')),
     "token-payload": (
         token_payload,

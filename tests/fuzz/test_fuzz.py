@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import ROOT, skip_or_fail
+from support import run_of, skip_or_fail
 
 from fuzz.rows import ROWS
 from fuzz.targets import TARGETS
@@ -58,18 +58,14 @@ def test_what_was_found_before(name, data):
     TARGETS[name][0](data)
 
 
-def test_guided_by_coverage():
+@pytest.fixture
+def atheris():
     if find_spec("atheris") is None:
         skip_or_fail("atheris is not installed: it comes for Linux on x86-64 alone")
-    run = subprocess.run(
-        [sys.executable, "-m", "fuzz", "--seconds", str(SECONDS), "--seed", "1"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": "tests"},
-        cwd=ROOT,
-        check=False,
-        timeout=600,
-    )
+
+
+def test_guided_by_coverage(atheris):
+    run = run_of("fuzz", "--seconds", str(SECONDS), "--seed", "1")
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert [line.split(":")[0] for line in run.stdout.splitlines()] == list(TARGETS)
@@ -83,10 +79,8 @@ TARGETS = {"network": (network, (b"8.8.4.4",))}
 """
 
 
-def test_a_finding_is_told(tmp_path):
+def test_a_finding_is_told(tmp_path, atheris):
     """The fuzzer finds what is there to be found, and says with which bytes."""
-    if find_spec("atheris") is None:
-        skip_or_fail("atheris is not installed: it comes for Linux on x86-64 alone")
     copy = shutil.copytree(Path(__file__).parent, tmp_path / "fuzz")
     (copy / "targets.py").write_text(BROKEN)
     run = subprocess.run(

@@ -28,8 +28,11 @@ FAULTS = [
 
 
 def errors_left() -> list[BaseException]:
-    """Return the errors that still hold frames."""
-    errors = [it for it in gc.get_objects() if isinstance(it, (Refusal, aiohttp.ClientError))]
+    """Return the errors that are still there, one of which may be what is told to /readyz."""
+    return [it for it in gc.get_objects() if isinstance(it, (Refusal, aiohttp.ClientError))]
+
+
+def holding_frames(errors: list[BaseException]) -> list[BaseException]:
     return [it for it in errors if it.__traceback__ is not None]
 
 
@@ -47,7 +50,8 @@ async def test_a_refusal_is_no_cycle(sandbox, kind, fault):
             gc.enable()
 
     assert all(answer.status >= 400 for answer in answers)
-    assert left == []
+    assert holding_frames(left) == []
+    assert sum(isinstance(it, Refusal) for it in left) <= 1
 
 
 async def test_nor_is_one_in_the_middle_of_an_answer(sandbox):
@@ -67,4 +71,4 @@ async def test_nor_is_one_in_the_middle_of_an_answer(sandbox):
         finally:
             gc.enable()
 
-    assert left == []
+    assert holding_frames(left) == []

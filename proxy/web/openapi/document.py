@@ -32,7 +32,7 @@ PATTERN = re.compile(r"\{(\w+):[^}]*\}")
 SECURITY: dict[Shown, list[dict[str, list[str]]]] = {
     "nothing": [],
     "token": [{"token": []}, {"token_in_query": []}],
-    "token-or-seal": [{"token": []}, {}],
+    "question": [{"token": []}, {}],  # mostly the original URI has it
     "operator-key": [{"operator_key": []}],
 }
 SCHEMES = {
@@ -90,9 +90,7 @@ def operated(it: Operation, route: str, method: str) -> dict[str, Any]:
     for reason in Reason:
         if reason in reasons:
             refused[refused_with(reason, route)].append(reason)
-    answers = {
-        str(status): refusal(status, reasons, method) for status, reasons in sorted(refused.items())
-    }
+    answers = {str(status): refusal(status, why, method) for status, why in sorted(refused.items())}
     answers |= {str(status): given(one, method) for status, one in it.gives.items()}
     found: dict[str, Any] = {
         "operationId": f"{method.lower()}-{route}",

@@ -13,8 +13,8 @@ from proxy.domain.reasons import Reason
 from proxy.web.openapi import schemas
 from proxy.web.operator_api import RevocationRequest, TokenRequest
 
-# What the caller has to show; of a question, the original URI has it mostly.
-Shown = Literal["nothing", "token", "token-or-seal", "operator-key"]
+# What the caller has to show; a question is about what another request shows.
+Shown = Literal["nothing", "token", "question", "operator-key"]
 
 M3U8, JSON = "application/vnd.apple.mpegurl", "application/json"
 
@@ -156,14 +156,14 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("auth", hdrs.METH_ANY): Operation(
         summary="Tell nginx (auth_request) whether the original request may have what it asks for",
         parameters=schemas.ASKED_BY_NGINX,
-        shown="token-or-seal",
+        shown="question",
         gives={204: Given("It may", headers=(*WHOSE, "X-Playgate-Upstream"))},
         refuses=ASKED | TOKEN | SEAL | {Reason.STREAM_HOST_NOT_ALLOWED},
     ),
     ("forward-auth", hdrs.METH_ANY): Operation(
         summary="Tell Caddy (forward_auth) or Traefik (ForwardAuth) the same",
         parameters=schemas.ASKED_BY_OTHERS,
-        shown="token-or-seal",
+        shown="question",
         gives={204: Given("It may", headers=(*WHOSE, hdrs.SET_COOKIE))},
         refuses=ASKED | TOKEN,
     ),
