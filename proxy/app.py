@@ -27,6 +27,7 @@ from proxy.web import headers, routes
 from proxy.web.connection import PORT, Heads, Port
 from proxy.web.openapi.document import DESCRIPTION, describe
 from proxy.web.services import Current, Services
+from proxy.web.telling import Telling
 from proxy.wiring.edge import Parts, build_parts, build_services
 from proxy.wiring.instruments import Instruments, build_instruments
 from proxy.wiring.platform import (
@@ -211,6 +212,7 @@ def _app(
     app[PORT] = Port(
         current=current,
         heads=Heads(settings.web.head_timeout),
+        telling=Telling(current.services.metrics, current.services.log),
         headers=port_headers,
         is_unix_socket=bool(parse_listen(listen).path),
     )

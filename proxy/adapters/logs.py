@@ -37,7 +37,7 @@ class Timings:
     upstream: float = 0.0
 
 
-# Of the request at hand; set anew by the middleware that writes the line.
+# Of the request at hand; set anew for each.
 timings: ContextVar[Timings] = ContextVar("timings")
 
 

@@ -46,38 +46,53 @@ LONGEST = 64  # characters of an address, with brackets, zone id, port and quote
 WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One of those that a request came through, and whether it is a proxy of ours."""
+
+    address: Address
+    is_ours: bool
+
+
 class TrustedProxies:
     """The peers whose forwarding header is believed. A Unix socket's peer always is."""
 
-    networks: tuple[Network, ...]
+    def __init__(self, networks: Iterable[Network]) -> None:
+        """Trust what is in any of the networks."""
+        self._networks = tuple(networks)
+        self._recognized = lru_cache(REMEMBERED)(self._recognize)
 
-    def trusts(self, peer: Address | None) -> bool:
-        """Say whether a peer is one of ours; None is a Unix socket, guarded by its file mode."""
-        return peer is None or any(peer in network for network in self.networks)
+    def hop(self, text: str) -> Hop | None:
+        """Return what an address that a proxy or a socket wrote is to us; None if it is none."""
+        return None if len(text) > LONGEST else self._recognized(text)
+
+    def _recognize(self, text: str) -> Hop | None:
+        if (address := parse_address(text)) is None:
+            return None
+        return Hop(address, is_ours=any(address in network for network in self._networks))
 
 
 def viewer_of(
-    peer: Address | None, forwarded: Sequence[str], proxies: TrustedProxies
+    peer: Hop | None, forwarded: Sequence[str], proxies: TrustedProxies
 ) -> Address | None:
     """Return the viewer's address, or None where our own proxy did not say it.
 
     Args:
-        peer: who opened the connection; None on a Unix socket.
+        peer: who opened the connection; None on a Unix socket, which its file mode guards.
         forwarded: the values of every line of the configured header, in order.
         proxies: whom to believe.
     """
-    if not proxies.trusts(peer):
-        return peer
+    if peer is not None and not peer.is_ours:
+        return peer.address
     nearest = peer
     for hops, element in enumerate(from_the_right(forwarded)):
-        address = parse_address(element)
-        if address is None or hops == MAX_HOPS:
+        hop = proxies.hop(element)
+        if hop is None or hops == MAX_HOPS:
             return None
-        if not proxies.trusts(address):
-            return address
-        nearest = address
-    return nearest
+        if not hop.is_ours:
+            return hop.address
+        nearest = hop
+    return None if nearest is None else nearest.address
 
 
 def from_the_right(lines: Sequence[str]) -> Iterator[str]:
@@ -90,11 +105,8 @@ def from_the_right(lines: Sequence[str]) -> Iterator[str]:
 
 def parse_address(text: str) -> Address | None:
     """Return the address that a proxy or a socket wrote, in its one form; None if it is none."""
-    return None if len(text) > LONGEST else _parse_address(text)
-
-
-@lru_cache(REMEMBERED)
-def _parse_address(text: str) -> Address | None:
+    if len(text) > LONGEST:
+        return None
     if (match := WITH_PORT.fullmatch(text.removeprefix('"').removesuffix('"'))) is not None:
         text = match["v6"] or match["v4"]
     try:
@@ -158,7 +170,8 @@ def is_public(address: Address) -> bool:
     `is_global` alone passes addresses that only carry another one inside.
     """
     if isinstance(address, IPv4Address):
-        return not any(address in network for network in SPECIAL.get(int(address) >> 24, ()))
+        special = SPECIAL.get(int(address) >> 24)
+        return special is None or not any(address in network for network in special)
     if address.sixtofour is not None:
         return is_public(address.sixtofour)
     if any(address in network for network in NEVER_VIEWERS):

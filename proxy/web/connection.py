@@ -13,6 +13,7 @@ from aiohttp import web
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.problem import problem
 from proxy.web.services import Current
+from proxy.web.telling import Telling
 
 
 class Connection(web.RequestHandler):
@@ -95,16 +96,16 @@ class Heads:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
+        self._loop = asyncio.get_running_loop()  # asked for each time, it is a system call
         self._owed: dict[web.RequestHandler, float] = {}  # until when; the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._none_owed: asyncio.Event | None = None  # for who waits for that
 
     def await_head_of(self, connection: web.RequestHandler) -> None:
         """Cut the connection off unless a head comes in time."""
-        loop = asyncio.get_running_loop()
-        self._owed[connection] = until = loop.time() + self._timeout
+        self._owed[connection] = until = self._loop.time() + self._timeout
         if self._timer is None:
-            self._timer = loop.call_at(until, self._cut_off)
+            self._timer = self._loop.call_at(until, self._cut_off)
 
     def settle(self, connection: web.RequestHandler) -> None:
         """Note that the head has come, or that nobody waits for it any more."""
@@ -124,12 +125,11 @@ class Heads:
             return
 
     def _cut_off(self) -> None:
-        loop = asyncio.get_running_loop()
         self._timer = None
         while self._owed:
             connection, until = next(iter(self._owed.items()))
-            if until > loop.time():
-                self._timer = loop.call_at(until, self._cut_off)
+            if until > self._loop.time():
+                self._timer = self._loop.call_at(until, self._cut_off)
                 return
             self.settle(connection)
             connection.force_close()
@@ -141,6 +141,7 @@ class Port:
 
     current: Current
     heads: Heads
+    telling: Telling
     headers: Mapping[str, str]  # of every answer
     is_unix_socket: bool
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from aiohttp import hdrs, web
 
-from proxy.domain.client_ip import Address, parse_address, public_viewer, viewer_of
+from proxy.domain.client_ip import Address, public_viewer, viewer_of
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
 from proxy.domain.tokens.claims import Claims
@@ -23,11 +23,10 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 def read_trace(request: web.Request, port: Port) -> Trace:
     """Return the beginning of a request's story: who sent it, and its id."""
-    peer = None if port.is_unix_socket else parse_address(request.remote or "")
+    proxies = request[SERVICES].viewers.proxies
+    peer = None if port.is_unix_socket else proxies.hop(request.remote or "")
     # Who may open a Unix socket is one of ours.
-    is_from_proxy = port.is_unix_socket or (
-        peer is not None and port.current.services.viewers.proxies.trusts(peer)
-    )
+    is_from_proxy = port.is_unix_socket or (peer is not None and peer.is_ours)
     given = request.headers.get("X-Request-Id", "")
     is_ours = is_from_proxy and REQUEST_ID.fullmatch(given) is not None
     return Trace(

@@ -1,4 +1,4 @@
-"""What is known of the request at hand; handlers fill it by reading, one middleware tells it."""
+"""What is known of the request at hand; handlers fill it by reading, `telling` tells it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from proxy.adapters.logs import Timings
-from proxy.domain.client_ip import Address
+from proxy.domain.client_ip import Address, Hop
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId
 
@@ -19,7 +19,7 @@ class Trace:
     """One request's story, for its log line and its metrics."""
 
     request_id: str
-    peer: Address | None  # None on a Unix socket, and where the connection is gone already
+    peer: Hop | None  # None on a Unix socket, and where the connection is gone already
     is_from_proxy: bool  # a trusted one
     video: VideoId | None = None
     viewer: Address | None = None

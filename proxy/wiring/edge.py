@@ -142,7 +142,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         minting=build_minting(settings, clock),
         health=instruments.health,
         viewers=Viewers(
-            proxies=TrustedProxies(networks=parse_networks(settings.viewer.trusted_proxies)),
+            proxies=TrustedProxies(parse_networks(settings.viewer.trusted_proxies)),
             forwarded_header=settings.viewer.forwarded_header,
             private=settings.viewer.private,
             loopback_viewers=settings.sandbox,

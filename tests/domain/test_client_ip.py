@@ -21,13 +21,13 @@ from proxy.domain.client_ip import (
 )
 from proxy.domain.reasons import Refusal
 
-OURS = TrustedProxies(networks=parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
+OURS = TrustedProxies(parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
 PROXY = ip_address("10.0.0.1")
 VIEWER = ip_address("8.8.4.4")
 
 
 def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
-    found = viewer_of(None if peer is None else ip_address(peer), lines, OURS)
+    found = viewer_of(None if peer is None else OURS.hop(peer), lines, OURS)
     return None if found is None else str(found)
 
 
