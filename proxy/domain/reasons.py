@@ -209,6 +209,9 @@ class Reason(StrEnum):
     )
 
 
+OVERLOADED_SECONDS = 1  # after which it is worth to come again
+
+
 class Refusal(Exception):
     """An expected no: raised where it is known, turned into a response in one place.
 
@@ -229,3 +232,8 @@ class Refusal(Exception):
         self.detail = detail
         self.message = message or reason.message
         self.retry_after = retry_after
+
+
+def overloaded(detail: str) -> Refusal:
+    """Return the refusal of what this edge cannot do now, since it does so much already."""
+    return Refusal(Reason.OVERLOADED, detail, retry_after=OVERLOADED_SECONDS)

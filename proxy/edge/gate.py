@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from proxy.domain.reasons import Reason, Refusal
-
-RETRY_AFTER = 1  # seconds
+from proxy.domain.reasons import overloaded
 
 
 class Gate:
@@ -45,16 +43,12 @@ class Gate:
 
     async def _wait(self) -> None:
         if self.waiting >= self._queue:
-            raise _overloaded(f"{self.inside} calls are under way, and {self.waiting} wait")
+            raise overloaded(f"{self.inside} calls are under way, and {self.waiting} wait")
         self.waiting += 1
         try:
             async with asyncio.timeout(self._patience):
                 await self._places.acquire()
         except TimeoutError:
-            raise _overloaded(f"waited for {self._patience:g} s") from None
+            raise overloaded(f"waited for {self._patience:g} s") from None
         finally:
             self.waiting -= 1
-
-
-def _overloaded(detail: str) -> Refusal:
-    return Refusal(Reason.OVERLOADED, detail, retry_after=RETRY_AFTER)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -91,9 +92,14 @@ def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def begin_growth(viewers: tuple[int, ...]) -> subprocess.Popen[str]:
+@contextmanager
+def begin_growth(viewers: tuple[int, ...]) -> Iterator[subprocess.Popen[str]]:
     command = python("-m", "bench.memory", *map(str, viewers))
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as growing:
+        try:
+            yield growing
+        finally:
+            growing.kill()  # it has ended, unless something else went wrong
 
 
 def growth(growing: subprocess.Popen[str]) -> Iterator[tuple[int, int]]:

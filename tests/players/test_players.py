@@ -177,6 +177,7 @@ async def test_the_player_page_needs_a_token_and_makes_none(edge, page, sandbox)
     await message.wait_for()
 
     assert "needs a token" in await message.inner_text()
+    assert "eyJ" not in await page.content()
     assert sandbox.controls.calls["video"] == 0
 
 

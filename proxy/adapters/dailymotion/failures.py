@@ -7,7 +7,7 @@ from errno import EMFILE, ENFILE
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.reasons import Reason, Refusal, overloaded
 
 # aiohttp asserts that a literal address is of the session's family.
 CANNOT_CONNECT = (aiohttp.ClientError, OSError, AssertionError)
@@ -45,7 +45,7 @@ def connection_refusal(operation: str, host: str | None, error: BaseException) -
             Reason.PLATFORM_BAD_ANSWER, f"{operation}: what came from {host} is no HTTP"
         )
     if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-        return Refusal(Reason.OVERLOADED, f"{operation}: this process may not open more files")
+        return overloaded(f"{operation}: this process may not open more files")
     return Transient(
         Reason.PLATFORM_UNREACHABLE,
         f"{operation}: no connection to {host} ({CAUSES.get(type(error), type(error).__name__)})",
