@@ -18,6 +18,7 @@ from proxy.adapters.dailymotion.answers import error_kinds, read_done, read_obje
 from proxy.adapters.dailymotion.exchange import Answer
 from proxy.adapters.dailymotion.legacy import read_streams
 from proxy.adapters.dailymotion.oauth import read_access_token
+from proxy.adapters.dailymotion.v2 import read_stream_url
 from proxy.domain.access import Play, TokenPolicy, authorize
 from proxy.domain.client_ip import TrustedProxies, parse_network, parse_networks, viewer_of
 from proxy.domain.formats import ANY_FIELDS
@@ -188,6 +189,9 @@ def upstream_json(data: bytes) -> None:
             urls = read_streams(members, ANY_FIELDS)
             assert urls and all(isinstance(url, str) for url in urls.values())
         with suppress(Refusal):
+            url = read_stream_url(read_object("video", answer))
+            assert url and isinstance(url, str)
+        with suppress(Refusal):
             granted = read_access_token(answer, "client_credentials", "private")
             assert granted.value.isprintable() and 0 < granted.expires_in < float("inf")
     with suppress(ValueError, RecursionError):
@@ -263,6 +267,7 @@ https://vod3.cf.dmcdn.net/v.m3u8
 """
 JWK = b'{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","exp":1}]}'
 STREAMS = b'{"stream_hls_url":"https://dailymotion.com/a","mode":"live","onair":false,"access_token":"t","expires_in":36000,"error":null}'
+STREAMS_OF_V2 = b'{"stream_urls":[{"stream_url":"https://dailymotion.com/a"},null],"error":null}'
 
 # By the targets' names: where to begin.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
@@ -283,7 +288,7 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "seal": (seal, SEAL_SEEDS),
     "original-uri": (original_uri, (b"/hls/x8abcd/a%2Db.ts?token=a\n/hls/x8abcd/a-b.ts",)),
     "stream-url": (stream_url, (b"https://cdndirector.dailymotion.com/a(b)%2f?c#d",)),
-    "upstream-json": (upstream_json, (STREAMS, b'{"error":{"code":403,"type":"t","error_data":{"reason":"DM007"}}}')),
+    "upstream-json": (upstream_json, (STREAMS, STREAMS_OF_V2, b'{"error":{"code":403,"type":"t","error_data":{"reason":"DM007"}}}')),
     "published-keys": (published_keys, (JWK,)),
     "operator-body": (operator_body, (b'{"video":"x8abcd","ttl":1,"ip":"8.8.4.4"}', b'{"sub":"a"}')),
     "revocation": (revocation, (b'["sub","a",1,2]',)),

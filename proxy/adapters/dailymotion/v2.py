@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yarl import URL
 
@@ -42,12 +43,18 @@ class V2Api:
             headers={"Authorization": f"Bearer {access_token}"},
             json=body,
         )
-        streams = read_object("video", answer).get("stream_urls")
-        if not isinstance(streams, list):
-            raise bad_answer("video: stream_urls is not a list")
-        urls = [it.get("stream_url") if isinstance(it, dict) else it for it in streams]
-        if not urls or urls[0] is None:
-            raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has none")
-        if not isinstance(urls[0], str) or not urls[0]:
-            raise bad_answer("video: stream_url is not a text")
-        return {field: urls[0]}
+        return {field: read_stream_url(read_object("video", answer))}
+
+
+def read_stream_url(members: Mapping[str, Any]) -> str:
+    """Return the first stream URL of an answer, or say why there is none."""
+    streams = members.get("stream_urls")
+    if not isinstance(streams, list):
+        raise bad_answer("video: stream_urls is not a list")
+    first = streams[0] if streams else None
+    url = first.get("stream_url") if isinstance(first, dict) else first
+    if url is None:
+        raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has none")
+    if not isinstance(url, str) or not url:
+        raise bad_answer("video: stream_url is not a text")
+    return url
