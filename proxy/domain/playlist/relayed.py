@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.domain.playlist.media import EXTINF
 from proxy.domain.playlist.rewrite import Reference, references, rewrite
@@ -39,8 +39,7 @@ def may_change(text: str) -> bool:
     return "end" not in facts or has_grown
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A child of a playlist: where it stands, its absolute URL, and its fragment with the `#`."""
 
     reference: Reference

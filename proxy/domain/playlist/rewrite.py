@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.domain.playlist.scan import Line, attributes, scan
 from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A URI in a playlist: where it stands, and whether it leads to a playlist or to bytes.
 
     `tag` is the tag that carries it; for a URI line, `EXT-X-STREAM-INF` or `EXTINF`.
