@@ -81,9 +81,10 @@ async def a_crowd(port: int, cuts: list[OSError]) -> AsyncIterator[list[socket.s
     finally:
         for task in slow:
             task.cancel()
-        await asyncio.gather(*slow, return_exceptions=True)
+        ended = await asyncio.gather(*slow, return_exceptions=True)
         for opened in idle:
             opened.close()
+    assert {type(it) for it in ended} == {asyncio.CancelledError}  # they went on to the end
 
 
 async def seconds_of_plays(edge: EdgeProcess) -> list[float]:

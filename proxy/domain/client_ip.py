@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
 
@@ -46,7 +46,7 @@ LONGEST = 64  # characters of an address, with brackets, zone id, port and quote
 WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
     """One of those that a request came through, and whether it is a proxy of ours."""
 
@@ -55,21 +55,21 @@ class Hop:
 
 
 class TrustedProxies:
-    """The peers whose forwarding header is believed. A Unix socket's peer always is."""
+    """The peers whose forwarding header is believed."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         """Trust what is in any of the networks."""
-        self._networks = tuple(networks)
-        self._recognized = lru_cache(REMEMBERED)(self._recognize)
+        self._recognized = lru_cache(REMEMBERED)(partial(_recognize, networks=tuple(networks)))
 
     def hop(self, text: str) -> Hop | None:
         """Return what an address that a proxy or a socket wrote is to us; None if it is none."""
-        return None if len(text) > LONGEST else self._recognized(text)
+        return None if len(text) > LONGEST else self._recognized(text)  # never remember a long one
 
-    def _recognize(self, text: str) -> Hop | None:
-        if (address := parse_address(text)) is None:
-            return None
-        return Hop(address, is_ours=any(address in network for network in self._networks))
+
+def _recognize(text: str, networks: Sequence[Network]) -> Hop | None:
+    if (address := parse_address(text)) is None:
+        return None
+    return Hop(address=address, is_ours=any(address in network for network in networks))
 
 
 def viewer_of(

@@ -209,7 +209,7 @@ class Reason(StrEnum):
     )
 
 
-OVERLOADED_SECONDS = 1  # after which it is worth to come again
+COME_AGAIN_AFTER = 1  # seconds, of who was one too many
 
 
 class Refusal(Exception):
@@ -236,4 +236,4 @@ class Refusal(Exception):
 
 def overloaded(detail: str) -> Refusal:
     """Return the refusal of what this edge cannot do now, since it does so much already."""
-    return Refusal(Reason.OVERLOADED, detail, retry_after=OVERLOADED_SECONDS)
+    return Refusal(Reason.OVERLOADED, detail, retry_after=COME_AGAIN_AFTER)

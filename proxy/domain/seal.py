@@ -11,7 +11,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from hmac import compare_digest, digest
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -149,7 +149,8 @@ class SealKeys:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._keys = tuple(map(SealKey, secrets))
-        self._remembered = lru_cache(REMEMBERED)(self._open)
+        # Without `self`: a cycle is collected late, and one of the edge's start never (gc.freeze).
+        self._remembered = lru_cache(REMEMBERED)(partial(_open, keys=self._keys))
 
     @property
     def newest(self) -> SealKey | None:
@@ -162,11 +163,12 @@ class SealKeys:
             return self._remembered(seal)
         raise seal_invalid("no key in use made this seal")
 
-    def _open(self, seal: str) -> Opened:
-        for key in self._keys:
-            if (opened := key.open(seal)) is not None:
-                return opened
-        raise seal_invalid("no key in use made this seal")
+
+def _open(seal: str, keys: Sequence[SealKey]) -> Opened:
+    for key in keys:
+        if (opened := key.open(seal)) is not None:
+            return opened
+    raise seal_invalid("no key in use made this seal")
 
 
 def seal_invalid(why: str) -> Refusal:

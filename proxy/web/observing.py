@@ -47,7 +47,7 @@ def observed(route: str, handler: Handler, port: Port) -> Handler:
             rest(request.protocol)
             trace.duration = perf_counter() - started
             method = request.method if request.method in METHODS else "other"
-            port.telling.note(Answered(route, method, trace))
+            port.telling.note(Answered(route=route, method=method, trace=trace))
 
     return answer
 

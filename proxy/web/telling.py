@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -36,7 +35,7 @@ QUIET_ROUTES = frozenset(
 )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """A request that is answered, or refused, or left by who asked."""
 
@@ -56,28 +55,28 @@ class Telling:
         self._metrics = metrics
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._untold: deque[Answered] = deque()
+        self._untold: list[Answered] = []
 
     def note(self, answered: Answered) -> None:
         """Have a request told of, soon."""
         if not self._untold:
-            self._loop.call_soon(self._tell)
+            self._loop.call_soon(self._catch_up)
         self._untold.append(answered)
 
-    def _tell(self) -> None:
-        try:
-            while self._untold:
-                it = self._untold.popleft()
-                count(it.route, it.method, it.trace, self._metrics)
-                if it.trace.refusal is not None or it.route not in QUIET_ROUTES:
-                    tell(it.route, it.method, it.trace, self._log)
-        finally:
-            if self._untold:  # a bug: it is in the log of the loop, and costs the others nothing
-                self._loop.call_soon(self._tell)
+    def _catch_up(self) -> None:
+        untold, self._untold = self._untold, []
+        for answered in untold:
+            try:
+                count(answered, self._metrics)
+                write_line(answered, self._log)
+            except Exception:  # noqa: BLE001  # a bug: it must not keep the others untold
+                request_id = answered.trace.request_id
+                self._log.exception("internal", task="telling", request_id=request_id)
 
 
-def count(route: str, method: str, trace: Trace, metrics: Metrics) -> None:
+def count(answered: Answered, metrics: Metrics) -> None:
     """Count an answered request."""
+    route, method, trace = answered.route, answered.method, answered.trace
     metrics.requests.labels(route, method, str(trace.status)).inc()
     metrics.request_duration.labels(route).observe(trace.duration)
     if trace.refusal is not None:
@@ -96,12 +95,15 @@ def count(route: str, method: str, trace: Trace, metrics: Metrics) -> None:
             metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
 
 
-def tell(route: str, method: str, trace: Trace, log: Logger) -> None:
-    """Write a request's line."""
+def write_line(answered: Answered, log: Logger) -> None:
+    """Write a request's line, if it has one."""
+    route, trace = answered.route, answered.trace
+    if trace.refusal is None and route in QUIET_ROUTES:
+        return
     fields: dict[str, Any] = {
         "request_id": trace.request_id,
         "route": route,
-        "method": method,
+        "method": answered.method,
         "status": trace.status,
     }
     if trace.refusal is not None:

@@ -6,16 +6,25 @@ from errno import ECONNREFUSED, EMFILE, ENFILE
 
 import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from proxy.adapters.dailymotion.failures import PrivateAddress, connection_refusal
+
+KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)  # noqa: FBT003  # aiohttp's
+
+
+def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
+    return aiohttp.ClientConnectorError(KEY, error)
 
 
 @pytest.mark.parametrize(
     ("error", "reason", "retry_after"),
     [
+        (as_aiohttp_tells(OSError(EMFILE, "Too many open files")), "overloaded", 1),
+        (as_aiohttp_tells(OSError(ENFILE, "Too many open files")), "overloaded", 1),
         (OSError(EMFILE, "Too many open files"), "overloaded", 1),
-        (OSError(ENFILE, "Too many open files in system"), "overloaded", 1),
-        (OSError(ECONNREFUSED, "Connection refused"), "platform-unreachable", None),
+        (as_aiohttp_tells(OSError(ECONNREFUSED, "refused")), "platform-unreachable", None),
+        (as_aiohttp_tells(PrivateAddress("10.0.0.1")), "stream-host-not-allowed", None),
         (PrivateAddress("10.0.0.1"), "stream-host-not-allowed", None),
         (aiohttp.ServerDisconnectedError(), "platform-unreachable", None),
         (aiohttp.ClientPayloadError("half a body"), "platform-unreachable", None),
@@ -30,25 +39,38 @@ def test_a_failed_connection_has_its_reason(error, reason, retry_after):
     assert refusal.retry_after == retry_after
 
 
-def test_no_error_behind_it_keeps_its_frames():
-    with pytest.raises(aiohttp.ServerDisconnectedError) as caught:
-        disconnect()
+def refuse() -> None:
+    raise OSError(ECONNREFUSED, "Connection refused")
+
+
+def disconnect_because() -> None:
+    with pytest.raises(OSError, match="refused") as caught:
+        refuse()
+    raise aiohttp.ServerDisconnectedError from caught.value
+
+
+def disconnect_while() -> None:
+    try:
+        refuse()
+    except OSError:
+        raise aiohttp.ServerDisconnectedError  # noqa: B904  # the error in the making of another
+
+
+def cannot_connect() -> None:
+    with pytest.raises(OSError, match="refused") as caught:
+        refuse()
+    raise as_aiohttp_tells(caught.value)
+
+
+@pytest.mark.parametrize("fail", [disconnect_because, disconnect_while, cannot_connect])
+def test_no_error_keeps_frames_nor_does_one_behind_it(fail):
+    with pytest.raises(aiohttp.ClientError) as caught:
+        fail()
     error = caught.value
-    assert error.__traceback__ is not None
+    behind = {error.__cause__, error.__context__, getattr(error, "os_error", None)} - {None}
+    assert all(it.__traceback__ is not None for it in (error, *behind))
 
     connection_refusal("video", "api.example.com", error)
 
-    assert error.__traceback__ is None
-    assert error.__cause__ is not None
-    assert error.__cause__.__traceback__ is None
-
-
-def disconnect() -> None:
-    try:
-        refuse()
-    except OSError as behind:
-        raise aiohttp.ServerDisconnectedError from behind
-
-
-def refuse() -> None:
-    raise OSError(ECONNREFUSED, "Connection refused")
+    assert len(behind) == 1
+    assert all(it.__traceback__ is None for it in (error, *behind))

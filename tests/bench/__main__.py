@@ -64,7 +64,7 @@ def measure(rounds: int, seconds: int, viewers: tuple[int, ...]) -> Figures:
     with TemporaryDirectory(prefix="playgate-bench-") as temporary:
         folder = Path(temporary)
         with (
-            begin_growth(viewers) as growing,  # while the others come up
+            growth_beside(viewers) as growing,  # while the others come up
             an_upstream(nginx, folder, LOADED_FROM) as upstream,
             staged(nginx, folder, upstream) as stage,
         ):
@@ -93,7 +93,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def begin_growth(viewers: tuple[int, ...]) -> Iterator[subprocess.Popen[str]]:
+def growth_beside(viewers: tuple[int, ...]) -> Iterator[subprocess.Popen[str]]:
     command = python("-m", "bench.memory", *map(str, viewers))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as growing:
         try:

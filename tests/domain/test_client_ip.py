@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from weakref import ref
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from proxy.domain import client_ip
 from proxy.domain.client_ip import (
     MAX_HOPS,
+    REMEMBERED,
     TrustedProxies,
     is_public,
     lockable,
@@ -185,3 +189,32 @@ def test_our_table_of_special_addresses_is_the_library_s(address):
     of_the_library = address.is_global and not address.is_multicast
 
     assert is_public(address) == (of_the_library and address not in IPv4Network("192.0.0.0/24"))
+
+
+def test_what_is_remembered_of_addresses_is_bounded(monkeypatch):
+    proxies, read = TrustedProxies(parse_networks(["10.0.0.0/8"])), []
+    monkeypatch.setattr(client_ip, "parse_address", lambda it: read.append(it) or parse_address(it))
+
+    assert proxies.hop("8.8.4.4" + " " * 1000) is None
+    assert read == []
+    for _ in range(2):
+        proxies.hop("8.8.4.4")
+    assert read == ["8.8.4.4"]
+    for n in range(REMEMBERED):
+        proxies.hop(f"8.9.{n // 250}.{n % 250}")
+    proxies.hop("8.8.4.4")
+    assert read.count("8.8.4.4") == 2
+
+
+def test_nothing_is_left_of_proxies_that_a_reload_has_replaced():
+    """A cycle would stay until the collector comes by, and after gc.freeze() for ever."""
+    proxies = TrustedProxies(parse_networks(["10.0.0.0/8"]))
+    proxies.hop("8.8.4.4")
+    left = ref(proxies)
+
+    gc.disable()
+    try:
+        del proxies
+        assert left() is None
+    finally:
+        gc.enable()

@@ -15,7 +15,7 @@ from support import NOW, SECRET, b64, hs256_key, signed
 
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.compact import MAX_LENGTH, read_compact, the_one_token
+from proxy.domain.tokens.compact import MAX_LENGTH, decode_part, read_compact, the_one_token
 from proxy.domain.tokens.keyring import ALGORITHMS, Keyring, KeyUnusable, load_key
 from proxy.domain.tokens.mint import mint
 from proxy.domain.tokens.verify import verify
@@ -226,6 +226,17 @@ def test_a_payload_is_one_strict_json_object(text):
 def test_deep_nesting_ends_before_the_stack_does():
     for opening in ("[", '{"a":'):
         assert reason_of(signed(HEADER, opening * 1400)) == "token-malformed"
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1))
+def test_a_part_is_read_exactly_where_an_encoder_would_write_it(part):
+    try:
+        decoded = decode_part(part, "payload")
+    except Refusal:
+        padded = f"{part}{'=' * (-len(part) % 4)}"
+        assert len(part) % 4 == 1 or b64(urlsafe_b64decode(padded)) != part
+    else:
+        assert b64(decoded) == part
 
 
 def test_every_part_is_canonical_base64url():

@@ -173,8 +173,10 @@ def settings() -> dict[str, str]:
 
 def fake_clock(file: Path) -> dict[str, str]:
     """Return what has a process take the offset of its clock from a file."""
+    library = libfaketime()
+    assert library is not None, what_is_missing()
     return {
-        "LD_PRELOAD": str(libfaketime()),
+        "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_CACHE_DURATION": "1",  # seconds
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
