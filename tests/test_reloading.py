@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 from functools import partial
 from time import time
+from weakref import ref
 
 import jwt
 import pytest
@@ -173,6 +175,30 @@ async def test_a_request_is_answered_with_what_there_was_when_it_came(edge, file
     sandbox.controls.release("video")
     assert (await playing).status == 302
     assert await outcome(edge, edge.mint()) == "viewer-private"
+
+
+async def test_nothing_is_left_of_what_was_replaced(edge, file):
+    """A cycle would stay until the collector comes by; one of the edge's start, frozen, for ever."""
+    await edge.play()
+    services = edge.edge.apps.services
+    replaced = {
+        "admission": ref(services.admission),
+        "keys": ref(services.admission._keys),  # noqa: SLF001  # who remembers most
+        "proxies": ref(services.viewers.proxies),
+        "relay": ref(services.relay),
+        "relay's keys": ref(services.relay._keys),  # noqa: SLF001  # the same
+    }
+    del services
+
+    gc.disable()
+    try:
+        change(file, "[platform]", '[delivery]\nmode = "relay"\n[platform]')
+        await reload(edge)
+        await edge.play()  # a connection holds its last request
+        await told(edge)
+        await eventually(lambda: not any(it() for it in replaced.values()))
+    finally:
+        gc.enable()
 
 
 async def test_a_token_whose_key_was_retired_meanwhile_is_refused(edge, file, tmp_path):
