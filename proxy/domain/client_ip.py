@@ -63,7 +63,7 @@ class TrustedProxies:
 
     def hop(self, text: str) -> Hop | None:
         """Return what an address that a proxy or a socket wrote is to us; None if it is none."""
-        return None if len(text) > LONGEST else self._recognized(text)  # never remember a long one
+        return None if len(text) > LONGEST else self._recognized(text)  # no long one is remembered
 
 
 def _recognize(text: str, networks: Sequence[Network]) -> Hop | None:
@@ -105,8 +105,6 @@ def from_the_right(lines: Sequence[str]) -> Iterator[str]:
 
 def parse_address(text: str) -> Address | None:
     """Return the address that a proxy or a socket wrote, in its one form; None if it is none."""
-    if len(text) > LONGEST:
-        return None
     if (match := WITH_PORT.fullmatch(text.removeprefix('"').removesuffix('"'))) is not None:
         text = match["v6"] or match["v4"]
     try:
