@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -27,10 +28,15 @@ class SingleFlight(Generic[K, V]):
         if flight is None:
             flight = asyncio.create_task(call())
             self._flights[key] = flight
-            flight.add_done_callback(lambda _landed: self._flights.pop(key))
+            flight.add_done_callback(partial(self._land, key))
         else:
             self._shared()
         return await asyncio.shield(flight)
+
+    def _land(self, key: K, flight: asyncio.Task[V]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # or asyncio complains of one that failed when all had left
 
     def is_under_way(self, key: K) -> bool:
         """Say whether there is a call to join."""
