@@ -10,7 +10,15 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from proxy.adapters.dailymotion.failures import PrivateAddress, connection_refusal
 
-KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)  # noqa: FBT003  # aiohttp's
+KEY = ConnectionKey(
+    host="api.example.com",
+    port=443,
+    is_ssl=True,
+    ssl=True,
+    proxy=None,
+    proxy_auth=None,
+    proxy_headers_hash=None,
+)
 
 
 def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
@@ -43,23 +51,29 @@ def refuse() -> None:
     raise OSError(ECONNREFUSED, "Connection refused")
 
 
-def disconnect_because() -> None:
+def refused() -> OSError:
     with pytest.raises(OSError, match="refused") as caught:
         refuse()
-    raise aiohttp.ServerDisconnectedError from caught.value
+    return caught.value
+
+
+def disconnect() -> None:
+    raise aiohttp.ServerDisconnectedError
+
+
+def disconnect_because() -> None:
+    raise aiohttp.ServerDisconnectedError from refused()
 
 
 def disconnect_while() -> None:
     try:
         refuse()
     except OSError:
-        raise aiohttp.ServerDisconnectedError  # noqa: B904  # the error in the making of another
+        disconnect()
 
 
 def cannot_connect() -> None:
-    with pytest.raises(OSError, match="refused") as caught:
-        refuse()
-    raise as_aiohttp_tells(caught.value)
+    raise as_aiohttp_tells(refused())
 
 
 @pytest.mark.parametrize("fail", [disconnect_because, disconnect_while, cannot_connect])

@@ -24,7 +24,6 @@ from proxy.domain.client_ip import (
 from proxy.domain.reasons import Refusal
 
 OURS = TrustedProxies(parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
-PROXY = ip_address("10.0.0.1")
 VIEWER = ip_address("8.8.4.4")
 
 

@@ -2,5 +2,8 @@
 
 ROWS: list[tuple[str, bytes]] = [
     # Bytes that are no UTF-8 in what goes into a seal: found by reading, and mended before.
-    ("playlist-relayed", b'#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="\xff"\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n'),
-]  # fmt: skip
+    (
+        "playlist-relayed",
+        b'#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="\xff"\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n',
+    ),
+]

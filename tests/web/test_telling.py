@@ -37,7 +37,7 @@ async def test_a_bug_in_the_telling_of_one_is_told_too_and_none_in_that_of_other
     lines = io.StringIO()
     telling = Telling(Metrics(), build_logger(lines))
     broken = answered("one")
-    broken.trace.duration = "a while"  # type: ignore[assignment]
+    broken.trace.duration = "a while"
 
     telling.note(broken)
     telling.note(answered("two"))
