@@ -17,11 +17,8 @@ from support import RunningEdge, StillClock, a_sandbox, an_edge, skip_or_fail
 
 from proxy.sandbox.state import Sandbox
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
+# As viewers have it: no autoplay policy, no GPU switch. Without a sandbox, since CI runs as root.
+FLAGS = ["--no-sandbox"]
 
 # nohup and a shell's `&` have signals ignored, and what the tests start would inherit that; one
 # that is caught is the child's own again.

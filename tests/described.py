@@ -32,7 +32,7 @@ def check_described(
     """Fail over an answer that the description of its path does not have."""
     path, reason = URL(url, encoded=True).raw_path, headers.get("X-Deny-Reason")
     route = next((it for pattern, it in TABLE if pattern.fullmatch(path)), None)
-    if reason is not None and body:
+    if reason is not None and body and not headers["Content-Type"].startswith("text/html"):
         VALIDATORS["Problem"].validate(json.loads(body))
     if route is None or reason in OF_ANY_PATH:
         return

@@ -29,8 +29,10 @@ class Snippet:
 SNIPPETS = (
     Snippet(
         name="video",
-        about="A <video> tag: Safari and recent Chromium play HLS by themselves.",
-        text='<video src="{src}" controls playsinline></video>',
+        about="A <video> tag: Safari and recent Chromium play HLS by themselves. Keep "
+        'preload="none": Chromium often fails to start a live channel that it loads while paused. '
+        "For live channels in every browser, take hls.js.",
+        text='<video src="{src}" controls playsinline preload="none"></video>',
     ),
     Snippet(
         name="hls.js",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from proxy.adapters.logs import timings
@@ -69,7 +69,8 @@ def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Resp
             request[SERVICES].log.exception("internal", request_id=trace.request_id, exc_info=error)
             refusal = Refusal(Reason.INTERNAL)
     trace.refuse(refusal)
-    response = problem(refusal, trace.request_id, asker=asker)
+    accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+    response = problem(refusal, trace.request_id, asker=asker, accept=accept)
     if allow:
         response.headers["Allow"] = allow
     return response

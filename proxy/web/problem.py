@@ -1,4 +1,4 @@
-"""A refusal as the public sees it: problem details (RFC 9457) and a header for nginx."""
+"""The response of a refusal: problem details (RFC 9457), or a page for a person in a browser."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import partial
 from http import HTTPStatus
 from typing import Literal
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.headers import PLAYER_PORT
+from proxy.web.problem_page import CONTENT_SECURITY_POLICY, prefers_html, problem_page
 
 Asker = Literal["player", "api", "nginx", "front-door"]
 ASKERS: dict[str, Asker] = {  # by the route's name; of all others: players
@@ -34,7 +35,9 @@ def status_of(reason: Reason, asker: Asker) -> int:
     return reason.status
 
 
-def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> web.Response:
+def problem(
+    refusal: Refusal, request_id: str, *, asker: Asker = "player", accept: str = ""
+) -> web.Response:
     """Return the response of a refusal.
 
     Args:
@@ -42,15 +45,20 @@ def problem(refusal: Refusal, request_id: str, *, asker: Asker = "player") -> we
         request_id: what a user quotes to the operator.
         asker: other front doors than nginx hand the answer on to the player as it is, who needs the
             headers of the player port.
+        accept: the request's Accept header; a browser that asks for text/html gets a page.
     """
     status = status_of(refusal.reason, asker)
-    headers = {"X-Deny-Reason": str(refusal.reason)}
+    headers = {"X-Deny-Reason": str(refusal.reason), hdrs.VARY: hdrs.ACCEPT}
     if asker == "front-door":
         headers |= PLAYER_PORT
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2 demands a challenge
+    if prefers_html(accept):
+        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        page = problem_page(refusal, request_id, status)
+        return web.Response(text=page, status=status, headers=headers, content_type="text/html")
     return web.json_response(
         {
             "title": HTTPStatus(status).phrase,

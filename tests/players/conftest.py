@@ -18,8 +18,10 @@ SCRIPTS = {
     "/shaka.js": MODULES / "shaka-player" / "dist" / "shaka-player.compiled.js",
     "/video.js": MODULES / "video.js" / "dist" / "video.min.js",
 }
-# The least that a web developer writes.
-NATIVE = "<!doctype html><video src='{src}' autoplay muted playsinline></video>"
+# The least that a web developer writes. Playback starts before loading does: a live channel that
+# Chromium loads while it is paused often fails to start (docs/playing.md).
+NATIVE = """<!doctype html><video src="{src}" preload="none" muted playsinline></video>
+<script>document.querySelector("video").play()</script>"""
 WITH_HLS_JS = """<!doctype html><video autoplay muted playsinline></video>
 <script src="/hls.js"></script>
 <script>

@@ -80,7 +80,7 @@ async def test_hls_js_can_read_a_refusal(edge, page):
 
 
 async def test_the_player_page_plays(edge, page):
-    for query in ("", "?hls.js"):
+    for query in ("", "?player=native"):
         await page.goto(f"{edge.player}/watch/x8demo1{query}#{edge.mint()}")
         state = await playing(page, seconds=2)
 
@@ -88,7 +88,151 @@ async def test_the_player_page_plays(edge, page):
         assert not await page.locator("#message").is_visible()
 
 
-@pytest.mark.parametrize("query", ["", "?hls.js"])
+@pytest.mark.parametrize("mode", ["redirect", "relay"])
+@pytest.mark.parametrize("video", ["x8live1", "x8live2"])
+async def test_the_player_page_starts_a_live_channel_every_time(sandbox, browser, video, mode):
+    async with an_edge(sandbox, delivery={"mode": mode}) as edge:
+        for _ in range(10):
+            context = await browser.new_context()
+            page = await context.new_page()
+            await page.goto(f"{edge.player}/watch/{video}#{edge.mint(video)}")
+            state = await playing(page, seconds=0.5)
+
+            assert state["error"] is None and await page.locator("#note").inner_text() == ""
+            await context.close()
+
+
+async def test_webkit_uses_its_own_player_for_airplay_and_fairplay(edge, page):
+    await page.add_init_script("window.WebKitPlaybackTargetAvailabilityEvent = class {}")
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+    await playing(page, seconds=1)
+
+    assert await page.evaluate("() => video.currentSrc") == edge.play_url(
+        token=await page.evaluate("() => token")
+    )
+
+
+NO_MSE = "MediaSource.prototype.addSourceBuffer = () => { throw new Error('no decoder') };"
+NO_NATIVE = """
+  window.WebKitMediaKeys = class {};
+  const {get, set} = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "src");
+  Object.defineProperty(HTMLMediaElement.prototype, "src", {
+    get, set(url) { set.call(this, url.startsWith("/play/") ? "data:video/mp4,broken" : url); },
+  });
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "said", "other"),
+    [
+        (NO_MSE, "hls.js: buffer", "the browser's own player"),
+        (NO_NATIVE, "native: DEMUXER_ERROR_COULD_NOT_OPEN", "hls.js"),
+    ],
+    ids=["hls.js", "native"],
+)
+async def test_the_other_player_is_tried_once_and_the_page_says_so(
+    edge, page, broken, said, other
+):
+    await page.add_init_script(broken)
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+    state = await playing(page, seconds=1)
+
+    assert state["error"] is None
+    note = await page.locator("#note").inner_text()
+    assert said in note and f"Trying again with {other}." in note
+
+
+async def test_when_neither_player_plays_the_page_says_what_each_reported(edge, page):
+    """The edge lets it play and nothing was refused, so no server is blamed."""
+    await page.add_init_script(NO_MSE + NO_NATIVE.replace("window.WebKitMediaKeys = class {};", ""))
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+    message = page.locator("#message", has_text="could not play the stream")
+    await message.wait_for()
+    text = await message.inner_text()
+
+    assert "hls.js: buffer" in text and "native: DEMUXER_ERROR" in text
+    assert "refused" not in text and "address" not in text
+
+
+@pytest.mark.parametrize(("kind", "status"), [("playlist", 403), ("segment", 404), ("segment", 500)])
+async def test_the_page_names_the_status_of_a_refused_request(
+    sandbox, edge, page, *, kind, status
+):
+    sandbox.controls.set_fault(kind, Fault(status=status, headers=(("Access-Control-Allow-Origin", "*"),)))
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+    message = page.locator("#message", has_text=f"refused the stream: HTTP {status}")
+    await message.wait_for(timeout=90_000)
+
+    text = await message.inner_text()
+    assert sandbox.origin.removeprefix("http://") in text
+    assert ("one address only" in text) is (status == 403)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_in_relay_mode_the_page_gives_the_edge_s_reason(sandbox, page, status):
+    async with an_edge(sandbox, delivery={"mode": "relay"}) as edge:
+        sandbox.controls.set_fault("segment", Fault(status=status))
+        await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+        message = page.locator("#message", has_text="request ")
+        await message.wait_for(timeout=90_000)
+        text = await message.inner_text()
+
+        line = next(it for it in edge.lines() if it["request_id"] in text)
+        assert line["route"] == "relayed-bytes" and line["reason"] in text
+        assert "address" not in text
+
+
+async def test_a_retry_plays_once_the_trouble_is_over(sandbox, edge, page):
+    sandbox.controls.set_fault("video", Fault(status=500))
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
+    await page.locator("#message", has_text="cannot be reached").wait_for()
+    sandbox.controls.set_fault("video", None)
+    await page.get_by_role("button", name="Try again").click()
+
+    assert (await playing(page, seconds=1))["error"] is None
+
+
+async def test_nothing_is_offered_again_where_it_cannot_help(edge, page):
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint('x8live1')}")
+    await page.locator("#message", has_text="for another video").wait_for()
+
+    assert await page.get_by_role("button").count() == 0
+
+
+async def test_no_poster_shows_through_the_message(edge, page):
+    await page.goto(f"{edge.player}/watch/x8offair#{edge.mint('x8offair')}")
+    await page.locator("#message", has_text="off air").wait_for()
+    await page.locator("h1:not(:empty)").wait_for()
+
+    assert await page.evaluate("() => video.poster") == ""
+    background = await page.evaluate("() => getComputedStyle(message).backgroundColor")
+    assert background == "rgb(17, 17, 17)"  # opaque
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/", "not-found"),
+        ("/play/x8demo1.m3u8", "token-missing"),
+        ("/play/x8demo1.mp4?token=no", "token-malformed"),
+        ("/watch/nothing", "video-not-found"),
+        ("/elsewhere", "not-found"),
+    ],
+)
+async def test_a_person_in_a_browser_reads_a_page(edge, page, path, reason):
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    answer = await page.goto(f"{edge.player}{path}")
+
+    text = await page.locator("body").inner_text()
+    request_id = answer.headers["x-request-id"]
+    assert answer.headers["x-deny-reason"] == reason
+    assert reason in text and request_id in text and "{" not in text
+    assert await page.evaluate("() => getComputedStyle(document.querySelector('code')).overflowWrap") == "anywhere"
+    assert [it for it in complaints if "Security Policy" in it] == []
+
+
+@pytest.mark.parametrize("query", ["", "?player=native"])
 @pytest.mark.parametrize(
     ("video", "reason", "sentence", "detail"),
     [
@@ -127,7 +271,7 @@ async def test_the_player_page_says_what_it_plays(edge, page, width):
         assert await page.locator("h1").inner_text() == VIDEOS[video].title
         assert await page.locator("#live").is_visible() is is_live
         poster = await page.evaluate("() => video.poster")
-        assert (await edge.get(poster)).status == 200
+        assert video == "x8offair" or (await edge.get(poster)).status == 200
         box = await page.locator("#stage").bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
         assert await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
@@ -186,7 +330,7 @@ async def test_the_player_page_obeys_its_own_policy_and_sends_no_referrer(edge, 
     referrers: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("request", lambda request: referrers.append(request.headers.get("referer", "")))
-    await page.goto(f"{edge.player}/watch/x8demo1?hls.js#{edge.mint()}")
+    await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
     await playing(page, seconds=1)
 
     assert [text for text in complaints if "Content Security Policy" in text] == []

@@ -121,7 +121,10 @@ def refusal(status: int, reasons: list[Reason], method: str) -> dict[str, Any]:
         HTTPStatus.TOO_MANY_REQUESTS: (hdrs.RETRY_AFTER,),
         HTTPStatus.SERVICE_UNAVAILABLE: (hdrs.RETRY_AFTER,),
     }.get(HTTPStatus(status), ())
-    content = {"application/problem+json": {"schema": schemas.reference("Problem")}}
+    content = {
+        "application/problem+json": {"schema": schemas.reference("Problem")},
+        "text/html": {},  # to a browser that asks for it
+    }
     return {
         "description": ", ".join(reasons),
         "headers": headers(("X-Deny-Reason", *more)),
