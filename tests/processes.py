@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from real_nginx import free_port
+from ports import free_port
 from support import SANDBOX_TOML
 from yarl import URL
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from ports import free_port
 from processes import Process, started
-from real_nginx import MEDIA, free_port, replaced, send_raw
+from real_nginx import MEDIA, replaced, send_raw
 from support import ROOT, eventually
 from yarl import URL
 

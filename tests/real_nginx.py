@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certificates import certify
+from ports import free_port
 from support import ROOT, eventually
 
 CONF = ROOT / "deploy" / "nginx.conf"
@@ -58,13 +58,6 @@ async def send_raw(port: int, raw: bytes) -> bytes:
     writer.close()
     await writer.wait_closed()
     return answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True, slots=True)

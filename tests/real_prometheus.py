@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from ports import free_port
 from processes import started
-from real_nginx import free_port
 from support import ROOT, eventually
 
 DEPLOYED = ROOT / "deploy" / "prometheus"

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from real_nginx import free_port
+from ports import free_port
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from support import eventually

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
+from ports import free_port
 from processes import Process, in_front_of, playgate, started
-from real_nginx import an_nginx, free_port
+from real_nginx import an_nginx
 from support import SANDBOX_TOML, a_sandbox, eventually
 from yarl import URL
 

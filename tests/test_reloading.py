@@ -16,8 +16,8 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from ports import free_port
 from processes import playgate, started
-from real_nginx import free_port
 from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, a_watching_edge, eventually, serving
 from typer.testing import CliRunner
 from yarl import URL

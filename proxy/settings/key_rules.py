@@ -37,10 +37,14 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
     with suppress(OSError, ValueError):  # reading it as a setting says what is wrong
         text = key_file.read(Path(str(file))) if file else None
         own = read_own_set(EMPTY if text is None else text)
-        if for_edge and file and text is None:
-            yield "tokens.jwks_file", "there is no such file; playgate keys generate makes it"
-        elif for_edge and file and not own:
-            yield "tokens.jwks_file", "has no key; playgate keys generate makes one"
+        is_named = for_edge and Path(str(file)).is_absolute()
+        if is_named and text is None:
+            yield (
+                "tokens.jwks_file",
+                f"{file} does not exist; playgate keys generate creates it",
+            )
+        elif is_named and not own:
+            yield "tokens.jwks_file", f"{file} has no key; playgate keys generate adds one"
     secrets = [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):

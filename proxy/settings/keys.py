@@ -23,12 +23,14 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
         raise ValueError("needs either secret or file")
     if file is not None and secret.get_secret_value():
         raise ValueError("has both secret and file; leave one out")
+    # What is neither absolute nor called *.pem or the like may be a secret in the wrong place.
+    name = f" {file}" if file is not None and (file.is_absolute() or file.suffix) else ""
     try:
         text = file.read_text() if file is not None else secret.get_secret_value()
     except OSError as error:
-        raise ValueError(f"its file cannot be read: {error.strerror}") from None
+        raise ValueError(f"its file{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError("its file is not text") from None
+        raise ValueError(f"its file{name} is not text") from None
     return text.strip()
 
 
@@ -86,11 +88,12 @@ class Tokens(Section):
             text = key_file.read(Path(self.jwks_file))
             return () if text is None else read_own_set(text)
         except OSError as error:
-            raise ValueError(f"jwks_file cannot be read: {error.strerror}") from None
+            text = f"jwks_file {self.jwks_file} cannot be read: {error.strerror}"
+            raise ValueError(text) from None
         except UnicodeDecodeError:
-            raise ValueError("jwks_file is not text") from None
+            raise ValueError(f"jwks_file {self.jwks_file} is not text") from None
         except KeyUnusable as unusable:
-            raise ValueError(f"jwks_file: {unusable}") from None
+            raise ValueError(f"jwks_file {self.jwks_file}: {unusable}") from None
 
     def keys_at(self, now: float) -> list[Key]:
         """Return the keys of our own that are in use now, the signing one first."""
@@ -106,8 +109,8 @@ class Tokens(Section):
     @model_validator(mode="after")
     def _is_usable(self) -> Tokens:
         kids = [own.key.kid for own in self.own_set] + [entry.kid for entry in self.keys]
-        if len(set(kids)) != len(kids):
-            raise ValueError("two keys have the same kid")
+        if twice := sorted({kid for kid in kids if kids.count(kid) > 1}):
+            raise ValueError(f"two keys have the same kid, {twice[0]!r}")
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")
         if both := {entry.issuer for entry in self.issuers} & {it.issuer for it in self.keys}:

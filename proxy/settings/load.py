@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,41 +17,50 @@ from pydantic_settings import (
 )
 
 from proxy.settings.key_rules import Problem
+from proxy.settings.places import find_place, location_of
+from proxy.settings.problems import placeholder_problems, problems_of, unknown_variable_problem
 from proxy.settings.rules import problems_between
 from proxy.settings.schema import Settings
-from proxy.settings.sources import Environment, SecretFiles, secrets_folder, unknown_names
+from proxy.settings.sources import (
+    DEFAULT_FILES,
+    Environment,
+    SecretFiles,
+    secrets_folder,
+    unknown_names,
+)
 
-# In place of pydantic's words, where those speak of Python.
-PLAIN_SENTENCES = {
-    "missing": "is missing",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
-    "string_type": "must be a text",
-    "tuple_type": "must be a list",
-    "too_short": "must not be empty",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-}
+NO_FILE = (
+    f"No settings file was found: {' and '.join(map(str, DEFAULT_FILES))} do not exist. "
+    "Name one with --config or PLAYGATE_CONFIG."
+)
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used; every problem is in here, and no value is."""
+    """The settings cannot be used; every problem is in here, and no value is.
 
-    def __init__(self, problems: Iterable[Problem], *, source: Path | None) -> None:
-        self.problems = sorted(dict.fromkeys(problems))
-        self.source = source
+    A problem's name has the place where the value was given, as in `web.listen (line 4)`.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, source: Path | None, text: str = "") -> None:
+        placed = {_placed(problem, text) for problem in problems}
+        self.problems = sorted((name, sentence) for name, sentence, _ in placed)
+        is_of_the_file = not all(is_elsewhere for _, _, is_elsewhere in placed)
+        self.source = source if is_of_the_file else None
         count = len(self.problems)
-        where = f"{source}: " if source is not None else ""
+        where = f"{self.source}: " if self.source is not None else ""
         heading = f"{where}{count} error{'s' if count != 1 else ''} in the settings"
-        lines = [f"  {key}: {text}" for key, text in self.problems]
-        if source is None:
-            lines.append("No settings file was read: name one with --config or PLAYGATE_CONFIG.")
+        lines = [f"  {name}: {sentence}" for name, sentence in self.problems]
+        if source is None and is_of_the_file:
+            lines.append(NO_FILE)
         super().__init__("\n".join([heading, *lines]))
+
+
+def _placed(problem: Problem, text: str) -> tuple[str, str, bool]:
+    """Return a problem with its place, and whether that is somewhere else than in the file."""
+    name, sentence = problem
+    place = find_place(location_of(name), text)
+    is_elsewhere = bool(place) and not place.startswith("line ")
+    return f"{name} ({place})" if place else name, sentence, is_elsewhere or name in os.environ
 
 
 def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any) -> Settings:
@@ -66,8 +74,10 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     Raises:
         SettingsInvalid: with every problem there is.
     """
+    text = ""
     try:
-        values = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+        text = "" if path is None else path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsInvalid([("(file)", f"is not TOML: {error}")], source=path) from None
     except OSError as error:
@@ -95,7 +105,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
                 InitSettingsSource(settings_cls, values),
             )
 
-    problems = [(name, "is not a setting") for name in unknown_names()]
+    problems = [unknown_variable_problem(name) for name in unknown_names()]
     try:
         settings = Loaded(_secrets_dir=secrets_folder())  # type: ignore[call-arg]  # of pydantic-settings
     except _Problems as between:
@@ -104,7 +114,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         what = "one is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         problems.append(("(secret files)", what))
     if problems:
-        raise SettingsInvalid(problems, source=path)
+        raise SettingsInvalid(problems, source=path, text=text)
     return settings
 
 
@@ -122,47 +132,21 @@ class _CheckedSettings(Settings):
     @model_validator(mode="wrap")
     @classmethod
     def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        problems = list(problems_between(raw, for_edge=cls._for_edge))
+        placeholders = list(placeholder_problems(raw))
+        problems = [*placeholders, *problems_between(raw, for_edge=cls._for_edge)]
         tables: dict[str, Any] = {name: {} for name in cls.model_fields if name != "sandbox"}
         try:
             settings = handler({**tables, **raw})  # what has no default is missed in its table
         except ValidationError as error:
-            raise _Problems([*problems, *_problems_of(error)]) from None
+            problems += problems_of(error)
+            raise _Problems(_without_echoes(problems, placeholders)) from None
         if problems:
-            raise _Problems(problems)
+            raise _Problems(_without_echoes(problems, placeholders))
         return settings
 
 
-def _problems_of(error: ValidationError) -> Iterator[Problem]:
-    for line in error.errors(include_url=False, include_input=False):
-        location = line["loc"]
-        yield _key(location), _sentence(line["type"], line["msg"], location)
-
-
-def _sentence(kind: str, message: str, location: tuple[int | str, ...]) -> str:
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _names_beside(location), n=1)
-        return "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
-    if kind in PLAIN_SENTENCES:
-        return PLAIN_SENTENCES[kind]
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
-
-
-def _names_beside(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Settings
-    for step in location[:-1]:
-        if isinstance(step, int):
-            continue
-        annotation = model.model_fields[step].annotation
-        inner = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(
-            kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)
-        )
-    return list(model.model_fields)
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "".join(steps).removeprefix(".")
+def _without_echoes(problems: list[Problem], placeholders: list[Problem]) -> list[Problem]:
+    """Leave out what is wrong with a value, or with its table, only because of a placeholder."""
+    named = {name for name, _ in placeholders}
+    entries = {name.rpartition(".")[0] for name in named if "[" in name}
+    return [it for it in problems if it in placeholders or it[0] not in named | entries]

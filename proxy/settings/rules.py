@@ -50,7 +50,6 @@ NEEDED: tuple[Place, ...] = (
     ("platform", "api_key", Platform),
     ("platform", "api_secret", Platform),
 )
-PLACEHOLDER = "…"  # of the README
 
 
 def problems_between(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]:
@@ -62,7 +61,7 @@ def problems_between(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Prob
     """
     for table, name, section in NEEDED if for_edge else ():
         value = value_of(raw, table, name, section)
-        if not value or value == SecretStr("") or value == PLACEHOLDER:
+        if not value or value == SecretStr(""):
             yield f"{table}.{name}", "is not set, and there is no default for it"
     yield from _sandbox_problems(raw) if is_sandbox(raw) else _production_problems(raw)
     for table, smaller, larger, section in IN_ORDER:
@@ -130,8 +129,7 @@ def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _text(value: Any) -> str:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    return "" if text == PLACEHOLDER else text
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -148,7 +146,7 @@ def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 def _is_more(low: Any, high: Any) -> bool:
     try:
         return float(low) > float(high)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

@@ -21,6 +21,15 @@ SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
 SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
+# Without --config and CONFIG_VARIABLE: the first of these that exists.
+DEFAULT_FILES = (Path("playgate.toml"), Path("/etc/playgate/playgate.toml"))
+
+
+def default_file() -> Path | None:
+    """Return the settings file that is used if none is named."""
+    return next((path for path in DEFAULT_FILES if path.is_file()), None)
+
+
 class Environment(EnvSettingsSource):
     """The variables. A list that is not JSON stays a text, and is then refused by its key."""
 

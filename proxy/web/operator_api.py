@@ -23,6 +23,7 @@ from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import FOREVER, KINDS, Kind, Longest, Revocation
 from proxy.domain.tokens.claims import LATEST, VISIBLE
+from proxy.domain.validation_messages import sentence_for
 from proxy.domain.video import SAFE, named_video
 from proxy.web.reading import bearer_tokens
 from proxy.web.services import SERVICES
@@ -34,7 +35,7 @@ def read_network(value: object) -> Network:
     try:
         return parse_network(value if isinstance(value, str) else "")
     except ValueError:
-        raise ValueError("not an address or a network") from None
+        raise ValueError("must be an address or a network") from None
 
 
 AS_TEXT = WithJsonSchema({"type": "string", "description": "an address or a network"})
@@ -107,9 +108,9 @@ class RevocationRequest(BaseModel):
     @model_validator(mode="after")
     def _names_one(self) -> Self:
         if len(self.named()) != 1:
-            raise ValueError("name exactly one of jti, sub and video")
+            raise ValueError("must name exactly one of jti, sub and video")
         if self.jti is not None and self.before is not None:
-            raise ValueError("a jti is taken back whenever it was issued; leave out before")
+            raise ValueError("must not have before beside jti, which names one token")
         return self
 
     def named(self) -> list[tuple[Kind, str]]:
@@ -171,7 +172,9 @@ def read_body(form: type[Body], body: bytes) -> Body:
     except ValidationError as error:
         lines = error.errors(include_input=False, include_url=False)
         wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in lines
+            f"{'.'.join(map(str, line['loc'])) or 'the body'} "
+            f"{sentence_for(line['type'], line['msg'], line.get('ctx', {}))}"
+            for line in lines
         )
-        raise Refusal(Reason.REQUEST_INVALID, message=f"The body is not usable. {wrong}") from None
+        message = f"The request body is not valid: {wrong}."
+        raise Refusal(Reason.REQUEST_INVALID, message=message) from None

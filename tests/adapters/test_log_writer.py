@@ -10,8 +10,8 @@ from threading import Thread
 
 import aiohttp
 import pytest
+from ports import free_port
 from processes import in_front_of, playgate
-from real_nginx import free_port
 from support import SANDBOX_TOML, eventually
 
 from proxy.adapters.log_writer import writing

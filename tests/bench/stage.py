@@ -12,8 +12,9 @@ from time import monotonic, sleep
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from ports import free_port
 from real_nginx import Upstream as RelayedFrom
-from real_nginx import addressed, free_port, placed
+from real_nginx import addressed, placed
 from relaying import NameServer
 from support import SANDBOX_TOML
 

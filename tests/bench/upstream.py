@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certificates import certify
-from real_nginx import free_port
+from ports import free_port
 
 from bench.servers import a_plain_nginx
 

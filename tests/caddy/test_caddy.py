@@ -8,8 +8,9 @@ from ipaddress import ip_network
 
 import pytest
 import pytest_asyncio
+from ports import free_port
 from real_caddy import CADDYFILE, a_caddy
-from real_nginx import GUARD, MEDIA, free_port
+from real_nginx import GUARD, MEDIA
 from support import ROOT, a_sandbox, an_edge, eventually
 
 PAGE = (ROOT / "docs" / "forward-auth.md").read_text()

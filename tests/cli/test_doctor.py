@@ -10,8 +10,9 @@ import pytest
 from accounts import logged_in
 from aiohttp import web
 from certificates import certify
+from ports import free_port
 from processes import playgate, started
-from real_nginx import BEHIND, an_nginx, free_port
+from real_nginx import BEHIND, an_nginx
 from support import SANDBOX_TOML, an_edge, eventually, serving
 from yarl import URL
 

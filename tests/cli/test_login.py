@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from accounts import LOGIN, logged_in
+from ports import free_port
 from processes import Process, playgate, started
-from real_nginx import free_port
 from support import SANDBOX_TOML, an_edge, eventually
 from yarl import URL
 

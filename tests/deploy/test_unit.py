@@ -9,8 +9,8 @@ import sys
 
 import aiohttp
 import pytest
+from ports import free_port
 from processes import playgate, started
-from real_nginx import free_port
 from support import ROOT, SANDBOX_TOML, eventually, skip_or_fail
 from yarl import URL
 

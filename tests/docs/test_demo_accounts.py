@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from cli.test_login import allowed, fetched
+from ports import free_port
 from processes import started
-from real_nginx import free_port
 from support import ROOT, eventually
 
 PART = (ROOT / "docs/sandbox.md").read_text().partition("## Its APIs and accounts")[2]

@@ -8,8 +8,9 @@ import re
 import sys
 
 import pytest
+from ports import free_port
 from processes import started
-from real_nginx import an_nginx, free_port
+from real_nginx import an_nginx
 from support import ROOT
 from yarl import URL
 

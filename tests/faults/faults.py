@@ -135,10 +135,14 @@ async def full_disk(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def no_descriptors(stage: Stage) -> AsyncIterator[None]:
-    """Leave the edge no file descriptor for another connection, and bring some."""
+    """Leave the edge no file descriptor for another connection, and bring some.
+
+    Between plays: a player whose connection breaks cannot come back as long as this lasts.
+    """
     soft, hard = resource.prlimit(stage.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(stage.pid, resource.RLIMIT_NOFILE, (FEWER_THAN_NONE, hard))
-    await stage.wire.hang_up()
+    async with stage.traffic.stopped():
+        resource.prlimit(stage.pid, resource.RLIMIT_NOFILE, (FEWER_THAN_NONE, hard))
+        await stage.wire.hang_up()
     with ExitStack() as stack:
         for _ in range(20):
             more = stack.enter_context(socket.socket())

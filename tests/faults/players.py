@@ -44,12 +44,32 @@ class Seen:
     seconds: float
 
 
+class Traffic:
+    """Counts the plays under way, and can hold back the next ones."""
+
+    def __init__(self) -> None:
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
+        self.under_way = 0
+
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[None]:
+        """Hold plays back until the context is left, with every player's connection kept alive."""
+        self.may_begin.clear()
+        try:
+            await eventually(lambda: self.under_way == 0, MOST)
+            yield
+        finally:
+            self.may_begin.set()
+
+
 @dataclass(slots=True)
 class Players:
     """Players of three kinds: redirected, relayed, and amid a relayed playback."""
 
     edge: str  # the player port's origin
     minting: Minting
+    traffic: Traffic
     seen: list[Seen] = field(default_factory=list)
     is_over: bool = False
     _viewers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -66,8 +86,11 @@ class Players:
     async def keep_playing(self, part: Part) -> None:
         async with aiohttp.ClientSession() as session:
             while not self.is_over:
+                await self.traffic.may_begin.wait()
                 began_at = monotonic()
+                self.traffic.under_way += 1
                 outcome = await self.play(session, part)
+                self.traffic.under_way -= 1
                 self.seen.append(Seen(part, outcome, began_at, monotonic() - began_at))
                 await asyncio.sleep(PAUSE)
 
@@ -122,9 +145,12 @@ def next_viewer(numbers: Iterator[int]) -> str:
 
 
 @asynccontextmanager
-async def players_at(edge: str, clock: Clock | None = None) -> AsyncIterator[Players]:
+async def players_at(
+    edge: str, clock: Clock | None = None, traffic: Traffic | None = None
+) -> AsyncIterator[Players]:
     """Have players play until the context is left."""
-    players = Players(edge, build_minting(load_settings(SANDBOX_TOML), clock or Clock()))
+    minting = build_minting(load_settings(SANDBOX_TOML), clock or Clock())
+    players = Players(edge, minting, traffic or Traffic())
     await players.begin()
     tasks = [asyncio.create_task(players.keep_playing(part)) for part in PARTS * EACH]
     try:

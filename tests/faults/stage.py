@@ -10,14 +10,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from certificates import certify
 from processes import EdgeProcess, in_front_of
 from support import ROOT, a_sandbox, eventually
 
-from faults.players import Part, Players, players_at
+from faults.players import Part, Players, Traffic, players_at
 from faults.wire import Wire, a_wire
 from proxy.sandbox.accounts import Accounts
 from proxy.web.answers import SILENCE
@@ -59,6 +59,7 @@ class Stage:
     edge: EdgeProcess
     wire: Wire
     folder: Path
+    traffic: Traffic = field(default_factory=Traffic)
 
     @property
     def pid(self) -> int:
@@ -73,7 +74,7 @@ class Stage:
         return self.folder / "clock"
 
     def players(self) -> AbstractAsyncContextManager[Players]:
-        return players_at(f"http://127.0.0.1:{self.edge.player}")
+        return players_at(f"http://127.0.0.1:{self.edge.player}", traffic=self.traffic)
 
     def descriptors(self) -> list[str]:
         return [it.name for it in Path(f"/proc/{self.pid}/fd").iterdir()]

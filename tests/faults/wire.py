@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import aiohttp
+from ports import free_port
 from yarl import URL
 
 Kind = Literal["token", "video", "playlist", "bytes"]
@@ -88,7 +89,7 @@ class Wire:
     sandbox: str  # its origin
     tls: ssl.SSLContext  # of whoever answers
     session: aiohttp.ClientSession
-    port: int = 0
+    port: int = field(default_factory=free_port)
     exchanges: dict[Kind, Exchange] = field(default_factory=dict)
     greeting: Greeting | None = None
     broken: int = 0  # exchanges and greetings so far

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import pytest
 import yaml
+from ports import free_port
 from processes import started
-from real_nginx import free_port
 from support import ROOT, skip_or_fail
 
 DEPLOY = ROOT / "deploy"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from ports import free_port
 from processes import started
-from real_nginx import free_port
 from support import ROOT
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Page
 from players.conftest import MODULES, SCRIPTS, STATE, playing
+from playwright.async_api import Page
 from processes import playgate, started
 from support import SANDBOX_TOML, an_edge, eventually, serving
 

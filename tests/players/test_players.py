@@ -130,9 +130,7 @@ NO_NATIVE = """
     ],
     ids=["hls.js", "native"],
 )
-async def test_the_other_player_is_tried_once_and_the_page_says_so(
-    edge, page, broken, said, other
-):
+async def test_the_other_player_is_tried_once_and_the_page_says_so(edge, page, broken, said, other):
     await page.add_init_script(broken)
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
     state = await playing(page, seconds=1)
@@ -154,11 +152,13 @@ async def test_when_neither_player_plays_the_page_says_what_each_reported(edge, 
     assert "refused" not in text and "address" not in text
 
 
-@pytest.mark.parametrize(("kind", "status"), [("playlist", 403), ("segment", 404), ("segment", 500)])
-async def test_the_page_names_the_status_of_a_refused_request(
-    sandbox, edge, page, *, kind, status
-):
-    sandbox.controls.set_fault(kind, Fault(status=status, headers=(("Access-Control-Allow-Origin", "*"),)))
+@pytest.mark.parametrize(
+    ("kind", "status"), [("playlist", 403), ("segment", 404), ("segment", 500)]
+)
+async def test_the_page_names_the_status_of_a_refused_request(sandbox, edge, page, *, kind, status):
+    sandbox.controls.set_fault(
+        kind, Fault(status=status, headers=(("Access-Control-Allow-Origin", "*"),))
+    )
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
     message = page.locator("#message", has_text=f"refused the stream: HTTP {status}")
     await message.wait_for(timeout=90_000)
@@ -228,7 +228,10 @@ async def test_a_person_in_a_browser_reads_a_page(edge, page, path, reason):
     request_id = answer.headers["x-request-id"]
     assert answer.headers["x-deny-reason"] == reason
     assert reason in text and request_id in text and "{" not in text
-    assert await page.evaluate("() => getComputedStyle(document.querySelector('code')).overflowWrap") == "anywhere"
+    assert (
+        await page.evaluate("() => getComputedStyle(document.querySelector('code')).overflowWrap")
+        == "anywhere"
+    )
     assert [it for it in complaints if "Security Policy" in it] == []
 
 

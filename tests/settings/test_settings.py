@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -32,6 +33,10 @@ def test_a_bad_file_is_answered_with_exactly_this(path):
 
 def test_there_are_bad_files_for_every_kind_of_mistake():
     assert len(BAD) >= 8
+
+
+def without_places(message: str) -> str:
+    return re.sub(r" \((line|PLAYGATE|playgate|secret file)[^)]*\): ", ": ", message)
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
@@ -120,7 +125,7 @@ def test_options_over_a_file_that_is_wrong_are_no_crash(tmp_path):
 
 def test_a_key_that_means_something_to_pydantic_is_only_a_wrong_key(tmp_path):
     (tmp_path / "x.toml").write_text('_secrets_dir = "/"\n_env_file = "x"\n')
-    with pytest.raises(SettingsInvalid, match="_env_file: is not a setting"):
+    with pytest.raises(SettingsInvalid, match=r"_env_file \(line 2\): is not a setting"):
         load_settings(tmp_path / "x.toml")
 
 
@@ -188,7 +193,7 @@ def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint)
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(SANDBOX_TOML)
 
-    assert complaint in str(invalid.value)
+    assert complaint in without_places(str(invalid.value))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +220,8 @@ def test_a_key_may_lie_in_a_file(tmp_path):
     assert settings.tokens.keys[0].key.can_sign
     (tmp_path / "secret").unlink()
     with pytest.raises(
-        SettingsInvalid, match=r"tokens.keys\[0\]: its file cannot be read: No such file"
+        SettingsInvalid,
+        match=r"tokens.keys\[0\]: its file /\S+/secret cannot be read: No such file",
     ):
         load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
 
@@ -242,9 +248,155 @@ def test_the_shipped_file_asks_for_exactly_what_has_no_default():
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(PLAYGATE_TOML)
 
-    assert [key for key, _ in invalid.value.problems] == [
+    assert [key.partition(" ")[0] for key, _ in invalid.value.problems] == [
         "platform.api_key",
         "platform.api_secret",
         "tokens.keys",
     ]
     assert isinstance(invalid.value.source, Path)
+
+
+def complaints(text: str, tmp_path: Path, **variables: str) -> list[str]:
+    path = tmp_path / "playgate.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(path)
+    return str(invalid.value).replace(str(path), "FILE").splitlines()
+
+
+README_FILE = """[platform]
+api_key = "a"
+api_secret = "b"
+
+[[tokens.keys]]
+kid = "a"
+alg = "HS256"
+secret = "0123456789abcdef0123456789abcdef"
+"""
+
+
+def test_what_is_appended_to_the_readme_s_file_is_told_where_it_belongs(tmp_path):
+    """A line at the end belongs to the last table, [[tokens.keys]]."""
+    assert complaints(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
+        "  tokens.keys[0].viewer (line 9): is not a setting: put it under [viewer], above [[tokens.keys]]"
+    ]
+    assert complaints(README_FILE + 'private = "omit"', tmp_path)[1:] == [
+        (
+            "  tokens.keys[0].private (line 9): is not a setting here; did you mean viewer.private? "
+            "Put it under [viewer], above [[tokens.keys]]"
+        )
+    ]
+    assert complaints(README_FILE + "mode = 1", tmp_path)[1:] == [
+        (
+            "  tokens.keys[0].mode (line 9): is not a setting here; did you mean delivery.mode? "
+            "Put it under [delivery], above [[tokens.keys]]"
+        )
+    ]
+    assert complaints('public_url = "https://a.example"\n' + README_FILE, tmp_path)[1:] == [
+        "  public_url (line 1): is not a setting here; did you mean web.public_url? Put it under [web]"
+    ]
+
+
+def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
+    text = README_FILE.replace('"b"', '"…"').replace("0123456789abcdef0123456789abcdef", "...")
+    assert complaints(text, tmp_path) == [
+        "FILE: 2 errors in the settings",
+        "  platform.api_secret (line 3): is the placeholder …: put the real value there",
+        "  tokens.keys[0].secret (line 8): is the placeholder ...: put the real value there",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("PLAYGATE_DELIVERY_MODE", "relay", "PLAYGATE_DELIVERY_MODE: is not a setting; did you mean PLAYGATE_DELIVERY__MODE, with two underscores?"),
+        ("playgate_web_public_url", "x", "playgate_web_public_url: is not a setting; did you mean PLAYGATE_WEB__PUBLIC_URL, with two underscores?"),
+        ("PLAYGATE_SANDBOXX", "1", "PLAYGATE_SANDBOXX: is not a setting; did you mean PLAYGATE_SANDBOX?"),
+        ("PLAYGATE_TOKENS__MAX_TTL", "soon", "tokens.max_ttl (PLAYGATE_TOKENS__MAX_TTL): must be a whole number"),
+        ("PLAYGATE_VIEWER__TRUSTED_PROXIES", "10.0.0.1", 'viewer.trusted_proxies (PLAYGATE_VIEWER__TRUSTED_PROXIES): must be a list such as ["127.0.0.1", "::1"]'),
+        ("PLAYGATE_WEB__EMBED_ORIGINS", "x", 'web.embed_origins (PLAYGATE_WEB__EMBED_ORIGINS): must be a list such as ["…"]'),
+        ("PLAYGATE_DELIVERY__RULES", "relay", 'delivery.rules (PLAYGATE_DELIVERY__RULES): must be a list of tables: [[delivery.rules]] in the file, [{"videos": "…", "mode": "…"}] in the environment'),
+        ("PLAYGATE_TOKENS__KEYS", '[{"kid": "a"}]', "tokens.keys[0].alg (PLAYGATE_TOKENS__KEYS): is missing"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_variable_names_the_variable_and_not_the_file(
+    tmp_path, monkeypatch, variable, value, line
+):
+    monkeypatch.setenv(variable, value)
+    assert complaints(README_FILE, tmp_path) == ["1 error in the settings", f"  {line}"]
+
+
+def test_an_error_of_a_secret_file_names_it(tmp_path, monkeypatch):
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "playgate_operator__key").write_text("short")
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(folder))
+    assert complaints(README_FILE, tmp_path)[1:] == [
+        "  operator.key (secret file playgate_operator__key): is shorter than 16 characters"
+    ]
+
+
+def test_lines_are_found_behind_values_of_several_lines(tmp_path):
+    text = """# a comment
+[viewer]
+trusted_proxies = [
+  "10.0.0.0/8", # one
+  "10.0.0.0/99",
+]
+
+[auth]
+paths = ['''
+(''']
+web.lisen = 1
+"""
+    assert complaints(text + README_FILE, tmp_path)[1:] == [
+        "  auth.paths[0] (line 9): is not a regular expression: missing ), unterminated subpattern at position 0",
+        "  auth.web (line 11): is not a setting: put it under [web]",
+        "  viewer.trusted_proxies[1] (line 3): must be an address or a network such as 10.0.0.0/8",
+    ]
+
+
+RAW = re.compile(
+    r"\b(input|value|field|string|assertion)\b.{0,20}\b(should|error|required|valid)\b",
+    re.IGNORECASE,
+)
+WRONG = (None, True, -1, 7.5, 10**400, "x" * 300, "", [], [7], {}, {"a": 1}, "\x00")
+
+
+def test_no_sentence_of_the_validation_library_reaches_an_operator():
+    """Every setting, with values of every kind and each of them wrong somewhere."""
+    seen = set()
+    for value in WRONG:
+        for name in leaves(Settings):
+            table, _, field = name.rpartition(".")
+            given = {"sandbox": value} if not table else {table: {field: value}}
+            try:
+                load_settings(None, **given)
+            except SettingsInvalid as invalid:
+                seen |= {text for _, text in invalid.problems}
+    entries = ("tokens", "keys"), ("tokens", "issuers"), ("delivery", "rules"), ("relay", "keys")
+    for table, field in entries:
+        for entry in (
+            {},
+            7,
+            {"kid": 1, "alg": 1, "secret": 1, "file": 1, "issuer": 1},
+            {"kid": "x" * 200, "file": [], "videos": 1, "mode": 1},
+        ):
+            with pytest.raises(SettingsInvalid) as invalid:
+                load_settings(None, **{table: {field: [entry]}})
+            seen |= {text for _, text in invalid.value.problems}
+
+    assert len(seen) > 30
+    assert [
+        text
+        for text in seen
+        if RAW.search(text) or "is not valid" in text or "expected form" in text
+    ] == []
+
+
+def test_without_a_file_the_error_says_where_one_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        SettingsInvalid, match=r"playgate.toml and /etc/playgate/playgate.toml do not exist"
+    ):
+        load_settings(None)

@@ -39,8 +39,9 @@ def read_own_set(text: str) -> tuple[OwnKey, ...]:
             keys.append(_own(jwk))
         except KeyUnusable as unusable:
             raise KeyUnusable(f"key {index + 1} of the set: {unusable}") from None
-    if len({own.key.kid for own in keys}) != len(keys):
-        raise KeyUnusable("two keys of the set have the same kid")
+    kids = [own.key.kid for own in keys]
+    if twice := sorted({kid for kid in kids if kids.count(kid) > 1}):
+        raise KeyUnusable(f"two keys of the set have the same kid, {twice[0]!r}")
     return tuple(keys)
 
 

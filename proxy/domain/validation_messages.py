@@ -1,0 +1,67 @@
+"""Sentences for what a validator found, in place of the validation library's own.
+
+Settings and request bodies share them, so that the same mistake reads the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# By the library's error type. {…} is filled from the error's context.
+SENTENCES: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "string_type": "must be a text",
+    "string_sub_type": "must be a text",
+    "string_unicode": "must be UTF-8 text",
+    "path_type": "must be a path",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "too_short": "must not be empty",
+    "too_long": "has too many entries",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "is too large a number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "json_invalid": "is not JSON",
+    "json_type": "is not JSON",
+}
+# Patterns, in words.
+PATTERNS: Mapping[str, str] = {
+    r"^[\x21-\x7e]{1,256}$": "must be 1 to 256 visible ASCII characters",
+    r"^[A-Za-z0-9_.:-]{1,64}$": "must be 1 to 64 letters, digits or _ . : -",
+    r"^[A-Za-z0-9_-]+$": "must be letters, digits, _ or -",
+    r"^[A-Za-z0-9_-]*$": "must be letters, digits, _ or -",
+    r"^[a-z0-9_]+$": "must be lower-case letters, digits or _",
+}
+PREFIX = "Value error, "  # before the sentence of a check of ours
+
+
+def sentence_for(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Return what is wrong, as the rest of a sentence that begins with the name of the value.
+
+    Args:
+        kind: the library's error type.
+        message: the library's message; only what a check of ours raised is repeated.
+        context: limits and choices, by name.
+    """
+    if kind == "value_error":
+        return message.removeprefix(PREFIX)
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(context["pattern"], "is not of the expected form")
+    return SENTENCES.get(kind, "is not valid").format_map(context)

@@ -1,0 +1,90 @@
+"""Where a setting was given: the environment variable, the secret file, or the line of the file."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy.settings.schema import ENV_PREFIX
+from proxy.settings.sources import secrets_folder
+
+Location = tuple[int | str, ...]  # such as ("tokens", "keys", 0, "alg")
+
+MAX_LINES = 2_000  # of a settings file; in a longer one no line is looked for
+
+
+def find_place(location: Location, text: str) -> str:
+    """Return where a value comes from, empty if nothing gives it.
+
+    Args:
+        location: the setting, or an entry of it.
+        text: the settings file, empty if there is none.
+    """
+    if name := find_variable(location, list(os.environ)):
+        return name
+    folder = secrets_folder()
+    files = os.listdir(folder) if folder and Path(folder).is_dir() else []  # noqa: PTH208  # names
+    if name := find_variable(location, files):
+        return f"secret file {name}"
+    entry = max(
+        (count for count, step in enumerate(location, 1) if isinstance(step, int)), default=0
+    )
+    line = find_line(location, text) or find_line(location[:entry], text)
+    return f"line {line}" if line else ""
+
+
+def location_of(name: str) -> Location:
+    """Return the steps of a name such as tokens.keys[0].alg."""
+    steps = re.findall(r"[^.\[\]]+|\[\d+\]", name)
+    return tuple(int(step[1:-1]) if step.startswith("[") else step for step in steps)
+
+
+def find_variable(location: Location, names: Sequence[str]) -> str:
+    """Return which of these names, of variables or secret files, gives a setting, in any case."""
+    by_upper = {name.upper(): name for name in names}
+    steps = [str(step).upper() for step in location]
+    for length in range(len(steps), 0, -1):
+        if found := by_upper.get(ENV_PREFIX + "__".join(steps[:length])):
+            return found
+    return ""
+
+
+def find_line(location: Location, text: str) -> int:
+    """Return the line on which a value begins, 0 if it is not in the file.
+
+    TOML's own parser decides: the value is there as soon as a beginning of the file has it.
+    """
+    if not location or not _has(_parse(text), location):
+        return 0
+    lines = text.splitlines()
+    begins = 1
+    for count in range(1, min(len(lines), MAX_LINES) + 1):
+        values = _parse("\n".join(lines[:count]))
+        if values is None:  # in the middle of a value of several lines
+            continue
+        if _has(values, location):
+            return begins
+        begins = count + 1
+    return 0
+
+
+def _parse(text: str) -> Mapping[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _has(values: Any, location: Location) -> bool:
+    for step in location:
+        if isinstance(step, int):
+            if not isinstance(values, list) or step >= len(values):
+                return False
+        elif not isinstance(values, dict) or step not in values:
+            return False
+        values = values[step]
+    return True

@@ -1,0 +1,130 @@
+"""What validation found, in sentences that name the setting and the next step."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from proxy.domain.validation_messages import sentence_for
+from proxy.settings.key_rules import Problem
+from proxy.settings.places import Location
+from proxy.settings.schema import ENV_PREFIX, Settings
+
+PLACEHOLDERS = frozenset({"…", "..."})  # as the documentation writes them
+
+
+def problems_of(error: ValidationError) -> Iterator[Problem]:
+    """Yield each problem of a validation, by the setting's name."""
+    for line in error.errors(include_url=False, include_input=False):
+        location, kind = line["loc"], line["type"]
+        match kind:
+            case "extra_forbidden":
+                text = "is not a setting" + _suggestion(location)
+            case "tuple_type":
+                text = f"must be a list{_list_example(location)}"
+            case _:
+                text = sentence_for(kind, line["msg"], line.get("ctx", {}))
+        yield name_of(location), text
+
+
+def placeholder_problems(values: Any, location: Location = ()) -> Iterator[Problem]:
+    """Yield the settings that still have the placeholder of the documentation."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from placeholder_problems(value, (*location, str(name)))
+    elif isinstance(values, list | tuple):
+        for index, value in enumerate(values):
+            yield from placeholder_problems(value, (*location, index))
+    elif isinstance(values, str) and values.strip() in PLACEHOLDERS:
+        yield name_of(location), f"is the placeholder {values.strip()}: put the real value there"
+
+
+def unknown_variable_problem(name: str) -> Problem:
+    """Return the problem of a variable or secret file that names no setting."""
+    known = {variable: variable for variable in _variables(Settings, ENV_PREFIX)}
+    upper = name.upper()
+    single = {variable.replace("__", "_"): variable for variable in known}
+    if found := single.get(upper):
+        return name, f"is not a setting; did you mean {found}, with two underscores?"
+    near = difflib.get_close_matches(upper, list(known), n=1)
+    return name, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def name_of(location: Location) -> str:
+    """Return a setting's name as messages have it, such as tokens.keys[0].alg."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).removeprefix(".")
+
+
+def _suggestion(location: Location) -> str:
+    *above, name = location
+    lists = [index for index, step in enumerate(location) if isinstance(step, int)]
+    tables = _tables_with(str(name))
+    if name in Settings.model_fields and above:
+        text = f": put it under [{name}]"
+    elif near := difflib.get_close_matches(str(name), list(_model_at(above).model_fields), n=1):
+        return f"; did you mean {near[0]}?"
+    elif tables:
+        text = f" here; did you mean {' or '.join(f'{table}.{name}' for table in tables)}?"
+        text += f" Put it under [{tables[0]}]" if len(tables) == 1 else ""
+    else:
+        return ""
+    # What is appended to a file belongs to its last table.
+    above_list = f", above [[{name_of(tuple(location[: lists[0]]))}]]" if lists else ""
+    return text + above_list if "under" in text else text
+
+
+def _list_example(location: Location) -> str:
+    field = _field_at(location)
+    if (entry := _model_in(field)) is not None:
+        required = [name for name, it in entry.model_fields.items() if it.is_required()]
+        members = required or list(entry.model_fields)[:1]
+        table = json.dumps([dict.fromkeys(members, "…")], ensure_ascii=False)
+        return f" of tables: [[{name_of(location)}]] in the file, {table} in the environment"
+    example = list(field.default) if field is not None and field.default else ["…"]
+    return f" such as {json.dumps(example, ensure_ascii=False)}"
+
+
+def _tables_with(name: str) -> list[str]:
+    return [
+        table
+        for table, field in Settings.model_fields.items()
+        if (model := _model_in(field)) is not None and name in model.model_fields
+    ]
+
+
+def _model_at(location: list[int | str]) -> type[BaseModel]:
+    field = _field_at(tuple(location))
+    return (_model_in(field) if field is not None else None) or Settings
+
+
+def _field_at(location: Location) -> FieldInfo | None:
+    model: type[BaseModel] | None = Settings
+    field = None
+    for step in location:
+        if isinstance(step, int):
+            continue
+        field = None if model is None else model.model_fields.get(step)
+        model = None if field is None else _model_in(field)
+    return field
+
+
+def _model_in(field: FieldInfo | None) -> type[BaseModel] | None:
+    annotation: Any = None if field is None else field.annotation
+    inner = [annotation, *getattr(annotation, "__args__", ())]
+    models = (kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return next(models, None)
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _variables(inner, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}"
