@@ -49,7 +49,8 @@ class LogWriter:
         """Write what is left, if somebody takes it."""
         self._is_over.set()
         self._has_lines.set()
-        self._thread.join(LAST_CHANCE)
+        if self._thread.is_alive():
+            self._thread.join(LAST_CHANCE)
 
     def _keep_writing(self) -> None:
         while not self._is_over.is_set():

@@ -1,4 +1,4 @@
-"""Log lines: JSON, one event a line, and what must never be in one.
+"""Log lines: one event a line, in JSON or for people, and what must never be in one.
 
 Nothing here is given a token, a stream URL or a secret; the names of the fields are interface and
 are listed in docs/operations.md.
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Literal, Protocol, TextIO, cast
 
 import structlog
 
 from proxy.adapters.clock import Clock
 
+LogLevel = Literal["info", "warning", "error"]
 Logger = structlog.typing.FilteringBoundLogger
 
 # One for all lines; `json.dumps` would make another for each.
@@ -72,12 +73,23 @@ class Lines(Protocol):
         """Hand on what is there."""
 
 
-def build_logger(stream: Lines | None = None) -> Logger:
-    """Return a logger that writes JSON lines to a stream, standard output by default."""
+def build_logger(
+    stream: Lines | None = None,
+    *,
+    level: LogLevel = "info",
+    processors: Sequence[structlog.typing.Processor] = (),
+) -> Logger:
+    """Return a logger that writes one line for each event.
+
+    Args:
+        stream: where lines go, standard output by default.
+        level: events below it are left out.
+        processors: the steps that make a line; without any, JSON.
+    """
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", Unfailing(stream or sys.stdout))),
-        processors=[as_line],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=list(processors) or [as_line],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     # Bound once, or the library would make a logger for each line.
     return cast("Logger", logger.bind())

@@ -8,14 +8,18 @@ from yarl import URL
 from proxy.adapters.clock import Clock
 from proxy.cli.options import Config, settings_or_exit
 from proxy.settings.checks import MEMORY
+from proxy.settings.warnings import warnings_about
 
 
 def check_config(config: Config = None) -> None:
-    """Check the settings and report every error at once; exit 1 if there is one."""
+    """Check the settings and report every error.
+
+    Exit 1 if there is an error. Warnings go to standard error.
+    """
     settings = settings_or_exit(config)
     now = Clock().now()
     kids = ", ".join(f"{key.kid} ({key.algorithm})" for key in settings.tokens.keys_at(now))
-    typer.echo(f"{config or 'defaults and environment'}: ok")
+    typer.echo(f"{config or 'defaults and environment (no settings file)'}: ok")
     typer.echo(f"  players    {settings.web.listen}")
     typer.echo(f"  operators  {settings.operator.listen}")
     typer.echo(f"  keys       {kids or 'none of its own'}")
@@ -38,3 +42,5 @@ def check_config(config: Config = None) -> None:
     typer.echo(f"  relay keys {keys if borrowed else 'none: it cannot relay'}")
     if settings.sandbox:
         typer.echo("  sandbox    yes: loopback only, published keys")
+    for setting, text in warnings_about(settings):
+        typer.echo(f"  warning    {setting}: {text}", err=True)

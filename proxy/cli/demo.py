@@ -15,9 +15,10 @@ import uvloop
 import proxy
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.endpoints import kind_of_key
-from proxy.adapters.logs import build_logger, capture_standard_logging
+from proxy.adapters.log_writer import MOST, LogWriter
+from proxy.adapters.logs import Logger, capture_standard_logging
 from proxy.cli.options import fail
-from proxy.cli.serve import stopped_by_signal
+from proxy.cli.serve import build_log, stopped_by_signal
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.app import PLACES
 from proxy.sandbox.catalogue import LIVE, VOD
@@ -75,7 +76,10 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Run the edge in front of a sandbox Dailymotion on this machine, until Ctrl-C."""
+    """Run an edge and a sandbox Dailymotion on this machine.
+
+    It needs no account and no settings. Ctrl-C stops it.
+    """
     path = config or sandbox_config()
     try:
         settings = demo_settings(path, port, operator_port, sandbox_port)
@@ -135,8 +139,20 @@ def command_name(settings: Settings) -> str:
 
 async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
     """Run sandbox and edge until a signal says stop."""
-    log = build_logger()
+    lines = LogWriter(sys.stdout, most=MOST)
+    log = build_log(settings, lines)
     capture_standard_logging(log)
+    try:
+        await run_both(settings, path, sandbox_port, log, lines)
+    finally:
+        lines.close()
+    typer.echo("stopped")
+
+
+async def run_both(
+    settings: Settings, path: Path, sandbox_port: int, log: Logger, lines: LogWriter
+) -> None:
+    """Run sandbox and edge; log lines wait until the banner is printed."""
     minting = build_minting(settings, Clock())
 
     def page(video: str) -> str:
@@ -166,5 +182,5 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
             operator=edge.operator,
         )
         typer.echo(welcome)
+        lines.start()
         await stopped_by_signal()
-    typer.echo("stopped")

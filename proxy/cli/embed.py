@@ -121,7 +121,7 @@ def embed(
     ] = False,
     config: Config = None,
 ) -> None:
-    """Print snippets for web players, iframes, VLC, ExoPlayer and AVPlayer."""
+    """Print snippets that play a video in pages and apps."""
     settings = settings_or_exit(config)
     check(settings, video)
     token = token_for(settings, video) if mint else PLACEHOLDER

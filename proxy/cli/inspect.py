@@ -61,9 +61,11 @@ def inspect(
     ] = False,
     config: Config = None,
 ) -> None:
-    """Check playlists; exit 1 if one is invalid, 2 if one cannot be read.
+    """Check playlists: files, URLs, or those of a video.
 
-    A video id (with --config) is resolved for our own address and followed to one segment each.
+    Exit 1 if a playlist is invalid, 2 if one cannot be read.
+
+    A video id is resolved for the address of this machine and followed to one segment of each variant.
     """
     worst = 0
     for given in inputs:

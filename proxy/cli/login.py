@@ -39,7 +39,7 @@ def login(
     ] = False,
     config: Config = None,
 ) -> None:
-    """Log in to Dailymotion, so that a public API key may act for your channel."""
+    """Log in to Dailymotion with a public API key."""
     settings = settings_or_exit(config)
     check_grant(settings, "login")
     callback = URL(settings.platform.redirect_uri)
@@ -62,7 +62,7 @@ def login(
 
 
 def logout(config: Config = None) -> None:
-    """Void the login at Dailymotion, and forget it here."""
+    """Void the login at Dailymotion and delete it here."""
     settings = settings_or_exit(config)
     check_grant(settings, "logout")
     try:

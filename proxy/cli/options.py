@@ -15,7 +15,7 @@ from proxy.domain.client_ip import Address, parse_address
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.settings.sources import CONFIG_VARIABLE
+from proxy.settings.sources import CONFIG_VARIABLE, default_file
 
 Config = Annotated[
     Path | None,
@@ -23,9 +23,16 @@ Config = Annotated[
         "--config",
         envvar=CONFIG_VARIABLE,
         metavar="FILE",
-        help="The settings file (TOML). Without it, defaults and the environment.",
+        help="The settings file. [default: ./playgate.toml, else /etc/playgate/playgate.toml]",
+        show_default=False,
+        callback=lambda given: given or default_file(),
     ),
 ]
+
+
+def examples(*commands: str) -> str:
+    """Return the last paragraph of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
 def settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:

@@ -57,7 +57,7 @@ def revoke(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Take back tokens, and the relayed playbacks that they opened.
+    """Revoke tokens, and the relayed playbacks they opened.
 
     With a shared state (state.url) every instance hears of it; an edge alone is asked on its
     operator port.

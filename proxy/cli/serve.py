@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 import sys
@@ -12,6 +13,7 @@ from functools import partial
 
 import uvloop
 
+from proxy.adapters.console_log import console_processors
 from proxy.adapters.log_writer import LogWriter, writing
 from proxy.adapters.logs import Logger, build_logger, capture_standard_logging
 from proxy.adapters.loop import Loop
@@ -27,7 +29,10 @@ COLLECT_EVERY = (5_000, 20, 80)
 
 
 def serve(config: Config = None) -> None:
-    """Run an edge until SIGTERM or Ctrl-C, then finish what has begun."""
+    """Run an edge until SIGTERM or Ctrl-C.
+
+    Plays in flight are finished first. SIGHUP reloads the settings and keys.
+    """
     # Nothing to load again yet. A handler, and not SIG_IGN, which children would inherit.
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     began_at = time.time()
@@ -43,10 +48,19 @@ def serve(config: Config = None) -> None:
 async def run(settings: Settings, source: Source) -> None:
     """Run an edge until a signal says stop; SIGHUP has it load its settings again."""
     with writing(sys.stdout) as lines:
-        log = build_logger(lines)
+        log = build_log(settings, lines)
         capture_standard_logging(log)
         await run_edge(settings, source, log, lines)
         log.info("stopped")
+
+
+def build_log(settings: Settings, lines: LogWriter) -> Logger:
+    """Return the logger that the settings ask for: on a terminal for people, else in JSON."""
+    is_terminal = sys.stdout.isatty()
+    is_json = settings.log.format == "json" or (settings.log.format == "auto" and not is_terminal)
+    colors = is_terminal and not os.environ.get("NO_COLOR")
+    processors = () if is_json else console_processors(colors=colors)
+    return build_logger(lines, level=settings.log.level, processors=processors)
 
 
 async def run_edge(settings: Settings, source: Source, log: Logger, lines: LogWriter) -> None:

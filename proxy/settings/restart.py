@@ -16,6 +16,7 @@ NEED_A_RESTART = (
     "web.head_timeout",
     "web.drain_timeout",
     "operator.listen",
+    "log",
     "state",
     "platform",
     "delivery.verdict_ttl",

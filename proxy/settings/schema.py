@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +11,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from proxy.adapters.logs import LogLevel
 from proxy.domain.client_ip import PrivateViewers
 from proxy.edge.delivery import FamilyMismatch, Mode
 from proxy.edge.state import OnFailure
@@ -33,6 +34,8 @@ from proxy.settings.platform import Platform, Videos
 from proxy.settings.section import Section
 
 ENV_PREFIX = "PLAYGATE_"
+
+LogFormat = Literal["auto", "json", "console"]
 
 
 ListenAddress = Annotated[str, AfterValidator(check_listen)]
@@ -75,6 +78,13 @@ class StateSection(Section):
     timeout: Annotated[float, Field(gt=0, le=5)] = 0.05
     first_use_on_failure: OnFailure = "deny"
     revocations_on_failure: OnFailure = "allow"
+
+
+class LogSection(Section):
+    """Log lines on standard output."""
+
+    format: LogFormat = "auto"
+    level: LogLevel = "info"
 
 
 class DeliveryRule(Section):
@@ -142,6 +152,7 @@ class Settings(BaseSettings):
     web: Web = Web()
     operator: Operator = Operator()
     viewer: Viewer = Viewer()
+    log: LogSection = LogSection()
     tokens: Tokens
     state: StateSection = StateSection()
     platform: Platform

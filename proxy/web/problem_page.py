@@ -18,7 +18,8 @@ STYLE: Final = (
 STYLE_HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
 # Nothing runs and nothing is loaded: the page is this text and this style.
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'"
+    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
 )
 JSON_TYPES = ("application/problem+json", "application/json")
 

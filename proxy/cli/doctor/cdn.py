@@ -10,8 +10,9 @@ from http import HTTPStatus
 from yarl import URL
 
 from proxy.app import FAMILIES
-from proxy.cli.doctor.findings import Finding, Visit, broken, ok, refused, warn
+from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
 from proxy.cli.doctor.local import reach
+from proxy.cli.report import Finding
 from proxy.domain.reasons import Refusal
 from proxy.edge.delivery import Mode
 

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.adapters.logs import build_logger
 from proxy.app import open_issuers, open_upstream
-from proxy.cli.doctor.findings import Check, Finding, Status, Visit, broken
+from proxy.cli.doctor.findings import Check, Visit, broken
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
 from proxy.cli.doctor.platform import look_at_account, look_at_clock
 from proxy.cli.doctor.play import look_at_stream
 from proxy.cli.doctor.state import look_at_state
 from proxy.cli.interrupts import run
-from proxy.cli.options import Config, address_or_exit, printable, say, video_or_exit
+from proxy.cli.options import Config, address_or_exit, say, video_or_exit
+from proxy.cli.report import Finding, print_finding
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
@@ -42,7 +42,6 @@ CHECKS: tuple[Check, ...] = (
     look_at_stream,
     look_at_public_url,
 )
-COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(
@@ -55,9 +54,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     config: Config = None,
 ) -> None:
-    """Say why it does not play: settings, clock, hosts, credentials, a stream, the public URL.
+    """Find out why a video does not play.
 
-    Run it where the edge runs. Exit 1 if something fails.
+    Checks settings, edge, clock, hosts, credentials, a stream and the public URL. Run it where the
+    edge runs. Exit 1 if a check fails.
     """
     found = run(visited(config, video, ip, quiet=as_json))
     statuses = {it.status for it in found}
@@ -82,7 +82,7 @@ async def visited(
         async for finding in looking:
             found.append(finding)
             if not quiet:
-                tell(finding)
+                print_finding(finding)
     return found
 
 
@@ -136,11 +136,3 @@ async def visiting(
             )
         finally:
             await parts.verdicts.close()
-
-
-def tell(finding: Finding) -> None:
-    """Print one finding."""
-    colour = COLOURS[finding.status]
-    say(f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(printable(finding.text))}")
-    if finding.next_step:
-        say(f"{'':<17}[dim]→ {escape(printable(finding.next_step))}[/]")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from proxy.adapters.dailymotion.account import AccountApi
+from proxy.cli.report import Finding
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId
@@ -16,18 +16,7 @@ from proxy.settings import Settings
 from proxy.wiring.instruments import Instruments
 from proxy.wiring.platform import Upstream
 
-Status = Literal["ok", "warn", "fail"]
 PATIENCE = 10.0  # seconds for one question
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line: what was looked at, how it is, and what to do about it."""
-
-    check: str
-    status: Status
-    text: str
-    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,13 @@ from yarl import URL
 
 from proxy.adapters.dailymotion.endpoints import Flag
 from proxy.app import FAMILIES
-from proxy.cli.doctor.findings import PATIENCE, Finding, Visit, broken, next_step_of, ok, warn
+from proxy.cli.doctor.findings import PATIENCE, Visit, broken, next_step_of, ok, warn
 from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import mode_of
+from proxy.cli.report import Finding
 from proxy.domain.reasons import Reason
 from proxy.settings.listen import parse_listen
+from proxy.settings.warnings import warnings_about
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
 COSTS: dict[Flag, str] = {
@@ -38,6 +40,8 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     yield ok(
         "settings", f"good; API {platform.api}, {platform.grant}, delivery {settings.delivery.mode}"
     )
+    for name, text in warnings_about(settings):
+        yield warn("settings", f"{name}: {text}", f"Look at {name}.")
     for name in platform.given_up:
         yield warn("settings", f"platform.{name} is true: {COSTS[name]}", "Set it to false.")
     if platform.grant == "authorization_code":

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from yarl import URL
 
 from proxy.adapters.dailymotion.renewals import PATIENCE, is_seen_through
-from proxy.cli.doctor.findings import Finding, Visit, broken, ok, refused, warn
+from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
+from proxy.cli.report import Finding
 from proxy.domain.clock_skew import seconds_ahead
 from proxy.domain.reasons import Refusal
 

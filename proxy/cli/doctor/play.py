@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 from yarl import URL
 
 from proxy.cli.doctor.cdn import look_at_cdn
-from proxy.cli.doctor.findings import Finding, Visit, ok, refused, warn
+from proxy.cli.doctor.findings import Visit, ok, refused, warn
+from proxy.cli.report import Finding
 from proxy.domain.client_ip import Address, lockable, public_viewer
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims, read_claims

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-from proxy.cli.doctor.findings import Finding, Visit, broken, next_step_of, ok, warn
+from proxy.cli.doctor.findings import Visit, broken, next_step_of, ok, warn
+from proxy.cli.report import Finding
 from proxy.domain.reasons import Refusal
 from proxy.wiring.state import build_state
 

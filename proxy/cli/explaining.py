@@ -1,0 +1,209 @@
+"""Explain a token: what it says, every check that an edge makes, and the edge's answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+from proxy.adapters.clock import Clock
+from proxy.cli.known import fetched_keyring, known_checks
+from proxy.cli.report import Finding
+from proxy.domain.access import Play
+from proxy.domain.client_ip import Address, public_viewer
+from proxy.domain.formats import Format
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.compact import read_compact, the_one_token
+from proxy.domain.tokens.explain import Check, check_of
+from proxy.domain.tokens.explain import explain as explain_token
+from proxy.domain.video import VideoId, parse_video_id
+from proxy.settings import Settings
+from proxy.wiring.edge import build_policy
+
+TIMES = ("iat", "nbf", "exp")  # claims that are NumericDates
+UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+PASSED: dict[str, str] = {  # by check: what it means that it passed
+    "id": "the video ID is one that this edge knows",
+    "viewer": "the viewer's address can be locked into a stream URL",
+    "token": "the request carries one token",
+    "form": "it is a well-formed signed JWT",
+    "key": "its kid names a key that is in use here",
+    "signature": "it was signed with that key",
+    "claims": "video, iat and exp are there, and every claim can be read",
+    "issuer": "its key may sign for its issuer",
+    "started": "it is valid already",
+    "lifetime": "exp - iat is within tokens.max_ttl",
+    "audience": "it was made for this edge, or names no audience",
+    "video": "it is for this video",
+    "format": "it allows this format",
+    "network": "it is for the viewer's network, or for any",
+    "revoked": "it has not been revoked",
+    "first use": "it is unused, or was first used in this network",
+}
+MISSING: dict[str, str] = {  # by check: what it would need
+    "video": "not checked: give --video",
+    "network": "not checked: give --ip",
+    "first use": "not checked: it takes --ip and a shared state (state.url)",
+    "revoked": "not checked: no edge with this operator.key answers, and no state is shared",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What there is to say of a token."""
+
+    content: tuple[str, ...]  # header and claims, a line each
+    findings: tuple[Finding, ...]
+    refusal: Refusal | None  # the edge's answer; None if it accepts the token
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What somebody pasted: a token, and the video and its format if it came in a URL."""
+
+    token: str
+    video: str | None = None
+    fmt: Format = "hls"
+
+
+async def explain(
+    settings: Settings, pasted: str, *, video: str | None, viewer: Address | None
+) -> Explanation:
+    """Return what an edge with these settings makes of a token.
+
+    Args:
+        settings: the edge's.
+        pasted: the token, the URL that carries it, or an Authorization header.
+        video: the video to play, the URL's by default.
+        viewer: the viewer's address.
+    """
+    carried = read_carrier(pasted)
+    asked = video or carried.video
+    play = Play(
+        now=Clock().now(),
+        video=None if asked is None else VideoId(asked),
+        format=carried.fmt,
+        viewer=viewer,
+    )
+    keyring, trouble = await fetched_keyring(settings, carried.token, play.now)
+    checks = [
+        *request_checks(settings, carried.token, play),
+        *explain_token(carried.token, keyring, play, build_policy(settings)),
+        *[check async for check in known_checks(settings, carried.token, keyring, play)],
+    ]
+    payload = payload_of(carried.token)
+    findings = [finding_of(check, payload, play.now) for check in checks]
+    if trouble:
+        text = f"the keys of the token's issuer cannot be fetched: {trouble}"
+        findings.insert(0, Finding(check="issuer", status="warn", text=text))
+    refusal = next((check.refusal for check in checks if check.refusal is not None), None)
+    return Explanation(
+        content=tuple(content_of(carried.token, play.now)),
+        findings=tuple(findings),
+        refusal=refusal,
+        conclusion=conclude(refusal, checks, play),
+    )
+
+
+def read_carrier(text: str) -> Carrier:
+    """Take the token out of a play URL, a player page's URL, or a header."""
+    text = text.strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
+    if "/" not in text:
+        return Carrier(text)
+    parts = urlsplit(text)
+    name, _, ending = parts.path.rpartition("/")[2].partition(".")
+    query = parse_qs(parts.query)
+    carried = "".join(query.get("token", [])[:1]) or parts.fragment
+    if "video_id" in query:  # /stream-urls
+        is_file = all("h264" in field for field in query.get("formats", [""])[0].split(","))
+        return Carrier(carried, query["video_id"][0], "mp4" if is_file else "hls")
+    return Carrier(carried, name, "mp4" if ending == "mp4" else "hls")
+
+
+def request_checks(settings: Settings, token: str, play: Play) -> Iterator[Check]:
+    """Yield what the edge checks of a request before it looks into the token."""
+    if play.video is not None:
+        pattern = re.compile(settings.platform.video_id_pattern)
+        yield check_of("id", partial(parse_video_id, play.video, pattern))
+    if play.viewer is not None:
+        allowed = partial(
+            public_viewer,
+            play.viewer,
+            settings.viewer.private,
+            loopback_viewers=settings.sandbox,
+        )
+        yield check_of("viewer", allowed)
+    yield check_of("token", partial(the_one_token, [token]))
+
+
+def payload_of(token: str) -> dict[str, object]:
+    """Return the claims of a token, none if it cannot be read."""
+    try:
+        return read_compact(token).payload
+    except Refusal:
+        return {}
+
+
+def content_of(token: str, now: float) -> Iterator[str]:
+    """Yield what the token says; whether to believe it is what the checks are for."""
+    try:
+        compact = read_compact(token)
+    except Refusal:
+        return
+    yield f"{'kid':<6} {compact.kid}"
+    for name, value in compact.payload.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if name in TIMES and isinstance(value, int):
+            text = f"{local_time(value, now)} ({relative_time(value, now)})"
+        yield f"{name:<6} {text}"
+
+
+def finding_of(check: Check, payload: dict[str, object], now: float) -> Finding:
+    """Return the outcome of a check, in words."""
+    if not check.was_made:
+        return Finding(check=check.name, status="warn", text=MISSING[check.name])
+    expires_at = payload.get("exp")
+    if check.name == "expiry" and isinstance(expires_at, int):
+        is_over = check.refusal is not None
+        when = f"{relative_time(expires_at, now)}, at {local_time(expires_at, now)}"
+        text = f"token-expired: it expired {when}" if is_over else f"it expires {when}"
+        return Finding(check=check.name, status="fail" if is_over else "ok", text=text)
+    if check.refusal is None:
+        return Finding(check=check.name, status="ok", text=PASSED[check.name])
+    detail = check.refusal.detail or check.refusal.message
+    return Finding(check=check.name, status="fail", text=f"{check.refusal.reason}: {detail}")
+
+
+def conclude(refusal: Refusal | None, checks: list[Check], play: Play) -> str:
+    """Return the edge's answer in a sentence."""
+    if refusal is not None:
+        reason: Reason = refusal.reason
+        return f"The edge answers {reason.status} {reason}: {refusal.message}"
+    if play.video is None or play.viewer is None:
+        return "Nothing is wrong with it so far; give --video and --ip for the rest."
+    unknown = [check.name for check in checks if not check.was_made]
+    beyond = f", as far as that can be checked from here (not checked: {', '.join(unknown)})"
+    return f"The edge accepts it{beyond if unknown else ''}."
+
+
+def local_time(moment: int, now: float) -> str:
+    """Return a moment in local time, with the date if it is another day."""
+    try:
+        then, today = (datetime.fromtimestamp(it).astimezone() for it in (moment, now))
+    except (OverflowError, ValueError, OSError):
+        return f"{moment} s since 1970"
+    return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
+def relative_time(moment: int, now: float) -> str:
+    """Return how far a moment is from now, such as `4 minutes ago` or `in 2 hours`."""
+    distance = abs(moment - int(now))
+    size, unit = next((it for it in UNITS if distance >= it[0]), UNITS[-1])
+    count = distance // size
+    amount = f"{count:,} {unit}{'' if count == 1 else 's'}"
+    return f"in {amount}" if moment > now else f"{amount} ago"

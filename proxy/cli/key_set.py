@@ -1,0 +1,133 @@
+"""The keys of tokens.jwks_file, while a command reads or changes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, cast
+
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from proxy.adapters import key_file
+from proxy.adapters.clock import Clock
+from proxy.cli.options import fail, moment_of, settings_or_exit
+from proxy.domain.tokens.jwks import OwnKey, read_own_set, read_set
+from proxy.domain.tokens.keyring import Algorithm, Jwk, KeyUnusable
+from proxy.settings import Settings
+
+SECRET_BYTES, RSA_BITS = 32, 3072
+
+
+class KeyFile:
+    """The keys while they are held: as they stand, and as they are read."""
+
+    def __init__(self, path: Path, settings: Settings, jwks: Sequence[dict[str, Any]]) -> None:
+        self.path = path
+        self.now = int(Clock().now())
+        self._settings = settings
+        self.jwks = list(jwks)
+
+    @property
+    def own(self) -> tuple[OwnKey, ...]:
+        """The keys in order."""
+        return read_own_set(json.dumps({"keys": self.jwks}))
+
+    def signing(self) -> OwnKey | None:
+        """Return the key that signs."""
+        return next(iter(self._signers()), None)
+
+    def waiting(self) -> list[OwnKey]:
+        """Return the keys that could sign and do not yet, the newest last."""
+        return self._signers()[1:]
+
+    def role(self, own: OwnKey) -> str:
+        """Return what a key does."""
+        if own.expires_at is not None:
+            does = "verifies until" if own.is_in_use(self.now) else "expired"
+            return f"{does} {moment_of(own.expires_at)}"
+        if not own.key.can_sign:
+            return "verifies"
+        return "signs" if own == self.signing() else "verifies, does not sign yet"
+
+    def add(self, algorithm: Algorithm) -> str:
+        """Add a new key at the end."""
+        kid = f"{day(self.now)}-{token_hex(3)}"
+        made = cast("dict[str, Any]", make(algorithm).as_dict(private=True))
+        self.jwks.append({**made, "kid": kid, "alg": algorithm, "use": "sig", "iat": self.now})
+        return kid
+
+    def promote(self, own: OwnKey, before: OwnKey) -> int:
+        """Put a key first; return until when the one before verifies."""
+        until = self.now + self._settings.tokens.max_ttl + self._settings.tokens.leeway
+        by_kid = {jwk["kid"]: jwk for jwk in self.jwks}
+        by_kid[before.key.kid]["exp"] = until
+        self.jwks.remove(by_kid[own.key.kid])
+        self.jwks.insert(0, by_kid[own.key.kid])
+        return until
+
+    def remove(self, kid: str) -> None:
+        """Take a key out."""
+        self.jwks = [jwk for jwk in self.jwks if jwk["kid"] != kid]
+
+    def tidied(self) -> str:
+        """Return the file's new text, without keys that no session needs any more."""
+        longest = self._settings.relay.session_max
+        needed = [
+            jwk
+            for own, jwk in zip(self.own, self.jwks, strict=True)
+            if own.is_in_use(self.now - longest)
+        ]
+        return json.dumps({"keys": needed}, indent=2) + "\n"
+
+    def _signers(self) -> list[OwnKey]:
+        return [own for own in self.own if own.key.can_sign and own.expires_at is None]
+
+
+@contextmanager
+def open_keys(config: Path | None) -> Iterator[KeyFile]:
+    """Hold the file, and write what was changed; whatever fails says so and changes nothing."""
+    settings = settings_or_exit(config, for_edge=False)
+    if not settings.tokens.jwks_file:
+        fail(
+            'tokens.jwks_file is not set: name a file there, such as "/var/lib/playgate/keys.json"'
+        )
+    path = Path(settings.tokens.jwks_file).resolve()
+    if not path.parent.is_dir():
+        fail(
+            f"the folder {path.parent} does not exist: create it for the user that the edge runs "
+            f"as, with mkdir -p {path.parent}"
+        )
+    try:
+        with key_file.held(path):
+            text = key_file.read(path)
+            jwks = [] if text is None else read_set(text)
+            keys = KeyFile(path, settings, jwks)
+            yield keys
+            if keys.jwks != list(jwks):
+                key_file.replace(path, keys.tidied())
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+    except KeyUnusable as unusable:
+        fail(f"{path}: {unusable}")
+
+
+def make(algorithm: Algorithm) -> Jwk:
+    """Return a new key."""
+    match algorithm:
+        case "HS256":
+            # Text, so that every library takes it as it is; as `openssl rand -hex 32` makes one.
+            return OctKey.import_key(token_hex(SECRET_BYTES))
+        case "ES256":
+            return ECKey.generate_key("P-256")
+        case "RS256":
+            return RSAKey.generate_key(RSA_BITS)
+        case "Ed25519":
+            return OKPKey.generate_key("Ed25519")
+
+
+def day(seconds: int) -> str:
+    """Return the day of a moment."""
+    return moment_of(seconds)[:10]

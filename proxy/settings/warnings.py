@@ -1,0 +1,31 @@
+"""Settings that work and are probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy.settings.key_rules import Problem
+from proxy.settings.listen import parse_listen
+from proxy.settings.schema import Settings
+
+
+def warnings_about(settings: Settings) -> Iterator[Problem]:
+    """Yield each setting to think about again, and why."""
+    operator = parse_listen(settings.operator.listen)
+    if not operator.is_loopback:
+        yield (
+            "operator.listen",
+            (
+                f"{operator} can be reached from other machines: let a firewall admit only your "
+                "proxies and Prometheus, or listen on 127.0.0.1"
+            ),
+        )
+    web = parse_listen(settings.web.listen)
+    if not web.is_loopback and not settings.viewer.trusted_proxies:
+        yield (
+            "web.listen",
+            (
+                f"{web} is plain http, and tokens travel in its URLs: put a proxy that does TLS in "
+                "front, and name it in viewer.trusted_proxies"
+            ),
+        )
