@@ -7,14 +7,23 @@ ROUNDS ?= 5
 MINUTES ?= 10
 SECONDS ?= 30
 
-setup: .venv/ready ## make .venv with everything in it
+PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+INSTALL := $(PINNED) $(BIN)/pip install --quiet --disable-pip-version-check
 
-.venv/ready: pyproject.toml constraints.txt hatch_build.py npm/package.json npm/package-lock.json
+setup: .venv/with-dev ## make .venv with everything that development needs
+
+.venv/with-edge: pyproject.toml constraints.txt hatch_build.py npm/package.json npm/package-lock.json
+	@echo "Installing Playgate into .venv (about 110 MB)"
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(INSTALL) -e .
 	touch $@
 
-demo: setup ## run the edge in front of a sandbox Dailymotion
+.venv/with-dev: .venv/with-edge
+	@echo "Installing the development tools into .venv (about 800 MB more)"
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+demo: .venv/with-edge ## run the edge in front of a sandbox Dailymotion
 	$(BIN)/playgate demo
 
 monitor: setup components ## run an edge under load, and print what the dashboard would show

@@ -77,7 +77,14 @@ async def running_edge(
         player = await stack.enter_async_context(
             _port(apps.player, parse_listen(settings.web.listen), settings)
         )
-        log.info("serving", player=str(player), operator=str(operator), sandbox=settings.sandbox)
+        file = None if source is None or source.path is None else str(source.path)
+        log.info(
+            "serving",
+            player=str(player),
+            operator=str(operator),
+            sandbox=settings.sandbox,
+            settings=file,
+        )
         reloading = None if source is None else Reloading(apps, settings, source)
         watching = None if reloading is None else asyncio.create_task(reloading.watch())
         try:

@@ -22,17 +22,18 @@ need mmdebstrap mmdebstrap
 if [ -n "$missing" ]; then
   if [ "$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi
   if command -v apt-get >/dev/null 2>&1 && $root true 2>/dev/null; then
-    echo "installing:$missing"
+    echo "About to install from Debian, with apt-get:$missing"
     $root apt-get update -qq
     # no service is started: the tests run their own nginx
     $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
       apt-get install -y -qq --no-install-recommends $missing >/dev/null
   else
-    echo "not installed, and their tests are skipped (apt-get install$missing)"
+    echo "Not installed, so their tests are skipped. To install them: apt-get install$missing"
   fi
 fi
 
 if command -v npm >/dev/null 2>&1 && ! cmp -s npm/package-lock.json npm/node_modules/.installed; then
+  echo "About to install players and JWT libraries from npm, into npm/node_modules"
   npm ci --prefix npm --ignore-scripts --no-audit --no-fund >/dev/null &&
     cp npm/package-lock.json npm/node_modules/.installed
 fi

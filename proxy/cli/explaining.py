@@ -201,9 +201,9 @@ def local_time(moment: int, now: float) -> str:
 
 
 def relative_time(moment: int, now: float) -> str:
-    """Return how far a moment is from now, such as `4 minutes ago` or `in 2 hours`."""
+    """Return how far a moment is from now, rounded, such as `4 minutes ago` or `in 2 hours`."""
     distance = abs(moment - int(now))
     size, unit = next((it for it in UNITS if distance >= it[0]), UNITS[-1])
-    count = distance // size
+    count = (distance + size // 2) // size
     amount = f"{count:,} {unit}{'' if count == 1 else 's'}"
     return f"in {amount}" if moment > now else f"{amount} ago"

@@ -65,7 +65,7 @@ def inspect(
 
     Exit 1 if a playlist is invalid, 2 if one cannot be read.
 
-    A video id is resolved for the address of this machine and followed to one segment of each variant.
+    A video id is resolved for this machine, and followed to one segment of each variant.
     """
     worst = 0
     for given in inputs:

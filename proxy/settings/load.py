@@ -45,6 +45,7 @@ class SettingsInvalid(Exception):
         placed = {_placed(problem, text) for problem in problems}
         self.problems = sorted((name, sentence) for name, sentence, _ in placed)
         is_of_the_file = not all(is_elsewhere for _, _, is_elsewhere in placed)
+        self.file = source
         self.source = source if is_of_the_file else None
         count = len(self.problems)
         where = f"{self.source}: " if self.source is not None else ""

@@ -42,6 +42,7 @@ async def readyz(request: web.Request) -> web.Response:
             name: describe_issuer(services.issuers, name) for name in services.issuers.published
         },
         "settings": {
+            "digest": services.settings_digest,
             "since": moment(health.loaded.at),
             "problems": health.loaded.problems,
             "need_restart": health.loaded.need_restart,

@@ -55,6 +55,7 @@ class Services:
     now: Callable[[], float]  # seconds since 1970
     page_hosts: tuple[str, ...]
     embed_origins: tuple[str, ...]
+    settings_digest: str
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from proxy.edge.relay import Relay
 from proxy.edge.state import State
 from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
+from proxy.settings.digest import digest_of
 from proxy.web.services import Services, Viewers
 from proxy.wiring.instruments import Instruments
 from proxy.wiring.platform import Upstream, build_gate
@@ -156,6 +157,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         operator_key=settings.operator.key.get_secret_value(),
         page_hosts=settings.platform.allowed_hosts,
         embed_origins=settings.web.embed_origins,
+        settings_digest=digest_of(settings),
     )
 
 

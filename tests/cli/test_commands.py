@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import re
+import shlex
+import time
+from collections.abc import Iterator
+from typing import Any
 
+import jwt
 import pytest
+import typer
+from ports import free_port
 from support import ROOT, SANDBOX_TOML, a_sandbox, an_edge
 from typer.testing import CliRunner, Result
 
 import proxy
 from proxy.cli import app
+from proxy.cli.explaining import local_time, relative_time
 
 CONFIG = ["--config", str(SANDBOX_TOML)]
 
 
+@pytest.fixture(autouse=True)
+def no_edge_answers(monkeypatch):
+    """Whatever runs on this machine beside the tests."""
+    monkeypatch.setenv("PLAYGATE_OPERATOR__LISTEN", f"127.0.0.1:{free_port()}")
+
+
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "80", "NO_COLOR": "1"})
 
 
 def mint(*arguments: str) -> str:
@@ -25,9 +39,10 @@ def mint(*arguments: str) -> str:
 
 
 def test_help_names_every_command_and_option():
-    assert re.findall(r"^\W+(serve|demo|check-config|token)\b", run("--help").stdout, re.MULTILINE) == [
-        "serve", "demo", "check-config", "token",
-    ]  # fmt: skip
+    for flag in ("--help", "-h"):
+        assert re.findall(
+            r"^  (serve|demo|check-config|token)\b", run(flag).stdout, re.MULTILINE
+        ) == ["serve", "demo", "check-config", "token"]
     for command, options in {
         "serve": ["--config"],
         "demo": ["--port", "--operator-port", "--sandbox-port", "--config"],
@@ -143,7 +158,8 @@ def test_explain_shows_every_check_of_a_good_token():
     checks = re.findall(r"^ok +(\w+)", result.stdout, re.MULTILINE)
     assert checks == ["id", "viewer", "token", "form", "key", "signature", "claims", "issuer", "started", "expiry", "lifetime", "audience", "video", "format", "network"]  # fmt: skip
     assert (
-        "The edge accepts it, as far as that can be told from here (not: revoked)." in result.stdout
+        "The edge accepts it, as far as that can be checked from here (not checked: revoked)."
+        in result.stdout
     )
 
 
@@ -160,8 +176,8 @@ def test_explain_shows_what_fails_and_what_the_edge_answers():
     )
 
     assert result.exit_code == 1
-    assert re.search(r"^no +video +token-video", result.stdout, re.MULTILINE)
-    assert re.search(r"^no +network +token-network", result.stdout, re.MULTILINE)
+    assert re.search(r"^fail +video +token-video", result.stdout, re.MULTILINE)
+    assert re.search(r"^fail +network +token-network", result.stdout, re.MULTILINE)
     assert "The edge answers 403 token-video" in result.stdout
 
 
@@ -170,14 +186,117 @@ def test_explain_shows_what_the_token_says():
 
     assert "kid    sandbox" in result.stdout
     assert 'sub    "viewer-7"' in result.stdout and 'ip     "127.0.0.0/24"' in result.stdout
-    assert re.search(r"^exp +\d+ +\(\+\d+ s from now\)", result.stdout, re.MULTILINE)
+    assert re.search(r"^exp +\d\d:\d\d:\d\d \(in [45] minutes\)$", result.stdout, re.MULTILINE)
+    assert re.search(r"^ok +expiry +it expires in [45] minutes, at \d", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (1_000_000_000 - 4 * 60, "4 minutes ago"),
+        (1_000_000_000 + 60, "in 1 minute"),
+        (1_000_000_000 - 1, "1 second ago"),
+        (1_000_000_000, "0 seconds ago"),
+        (1_000_000_000 + 7_300, "in 2 hours"),
+        (1_000_000_000 - 400 * 86_400, "400 days ago"),
+    ],
+)
+def test_moments_are_told_in_words(moment, said):
+    assert relative_time(moment, 1_000_000_000.4) == said
+
+
+def test_moments_of_another_day_have_a_date_and_impossible_ones_their_number():
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", local_time(1_000_000_000, 1_000_000_001))
+    assert re.fullmatch(r"2001-09-\d\d \d\d:\d\d:\d\d", local_time(1_000_000_000, 1_100_000_000))
+    assert local_time(10**18, 1_000_000_000) == f"{10**18} s since 1970"
+
+
+def test_explain_of_an_expired_token_says_when_it_expired():
+    now = int(time.time())
+    claims = {"video": "x8demo1", "iat": now - 540, "exp": now - 240}
+    secret = "sandbox-signing-key-known-to-everybody"
+    token = jwt.encode(claims, secret, algorithm="HS256", headers={"kid": "sandbox"})
+    result = run("token", "explain", *CONFIG, token)
+
+    assert result.exit_code == 1
+    assert re.search(
+        r"^fail +expiry +token-expired: it expired 4 minutes ago, at \d",
+        result.stdout,
+        re.MULTILINE,
+    )
+    assert "The edge answers 401 token-expired" in result.stdout
+
+
+def commands(group: Any, above: str = "playgate") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{above} {name}")
+        else:
+            yield f"{above} {name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_with_examples_that_it_takes(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test.mp4").touch()
+    shown = run(*name.split()[1:], "-h").stdout
+    examples = re.findall(
+        r"^    (\S.*playgate .*|playgate .*)$", shown.partition("Examples:")[2], re.MULTILINE
+    )
+
+    assert examples and "<bool>" not in shown and "…" not in shown.splitlines()[2]
+    for example in examples:
+        words = shlex.split(example.partition(">")[0])
+        words = words[next(i for i, word in enumerate(words) if word == "playgate") :]
+        rest = words[len(name.split()) :]
+        assert " ".join(words[: len(name.split())]) == name
+        COMMANDS[name].make_context(name, rest)  # it raises over what the command does not take
+
+
+def test_the_list_of_commands_is_cut_nowhere():
+    assert "..." not in run("-h").stdout.partition("Commands:")[2]
+
+
+def test_check_config_finds_the_file_in_the_folder_and_says_which(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "No settings file was found" in run("check-config").stderr
+    (tmp_path / "playgate.toml").write_text(SANDBOX_TOML.read_text())
+    result = run("check-config")
+    assert result.exit_code == 0 and result.stdout.startswith("playgate.toml: ok\n")
+    other = tmp_path / "other.toml"
+    other.write_text(SANDBOX_TOML.read_text())
+    assert run("check-config", "--config", str(other)).stdout.startswith(f"{other}: ok\n")
+    monkeypatch.setenv("PLAYGATE_CONFIG", str(other))
+    assert run("check-config").stdout.startswith(f"{other}: ok\n")
+
+
+@pytest.mark.parametrize(
+    ("listen", "is_warned"),
+    [("0.0.0.0:8081", True), ("10.0.0.7:8081", True), ("[::]:8081", True), ("127.0.0.1:8081", False), ("unix:/run/playgate/operator.sock", False)],
+)  # fmt: skip
+def test_check_config_warns_of_an_operator_port_that_others_reach(
+    tmp_path, monkeypatch, listen, is_warned
+):
+    monkeypatch.setenv("PLAYGATE_OPERATOR__LISTEN", listen)
+    config = tmp_path / "playgate.toml"
+    config.write_text(
+        '[platform]\napi_key = "k"\napi_secret = "s"\n'
+        f'[[tokens.keys]]\nkid = "a"\nalg = "HS256"\nsecret = "{"s" * 32}"\n'
+    )
+    result = run("check-config", "--config", str(config))
+
+    assert result.exit_code == 0
+    assert ("operator.listen: " in result.stderr) is is_warned
 
 
 def test_explain_says_what_it_was_not_told():
     result = run("token", "explain", *CONFIG, mint())
 
     assert result.exit_code == 0
-    assert re.findall(r"^- +(\w+) +not compared", result.stdout, re.MULTILINE) == [
+    assert re.findall(r"^warn +(\w+) +not checked", result.stdout, re.MULTILINE) == [
         "video",
         "network",
         "revoked",  # no edge runs
@@ -230,7 +349,7 @@ def test_explain_of_nonsense_names_the_form():
 
     assert result.exit_code == 1
     assert re.search(
-        r"^no +form +token-malformed: 1 parts instead of 3", result.stdout, re.MULTILINE
+        r"^fail +form +token-malformed: 1 parts instead of 3", result.stdout, re.MULTILINE
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from accounts import logged_in
@@ -16,13 +19,17 @@ from real_nginx import BEHIND, an_nginx
 from support import SANDBOX_TOML, an_edge, eventually, serving
 from yarl import URL
 
-from proxy.cli.doctor.command import tell, visited
+from proxy.cli.doctor.command import visited
 from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
 from proxy.cli.doctor.local import reach
 from proxy.cli.doctor.platform import judge_clock
+from proxy.cli.doctor.play import judge_play
+from proxy.cli.report import print_finding
 from proxy.sandbox.controls import Fault
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
+from proxy.settings import SettingsInvalid, load_settings
+from proxy.settings.digest import digest_of
 
 ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "play", "public", "cors", "forwarding"]  # fmt: skip
 
@@ -31,7 +38,14 @@ ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo
 def examine(sandbox, monkeypatch):
     """Return a function that runs the checks on an edge with some settings changed."""
 
-    async def run(edge=None, *, video: str | None = None, ip: str | None = None, **settings):
+    async def run(
+        edge=None,
+        *,
+        video: str | None = None,
+        ip: str | None = None,
+        is_another: bool = False,
+        **settings,
+    ):
         env = {
             "PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
             "PLATFORM__REST_URL": f"{sandbox.origin}/rest",
@@ -44,9 +58,19 @@ def examine(sandbox, monkeypatch):
             monkeypatch.setenv(f"PLAYGATE_{name}", value)
         if edge is not None:
             await eventually(lambda: edge.edge.apps.services.health.has_access_token)
+            if not is_another:
+                run_these_settings(edge)
         return await visited(SANDBOX_TOML, video, ip, quiet=True)
 
     return run
+
+
+def run_these_settings(edge) -> None:
+    """Have an edge say that it runs what the doctor reads, which has its ports as variables."""
+    current = edge.edge.apps.current
+    with suppress(SettingsInvalid):
+        digest = digest_of(load_settings(SANDBOX_TOML))
+        current.services = replace(current.services, settings_digest=digest)
 
 
 def troubles(found) -> dict[str, str]:
@@ -58,6 +82,32 @@ async def test_where_all_is_well_every_line_says_so(edge, examine):
 
     assert troubles(found) == {}
     assert [it.check for it in found] == ALL_WELL
+
+
+async def test_an_edge_that_runs_other_settings_is_not_called_ready(edge, examine):
+    """Such as a demo, on the port where these settings have their edge."""
+    found = troubles(await examine(edge, is_another=True))
+
+    assert "warn: an edge answers at 127.0.0.1:" in found["edge"]
+    assert "it runs other settings than these" in found["edge"]
+
+
+def test_what_a_player_on_this_machine_gets_is_not_passed_over():
+    """It is refused as viewer-private, while a viewer with a public address would play."""
+    local = IPv4Address("127.0.0.1")
+    found = judge_play("would be redirected", local, "refuse", loopback_viewers=False)
+
+    assert found.status == "warn"
+    assert "a viewer with a public address would be redirected" in found.text
+    assert "a player on this machine gets 403 viewer-private" in found.text
+    assert 'private = "omit" under [viewer]' in found.next_step
+    for viewer, private, is_sandbox in (
+        (local, "pass", True),
+        (local, "omit", False),
+        (IPv4Address("8.8.8.8"), "refuse", False),
+    ):
+        found = judge_play("would be relayed", viewer, private, loopback_viewers=is_sandbox)
+        assert (found.status, found.text) == ("ok", "would be relayed")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +128,7 @@ async def test_where_all_is_well_every_line_says_so(edge, examine):
         ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge does not take the probe (HTTP 404)"),
         ({"WEB__PUBLIC_URL": ""}, "public", "warn: web.public_url is not set"),
         ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not answer (refused"),
-        ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key: is not set, and there is no default for it"),
+        ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key (PLAYGATE_PLATFORM__API_KEY): is not set"),
     ],
 )  # fmt: skip
 async def test_what_the_settings_break_is_named(edge, examine, settings, check, says):
@@ -197,7 +247,7 @@ async def test_what_others_say_cannot_write_to_the_terminal(edge, examine, sandb
     body = '{"id": "\\u001b]0;pwned\\u0007\\n[ok]", "scope": []}'
     sandbox.controls.set_fault("account", Fault(status=200, body=body))
     for finding in await examine(edge):
-        tell(finding)
+        print_finding(finding)
 
     printed = capsys.readouterr().out
     assert "pwned" in printed and "\x1b]0" not in printed and "\n[ok]" not in printed

@@ -257,8 +257,14 @@ async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_
         ({"grant": "client_credentials"}, "client_credentials needs no login"),
         ({"redirect_uri": "https://play.example.com/c"}, "run playgate login --paste"),
         ({"redirect_uri": "http://play.example.com/c"}, "must be https, or http on 127.0.0.1"),
-        ({"login_file": "login.json"}, "platform.login_file: must be the absolute path of a file"),
-        ({"login_file": ""}, "platform.login_file: is needed for platform.grant"),
+        (
+            {"login_file": "login.json"},
+            "platform.login_file (PLAYGATE_PLATFORM__LOGIN_FILE): must be the absolute path of a file",
+        ),
+        (
+            {"login_file": ""},
+            "platform.login_file (PLAYGATE_PLATFORM__LOGIN_FILE): is needed for platform.grant",
+        ),
         ({"login_file": "/does/not/exist/login.json"}, "the login cannot be kept (No such"),
         ({"login_file": f"/tmp/{'l' * 300}"}, "the login cannot be kept (File name too long)"),
     ],

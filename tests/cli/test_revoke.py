@@ -135,7 +135,7 @@ async def test_explain_knows_what_was_taken_back(edge, sandbox, server):
     code, said = await explain(taken, **listen)
     assert (code, "token-revoked: by sub" in said) == (1, True), said
     code, said = await explain(kept, **listen)
-    assert (code, "ok  revoked" in said) == (0, True)
+    assert (code, "ok   revoked" in said) == (0, True)
 
     url = {"STATE__URL": server.url}
     await revoke("--sub", "viewer-7", **url)
@@ -152,11 +152,11 @@ async def test_explain_knows_where_a_token_was_first_used(sandbox, server):
         code, said = await explain(token, "--ip", "127.0.1.5", **env)
         assert (code, "token-used-elsewhere" in said) == (1, True), said
         code, said = await explain(token, "--ip", "127.0.0.9", **env)
-        assert (code, "ok  first use" in said) == (0, True), said
+        assert (code, "ok   first use" in said) == (0, True), said
         unused = edge.mint()
         for viewer in ("127.0.1.5", "127.0.0.5"):
             code, said = await explain(unused, "--ip", viewer, **env)
-            assert (code, "ok  first use" in said) == (0, True), "to explain is not to use"
+            assert (code, "ok   first use" in said) == (0, True), "to explain is not to use"
         assert (await edge.get(edge.play_url(token=unused), source="127.0.2.5")).status == 302
 
 
@@ -176,6 +176,6 @@ async def test_explain_fetches_the_keys_of_the_tokens_issuer(edge):
         issuers = [{"issuer": "https://login.example.com", "jwks_url": f"{origin}/jwks.json"}]
         listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
         code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
-        assert (code, "ok  signature" in said) == (0, True), said
+        assert (code, "ok   signature" in said) == (0, True), said
     code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
     assert (code, "token-key-unknown: no key in what its issuer publishes" in said) == (1, True)

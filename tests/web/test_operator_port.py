@@ -113,6 +113,7 @@ async def test_alive_and_ready(edge):
                 "since": ready.json["settings"]["since"],
                 "problems": [],
                 "need_restart": [],
+                "digest": ready.json["settings"]["digest"],
             },
         },
     )

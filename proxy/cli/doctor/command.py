@@ -95,7 +95,7 @@ async def look(
     except SettingsInvalid as invalid:
         where = f"{invalid.source}: " if invalid.source is not None else ""
         step = "config/playgate.toml says what each setting is for."
-        if not where:
+        if invalid.file is None:
             step = "Name a settings file with --config or PLAYGATE_CONFIG."
         for key, text in invalid.problems:
             yield broken("settings", f"{where}{key}: {text}", step)

@@ -22,6 +22,7 @@ from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import mode_of
 from proxy.cli.report import Finding
 from proxy.domain.reasons import Reason
+from proxy.settings.digest import digest_of
 from proxy.settings.listen import parse_listen
 from proxy.settings.warnings import warnings_about
 
@@ -67,6 +68,16 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
         step = "Start it: playgate serve. Everything else below is asked from this command itself."
         yield warn("edge", f"no edge answers at {listen}", step)
         return
+    is_settled = not told.settings.problems and not told.settings.need_restart
+    if is_settled and told.settings.digest != digest_of(visit.settings):
+        yield warn(
+            "edge",
+            f"an edge answers at {listen}, and it runs other settings than these",
+            "Stop it if it is another one, such as a demo; if not, restart it, or give this "
+            "command the settings and variables that it has. Everything below is about the "
+            "settings that this command has read.",
+        )
+        return
     troubles = {**told.platform, **({} if told.state is None else {"the state": told.state})}
     for operation, trouble in troubles.items():
         text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
@@ -99,6 +110,7 @@ class Trouble(BaseModel):
 class Loaded(BaseModel):
     """How the settings were last loaded."""
 
+    digest: str
     problems: list[str]
     need_restart: list[str]
 

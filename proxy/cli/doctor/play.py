@@ -10,7 +10,7 @@ from yarl import URL
 from proxy.cli.doctor.cdn import look_at_cdn
 from proxy.cli.doctor.findings import Visit, ok, refused, warn
 from proxy.cli.report import Finding
-from proxy.domain.client_ip import Address, lockable, public_viewer
+from proxy.domain.client_ip import Address, PrivateViewers, lockable, public_viewer
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims, read_claims
 from proxy.domain.video import VideoId, loggable
@@ -50,7 +50,8 @@ async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
 async def look_at_play(visit: Visit, video: VideoId, viewer: Address, claims: Claims) -> Finding:
     """Play the video as the edge would, with a token that limits nothing."""
     mode = visit.delivery.mode_of(video, viewer, claims)
-    client_ip = lockable(viewer, visit.settings.viewer.private) if visit.viewer else None
+    private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
+    client_ip = lockable(viewer, private) if visit.viewer else None
     try:
         await visit.delivery.deliver(video, viewer, claims, client_ip=client_ip)
     except Refusal as refusal:
@@ -62,7 +63,30 @@ async def look_at_play(visit: Visit, video: VideoId, viewer: Address, claims: Cl
         if known.verdict == "unknown":
             text = f"would be redirected unchecked: {known.why}"
             return warn("play", text, "The line cdn says what keeps the check from this video.")
-    return ok("play", "would be relayed" if mode == "relay" else "would be redirected")
+    outcome = "would be relayed" if mode == "relay" else "would be redirected"
+    return judge_play(outcome, viewer, private, loopback_viewers=is_sandbox)
+
+
+def judge_play(
+    outcome: str, viewer: Address, private: PrivateViewers, *, loopback_viewers: bool
+) -> Finding:
+    """Say what becomes of a play, and whether the edge lets this very viewer have it.
+
+    A viewer that was named is refused before; what is left is a player on this machine.
+    """
+    try:
+        public_viewer(viewer, private, loopback_viewers=loopback_viewers)
+    except Refusal as refusal:
+        text = (
+            f"a viewer with a public address {outcome}; a player on this machine gets "
+            f"{refusal.reason.status} {refusal.reason}"
+        )
+        step = (
+            "Nobody's stream can be locked to a loopback address. Name a viewer with --ip; to play "
+            'on this machine without nginx, set private = "omit" under [viewer].'
+        )
+        return warn("play", text, step)
+    return ok("play", outcome)
 
 
 def claims_of(visit: Visit, video: VideoId) -> Claims:

@@ -140,7 +140,14 @@ READINESS = record(
         "state": optional(TROUBLE),
         "revocations_age": AGE,
         "issuers": mapped(record({"keys": COUNT, "age": AGE, "trouble": optional(TEXT)})),
-        "settings": record({"since": TEXT, "problems": listed(TEXT), "need_restart": listed(TEXT)}),
+        "settings": record(
+            {
+                "digest": TEXT,
+                "since": TEXT,
+                "problems": listed(TEXT),
+                "need_restart": listed(TEXT),
+            }
+        ),
     }
 )
 MINTED = record(
