@@ -17,6 +17,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.log_writer import MOST, LogWriter
 from proxy.adapters.logs import Logger, capture_standard_logging
+from proxy.cli.demo_tools import DemoEdge
 from proxy.cli.options import fail
 from proxy.cli.serve import build_log, stopped_by_signal
 from proxy.sandbox.accounts import Accounts
@@ -155,21 +156,19 @@ async def run_both(
     """Run sandbox and edge; log lines wait until the banner is printed."""
     minting = build_minting(settings, Clock())
 
-    def page(video: str) -> str:
-        return f"{settings.web.public_url}/watch/{video}#{minting.mint(video=video).token}"
-
     accounts = Accounts(callback_url=settings.platform.redirect_uri)
     if kind_of_key(settings.platform.grant) == "private":
         secret = settings.platform.api_secret.get_secret_value()
         accounts.private_key = (settings.platform.api_key, secret)
     async with AsyncExitStack() as stack:
-        state = Sandbox(accounts=accounts, player_page=page)
+        state = Sandbox(accounts=accounts)
         try:
             sandbox = await stack.enter_async_context(running_sandbox(state, port=sandbox_port))
         except OSError as error:
             cause = os.strerror(error.errno or 0)
             raise ListenFailed(f"cannot listen on {HOST}:{sandbox_port}: {cause}") from None
         edge = await stack.enter_async_context(running_edge(settings, log=log))
+        sandbox.edge = DemoEdge(settings, edge.apps).tools()
         welcome = WELCOME.format(
             version=proxy.__version__,
             sandbox=sandbox.origin,

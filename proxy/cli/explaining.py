@@ -45,9 +45,9 @@ PASSED: dict[str, str] = {  # by check: what it means that it passed
     "first use": "it is unused, or was first used in this network",
 }
 MISSING: dict[str, str] = {  # by check: what it would need
-    "video": "not checked: give --video",
-    "network": "not checked: give --ip",
-    "first use": "not checked: it takes --ip and a shared state (state.url)",
+    "video": "not checked: no video was named",
+    "network": "not checked: no viewer's address was given",
+    "first use": "not checked: it needs a viewer's address and a shared state (state.url)",
     "revoked": "not checked: no edge with this operator.key answers, and no state is shared",
 }
 
@@ -185,7 +185,7 @@ def conclude(refusal: Refusal | None, checks: list[Check], play: Play) -> str:
         reason: Reason = refusal.reason
         return f"The edge answers {reason.status} {reason}: {refusal.message}"
     if play.video is None or play.viewer is None:
-        return "Nothing is wrong with it so far; give --video and --ip for the rest."
+        return "No check failed. Name a video and a viewer's address to check the rest."
     unknown = [check.name for check in checks if not check.was_made]
     beyond = f", as far as that can be checked from here (not checked: {', '.join(unknown)})"
     return f"The edge accepts it{beyond if unknown else ''}."

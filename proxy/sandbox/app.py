@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from proxy.sandbox import api, cdn, oauth, pages, studio, v2
+from proxy.sandbox import api, cdn, edge_pages, oauth, pages, studio, v2
 from proxy.sandbox.accounts import KeyKind
 from proxy.sandbox.state import STATE, Sandbox
 
@@ -29,6 +29,9 @@ def build_sandbox(sandbox: Sandbox) -> web.Application:
         [
             web.get("/", pages.index),
             web.get(f"/open/{NAME}", pages.open_player),
+            web.post("/mint", edge_pages.mint),
+            web.post("/explain", edge_pages.explain),
+            web.get("/api/{port}", edge_pages.describe),
             web.get("/__calls", pages.calls),
             web.delete("/__calls", pages.reset_calls),
             web.post("/__faults/{kind}", pages.set_fault),

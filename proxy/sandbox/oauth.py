@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from proxy.sandbox.accounts import PUBLIC_KEY, GrantRefused, KeyKind
-from proxy.sandbox.pages import page
+from proxy.sandbox.html import page
 from proxy.sandbox.state import STATE, Sandbox, answer_fault
 
 Form = dict[str, str]

@@ -8,63 +8,50 @@ from typing import Any
 from aiohttp import web
 
 from proxy.sandbox.controls import KINDS, Fault, Kind
+from proxy.sandbox.edge_pages import edge_of, explain_form, mint_form
+from proxy.sandbox.edge_tools import MintForm
+from proxy.sandbox.html import page
 from proxy.sandbox.state import STATE
-
-STYLE = """
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
-div { overflow-x: auto }
-table { border-collapse: collapse; width: 100% }
-td, th { text-align: left; vertical-align: top }
-td, th { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #8884 }
-code { font-size: .95em }
-"""
-
-
-def page(title: str, body: str, *, status: int = 200) -> web.Response:
-    """Return a page of the sandbox."""
-    return web.Response(
-        text=(
-            "<!doctype html><html lang='en'><meta charset='utf-8'>"
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-            f"<title>{escape(title)}</title><link rel='icon' href='data:,'>"
-            f"<style>{STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
-        ),
-        content_type="text/html",
-        status=status,
-    )
 
 
 async def index(request: web.Request) -> web.Response:
-    """List what there is, with a link to a player page that has a fresh token."""
+    """List the videos, each with a link to a player page that has a fresh token."""
+    edge = request.app[STATE].edge
     rows = "".join(
         f"<tr><td><a href='/open/{escape(name)}'><code>{escape(name)}</code></a>"
         f"<td>{escape(video.title)}<td><code>{escape(video.expect)}</code>"
         for name, video in request.app[STATE].videos.items()
     )
     links = (
-        "Each link opens the edge's player page with a token that was just made."
-        if request.app[STATE].player_page is not None
+        "Each link opens the edge's player page with a fresh token."
+        if edge is not None
         else "No edge runs beside this sandbox, so the links lead nowhere."
+    )
+    about_edge = (
+        f"<div class='forms'>{mint_form(edge)}{explain_form()}</div>"
+        "<h2>The edge's ports</h2><p><a href='/api/player'>Player port</a> · "
+        "<a href='/api/operator'>Operator port</a></p>"
+        if edge is not None
+        else ""
     )
     return page(
         "Playgate sandbox",
-        "<p>A Dailymotion that runs on this machine, with the edge in front of it. "
-        f"{links}</p>"
-        f"<div><table><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table></div>"
-        "<p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
+        f"<p>A Dailymotion that runs on this machine, with the edge in front of it. {links}</p>"
+        f"<table class='videos'><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table>"
+        f"{about_edge}"
+        "<h2>For tests</h2><p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
         "Faults and held-back answers: see <code>docs/sandbox.md</code>.</p>",
     )
 
 
 async def open_player(request: web.Request) -> web.Response:
     """Send the browser to the edge's player page, with a fresh token in the fragment."""
-    player_page = request.app[STATE].player_page
     video = request.match_info["video"]
-    if player_page is None or video not in request.app[STATE].videos:
+    if video not in request.app[STATE].videos:
         raise web.HTTPNotFound
+    links = edge_of(request).mint(MintForm(video=video))
     return web.Response(
-        status=302, headers={"Location": player_page(video), "Cache-Control": "no-store"}
+        status=302, headers={"Location": links.page_url, "Cache-Control": "no-store"}
     )
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.catalogue import VIDEOS, Video
 from proxy.sandbox.controls import Controls, Fault
+from proxy.sandbox.edge_tools import EdgeTools
 from proxy.sandbox.locks import Locks
 
 DRIP_SECONDS = 0.5
@@ -30,7 +31,7 @@ class Sandbox:
     now: Callable[[], float] = time.time
     uploads: dict[str, int] = field(default_factory=dict)  # bytes that came, by ticket
     ranges: deque[str] = field(default_factory=lambda: deque(maxlen=100))  # of files, as asked for
-    player_page: Callable[[str], str] | None = None  # the edge's, with a fresh token
+    edge: EdgeTools | None = None  # in front of this sandbox
     went_on_air: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -302,7 +302,7 @@ def test_explain_says_what_it_was_not_told():
         "revoked",  # no edge runs
     ]
     assert "The edge accepts it" not in result.stdout
-    assert "give --video and --ip" in result.stdout
+    assert "Name a video and a viewer's address" in result.stdout
 
 
 def test_explain_takes_whatever_carries_a_token():

@@ -27,9 +27,8 @@ def typed(tmp_path):
     program = f"exec {sys.executable} -m proxy"
 
     def run(block: str):
-        text = block.replace("make demo", f"{program} {demo}").replace(
-            ".venv/bin/playgate", program
-        )
+        text = block.replace("make demo", f"{program} {demo}")
+        text = re.sub(r"^playgate ", f"{program} ", text, flags=re.MULTILINE)
         text = text.replace("/tmp/login.json", str(tmp_path / "login.json"))
         text = text.replace(":8090", f":{sandbox}")
         env = {

@@ -12,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from ports import free_port
+from processes import playgate, started
 from support import ROOT, SANDBOX_TOML, an_edge, skip_or_fail
 
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -123,15 +125,42 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
         for line in "".join(fenced(ROOT / "docs/tokens.md", "sh")).splitlines():
             words = line.replace("http://127.0.0.1:8081", edge.operator)
             words = words.replace(" TOKEN ", f" {edge.mint(subject='v')} ")
-            if " KID " in words:
-                retired = json.loads(keys.read_text())["keys"][1]["kid"]
-                words = words.replace(" KID ", f" {retired} ")
+            if " KID " in words:  # the one to retire, then the one that is left
+                kid = json.loads(keys.read_text())["keys"][-1]["kid"]
+                words = words.replace(" KID ", f" {kid} ")
             out = await run_line(words)
             if line.startswith("curl") and "/tokens" in line:
                 assert (await edge.get(edge.play_url(token=json.loads(out)["token"]))).status == 302
             elif line.startswith("curl"):
                 assert json.loads(out)["sub"] == "viewer-9"
-    assert len(json.loads(keys.read_text())["keys"]) == 1
+    assert len(json.loads(keys.read_text())["keys"]) == 2
+    (public,) = json.loads((tmp_path / "jwks.json").read_text())["keys"]
+    assert public["alg"] == "ES256" and "d" not in public
+
+
+async def test_an_edge_of_one_s_own_uses_the_demo_s_sandbox(sandbox, edge, tmp_path):
+    (settings,) = fenced(ROOT / "docs/sandbox.md", "toml")
+    player, operator = free_port(), free_port()
+    text = settings.replace("127.0.0.1:8090", sandbox.origin.removeprefix("http://"))
+    text = text.replace(":9080", f":{player}").replace(":9081", f":{operator}")
+    (tmp_path / "own.toml").write_text(text)
+    command = next(it for it in fenced(ROOT / "docs/sandbox.md", "sh") if "own.toml" in it).split()
+    mint = playgate("token", "mint", "--config", "own.toml", "--video", "x8demo1", "--url")
+    async with started(*playgate(*command[1:]), cwd=tmp_path) as process:
+        await process.says('"serving"')
+        async with started(*mint, cwd=tmp_path) as minting:
+            assert await minting.process.wait() == 0
+            await minting.read_to_the_end()
+        assert (await edge.get(minting.output.strip())).status == 302
+
+
+async def test_the_fault_of_the_sandbox_page_is_felt_and_ends(sandbox, edge):
+    (block,) = [it for it in fenced(ROOT / "docs/sandbox.md", "sh") if "__faults" in it]
+    broken, mended = block.replace("http://127.0.0.1:8090", sandbox.origin).splitlines()
+    await run(["sh", "-c", broken])
+    assert (await edge.play()).reason == "platform-unreachable"
+    await run(["sh", "-c", mended])
+    assert (await edge.play()).status == 302
 
 
 def test_no_file_of_the_product_is_too_long_for_a_head():

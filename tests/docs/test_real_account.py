@@ -27,11 +27,12 @@ VIDEO = "x8demo1"
 
 def test_these_are_its_commands():
     assert COMMANDS == [
-        "playgate doctor --config playgate.toml --video ID",
-        "playgate serve --config playgate.toml",
+        "playgate doctor --video ID",
+        "playgate serve",
         "curl -s http://127.0.0.1:8081/readyz",
-        "playgate token mint --config playgate.toml --video ID",
-        "playgate embed ID --config playgate.toml",
+        "playgate token mint --video ID",
+        "playgate doctor --video ID --ip ADDRESS",
+        "playgate embed ID",
     ]
 
 
@@ -39,7 +40,7 @@ def test_these_are_its_commands():
 async def newcomer(sandbox, tmp_path, component):
     """Return a function that types a command as it is written; ports are free ones here."""
     player, operator = free_port(), free_port()
-    (text,) = re.findall(r"^ *```toml\n(.*?)^ *```", SECTION, re.MULTILINE | re.DOTALL)
+    text, omitting = re.findall(r"^ *```toml\n(.*?)^ *```", SECTION, re.MULTILINE | re.DOTALL)
     keys = iter(["sandbox", "sandbox-secret"])
     lines = []
     for line in text.splitlines():
@@ -65,6 +66,12 @@ async def newcomer(sandbox, tmp_path, component):
         program = [sys.executable, "-m", "proxy"] if words[0] == "playgate" else words[:1]
         return started(*program, *words[1:], env={**env, **more}, cwd=tmp_path)
 
+    def omit() -> None:
+        """Put the other table of the README above [[tokens.keys]], as it says."""
+        file = tmp_path / "playgate.toml"
+        file.write_text(file.read_text().replace("[[tokens.keys]]", omitting + "\n[[tokens.keys]]"))
+
+    typed.omit = omit
     typed.player = f"http://127.0.0.1:{player}"
     typed.operator = f"http://127.0.0.1:{operator}"
     return typed
@@ -87,11 +94,15 @@ async def said(running) -> tuple[int, str]:
 
 
 async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, tmp_path):
-    doctor, serve, readyz, mint, embed = COMMANDS
+    doctor, serve, readyz, mint, doctor_with_ip, embed = COMMANDS
     code, output = await said(newcomer(doctor))
     assert code == 0
     statuses = re.findall(r"^(ok|warn|fail) +(\w+)", output, re.MULTILINE)
-    assert [check for status, check in statuses if status != "ok"] == ["edge", "public"]
+    assert [check for status, check in statuses if status != "ok"] == [
+        "edge",
+        "play",
+        "public",
+    ]
     assert ("ok", "credentials") in statuses and ("ok", "stream") in statuses
 
     async with newcomer(serve) as process:
@@ -101,7 +112,8 @@ async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, t
         code, token = await said(newcomer(mint))
         url = f"{newcomer.player}/play/{VIDEO}.m3u8?token={token.strip()}"
         assert (await edge.get(url)).reason == "viewer-private"
-    async with newcomer(serve, PLAYGATE_VIEWER__PRIVATE="omit") as process:
+    newcomer.omit()
+    async with newcomer(serve) as process:
         await process.says('"event": "serving"')
         answer = await edge.get(url)
         assert answer.status == 302
@@ -110,7 +122,9 @@ async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, t
         players, operators = ([URL(it).port] * 2 for it in (newcomer.player, newcomer.operator))
         async with an_nginx(component("nginx"), tmp_path, players, operators) as nginx:
             public = {"PLAYGATE_WEB__PUBLIC_URL": nginx.origin}
-            code, output = await said(newcomer(f"{doctor} --ip 93.184.216.34", **public))
+            code, output = await said(
+                newcomer(doctor_with_ip.replace("ADDRESS", "93.184.216.34"), **public)
+            )
             assert code == 0 and "ok   forwarding" in output, output
             code, output = await said(newcomer(embed, **public))
             assert code == 0 and f'src="{nginx.origin}/play/{VIDEO}.m3u8?token=TOKEN"' in output

@@ -1,0 +1,99 @@
+"""The functions of the demo's edge that the sandbox's pages call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from proxy.adapters.clock import Clock
+from proxy.app import Apps
+from proxy.cli import explaining
+from proxy.domain.client_ip import parse_address, parse_network
+from proxy.domain.reasons import Refusal
+from proxy.sandbox.edge_tools import (
+    EdgeRefused,
+    EdgeTools,
+    ExplainedToken,
+    ExplainForm,
+    MintedLinks,
+    MintForm,
+    PortName,
+)
+from proxy.settings import Settings
+from proxy.web.openapi.document import DESCRIPTION
+from proxy.wiring.edge import build_minting, build_services
+
+
+class DemoEdge:
+    """The edge of a demo, as its settings and its applications."""
+
+    def __init__(self, settings: Settings, apps: Apps) -> None:
+        """Take what runs."""
+        self._settings = settings
+        self._apps = apps
+
+    def tools(self) -> EdgeTools:
+        """Return the functions for the sandbox's pages."""
+        return EdgeTools(
+            mint=self.mint,
+            explain=self.explain,
+            describe=self.describe,
+            binds_on_first_use=lambda: self._settings.tokens.first_use,
+            bind_on_first_use=self.bind_on_first_use,
+        )
+
+    def mint(self, form: MintForm) -> MintedLinks:
+        """Return a fresh token and its links.
+
+        Raises:
+            EdgeRefused: no such token can be minted.
+        """
+        clock = Clock()
+        try:
+            minted = build_minting(self._settings, clock).mint(
+                video=form.video,
+                ttl=int(form.ttl) if form.ttl else None,
+                network=parse_network(form.ip) if form.ip else None,
+            )
+        except Refusal as refusal:
+            raise EdgeRefused(refusal.message) from None
+        except ValueError:
+            sentence = "ttl must be a number of seconds, ip an address or a network."
+            raise EdgeRefused(sentence) from None
+        base = self._settings.web.public_url
+        return MintedLinks(
+            token=minted.token,
+            play_url=minted.url or "",
+            page_url=f"{base}/watch/{form.video}#{minted.token}",
+            expires_in=minted.expires_at - int(clock.now()),
+        )
+
+    async def explain(self, form: ExplainForm) -> ExplainedToken:
+        """Return what the edge makes of a token.
+
+        Raises:
+            EdgeRefused: the address is none.
+        """
+        viewer = parse_address(form.ip) if form.ip else None
+        if form.ip and viewer is None:
+            raise EdgeRefused(f"{form.ip!r} is not an address.")
+        explained = await explaining.explain(
+            self._settings, form.token, video=form.video or None, viewer=viewer
+        )
+        return ExplainedToken(
+            content=explained.content,
+            checks=tuple((it.status, it.check, it.text) for it in explained.findings),
+            conclusion=explained.conclusion,
+        )
+
+    def describe(self, port: PortName) -> dict[str, Any]:
+        """Return the OpenAPI document of a port."""
+        app = self._apps.player if port == "player" else self._apps.operator
+        document: dict[str, Any] = json.loads(app[DESCRIPTION])
+        return document
+
+    def bind_on_first_use(self, is_on: bool) -> None:  # one value to set
+        """Set tokens.first_use of the running edge."""
+        tokens = self._settings.tokens.model_copy(update={"first_use": is_on})
+        self._settings = self._settings.model_copy(update={"tokens": tokens})
+        self._apps.current.services = build_services(self._settings, self._apps.parts)

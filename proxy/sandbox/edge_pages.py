@@ -1,0 +1,155 @@
+"""The sandbox's pages about the edge: mint a token, explain one, read both ports' descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from aiohttp import web
+
+from proxy.sandbox.edge_tools import EdgeRefused, EdgeTools, ExplainForm, MintForm, PortName
+from proxy.sandbox.html import page
+from proxy.sandbox.state import STATE
+
+PORTS: dict[str, PortName] = {"player": "player", "operator": "operator"}
+
+
+async def mint(request: web.Request) -> web.Response:
+    """Mint a token from the form, and show where it plays."""
+    edge, form = edge_of(request), await request.post()
+    edge.bind_on_first_use("first_use" in form)
+    wanted = MintForm(video=_text(form, "video"), ttl=_text(form, "ttl"), ip=_text(form, "ip"))
+    try:
+        minted = edge.mint(wanted)
+    except EdgeRefused as refused:
+        return page("No token", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
+    bound = (
+        "<p>Links are bound on first use now (<code>tokens.first_use</code>): each one without an "
+        "address plays in the first network that plays it, and nowhere else.</p>"
+        if edge.binds_on_first_use()
+        else ""
+    )
+    play = (
+        f"<p>Play URL</p><pre>{escape(minted.play_url)}</pre>"
+        f"<p><a href='{escape(minted.page_url)}'>Open the player page</a></p>"
+        if minted.play_url
+        else "<p>A token for every video has no play URL of its own.</p>"
+    )
+    return page(
+        "A fresh token",
+        f"<p>It expires in {minted.expires_in} seconds.</p>{bound}{play}"
+        f"<p>Token</p><pre>{escape(minted.token)}</pre>"
+        f"{explain_form(minted.play_url or minted.token)}{BACK}",
+    )
+
+
+async def explain(request: web.Request) -> web.Response:
+    """Explain the token of the form."""
+    edge, form = edge_of(request), await request.post()
+    asked = ExplainForm(
+        token=_text(form, "token"), video=_text(form, "video"), ip=_text(form, "ip")
+    )
+    try:
+        explained = await edge.explain(asked)
+    except EdgeRefused as refused:
+        return page("Not explained", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
+    rows = "".join(
+        f"<tr><td class='{status}'>{status}<td>{escape(name)}<td>{escape(text)}"
+        for status, name, text in explained.checks
+    )
+    content = escape("\n".join(explained.content))
+    return page(
+        "What the edge makes of it",
+        f"<p><strong>{escape(explained.conclusion)}</strong></p><pre>{content}</pre>"
+        f"<table class='checks'>{rows}</table>{explain_form(asked.token)}{BACK}",
+    )
+
+
+async def describe(request: web.Request) -> web.Response:
+    """Show a port's OpenAPI document as tables."""
+    port = PORTS.get(request.match_info["port"])
+    if port is None:
+        raise web.HTTPNotFound
+    document = edge_of(request).describe(port)
+    about = escape(document["info"]["description"])
+    paths = "".join(
+        _operation(path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in _operations(methods)
+    )
+    return page(
+        f"The {port} port", f"<p>{about} As JSON: <code>/openapi.json</code>.</p>{paths}{BACK}"
+    )
+
+
+def mint_form(edge: EdgeTools) -> str:
+    """Return the form that mints a token."""
+    checked = " checked" if edge.binds_on_first_use() else ""
+    return (
+        "<form method='post' action='/mint'><h2>Mint a token</h2>"
+        "<label>Video <input name='video' value='x8demo1' required></label>"
+        "<label>Lifetime in seconds <input name='ttl' inputmode='numeric' "
+        "placeholder='300'></label>"
+        "<label>Viewer's address or network <input name='ip' placeholder='any'></label>"
+        f"<label><span><input type='checkbox' name='first_use'{checked}> Bind links on first use "
+        "(of this edge, for every link)</span></label>"
+        "<button>Mint</button></form>"
+    )
+
+
+def explain_form(token: str = "") -> str:
+    """Return the form that explains a token."""
+    return (
+        "<form method='post' action='/explain'><h2>Explain a token</h2>"
+        f"<label>Token or URL <textarea name='token' rows='4' required>{escape(token)}</textarea>"
+        "</label><label>Video <input name='video' placeholder=\"the URL's\"></label>"
+        "<label>Viewer's address <input name='ip' value='127.0.0.1'></label>"
+        "<button>Explain</button></form>"
+    )
+
+
+def edge_of(request: web.Request) -> EdgeTools:
+    """Return the edge in front of this sandbox."""
+    edge = request.app[STATE].edge
+    if edge is None:
+        raise web.HTTPNotFound(text="No edge runs beside this sandbox.\n")
+    return edge
+
+
+def _operations(methods: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the methods of a path; a route that takes every method in the same way, once."""
+    operations = {name: it for name, it in methods.items() if name != "parameters"}
+    if len({it["summary"] for it in operations.values()}) == 1 and len(operations) > 1:
+        yield "any method", next(iter(operations.values()))
+        return
+    for name, operation in operations.items():
+        yield name.upper(), operation
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    parameters = ", ".join(
+        f"<code>{escape(it['name'])}</code>" for it in operation.get("parameters", ())
+    )
+    needs = {name for option in operation.get("security", ()) for name in option}
+    facts = [
+        f"Parameters: {parameters}" if parameters else "",
+        f"Needs: {escape(', '.join(sorted(needs)).replace('_', ' '))}" if needs else "",
+    ]
+    rows = "".join(
+        f"<tr><td>{status}<td>{escape(answer['description'])}"
+        for status, answer in sorted(operation["responses"].items())
+    )
+    return (
+        f"<section><h2><code>{escape(method)} {escape(path)}</code></h2>"
+        f"<p>{escape(operation['summary'])}. {'. '.join(filter(None, facts))}</p>"
+        f"<table class='answers'>{rows}</table></section>"
+    )
+
+
+def _text(form: Any, name: str) -> str:
+    value = form.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+BACK = "<p><a href='/'>Back to the videos</a></p>"

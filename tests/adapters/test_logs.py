@@ -1,0 +1,117 @@
+"""Log lines: for people on a terminal, JSON for everything else, and nothing that steers either."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import pty
+import re
+
+import pytest
+from ports import free_port
+from processes import playgate, started
+from support import SANDBOX_TOML
+
+from proxy.adapters.console_log import console_processors
+from proxy.adapters.logs import build_logger
+
+
+def console(*, colors: bool = False, **fields: object) -> str:
+    stream = io.StringIO()
+    build_logger(stream, processors=console_processors(colors=colors)).info("request", **fields)
+    return stream.getvalue()
+
+
+def test_a_line_for_people_has_time_level_event_and_what_is_known():
+    line = console(status=401, reason="token-missing", video=None, jti="", is_new=False, count=0)
+
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3} \[info\] request +count=0 is_new=False reason=token-missing status=401\n"
+        r"|\d\d:\d\d:\d\d\.\d{3} \[info\] request +status=401 reason=token-missing is_new=False count=0\n",
+        line,
+    ), line
+    assert "\x1b[" in console(colors=True, status=401)
+
+
+@pytest.mark.parametrize("value", ["\x1b[2J", "a\nb", "\x07", "\u202e", "\x9b31m"])
+def test_no_value_steers_a_terminal(value):
+    line = console(detail=value)
+
+    assert line.count("\n") == 1 and line.strip().isprintable()
+
+
+def refuse_to_count() -> None:
+    secret = "hush" * 2
+    raise ValueError(len(secret))
+
+
+def test_a_trace_has_no_local_variables():
+    stream = io.StringIO()
+    log = build_logger(stream, processors=console_processors(colors=False))
+    try:
+        refuse_to_count()
+    except ValueError as error:
+        log.exception("internal", exc_info=error)
+
+    assert "ValueError: 8" in stream.getvalue() and "hushhush" not in stream.getvalue()
+
+
+def test_events_below_the_level_are_left_out():
+    stream = io.StringIO()
+    log = build_logger(stream, level="warning")
+    log.info("request")
+    log.warning("state-trouble")
+
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "state-trouble"
+    ]
+
+
+async def serving_line(*, terminal: bool, **env: str) -> str:
+    """Return the first line that an edge writes, to a terminal or to a pipe."""
+    ports = {
+        "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{free_port()}",
+        "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",
+    }
+    command = playgate("serve", "--config", SANDBOX_TOML)
+    if not terminal:
+        async with started(*command, env={**ports, **env}) as process:
+            await process.says("\n")
+            assert await process.stop() == 0
+            return process.output.splitlines()[0]
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **ports, **env}
+    )
+    os.close(theirs)
+    try:
+        async with asyncio.timeout(60):
+            said = b""
+            while b"\n" not in said:
+                said += await asyncio.to_thread(os.read, ours, 4096)
+        return said.decode().splitlines()[0]
+    finally:
+        process.terminate()
+        await process.wait()
+        os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "env", "is_json", "is_coloured"),
+    [
+        (True, {}, False, True),
+        (True, {"NO_COLOR": "1"}, False, False),
+        (True, {"PLAYGATE_LOG__FORMAT": "json"}, True, False),
+        (False, {}, True, False),
+        (False, {"PLAYGATE_LOG__FORMAT": "console"}, False, False),
+    ],
+    ids=["terminal", "no colour", "terminal, json", "pipe", "pipe, console"],
+)
+async def test_an_edge_writes_for_whoever_reads(*, terminal, env, is_json, is_coloured):
+    line = await serving_line(terminal=terminal, **env)
+
+    assert "serving" in line and str(SANDBOX_TOML) in line
+    assert line.startswith("{") is is_json
+    assert ("\x1b[" in line) is is_coloured

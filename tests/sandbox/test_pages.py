@@ -1,0 +1,113 @@
+"""The sandbox's index: readable on a phone, and what a person tries first works from there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support import settings_for
+
+from proxy.cli.demo_tools import DemoEdge
+
+
+@pytest.fixture
+def index(sandbox, edge) -> str:
+    """Return the address of an index with an edge in front of the sandbox."""
+    public = {"public_url": edge.player, "listen": "127.0.0.1:0"}
+    sandbox.edge = DemoEdge(settings_for(sandbox, web=public), edge.edge.apps).tools()
+    return f"{sandbox.origin}/"
+
+
+async def fits(page) -> bool:
+    return await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_every_column_can_be_read(page, index, width):
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.goto(index)
+
+    assert await fits(page)
+    for cell in await page.locator(".videos td").all():
+        box = await cell.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert await page.locator(".videos td").count() % 3 == 0
+
+
+async def test_a_token_is_minted_played_and_explained(page, index, edge):
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.goto(index)
+    mint = page.locator("form[action='/mint']")
+    await mint.locator("[name=ttl]").fill("60")
+    await mint.locator("[name=ip]").fill("127.0.0.0/8")
+    await mint.locator("button").click()
+    assert "expires in 60 seconds" in await page.locator("body").inner_text()
+    assert await fits(page)
+    play_url = await page.locator("pre").first.inner_text()
+    assert (await edge.get(play_url)).status == 302
+
+    await page.locator("form[action='/explain'] button").click()
+    text = await page.locator("body").inner_text()
+    assert "The edge accepts it" in text and await fits(page)
+    assert re.search(r"exp +\d\d:\d\d:\d\d \(in 1 minute\)", text)
+
+    explain = page.locator("form[action='/explain']")
+    await explain.locator("[name=ip]").fill("10.0.0.1")
+    await explain.locator("button").click()
+    text = await page.locator("body").inner_text()
+    assert "The edge answers 403 token-network" in text
+    assert await page.locator(".fail").inner_text() == "fail"
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "value", "says"),
+    [
+        ("mint", "video", "../etc", "is not a video id"),
+        ("mint", "ttl", "soon", "ttl must be a number of seconds"),
+        ("mint", "ttl", "999999", "tokens.max_ttl"),
+        ("mint", "ip", "here", "ip an address or a network"),
+        ("explain", "ip", "here", "is not an address"),
+        ("explain", "token", "<script>alert(1)</script>", "token-malformed"),
+    ],
+)
+async def test_a_form_says_what_is_wrong(page, index, *, form, field, value, says):
+    await page.goto(index)
+    filled = page.locator(f"form[action='/{form}']")
+    if form == "explain":
+        await filled.locator("[name=token]").fill("x")
+    await filled.locator(f"[name={field}]").fill(value)
+    await filled.locator("button").click()
+
+    assert says in await page.locator("body").inner_text()
+    assert await page.locator("script").count() == 0
+
+
+async def test_first_use_binds_links_until_it_is_taken_off(page, index, edge):
+    for is_on in (True, False):
+        await page.goto(index)
+        mint = page.locator("form[action='/mint']")
+        await mint.locator("[name=first_use]").set_checked(is_on)
+        await mint.locator("button").click()
+        url = await page.locator("pre").first.inner_text()
+        assert (await edge.get(url, source="127.0.0.5")).status == 302
+        elsewhere = await edge.get(url, source="127.0.9.5")
+        assert elsewhere.reason == ("token-used-elsewhere" if is_on else None)
+
+
+@pytest.mark.parametrize(
+    ("port", "route"), [("player", "/play/{video_id}.m3u8"), ("operator", "/tokens")]
+)
+async def test_the_description_of_a_port_is_a_page(page, index, port, route):
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.goto(f"{index}api/{port}")
+
+    text = await page.locator("body").inner_text()
+    assert route in text and await fits(page)
+    assert await page.locator("section").count() > 5
+
+
+async def test_without_an_edge_there_are_no_forms(page, sandbox):
+    await page.goto(f"{sandbox.origin}/")
+
+    assert await page.locator("form").count() == 0
+    assert (await page.goto(f"{sandbox.origin}/api/player")).status == 404
