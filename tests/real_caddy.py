@@ -94,7 +94,7 @@ async def a_caddy(
         async def answers() -> bool:
             assert process.process.returncode is None, caddy.log
             try:
-                await caddy.ask("/")
+                await caddy.ask("/elsewhere")
             except aiohttp.ClientError:
                 return False
             return True

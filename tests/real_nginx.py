@@ -151,7 +151,7 @@ async def running_nginx(
     async def answers() -> bool:
         assert process.poll() is None, (folder / "stderr").read_text()
         try:
-            return (await nginx.ask("/"))[0] == 404
+            return (await nginx.ask("/elsewhere"))[0] == 404  # its own answer, without an edge
         except OSError:
             return False
 

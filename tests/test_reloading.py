@@ -124,9 +124,9 @@ async def test_settings_of_every_part_are_taken(edge, file):
     ("old", "new", "says"),
     [
         ('kid = "sandbox"', "kid = ", "(file): is not TOML"),
-        ('private = "pass"', 'private = "maybe"', "viewer.private: input should be"),
-        (SECRET, "too short", "tokens.keys[0]: its secret is shorter"),
-        ("[viewer]", "[wiever]", "wiever: is not a setting"),
+        ('private = "pass"', 'private = "maybe"', "viewer.private (line 17): must be"),
+        (SECRET, "too short", "its secret is shorter"),
+        ("[viewer]", "[wiever]", "is not a setting"),
         ("sandbox = true", "sandbox = false", "must be https"),
     ],
 )
@@ -320,7 +320,7 @@ async def test_a_key_file_that_comes_later_is_found_without_being_told(edge, fil
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
     await eventually(lambda: edge.lines("reload-failed"))
-    assert "there is no such file" in edge.lines("reload-failed")[0]["problems"][0]
+    assert "does not exist" in edge.lines("reload-failed")[0]["problems"][0]
     result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
     assert result.exit_code == 0, result.output
     await eventually(lambda: edge.lines("reloaded"))

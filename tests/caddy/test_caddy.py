@@ -235,3 +235,16 @@ async def test_no_token_and_no_private_id_gets_into_caddy_s_log(component, tmp_p
 
 def down_ports() -> tuple[str, str]:
     return f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/", "not-found"), ("/play/x8demo1.m3u8", "token-missing"), ("/hls/x8abcd/index.m3u8", "token-missing")],
+)  # fmt: skip
+async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(caddy, path, reason):
+    page = await caddy.ask(path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    problem = await caddy.ask(path, Accept="*/*")
+
+    assert page.headers["Content-Type"].startswith("text/html") and reason.encode() in page.body
+    assert problem.headers["Content-Type"].startswith("application/problem+json")
+    assert {page.headers["X-Deny-Reason"], problem.headers["X-Deny-Reason"]} == {reason}

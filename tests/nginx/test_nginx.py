@@ -105,6 +105,22 @@ async def test_a_refusal_comes_through_as_it_is(behind_nginx):
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/", "not-found"), ("/play/x8demo1.m3u8", "token-missing"), ("/stream-urls", "request-invalid")],
+)  # fmt: skip
+async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(behind_nginx, path, reason):
+    nginx, _ = behind_nginx
+    _, page = await nginx.ask(path, BROWSER)
+    _, problem = await nginx.ask(path, "Accept: */*")
+
+    assert b"Content-Type: text/html" in page and reason.encode() in page.partition(b"\r\n\r\n")[2]
+    assert b"application/problem+json" in problem and b"<html" not in problem
+
+
 @pytest.mark.parametrize(
     "path",
     ["/auth", "/metrics", "/tokens", "/readyz", "/healthz", "/_playgate/auth", "/watch/x8demo1"],

@@ -1,0 +1,55 @@
+"""Who gets a refusal as a page: whoever asks for text/html, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.domain.reasons import Reason, Refusal
+from proxy.web.problem_page import prefers_html, problem_page
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        (
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+            True,
+        ),  # Chromium
+        ("text/html, application/xhtml+xml;q=0.9, */*;q=0.8", True),
+        ("TEXT/HTML", True),
+        ("text/html;q=0.5, application/json;q=0.1", True),
+        ("text/html;q=0.5, application/problem+json", False),
+        ("text/html;q=0", False),
+        ("text/html;q=x", False),
+        ("text/html;charset=utf-8;q=0.2", True),
+        ("*/*", False),  # players, curl
+        ("text/*", False),
+        ("", False),
+        ("application/json, text/plain, */*", False),
+        ("text/htmlx", False),
+    ],
+)
+def test_only_an_accept_that_names_html_gets_a_page(accept, is_page):
+    assert prefers_html(accept) is is_page
+
+
+def test_nothing_of_a_request_is_markup_in_the_page():
+    refusal = Refusal(Reason.REQUEST_INVALID, message="<script>alert(1)</script>")
+    page = problem_page(refusal, "<b>", 400)
+
+    assert "<script" not in page and "<b>" not in page
+    assert "&lt;script&gt;" in page and "request-invalid" in page
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_page_has_the_status_reason_and_headers_of_the_problem(edge, method):
+    url = f"{edge.player}/play/x8demo1.m3u8"
+    page = await edge.get(url, method=method, headers={"Accept": "text/html"})
+    problem = await edge.get(url, method=method)
+
+    assert (page.status, page.reason) == (problem.status, problem.reason) == (401, "token-missing")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["Vary"] == problem.headers["Vary"] == "Accept"
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    for name in ("WWW-Authenticate", "Cache-Control", "Access-Control-Allow-Origin"):
+        assert page.headers[name] == problem.headers[name]
