@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from proxy.settings.sources import secrets_folder
 
 Location = tuple[int | str, ...]  # such as ("tokens", "keys", 0, "alg")
 
-MAX_LINES = 2_000  # of a settings file; in a longer one no line is looked for
+MAX_LINES = 500  # of a settings file; beyond them no line is named
 
 
 def find_place(location: Location, text: str) -> str:
@@ -58,18 +59,23 @@ def find_line(location: Location, text: str) -> int:
 
     TOML's own parser decides: the value is there as soon as a beginning of the file has it.
     """
-    if not location or not _has(_parse(text), location):
+    if not location:
         return 0
+    return next((line for line, values in _beginnings(text) if _has(values, location)), 0)
+
+
+@lru_cache(1)  # a file with many mistakes, and a reload that tries it again and again
+def _beginnings(text: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return what the file says up to the end of each statement, and where that begins."""
     lines = text.splitlines()
+    found: list[tuple[int, Mapping[str, Any]]] = []
     begins = 1
     for count in range(1, min(len(lines), MAX_LINES) + 1):
         values = _parse("\n".join(lines[:count]))
-        if values is None:  # in the middle of a value of several lines
-            continue
-        if _has(values, location):
-            return begins
-        begins = count + 1
-    return 0
+        if values is not None:  # else this is in the middle of a value of several lines
+            found.append((begins, values))
+            begins = count + 1
+    return found
 
 
 def _parse(text: str) -> Mapping[str, Any] | None:

@@ -46,12 +46,11 @@ def placeholder_problems(values: Any, location: Location = ()) -> Iterator[Probl
 
 def unknown_variable_problem(name: str) -> Problem:
     """Return the problem of a variable or secret file that names no setting."""
-    known = {variable: variable for variable in _variables(Settings, ENV_PREFIX)}
-    upper = name.upper()
-    single = {variable.replace("__", "_"): variable for variable in known}
-    if found := single.get(upper):
+    known = list(_variables(Settings, ENV_PREFIX))
+    by_single = {variable.replace("__", "_"): variable for variable in known}
+    if found := by_single.get(name.upper()):
         return name, f"is not a setting; did you mean {found}, with two underscores?"
-    near = difflib.get_close_matches(upper, list(known), n=1)
+    near = difflib.get_close_matches(name.upper(), known, n=1)
     return name, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
@@ -63,20 +62,23 @@ def name_of(location: Location) -> str:
 
 def _suggestion(location: Location) -> str:
     *above, name = location
-    lists = [index for index, step in enumerate(location) if isinstance(step, int)]
-    tables = _tables_with(str(name))
-    if name in Settings.model_fields and above:
-        text = f": put it under [{name}]"
-    elif near := difflib.get_close_matches(str(name), list(_model_at(above).model_fields), n=1):
+    if above and name in Settings.model_fields:
+        is_table = _model_in(Settings.model_fields[str(name)]) is not None
+        place = f"under [{name}]{_above_list(location)}" if is_table else "above the first table"
+        return f": put it {place}"
+    if near := difflib.get_close_matches(str(name), list(_model_at(above).model_fields), n=1):
         return f"; did you mean {near[0]}?"
-    elif tables:
-        text = f" here; did you mean {' or '.join(f'{table}.{name}' for table in tables)}?"
-        text += f" Put it under [{tables[0]}]" if len(tables) == 1 else ""
-    else:
-        return ""
-    # What is appended to a file belongs to its last table.
-    above_list = f", above [[{name_of(tuple(location[: lists[0]]))}]]" if lists else ""
-    return text + above_list if "under" in text else text
+    tables = _tables_with(str(name))
+    meant = " or ".join(f"{table}.{name}" for table in tables)
+    if len(tables) == 1:
+        return f" here; did you mean {meant}? Put it under [{tables[0]}]{_above_list(location)}"
+    return f" here; did you mean {meant}?" if tables else ""
+
+
+def _above_list(location: Location) -> str:
+    """Return where to put what was appended to the file, and so belongs to its last table."""
+    first = next((index for index, step in enumerate(location) if isinstance(step, int)), 0)
+    return f", above [[{name_of(location[:first])}]]" if first else ""
 
 
 def _list_example(location: Location) -> str:

@@ -280,6 +280,9 @@ def test_what_is_appended_to_the_readme_s_file_is_told_where_it_belongs(tmp_path
     assert complaints(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
         "  tokens.keys[0].viewer (line 9): is not a setting: put it under [viewer], above [[tokens.keys]]"
     ]
+    assert complaints(README_FILE + "sandbox = true", tmp_path)[1:] == [
+        "  tokens.keys[0].sandbox (line 9): is not a setting: put it above the first table"
+    ]
     assert complaints(README_FILE + 'private = "omit"', tmp_path)[1:] == [
         (
             "  tokens.keys[0].private (line 9): is not a setting here; did you mean viewer.private? "
