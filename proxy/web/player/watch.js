@@ -53,7 +53,7 @@ const PLAYERS = {
 const choosePlayers = () => {
   const wanted = new URLSearchParams(location.search).get("player");
   const isWebKit = "WebKitPlaybackTargetAvailabilityEvent" in window || "WebKitMediaKeys" in window;
-  const order = wanted in PLAYERS ? [wanted] : isWebKit ? ["native", "hls.js"] : ["hls.js", "native"];
+  const order = Object.hasOwn(PLAYERS, wanted) ? [wanted] : isWebKit ? ["native", "hls.js"] : ["hls.js", "native"];
   return order.filter((name) => PLAYERS[name].isSupported());
 };
 
