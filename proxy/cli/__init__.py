@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 import proxy
-from proxy.cli import check_config, demo, embed, inspect, keys, login, revoke, serve, token, videos
+from proxy.cli import (
+    check_config,
+    demo,
+    embed,
+    inspect,
+    keys,
+    login,
+    options,
+    revoke,
+    serve,
+    token,
+    videos,
+)
 from proxy.cli.doctor import command
 from proxy.cli.options import examples
 
@@ -54,16 +66,13 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     ),
     "revoke": (
         revoke.revoke,
-        (
-            "playgate revoke --sub viewer-7",
-            "playgate revoke --video x8abcd --before 2026-11-21T18:00:00Z",
-        ),
+        ("playgate revoke --sub viewer-7", "playgate revoke --jti TOKEN-ID"),
     ),
     "login": (login.login, ("playgate login", "playgate login --paste")),
     "logout": (login.logout, ("playgate logout",)),
 }
 for name, (run, shown) in COMMANDS.items():
-    app.command(name, epilog=examples(*shown))(run)
+    options.command(app, *shown, name=name)(run)
 app.add_typer(token.app, name="token")
 app.add_typer(keys.app, name="keys")
 app.add_typer(videos.app, name="videos")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tomllib
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +31,8 @@ from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE
 from proxy.wiring.edge import build_minting
 
-DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says
+DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says, and as well:
+DEFAULT_OPERATOR = f"{HOST}:8081"
 
 WELCOME = """
 Playgate {version}: an edge in front of a Dailymotion that runs on this machine.
@@ -60,12 +62,14 @@ ANSWERS = {
 
 
 def demo(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where players come in.")] = 8080,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Where players come in.")
+    ] = 8080,
     operator_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Metrics, health, minting.")
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Metrics, health, minting.")
     ] = 8081,
     sandbox_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The sandbox Dailymotion.")
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="The sandbox Dailymotion.")
     ] = 8090,
     config: Annotated[
         Path | None,
@@ -81,16 +85,30 @@ def demo(
 
     It needs no account and no settings. Ctrl-C stops it.
     """
+    if len({port, operator_port, sandbox_port}) < len(("port", "operator", "sandbox")):
+        fail("--port, --operator-port and --sandbox-port must differ")
     path = config or sandbox_config()
     try:
         settings = demo_settings(path, port, operator_port, sandbox_port)
     except SettingsInvalid as invalid:
-        hint = "\nThe demo takes settings with sandbox = true, such as config/sandbox.toml."
-        fail(str(invalid) + (hint if config is not None else ""))
+        if config is not None and not says_sandbox(config):
+            fail(
+                f"{config}: the demo takes settings with sandbox = true. Leave out --config, and "
+                f"unset {CONFIG_VARIABLE}, to use config/sandbox.toml"
+            )
+        fail(str(invalid))
     try:
         uvloop.run(run(settings, path, sandbox_port))
     except ListenFailed as failed:
         fail(f"{failed}; playgate demo --help tells how to choose other ports")
+
+
+def says_sandbox(path: Path) -> bool:
+    """Say whether a settings file has `sandbox = true`; True if it cannot be read at all."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")).get("sandbox") is True
+    except (OSError, ValueError):
+        return True
 
 
 def demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) -> Settings:
@@ -134,8 +152,11 @@ def command_name(settings: Settings) -> str:
     command = "playgate" if found and Path(found).samefile(sys.argv[0]) else sys.argv[0]
     if Path(command).name == "__main__.py":
         command = f"{sys.executable} -m proxy"
-    url = settings.web.public_url
-    return command if url == DEFAULT_URL else f"PLAYGATE_WEB__PUBLIC_URL={url} {command}"
+    url, operator = settings.web.public_url, settings.operator.listen
+    url_variable = "" if url == DEFAULT_URL else f"PLAYGATE_WEB__PUBLIC_URL={url} "
+    is_default = operator == DEFAULT_OPERATOR
+    operator_variable = "" if is_default else f"PLAYGATE_OPERATOR__LISTEN={operator} "
+    return f"{url_variable}{operator_variable}{command}"
 
 
 async def run(settings: Settings, path: Path, sandbox_port: int) -> None:

@@ -38,6 +38,10 @@ class DemoEdge:
             mint=self.mint,
             explain=self.explain,
             describe=self.describe,
+            urls={
+                "player": self._settings.web.public_url,
+                "operator": f"http://{self._settings.operator.listen}",
+            },
             binds_on_first_use=lambda: self._settings.tokens.first_use,
             bind_on_first_use=self.bind_on_first_use,
         )
@@ -49,17 +53,19 @@ class DemoEdge:
             EdgeRefused: no such token can be minted.
         """
         clock = Clock()
+        if form.ttl and not form.ttl.isdecimal():
+            raise EdgeRefused("The lifetime must be a whole number of seconds.")
+        try:
+            network = parse_network(form.ip) if form.ip else None
+        except ValueError:
+            sentence = f"{form.ip!r} is neither an address nor a network such as 203.0.113.0/24."
+            raise EdgeRefused(sentence) from None
         try:
             minted = build_minting(self._settings, clock).mint(
-                video=form.video,
-                ttl=int(form.ttl) if form.ttl else None,
-                network=parse_network(form.ip) if form.ip else None,
+                video=form.video, ttl=int(form.ttl) if form.ttl else None, network=network
             )
         except Refusal as refusal:
             raise EdgeRefused(refusal.message) from None
-        except ValueError:
-            sentence = "ttl must be a number of seconds, ip an address or a network."
-            raise EdgeRefused(sentence) from None
         base = self._settings.web.public_url
         return MintedLinks(
             token=minted.token,

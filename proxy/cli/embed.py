@@ -131,6 +131,8 @@ def embed(
     texts = [fill(snippet, settings, video, token) for snippet in chosen]
     if only in {None, "iframe"} and not settings.web.player_page:
         typer.echo("web.player_page is not true: the iframe will show nothing", err=True)
+    elif only == "iframe" and not settings.web.embed_origins:
+        typer.echo("web.embed_origins is empty: no other site may show the iframe", err=True)
     if only is not None:
         typer.echo(texts[0])
         return

@@ -24,6 +24,7 @@ from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings
 from proxy.wiring.edge import build_policy
 
+MILLISECONDS = 10**11  # as seconds, that is the year 5138
 TIMES = ("iat", "nbf", "exp")  # claims that are NumericDates
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 PASSED: dict[str, str] = {  # by check: what it means that it passed
@@ -91,11 +92,10 @@ async def explain(
         viewer=viewer,
     )
     keyring, trouble = await fetched_keyring(settings, carried.token, play.now)
-    checks = [
-        *request_checks(settings, carried.token, play),
-        *explain_token(carried.token, keyring, play, build_policy(settings)),
-        *[check async for check in known_checks(settings, carried.token, keyring, play)],
-    ]
+    checks = list(request_checks(settings, carried.token, play))
+    if carried.token:
+        checks += explain_token(carried.token, keyring, play, build_policy(settings))
+        checks += [check async for check in known_checks(settings, carried.token, keyring, play)]
     payload = payload_of(carried.token)
     findings = [finding_of(check, payload, play.now) for check in checks]
     if trouble:
@@ -160,6 +160,8 @@ def content_of(token: str, now: float) -> Iterator[str]:
         text = json.dumps(value, ensure_ascii=False)
         if name in TIMES and isinstance(value, int):
             text = f"{local_time(value, now)} ({relative_time(value, now)})"
+            if value > MILLISECONDS:
+                text += "; in milliseconds? NumericDates are seconds"
         yield f"{name:<6} {text}"
 
 
@@ -184,8 +186,9 @@ def conclude(refusal: Refusal | None, checks: list[Check], play: Play) -> str:
     if refusal is not None:
         reason: Reason = refusal.reason
         return f"The edge answers {reason.status} {reason}: {refusal.message}"
-    if play.video is None or play.viewer is None:
-        return "No check failed. Name a video and a viewer's address to check the rest."
+    given = {"a video": play.video, "a viewer's address": play.viewer}
+    if missing := [name for name, value in given.items() if value is None]:
+        return f"No check failed. Name {' and '.join(missing)} to check the rest."
     unknown = [check.name for check in checks if not check.was_made]
     beyond = f", as far as that can be checked from here (not checked: {', '.join(unknown)})"
     return f"The edge accepts it{beyond if unknown else ''}."

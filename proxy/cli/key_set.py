@@ -40,8 +40,13 @@ class KeyFile:
         return next(iter(self._signers()), None)
 
     def waiting(self) -> list[OwnKey]:
-        """Return the keys that could sign and do not yet, the newest last."""
-        return self._signers()[1:]
+        """Return the keys that could sign and do not yet, the newest last.
+
+        One that is older than the signing key was passed over, and is none of them.
+        """
+        signers = self._signers()
+        made = {jwk["kid"]: jwk.get("iat", 0) for jwk in self.jwks}
+        return [own for own in signers[1:] if made[own.key.kid] >= made[signers[0].key.kid]]
 
     def role(self, own: OwnKey) -> str:
         """Return what a key does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any, cast
 
 import typer
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.key_set import KeyFile, day, open_keys
-from proxy.cli.options import Config, examples, fail, moment_of, printable
+from proxy.cli.options import Config, command, fail, moment_of, printable
 from proxy.domain.tokens.keyring import Algorithm, Key
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog=examples("playgate keys generate", "playgate keys generate --alg ES256"))
+@command(app, "playgate keys generate", "playgate keys generate --alg ES256")
 def generate(
     alg: Annotated[
         Algorithm | None,
@@ -29,7 +30,11 @@ def generate(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Add a key. It verifies tokens from now on; `playgate keys rotate` lets it sign."""
+    """Add a key.
+
+    The first one signs at once. A further one verifies tokens from now on, and signs after
+    `playgate keys rotate`.
+    """
     with open_keys(config) as keys:
         signing = keys.signing()
         algorithm = alg or (signing.key.algorithm if signing is not None else "HS256")
@@ -38,7 +43,7 @@ def generate(
     typer.echo(f"{kid} ({algorithm}) is in {keys.path}; {signs}")
 
 
-@app.command("list", epilog=examples("playgate keys list"))
+@command(app, "playgate keys list", name="list")
 def list_keys(config: Config = None) -> None:
     """List the keys, the signing one first. Shows no secret."""
     table = Table("kid", "alg", "made", "does", box=None, header_style="bold")
@@ -46,15 +51,16 @@ def list_keys(config: Config = None) -> None:
         for own, jwk in zip(keys.own, keys.jwks, strict=True):
             made = day(jwk["iat"]) if type(jwk.get("iat")) is int else ""
             table.add_row(printable(own.key.kid), own.key.algorithm, made, keys.role(own))
+    if not keys.own:
+        fail(f"there is no key in {keys.path}; playgate keys generate adds one")
     Console(soft_wrap=True, highlight=False).print(table)
 
 
-@app.command(
-    epilog=examples(
-        "playgate keys export > jwks.json",
-        "playgate keys export KID > public.pem",
-        "playgate keys export KID --secret",
-    )
+@command(
+    app,
+    "playgate keys export > jwks.json",
+    "playgate keys export KID > public.pem",
+    "playgate keys export KID --secret",
 )
 def export(
     kid: Annotated[
@@ -85,10 +91,11 @@ def export(
         fail("--secret prints one key: name it, as playgate keys list shows it")
     with open_keys(config) as keys:
         text = public_set(keys) if kid is None else exported(keys, kid, secret=secret, jwk=as_jwk)
-    typer.echo(text)
+    # A signer's library would take the end of the line for a part of the secret.
+    typer.echo(text, nl=not (secret and not as_jwk) or sys.stdout.isatty())
 
 
-@app.command(epilog=examples("playgate keys rotate"))
+@command(app, "playgate keys rotate")
 def rotate(config: Config = None) -> None:
     """Let the newest key sign. The key before it verifies until its last token has expired."""
     with open_keys(config) as keys:
@@ -104,7 +111,7 @@ def rotate(config: Config = None) -> None:
     typer.echo(f"{before.key.kid} verifies until {moment_of(until)}, and is then removed")
 
 
-@app.command(epilog=examples("playgate keys retire 2026-11-27-1a2b3c"))
+@command(app, "playgate keys retire 2026-11-27-1a2b3c")
 def retire(
     kid: Annotated[str, typer.Argument(help="The key, as playgate keys list shows it.")],
     config: Config = None,

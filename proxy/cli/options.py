@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from typer.core import TyperCommand
 
 from proxy.domain.client_ip import Address, parse_address
 from proxy.domain.reasons import Refusal
+from proxy.domain.validation_messages import sentence_for
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.sources import CONFIG_VARIABLE, default_file
@@ -28,6 +32,32 @@ Config = Annotated[
         callback=lambda given: given or default_file(),
     ),
 ]
+
+
+class PlainCommand(TyperCommand):
+    """A command that says what is wrong with an option in our words, not the library's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments.
+
+        Raises:
+            typer.BadParameter: one is not valid.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                line = error.__cause__.errors(include_url=False, include_input=False)[0]
+                error.message = sentence_for(line["type"], line["msg"], line.get("ctx", {}))
+            raise
+
+
+Run = TypeVar("Run", bound=Callable[..., None])
+
+
+def command(app: typer.Typer, *shown: str, name: str | None = None) -> Callable[[Run], Run]:
+    """Return a decorator that adds a command, with examples at the end of its help."""
+    return app.command(name, cls=PlainCommand, epilog=examples(*shown))
 
 
 def examples(*commands: str) -> str:

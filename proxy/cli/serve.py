@@ -42,7 +42,7 @@ def serve(config: Config = None) -> None:
     try:
         uvloop.run(run(settings, source), loop_factory=Loop)
     except ListenFailed as failed:
-        fail(str(failed))
+        fail(f"{failed}; web.listen and operator.listen set the addresses")
 
 
 async def run(settings: Settings, source: Source) -> None:

@@ -12,7 +12,7 @@ from proxy.cli import explaining, interrupts
 from proxy.cli.options import (
     Config,
     address_or_exit,
-    examples,
+    command,
     fail,
     printable,
     say,
@@ -31,11 +31,10 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    epilog=examples(
-        "playgate token mint --video x8abcd",
-        "playgate token mint --video x8abcd --ttl 600 --sub viewer-7 --url",
-    )
+@command(
+    app,
+    "playgate token mint --video x8abcd",
+    "playgate token mint --video x8abcd --ttl 600 --sub viewer-7 --url",
 )
 def mint(
     video: Annotated[str, typer.Option(metavar="ID", help="The video, or * for every one.")],
@@ -90,11 +89,10 @@ def mint(
     typer.echo(minted.url if url else minted.token)
 
 
-@app.command(
-    epilog=examples(
-        "playgate token explain 'https://play.example.com/play/x8abcd.m3u8?token=…'",
-        "playgate token explain eyJhbGciOi… --video x8abcd --ip 203.0.113.7",
-    )
+@command(
+    app,
+    "playgate token explain 'https://play.example.com/play/x8abcd.m3u8?token=…'",
+    "playgate token explain eyJhbGciOi… --video x8abcd --ip 203.0.113.7",
 )
 def explain(
     token: Annotated[str, typer.Argument(help="The token, or the URL that carries it.")],

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE
-from proxy.cli.options import Config, examples, fail, printable, settings_or_exit, video_or_exit
+from proxy.cli.options import Config, command, fail, printable, settings_or_exit, video_or_exit
 from proxy.cli.studio import Studio, run
 from proxy.domain.stream_url import check_stream_url
 from proxy.domain.video import VideoId
@@ -33,9 +33,7 @@ app = typer.Typer(
 VideoArgument = Annotated[str, typer.Argument(metavar="ID", help="The video.")]
 
 
-@app.command(
-    "list", epilog=examples("playgate videos list --limit 5", "playgate videos list --json")
-)
+@command(app, "playgate videos list --limit 5", "playgate videos list --json", name="list")
 def list_videos(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -70,7 +68,7 @@ def list_videos(
     Console(markup=False, highlight=False, width=width).print(table)
 
 
-@app.command(epilog=examples("playgate videos upload test.mp4 --title 'A test' --private"))
+@command(app, "playgate videos upload test.mp4 --title 'A test' --private")
 def upload(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
     title: Annotated[str, typer.Option(help="[default: the file's name]")] = "",
@@ -118,7 +116,7 @@ def upload(
     )
 
 
-@app.command(epilog=examples("playgate videos edit x9abcd --title 'Another title'"))
+@command(app, "playgate videos edit x9abcd --title 'Another title'")
 def edit(
     video: VideoArgument,
     title: Annotated[str | None, typer.Option(help="A new title.")] = None,
@@ -145,7 +143,7 @@ def edit(
     typer.echo(f"{video}: changed")
 
 
-@app.command(epilog=examples("playgate videos delete x9abcd"))
+@command(app, "playgate videos delete x9abcd")
 def delete(
     video: VideoArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

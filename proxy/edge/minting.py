@@ -82,7 +82,7 @@ class Minting:
             raise _invalid("max_height and max_bandwidth need the relay, and it relay.keys.")
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
         if len(allowed) != len(set(formats)):
-            raise _invalid(f"fmt is {' or '.join(FORMAT_NAMES)}, or a list of both.")
+            raise _invalid(f"fmt may name {' and '.join(FORMAT_NAMES)}, and nothing else.")
         issued_at, jti = int(self._clock.now()), token_urlsafe(JTI_BYTES)
         token = mint(
             key,

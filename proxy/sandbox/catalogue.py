@@ -85,7 +85,8 @@ VIDEOS: dict[str, Video] = {
     ),
     EMPTY: Video(
         title="A playlist without variants",
-        expect="a redirect that no player plays; playlist-invalid in the other modes",
+        expect="a redirect that no player plays; playlist-invalid in relay mode, and in validate "
+        "mode from the second bad check on",
         fields={"mode": "vod"},
     ),
     CHALLENGED: Video(

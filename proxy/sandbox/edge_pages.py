@@ -12,6 +12,7 @@ from proxy.sandbox.edge_tools import EdgeRefused, EdgeTools, ExplainForm, MintFo
 from proxy.sandbox.html import page
 from proxy.sandbox.state import STATE
 
+NEEDS = {"token": "a token", "token_in_query": "a token", "operator_key": "operator.key"}
 PORTS: dict[str, PortName] = {"player": "player", "operator": "operator"}
 
 
@@ -26,7 +27,8 @@ async def mint(request: web.Request) -> web.Response:
         return page("No token", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
     bound = (
         "<p>Links are bound on first use now (<code>tokens.first_use</code>): each one without an "
-        "address plays in the first network that plays it, and nowhere else.</p>"
+        "address plays in the first network (/24) that plays it, and nowhere else. To end this, "
+        "mint again without the tick.</p>"
         if edge.binds_on_first_use()
         else ""
     )
@@ -40,7 +42,7 @@ async def mint(request: web.Request) -> web.Response:
         "A fresh token",
         f"<p>It expires in {minted.expires_in} seconds.</p>{bound}{play}"
         f"<p>Token</p><pre>{escape(minted.token)}</pre>"
-        f"{explain_form(minted.play_url or minted.token)}{BACK}",
+        f"{explain_form(ExplainForm(token=minted.play_url or minted.token))}{BACK}",
     )
 
 
@@ -62,7 +64,7 @@ async def explain(request: web.Request) -> web.Response:
     return page(
         "What the edge makes of it",
         f"<p><strong>{escape(explained.conclusion)}</strong></p><pre>{content}</pre>"
-        f"<table class='checks'>{rows}</table>{explain_form(asked.token)}{BACK}",
+        f"<table class='checks'>{rows}</table>{explain_form(asked)}{BACK}",
     )
 
 
@@ -98,13 +100,15 @@ def mint_form(edge: EdgeTools) -> str:
     )
 
 
-def explain_form(token: str = "") -> str:
-    """Return the form that explains a token."""
+def explain_form(asked: ExplainForm = ExplainForm(token="")) -> str:  # noqa: B008  # frozen
+    """Return the form that explains a token, filled in as it was asked before."""
     return (
         "<form method='post' action='/explain'><h2>Explain a token</h2>"
-        f"<label>Token or URL <textarea name='token' rows='4' required>{escape(token)}</textarea>"
-        "</label><label>Video <input name='video' placeholder=\"the URL's\"></label>"
-        "<label>Viewer's address <input name='ip' value='127.0.0.1'></label>"
+        "<label>Token or URL <textarea name='token' rows='4' required>"
+        f"{escape(asked.token)}</textarea></label>"
+        f"<label>Video <input name='video' value='{escape(asked.video)}' "
+        'placeholder="the URL\'s"></label>'
+        f"<label>Viewer's address <input name='ip' value='{escape(asked.ip)}'></label>"
         "<button>Explain</button></form>"
     )
 
@@ -131,10 +135,10 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parameters = ", ".join(
         f"<code>{escape(it['name'])}</code>" for it in operation.get("parameters", ())
     )
-    needs = {name for option in operation.get("security", ()) for name in option}
+    needs = {NEEDS[name] for option in operation.get("security", ()) for name in option}
     facts = [
         f"Parameters: {parameters}" if parameters else "",
-        f"Needs: {escape(', '.join(sorted(needs)).replace('_', ' '))}" if needs else "",
+        f"Needs: {escape(', '.join(sorted(needs)))}" if needs else "",
     ]
     rows = "".join(
         f"<tr><td>{status}<td>{escape(answer['description'])}"

@@ -5,7 +5,7 @@ The sandbox imports nothing of the product; `playgate demo` hands these function
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,8 +40,8 @@ class ExplainForm:
     """A token to explain, as a person pasted it."""
 
     token: str
-    video: str = ""
-    ip: str = ""
+    video: str = ""  # the URL's if empty
+    ip: str = "127.0.0.1"  # no viewer if empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,5 +60,6 @@ class EdgeTools:
     mint: Callable[[MintForm], MintedLinks]
     explain: Callable[[ExplainForm], Awaitable[ExplainedToken]]
     describe: Callable[[PortName], dict[str, Any]]  # its OpenAPI document
+    urls: Mapping[PortName, str]
     binds_on_first_use: Callable[[], bool]
     bind_on_first_use: Callable[[bool], None]

@@ -18,7 +18,12 @@ from pydantic_settings import (
 
 from proxy.settings.key_rules import Problem
 from proxy.settings.places import find_place, location_of
-from proxy.settings.problems import placeholder_problems, problems_of, unknown_variable_problem
+from proxy.settings.problems import (
+    placeholder_problems,
+    plain_toml_error,
+    problems_of,
+    unknown_variable_problem,
+)
 from proxy.settings.rules import problems_between
 from proxy.settings.schema import Settings
 from proxy.settings.sources import (
@@ -27,6 +32,7 @@ from proxy.settings.sources import (
     SecretFiles,
     secrets_folder,
     unknown_names,
+    unreadable_secret,
 )
 
 NO_FILE = (
@@ -79,8 +85,11 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     try:
         text = "" if path is None else path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsInvalid([("(file)", f"is not TOML: {error}")], source=path) from None
+    except UnicodeDecodeError:
+        raise SettingsInvalid([("(file)", "is not UTF-8 text")], source=path) from None
+    except tomllib.TOMLDecodeError as error:
+        problem = ("(file)", f"is not TOML: {plain_toml_error(str(error))}")
+        raise SettingsInvalid([problem], source=path) from None
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise SettingsInvalid([("(file)", f"cannot be read: {reason}")], source=path) from None
@@ -112,7 +121,8 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     except _Problems as between:
         problems += between.problems
     except (SettingsError, UnicodeDecodeError) as error:
-        what = "one is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        is_text = not isinstance(error, UnicodeDecodeError)
+        what = str(error) if is_text else f"{unreadable_secret()} is not UTF-8 text"
         problems.append(("(secret files)", what))
     if problems:
         raise SettingsInvalid(problems, source=path, text=text)

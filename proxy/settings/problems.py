@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,9 @@ from proxy.domain.validation_messages import sentence_for
 from proxy.settings.key_rules import Problem
 from proxy.settings.places import Location
 from proxy.settings.schema import ENV_PREFIX, Settings
+from proxy.settings.sources import CONFIG_VARIABLE, SECRETS_VARIABLE
 
+CLOSE = 0.85  # of a variable's name, whose prefix alone makes any two of them alike
 PLACEHOLDERS = frozenset({"…", "..."})  # as the documentation writes them
 
 
@@ -46,12 +49,22 @@ def placeholder_problems(values: Any, location: Location = ()) -> Iterator[Probl
 
 def unknown_variable_problem(name: str) -> Problem:
     """Return the problem of a variable or secret file that names no setting."""
-    known = list(_variables(Settings, ENV_PREFIX))
+    known = [*_variables(Settings, ENV_PREFIX), CONFIG_VARIABLE, SECRETS_VARIABLE]
     by_single = {variable.replace("__", "_"): variable for variable in known}
     if found := by_single.get(name.upper()):
         return name, f"is not a setting; did you mean {found}, with two underscores?"
-    near = difflib.get_close_matches(name.upper(), known, n=1)
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=CLOSE)
     return name, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def plain_toml_error(message: str) -> str:
+    """Return the parser's message without Python's notation, and with the most likely cause."""
+    if twice := re.match(r"Cannot declare \((.*?),?\) twice (.*)", message):
+        table = ".".join(re.findall(r"'(.*?)'", twice[1]))
+        return f"[{table}] is there twice, put its settings into one {twice[2]}"
+    if message.startswith("Invalid value"):
+        return message.replace("Invalid value", "a value cannot be read, texts need quotes")
+    return message
 
 
 def name_of(location: Location) -> str:

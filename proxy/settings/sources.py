@@ -51,6 +51,18 @@ def secrets_folder() -> str | None:
     return os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
 
 
+def unreadable_secret() -> str:
+    """Return the name of the secret file that is not UTF-8 text."""
+    for file in sorted(Path(secrets_folder() or os.devnull).iterdir()):
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return file.name
+        except OSError:
+            continue
+    return "one of them"
+
+
 def unknown_names() -> Iterator[str]:
     """Yield the variables and secret files with our prefix that name no table of ours."""
     folder = Path(secrets_folder() or os.devnull)

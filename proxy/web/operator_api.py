@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hmac import compare_digest
 from math import isfinite
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from aiohttp import web
 from pydantic import (
@@ -173,8 +174,15 @@ def read_body(form: type[Body], body: bytes) -> Body:
         lines = error.errors(include_input=False, include_url=False)
         wrong = "; ".join(
             f"{'.'.join(map(str, line['loc'])) or 'the body'} "
-            f"{sentence_for(line['type'], line['msg'], line.get('ctx', {}))}"
+            f"{describe_error(line['type'], line['msg'], line.get('ctx', {}))}"
             for line in lines
         )
         message = f"The request body is not valid: {wrong}."
         raise Refusal(Reason.REQUEST_INVALID, message=message) from None
+
+
+def describe_error(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Return what is wrong with a member, in the words of JSON."""
+    if kind in {"model_type", "dict_type"}:
+        return "must be a JSON object"
+    return sentence_for(kind, message, context)

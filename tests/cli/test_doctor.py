@@ -240,7 +240,7 @@ async def test_something_else_at_the_operator_port_is_no_edge(examine, body):
     async with serving(app) as origin:
         found = await examine(OPERATOR__LISTEN=URL(origin).authority)
 
-        assert "warn: no edge answers at" in troubles(found)["edge"]
+        assert "warn: what answers at" in troubles(found)["edge"]
 
 
 async def test_what_others_say_cannot_write_to_the_terminal(edge, examine, sandbox, capsys):

@@ -142,7 +142,7 @@ async def test_an_edge_of_one_s_own_uses_the_demo_s_sandbox(sandbox, edge, tmp_p
     (settings,) = fenced(ROOT / "docs/sandbox.md", "toml")
     player, operator = free_port(), free_port()
     text = settings.replace("127.0.0.1:8090", sandbox.origin.removeprefix("http://"))
-    text = text.replace(":9080", f":{player}").replace(":9081", f":{operator}")
+    text = text.replace(":9180", f":{player}").replace(":9181", f":{operator}")
     (tmp_path / "own.toml").write_text(text)
     command = next(it for it in fenced(ROOT / "docs/sandbox.md", "sh") if "own.toml" in it).split()
     mint = playgate("token", "mint", "--config", "own.toml", "--video", "x8demo1", "--url")

@@ -105,7 +105,9 @@ def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
         load_settings(SANDBOX_TOML)
     (tmp_path / "PLAYGATE_PLATFROM__API_KEY").unlink()
     (tmp_path / "PLAYGATE_PLATFORM__API_KEY").write_bytes(b"\xff")
-    with pytest.raises(SettingsInvalid, match=r"\(secret files\): one is not UTF-8"):
+    with pytest.raises(
+        SettingsInvalid, match=r"\(secret files\): PLAYGATE_PLATFORM__API_KEY is not UTF-8 text"
+    ):
         load_settings(SANDBOX_TOML)
 
 
@@ -200,7 +202,13 @@ def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint)
     ("text", "complaint"),
     [
         ("web = 'x", "is not TOML"),
-        ("\udcff", "is not TOML"),
+        (
+            "[web]\n[web]\n",
+            r"is not TOML: \[web\] is there twice, put its settings into one \(at line 2",
+        ),
+        ("[[a]]\n[a.b]\n[a.b]\n", r"\[a.b\] is there twice"),
+        ("[web]\nlisten = x\n", r"a value cannot be read, texts need quotes \(at line 2"),
+        ("\udcff", "is not UTF-8 text"),
         (None, "cannot be read: No such file or directory"),
     ],
 )
@@ -314,6 +322,8 @@ def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
     [
         ("PLAYGATE_DELIVERY_MODE", "relay", "PLAYGATE_DELIVERY_MODE: is not a setting; did you mean PLAYGATE_DELIVERY__MODE, with two underscores?"),
         ("playgate_web_public_url", "x", "playgate_web_public_url: is not a setting; did you mean PLAYGATE_WEB__PUBLIC_URL, with two underscores?"),
+        ("PLAYGATE_CONFG", "x", "PLAYGATE_CONFG: is not a setting; did you mean PLAYGATE_CONFIG?"),
+        ("PLAYGATE_PORT", "1", "PLAYGATE_PORT: is not a setting"),
         ("PLAYGATE_SANDBOXX", "1", "PLAYGATE_SANDBOXX: is not a setting; did you mean PLAYGATE_SANDBOX?"),
         ("PLAYGATE_TOKENS__MAX_TTL", "soon", "tokens.max_ttl (PLAYGATE_TOKENS__MAX_TTL): must be a whole number"),
         ("PLAYGATE_VIEWER__TRUSTED_PROXIES", "10.0.0.1", 'viewer.trusted_proxies (PLAYGATE_VIEWER__TRUSTED_PROXIES): must be a list such as ["127.0.0.1", "::1"]'),

@@ -23,7 +23,7 @@ from proxy.cli.options import mode_of
 from proxy.cli.report import Finding
 from proxy.domain.reasons import Reason
 from proxy.settings.digest import digest_of
-from proxy.settings.listen import parse_listen
+from proxy.settings.listen import Listen, parse_listen
 from proxy.settings.warnings import warnings_about
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
@@ -57,16 +57,9 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
 async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Ask the edge's own operator port how it is."""
     listen = parse_listen(visit.settings.operator.listen)
-    try:
-        async with (
-            asyncio.timeout(PATIENCE),
-            connected_to(listen) as session,
-            session.get(f"http://{host_of(listen)}/readyz") as answer,
-        ):
-            told = Readiness.model_validate_json(await answer.read())
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        step = "Start it: playgate serve. Everything else below is asked from this command itself."
-        yield warn("edge", f"no edge answers at {listen}", step)
+    told = await fetch_readiness(listen)
+    if isinstance(told, Finding):
+        yield told
         return
     is_settled = not told.settings.problems and not told.settings.need_restart
     if is_settled and told.settings.digest != digest_of(visit.settings):
@@ -97,6 +90,25 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
         yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
     elif not troubles and not told.settings.problems:
         yield ok("edge", f"ready at {listen}")
+
+
+async def fetch_readiness(listen: Listen) -> Readiness | Finding:
+    """Return what the operator port says, or that no edge answers there."""
+    try:
+        async with (
+            asyncio.timeout(PATIENCE),
+            connected_to(listen) as session,
+            session.get(f"http://{host_of(listen)}/readyz") as answer,
+        ):
+            body = await answer.read()
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        step = "Start it: playgate serve. Everything else below is asked from this command itself."
+        return warn("edge", f"no edge answers at {listen}", step)
+    try:
+        return Readiness.model_validate_json(body)
+    except ValueError:
+        step = "Stop it, or set operator.listen to an address that is free."
+        return warn("edge", f"what answers at {listen} is no edge of this version", step)
 
 
 class Trouble(BaseModel):

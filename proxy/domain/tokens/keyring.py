@@ -108,7 +108,9 @@ class Keyring:
         """
         published = None if issuer is None else self._published.get(issuer)
         keys = self._own if published is None else published
-        whose = "tokens.keys" if published is None else "what its issuer publishes"
+        whose = (
+            "tokens.keys and tokens.jwks_file" if published is None else "what its issuer publishes"
+        )
         if kid is None and len(keys) == 1:
             return next(iter(keys.values()))
         if kid is None:
