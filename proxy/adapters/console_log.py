@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from datetime import datetime
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -18,8 +19,7 @@ def console_processors(*, colors: bool) -> list[structlog.typing.Processor]:
         pad_event_to=EVENT_WIDTH,
         pad_level=False,
         sort_keys=False,
-        # The library's default shows local variables, and with them secrets.
-        exception_formatter=structlog.dev.plain_traceback,
+        exception_formatter=write_traceback,
     )
     return [add_time_and_level, keep_printable, renderer]
 
@@ -37,7 +37,24 @@ def keep_printable(
 ) -> MutableMapping[str, Any]:
     """Leave out empty fields, and escape what could steer a terminal."""
     return {
-        name: repr(value) if isinstance(value, str) and not value.isprintable() else value
+        name: printable(value) if isinstance(value, str) else value
         for name, value in fields.items()
         if value is not None and value != ""  # 0 and False are kept
     }
+
+
+def write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
+    """Write a traceback, indented, so that none of its lines looks like an event.
+
+    The library's default shows local variables, and with them secrets.
+    """
+    plain = StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    stream.writelines(f"\n    {printable(line)}" for line in plain.getvalue().split("\n"))
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, without anything that steers a terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from proxy.adapters.clock import Clock
 from proxy.app import Apps
-from proxy.cli import explaining
+from proxy.cli import token_explanation
 from proxy.domain.client_ip import parse_address, parse_network
 from proxy.domain.reasons import Refusal
 from proxy.sandbox.edge_tools import (
@@ -53,7 +54,7 @@ class DemoEdge:
             EdgeRefused: no such token can be minted.
         """
         clock = Clock()
-        if form.ttl and not form.ttl.isdecimal():
+        if form.ttl and re.fullmatch(r"[0-9]{1,9}", form.ttl) is None:
             raise EdgeRefused("The lifetime must be a whole number of seconds.")
         try:
             network = parse_network(form.ip) if form.ip else None
@@ -71,7 +72,7 @@ class DemoEdge:
             token=minted.token,
             play_url=minted.url or "",
             page_url=f"{base}/watch/{form.video}#{minted.token}",
-            expires_in=minted.expires_at - int(clock.now()),
+            expires_in=int(form.ttl) if form.ttl else self._settings.tokens.default_ttl,
         )
 
     async def explain(self, form: ExplainForm) -> ExplainedToken:
@@ -83,7 +84,7 @@ class DemoEdge:
         viewer = parse_address(form.ip) if form.ip else None
         if form.ip and viewer is None:
             raise EdgeRefused(f"{form.ip!r} is not an address.")
-        explained = await explaining.explain(
+        explained = await token_explanation.explain(
             self._settings, form.token, video=form.video or None, viewer=viewer
         )
         return ExplainedToken(
@@ -100,6 +101,8 @@ class DemoEdge:
 
     def bind_on_first_use(self, is_on: bool) -> None:  # one value to set
         """Set tokens.first_use of the running edge."""
+        if is_on == self._settings.tokens.first_use:
+            return
         tokens = self._settings.tokens.model_copy(update={"first_use": is_on})
         self._settings = self._settings.model_copy(update={"tokens": tokens})
         self._apps.current.services = build_services(self._settings, self._apps.parts)

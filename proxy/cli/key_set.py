@@ -45,8 +45,7 @@ class KeyFile:
         One that is older than the signing key was passed over, and is none of them.
         """
         signers = self._signers()
-        made = {jwk["kid"]: jwk.get("iat", 0) for jwk in self.jwks}
-        return [own for own in signers[1:] if made[own.key.kid] >= made[signers[0].key.kid]]
+        return [own for own in signers[1:] if not self._is_older(own, signers[0])]
 
     def role(self, own: OwnKey) -> str:
         """Return what a key does."""
@@ -55,13 +54,18 @@ class KeyFile:
             return f"{does} {moment_of(own.expires_at)}"
         if not own.key.can_sign:
             return "verifies"
-        return "signs" if own == self.signing() else "verifies, does not sign yet"
+        if own == self.signing():
+            return "signs"
+        is_next = own in self.waiting()
+        return "verifies, does not sign yet" if is_next else "verifies, older than what signs"
 
     def add(self, algorithm: Algorithm) -> str:
         """Add a new key at the end."""
         kid = f"{day(self.now)}-{token_hex(3)}"
         made = cast("dict[str, Any]", make(algorithm).as_dict(private=True))
-        self.jwks.append({**made, "kid": kid, "alg": algorithm, "use": "sig", "iat": self.now})
+        newest = max((at for jwk in self.jwks if (at := issued_at(jwk)) is not None), default=0)
+        made_at = max(self.now, newest + 1)  # in order, also within one second
+        self.jwks.append({**made, "kid": kid, "alg": algorithm, "use": "sig", "iat": made_at})
         return kid
 
     def promote(self, own: OwnKey, before: OwnKey) -> int:
@@ -86,6 +90,11 @@ class KeyFile:
             if own.is_in_use(self.now - longest)
         ]
         return json.dumps({"keys": needed}, indent=2) + "\n"
+
+    def _is_older(self, own: OwnKey, other: OwnKey) -> bool:
+        by_kid = {jwk["kid"]: issued_at(jwk) for jwk in self.jwks}
+        mine, its = by_kid[own.key.kid], by_kid[other.key.kid]
+        return mine is not None and its is not None and mine < its
 
     def _signers(self) -> list[OwnKey]:
         return [own for own in self.own if own.key.can_sign and own.expires_at is None]
@@ -131,6 +140,12 @@ def make(algorithm: Algorithm) -> Jwk:
             return RSAKey.generate_key(RSA_BITS)
         case "Ed25519":
             return OKPKey.generate_key("Ed25519")
+
+
+def issued_at(jwk: dict[str, Any]) -> int | None:
+    """Return when a key was made, in seconds since 1970; None if it does not say."""
+    value = jwk.get("iat")
+    return value if type(value) is int else None
 
 
 def day(seconds: int) -> str:

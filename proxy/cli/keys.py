@@ -11,7 +11,7 @@ from joserfc.jwk import OctKey
 from rich.console import Console
 from rich.table import Table
 
-from proxy.cli.key_set import KeyFile, day, open_keys
+from proxy.cli.key_set import KeyFile, day, issued_at, open_keys
 from proxy.cli.options import Config, command, fail, moment_of, printable
 from proxy.domain.tokens.keyring import Algorithm, Key
 
@@ -49,7 +49,8 @@ def list_keys(config: Config = None) -> None:
     table = Table("kid", "alg", "made", "does", box=None, header_style="bold")
     with open_keys(config) as keys:
         for own, jwk in zip(keys.own, keys.jwks, strict=True):
-            made = day(jwk["iat"]) if type(jwk.get("iat")) is int else ""
+            at = issued_at(jwk)
+            made = "" if at is None else day(at)
             table.add_row(printable(own.key.kid), own.key.algorithm, made, keys.role(own))
     if not keys.own:
         fail(f"there is no key in {keys.path}; playgate keys generate adds one")
@@ -68,7 +69,7 @@ def export(
         typer.Argument(metavar="KID", help="The key. [default: a JWK Set of all public keys]"),
     ] = None,
     public: Annotated[
-        bool, typer.Option("--public", help="The public key, for whoever verifies. The default.")
+        bool, typer.Option("--public", help="Print the public key, for a verifier. The default.")
     ] = False,
     secret: Annotated[
         bool,
@@ -87,8 +88,8 @@ def export(
     """
     if public and secret:
         fail("--public and --secret exclude each other")
-    if kid is None and secret:
-        fail("--secret prints one key: name it, as playgate keys list shows it")
+    if kid is None and (secret or as_jwk):
+        fail("--secret and --jwk print one key: name it, as playgate keys list shows it")
     with open_keys(config) as keys:
         text = public_set(keys) if kid is None else exported(keys, kid, secret=secret, jwk=as_jwk)
     # A signer's library would take the end of the line for a part of the secret.

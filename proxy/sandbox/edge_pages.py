@@ -62,7 +62,7 @@ async def explain(request: web.Request) -> web.Response:
     )
     content = escape("\n".join(explained.content))
     return page(
-        "What the edge makes of it",
+        "The token, explained",
         f"<p><strong>{escape(explained.conclusion)}</strong></p><pre>{content}</pre>"
         f"<table class='checks'>{rows}</table>{explain_form(asked)}{BACK}",
     )
@@ -81,7 +81,9 @@ async def describe(request: web.Request) -> web.Response:
         for method, operation in _operations(methods)
     )
     return page(
-        f"The {port} port", f"<p>{about} As JSON: <code>/openapi.json</code>.</p>{paths}{BACK}"
+        f"The {port} port",
+        f"<p>{about} <a href='{escape(edge_of(request).urls[port])}/openapi.json'>As JSON</a>.</p>"
+        f"{paths}{BACK}",
     )
 
 

@@ -13,7 +13,7 @@ from yarl import URL
 
 from proxy.adapters import key_file
 from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
-from proxy.settings.keys import SealSecret, Tokens
+from proxy.settings.keys import SealSecret, Tokens, shown_name
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.raw import is_sandbox, tables_of, value_of
 from proxy.settings.schema import Delivery, RelaySection
@@ -38,13 +38,14 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
         text = key_file.read(Path(str(file))) if file else None
         own = read_own_set(EMPTY if text is None else text)
         is_named = for_edge and Path(str(file)).is_absolute()
+        name = shown_name(Path(str(file))).strip() or "the file"
         if is_named and text is None:
             yield (
                 "tokens.jwks_file",
-                f"{file} does not exist; playgate keys generate creates it",
+                f"{name} does not exist; playgate keys generate creates it",
             )
         elif is_named and not own:
-            yield "tokens.jwks_file", f"{file} has no key; playgate keys generate adds one"
+            yield "tokens.jwks_file", f"{name} has no key; playgate keys generate adds one"
     secrets = [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):

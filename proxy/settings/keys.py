@@ -16,6 +16,17 @@ from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnu
 from proxy.settings.checks import OptionalPath, check_url
 from proxy.settings.section import Section
 
+FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
+
+
+def shown_name(file: Path) -> str:
+    """Return a file's name for a message, with a space before it.
+
+    Empty if it may be a secret in the wrong place, which no message repeats.
+    """
+    is_in_folder = file.is_absolute() and file.parent != Path("/") and file.parent.is_dir()
+    return f" {file}" if is_in_folder or file.suffix in FILE_SUFFIXES else ""
+
 
 def read_secret(secret: SecretStr, file: Path | None) -> str:
     """Return the text of a secret that stands either in place or in a file."""
@@ -23,8 +34,7 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
         raise ValueError("needs either secret or file")
     if file is not None and secret.get_secret_value():
         raise ValueError("has both secret and file; leave one out")
-    # What is neither absolute nor called *.pem or the like may be a secret in the wrong place.
-    name = f" {file}" if file is not None and (file.is_absolute() or file.suffix) else ""
+    name = "" if file is None else shown_name(file)
     try:
         text = file.read_text() if file is not None else secret.get_secret_value()
     except OSError as error:
@@ -84,16 +94,16 @@ class Tokens(Section):
         """The keys of the file, read once; none where there is no file."""
         if not self.jwks_file:
             return ()
+        name = shown_name(Path(self.jwks_file))
         try:
             text = key_file.read(Path(self.jwks_file))
             return () if text is None else read_own_set(text)
         except OSError as error:
-            text = f"jwks_file {self.jwks_file} cannot be read: {error.strerror}"
-            raise ValueError(text) from None
+            raise ValueError(f"jwks_file{name} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise ValueError(f"jwks_file {self.jwks_file} is not text") from None
+            raise ValueError(f"jwks_file{name} is not text") from None
         except KeyUnusable as unusable:
-            raise ValueError(f"jwks_file {self.jwks_file}: {unusable}") from None
+            raise ValueError(f"jwks_file{name}: {unusable}") from None
 
     def keys_at(self, now: float) -> list[Key]:
         """Return the keys of our own that are in use now, the signing one first."""

@@ -30,6 +30,7 @@ from proxy.settings.sources import (
     DEFAULT_FILES,
     Environment,
     SecretFiles,
+    secret_names,
     secrets_folder,
     unknown_names,
     unreadable_secret,
@@ -39,6 +40,9 @@ NO_FILE = (
     f"No settings file was found: {' and '.join(map(str, DEFAULT_FILES))} do not exist. "
     "Name one with --config or PLAYGATE_CONFIG."
 )
+
+
+FROM_FILES = "(secret files)"  # in the place of a setting's name
 
 
 class SettingsInvalid(Exception):
@@ -65,6 +69,8 @@ class SettingsInvalid(Exception):
 def _placed(problem: Problem, text: str) -> tuple[str, str, bool]:
     """Return a problem with its place, and whether that is somewhere else than in the file."""
     name, sentence = problem
+    if name == FROM_FILES or name in secret_names():
+        return (name if name == FROM_FILES else f"secret file {name}"), sentence, True
     place = find_place(location_of(name), text)
     is_elsewhere = bool(place) and not place.startswith("line ")
     return f"{name} ({place})" if place else name, sentence, is_elsewhere or name in os.environ
@@ -123,7 +129,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     except (SettingsError, UnicodeDecodeError) as error:
         is_text = not isinstance(error, UnicodeDecodeError)
         what = str(error) if is_text else f"{unreadable_secret()} is not UTF-8 text"
-        problems.append(("(secret files)", what))
+        problems.append((FROM_FILES, what))
     if problems:
         raise SettingsInvalid(problems, source=path, text=text)
     return settings

@@ -7,11 +7,10 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from proxy.settings.schema import ENV_PREFIX
-from proxy.settings.sources import secrets_folder
+from proxy.settings.sources import secret_names
 
 Location = tuple[int | str, ...]  # such as ("tokens", "keys", 0, "alg")
 
@@ -27,9 +26,7 @@ def find_place(location: Location, text: str) -> str:
     """
     if name := find_variable(location, list(os.environ)):
         return name
-    folder = secrets_folder()
-    files = os.listdir(folder) if folder and Path(folder).is_dir() else []  # noqa: PTH208  # names
-    if name := find_variable(location, files):
+    if name := find_variable(location, secret_names()):
         return f"secret file {name}"
     entry = max(
         (count for count, step in enumerate(location, 1) if isinstance(step, int)), default=0

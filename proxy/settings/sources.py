@@ -51,6 +51,12 @@ def secrets_folder() -> str | None:
     return os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
 
 
+def secret_names() -> list[str]:
+    """Return the names of the secret files."""
+    folder = Path(secrets_folder() or os.devnull)
+    return [file.name for file in folder.iterdir()] if folder.is_dir() else []
+
+
 def unreadable_secret() -> str:
     """Return the name of the secret file that is not UTF-8 text."""
     for file in sorted(Path(secrets_folder() or os.devnull).iterdir()):
@@ -65,9 +71,7 @@ def unreadable_secret() -> str:
 
 def unknown_names() -> Iterator[str]:
     """Yield the variables and secret files with our prefix that name no table of ours."""
-    folder = Path(secrets_folder() or os.devnull)
-    files = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-    for name in (*os.environ, *files):
+    for name in (*os.environ, *secret_names()):
         table = name.upper().removeprefix(ENV_PREFIX).split("__")[0].lower()
         ours = name.upper().startswith(ENV_PREFIX)
         if ours and name not in {CONFIG_VARIABLE, SECRETS_VARIABLE} and table not in TABLES:

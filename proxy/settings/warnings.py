@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.settings.key_rules import Problem
-from proxy.settings.listen import parse_listen
+from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.schema import Settings
 
 
@@ -21,7 +21,8 @@ def warnings_about(settings: Settings) -> Iterator[Problem]:
             ),
         )
     web = parse_listen(settings.web.listen)
-    if not web.is_loopback and not settings.viewer.trusted_proxies:
+    proxies = settings.viewer.trusted_proxies
+    if not web.is_loopback and all(is_loopback_host(proxy) for proxy in proxies):
         yield (
             "web.listen",
             (

@@ -18,7 +18,13 @@ ASKERS: dict[str, Asker] = {  # by the route's name; of all others: players
     "auth": "nginx",
     "forward-auth": "front-door",
     "stream-urls": "api",
+    "tokens": "api",
+    "revocations": "api",
 }
+
+
+# Askers behind whom there may be a person with a browser; the others are programs.
+PEOPLE = frozenset({"player", "front-door"})
 
 
 def status_of(reason: Reason, asker: Asker) -> int:
@@ -55,7 +61,7 @@ def problem(
         headers["Retry-After"] = str(refusal.retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2 demands a challenge
-    if prefers_html(accept):
+    if asker in PEOPLE and prefers_html(accept):
         headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         page = problem_page(refusal, request_id, status)
         return web.Response(text=page, status=status, headers=headers, content_type="text/html")

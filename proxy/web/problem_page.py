@@ -27,8 +27,8 @@ JSON_TYPES = ("application/problem+json", "application/json")
 def prefers_html(accept: str) -> bool:
     """Decide whether an Accept header asks for a page rather than JSON (RFC 9110, 12.5.1).
 
-    Players and programs send `*/*` or nothing and get JSON; browsers name text/html when a person
-    opens an address.
+    Players and most programs send `*/*` or nothing and get JSON; browsers name text/html when a
+    person opens an address.
     """
     quality = _qualities(accept)
     html = quality.get("text/html", 0.0)

@@ -42,6 +42,16 @@ def test_no_value_steers_a_terminal(value):
     assert line.count("\n") == 1 and line.strip().isprintable()
 
 
+def test_no_exception_steers_a_terminal_or_looks_like_an_event():
+    stream = io.StringIO()
+    log = build_logger(stream, processors=console_processors(colors=False))
+    log.error("internal", exc_info=ValueError("\x1b[2Jhello\r\n12:00:00.000 [info] request"))
+
+    first, *others = stream.getvalue().splitlines()
+    assert "internal" in first and "\x1b" not in stream.getvalue()
+    assert others and all(not line or line.startswith("    ") for line in others)
+
+
 def refuse_to_count() -> None:
     secret = "hush" * 2
     raise ValueError(len(secret))
@@ -83,7 +93,11 @@ async def serving_line(*, terminal: bool, **env: str) -> str:
             return process.output.splitlines()[0]
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **ports, **env}
+        *command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "NO_COLOR": "", **ports, **env},
     )
     os.close(theirs)
     try:

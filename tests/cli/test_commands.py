@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 import proxy
 from proxy.cli import app
-from proxy.cli.explaining import local_time, relative_time
+from proxy.cli.token_explanation import local_time, relative_time
 
 CONFIG = ["--config", str(SANDBOX_TOML)]
 
@@ -185,7 +185,9 @@ def test_explain_shows_what_the_token_says():
 
     assert "kid    sandbox" in result.stdout
     assert 'sub    "viewer-7"' in result.stdout and 'ip     "127.0.0.0/24"' in result.stdout
-    assert re.search(r"^exp +\d\d:\d\d:\d\d \(in [45] minutes\)$", result.stdout, re.MULTILINE)
+    assert re.search(
+        r"^exp +(?:\S+ )?\d\d:\d\d:\d\d \(in [45] minutes\)$", result.stdout, re.MULTILINE
+    )
     assert re.search(r"^ok +expiry +it expires in [45] minutes, at \d", result.stdout, re.MULTILINE)
 
 
@@ -327,6 +329,11 @@ def test_check_config_warns_of_an_operator_port_that_others_reach(
 
     assert result.exit_code == 0
     assert ("operator.listen: " in result.stderr) is is_warned
+    assert "web.listen: " not in result.stderr
+    monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "0.0.0.0:8080")
+    assert "web.listen: " in run("check-config", "--config", str(config)).stderr
+    monkeypatch.setenv("PLAYGATE_VIEWER__TRUSTED_PROXIES", '["10.0.0.0/8"]')
+    assert "web.listen: " not in run("check-config", "--config", str(config)).stderr
 
 
 def test_explain_says_what_it_was_not_told():

@@ -104,15 +104,16 @@ def test_a_key_is_not_rotated_to_before_every_edge_can_have_it(keys):
 def test_a_rotation_never_goes_back_to_an_older_key(keys):
     """The one that was passed over would sign after a second `rotate` else."""
     for _ in range(3):
-        keys("generate")
-    content = json.loads(keys.file.read_text())
-    for age, key in enumerate(content["keys"]):
-        key["iat"] = 1_700_000_000 + age
-    keys.file.write_text(json.dumps(content))
-    newest = content["keys"][2]["kid"]
+        keys("generate")  # within one second
+    newest = in_file(keys)[2]["kid"]
     assert keys("rotate").startswith(f"{newest} signs")
     assert "there is no newer key" in keys("rotate", code=1)
     assert in_file(keys)[0]["kid"] == newest
+    assert roles(keys)[-1][1] == "verifies, older than what signs"
+    content = json.loads(keys.file.read_text())
+    content["keys"][2]["iat"] = "yesterday"  # by another program: it may be rotated to
+    keys.file.write_text(json.dumps(content))
+    assert keys("rotate").startswith(content["keys"][2]["kid"])
 
 
 def test_a_list_of_no_keys_says_how_to_add_one(keys):

@@ -115,6 +115,8 @@ async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, t
     newcomer.omit()
     async with newcomer(serve) as process:
         await process.says('"event": "serving"')
+        code, output = await said(newcomer(doctor))
+        assert re.search(r"^ok +edge +ready at", output, re.MULTILINE), output
         answer = await edge.get(url)
         assert answer.status == 302
         assert (await edge.get(answer.location)).body.startswith(b"#EXTM3U")

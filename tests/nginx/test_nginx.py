@@ -110,7 +110,7 @@ BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("/", "not-found"), ("/play/x8demo1.m3u8", "token-missing"), ("/stream-urls", "request-invalid")],
+    [("/", "not-found"), ("/play/x8demo1.m3u8", "token-missing"), ("/play/x8demo1.mp4", "token-missing")],
 )  # fmt: skip
 async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(behind_nginx, path, reason):
     nginx, _ = behind_nginx
@@ -119,6 +119,9 @@ async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(behind_nginx,
 
     assert b"Content-Type: text/html" in page and reason.encode() in page.partition(b"\r\n\r\n")[2]
     assert b"application/problem+json" in problem and b"<html" not in problem
+    for accept in ("text/html;q=0", "application/json, text/html;q=0.5"):
+        _, problem = await nginx.ask(path, f"Accept: {accept}")
+        assert b"application/problem+json" in problem, accept
 
 
 @pytest.mark.parametrize(

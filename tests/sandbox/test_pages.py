@@ -49,7 +49,7 @@ async def test_a_token_is_minted_played_and_explained(page, index, edge):
     await page.locator("form[action='/explain'] button").click()
     text = await page.locator("body").inner_text()
     assert "The edge accepts it" in text and await fits(page)
-    assert re.search(r"exp +\d\d:\d\d:\d\d \(in (1 minute|\d+ seconds)\)", text)
+    assert re.search(r"exp +(\S+ )?\d\d:\d\d:\d\d \(in (1 minute|\d+ seconds)\)", text)
 
     explain = page.locator("form[action='/explain']")
     await explain.locator("[name=ip]").fill("10.0.0.1")
@@ -65,6 +65,9 @@ async def test_a_token_is_minted_played_and_explained(page, index, edge):
         ("mint", "video", "../etc", "is not a video id"),
         ("mint", "ttl", "soon", "lifetime must be a whole number of seconds"),
         ("mint", "ttl", "999999", "tokens.max_ttl"),
+        ("mint", "ttl", "9" * 5000, "lifetime must be a whole number of seconds"),
+        ("mint", "ttl", "\u0663", "lifetime must be a whole number of seconds"),
+        ("explain", "token", "http://[/x", "token-malformed"),
         ("mint", "ip", "here", "neither an address nor a network"),
         ("explain", "ip", "here", "is not an address"),
         ("explain", "token", "<script>alert(1)</script>", "token-missing"),

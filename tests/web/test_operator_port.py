@@ -113,7 +113,7 @@ async def test_alive_and_ready(edge):
                 "since": ready.json["settings"]["since"],
                 "problems": [],
                 "need_restart": [],
-                "digest": ready.json["settings"]["digest"],
+                "digest": edge.edge.apps.services.settings_digest,
             },
         },
     )

@@ -41,6 +41,18 @@ def test_nothing_of_a_request_is_markup_in_the_page():
     assert "&lt;script&gt;" in page and "request-invalid" in page
 
 
+async def test_programs_get_json_whatever_they_accept(edge):
+    """Java's HttpURLConnection names text/html first."""
+    headers = {"Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}
+    for url, method in (
+        (f"{edge.player}/stream-urls", "GET"),
+        (f"{edge.operator}/tokens", "POST"),
+        (f"{edge.operator}/revocations", "GET"),
+    ):
+        answer = await edge.get(url, method=method, headers=headers)
+        assert answer.headers["Content-Type"].startswith("application/problem+json"), url
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_page_has_the_status_reason_and_headers_of_the_problem(edge, method):
     url = f"{edge.player}/play/x8demo1.m3u8"

@@ -62,7 +62,8 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
         yield told
         return
     is_settled = not told.settings.problems and not told.settings.need_restart
-    if is_settled and told.settings.digest != digest_of(visit.settings):
+    is_another = is_settled and told.settings.digest != digest_of(visit.settings)
+    if is_another:
         yield warn(
             "edge",
             f"an edge answers at {listen}, and it runs other settings than these",
@@ -70,7 +71,6 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
             "command the settings and variables that it has. Everything below is about the "
             "settings that this command has read.",
         )
-        return
     troubles = {**told.platform, **({} if told.state is None else {"the state": told.state})}
     for operation, trouble in troubles.items():
         text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
@@ -88,7 +88,7 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
             yield warn("edge", f"the keys of {name} cannot be had: {issuer.trouble}", step)
     if told.status != "ready":
         yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
-    elif not troubles and not told.settings.problems:
+    elif not troubles and not told.settings.problems and not is_another:
         yield ok("edge", f"ready at {listen}")
 
 

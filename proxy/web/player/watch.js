@@ -80,7 +80,8 @@ const askEdge = async (failed) => {
   try {
     const answer = await fetch(source, { redirect: "manual", headers: { Accept: "application/problem+json" } });
     if (answer.type === "opaqueredirect" || answer.ok) return failed;
-    return failure(failed.text, { status: answer.status, host: location.host, problem: await answer.json() });
+    const problem = await answer.json().catch(() => null);
+    return failure(failed.text, { status: answer.status, host: location.host, problem });
   } catch {
     return { ...failed, isUnreachable: true };
   }
@@ -101,8 +102,10 @@ const play = async () => {
     let failed = await new Promise((fail) => {
       stop = PLAYERS[name].start(fail);
     });
+    // Once it has played, its token may have expired: a new request would be refused for that alone.
+    const hasPlayed = video.played.length > 0;
     stop();
-    if (!failed.status) failed = await askEdge(failed);
+    if (!failed.status && !hasPlayed) failed = await askEdge(failed);
     failures.push(failed);
     if (failed.status || failed.isUnreachable) break; // the other player would be refused as well
   }
@@ -112,13 +115,13 @@ const play = async () => {
 // Say what is known of the last failure.
 const explain = (failures) => {
   const last = failures.at(-1);
-  const note = failures.map((failed) => failed.text).join(" · ");
+  const note = failures.map((failed) => failed.text).filter(Boolean).join(" · ");
   if (!last) {
     show("This browser cannot play HLS.");
   } else if (last.problem?.reason) {
     const { detail, reason, request_id } = last.problem;
     const canRetry = last.status >= 500 || RETRYABLE.includes(reason);
-    show(detail ?? "The server refused this video.", { note: `${reason} · request ${request_id}`, canRetry });
+    show(detail ?? "The server refused this video.", { note: `${reason} · request ${request_id} · ${note}`, canRetry });
   } else if (last.status) {
     const isLock = last.status === 403 && last.host !== location.host;
     show(`${last.host} refused the stream: HTTP ${last.status}.`, {

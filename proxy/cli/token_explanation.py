@@ -115,7 +115,10 @@ def read_carrier(text: str) -> Carrier:
     text = text.strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
     if "/" not in text:
         return Carrier(text)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as an address in brackets that is none
+        return Carrier(text)
     name, _, ending = parts.path.rpartition("/")[2].partition(".")
     query = parse_qs(parts.query)
     carried = "".join(query.get("token", [])[:1]) or parts.fragment
