@@ -72,7 +72,8 @@ async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
 
     assert (
         edge.output.splitlines()[-1]
-        == f"cannot listen on {URL(sandbox.origin).authority}: Address already in use"
+        == f"cannot listen on {URL(sandbox.origin).authority}: Address already in use; "
+        "web.listen and operator.listen set the addresses"
     )
     assert "Traceback" not in edge.output
 
