@@ -40,7 +40,7 @@ class Fault:
     # In seconds: how long it has to be there, and how long what it did is felt: failed fetches are
     # remembered, and who waits for an attempt waits on.
     lasts: float = 1.0
-    felt: float = 4.0
+    felt: float = 6.0
 
     def is_right(self, part: Part, outcome: str) -> bool:
         """Say whether this is what the fault does."""
