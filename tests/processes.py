@@ -109,6 +109,7 @@ class EdgeProcess:
         ports = {
             "PLAYGATE_WEB__LISTEN": listen,
             "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{self.operator}",
+            "PLAYGATE_STATE__TIMEOUT": "5",  # a slow machine is not a state that fails
         }
         command = [*self.program, "serve", "--config", SANDBOX_TOML]
         self.process = await self.stack.enter_async_context(

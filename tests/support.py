@@ -175,6 +175,7 @@ def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any
     given: dict[str, Any] = {
         "web": {"listen": "127.0.0.1:0"},
         "operator": {"listen": "127.0.0.1:0"},
+        "state": {"timeout": 5},  # a slow machine is not a state that fails
         "platform": {
             "token_url": f"{sandbox.origin}{token_path}",
             "rest_url": f"{sandbox.origin}{rest_path}",

@@ -19,6 +19,7 @@ CONFIG = ("--config", SANDBOX_TOML)
 
 
 async def revoke(*arguments: str, **env: str) -> tuple[int, str]:
+    env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
     async with started(*playgate("revoke", *CONFIG, *arguments), env=variables) as command:
         code = await command.process.wait()
@@ -119,6 +120,7 @@ async def test_the_doctor_looks_at_the_state(server, monkeypatch):
 
 
 async def explain(token: str, *arguments: str, **env: str) -> tuple[int, str]:
+    env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
     command = playgate("token", "explain", *CONFIG, token, "--video", "x8demo1", *arguments)
     async with started(*command, env={**variables, "NO_COLOR": "1"}) as asked:
@@ -144,11 +146,11 @@ async def test_explain_knows_what_was_taken_back(edge, sandbox, server):
 
 
 async def test_explain_knows_where_a_token_was_first_used(sandbox, server):
-    shared = {"url": server.url, "timeout": 1}
+    shared = {"url": server.url}
     async with an_edge(sandbox, state=shared, tokens={"first_use": True}) as edge:
         token = edge.mint()
         assert (await edge.get(edge.play_url(token=token), source="127.0.0.5")).status == 302
-        env = {"STATE__URL": server.url, "STATE__TIMEOUT": "1", "TOKENS__FIRST_USE": "true"}
+        env = {"STATE__URL": server.url, "TOKENS__FIRST_USE": "true"}
         code, said = await explain(token, "--ip", "127.0.1.5", **env)
         assert (code, "token-used-elsewhere" in said) == (1, True), said
         code, said = await explain(token, "--ip", "127.0.0.9", **env)

@@ -81,6 +81,7 @@ async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_
         "PLAYGATE_WEB__LISTEN": f"unix:{player}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
         "PLAYGATE_STATE__URL": server.url,
+        "PLAYGATE_STATE__TIMEOUT": "5",
         "PLAYGATE_TOKENS__FIRST_USE": "true",
         "PLAYGATE_DELIVERY__MODE": "validate",
     }

@@ -54,7 +54,7 @@ async def test_and_nothing_under_another_name(allowed):
 async def test_what_takes_tokens_back_does(server, tmp_path):
     lines = re.findall(r"^playgate (revoke .*?) *#", PAGE, re.MULTILINE)
     assert len(lines) == 3
-    config = SANDBOX_TOML.read_text() + f'\n[state]\nurl = "{server.url}"\n'
+    config = SANDBOX_TOML.read_text() + f'\n[state]\nurl = "{server.url}"\ntimeout = 5\n'
     (tmp_path / "playgate.toml").write_text(config)
     for line in lines:
         async with started(*playgate(*line.split()), cwd=tmp_path) as command:

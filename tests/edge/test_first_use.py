@@ -26,7 +26,7 @@ HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
 @pytest.fixture
 async def instances(server, start_edge):
     """Return two edges that share a state, with first use on."""
-    shared = {**ON, "state": {"url": server.url, "timeout": 1}}
+    shared = {**ON, "state": {"url": server.url}}
     return [await start_edge(**shared), await start_edge(**shared)]
 
 
@@ -157,7 +157,7 @@ async def test_where_it_is_off_nothing_is_asked(server, start_edge):
 
 async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, start_edge):
     guard = {"auth": {"paths": ["/hls/(?P<video>[^/]+)/.+"]}}
-    shared = {**ON, **guard, "state": {"url": server.url, "timeout": 1}}
+    shared = {**ON, **guard, "state": {"url": server.url}}
     edge = await start_edge(**shared, viewer={"trusted_proxies": ["127.0.0.1"]})
     token = edge.mint()
 

@@ -37,7 +37,7 @@ async def outcome(edge, url, **options):
 @pytest.fixture
 async def instances(server, start_edge):
     """Return two edges that share a state and hear of each other twice a second."""
-    shared = {"state": {"url": server.url, "staleness": 0.5, "timeout": 1}}
+    shared = {"state": {"url": server.url, "staleness": 0.5}}
     return [await start_edge(**shared), await start_edge(**shared)]
 
 

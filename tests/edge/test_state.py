@@ -27,7 +27,7 @@ HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
 @pytest.fixture
 def an_instance(server, start_edge):
     def start(**state):
-        shared = {"url": server.url, "staleness": 0.5, "timeout": 1, **state}
+        shared = {"url": server.url, "staleness": 0.5, **state}
         return start_edge(tokens={"first_use": True}, state=shared)
 
     return start
