@@ -9,6 +9,7 @@ import os
 import signal
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from time import time
 from weakref import ref
 
@@ -366,4 +367,23 @@ async def test_sighup_loads_them_again_in_a_real_process(sandbox, file):
         await eventually(lambda: edge.output.count('"event": "reloaded"') == 2)
         file.write_text("nonsense")
         await edge.says('"event": "reload-failed"')
+        assert await edge.stop() == 0
+
+
+def catches_sighup(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
+
+
+async def test_a_sighup_while_it_starts_does_not_end_it(file):
+    env = {
+        "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{free_port()}",
+        "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",
+    }
+    async with started(*playgate("serve", "--config", file), env=env) as edge:
+        await eventually(lambda: catches_sighup(edge.process.pid))
+        while '"event": "serving"' not in edge.output:
+            edge.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.05)
         assert await edge.stop() == 0

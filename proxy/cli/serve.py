@@ -33,8 +33,6 @@ def serve(config: Config = None) -> None:
 
     Plays in flight are finished first. SIGHUP reloads the settings and keys.
     """
-    # Nothing to load again yet. A handler, and not SIG_IGN, which children would inherit.
-    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     began_at = time.time()
     settings = settings_or_exit(config)
     raise_descriptor_limit()

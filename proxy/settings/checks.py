@@ -41,6 +41,27 @@ def check_optional_url(text: str) -> str:
     return check_url(text) if text else text
 
 
+def check_public_url(text: str) -> str:
+    """Take the URL of a host, or nothing: the routes are at its root."""
+    checked = check_optional_url(text)
+    if URL(checked).path not in {"", "/"}:
+        raise ValueError("must have no path: players are sent to /play/… of this host")
+    return checked
+
+
+def check_line(text: str) -> str:
+    """Take a text of one line, as credentials are."""
+    if not text.isprintable():
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def check_secret_line(secret: SecretStr) -> SecretStr:
+    """Take a secret of one line."""
+    check_line(secret.get_secret_value())
+    return secret
+
+
 def check_origin(text: str) -> str:
     """Take the origin of a site, as it stands in a Content-Security-Policy."""
     if re.fullmatch(r"https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?", text) is None:
@@ -162,4 +183,6 @@ def check_header_name(text: str) -> str:
 
 OptionalPath = Annotated[str, AfterValidator(check_optional_path)]
 OptionalUrl = Annotated[str, AfterValidator(check_optional_url)]
+Line = Annotated[str, AfterValidator(check_line)]
+SecretLine = Annotated[SecretStr, AfterValidator(check_secret_line)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
+from pydantic import SecretStr
+
 from proxy.settings.schema import Settings
 
 LENGTH = 16  # hexadecimal digits
@@ -13,9 +15,14 @@ OF_AN_INSTANCE = {"web": {"listen"}, "operator": {"listen"}}
 
 
 def digest_of(settings: Settings) -> str:
-    """Return the digest of all settings but an instance's own; it may be shown.
+    """Return the digest of all settings but an instance's own, secrets included.
 
-    Secrets are masked, so that nobody can try candidates against it.
+    It may be shown: whoever would try candidates for one secret against it has to know all others,
+    platform.api_secret among them, which Dailymotion makes at random.
     """
-    values = settings.model_dump(mode="json", exclude=OF_AN_INSTANCE)
-    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:LENGTH]
+    values = settings.model_dump(exclude=OF_AN_INSTANCE)
+    return sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:LENGTH]
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from proxy.settings.keys import SealSecret, Tokens, shown_name
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.raw import is_sandbox, tables_of, value_of
 from proxy.settings.schema import Delivery, RelaySection
-
-Problem = tuple[str, str]  # the key, and what is wrong with it
+from proxy.settings.sources import Problem
 
 # Printed in config/sandbox.toml for all to read, so good for nothing outside the sandbox.
 PUBLISHED_SECRETS = frozenset(
@@ -34,7 +33,7 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
     if for_edge and not (keys or file or issuers):
         yield "tokens.keys", "is not set, and there is no default for it"
     own: tuple[OwnKey, ...] = ()
-    with suppress(OSError, ValueError):  # reading it as a setting says what is wrong
+    with suppress(OSError, ValueError):  # the setting's own check says what is wrong
         text = key_file.read(Path(str(file))) if file else None
         own = read_own_set(EMPTY if text is None else text)
         is_named = for_edge and Path(str(file)).is_absolute()
@@ -46,6 +45,7 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
             )
         elif is_named and not own:
             yield "tokens.jwks_file", f"{name} has no key; playgate keys generate adds one"
+    yield from _kid_problems(tables_of(keys), own)
     secrets = [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):
@@ -59,6 +59,15 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
                 "the relay needs one: openssl rand -hex 32"
             ),
         )
+
+
+def _kid_problems(keys: list[dict[str, Any]], own: Iterable[OwnKey]) -> Iterator[Problem]:
+    seen = {it.key.kid: "a key in tokens.jwks_file" for it in own}
+    for index, key in enumerate(keys):
+        kid = str(key.get("kid"))
+        if kid in seen:
+            yield f"tokens.keys[{index}].kid", f"{kid!r} is also the kid of {seen[kid]}"
+        seen.setdefault(kid, f"tokens.keys[{index}]")
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:

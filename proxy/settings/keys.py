@@ -16,6 +16,16 @@ from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnu
 from proxy.settings.checks import OptionalPath, check_url
 from proxy.settings.section import Section
 
+
+def check_key_file(file: Path) -> Path:
+    """Take the absolute path of a file: where the edge is started must not matter."""
+    if not file.is_absolute():
+        raise ValueError("must be an absolute path")
+    return file
+
+
+KeyFile = Annotated[Path, AfterValidator(check_key_file)] | None
+
 FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
 
 
@@ -44,13 +54,33 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
     return text.strip()
 
 
+def check_own_set(text: str) -> str:
+    """Take the path of a JWK Set that is good, or of none yet."""
+    read_own_set_at(text)
+    return text
+
+
+def read_own_set_at(path: str) -> tuple[OwnKey, ...]:
+    """Return the keys of a file that `playgate keys` looks after; none if there is no file."""
+    name = shown_name(Path(path)).strip() or "the file"
+    try:
+        text = key_file.read(Path(path)) if path else None
+        return () if text is None else read_own_set(text)
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is not text") from None
+    except KeyUnusable as unusable:
+        raise ValueError(f"{name}: {unusable}") from None
+
+
 class TokenKey(Section):
     """One key: `secret` in place, or `file` that holds the secret or the PEM."""
 
     kid: Annotated[str, Field(min_length=1, max_length=128)]
     alg: Algorithm
     secret: SecretStr = SecretStr("")
-    file: Path | None = None
+    file: KeyFile = None
     issuer: Annotated[str, Field(max_length=256)] = ""
 
     @cached_property
@@ -80,7 +110,7 @@ class Tokens(Section):
     """Which tokens are good."""
 
     keys: tuple[TokenKey, ...] = ()
-    jwks_file: OptionalPath = ""
+    jwks_file: Annotated[OptionalPath, AfterValidator(check_own_set)] = ""
     issuers: tuple[Issuer, ...] = ()
     max_ttl: Annotated[int, Field(gt=0)] = 3600
     default_ttl: Annotated[int, Field(gt=0)] = 300
@@ -92,18 +122,7 @@ class Tokens(Section):
     @cached_property
     def own_set(self) -> tuple[OwnKey, ...]:
         """The keys of the file, read once; none where there is no file."""
-        if not self.jwks_file:
-            return ()
-        name = shown_name(Path(self.jwks_file))
-        try:
-            text = key_file.read(Path(self.jwks_file))
-            return () if text is None else read_own_set(text)
-        except OSError as error:
-            raise ValueError(f"jwks_file{name} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"jwks_file{name} is not text") from None
-        except KeyUnusable as unusable:
-            raise ValueError(f"jwks_file{name}: {unusable}") from None
+        return read_own_set_at(self.jwks_file)
 
     def keys_at(self, now: float) -> list[Key]:
         """Return the keys of our own that are in use now, the signing one first."""
@@ -118,9 +137,6 @@ class Tokens(Section):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Tokens:
-        kids = [own.key.kid for own in self.own_set] + [entry.kid for entry in self.keys]
-        if twice := sorted({kid for kid in kids if kids.count(kid) > 1}):
-            raise ValueError(f"two keys have the same kid, {twice[0]!r}")
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")
         if both := {entry.issuer for entry in self.issuers} & {it.issuer for it in self.keys}:
@@ -132,7 +148,7 @@ class SealSecret(Section):
     """One secret that seals are made with: `secret` in place, or `file` that holds it."""
 
     secret: SecretStr = SecretStr("")
-    file: Path | None = None
+    file: KeyFile = None
 
     @cached_property
     def material(self) -> bytes:

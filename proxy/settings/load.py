@@ -13,10 +13,8 @@ from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     PydanticBaseSettingsSource,
-    SettingsError,
 )
 
-from proxy.settings.key_rules import Problem
 from proxy.settings.places import find_place, location_of
 from proxy.settings.problems import (
     placeholder_problems,
@@ -28,21 +26,20 @@ from proxy.settings.rules import problems_between
 from proxy.settings.schema import Settings
 from proxy.settings.sources import (
     DEFAULT_FILES,
+    FROM_FILES,
     Environment,
+    Problem,
     SecretFiles,
+    secret_file_problems,
     secret_names,
     secrets_folder,
     unknown_names,
-    unreadable_secret,
 )
 
 NO_FILE = (
     f"No settings file was found: {' and '.join(map(str, DEFAULT_FILES))} do not exist. "
     "Name one with --config or PLAYGATE_CONFIG."
 )
-
-
-FROM_FILES = "(secret files)"  # in the place of a setting's name
 
 
 class SettingsInvalid(Exception):
@@ -89,7 +86,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     """
     text = ""
     try:
-        text = "" if path is None else path.read_text(encoding="utf-8")
+        text = "" if path is None else path.read_text(encoding="utf-8-sig")  # or with a BOM
         values = tomllib.loads(text)
     except UnicodeDecodeError:
         raise SettingsInvalid([("(file)", "is not UTF-8 text")], source=path) from None
@@ -122,14 +119,15 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
             )
 
     problems = [unknown_variable_problem(name) for name in unknown_names()]
+    problems += secret_file_problems()
+    if any(name == FROM_FILES or name in secret_names() for name, _ in problems):
+        raise SettingsInvalid(problems, source=path, text=text)
     try:
         settings = Loaded(_secrets_dir=secrets_folder())  # type: ignore[call-arg]  # of pydantic-settings
     except _Problems as between:
         problems += between.problems
-    except (SettingsError, UnicodeDecodeError) as error:
-        is_text = not isinstance(error, UnicodeDecodeError)
-        what = str(error) if is_text else f"{unreadable_secret()} is not UTF-8 text"
-        problems.append((FROM_FILES, what))
+    except (OSError, UnicodeDecodeError):  # they could be read a moment ago
+        problems.append((FROM_FILES, "changed while they were read"))
     if problems:
         raise SettingsInvalid(problems, source=path, text=text)
     return settings

@@ -19,9 +19,11 @@ from proxy.adapters.dailymotion.endpoints import (
 from proxy.domain import video
 from proxy.edge.delivery import Family
 from proxy.settings.checks import (
+    Line,
     OptionalPath,
     OptionalUrl,
     Seconds,
+    SecretLine,
     check_allowed_host,
     check_optional_address,
     check_pattern,
@@ -37,10 +39,10 @@ class Platform(Section):
 
     api: Generation = "legacy"
     grant: Grant = "client_credentials"
-    api_key: str = ""
-    api_secret: SecretStr = SecretStr("")
-    username: str = ""
-    password: SecretStr = SecretStr("")
+    api_key: Line = ""
+    api_secret: SecretLine = SecretStr("")
+    username: Line = ""
+    password: SecretLine = SecretStr("")
     login_file: OptionalPath = ""
     redirect_uri: Annotated[str, AfterValidator(check_redirect_uri)] = (
         "http://127.0.0.1:8085/callback"
@@ -94,11 +96,11 @@ class Platform(Section):
 class Videos(Section):
     """The account that `playgate videos` acts for; the edge itself never uses it."""
 
-    api_key: str = ""
-    api_secret: SecretStr = SecretStr("")
+    api_key: Line = ""
+    api_secret: SecretLine = SecretStr("")
     grant: DirectGrant = "client_credentials"
-    username: str = ""
-    password: SecretStr = SecretStr("")
+    username: Line = ""
+    password: SecretLine = SecretStr("")
     channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")] = ""
     scope: str = ""
     token_url: OptionalUrl = ""

@@ -12,10 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from proxy.domain.validation_messages import sentence_for
-from proxy.settings.key_rules import Problem
 from proxy.settings.places import Location
 from proxy.settings.schema import ENV_PREFIX, Settings
-from proxy.settings.sources import CONFIG_VARIABLE, SECRETS_VARIABLE
+from proxy.settings.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Problem
 
 CLOSE = 0.85  # of a variable's name, whose prefix alone makes any two of them alike
 PLACEHOLDERS = frozenset({"…", "..."})  # as the documentation writes them
@@ -79,9 +78,10 @@ def _suggestion(location: Location) -> str:
         is_table = _model_in(Settings.model_fields[str(name)]) is not None
         place = f"under [{name}]{_above_list(location)}" if is_table else "above the first table"
         return f": put it {place}"
-    if near := difflib.get_close_matches(str(name), list(_model_at(above).model_fields), n=1):
-        return f"; did you mean {near[0]}?"
     tables = _tables_with(str(name))
+    near = difflib.get_close_matches(str(name), list(_model_at(above).model_fields), n=1)
+    if near and not tables:
+        return f"; did you mean {near[0]}?"
     meant = " or ".join(f"{table}.{name}" for table in tables)
     if len(tables) == 1:
         return f" here; did you mean {meant}? Put it under [{tables[0]}]{_above_list(location)}"

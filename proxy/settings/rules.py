@@ -13,13 +13,14 @@ from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
-from proxy.settings.key_rules import PUBLISHED_SECRETS, Problem, key_problems
+from proxy.settings.key_rules import PUBLISHED_SECRETS, key_problems
 from proxy.settings.keys import Tokens
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.platform import Platform, Videos
 from proxy.settings.raw import is_sandbox, value_of
 from proxy.settings.schema import Operator, Web
 from proxy.settings.section import Section
+from proxy.settings.sources import Problem
 
 Place = tuple[str, str, type[Section]]
 
@@ -62,12 +63,15 @@ def problems_between(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Prob
     for table, name, section in NEEDED if for_edge else ():
         value = value_of(raw, table, name, section)
         if not value or value == SecretStr(""):
-            yield f"{table}.{name}", "is not set, and there is no default for it"
+            is_given = name in (raw.get(table) or {})
+            state = "is empty" if is_given else "is not set"
+            yield f"{table}.{name}", f"{state}, and there is no default for it"
     yield from _sandbox_problems(raw) if is_sandbox(raw) else _production_problems(raw)
     for table, smaller, larger, section in IN_ORDER:
         low, high = value_of(raw, table, smaller, section), value_of(raw, table, larger, section)
         if _is_more(low, high):
-            yield f"{table}.{smaller}", f"must not be more than {table}.{larger}"
+            text = f"is {low}, and must not be more than {table}.{larger}, which is {high}"
+            yield f"{table}.{smaller}", text
     yield from key_problems(raw, for_edge=for_edge)
     yield from _account_problems(raw)
     yield from _egress_problems(raw)

@@ -17,8 +17,8 @@ from proxy.edge.delivery import FamilyMismatch, Mode
 from proxy.edge.state import OnFailure
 from proxy.settings.checks import (
     MEMORY,
-    OptionalUrl,
     Seconds,
+    SecretLine,
     check_header_name,
     check_listen,
     check_network,
@@ -26,6 +26,7 @@ from proxy.settings.checks import (
     check_origin,
     check_path_rule,
     check_pattern,
+    check_public_url,
     check_rate,
     check_state_url,
 )
@@ -46,7 +47,7 @@ class Web(Section):
     """The player port."""
 
     listen: ListenAddress = "127.0.0.1:8080"
-    public_url: OptionalUrl = ""
+    public_url: Annotated[str, AfterValidator(check_public_url)] = ""
     player_page: bool = False
     embed_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = ()
     keepalive_timeout: Seconds = 75
@@ -58,7 +59,7 @@ class Operator(Section):
     """The operator port."""
 
     listen: ListenAddress = "127.0.0.1:8081"
-    key: Annotated[SecretStr, AfterValidator(check_operator_key)] = SecretStr("")
+    key: Annotated[SecretLine, AfterValidator(check_operator_key)] = SecretStr("")
 
 
 class Viewer(Section):

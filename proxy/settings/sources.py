@@ -15,6 +15,10 @@ from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
 
 from proxy.settings.schema import ENV_PREFIX, Settings
 
+Problem = tuple[str, str]  # the setting, and what is wrong with it
+
+FROM_FILES = "(secret files)"  # in place of a setting's name
+
 # Where to look, rather than what to set; so they are no settings.
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
@@ -26,8 +30,8 @@ DEFAULT_FILES = (Path("playgate.toml"), Path("/etc/playgate/playgate.toml"))
 
 
 def default_file() -> Path | None:
-    """Return the settings file that is used if none is named."""
-    return next((path for path in DEFAULT_FILES if path.is_file()), None)
+    """Return the settings file that is used if none is named; what cannot be read counts, too."""
+    return next((path for path in DEFAULT_FILES if os.path.lexists(path)), None)
 
 
 class Environment(EnvSettingsSource):
@@ -39,7 +43,15 @@ class Environment(EnvSettingsSource):
 
 
 class SecretFiles(NestedSecretsSettingsSource):
-    """The files of a folder, one for each setting."""
+    """The files of a folder, one for each setting; other files there are left alone."""
+
+    @classmethod
+    def load_secrets(cls, path: Path) -> dict[str, str]:  # noqa: ARG003  # of the library
+        """Return the text of each file; `secret_file_problems` has looked at them before."""
+        return {file.name: file.read_text(encoding="utf-8").strip() for file in secret_files()}
+
+    def validate_secrets_path(self, path: Path) -> None:
+        """Accept it: `secret_file_problems` says what is wrong."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return what JSON says, or the text itself."""
@@ -51,22 +63,40 @@ def secrets_folder() -> str | None:
     return os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
 
 
+def secret_files() -> list[Path]:
+    """Return the secret files.
+
+    Raises:
+        OSError: their folder cannot be read.
+    """
+    folder = secrets_folder()
+    files = sorted(Path(folder).iterdir()) if folder else []
+    return [file for file in files if file.name.upper().startswith(ENV_PREFIX)]
+
+
 def secret_names() -> list[str]:
-    """Return the names of the secret files."""
-    folder = Path(secrets_folder() or os.devnull)
-    return [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    """Return the names of the secret files; none if their folder cannot be read."""
+    try:
+        return [file.name for file in secret_files()]
+    except OSError:
+        return []
 
 
-def unreadable_secret() -> str:
-    """Return the name of the secret file that is not UTF-8 text."""
-    for file in sorted(Path(secrets_folder() or os.devnull).iterdir()):
+def secret_file_problems() -> Iterator[Problem]:
+    """Yield what keeps the secret files, or their folder, from being read."""
+    try:
+        files = secret_files()
+    except OSError as error:
+        variable = SECRETS_VARIABLE if os.environ.get(SECRETS_VARIABLE) else SYSTEMD_VARIABLE
+        yield FROM_FILES, f"{secrets_folder()} ({variable}) cannot be read: {error.strerror}"
+        return
+    for file in files:
         try:
             file.read_text(encoding="utf-8")
+        except OSError as error:
+            yield file.name, f"cannot be read: {error.strerror}"
         except UnicodeDecodeError:
-            return file.name
-        except OSError:
-            continue
-    return "one of them"
+            yield file.name, "is not UTF-8 text"
 
 
 def unknown_names() -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.settings.key_rules import Problem
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.schema import Settings
+from proxy.settings.sources import Problem
 
 
 def warnings_about(settings: Settings) -> Iterator[Problem]:

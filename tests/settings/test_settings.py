@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 from support import ROOT, SANDBOX_TOML
 
 from proxy.settings import Settings, SettingsInvalid, load_settings
+from proxy.settings.sources import default_file
 
 BAD = sorted((ROOT / "tests" / "config").glob("bad-*.toml"))
 PLAYGATE_TOML = ROOT / "config" / "playgate.toml"
@@ -36,7 +37,7 @@ def test_there_are_bad_files_for_every_kind_of_mistake():
 
 
 def without_places(message: str) -> str:
-    return re.sub(r" \((line|PLAYGATE|playgate|secret file)[^)]*\): ", ": ", message)
+    return re.sub(r" \((line|PLAYGATE|playgate|secret file )[^)]*\): ", ": ", message)
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
@@ -106,9 +107,72 @@ def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
     (tmp_path / "PLAYGATE_PLATFROM__API_KEY").unlink()
     (tmp_path / "PLAYGATE_PLATFORM__API_KEY").write_bytes(b"\xff")
     with pytest.raises(
-        SettingsInvalid, match=r"\(secret files\): PLAYGATE_PLATFORM__API_KEY is not UTF-8 text"
+        SettingsInvalid, match="secret file PLAYGATE_PLATFORM__API_KEY: is not UTF-8 text"
     ):
         load_settings(SANDBOX_TOML)
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link", "loop", "unreadable"])
+def test_a_secret_that_cannot_be_read_is_said(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
+    secret = tmp_path / "PLAYGATE_OPERATOR__KEY"
+    if kind == "folder":
+        secret.mkdir()
+    elif kind == "broken link":
+        secret.symlink_to("nothing")
+    elif kind == "loop":
+        secret.symlink_to(secret.name)
+    else:
+        secret.write_text("a-key-of-at-least-16-characters")
+        monkeypatch.setattr(Path, "read_text", refusing(Path.read_text, secret))
+    with pytest.raises(
+        SettingsInvalid, match="secret file PLAYGATE_OPERATOR__KEY: cannot be read: "
+    ):
+        load_settings(SANDBOX_TOML)
+
+
+def refusing(read, file):
+    """Refuse one file as the system does; whoever runs the tests may be root."""
+
+    def read_text(path, *args, **options):
+        if path == file:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, *args, **options)
+
+    return read_text
+
+
+def test_a_secret_may_be_a_link_that_leads_elsewhere(tmp_path, monkeypatch):
+    """As a volume of Kubernetes has them, and as `ln -s` makes them."""
+    (tmp_path / "elsewhere").write_text("a-key-of-at-least-16-characters\n")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "PLAYGATE_OPERATOR__KEY").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path / "secrets"))
+    settings = load_settings(SANDBOX_TOML)
+    assert settings.operator.key.get_secret_value() == "a-key-of-at-least-16-characters"
+
+
+def test_files_of_others_among_the_secrets_are_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "tls.key").write_bytes(b"\xff\x00")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
+    assert load_settings(SANDBOX_TOML).sandbox
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + SANDBOX_TOML.read_bytes())
+    assert load_settings(tmp_path / "x.toml").sandbox
+
+
+def test_a_default_file_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for make in (Path.mkdir, lambda path: path.symlink_to("nothing")):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        make(Path("playgate.toml"))
+        assert default_file() == Path("playgate.toml")
+        with pytest.raises(SettingsInvalid, match="cannot be read"):
+            load_settings(default_file())
 
 
 def test_a_commands_options_are_stronger_than_anything(monkeypatch):
@@ -186,7 +250,31 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
         ({"PLAYGATE_WEB__PUBLIC_URL": "https://a.example:99999"}, "web.public_url: must be a URL"),
         ({"PLAYGATE_OPERATOR__KEY": "short"}, "operator.key: is shorter than 16 characters"),
         ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: must be a whole number"),
-        ({"PLAYGATE_SECRETS_DIR": "/does/not/exist"}, "does not exist"),
+        ({"PLAYGATE_WEB__PUBLIC_URL": "https://a.example/tv"}, "web.public_url: must have no path"),
+        ({"PLAYGATE_PLATFORM__API_SECRET": "one\ntwo"}, "platform.api_secret: must be one line"),
+        ({"PLAYGATE_PLATFORM__API_KEY": "one\r"}, "platform.api_key: must be one line"),
+        ({"PLAYGATE_OPERATOR__KEY": "k" * 20 + "\t"}, "operator.key: must be one line"),
+        ({"PLAYGATE_PLATFORM__API_SECRET": ""}, "platform.api_secret: is empty"),
+        (
+            {"PLAYGATE_TOKENS__MAX_TTL": "60"},
+            "tokens.default_ttl: is 300, and must not be more than tokens.max_ttl, which is 60",
+        ),
+        (
+            {
+                "PLAYGATE_TOKENS__KEYS": json.dumps(
+                    [{"kid": "a", "alg": "HS256", "file": "key.secret"}]
+                )
+            },
+            "tokens.keys[0].file: must be an absolute path",
+        ),
+        (
+            {"PLAYGATE_SECRETS_DIR": "/does/not/exist"},
+            "/does/not/exist (PLAYGATE_SECRETS_DIR) cannot be read: No such file or directory",
+        ),
+        (
+            {"CREDENTIALS_DIRECTORY": "/dev/null"},
+            "/dev/null (CREDENTIALS_DIRECTORY) cannot be read: Not a directory",
+        ),
     ],
 )
 def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint):

@@ -168,7 +168,9 @@ def _load_secret(secret: str) -> OctKey:
 
 
 def _load_pem(algorithm: Algorithm, pem: str) -> Jwk:
-    return _checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(pem), form="a PEM key")
+    return _checked(
+        algorithm, lambda: JWK_CLASSES[algorithm].import_key(pem), form="a PEM key (-----BEGIN …)"
+    )
 
 
 def _checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JWK") -> Jwk:
