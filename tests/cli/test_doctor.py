@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -19,6 +20,7 @@ from real_nginx import BEHIND, an_nginx
 from support import SANDBOX_TOML, an_edge, eventually, serving
 from yarl import URL
 
+from proxy.cli.doctor import local
 from proxy.cli.doctor.command import visited
 from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
 from proxy.cli.doctor.local import reach
@@ -128,7 +130,8 @@ def test_what_a_player_on_this_machine_gets_is_not_passed_over():
         ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge does not take the probe (HTTP 404)"),
         ({"WEB__PUBLIC_URL": ""}, "public", "warn: web.public_url is not set"),
         ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not answer (refused"),
-        ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key (PLAYGATE_PLATFORM__API_KEY): is not set"),
+        ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key (PLAYGATE_PLATFORM__API_KEY): is empty"),
+        ({"PLATFORM__API_KEY": ""}, "edge", "One that runs goes on with the settings that it had"),
     ],
 )  # fmt: skip
 async def test_what_the_settings_break_is_named(edge, examine, settings, check, says):
@@ -241,6 +244,59 @@ async def test_something_else_at_the_operator_port_is_no_edge(examine, body):
         found = await examine(OPERATOR__LISTEN=URL(origin).authority)
 
         assert "warn: what answers at" in troubles(found)["edge"]
+
+
+async def test_a_port_that_does_not_answer_is_not_called_free(examine, monkeypatch):
+    monkeypatch.setattr(local, "PATIENCE", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
+
+    assert "accepts connections and does not answer → Look at that process" in found["edge"]
+
+
+async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-ERR unknown command\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{port}"))
+
+    assert "is no edge of this version → Stop it" in found["edge"]
+
+
+async def test_an_edge_that_has_yet_to_take_the_credentials_is_to_be_restarted_first(
+    sandbox, edge, examine
+):
+    health = edge.edge.apps.services.health
+    await edge.play()
+    sandbox.controls.set_fault("video", Fault(status=500))
+    await edge.play()
+    sandbox.controls.set_fault("video", None)
+    health.loaded = replace(health.loaded, need_restart=("platform.api_secret",))
+    found = [it for it in await examine(edge) if it.check == "edge"]
+
+    assert found[0].text == "these settings are not in use yet: platform.api_secret"
+    assert found[1].text.startswith("trouble with video since")
+    assert found[1].next_step.startswith("Restart the edge first")
+
+
+def test_the_digest_tells_every_setting_apart_secrets_too():
+    """Except for those in which instances of one edge differ."""
+    base = digest_of(load_settings(SANDBOX_TOML))
+    changes = [
+        {"operator": {"key": "another-key-of-16-characters"}},
+        {"platform": {"api_secret": "another"}},
+        {"tokens": {"max_ttl": 600}},
+        {"tokens": {"keys": [{"kid": "sandbox", "alg": "HS256", "secret": "s" * 32}]}},
+    ]
+    digests = [digest_of(load_settings(SANDBOX_TOML, **change)) for change in changes]
+
+    assert len({base, *digests}) == 1 + len(changes)
+    own = {"web": {"listen": "127.0.0.1:1"}, "operator": {"listen": "127.0.0.1:2"}}
+    assert digest_of(load_settings(SANDBOX_TOML, **own)) == base
 
 
 async def test_what_others_say_cannot_write_to_the_terminal(edge, examine, sandbox, capsys):

@@ -16,7 +16,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.adapters.logs import build_logger
 from proxy.app import open_issuers, open_upstream
-from proxy.cli.doctor.findings import Check, Visit, broken
+from proxy.cli.doctor.findings import Check, Visit, broken, warn
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
 from proxy.cli.doctor.platform import look_at_account, look_at_clock
@@ -99,10 +99,15 @@ async def look(
             step = "Name a settings file with --config or PLAYGATE_CONFIG."
         for key, text in invalid.problems:
             yield broken("settings", f"{where}{key}: {text}", step)
+        yield warn(
+            "edge",
+            "not looked at: without settings this command does not know where it listens",
+            "One that runs goes on with the settings that it had; its /readyz says so.",
+        )
         return
     asked = None if video is None else video_or_exit(settings, video, option="--video: ")
     viewer = None if ip is None else address_or_exit(ip)
-    async with visiting(settings, asked, viewer) as visit:
+    async with visiting(settings, config, asked, viewer) as visit:
         for check in CHECKS:
             async with aclosing(check(visit)) as findings:
                 async for finding in findings:
@@ -111,7 +116,7 @@ async def look(
 
 @asynccontextmanager
 async def visiting(
-    settings: Settings, video: VideoId | None, viewer: Address | None
+    settings: Settings, file: Path | None, video: VideoId | None, viewer: Address | None
 ) -> AsyncIterator[Visit]:
     """Open the ways that the checks take: the edge's own."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
@@ -126,6 +131,7 @@ async def visiting(
         try:
             yield Visit(
                 settings=settings,
+                file=file,
                 instruments=instruments,
                 upstream=upstream,
                 delivery=build_delivery(settings, parts, build_relay(settings, parts)),

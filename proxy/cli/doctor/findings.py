@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxy.adapters.dailymotion.account import AccountApi
 from proxy.cli.report import Finding
@@ -24,6 +25,7 @@ class Visit:
     """What is looked at, and the tools."""
 
     settings: Settings
+    file: Path | None  # which they were read from
     instruments: Instruments
     upstream: Upstream
     delivery: Delivery

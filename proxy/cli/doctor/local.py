@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,7 @@ COSTS: dict[Flag, str] = {
     "no_ip_lock": "whoever is given a stream URL can play it, from anywhere",
     "no_expire": "a stream URL that leaks plays for ever",
 }
+OWN = "Everything else below is asked from this command itself."
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -39,7 +40,9 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     settings = visit.settings
     platform = settings.platform
     yield ok(
-        "settings", f"good; API {platform.api}, {platform.grant}, delivery {settings.delivery.mode}"
+        "settings",
+        f"{visit.file or 'environment and defaults'}: good; API {platform.api}, {platform.grant}, "
+        f"delivery {settings.delivery.mode}",
     )
     for name, text in warnings_about(settings):
         yield warn("settings", f"{name}: {text}", f"Look at {name}.")
@@ -71,25 +74,35 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
             "command the settings and variables that it has. Everything below is about the "
             "settings that this command has read.",
         )
+    for finding in troubles_of(told):
+        yield finding
+    if told.status != "ready":
+        yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
+    elif not told.platform and told.state is None and not told.settings.problems and not is_another:
+        yield ok("edge", f"ready at {listen}")
+
+
+def troubles_of(told: Readiness) -> Iterator[Finding]:
+    """Yield what the edge says is wrong, in the order in which to mend it."""
+    if told.settings.need_restart:
+        names = ", ".join(told.settings.need_restart)
+        yield warn("edge", f"these settings are not in use yet: {names}", "Restart the edge.")
+    is_behind = any(name.startswith("platform.") for name in told.settings.need_restart)
     troubles = {**told.platform, **({} if told.state is None else {"the state": told.state})}
     for operation, trouble in troubles.items():
         text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
         detail = f" ({trouble.detail})" if trouble.detail else ""
-        yield broken("edge", f"{text}{detail}", next_step_of(trouble.reason, trouble.detail))
+        step = next_step_of(trouble.reason, trouble.detail)
+        if is_behind:
+            step = "Restart the edge first: it does not use these settings for Dailymotion yet."
+        yield broken("edge", f"{text}{detail}", step)
     for problem in told.settings.problems:
         step = "Mend the file; the edge reads it again by itself."
         yield broken("edge", f"it runs with older settings: {problem}", step)
-    if told.settings.need_restart:
-        names = ", ".join(told.settings.need_restart)
-        yield warn("edge", f"these settings are not in use yet: {names}", "Restart the edge.")
     for name, issuer in told.issuers.items():
         if issuer.trouble is not None:
             step = "Look at tokens.issuers, and at whether this machine reaches that URL."
             yield warn("edge", f"the keys of {name} cannot be had: {issuer.trouble}", step)
-    if told.status != "ready":
-        yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
-    elif not troubles and not told.settings.problems and not is_another:
-        yield ok("edge", f"ready at {listen}")
 
 
 async def fetch_readiness(listen: Listen) -> Readiness | Finding:
@@ -101,13 +114,18 @@ async def fetch_readiness(listen: Listen) -> Readiness | Finding:
             session.get(f"http://{host_of(listen)}/readyz") as answer,
         ):
             body = await answer.read()
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        step = "Start it: playgate serve. Everything else below is asked from this command itself."
-        return warn("edge", f"no edge answers at {listen}", step)
+    except TimeoutError:
+        text = f"what listens at {listen} accepts connections and does not answer"
+        step = f"Look at that process (ss -ltnp): an edge that hangs has to be restarted. {OWN}"
+        return warn("edge", text, step)
+    except (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError):
+        return warn("edge", f"no edge answers at {listen}", f"Start it: playgate serve. {OWN}")
+    except (aiohttp.ClientError, OSError):
+        body = b""  # no HTTP
     try:
         return Readiness.model_validate_json(body)
     except ValueError:
-        step = "Stop it, or set operator.listen to an address that is free."
+        step = f"Stop it, or set operator.listen to an address that is free. {OWN}"
         return warn("edge", f"what answers at {listen} is no edge of this version", step)
 
 
