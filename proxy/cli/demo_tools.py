@@ -85,7 +85,11 @@ class DemoEdge:
         if form.ip and viewer is None:
             raise EdgeRefused(f"{form.ip!r} is not an address.")
         explained = await token_explanation.explain(
-            self._settings, form.token, video=form.video or None, viewer=viewer
+            self._settings,
+            form.token,
+            video=form.video or None,
+            viewer=viewer,
+            first_use=self._apps.parts.first_use,
         )
         return ExplainedToken(
             content=explained.content,

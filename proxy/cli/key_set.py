@@ -27,6 +27,7 @@ class KeyFile:
     def __init__(self, path: Path, settings: Settings, jwks: Sequence[dict[str, Any]]) -> None:
         self.path = path
         self.now = int(Clock().now())
+        self.kids_in_settings = [entry.kid for entry in settings.tokens.keys]
         self._settings = settings
         self.jwks = list(jwks)
 
@@ -106,7 +107,8 @@ def open_keys(config: Path | None) -> Iterator[KeyFile]:
     settings = settings_or_exit(config, for_edge=False)
     if not settings.tokens.jwks_file:
         fail(
-            'tokens.jwks_file is not set: name a file there, such as "/var/lib/playgate/keys.json"'
+            "tokens.jwks_file is not set: under [tokens], name a file such as "
+            '"/var/lib/playgate/keys.json". The keys in tokens.keys stand in the settings alone'
         )
     path = Path(settings.tokens.jwks_file).resolve()
     if not path.parent.is_dir():

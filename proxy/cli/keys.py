@@ -171,11 +171,21 @@ def public_set(keys: KeyFile) -> str:
 
 
 def described(key: Key, *, private: bool) -> dict[str, Any]:
-    """Return a key as a JWK."""
+    """Return a key as a JWK.
+
+    An Ed25519 key names no algorithm: libraries know it as `Ed25519` (RFC 9864) or as `EdDSA`
+    (RFC 8037), and pass over a key with the other name.
+    """
     members = cast("dict[str, Any]", key.jwk.as_dict(private=private))
-    return {**members, "kid": key.kid, "alg": key.algorithm, "use": "sig"}
+    alg = {} if key.algorithm == "Ed25519" else {"alg": key.algorithm}
+    return {**members, "kid": key.kid, **alg, "use": "sig"}
 
 
 def unknown(keys: KeyFile, kid: str) -> str:
     """Return that a key is not in the file."""
+    if kid in keys.kids_in_settings:
+        return (
+            f"{printable(kid)} is one of tokens.keys: its secret or file is in the settings. "
+            "playgate keys is for the keys in tokens.jwks_file alone"
+        )
     return f"no key {printable(kid)!r} in {keys.path}; playgate keys list shows them"

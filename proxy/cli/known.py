@@ -22,6 +22,7 @@ from proxy.edge.first_use import FirstUse
 from proxy.edge.revocations import Revocations
 from proxy.settings import Settings
 from proxy.wiring.instruments import build_instruments
+from proxy.wiring.state import build_first_use
 
 
 async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[Keyring, str]:
@@ -39,9 +40,21 @@ async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[K
 
 
 async def known_checks(
-    settings: Settings, token: str, keyring: Keyring, play: Play
+    settings: Settings,
+    token: str,
+    keyring: Keyring,
+    play: Play,
+    first_use: FirstUse | None = None,
 ) -> AsyncIterator[Check]:
-    """Yield what edges would find, where one can be asked."""
+    """Yield what edges would find, where one can be asked.
+
+    Args:
+        settings: the edges'.
+        token: to look at.
+        keyring: which the token is verified with.
+        play: what it would be used for.
+        first_use: the running edge's, where this is its process; else the shared state's.
+    """
     try:
         claims = verify(token, keyring)
     except Refusal:
@@ -57,14 +70,13 @@ async def known_checks(
             yield check_of("revoked", partial(_check_revoked, known, claims, play))
         else:
             yield Check(name="revoked", was_made=False)
-        if not settings.tokens.first_use:
-            return
-        if play.viewer is None or not shared.state.is_shared:
+        if not settings.tokens.first_use or claims.network is not None:
+            return  # nothing binds it
+        if first_use is None and shared.state.is_shared:
+            first_use = build_first_use(settings, shared.state, instruments)
+        if play.viewer is None or first_use is None:
             yield Check(name="first use", was_made=False)
             return
-        first_use = FirstUse(
-            shared.state, instruments.clock, on_failure=settings.state.first_use_on_failure
-        )
         try:
             await first_use.check(token, claims, play.viewer, binds=False)
         except Refusal as refusal:

@@ -21,6 +21,7 @@ from proxy.domain.tokens.compact import read_compact, the_one_token
 from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.explain import explain as explain_token
 from proxy.domain.video import VideoId, parse_video_id
+from proxy.edge.first_use import FirstUse
 from proxy.settings import Settings
 from proxy.wiring.edge import build_policy
 
@@ -48,7 +49,8 @@ PASSED: dict[str, str] = {  # by check: what it means that it passed
 MISSING: dict[str, str] = {  # by check: what it would need
     "video": "not checked: no video was named",
     "network": "not checked: no viewer's address was given",
-    "first use": "not checked: it needs a viewer's address and a shared state (state.url)",
+    "first use": "not checked: it needs a viewer's address, and a state that edges share "
+    "(state.url); without one, only the edge itself knows",
     "revoked": "not checked: no edge with this operator.key answers, and no state is shared",
 }
 
@@ -73,7 +75,12 @@ class Carrier:
 
 
 async def explain(
-    settings: Settings, pasted: str, *, video: str | None, viewer: Address | None
+    settings: Settings,
+    pasted: str,
+    *,
+    video: str | None,
+    viewer: Address | None,
+    first_use: FirstUse | None = None,
 ) -> Explanation:
     """Return what an edge with these settings makes of a token.
 
@@ -82,6 +89,7 @@ async def explain(
         pasted: the token, the URL that carries it, or an Authorization header.
         video: the video to play, the URL's by default.
         viewer: the viewer's address.
+        first_use: the running edge's, if this is its process.
     """
     carried = read_carrier(pasted)
     asked = video or carried.video
@@ -95,7 +103,8 @@ async def explain(
     checks = list(request_checks(settings, carried.token, play))
     if carried.token:
         checks += explain_token(carried.token, keyring, play, build_policy(settings))
-        checks += [check async for check in known_checks(settings, carried.token, keyring, play)]
+        known = known_checks(settings, carried.token, keyring, play, first_use)
+        checks += [check async for check in known]
     payload = payload_of(carried.token)
     findings = [finding_of(check, payload, play.now) for check in checks]
     if trouble:

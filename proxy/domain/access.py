@@ -75,7 +75,8 @@ def check_lifetime(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
 def check_audience(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
     """Refuse a token that names its audience and means somebody else (RFC 7519, 4.1.3)."""
     if claims.audience and policy.audience not in claims.audience:
-        raise Refusal(Reason.TOKEN_AUDIENCE, "aud does not contain tokens.audience")
+        is_set = "" if policy.audience else ", which is not set"
+        raise Refusal(Reason.TOKEN_AUDIENCE, f"aud does not contain tokens.audience{is_set}")
 
 
 def check_video(claims: Claims, play: Play, _policy: TokenPolicy) -> None:

@@ -127,7 +127,7 @@ def _only_once(query: Sequence[tuple[str, str]], names: Collection[str]) -> dict
 def _flag(given: Mapping[str, str], name: str) -> bool:
     value = given.get(name, "0")
     if value not in {"0", "1"}:
-        raise _invalid(f"{name} is 1, or left out.")
+        raise _invalid(f"{name} is 1, or 0, which is the default.")
     return value == "1"
 
 

@@ -18,13 +18,13 @@ PORTS: dict[str, PortName] = {"player": "player", "operator": "operator"}
 
 async def mint(request: web.Request) -> web.Response:
     """Mint a token from the form, and show where it plays."""
-    edge, form = edge_of(request), await request.post()
-    edge.bind_on_first_use("first_use" in form)
+    edge, form = edge_of(request), await _form_of(request)
     wanted = MintForm(video=_text(form, "video"), ttl=_text(form, "ttl"), ip=_text(form, "ip"))
     try:
         minted = edge.mint(wanted)
     except EdgeRefused as refused:
         return page("No token", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
+    edge.bind_on_first_use("first_use" in form)
     bound = (
         "<p>Links are bound on first use now (<code>tokens.first_use</code>): each one without an "
         "address plays in the first network (/24) that plays it, and nowhere else. To end this, "
@@ -48,7 +48,7 @@ async def mint(request: web.Request) -> web.Response:
 
 async def explain(request: web.Request) -> web.Response:
     """Explain the token of the form."""
-    edge, form = edge_of(request), await request.post()
+    edge, form = edge_of(request), await _form_of(request)
     asked = ExplainForm(
         token=_text(form, "token"), video=_text(form, "video"), ip=_text(form, "ip")
     )
@@ -153,9 +153,17 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     )
 
 
+async def _form_of(request: web.Request) -> Any:
+    if request.content_type not in FORM_TYPES:
+        text = "This takes an HTML form. Programs ask the edge: POST /tokens, operator port.\n"
+        raise web.HTTPUnsupportedMediaType(text=text)
+    return await request.post()
+
+
 def _text(form: Any, name: str) -> str:
     value = form.get(name, "")
     return value.strip() if isinstance(value, str) else ""
 
 
+FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data"}
 BACK = "<p><a href='/'>Back to the videos</a></p>"

@@ -110,8 +110,8 @@ def test_a_query_says_which(query, choice):
         ([("quality", "")], "quality is one of"),
         ([("quality", "HD")], "quality is one of"),
         ([("quality", "sd"), ("quality", "sd")], "quality is given more than once."),
-        ([("exact", "yes")], "exact is 1, or left out."),
-        ([("download", "true")], "download is 1, or left out."),
+        ([("exact", "yes")], "exact is 1, or 0, which is the default."),
+        ([("download", "true")], "download is 1, or 0, which is the default."),
     ],
 )
 def test_a_query_that_cannot_be_meant_is_refused(query, says):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import aiohttp
 import pytest
 from support import settings_for
 
@@ -95,6 +96,33 @@ async def test_first_use_binds_links_until_it_is_taken_off(page, index, edge):
         assert (await edge.get(url, source="127.0.0.5")).status == 302
         elsewhere = await edge.get(url, source="127.0.9.5")
         assert elsewhere.reason == ("token-used-elsewhere" if is_on else None)
+        explain = page.locator("form[action='/explain']")
+        await explain.locator("[name=ip]").fill("127.0.9.5")
+        await explain.locator("button").click()
+        text = await page.locator("body").inner_text()
+        assert (
+            "The edge answers 403 token-used-elsewhere" if is_on else "The edge accepts it"
+        ) in text
+
+
+async def test_a_refused_form_changes_nothing(page, index, sandbox):
+    for is_on in (False, True):
+        sandbox.edge.bind_on_first_use(is_on)
+        await page.goto(index)
+        mint = page.locator("form[action='/mint']")
+        await mint.locator("[name=first_use]").set_checked(not is_on)
+        await mint.locator("[name=video]").fill("x8 dmo")
+        await mint.locator("button").click()
+        assert "is not a video id" in await page.locator("body").inner_text()
+        assert sandbox.edge.binds_on_first_use() == is_on
+
+
+async def test_a_program_is_sent_to_the_edge(index):
+    async with aiohttp.ClientSession() as session:
+        for form in ("mint", "explain"):
+            async with session.post(f"{index}{form}", json={"video": "x8demo1"}) as answer:
+                assert answer.status == 415
+                assert "POST /tokens" in await answer.text()
 
 
 @pytest.mark.parametrize(
