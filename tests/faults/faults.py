@@ -67,18 +67,18 @@ async def broken(kind: Kind, how: Break, stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def welcomed(welcome: Welcome, stage: Stage) -> AsyncIterator[None]:
     stage.wire.greeting = welcome.greeting
-    await stage.wire.hang_up()
+    await stage.wire.hang_up_all()
     try:
         yield
     finally:
         stage.wire.greeting = None
-        await stage.wire.hang_up()
+        await stage.wire.hang_up_all()
 
 
 @asynccontextmanager
 async def refused(stage: Stage) -> AsyncIterator[None]:
     await stage.wire.stop_listening()
-    await stage.wire.hang_up()
+    await stage.wire.hang_up_all()
     try:
         yield
     finally:
@@ -91,7 +91,7 @@ async def nameless(stage: Stage) -> AsyncIterator[None]:
 
     async def keep_hanging_up() -> None:
         while True:
-            await stage.wire.hang_up()
+            await stage.wire.hang_up_all()
             await asyncio.sleep(0.3)
 
     known = stage.hosts.read_text()
@@ -142,7 +142,7 @@ async def no_descriptors(stage: Stage) -> AsyncIterator[None]:
     soft, hard = resource.prlimit(stage.pid, resource.RLIMIT_NOFILE)
     async with stage.traffic.stopped():
         resource.prlimit(stage.pid, resource.RLIMIT_NOFILE, (FEWER_THAN_NONE, hard))
-        await stage.wire.hang_up()
+        await stage.wire.hang_up_all()
     with ExitStack() as stack:
         for _ in range(20):
             more = stack.enter_context(socket.socket())

@@ -96,6 +96,7 @@ class Wire:
     _listener: socket.socket | None = None
     _accepting: asyncio.Task[None] | None = None
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
+    _waiting: set[asyncio.Task[None]] = field(default_factory=set)  # … for a question
 
     @property
     def host(self) -> str:
@@ -117,11 +118,19 @@ class Wire:
         self._listener.close()
 
     async def hang_up(self) -> None:
+        """End the connections that wait for a question; the edge may be renewing its token."""
+        await self._end(self._waiting)
+
+    async def hang_up_all(self) -> None:
         """End all connections."""
         await asyncio.sleep(0)  # what was just accepted begins, or would never be closed
-        for task in self._serving:
+        await self._end(self._serving)
+
+    async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
+        ended = list(tasks)
+        for task in ended:
             task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.gather(*ended, return_exceptions=True)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -158,7 +167,7 @@ class Wire:
 
     async def _answer_all(self, line: Line) -> None:
         while True:
-            head = (await line.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            head = (await self._question(line)).decode().split("\r\n")
             method, path, _ = head[0].split(" ")
             headers = dict(it.split(": ", 1) for it in head[1:] if it)
             length = int(
@@ -171,6 +180,15 @@ class Wire:
                 await broken(line, answer)
                 return
             await line.send(answer.head + answer.body)
+
+    async def _question(self, line: Line) -> bytes:
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
+        try:
+            return await line.reader.readuntil(b"\r\n\r\n")
+        finally:
+            self._waiting.discard(task)
 
     async def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         kept = {name: it for name, it in headers.items() if name.lower() not in HOP_BY_HOP}
@@ -207,5 +225,5 @@ async def a_wire(sandbox: str, tls: ssl.SSLContext) -> AsyncIterator[Wire]:
             yield wire
         finally:
             await wire.stop_listening()
-            await wire.hang_up()
+            await wire.hang_up_all()
             await asyncio.sleep(GOODBYE)
