@@ -64,7 +64,9 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
 def _kid_problems(keys: list[dict[str, Any]], own: Iterable[OwnKey]) -> Iterator[Problem]:
     seen = {it.key.kid: "a key in tokens.jwks_file" for it in own}
     for index, key in enumerate(keys):
-        kid = str(key.get("kid"))
+        kid = key.get("kid")
+        if not isinstance(kid, str):
+            continue
         if kid in seen:
             yield f"tokens.keys[{index}].kid", f"{kid!r} is also the kid of {seen[kid]}"
         seen.setdefault(kid, f"tokens.keys[{index}]")

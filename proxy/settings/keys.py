@@ -16,6 +16,8 @@ from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnu
 from proxy.settings.checks import OptionalPath, check_url
 from proxy.settings.section import Section
 
+FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
+
 
 def check_key_file(file: Path) -> Path:
     """Take the absolute path of a file: where the edge is started must not matter."""
@@ -25,8 +27,6 @@ def check_key_file(file: Path) -> Path:
 
 
 KeyFile = Annotated[Path, AfterValidator(check_key_file)] | None
-
-FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
 
 
 def shown_name(file: Path) -> str:
@@ -137,6 +137,7 @@ class Tokens(Section):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Tokens:
+        _ = self.own_set  # read now: the file may be another one later
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")
         if both := {entry.issuer for entry in self.issuers} & {it.issuer for it in self.keys}:

@@ -16,6 +16,7 @@ from proxy.settings.sources import default_file
 
 BAD = sorted((ROOT / "tests" / "config").glob("bad-*.toml"))
 PLAYGATE_TOML = ROOT / "config" / "playgate.toml"
+JWK = {"kty": "oct", "k": "s" * 48, "alg": "HS256"}
 GOOD = {
     "platform": {"api_key": "key", "api_secret": "secret"},
     "tokens": {"keys": [{"kid": "a", "alg": "HS256", "secret": "s" * 32}]},
@@ -157,6 +158,44 @@ def test_files_of_others_among_the_secrets_are_left_alone(tmp_path, monkeypatch)
     (tmp_path / "folder").mkdir()
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     assert load_settings(SANDBOX_TOML).sandbox
+
+
+def test_the_keys_of_a_file_are_those_that_were_checked(tmp_path):
+    """Whatever becomes of the file, settings that were good stay good."""
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": [{**JWK, "kid": "b"}]}))
+    settings = load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
+    file.write_text("nonsense")
+    assert [key.kid for key in settings.tokens.keys_at(0)] == ["b", "a"]
+
+
+def test_two_keys_without_a_kid_are_not_said_to_share_one():
+    keys = [{"alg": "HS256", "secret": secret * 32} for secret in "ab"]
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(SANDBOX_TOML, tokens={"keys": keys})
+    assert [text for _, text in invalid.value.problems] == ["is missing"] * 2
+
+
+def test_a_kid_that_the_file_of_keys_has_too_is_said(tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": [{**JWK, "kid": "a"}]}))
+    with pytest.raises(
+        SettingsInvalid,
+        match=r"tokens.keys\[0\].kid .*: 'a' is also the kid of a key in tokens.jwks_file",
+    ):
+        load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
+
+
+def test_an_error_of_the_file_of_keys_is_on_its_line(tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text("nonsense")
+    text = README_FILE.replace(
+        "[[tokens.keys]]", f'[tokens]\njwks_file = "{file}"\n[[tokens.keys]]'
+    )
+    line = text.splitlines().index(f'jwks_file = "{file}"') + 1
+    assert complaints(text, tmp_path)[1:] == [
+        f'  tokens.jwks_file (line {line}): {file}: it is not a JWK Set: {{"keys": […]}}'
+    ]
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):

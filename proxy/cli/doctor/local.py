@@ -118,7 +118,7 @@ async def fetch_readiness(listen: Listen) -> Readiness | Finding:
         text = f"what listens at {listen} accepts connections and does not answer"
         step = f"Look at that process (ss -ltnp): an edge that hangs has to be restarted. {OWN}"
         return warn("edge", text, step)
-    except (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError):
+    except aiohttp.ClientConnectorError:
         return warn("edge", f"no edge answers at {listen}", f"Start it: playgate serve. {OWN}")
     except (aiohttp.ClientError, OSError):
         body = b""  # no HTTP
