@@ -44,7 +44,11 @@ def many_descriptors():
 async def connected(port: int) -> socket.socket:
     opened = socket.socket()
     opened.settimeout(0)
-    await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", port))
+    try:
+        await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", port))
+    except BaseException:  # given up, too
+        opened.close()
+        raise
     return opened
 
 

@@ -63,7 +63,7 @@ async def test_everything_that_a_video_names_comes_through_the_edge(edge, sandbo
         assert answer.status == 200, (path, answer.body)
         kinds.add(answer.headers["Content-Type"])
         if path.startswith("/relay/playlist/"):
-            assert sandbox.origin not in answer.body.decode() and "sec" not in answer.body.decode()
+            assert sandbox.origin not in answer.body.decode() and "sec=" not in answer.body.decode()
             queue += [uri for uri in uris(answer.body) if uri not in seen]
 
     expected = {
@@ -687,9 +687,7 @@ async def test_bytes_are_counted_and_what_is_secret_is_logged_nowhere(edge):
 
     assert await edge.metric("playgate_relayed_bytes_total") == {"": size}
     log = edge.log.getvalue()
-    assert (
-        "/relay/" not in log and "sec" not in log.replace("seconds", "") and path[20:60] not in log
-    )
+    assert "/relay/" not in log and "sec=" not in log and path[20:60] not in log
     assert [line["route"] for line in edge.lines()] == ["play", "relayed-bytes"]
 
 
