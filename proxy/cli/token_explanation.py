@@ -49,8 +49,8 @@ PASSED: dict[str, str] = {  # by check: what it means that it passed
 MISSING: dict[str, str] = {  # by check: what it would need
     "video": "not checked: no video was named",
     "network": "not checked: no viewer's address was given",
-    "first use": "not checked: it needs a viewer's address, and a state that edges share "
-    "(state.url); without one, only the edge itself knows",
+    "first use": "not checked: without a state that edges share (state.url), only the edge itself "
+    "knows",
     "revoked": "not checked: no edge with this operator.key answers, and no state is shared",
 }
 
@@ -106,7 +106,7 @@ async def explain(
         known = known_checks(settings, carried.token, keyring, play, first_use)
         checks += [check async for check in known]
     payload = payload_of(carried.token)
-    findings = [finding_of(check, payload, play.now) for check in checks]
+    findings = [finding_of(check, payload, play) for check in checks]
     if trouble:
         text = f"the keys of the token's issuer cannot be fetched: {trouble}"
         findings.insert(0, Finding(check="issuer", status="warn", text=text))
@@ -177,10 +177,13 @@ def content_of(token: str, now: float) -> Iterator[str]:
         yield f"{name:<6} {text}"
 
 
-def finding_of(check: Check, payload: dict[str, object], now: float) -> Finding:
+def finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding:
     """Return the outcome of a check, in words."""
+    now = play.now
     if not check.was_made:
-        return Finding(check=check.name, status="warn", text=MISSING[check.name])
+        needs_viewer = check.name == "first use" and play.viewer is None
+        text = MISSING["network" if needs_viewer else check.name]
+        return Finding(check=check.name, status="warn", text=text)
     expires_at = payload.get("exp")
     if check.name == "expiry" and isinstance(expires_at, int):
         is_over = check.refusal is not None

@@ -157,7 +157,10 @@ async def _form_of(request: web.Request) -> Any:
     if request.content_type not in FORM_TYPES:
         text = "This takes an HTML form. Programs ask the edge: POST /tokens, operator port.\n"
         raise web.HTTPUnsupportedMediaType(text=text)
-    return await request.post()
+    try:
+        return await request.post()
+    except (AssertionError, LookupError, ValueError):  # as aiohttp says what it cannot read
+        raise web.HTTPBadRequest(text="This is no form that can be read.\n") from None
 
 
 def _text(form: Any, name: str) -> str:

@@ -14,6 +14,7 @@ from yarl import URL
 from proxy.domain.client_ip import parse_network
 from proxy.settings.listen import is_loopback_host, parse_listen
 
+ENCODING = "utf-8-sig"  # of files: UTF-8, with or without a byte order mark
 MEMORY = "memory://"
 # What a state's URL may have in its query.
 STATE_OPTIONS = {"rediss": {"ssl_ca_certs"}}
@@ -51,7 +52,7 @@ def check_public_url(text: str) -> str:
 
 def check_line(text: str) -> str:
     """Take a text of one line, as credentials are."""
-    if not text.isprintable():
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text) is not None:
         raise ValueError("must be one line without control characters")
     return text
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from typing import Any
 
 from pydantic import SecretStr
 
 from proxy.settings.schema import Settings
 
 LENGTH = 16  # hexadecimal digits
-# Instances of one edge differ in these alone (deploy/playgate@.service).
-OF_AN_INSTANCE = {"web": {"listen"}, "operator": {"listen"}}
+# Instances of one edge differ in `listen` (deploy/playgate@.service); no edge uses [videos].
+LEFT_OUT: dict[str, Any] = {"web": {"listen"}, "operator": {"listen"}, "videos": True}
 
 
 def digest_of(settings: Settings) -> str:
-    """Return the digest of all settings but an instance's own, secrets included.
+    """Return the digest of an edge's settings, with the secrets and keys that lie in files.
 
     It may be shown: whoever would try candidates for one secret against it has to know all others,
     platform.api_secret among them, which Dailymotion makes at random.
     """
-    values = settings.model_dump(exclude=OF_AN_INSTANCE)
+    values = settings.model_dump(exclude=LEFT_OUT)
+    tokens = settings.tokens
+    keys = [*(own.key for own in tokens.own_set), *(entry.key for entry in tokens.keys)]
+    values["keys in use"] = [(key.kid, key.jwk.thumbprint()) for key in keys]
+    values["relay keys in use"] = [key.material.hex() for key in settings.relay.keys]
     return sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:LENGTH]
 
 

@@ -13,7 +13,7 @@ from proxy.adapters import key_file
 from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
 from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
-from proxy.settings.checks import OptionalPath, check_url
+from proxy.settings.checks import ENCODING, OptionalPath, check_url
 from proxy.settings.section import Section
 
 FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
@@ -46,7 +46,7 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
         raise ValueError("has both secret and file; leave one out")
     name = "" if file is None else shown_name(file)
     try:
-        text = file.read_text() if file is not None else secret.get_secret_value()
+        text = file.read_text(encoding=ENCODING) if file is not None else secret.get_secret_value()
     except OSError as error:
         raise ValueError(f"its file{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -15,6 +15,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
+from proxy.settings.checks import ENCODING
 from proxy.settings.places import find_place, location_of
 from proxy.settings.problems import (
     placeholder_problems,
@@ -82,11 +83,12 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         overrides: tables of what a command's options say, stronger than all of these.
 
     Raises:
-        SettingsInvalid: with every problem there is.
+        SettingsInvalid: with every problem there is; while a secret file cannot be read, with that
+            alone and names that are no settings.
     """
     text = ""
     try:
-        text = "" if path is None else path.read_text(encoding="utf-8-sig")  # or with a BOM
+        text = "" if path is None else path.read_text(encoding=ENCODING)
         values = tomllib.loads(text)
     except UnicodeDecodeError:
         raise SettingsInvalid([("(file)", "is not UTF-8 text")], source=path) from None
@@ -119,9 +121,8 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
             )
 
     problems = [unknown_variable_problem(name) for name in unknown_names()]
-    problems += secret_file_problems()
-    if any(name == FROM_FILES or name in secret_names() for name, _ in problems):
-        raise SettingsInvalid(problems, source=path, text=text)
+    if unreadable := list(secret_file_problems()):
+        raise SettingsInvalid([*problems, *unreadable], source=path, text=text)
     try:
         settings = Loaded(_secrets_dir=secrets_folder())  # type: ignore[call-arg]  # of pydantic-settings
     except _Problems as between:

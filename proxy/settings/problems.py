@@ -49,10 +49,11 @@ def placeholder_problems(values: Any, location: Location = ()) -> Iterator[Probl
 def unknown_variable_problem(name: str) -> Problem:
     """Return the problem of a variable or secret file that names no setting."""
     known = [*_variables(Settings, ENV_PREFIX), CONFIG_VARIABLE, SECRETS_VARIABLE]
-    by_single = {variable.replace("__", "_"): variable for variable in known}
+    by_single = {it.replace("__", "_"): it for it in known if "__" in it}
     if found := by_single.get(name.upper()):
         return name, f"is not a setting; did you mean {found}, with two underscores?"
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=CLOSE)
+    others = [variable for variable in known if variable != name.upper()]
+    near = difflib.get_close_matches(name.upper(), others, n=1, cutoff=CLOSE)
     return name, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
 
+from proxy.settings.checks import ENCODING
 from proxy.settings.schema import ENV_PREFIX, Settings
 
 Problem = tuple[str, str]  # the setting, and what is wrong with it
@@ -48,7 +49,7 @@ class SecretFiles(NestedSecretsSettingsSource):
     @classmethod
     def load_secrets(cls, path: Path) -> dict[str, str]:  # noqa: ARG003  # of the library
         """Return the text of each file; `secret_file_problems` has looked at them before."""
-        return {file.name: file.read_text(encoding="utf-8").strip() for file in secret_files()}
+        return {file.name: file.read_text(encoding=ENCODING).strip() for file in secret_files()}
 
     def validate_secrets_path(self, path: Path) -> None:
         """Accept it: `secret_file_problems` says what is wrong."""
@@ -92,7 +93,10 @@ def secret_file_problems() -> Iterator[Problem]:
         return
     for file in files:
         try:
-            file.read_text(encoding="utf-8")
+            if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe may never end
+                yield file.name, "cannot be read: it is no regular file"
+                continue
+            file.read_text(encoding=ENCODING)
         except OSError as error:
             yield file.name, f"cannot be read: {error.strerror}"
         except UnicodeDecodeError:

@@ -27,6 +27,7 @@ from proxy.cli.doctor.local import reach
 from proxy.cli.doctor.platform import judge_clock
 from proxy.cli.doctor.play import judge_play
 from proxy.cli.report import print_finding
+from proxy.domain.reasons import Reason, Refusal
 from proxy.sandbox.controls import Fault
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
@@ -267,24 +268,37 @@ async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
     assert "is no edge of this version → Stop it" in found["edge"]
 
 
-async def test_an_edge_that_has_yet_to_take_the_credentials_is_to_be_restarted_first(
-    sandbox, edge, examine
-):
+async def test_an_edge_that_has_yet_to_take_the_credentials_is_to_be_restarted_first(edge, examine):
     health = edge.edge.apps.services.health
-    await edge.play()
-    sandbox.controls.set_fault("video", Fault(status=500))
-    await edge.play()
-    sandbox.controls.set_fault("video", None)
+    await edge.play()  # so there is a token already
+    health.note_refusal("token", Refusal(Reason.PLATFORM_CREDENTIALS))
     health.loaded = replace(health.loaded, need_restart=("platform.api_secret",))
     found = [it for it in await examine(edge) if it.check == "edge"]
 
     assert found[0].text == "these settings are not in use yet: platform.api_secret"
-    assert found[1].text.startswith("trouble with video since")
+    assert found[1].text.startswith("trouble with token since")
     assert found[1].next_step.startswith("Restart the edge first")
 
 
+def test_the_digest_tells_keys_in_files_apart(tmp_path):
+    file, jwks = tmp_path / "key", tmp_path / "keys.json"
+    digests = set()
+    for letter in "ab":
+        file.write_text(letter * 40)
+        jwk = {"kty": "oct", "k": letter * 48, "alg": "HS256", "kid": "c"}
+        jwks.write_text(json.dumps({"keys": [jwk]}))
+        for tables in (
+            {"tokens": {"keys": [{"kid": "k", "alg": "HS256", "file": str(file)}]}},
+            {"tokens": {"jwks_file": str(jwks)}},
+            {"relay": {"keys": [{"file": str(file)}]}},
+        ):
+            digests.add(digest_of(load_settings(SANDBOX_TOML, **tables)))
+
+    assert len(digests) == 6
+
+
 def test_the_digest_tells_every_setting_apart_secrets_too():
-    """Except for those in which instances of one edge differ."""
+    """Except for those in which instances of one edge differ, and those that no edge uses."""
     base = digest_of(load_settings(SANDBOX_TOML))
     changes = [
         {"operator": {"key": "another-key-of-16-characters"}},
@@ -296,6 +310,7 @@ def test_the_digest_tells_every_setting_apart_secrets_too():
 
     assert len({base, *digests}) == 1 + len(changes)
     own = {"web": {"listen": "127.0.0.1:1"}, "operator": {"listen": "127.0.0.1:2"}}
+    own["videos"] = {"api_secret": "another"}
     assert digest_of(load_settings(SANDBOX_TOML, **own)) == base
 
 

@@ -126,6 +126,25 @@ async def test_a_program_is_sent_to_the_edge(index):
 
 
 @pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=a", b"x"),
+        ("multipart/form-data; boundary=a", b"--a\r\n\r\nx"),
+        ("application/x-www-form-urlencoded; charset=foo", b"video=x8demo1"),
+        ("application/x-www-form-urlencoded", b"video=\xff"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"v"),
+    ],
+)
+async def test_what_is_no_form_is_refused(index, content_type, body):
+    async with aiohttp.ClientSession() as session:
+        for form in ("mint", "explain"):
+            headers = {"Content-Type": content_type}
+            async with session.post(f"{index}{form}", data=body, headers=headers) as answer:
+                assert answer.status == 400, await answer.text()
+
+
+@pytest.mark.parametrize(
     ("port", "route"), [("player", "/play/{video_id}.m3u8"), ("operator", "/tokens")]
 )
 async def test_the_description_of_a_port_is_a_page(page, index, port, route):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
         load_settings(SANDBOX_TOML)
 
 
-@pytest.mark.parametrize("kind", ["folder", "broken link", "loop", "unreadable"])
+@pytest.mark.parametrize("kind", ["folder", "broken link", "loop", "pipe", "unreadable"])
 def test_a_secret_that_cannot_be_read_is_said(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     secret = tmp_path / "PLAYGATE_OPERATOR__KEY"
@@ -121,6 +122,8 @@ def test_a_secret_that_cannot_be_read_is_said(tmp_path, monkeypatch, kind):
         secret.mkdir()
     elif kind == "broken link":
         secret.symlink_to("nothing")
+    elif kind == "pipe":
+        os.mkfifo(secret)
     elif kind == "loop":
         secret.symlink_to(secret.name)
     else:
@@ -199,8 +202,29 @@ def test_an_error_of_the_file_of_keys_is_on_its_line(tmp_path):
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
-    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + SANDBOX_TOML.read_bytes())
-    assert load_settings(tmp_path / "x.toml").sandbox
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "x.toml").write_bytes(mark + SANDBOX_TOML.read_bytes())
+    (tmp_path / "key").write_bytes(mark + b"k" * 40)
+    key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "key")}
+    settings = load_settings(tmp_path / "x.toml", tokens={"keys": [key]})
+    assert settings.tokens.keys[0].key.jwk.raw_value == b"k" * 40
+
+
+def test_a_password_may_have_a_space_that_does_not_break(monkeypatch):
+    monkeypatch.setenv("PLAYGATE_PLATFORM__PASSWORD", "one\u00a0two")
+    assert load_settings(SANDBOX_TOML).platform.password.get_secret_value() == "one\u00a0two"
+
+
+def test_a_secret_file_of_another_name_is_said_beside_the_other_mistakes(tmp_path, monkeypatch):
+    (tmp_path / "playgate_config").write_text("x")
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("PLAYGATE_TOKENS__MAX_TTL", "soon")
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(SANDBOX_TOML)
+    assert invalid.value.problems == [
+        ("secret file playgate_config", "is not a setting"),
+        ("tokens.max_ttl (PLAYGATE_TOKENS__MAX_TTL)", "must be a whole number"),
+    ]
 
 
 def test_a_default_file_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):

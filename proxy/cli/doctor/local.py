@@ -32,6 +32,7 @@ COSTS: dict[Flag, str] = {
     "no_expire": "a stream URL that leaks plays for ever",
 }
 OWN = "Everything else below is asked from this command itself."
+OF_THE_ACCOUNT = frozenset({Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_PERMISSION})
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -93,7 +94,7 @@ def troubles_of(told: Readiness) -> Iterator[Finding]:
         text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
         detail = f" ({trouble.detail})" if trouble.detail else ""
         step = next_step_of(trouble.reason, trouble.detail)
-        if is_behind:
+        if is_behind and trouble.reason in OF_THE_ACCOUNT:
             step = "Restart the edge first: it does not use these settings for Dailymotion yet."
         yield broken("edge", f"{text}{detail}", step)
     for problem in told.settings.problems:
