@@ -80,7 +80,7 @@ def revoke(
     issued = "" if until is None else f" issued until {moment_of(until)}"
     typer.echo(f"taken back: {MEANT[kind].format(value=printable(value))}{issued}")
     when = (
-        "at once"
+        f"at once by the edge at {settings.operator.listen}"
         if is_alone
         else (
             f"within {settings.state.staleness:g} s by every instance that shares this state"

@@ -38,7 +38,7 @@ async def test_it_asks_the_edge_where_there_is_one_alone(edge):
     assert code == 0
     assert re.fullmatch(
         r"taken back: all tokens of viewer-7 issued until \S+ \S+ UTC\n"
-        r"refused at once; forgotten after \S+ \S+ UTC, when all have lapsed\n",
+        r"refused at once by the edge at \S+; forgotten after \S+ \S+ UTC, when all have lapsed\n",
         said,
     )
     assert await outcome(edge, token) == "token-revoked"

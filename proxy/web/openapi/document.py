@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from proxy.domain.reasons import Reason
 from proxy.web.openapi import schemas
 from proxy.web.openapi.operations import JSON, OPERATIONS, Given, Operation, Shown, operation
-from proxy.web.problem import ASKERS, status_of
+from proxy.web.problem import ASKERS, PEOPLE, status_of
 
 if TYPE_CHECKING:
     from proxy.web.routes import Route
@@ -90,7 +90,13 @@ def operated(it: Operation, route: str, method: str) -> dict[str, Any]:
     for reason in Reason:
         if reason in reasons:
             refused[refused_with(reason, route)].append(reason)
-    answers = {str(status): refusal(status, why, method) for status, why in sorted(refused.items())}
+    types = ["application/problem+json"]
+    if ASKERS.get(route, "player") in PEOPLE:
+        types.append("text/html")  # to a browser that asks for it
+    answers = {
+        str(status): refusal(status, why, [] if method == hdrs.METH_HEAD else types)
+        for status, why in sorted(refused.items())
+    }
     answers |= {str(status): given(one, method) for status, one in it.gives.items()}
     found: dict[str, Any] = {
         "operationId": f"{method.lower()}-{route}",
@@ -114,21 +120,19 @@ def refused_with(reason: Reason, route: str) -> int:
     return status_of(reason, ASKERS.get(route, "player"))
 
 
-def refusal(status: int, reasons: list[Reason], method: str) -> dict[str, Any]:
-    """Return the answer that all reasons of one status share; one to a HEAD has no content."""
+def refusal(status: int, reasons: list[Reason], types: list[str]) -> dict[str, Any]:
+    """Return the answer that all reasons of one status share, in these media types."""
     more = {
         HTTPStatus.UNAUTHORIZED: (hdrs.WWW_AUTHENTICATE,),
         HTTPStatus.TOO_MANY_REQUESTS: (hdrs.RETRY_AFTER,),
         HTTPStatus.SERVICE_UNAVAILABLE: (hdrs.RETRY_AFTER,),
     }.get(HTTPStatus(status), ())
-    content = {
-        "application/problem+json": {"schema": schemas.reference("Problem")},
-        "text/html": {},  # to a browser that asks for it
-    }
+    schema = {"schema": schemas.reference("Problem")}
+    content = {name: {} if name == "text/html" else schema for name in types}
     return {
         "description": ", ".join(reasons),
         "headers": headers(("X-Deny-Reason", *more)),
-        **({} if method == hdrs.METH_HEAD else {"content": content}),
+        **({"content": content} if content else {}),
     }
 
 
