@@ -24,8 +24,8 @@ def digest_of(settings: Settings) -> str:
     values = settings.model_dump(exclude=LEFT_OUT)
     tokens = settings.tokens
     keys = [*(own.key for own in tokens.own_set), *(entry.key for entry in tokens.keys)]
-    values["keys in use"] = [(key.kid, key.jwk.thumbprint()) for key in keys]
-    values["relay keys in use"] = [key.material.hex() for key in settings.relay.keys]
+    values["keys"] = [(key.kid, key.jwk.thumbprint()) for key in keys]
+    values["relay keys"] = [key.material.hex() for key in settings.relay.keys]
     return sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:LENGTH]
 
 

@@ -13,7 +13,7 @@ from yarl import URL
 
 from proxy.adapters import key_file
 from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
-from proxy.settings.keys import SealSecret, Tokens, shown_name
+from proxy.settings.keys import SealSecret, Tokens, subject_name
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.raw import is_sandbox, tables_of, value_of
 from proxy.settings.schema import Delivery, RelaySection
@@ -37,7 +37,7 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
         text = key_file.read(Path(str(file))) if file else None
         own = read_own_set(EMPTY if text is None else text)
         is_named = for_edge and Path(str(file)).is_absolute()
-        name = shown_name(Path(str(file))).strip() or "the file"
+        name = subject_name(Path(str(file)))
         if is_named and text is None:
             yield (
                 "tokens.jwks_file",

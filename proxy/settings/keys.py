@@ -38,6 +38,11 @@ def shown_name(file: Path) -> str:
     return f" {file}" if is_in_folder or file.suffix in FILE_SUFFIXES else ""
 
 
+def subject_name(file: Path) -> str:
+    """Return a file's name as the subject of a message, as far as it may be shown."""
+    return shown_name(file).strip() or "the file"
+
+
 def read_secret(secret: SecretStr, file: Path | None) -> str:
     """Return the text of a secret that stands either in place or in a file."""
     if file is None and not secret.get_secret_value():
@@ -62,7 +67,7 @@ def check_own_set(text: str) -> str:
 
 def read_own_set_at(path: str) -> tuple[OwnKey, ...]:
     """Return the keys of a file that `playgate keys` looks after; none if there is no file."""
-    name = shown_name(Path(path)).strip() or "the file"
+    name = subject_name(Path(path))
     try:
         text = key_file.read(Path(path)) if path else None
         return () if text is None else read_own_set(text)

@@ -31,7 +31,7 @@ from proxy.settings.sources import (
     Environment,
     Problem,
     SecretFiles,
-    secret_file_problems,
+    read_secret_files,
     secret_names,
     secrets_folder,
     unknown_names,
@@ -116,19 +116,18 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
             return (
                 InitSettingsSource(settings_cls, overrides),
                 Environment(settings_cls),
-                SecretFiles(file_secret_settings),
+                SecretFiles(file_secret_settings, secrets),
                 InitSettingsSource(settings_cls, values),
             )
 
     problems = [unknown_variable_problem(name) for name in unknown_names()]
-    if unreadable := list(secret_file_problems()):
+    secrets, unreadable = read_secret_files()
+    if unreadable:
         raise SettingsInvalid([*problems, *unreadable], source=path, text=text)
     try:
         settings = Loaded(_secrets_dir=secrets_folder())  # type: ignore[call-arg]  # of pydantic-settings
     except _Problems as between:
         problems += between.problems
-    except (OSError, UnicodeDecodeError):  # they could be read a moment ago
-        problems.append((FROM_FILES, "changed while they were read"))
     if problems:
         raise SettingsInvalid(problems, source=path, text=text)
     return settings

@@ -146,7 +146,6 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         secrets_nested_delimiter="__",
-        secrets_dir_missing="error",
     )
 
     sandbox: bool = False

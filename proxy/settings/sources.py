@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
+from pydantic_settings import (
+    EnvSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+)
 
 from proxy.settings.checks import ENCODING
 from proxy.settings.schema import ENV_PREFIX, Settings
@@ -46,13 +50,17 @@ class Environment(EnvSettingsSource):
 class SecretFiles(NestedSecretsSettingsSource):
     """The files of a folder, one for each setting; other files there are left alone."""
 
-    @classmethod
-    def load_secrets(cls, path: Path) -> dict[str, str]:  # noqa: ARG003  # of the library
-        """Return the text of each file; `secret_file_problems` has looked at them before."""
-        return {file.name: file.read_text(encoding=ENCODING).strip() for file in secret_files()}
+    def __init__(self, source: PydanticBaseSettingsSource, texts: dict[str, str]) -> None:
+        """Take the texts that `read_secret_files` read, by the name of the file."""
+        self._texts = texts
+        super().__init__(source)
+
+    def load_secrets(self, path: Path) -> dict[str, str]:  # type: ignore[override]  # noqa: ARG002
+        """Return what was read before."""
+        return self._texts
 
     def validate_secrets_path(self, path: Path) -> None:
-        """Accept it: `secret_file_problems` says what is wrong."""
+        """Accept it: `read_secret_files` says what is wrong."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return what JSON says, or the text itself."""
@@ -83,24 +91,27 @@ def secret_names() -> list[str]:
         return []
 
 
-def secret_file_problems() -> Iterator[Problem]:
-    """Yield what keeps the secret files, or their folder, from being read."""
+def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
+    """Return the texts of the secret files by name, and what could not be read."""
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
     try:
         files = secret_files()
     except OSError as error:
         variable = SECRETS_VARIABLE if os.environ.get(SECRETS_VARIABLE) else SYSTEMD_VARIABLE
-        yield FROM_FILES, f"{secrets_folder()} ({variable}) cannot be read: {error.strerror}"
-        return
+        text = f"{secrets_folder()} ({variable}) cannot be read: {error.strerror}"
+        return {}, [(FROM_FILES, text)]
     for file in files:
         try:
             if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe may never end
-                yield file.name, "cannot be read: it is no regular file"
+                problems.append((file.name, "cannot be read: it is no regular file"))
                 continue
-            file.read_text(encoding=ENCODING)
+            texts[file.name] = file.read_text(encoding=ENCODING).strip()
         except OSError as error:
-            yield file.name, f"cannot be read: {error.strerror}"
+            problems.append((file.name, f"cannot be read: {error.strerror}"))
         except UnicodeDecodeError:
-            yield file.name, "is not UTF-8 text"
+            problems.append((file.name, "is not UTF-8 text"))
+    return texts, problems
 
 
 def unknown_names() -> Iterator[str]:
