@@ -102,14 +102,13 @@ class Reloading:
         taken = changed_names(self._settings, usable)
         left = changed_names(usable, new)
         self._settings = usable
-        kids, _ = self._keys
-        self._instruments.log.info("reloaded", changed=taken, need_restart=left, keys=kids)
+        self._instruments.log.info("reloaded", changed=taken, need_restart=left, keys=self._keys)
         self._note(Loaded(at=self._instruments.clock.now(), need_restart=tuple(left)))
 
     def _apply(self, settings: Settings) -> None:
         parts = self._apps.parts
         services = build_services(settings, parts)
-        longest = longest_of(settings, self._instruments.clock.now())
+        longest = longest_of(settings)
         # From here on nothing can fail.
         parts.issuers.trust({entry.issuer: entry.jwks_url for entry in settings.tokens.issuers})
         parts.shared.revocations.longest = longest
@@ -127,10 +126,9 @@ class Reloading:
         metrics.reload_successful.set(not loaded.problems)
         metrics.reload_success_time.set(loaded.at)
 
-    def _keys_in_use(self, settings: Settings | None = None) -> tuple[tuple[str, ...], int]:
-        settings, now = settings or self._settings, self._instruments.clock.now()
-        kids = tuple(key.kid for key in settings.tokens.keys_at(now))
-        return kids, len(settings.seal_secrets(now))
+    def _keys_in_use(self, settings: Settings | None = None) -> tuple[str, ...]:
+        tokens = (settings or self._settings).tokens
+        return tuple(key.kid for key in tokens.keys_at(self._instruments.clock.now()))
 
     def _unchanged_since(self, began_at: float) -> Fingerprint | None:
         """Return the files as they were read; None where one may have changed in between."""

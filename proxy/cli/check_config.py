@@ -37,9 +37,7 @@ def check_config(config: Config = None) -> None:
         typer.echo(f"  given up   platform.{name} = true, see docs/playing.md")
     rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
     typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
-    own, borrowed = len(settings.relay.keys), len(settings.seal_secrets(now))
-    keys = f"{own} of its own" if own else f"{borrowed} of the tokens'"
-    typer.echo(f"  relay keys {keys if borrowed else 'none: it cannot relay'}")
+    typer.echo(f"  relay keys {len(settings.seal_secrets()) or 'not set (relaying is disabled)'}")
     if settings.sandbox:
         typer.echo("  sandbox    yes: loopback only, published keys")
     for setting, text in warnings_about(settings):

@@ -83,12 +83,9 @@ class KeyFile:
         self.jwks = [jwk for jwk in self.jwks if jwk["kid"] != kid]
 
     def tidied(self) -> str:
-        """Return the file's new text, without keys that no session needs any more."""
-        longest = self._settings.relay.session_max
+        """Return the file's new text, without expired keys."""
         needed = [
-            jwk
-            for own, jwk in zip(self.own, self.jwks, strict=True)
-            if own.is_in_use(self.now - longest)
+            jwk for own, jwk in zip(self.own, self.jwks, strict=True) if own.is_in_use(self.now)
         ]
         return json.dumps({"keys": needed}, indent=2) + "\n"
 

@@ -117,7 +117,7 @@ def retire(
     kid: Annotated[str, typer.Argument(help="The key, as playgate keys list shows it.")],
     config: Config = None,
 ) -> None:
-    """Remove a key at once: edges refuse its tokens, and end the playbacks that it sealed."""
+    """Remove a key at once: edges refuse its tokens. Relayed playbacks end by a revocation."""
     with open_keys(config) as keys:
         named = [own for own in keys.own if own.key.kid == kid]
         if not named:

@@ -55,8 +55,18 @@ class Session:
     issued_at: int
     limits: Limits = NO_LIMITS
 
-    def check(self, viewer: Address, *, now: float, longest: float) -> None:
-        """Refuse a viewer from elsewhere, and one who has been at it for more than `longest` s."""
+    def check(self, viewer: Address, *, now: float, longest: float, leeway: float) -> None:
+        """Refuse a viewer from another network, and a session that is not current.
+
+        Args:
+            viewer: who sends the request.
+            now: seconds since 1970.
+            longest: for how many seconds a session is valid.
+            leeway: how many seconds the clock of the edge that sealed may be ahead of ours.
+        """
+        if self.started_at > now + leeway:
+            ahead = self.started_at - now
+            raise Refusal(Reason.SEAL_INVALID, f"the session starts {ahead:.0f} s in the future")
         if now >= self.started_at + longest:
             raise Refusal(Reason.SEAL_EXPIRED, f"started {now - self.started_at:.0f} s ago")
         if viewer not in self.network:

@@ -79,7 +79,7 @@ class Minting:
         if video != ANY_VIDEO:
             named_video(video, self._video_id_pattern)
         if limits and not self._can_relay:
-            raise _invalid("max_height and max_bandwidth need the relay, and it relay.keys.")
+            raise _invalid("max_height and max_bandwidth require relaying; set relay.keys.")
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
         if len(allowed) != len(set(formats)):
             raise _invalid(f"fmt may name {' and '.join(FORMAT_NAMES)}, and nothing else.")

@@ -34,6 +34,8 @@ BLOCKING = frozenset({"_HLS_msn", "_HLS_part"})
 IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_HLS_throughput"})
 WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+CANNOT_RELAY = "max_height and max_bandwidth require relaying; relay.keys is not set"
+
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
 # and each time find another session. Behind this they come back to the playlist.
 WRAPPED = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n{path}\n"
@@ -70,6 +72,7 @@ class Relay:
         gate: Gate,
         clock: Clock,
         session_max: float,
+        leeway: float,
         limits: Limits,
     ) -> None:
         self._streams = streams
@@ -81,6 +84,7 @@ class Relay:
         self._gate = gate
         self._clock = clock
         self._session_max = session_max
+        self._leeway = leeway
         self._limits = limits
 
     async def begin(self, video: VideoId, viewer: Address, claims: Claims) -> RelayedPlaylist:
@@ -137,8 +141,9 @@ class Relay:
         return sealed
 
     def admit(self, session: Session, viewer: Address) -> None:
-        """Refuse a viewer who is not in the session's network, and a session that is over."""
-        session.check(viewer, now=self._clock.now(), longest=self._session_max)
+        """Refuse a viewer outside the session's network, and a session that is not current."""
+        now = self._clock.now()
+        session.check(viewer, now=now, longest=self._session_max, leeway=self._leeway)
         self._revocations.check(
             video=session.video,
             jti=session.jti,
@@ -148,7 +153,7 @@ class Relay:
 
     def _begin(self, video: VideoId, viewer: Address, claims: Claims) -> tuple[SealKey, Session]:
         if (key := self._keys.newest) is None:
-            raise Refusal(Reason.TOKEN_FORMAT, "only the relay can do this, and needs relay.keys")
+            raise Refusal(Reason.TOKEN_FORMAT, CANNOT_RELAY)
         return key, Session(
             video=video,
             network=claims.network or network_of(viewer),

@@ -16,12 +16,16 @@ from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
 from proxy.settings.keys import SealSecret, Tokens, subject_name
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.raw import is_sandbox, tables_of, value_of
-from proxy.settings.schema import Delivery, RelaySection
+from proxy.settings.schema import SANDBOX_SEAL_SECRET, Delivery, RelaySection
 from proxy.settings.sources import Problem
 
-# Printed in config/sandbox.toml for all to read, so good for nothing outside the sandbox.
+# Printed for all to read, so good for nothing outside the sandbox.
 PUBLISHED_SECRETS = frozenset(
-    {"sandbox-signing-key-known-to-everybody", "sandbox-operator-key-known-to-everybody"}
+    {
+        "sandbox-signing-key-known-to-everybody",
+        "sandbox-operator-key-known-to-everybody",
+        SANDBOX_SEAL_SECRET.decode(),
+    }
 )
 
 
@@ -46,18 +50,16 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
         elif is_named and not own:
             yield "tokens.jwks_file", f"{name} has no key; playgate keys generate adds one"
     yield from _kid_problems(tables_of(keys), own)
+    yield from _shared_secret_problems(raw, tables_of(keys), own)
     secrets = [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):
         yield from _published_problems(raw, secrets)
-    has_secret = secrets or any(key.get("alg") == "HS256" for key in tables_of(keys))
-    if _relays(raw) and not value_of(raw, "relay", "keys", RelaySection) and not has_secret:
+    has_seal_key = is_sandbox(raw) or value_of(raw, "relay", "keys", RelaySection)
+    if for_edge and not has_seal_key and (relaying := _relaying_setting(raw)):
         yield (
             "relay.keys",
-            (
-                "is not set, and no key of tokens has a secret to stand in; "
-                "the relay needs one: openssl rand -hex 32"
-            ),
+            f"is not set, and {relaying} requires relaying; create a key: openssl rand -hex 32",
         )
 
 
@@ -70,6 +72,20 @@ def _kid_problems(keys: list[dict[str, Any]], own: Iterable[OwnKey]) -> Iterator
         if kid in seen:
             yield f"tokens.keys[{index}].kid", f"{kid!r} is also the kid of {seen[kid]}"
         seen.setdefault(kid, f"tokens.keys[{index}]")
+
+
+def _shared_secret_problems(
+    raw: Mapping[str, Any], keys: list[dict[str, Any]], own: Iterable[OwnKey]
+) -> Iterator[Problem]:
+    """Refuse a relay key that signs tokens as well: its holders could seal any URL."""
+    signing = {_secret_of(key) for key in keys if key.get("alg") == "HS256"}
+    signing |= {it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)}
+    for index, key in enumerate(tables_of(value_of(raw, "relay", "keys", RelaySection))):
+        if (secret := _secret_of(key)) is not None and secret in signing:
+            yield (
+                f"relay.keys[{index}]",
+                "is also the secret of a token key; create another: openssl rand -hex 32",
+            )
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:
@@ -90,26 +106,33 @@ def _published_problems(raw: Mapping[str, Any], in_file: list[bytes]) -> Iterato
         yield "tokens.jwks_file", "has the published sandbox key, which everybody knows"
     for table, section in (("tokens", Tokens), ("relay", RelaySection)):
         for index, key in enumerate(tables_of(value_of(raw, table, "keys", section))):
-            if _is_published(key):
+            if (_secret_of(key) or b"").decode(errors="replace") in PUBLISHED_SECRETS:
                 yield (
                     f"{table}.keys[{index}]",
                     "is the published sandbox key, which everybody knows",
                 )
 
 
-def _relays(raw: Mapping[str, Any]) -> bool:
-    rules = value_of(raw, "delivery", "rules", Delivery)
-    modes = [rule.get("mode") for rule in tables_of(rules)]
-    mismatch = value_of(raw, "delivery", "family_mismatch", Delivery)
-    return "relay" in [value_of(raw, "delivery", "mode", Delivery), mismatch, *modes]
+def _relaying_setting(raw: Mapping[str, Any]) -> str:
+    """Return the first setting that only works with relaying; empty if there is none."""
+    for name in ("mode", "family_mismatch"):
+        if value_of(raw, "delivery", name, Delivery) == "relay":
+            return f'delivery.{name} = "relay"'
+    rules = tables_of(value_of(raw, "delivery", "rules", Delivery))
+    for index, rule in enumerate(rules):
+        if rule.get("mode") == "relay":
+            return f'delivery.rules[{index}].mode = "relay"'
+    for name in ("max_height", "max_bandwidth"):
+        if value_of(raw, "relay", name, RelaySection):
+            return f"relay.{name}"
+    return ""
 
 
-def _is_published(raw: Any) -> bool:
-    """Say of a key, as it would be used, whether it is the sandbox's."""
+def _secret_of(raw: Mapping[str, Any]) -> bytes | None:
+    """Return the secret of a key as it would be used; None if the key is not valid."""
     try:
-        secret = SealSecret.model_validate(
-            {name: value for name, value in dict(raw).items() if name in {"secret", "file"}}
-        )
-    except (ValidationError, TypeError, ValueError):
-        return False
-    return secret.material.decode(errors="replace") in PUBLISHED_SECRETS
+        return SealSecret.model_validate(
+            {name: value for name, value in raw.items() if name in {"secret", "file"}}
+        ).material
+    except (ValidationError, ValueError):
+        return None

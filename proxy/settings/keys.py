@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from joserfc.jwk import OctKey
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from proxy.adapters import key_file
@@ -133,12 +132,6 @@ class Tokens(Section):
         """Return the keys of our own that are in use now, the signing one first."""
         ours = [own.key for own in self.own_set if own.is_in_use(now)]
         return [*ours, *(entry.key for entry in self.keys)]
-
-    def secrets_until(self, moment: float) -> list[bytes]:
-        """Return the secrets among the keys, those too that lapsed after a moment."""
-        ours = [own.key for own in self.own_set if own.is_in_use(moment)]
-        jwks = [key.jwk for key in (*ours, *(entry.key for entry in self.keys))]
-        return [jwk.raw_value for jwk in jwks if isinstance(jwk, OctKey)]
 
     @model_validator(mode="after")
     def _is_usable(self) -> Tokens:

@@ -35,6 +35,7 @@ from proxy.settings.platform import Platform, Videos
 from proxy.settings.section import Section
 
 ENV_PREFIX = "PLAYGATE_"
+SANDBOX_SEAL_SECRET = b"sandbox-relay-key-known-to-everybody"
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -162,11 +163,11 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     videos: Videos = Videos()
 
-    def seal_secrets(self, now: float) -> list[bytes]:
-        """Return the secrets that seals are made with, the newest first; the tokens' without any.
+    def seal_secrets(self) -> list[bytes]:
+        """Return the secrets of `relay.keys`, the newest first; the sandbox has a published one.
 
-        A key that retires opens seals for as long as a session that it sealed may last.
+        Never a token's: whoever may sign tokens, for one issuer perhaps, must not be able to seal.
         """
-        if self.relay.keys:
-            return [key.material for key in self.relay.keys]
-        return self.tokens.secrets_until(now - self.relay.session_max)
+        if self.sandbox and not self.relay.keys:
+            return [SANDBOX_SEAL_SECRET]
+        return [key.material for key in self.relay.keys]

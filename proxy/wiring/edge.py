@@ -95,12 +95,13 @@ def build_relay(settings: Settings, parts: Parts) -> Relay:
         parts.upstream.streams,
         parts.upstream.cdn,
         parts.upstream.checking,
-        SealKeys(settings.seal_secrets(instruments.clock.now())),
+        SealKeys(settings.seal_secrets()),
         parts.shared.revocations,
         growing=parts.growing,
         gate=parts.relay_gate,
         clock=instruments.clock,
         session_max=relay.session_max,
+        leeway=settings.tokens.leeway,
         limits=Limits(
             max_height=relay.max_height or None, max_bandwidth=relay.max_bandwidth or None
         ),
@@ -194,5 +195,5 @@ def build_minting(settings: Settings, clock: Clock) -> Minting:
         max_ttl=tokens.max_ttl,
         public_url=settings.web.public_url,
         video_id_pattern=re.compile(settings.platform.video_id_pattern),
-        can_relay=bool(settings.seal_secrets(clock.now())),
+        can_relay=bool(settings.seal_secrets()),
     )

@@ -46,14 +46,14 @@ def build_revocations(settings: Settings, state: State, instruments: Instruments
         metrics=instruments.metrics,
         log=instruments.log,
         staleness=settings.state.staleness,
-        longest=longest_of(settings, instruments.clock.now()),
+        longest=longest_of(settings),
         on_failure=settings.state.revocations_on_failure,
     )
 
 
-def longest_of(settings: Settings, now: float) -> Longest:
+def longest_of(settings: Settings) -> Longest:
     """Return for how long a token, or what it began with its last second, may be good."""
-    sessions = ceil(settings.relay.session_max) if settings.seal_secrets(now) else 0
+    sessions = ceil(settings.relay.session_max) if settings.seal_secrets() else 0
     return Longest(validity=settings.tokens.max_ttl + sessions, leeway=settings.tokens.leeway)
 
 

@@ -34,6 +34,36 @@ def test_a_bad_file_is_answered_with_exactly_this(path):
     assert str(invalid.value).removeprefix(f"{path}: ").splitlines() == expected
 
 
+@pytest.mark.parametrize(
+    ("setting", "tables"),
+    [
+        ('delivery.mode = "relay"', {"delivery": {"mode": "relay"}}),
+        ('delivery.family_mismatch = "relay"', {"delivery": {"family_mismatch": "relay"}}),
+        (
+            'delivery.rules[1].mode = "relay"',
+            {
+                "delivery": {
+                    "rules": [{"videos": "a", "mode": "redirect"}, {"videos": "b", "mode": "relay"}]
+                }
+            },
+        ),
+        ("relay.max_height", {"relay": {"max_height": 720}}),
+        ("relay.max_bandwidth", {"relay": {"max_bandwidth": 1}}),
+    ],
+)
+def test_relaying_needs_a_relay_key(setting, tables):
+    expected = f"relay.keys: is not set, and {setting} requires relaying"
+    with pytest.raises(SettingsInvalid, match=re.escape(expected)):
+        load_settings(None, **GOOD, **tables)
+    relay = {**tables.get("relay", {}), "keys": [{"secret": "r" * 32}]}
+    settings = load_settings(None, **GOOD, **{**tables, "relay": relay})
+    assert settings.seal_secrets() == [b"r" * 32]
+
+
+def test_without_relay_keys_nothing_seals():
+    assert load_settings(None, **GOOD).seal_secrets() == []
+
+
 def test_there_are_bad_files_for_every_kind_of_mistake():
     assert len(BAD) >= 8
 

@@ -18,13 +18,15 @@ import jwt
 import m3u8
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from support import NOW, StillClock, an_edge, eventually, serving
+from support import NOW, OPERATOR_KEY, SECRET, StillClock, an_edge, eventually, serving
 
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
+from proxy.domain.seal import SealKey, Session
+from proxy.domain.sealed_paths import Sealer
+from proxy.domain.video import VideoId
 from proxy.sandbox.controls import Fault
+from proxy.settings import Settings
 
 RELAY = {"delivery": {"mode": "relay"}}
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
@@ -703,17 +705,9 @@ async def test_a_refused_relay_request_says_whose_it_is(sandbox):
     assert (line["video"], line["subject"]) == ("x8demo1", "viewer-7")
 
 
-async def test_an_edge_with_public_keys_alone_cannot_relay(sandbox, tmp_path):
-    pem = tmp_path / "key.pem"
-    pem.write_bytes(
-        generate_private_key(SECP256R1()).private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    keys = {"keys": [{"kid": "es", "alg": "ES256", "file": str(pem)}]}
-    async with an_edge(sandbox, tokens=keys) as edge:
+async def test_an_edge_without_a_relay_key_cannot_relay(sandbox, monkeypatch):
+    monkeypatch.setattr(Settings, "seal_secrets", lambda _settings: [])  # as outside the sandbox
+    async with an_edge(sandbox) as edge:
         assert (await edge.play()).status == 302
         with pytest.raises(Refusal, match="request-invalid"):  # it says so when asked to mint
             edge.mint(limits=Limits(max_height=360))
@@ -723,10 +717,31 @@ async def test_an_edge_with_public_keys_alone_cannot_relay(sandbox, tmp_path):
             "exp": int(time.time()) + 60,
             "max_height": 360,
         }
-        foreign = jwt.encode(claims, pem.read_text(), "ES256", {"kid": "es"})
+        foreign = jwt.encode(claims, SECRET, "HS256", {"kid": "sandbox"})
         answer = await edge.get(edge.play_url(token=foreign))
     assert (answer.status, answer.reason) == (403, "token-format")
-    assert edge.lines()[-1]["detail"] == "only the relay can do this, and needs relay.keys"
+    assert edge.lines()[-1]["detail"] == (
+        "max_height and max_bandwidth require relaying; relay.keys is not set"
+    )
+
+
+async def test_a_token_secret_cannot_forge_a_relay_session(edge, sandbox):
+    """Whoever may sign tokens knows the secret, and how seals are derived from relay keys."""
+    session = Session(
+        video=VideoId("x8demo1"),
+        network=ip_network("127.0.0.0/24"),
+        started_at=int(time.time()),
+        jti=None,
+        subject=None,
+        issued_at=int(time.time()),
+    )
+    url = f"{sandbox.origin}/cdn/anything.m3u8"
+    for secret in (SECRET, OPERATOR_KEY):
+        sealer = Sealer(SealKey(secret.encode()), session)
+        forged = [sealer.playlist_path(url, {}), sealer.file_path(url)]
+        for path in forged:
+            answer = await edge.get(edge.player + path)
+            assert (answer.status, answer.reason) == (403, "seal-invalid")
 
 
 async def test_long_playlists_hold_nobody_up(edge, sandbox):
