@@ -42,6 +42,12 @@ class Windows(Storage, SlidingWindowCounterSupport):
             self._windows.popitem(last=False)
         return True
 
+    def give_back(self, key: str, expiry: int) -> None:
+        """Count one less in this window; nothing if its count is over."""
+        number, before, count = self._windows.get(key, (0, 0, 0))
+        if number == self._number(expiry) and count > 0:
+            self._windows[key] = number, before, count - 1
+
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         """Return the count before and how long it matters, the count now and how long it does."""
         number, before, count = self._windows.get(key, (0, 0, 0))

@@ -12,7 +12,7 @@ from proxy.app import open_issuers, open_state
 from proxy.cli.operator import NoEdge, ask
 from proxy.domain.access import Play
 from proxy.domain.reasons import Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Kind, Revocation, RevocationList
+from proxy.domain.revocations import KINDS, Kind, Revocation, RevocationList
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.explain import Check, check_of
@@ -36,7 +36,8 @@ async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[K
     async with open_issuers(settings, instruments) as issuers:
         await issuers.learn(issuer)
         trouble = issuers.published[issuer].trouble if issuer in issuers.published else ""
-        return Keyring(own, {name: it.keys for name, it in issuers.published.items()}), trouble
+        published = {name: it.keys for name, it in issuers.published.items()}
+        return Keyring(own, published, settings.tokens.issuer_videos), trouble
 
 
 async def known_checks(
@@ -90,6 +91,7 @@ def _check_revoked(known: Revocations | RevocationList, claims: Claims, play: Pl
         video=play.video or claims.video,
         jti=claims.jti,
         subject=claims.subject,
+        issuer=claims.issuer,
         issued_at=claims.issued_at,
     )
 
@@ -101,9 +103,15 @@ async def _asked(settings: Settings) -> RevocationList | None:
         _, told = await ask(settings, "/revocations")
         for entry in told["revocations"]:
             kind: Kind = next(kind for kind in KINDS if kind in entry)
-            before = FOREVER if entry["before"] is None else int(entry["before"])
-            value, until = str(entry[kind]), int(entry["until"])
-            listed.add(Revocation(kind=kind, value=value, before=before, at=until))
+            listed.add(
+                Revocation(
+                    kind=kind,
+                    value=str(entry[kind]),
+                    issuer=entry["issuer"],
+                    before=int(entry["before"] or 0),
+                    at=int(entry["until"]),
+                )
+            )
     except (NoEdge, ValueError, KeyError, TypeError, StopIteration):
         return None
     return listed

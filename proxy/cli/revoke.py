@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from proxy.cli.options import (
     why,
 )
 from proxy.domain.reasons import Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Kind
+from proxy.domain.revocations import KINDS, Kind
 from proxy.domain.tokens.claims import MAX_TEXT, VISIBLE
 from proxy.settings import Settings
 from proxy.settings.checks import MEMORY
@@ -55,6 +56,13 @@ def revoke(
             "[default: now]",
         ),
     ] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ISSUER", help="Whose --jti or --sub it is. [default: your own keys' tokens]"
+        ),
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo a revocation.")] = False,
     config: Config = None,
 ) -> None:
     """Revoke tokens, and the relayed playbacks they opened.
@@ -72,13 +80,21 @@ def revoke(
         video_or_exit(settings, value, option="--video: ")
     elif VISIBLE.fullmatch(value) is None:
         fail(f"--{kind}: must be 1 to {MAX_TEXT} visible ASCII characters, as in the token")
-    if kind == "jti" and moment is not None:
-        fail("--before: a token's id is taken back whenever it was issued")
+    if moment is not None and (kind == "jti" or undo):
+        fail(f"--before: not beside --{'undo' if undo else 'jti'}")
+    if issuer is not None and (kind == "video" or VISIBLE.fullmatch(issuer) is None):
+        fail("--issuer: must be an issuer's name, beside --jti or --sub")
+    wanted = Wanted(kind=kind, value=value, issuer=issuer, before=moment, is_undone=undo)
     is_alone = settings.state.url.get_secret_value() == MEMORY
-    take_back = ask_edge if is_alone else tell_all
-    until, forgotten_at = interrupts.run(take_back(settings, kind, value, moment))
-    issued = "" if until is None else f" issued until {moment_of(until)}"
-    typer.echo(f"taken back: {MEANT[kind].format(value=printable(value))}{issued}")
+    made = interrupts.run((ask_edge if is_alone else tell_all)(settings, wanted))
+    meant = MEANT[kind].format(value=printable(value))
+    meant += f" of issuer {issuer}" if issuer is not None else ""
+    if made is None:
+        typer.echo(f"revocation undone: {meant}")
+    else:
+        until, forgotten_at = made
+        issued = "" if until is None else f" issued until {moment_of(until)}"
+        typer.echo(f"revoked: {meant}{issued}")
     when = (
         f"at once by the edge at {settings.operator.listen}"
         if is_alone
@@ -87,43 +103,72 @@ def revoke(
             f" (state.prefix {settings.state.prefix!r})"
         )
     )
-    typer.echo(f"refused {when}; forgotten after {moment_of(forgotten_at)}, when all have lapsed")
+    if made is None:
+        typer.echo(f"accepted {when}")
+    else:
+        forgotten = f"forgotten after {moment_of(forgotten_at)}, when all have expired"
+        typer.echo(f"refused {when}; {forgotten}")
 
 
-# Until when what is taken back was issued, None for ever; and when that may be forgotten.
-TakenBack = tuple[int | None, int]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to revoke, or whose revocation to undo."""
+
+    kind: Kind
+    value: str
+    issuer: str | None
+    before: int | None
+    is_undone: bool
 
 
-async def tell_all(settings: Settings, kind: Kind, value: str, before: int | None) -> TakenBack:
+# Until when revoked tokens were issued, None for all, and when that may be forgotten; None for an
+# undone revocation.
+Made = tuple[int | None, int] | None
+
+
+async def tell_all(settings: Settings, wanted: Wanted) -> Made:
     """Write it where every instance reads it."""
     instruments = build_instruments(build_logger(io.StringIO()), Clock())
     state = build_state(settings, instruments)
     try:
         revocations = build_revocations(settings, state, instruments)
         await revocations.pull()  # there is a bound to how many there may be
-        made = await revocations.revoke(kind, value, before=before)
+        if wanted.is_undone:
+            await revocations.undo(wanted.kind, wanted.value, issuer=wanted.issuer)
+            return None
+        made = await revocations.revoke(
+            wanted.kind, wanted.value, issuer=wanted.issuer, before=wanted.before
+        )
     except Refusal as refusal:
-        fail(f"nothing was taken back: {why(refusal)}")
+        fail(f"nothing was changed: {why(refusal)}")
     finally:
         await state.close()
-    until = None if made.before == FOREVER else made.before
+    until = None if made.kind == "jti" else made.before
     return until, made.concerns_until(revocations.longest)
 
 
-async def ask_edge(settings: Settings, kind: Kind, value: str, before: int | None) -> TakenBack:
+async def ask_edge(settings: Settings, wanted: Wanted) -> Made:
     """Have the one edge of this machine do it."""
     if not settings.operator.key.get_secret_value():
-        fail("operator.key is not set: the edge takes revocations only from who shows it")
-    body: dict[str, Any] = {kind: value} if before is None else {kind: value, "before": before}
+        fail("Set operator.key to revoke through the edge.")
+    body: dict[str, Any] = {wanted.kind: wanted.value}
+    if wanted.issuer is not None:
+        body["issuer"] = wanted.issuer
+    if wanted.before is not None:
+        body["before"] = wanted.before
+    if wanted.is_undone:
+        body["undo"] = True
     listen = settings.operator.listen
     try:
         status, told = await ask(settings, "/revocations", body=body)
+        if status == HTTPStatus.OK:
+            return None
         if status != HTTPStatus.CREATED:
-            fail(f"nothing was taken back: {listen} answers: {printable(str(told['detail']))}")
+            fail(f"nothing was changed: {listen} answers: {printable(str(told['detail']))}")
         return told["before"], int(told["until"])
     except (NoEdge, KeyError, ValueError, TypeError):
         fail(
-            f"nothing was taken back: no edge answers at {listen}. With state.url = {MEMORY!r} "
+            f"nothing was changed: no edge answers at {listen}. With state.url = {MEMORY!r} "
             "only the edge itself knows, and its memory is gone when it stops"
         )
 

@@ -80,9 +80,14 @@ def check_audience(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
 
 
 def check_video(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
-    """Refuse a token for another video."""
-    if play.video is not None and claims.video not in (ANY_VIDEO, play.video):
+    """Refuse a token for another video, and one whose key may not sign for this video."""
+    if play.video is None:
+        return
+    if claims.video not in (ANY_VIDEO, play.video):
         raise Refusal(Reason.TOKEN_VIDEO, "the claim video is not the video asked for")
+    if claims.signable is not None and claims.signable.fullmatch(play.video) is None:
+        whose = "its issuer's" if claims.issuer else "its key's"
+        raise Refusal(Reason.TOKEN_VIDEO, f"the video does not match {whose} videos setting")
 
 
 def check_format(claims: Claims, play: Play, _policy: TokenPolicy) -> None:

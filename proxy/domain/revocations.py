@@ -1,23 +1,25 @@
-"""Tokens that are taken back before they lapse, and the sessions that they opened."""
+"""Tokens that are revoked before they expire, and the relay sessions that they opened."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import LATEST, VISIBLE
 
 Kind = Literal["jti", "sub", "video"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Name = tuple[Kind, str, str | None]  # kind, value, issuer
 
-FOREVER = 2**53  # beyond every iat that a token may have
+MAX_REVOCATIONS = 100_000  # names; to revoke more tokens than that, retire their key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Longest:
-    """For how long a token may be good, with what it began in its last second; whole seconds.
+    """For how long a token may be valid, with what it began in its last second; whole seconds.
 
     `leeway` is how far ahead of ours its signer's clock may be.
     """
@@ -28,36 +30,53 @@ class Longest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """Every token of one name that was issued in time; times in whole seconds since 1970.
+    """Revokes every token of one name; times in whole seconds since 1970.
 
     Attributes:
-        kind: the claim that names the tokens; `video` stands for plays of a video, too, that a
+        kind: the claim that names the tokens; `video` also stands for plays of a video that a
             token for all videos would open.
-        value: what it must be.
-        before: tokens whose `iat` is later are not meant.
+        value: what the claim must be.
+        issuer: whose tokens are meant, for `jti` and `sub`: issuers name their viewers and tokens
+            independently. None means tokens signed with the operator's own keys.
+        before: tokens whose `iat` is later are not meant. A `jti` is revoked whatever its `iat`.
         at: when it was made.
+        is_undone: whether this undoes the revocations of the name that were made until `at`.
     """
 
     kind: Kind
     value: str
     before: int
     at: int
+    issuer: str | None = None
+    is_undone: bool = False
+
+    @property
+    def name(self) -> Name:
+        """Return what it names."""
+        return self.kind, self.value, self.issuer
 
     def concerns_until(self, longest: Longest) -> int:
-        """Return when nothing that it concerns can still be valid, so that it may be forgotten."""
-        last_issued = min(self.before, self.at + longest.leeway)
-        return last_issued + longest.validity + 1
+        """Return when every token that it concerns has expired, so that it may be forgotten."""
+        is_limited = self.kind != "jti" and not self.is_undone
+        last_issued = self.at + longest.leeway
+        return (min(self.before, last_issued) if is_limited else last_issued) + longest.validity + 1
+
+    def clipped(self, now: int, leeway: int) -> Revocation:
+        """Return it with times that are possible: whoever writes to the state may invent others."""
+        at = self.at if self.at <= now + leeway + 1 else now
+        return replace(self, before=min(self.before, at + leeway), at=at)
 
     def to_json(self) -> str:
-        """Return it as instances tell each other."""
-        return json.dumps([self.kind, self.value, self.before, self.at], separators=(",", ":"))
+        """Return it as instances exchange it."""
+        members = [self.kind, self.value, self.issuer, self.before, self.at, self.is_undone]
+        return json.dumps(members, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Revocation:
-        """Return what an instance told.
+        """Read what another instance wrote.
 
         Raises:
-            ValueError: it is none.
+            ValueError: not a revocation.
         """
         try:
             members = json.loads(text)
@@ -65,22 +84,25 @@ class Revocation:
             raise ValueError("not a revocation") from None
         if not isinstance(members, list) or len(members) != len(cls.__slots__):
             raise ValueError("not a revocation")
-        kind, value, before, at = members
-        is_named = kind in KINDS and isinstance(value, str)
-        is_timed = all(type(moment) is int and 0 <= moment <= FOREVER for moment in (before, at))
-        if not is_named or not is_timed:
+        kind, value, issuer, before, at, is_undone = members
+        names = [value] if issuer is None else [value, issuer]
+        is_named = kind in KINDS and all(
+            isinstance(name, str) and VISIBLE.fullmatch(name) is not None for name in names
+        )
+        is_timed = all(type(moment) is int and 0 <= moment <= LATEST for moment in (before, at))
+        if not is_named or not is_timed or not isinstance(is_undone, bool):
             raise ValueError("not a revocation")
-        return cls(kind=kind, value=value, before=before, at=at)
+        return cls(kind=kind, value=value, issuer=issuer, before=before, at=at, is_undone=is_undone)
 
 
 class RevocationList:
-    """The revocations in force. They only ever grow in reach, so that the order of news is nought.
+    """The latest news of every name, at most `MAX_REVOCATIONS`; the order of arrival is irrelevant.
 
-    Of two for the same name, the one that reaches further counts, and the later one is kept.
+    Of two revocations of one name, the one that reaches further counts, and the later one is kept.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[Kind, str], Revocation] = {}
+        self._entries: dict[Name, Revocation] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -88,22 +110,29 @@ class RevocationList:
     def __iter__(self) -> Iterator[Revocation]:
         return iter(list(self._entries.values()))
 
-    def add(self, told: Revocation) -> Revocation:
-        """Take a revocation in; return what is in force now for its name."""
-        name = told.kind, told.value
-        known = self._entries.get(name, told)
-        entry = Revocation(
-            kind=told.kind,
-            value=told.value,
-            before=max(told.before, known.before),
-            at=max(told.at, known.at),
-        )
-        self._entries[name] = entry
-        return entry
+    def in_force(self) -> Iterator[Revocation]:
+        """Yield what is revoked."""
+        return (entry for entry in self if not entry.is_undone)
+
+    def find(self, name: Name) -> Revocation | None:
+        """Return what is known of a name, an undone revocation too."""
+        return self._entries.get(name)
+
+    def add(self, told: Revocation) -> bool:
+        """Add news of a name; return False if the list is full and the name is not in it."""
+        known = self._entries.get(told.name)
+        if known is None and len(self._entries) >= MAX_REVOCATIONS:
+            return False
+        self._entries[told.name] = told if known is None else _merged(known, told)
+        return True
 
     def __contains__(self, told: Revocation) -> bool:
-        known = self._entries.get((told.kind, told.value))
-        return known is not None and known.before >= told.before and known.at >= told.at
+        known = self._entries.get(told.name)
+        return known is not None and _merged(known, told) == known
+
+    def drop(self, name: Name) -> None:
+        """Forget a name."""
+        self._entries.pop(name, None)
 
     def forget(self, now: float, longest: Longest) -> None:
         """Drop what concerns nothing any more."""
@@ -111,14 +140,32 @@ class RevocationList:
             if entry.concerns_until(longest) <= now:
                 del self._entries[name]
 
-    def check(self, *, video: str, jti: str | None, subject: str | None, issued_at: int) -> None:
-        """Refuse what was taken back."""
-        names: tuple[tuple[Kind, str | None], ...] = (
-            ("jti", jti),
-            ("sub", subject),
-            ("video", video),
+    def check(
+        self,
+        *,
+        video: str,
+        jti: str | None,
+        subject: str | None,
+        issuer: str | None,
+        issued_at: int,
+    ) -> None:
+        """Refuse what is revoked."""
+        names: tuple[tuple[Kind, str | None, str | None], ...] = (
+            ("jti", jti, issuer),
+            ("sub", subject, issuer),
+            ("video", video, None),
         )
-        for kind, value in names:
-            entry = None if value is None else self._entries.get((kind, value))
-            if entry is not None and issued_at <= entry.before:
+        for kind, value, whose in names:
+            entry = None if value is None else self._entries.get((kind, value, whose))
+            if entry is None or entry.is_undone:
+                continue
+            if kind == "jti" or issued_at <= entry.before:
                 raise Refusal(Reason.TOKEN_REVOKED, f"by {kind}")
+
+
+def _merged(known: Revocation, told: Revocation) -> Revocation:
+    if known.is_undone or told.is_undone:
+        later, earlier = (known, told) if known.at > told.at else (told, known)
+        # At the same second the undoing counts: a new revocation is dated later than that.
+        return earlier if later.at == earlier.at and earlier.is_undone else later
+    return replace(known, before=max(told.before, known.before), at=max(told.at, known.at))

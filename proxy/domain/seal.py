@@ -31,7 +31,7 @@ from proxy.domain.video import VideoId
 Kind = Literal["playlist", "whole", "sequence", "directory"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # their order is in every seal
 
-PURPOSE = b"playgate relay 1"
+PURPOSE = b"playgate relay 2"
 SIV_KEY, MAC_KEY = 64, 32  # bytes
 MAC_BYTES = 6  # 48 bits, to be guessed online within one session: hopeless at any rate of asking
 REMEMBERED = 5000  # seals that were opened: a playback's segments share one
@@ -44,7 +44,8 @@ NETWORK_BITS = {4: 24, 6: 64}
 class Session:
     """Whose playback a seal belongs to; times in seconds since 1970.
 
-    `jti`, `subject` and `issued_at` are the token's, so that its revocation reaches the session.
+    `jti`, `subject`, `issuer` and `issued_at` are the token's, so that its revocation reaches the
+    session.
     """
 
     video: VideoId
@@ -53,6 +54,7 @@ class Session:
     jti: str | None
     subject: str | None
     issued_at: int
+    issuer: str | None = None
     limits: Limits = NO_LIMITS
 
     def check(self, viewer: Address, *, now: float, longest: float, leeway: float) -> None:
@@ -104,6 +106,7 @@ class SealKey:
             session.started_at,
             session.jti,
             session.subject,
+            session.issuer,
             session.issued_at,
             [limits.max_height, limits.max_bandwidth] if limits else None,
             content,
@@ -122,7 +125,8 @@ class SealKey:
             plain = msgpack.unpackb(self._aead.decrypt(sealed, [PURPOSE]))
         except (InvalidTag, ValueError):
             return None
-        kind, video, network, bits, started_at, jti, subject, issued_at, limits, content = plain
+        kind, video, network, bits, started_at, jti, subject, *rest = plain
+        issuer, issued_at, limits, content = rest
         height, bandwidth = limits or (None, None)
         session = Session(
             video=VideoId(video),
@@ -130,6 +134,7 @@ class SealKey:
             started_at=started_at,
             jti=jti,
             subject=subject,
+            issuer=issuer,
             issued_at=issued_at,
             limits=Limits(max_height=height, max_bandwidth=bandwidth),
         )

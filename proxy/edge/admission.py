@@ -9,6 +9,7 @@ from proxy.adapters.clock import Clock
 from proxy.domain.access import Play, TokenPolicy, authorize
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import Format
+from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.video import VideoId
@@ -77,15 +78,21 @@ class Admission:
         for fmt in asked:
             authorize(claims, Play(now=now, video=video, format=fmt, viewer=viewer), self._policy)
         self._revocations.check(
-            video=video, jti=claims.jti, subject=claims.subject, issued_at=claims.issued_at
+            video=video,
+            jti=claims.jti,
+            subject=claims.subject,
+            issuer=claims.issuer,
+            issued_at=claims.issued_at,
         )
         if not is_play:
             return await self._settle(shown, viewer, is_use=is_use)
-        counted = Counted(video=video, viewer=viewer, subject=claims.subject)
-        self._limits.check(counted)  # before it binds the token
-        is_settled = await self._settle(shown, viewer, is_use=is_use)
-        self._limits.count(counted)
-        return is_settled
+        counted = Counted(video=video, viewer=viewer, subject=claims.subject, issuer=claims.issuer)
+        self._limits.reserve(counted)  # before anything is awaited, and before the token is bound
+        try:
+            return await self._settle(shown, viewer, is_use=is_use)
+        except Refusal:
+            self._limits.give_back(counted)
+            raise
 
     async def _settle(self, shown: Shown, viewer: Address, *, is_use: bool) -> bool:
         if self._first_use is None:

@@ -76,6 +76,7 @@ class FleetToken:
         key = HKDF(SHA256(), 32, salt=None, info=PURPOSE).derive(secret.encode())
         self._box = Fernet(urlsafe_b64encode(key))
         self._me = uuid4().hex
+        self._waiting_since: float | None = None  # for other instances, without a better token
 
     async def fetch(self, held: HeldToken, *, deadline: float) -> AccessToken:
         """Return a better access token than the one that is held, or refuse by `deadline`."""
@@ -100,8 +101,18 @@ class FleetToken:
         """Return what another instance fetched, or None once it is upon us to fetch."""
         while True:
             if (shared := await self._shared(held)) is not None:
+                self._waiting_since = None
                 return shared
             if await self._state.claim(self._lease_name, self._me, ttl=self._lease) == self._me:
+                self._waiting_since = None
+                return None
+            # A lease without an end, or one that is renewed for ever, must not stop this instance.
+            now = self._clock.monotonic()
+            if self._waiting_since is None:
+                self._waiting_since = now
+            elif now - self._waiting_since > self._lease:
+                self._waiting_since = None
+                await self._state.put(self._lease_name, self._me, ttl=self._lease)
                 return None
             await self._clock.sleep(WAIT)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
 from proxy.domain.reasons import Reason, Refusal
@@ -18,8 +19,11 @@ VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one tok
 class Keys:
     """Verifies, and remembers what was verified for as long as the keys stay the same."""
 
-    def __init__(self, own: Sequence[Key], issuers: Issuers) -> None:
+    def __init__(
+        self, own: Sequence[Key], issuers: Issuers, videos: Mapping[str, re.Pattern[str]]
+    ) -> None:
         self._own = tuple(own)
+        self._videos = videos
         self._issuers = issuers
         self._version = issuers.version
         self._verify = self._with_these_keys()
@@ -49,5 +53,5 @@ class Keys:
 
     def _with_these_keys(self) -> Callable[[str], Claims]:
         published = {issuer: it.keys for issuer, it in self._issuers.published.items()}
-        keyring = Keyring(self._own, published)
+        keyring = Keyring(self._own, published, self._videos)
         return lru_cache(VERIFIED_TOKENS)(partial(verify, keyring=keyring))

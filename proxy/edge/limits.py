@@ -19,6 +19,7 @@ from proxy.adapters.windows import Windows
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import network_name
+from proxy.domain.tokens.claims import scoped
 from proxy.domain.video import VideoId
 
 Scope = Literal["network", "subject", "video", "overall"]
@@ -31,19 +32,33 @@ class Counted:
     video: VideoId
     viewer: Address
     subject: str | None
+    issuer: str | None  # whose subject it is
 
 
 class PlayLimits:
-    """Counts plays, and refuses with `rate-limited` what is too much."""
+    """Counts plays, and refuses with `rate-limited` what is too much.
+
+    A play is counted before anything is awaited, so that simultaneous plays cannot all pass; and
+    it stays counted whatever becomes of it, or a token for all videos could probe ids unlimited.
+    """
 
     def __init__(self, rates: Mapping[Scope, Sequence[RateLimitItem]], windows: Windows) -> None:
         self._rates = {scope: tuple(items) for scope, items in rates.items() if items}
+        self._windows = windows
         self._limiter = SlidingWindowCounterRateLimiter(windows)
 
-    def check(self, play: Counted) -> None:
-        """Refuse a play that is too much."""
-        if not self._rates:
-            return
+    def reserve(self, play: Counted) -> None:
+        """Count a play, or refuse one that is too much."""
+        self._check(play)
+        for scope, item, name in self._counted(play):
+            self._limiter.hit(item, scope, name)
+
+    def give_back(self, play: Counted) -> None:
+        """Take a play off again that was not admitted."""
+        for scope, item, name in self._counted(play):
+            self._windows.give_back(item.key_for(scope, name), item.get_expiry())
+
+    def _check(self, play: Counted) -> None:
         for scope, item, name in self._counted(play):
             if not self._limiter.test(item, scope, name):
                 # The library adds the wait to the wall clock's time, and so it is taken off again.
@@ -54,17 +69,12 @@ class PlayLimits:
                     retry_after=max(1, ceil(wait)),
                 )
 
-    def count(self, play: Counted) -> None:
-        """Count a play that is let through; one that is refused counts for nothing."""
+    def _counted(self, play: Counted) -> Iterator[tuple[Scope, RateLimitItem, str]]:
         if not self._rates:
             return
-        for scope, item, name in self._counted(play):
-            self._limiter.hit(item, scope, name)
-
-    def _counted(self, play: Counted) -> Iterator[tuple[Scope, RateLimitItem, str]]:
         names: dict[Scope, str | None] = {
             "network": network_name(play.viewer) if "network" in self._rates else None,
-            "subject": play.subject,
+            "subject": None if play.subject is None else scoped(play.subject, play.issuer),
             "video": play.video,
             "overall": "",
         }

@@ -78,6 +78,9 @@ class Minting:
             raise _invalid(f"ttl must be 1 to {self._max_ttl} seconds (tokens.max_ttl).")
         if video != ANY_VIDEO:
             named_video(video, self._video_id_pattern)
+        may_sign = key.videos is None or video == ANY_VIDEO or key.videos.fullmatch(video)
+        if not may_sign:
+            raise _invalid(f"The key {key.kid} may not sign for this video (its videos setting).")
         if limits and not self._can_relay:
             raise _invalid("max_height and max_bandwidth require relaying; set relay.keys.")
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]

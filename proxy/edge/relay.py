@@ -148,6 +148,7 @@ class Relay:
             video=session.video,
             jti=session.jti,
             subject=session.subject,
+            issuer=session.issuer,
             issued_at=session.issued_at,
         )
 
@@ -160,6 +161,7 @@ class Relay:
             started_at=int(self._clock.now()),
             jti=claims.jti,
             subject=claims.subject,
+            issuer=claims.issuer,
             issued_at=claims.issued_at,
             limits=claims.limits.stricter(self._limits),
         )

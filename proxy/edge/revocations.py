@@ -1,25 +1,34 @@
-"""Which tokens were taken back: known here, told to all instances, pulled behind the plays.
+"""Which tokens are revoked: known here, told to all instances, pulled behind the plays.
 
 A revocation holds here at once and elsewhere with the next pull. Instances put back what a store
 has lost: as long as one of them lives, a revocation is in force until it concerns nothing.
+
+What is read is trusted as little as what comes from a network: dates are clipped, names bounded,
+and so is the number of entries; the operator can undo a revocation that somebody else wrote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.revocations import FOREVER, Kind, Longest, Revocation, RevocationList
+from proxy.domain.revocations import (
+    MAX_REVOCATIONS,
+    Kind,
+    Longest,
+    Name,
+    Revocation,
+    RevocationList,
+)
 from proxy.domain.video import VideoId, loggable
 from proxy.edge.state import OnFailure, State
 
 LOG = "revocations"
-MOST = 100_000  # in force at once; to take back more than that, retire their key
-NOT_TOLD = "Nothing was taken back: the state that instances share does not answer. Try again."
+MAX_PAGES = 100  # read in one pull; the next one goes on
+NOT_TOLD = "Nothing was changed: the state that instances share does not answer. Try again."
 # A clock that is set wrong and right again must not have anything forgotten meanwhile.
 STEP, STEADY = 5.0, 3600.0  # seconds: what counts as set anew, and how long nothing is forgotten
 LATE = 2.0  # times `state.staleness`: a list that is older is not up to date
@@ -63,50 +72,70 @@ class Revocations:
 
     def in_force(self) -> Sequence[Revocation]:
         """Return every revocation that this instance knows to be in force."""
-        self._count()
-        return sorted(self._list, key=lambda it: (it.kind, it.value))
+        self._forget_expired()
+        return sorted(self._list.in_force(), key=lambda it: (it.kind, it.value, it.issuer or ""))
 
-    async def revoke(self, kind: Kind, value: str, *, before: int | None = None) -> Revocation:
-        """Take back what was issued until a moment, or refuse and take back nothing.
+    async def revoke(
+        self, kind: Kind, value: str, *, issuer: str | None = None, before: int | None = None
+    ) -> Revocation:
+        """Revoke what was issued until a moment, or refuse and revoke nothing.
 
         Args:
             kind: which claim names it.
             value: the claim's value.
-            before: seconds since 1970, None for now; a `jti` is taken back whenever it was issued.
+            issuer: whose tokens are meant, None for those signed with our own keys.
+            before: seconds since 1970, None for now; a `jti` is revoked whatever its `iat`.
         """
         now = int(self._clock.now())
         if before is not None and before > now + self.longest.leeway:
             raise _invalid("before is in the future; what is not issued yet is not to be issued.")
         moment = now if before is None else before
-        reach = FOREVER if kind == "jti" else moment
-        revocation = Revocation(kind=kind, value=value, before=reach, at=now)
+        revocation = Revocation(
+            kind=kind,
+            value=value,
+            issuer=issuer,
+            before=moment,
+            at=self._moment((kind, value, issuer)),
+        )
         if revocation.concerns_until(self.longest) <= now:
-            raise _invalid("before is so long ago that all of it has lapsed.")
-        if self._count() >= MOST:
-            raise _invalid(f"{MOST} revocations are in force. Retire the key instead.")
-        try:
-            await self._tell([revocation])
-        except Refusal as refusal:
-            raise Refusal(refusal.reason, refusal.detail, message=NOT_TOLD) from None
-        named = loggable(VideoId(value)) if kind == "video" else value
-        self._log.info("revoked", kind=kind, value=named, before=before)
-        return self._list.add(revocation)
+            raise _invalid("before is so long ago that every token meant has expired.")
+        self._forget_expired()
+        if len(self._list) >= MAX_REVOCATIONS and self._list.find(revocation.name) is None:
+            raise _invalid(f"{MAX_REVOCATIONS} revocations are in force. Retire the key instead.")
+        await self._publish(revocation)
+        self._log.info("revoked", **_logged(revocation), before=before)
+        return revocation
+
+    async def undo(self, kind: Kind, value: str, *, issuer: str | None = None) -> None:
+        """Undo the revocation of a name on every instance, or refuse and change nothing."""
+        known = self._list.find((kind, value, issuer))
+        if known is None or known.is_undone:
+            raise _invalid(f"No revocation of this {kind} is in force.")
+        at = max(known.at, int(self._clock.now()))
+        undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undone=True)
+        await self._publish(undone)
+        self._log.info("revocation-undone", **_logged(undone))
 
     async def pull(self) -> None:
         """Bring the list up to date, and put back what the store has lost, or refuse."""
         position, is_whole, is_last = self._position, not self._position, False
-        told = RevocationList()
-        while not is_last:
+        told, pages, is_full = RevocationList(), 0, False
+        dated_ahead: set[Name] = set()
+        while not is_last and pages < MAX_PAGES:
             reading = await self._state.read(LOG, position)
             is_whole = is_whole or not reading.is_continued
-            for revocation in _read(reading.entries):
+            for revocation in self._read(reading.entries, dated_ahead):
                 told.add(revocation)
-                self._list.add(revocation)
-            position, is_last = reading.position, reading.is_last
+                is_full = not self._list.add(revocation) or is_full
+            position, is_last, pages = reading.position, reading.is_last, pages + 1
         self._position = position
+        if is_full:
+            self._log.error("revocations-full", count=len(self._list))
+        if not is_last:
+            return  # more than anybody revokes: the list stays out of date until all of it is read
         self._pulled_at = self._clock.monotonic()
         self._metrics.revocations_pulled.set(self._clock.now())
-        self._count()
+        self._forget_expired()
         should_be_there = self._list if is_whole else self._told
         self._told = {known for known in should_be_there if known not in told}
         if is_whole and self._told:
@@ -114,11 +143,50 @@ class Revocations:
         if self._told:
             await self._tell(self._told)
 
-    def check(self, *, video: str, jti: str | None, subject: str | None, issued_at: int) -> None:
-        """Refuse what was taken back, and, where that is set, everything while nobody can tell."""
-        self._list.check(video=video, jti=jti, subject=subject, issued_at=issued_at)
+    def check(
+        self,
+        *,
+        video: str,
+        jti: str | None,
+        subject: str | None,
+        issuer: str | None,
+        issued_at: int,
+    ) -> None:
+        """Refuse what is revoked, and, if so set, everything while the list is out of date."""
+        self._list.check(video=video, jti=jti, subject=subject, issuer=issuer, issued_at=issued_at)
         if self._on_failure == "deny" and self.age > self._staleness * LATE:
             raise Refusal(Reason.STATE_UNAVAILABLE, "the list of revocations is not up to date")
+
+    def _moment(self, name: Name) -> int:
+        """Return now, or the second behind the last undoing, which would count otherwise."""
+        now, known = int(self._clock.now()), self._list.find(name)
+        return max(now, known.at + 1) if known is not None and known.is_undone else now
+
+    async def _publish(self, revocation: Revocation) -> None:
+        try:
+            await self._tell([revocation])
+        except Refusal as refusal:
+            raise Refusal(refusal.reason, refusal.detail, message=NOT_TOLD) from None
+        self._list.add(revocation)
+
+    def _read(self, entries: Iterable[str], dated_ahead: set[Name]) -> Iterator[Revocation]:
+        """Yield the revocations of a page with possible dates.
+
+        One that was dated ahead counts as made now, and so would come back at every start: what
+        undoes it stands behind it in the log.
+        """
+        now = int(self._clock.now())
+        for entry in entries:
+            try:
+                written = Revocation.from_json(entry)
+            except ValueError:  # of another version of this program, or nobody's
+                continue
+            revocation = written.clipped(now, self.longest.leeway)
+            if revocation.is_undone and revocation.name in dated_ahead:
+                self._list.drop(revocation.name)
+            elif revocation.at != written.at:
+                dated_ahead.add(revocation.name)
+            yield revocation
 
     async def _tell(self, revocations: Collection[Revocation]) -> None:
         keep = self.longest.validity + self.longest.leeway
@@ -127,20 +195,21 @@ class Revocations:
             self._told.update(revocations)
 
     def _count(self) -> float:
-        """Forget what may be forgotten, and return how many are left."""
+        self._forget_expired()
+        return sum(1 for _ in self._list.in_force())
+
+    def _forget_expired(self) -> None:
         now, ticks = self._clock.now(), self._clock.monotonic()
         if abs(now - ticks - self._offset) > STEP:
             self._offset, self._stepped_at = now - ticks, ticks
         if ticks - self._stepped_at > STEADY:
             self._list.forget(now, self.longest)
-        return len(self._list)
 
 
-def _read(entries: Iterable[str]) -> Iterator[Revocation]:
-    for entry in entries:
-        # What is none is of another version of this program, or nobody's.
-        with suppress(ValueError):
-            yield Revocation.from_json(entry)
+def _logged(revocation: Revocation) -> dict[str, str | None]:
+    value, kind = revocation.value, revocation.kind
+    named = loggable(VideoId(value)) if kind == "video" else value
+    return {"kind": kind, "value": named, "issuer": revocation.issuer}
 
 
 def _invalid(message: str) -> Refusal:

@@ -22,7 +22,7 @@ from proxy.adapters.logs import Logger, Timings, timings, waiting_upstream
 from proxy.adapters.metrics import Metrics
 from proxy.domain.playlist.model import Child
 from proxy.domain.reasons import Refusal
-from proxy.domain.video import VideoId, loggable
+from proxy.domain.video import SAFE, VideoId, loggable
 from proxy.edge.checking import Checking
 from proxy.edge.single_flight import SingleFlight
 from proxy.edge.state import State
@@ -31,6 +31,8 @@ from proxy.edge.streams import Streams
 Verdict = Literal["ok", "invalid", "unknown"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
+MAX_PAGES = 10  # of the shared log, read in one pull; the next one goes on
+MAX_WHY = 200  # characters
 REMEMBERED = 10_000  # videos; the one asked for longest ago goes first
 # Seconds after which a video that failed one check, or more, is checked again with the next play.
 DOUBT_SECONDS, INVALID_SECONDS = 1.0, 5.0
@@ -96,8 +98,9 @@ class Verdicts:
 
     async def pull(self) -> None:
         """Take in what other instances found, or refuse: a play never waits for it."""
-        is_last = False
-        while not is_last:
+        is_last, pages = False, 0
+        while not is_last and pages < MAX_PAGES:
+            pages += 1
             reading = await self._state.read(LOG, self._position)
             self._position, is_last = reading.position, reading.is_last
             for entry in reading.entries:
@@ -166,12 +169,12 @@ class Verdicts:
 
     def _read(self, entry: str) -> tuple[VideoId, Known]:
         video, verdict, why, at, bad_checks = json.loads(entry)
-        if verdict not in VERDICTS:
+        if verdict not in VERDICTS or SAFE.fullmatch(video) is None:
             raise ValueError("not a verdict")
         age = max(0.0, self._clock.now() - float(at))
         return VideoId(str(video)), Known(
             verdict=verdict,
-            why=str(why),
+            why=str(why)[:MAX_WHY],
             checked_at=self._clock.monotonic() - age,
             bad_checks=int(bad_checks),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from proxy.adapters import key_file
 from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
 from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
-from proxy.settings.checks import ENCODING, OptionalPath, check_url
+from proxy.settings.checks import ENCODING, OptionalPath, check_pattern, check_url
 from proxy.settings.section import Section
 
 FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
@@ -25,6 +26,7 @@ def check_key_file(file: Path) -> Path:
     return file
 
 
+VideoPattern = Annotated[str, AfterValidator(check_pattern)]  # of whole IDs; empty for all
 KeyFile = Annotated[Path, AfterValidator(check_key_file)] | None
 
 
@@ -85,7 +87,8 @@ class TokenKey(Section):
     alg: Algorithm
     secret: SecretStr = SecretStr("")
     file: KeyFile = None
-    issuer: Annotated[str, Field(max_length=256)] = ""
+    issuer: Annotated[str, Field(pattern=rf"^({VISIBLE.pattern})?$")] = ""
+    videos: VideoPattern = ""
 
     @cached_property
     def key(self) -> Key:
@@ -95,6 +98,7 @@ class TokenKey(Section):
             algorithm=self.alg,
             material=read_secret(self.secret, self.file),
             issuer=self.issuer or None,
+            videos=re.compile(self.videos) if self.videos else None,
         )
 
     @model_validator(mode="after")
@@ -108,6 +112,7 @@ class Issuer(Section):
 
     issuer: Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
     jwks_url: Annotated[str, AfterValidator(check_url)]
+    videos: VideoPattern = ""
 
 
 class Tokens(Section):
@@ -132,6 +137,11 @@ class Tokens(Section):
         """Return the keys of our own that are in use now, the signing one first."""
         ours = [own.key for own in self.own_set if own.is_in_use(now)]
         return [*ours, *(entry.key for entry in self.keys)]
+
+    @property
+    def issuer_videos(self) -> dict[str, re.Pattern[str]]:
+        """What the published keys of an issuer may sign tokens for; all videos if not in it."""
+        return {entry.issuer: re.compile(entry.videos) for entry in self.issuers if entry.videos}
 
     @model_validator(mode="after")
     def _is_usable(self) -> Tokens:

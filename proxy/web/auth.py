@@ -17,6 +17,8 @@ from proxy.domain.original_uri import (
     video_of,
 )
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.seal import Session
+from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId, loggable
 from proxy.edge.admission import Shown
 from proxy.web.reading import (
@@ -44,7 +46,7 @@ async def auth(request: web.Request) -> web.Response:
         return await authorize_bytes(request, original)
     tokens = [*original.query_tokens, *header_tokens(request)]
     video, shown = await authorize(request, original, tokens)
-    return allowed(video, shown.claims.subject)
+    return allowed(video, shown.claims)
 
 
 async def forward_auth(request: web.Request) -> web.Response:
@@ -61,7 +63,7 @@ async def forward_auth(request: web.Request) -> web.Response:
     # The cookie is of an earlier answer of ours: what the player itself brings is newer.
     brought = [*original.query_tokens, *bearer_tokens(request)]
     video, shown = await authorize(request, original, brought or header_tokens(request))
-    response = allowed(video, shown.claims.subject)
+    response = allowed(video, shown.claims)
     folder = folder_of(original.path, video)
     if folder is not None and shown.token in original.query_tokens:
         response.headers[hdrs.SET_COOKIE] = token_cookie(request, shown, folder)
@@ -103,16 +105,18 @@ async def authorize_bytes(request: web.Request, original: Original) -> web.Respo
     sealed = relay.find_bytes(original.path, original.parameters)
     note_session(request, sealed.session)
     relay.admit(sealed.session, viewer)
-    response = allowed(sealed.session.video, sealed.session.subject)
+    response = allowed(sealed.session.video, sealed.session)
     response.headers["X-Playgate-Upstream"] = sealed.url
     return response
 
 
-def allowed(video: VideoId, subject: str | None) -> web.Response:
+def allowed(video: VideoId, whose: Claims | Session) -> web.Response:
     """Return a yes, with what the log of a front door may show."""
     headers = {"X-Playgate-Video": loggable(video)}
-    if subject is not None:
-        headers["X-Playgate-Subject"] = subject
+    if whose.subject is not None:
+        headers["X-Playgate-Subject"] = whose.subject
+    if whose.issuer is not None:
+        headers["X-Playgate-Issuer"] = whose.issuer
     return web.Response(status=204, headers=headers)
 
 

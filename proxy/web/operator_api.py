@@ -22,7 +22,7 @@ from proxy.domain.client_ip import Network, parse_network
 from proxy.domain.formats import FORMAT_NAMES
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Kind, Longest, Revocation
+from proxy.domain.revocations import KINDS, Kind, Longest, Revocation
 from proxy.domain.tokens.claims import LATEST, VISIBLE
 from proxy.domain.validation_messages import sentence_for
 from proxy.domain.video import SAFE, named_video
@@ -94,17 +94,22 @@ async def mint_token(request: web.Request) -> web.Response:
 
 
 class RevocationRequest(BaseModel):
-    """The body of POST /revocations: exactly one of jti, sub and video, and issued before when."""
+    """The body of POST /revocations: exactly one of jti, sub and video."""
 
     model_config = STRICT
 
     jti: Name | None = None
     sub: Name | None = None
     video: str | None = None
+    issuer: Annotated[
+        Name | None,
+        Field(description="whose jti or sub it is; without it, of tokens signed with our own keys"),
+    ] = None
     before: Annotated[
         Time | None,
         Field(description="seconds since 1970; now without it; not beside a jti"),
     ] = None
+    undo: Annotated[bool, Field(description="undo the revocation of this name")] = False
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -112,6 +117,10 @@ class RevocationRequest(BaseModel):
             raise ValueError("must name exactly one of jti, sub and video")
         if self.jti is not None and self.before is not None:
             raise ValueError("must not have before beside jti, which names one token")
+        if self.video is not None and self.issuer is not None:
+            raise ValueError("must not have issuer beside video, which means every issuer's tokens")
+        if self.undo and self.before is not None:
+            raise ValueError("must not have before beside undo")
         return self
 
     def named(self) -> list[tuple[Kind, str]]:
@@ -121,14 +130,19 @@ class RevocationRequest(BaseModel):
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """Take tokens back, on every instance."""
+    """Revoke tokens on every instance, or undo that."""
     services = request[SERVICES]
     check_operator_key(request, services.operator_key)
     wanted = read_body(RevocationRequest, await request.read())
     kind, value = wanted.named()[0]
     if kind == "video":
         request[TRACE].video = named_video(value, services.video_id_pattern)
-    revocation = await services.revocations.revoke(kind, value, before=wanted.before)
+    if wanted.undo:
+        await services.revocations.undo(kind, value, issuer=wanted.issuer)
+        return web.json_response({kind: value, "issuer": wanted.issuer, "undone": True})
+    revocation = await services.revocations.revoke(
+        kind, value, issuer=wanted.issuer, before=wanted.before
+    )
     return web.json_response(shown(revocation, services.revocations.longest), status=201)
 
 
@@ -149,10 +163,10 @@ async def list_revocations(request: web.Request) -> web.Response:
 
 def shown(revocation: Revocation, longest: Longest) -> dict[str, str | int | None]:
     """Return a revocation as the operator sees it."""
-    is_whole = revocation.before == FOREVER
     return {
         revocation.kind: revocation.value,
-        "before": None if is_whole else revocation.before,
+        "issuer": revocation.issuer,
+        "before": None if revocation.kind == "jti" else revocation.before,
         "until": revocation.concerns_until(longest),
     }
 

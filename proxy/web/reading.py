@@ -65,12 +65,14 @@ def note_session(request: web.Request, session: Session) -> None:
     request[TRACE].video = session.video
     request[TRACE].subject = session.subject
     request[TRACE].jti = session.jti
+    request[TRACE].issuer = session.issuer
 
 
 def note_token(request: web.Request, claims: Claims) -> None:
     """Note whose token it is, and which, for the log line: also of one that is then refused."""
     request[TRACE].subject = claims.subject
     request[TRACE].jti = claims.jti
+    request[TRACE].issuer = claims.issuer
 
 
 def read_viewer(request: web.Request) -> Address:

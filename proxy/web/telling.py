@@ -118,6 +118,8 @@ def write_line(answered: Answered, log: Logger) -> None:
         fields["subject"] = trace.subject
     if trace.jti is not None:
         fields["jti"] = trace.jti
+    if trace.issuer is not None:
+        fields["issuer"] = trace.issuer
     fields["duration_ms"] = round(trace.duration * 1000, 2)
     if trace.timings.upstream:
         fields["upstream_ms"] = round(trace.timings.upstream * 1000, 2)

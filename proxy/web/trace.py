@@ -25,6 +25,7 @@ class Trace:
     viewer: Address | None = None
     subject: str | None = None
     jti: str | None = None
+    issuer: str | None = None  # whose subject and jti they are
     refusal: Refusal | None = None
     status: int = ABANDONED  # until there is an answer
     is_abandoned: bool = False  # in the middle of one

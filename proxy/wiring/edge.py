@@ -128,7 +128,11 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     clock, relay = instruments.clock, build_relay(settings, parts)
     return Services(
         admission=Admission(
-            Keys(settings.tokens.keys_at(clock.now()), parts.issuers),
+            Keys(
+                settings.tokens.keys_at(clock.now()),
+                parts.issuers,
+                settings.tokens.issuer_videos,
+            ),
             build_policy(settings),
             clock,
             revocations=shared.revocations,

@@ -9,29 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.reasons import Refusal
-from proxy.domain.revocations import FOREVER, KINDS, Longest, Revocation, RevocationList
+from proxy.domain.revocations import KINDS, MAX_REVOCATIONS, Longest, Revocation, RevocationList
+from proxy.domain.tokens.claims import LATEST
 
 NOW = 1_800_000_000
-PLAY = {"video": "x8abcd", "jti": "one", "subject": "viewer-7", "issued_at": NOW}
+PLAY = {"video": "x8abcd", "jti": "one", "subject": "viewer-7", "issuer": None, "issued_at": NOW}
 
 
 LONGEST = Longest(validity=3600, leeway=5)
 
 
-def a_revocation(kind="sub", value="viewer-7", before=NOW, at=NOW) -> Revocation:
-    return Revocation(kind=kind, value=value, before=before, at=at)
+def a_revocation(kind="sub", value="viewer-7", before=NOW, at=NOW, **more) -> Revocation:
+    return Revocation(kind=kind, value=value, before=before, at=at, **more)
 
 
 @pytest.mark.parametrize(
     ("told", "is_refused"),
     [
-        (a_revocation("jti", "one", FOREVER), True),
-        (a_revocation("jti", "two", FOREVER), False),
+        (a_revocation("jti", "one", NOW - 9), True),
+        (a_revocation("jti", "two"), False),
         (a_revocation("sub", "viewer-7"), True),
         (a_revocation("sub", "viewer-70"), False),
         (a_revocation("sub", "one"), False),
         (a_revocation("sub", "viewer-7", NOW - 1), False),
         (a_revocation("sub", "viewer-7", NOW + 1), True),
+        (a_revocation("sub", "viewer-7", issuer="https://news.example"), False),
+        (a_revocation("jti", "one", issuer="https://news.example"), False),
         (a_revocation("video", "x8abcd"), True),
         (a_revocation("video", "x8abc"), False),
         (a_revocation("video", "x8abcd", NOW - 1), False),
@@ -58,12 +61,71 @@ def test_a_token_without_names_is_reached_through_its_video_alone():
         taken_back.check(**nameless)
 
 
+def test_an_issuer_s_names_are_its_own():
+    """The `jti` or `sub` of one issuer's token may be that of another's."""
+    revoked = RevocationList()
+    revoked.add(a_revocation("sub", "viewer-7", issuer="https://news.example"))
+    revoked.add(a_revocation("jti", "one", issuer="https://news.example"))
+    revoked.check(**PLAY)
+    revoked.check(**{**PLAY, "issuer": "https://sport.example"})
+    with pytest.raises(Refusal, match="by jti"):
+        revoked.check(**{**PLAY, "issuer": "https://news.example"})
+    revoked.add(a_revocation("video", "x8abcd"))  # a video's revocation is for every issuer
+    with pytest.raises(Refusal, match="by video"):
+        revoked.check(**{**PLAY, "issuer": "https://sport.example"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_revocation_can_be_undone_and_made_again(kind):
+    value = {"jti": "one", "sub": "viewer-7", "video": "x8abcd"}[kind]
+    made = a_revocation(kind, value, at=NOW)
+    undone = a_revocation(kind, value, at=NOW, is_undone=True)
+    again = a_revocation(kind, value, at=NOW + 1)
+    for news in ([made, undone], [undone, made], [undone, made, undone]):
+        revoked = RevocationList()
+        for told in news:
+            revoked.add(told)
+        revoked.check(**PLAY)
+        assert list(revoked.in_force()) == []
+        assert (made in revoked, undone in revoked, again in revoked) == (True, True, False)
+        revoked.add(again)
+        with pytest.raises(Refusal, match="token-revoked"):
+            revoked.check(**PLAY)
+
+
+@pytest.mark.parametrize(
+    ("before", "at", "expected"),
+    [
+        (NOW, NOW, (NOW, NOW)),
+        (NOW + 5, NOW, (NOW + 5, NOW)),
+        (NOW + 6, NOW, (NOW + 5, NOW)),
+        (LATEST, NOW - 100, (NOW - 95, NOW - 100)),  # the same at every reading
+        (NOW, NOW + 6, (NOW, NOW + 6)),
+        (LATEST, NOW + 7, (NOW + 5, NOW)),
+        (LATEST, LATEST, (NOW + 5, NOW)),
+    ],
+)
+def test_impossible_dates_are_clipped(before, at, expected):
+    clipped = a_revocation(before=before, at=at).clipped(NOW, 5)
+    assert (clipped.before, clipped.at) == expected
+    assert clipped.concerns_until(LONGEST) <= NOW + 6 + 5 + 3600 + 1
+
+
+def test_a_full_list_takes_no_new_name_and_keeps_what_it_has():
+    revoked = RevocationList()
+    for n in range(MAX_REVOCATIONS):
+        assert revoked.add(a_revocation(value=str(n), before=NOW - 1))
+    assert not revoked.add(a_revocation(value="new"))
+    assert revoked.add(a_revocation(value="0", before=NOW))
+    assert len(revoked) == MAX_REVOCATIONS
+
+
 revocations = st.builds(
     Revocation,
     kind=st.sampled_from(KINDS),
     value=st.sampled_from(["one", "two"]),
-    before=st.integers(0, FOREVER),
-    at=st.integers(0, FOREVER),
+    before=st.integers(0, LATEST),
+    at=st.integers(0, LATEST),
 )
 
 
@@ -86,7 +148,7 @@ def test_the_order_of_news_does_not_matter_and_nothing_gets_weaker(told, randomn
         (a_revocation(), 3601),
         (a_revocation(before=NOW - 1000), 2601),
         (a_revocation(before=NOW + 5), 3606),
-        (a_revocation("jti", "one", FOREVER), 3606),
+        (a_revocation("jti", "one", NOW - 9), 3606),
     ],
 )
 def test_what_concerns_nothing_any_more_is_forgotten(told, seconds):
@@ -113,9 +175,14 @@ def test_what_is_told_is_understood(revocation):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "null", "{}", "[]", json.dumps(["jti", "x", 1]), json.dumps(["iss", "x", 1, 2]),
-     json.dumps(["jti", 1, 1, 2]), json.dumps(["jti", "x", True, 2]), json.dumps(["jti", "x", 1, 2.5]),
-     json.dumps([["jti"], "x", 1, 2]), "[" * 100_000],
+    ["", "null", "{}", "[]", "[" * 100_000,
+     json.dumps(["jti", "x", 1, 2]), json.dumps(["iss", "x", None, 1, 2, False]),
+     json.dumps(["jti", 1, None, 1, 2, False]), json.dumps(["jti", "x", None, True, 2, False]),
+     json.dumps(["jti", "x", None, 1, 2.5, False]), json.dumps([["jti"], "x", None, 1, 2, False]),
+     json.dumps(["jti", "x", 1, 1, 2, False]), json.dumps(["jti", "x", None, 1, 2, 0]),
+     json.dumps(["jti", "x" * 257, None, 1, 2, False]), json.dumps(["jti", "", None, 1, 2, False]),
+     json.dumps(["sub", "x", "y" * 257, 1, 2, False]), json.dumps(["sub", "x", "a b", 1, 2, False]),
+     json.dumps(["sub", "x", None, -1, 2, False]), json.dumps(["sub", "x", None, 2**53 + 1, 2, False])],
 )  # fmt: skip
 def test_what_is_no_revocation_is_told_from_one(text):
     with pytest.raises(ValueError):  # noqa: PT011  # json's own has many texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from hashlib import sha256
 
 import pytest
 from support import StillClock, a_state, an_edge, eventually
@@ -168,6 +169,26 @@ async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fle
         await asyncio.sleep(0.01)
     assert (await waiting).value == "token-1"
     assert 4.9 <= waited <= 5.2
+
+
+@pytest.mark.parametrize("is_renewed", [False, True])
+async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
+    """Written by somebody else, and perhaps written again and again."""
+    name = f"access-token-lease:{sha256(b'one').hexdigest()[:16]}"
+    await fleet.store.put(name, "somebody", ttl=10**9)
+    waiting = asyncio.create_task(fleet.instance().fetch(NOTHING, deadline=0))
+    waited = 0.0
+    while not waiting.done():
+        fleet.clock.advance(step := await fleet.clock.next_sleeper())
+        waited += step
+        if is_renewed:
+            await fleet.store.put(name, f"somebody-{waited}", ttl=10**9)
+        await asyncio.sleep(0.01)
+    assert (await waiting).value == "token-1"
+    assert 4.9 <= waited <= 5.4
+    if not is_renewed:
+        assert await fleet.store.get(name) is None, "the lease is well again"
+    await asyncio.wait_for(fleet.instance().fetch(NOTHING, deadline=0), 5)
 
 
 async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):

@@ -53,12 +53,12 @@ async def idp(clock) -> Idp:
 
 
 @asynccontextmanager
-async def trusting(sandbox, idp, clock):
+async def trusting(sandbox, idp, clock, **limits):
     sandbox.now = clock.now
     app = web.Application()
     app.router.add_get("/jwks.json", idp.answer)
     async with serving(app) as origin:
-        issuers = [{"issuer": ISSUER, "jwks_url": f"{origin}/jwks.json"}]
+        issuers = [{"issuer": ISSUER, "jwks_url": f"{origin}/jwks.json", **limits}]
         async with an_edge(sandbox, clock=clock, tokens={"issuers": issuers}) as edge:
             yield edge
 
@@ -70,6 +70,14 @@ async def outcome(edge, token):
 
 async def told(edge):
     return (await edge.get(f"{edge.operator}/readyz")).json["issuers"][ISSUER]
+
+
+async def test_an_issuer_opens_only_the_videos_it_may_sign_for(sandbox, idp, clock):
+    async with trusting(sandbox, idp, clock, videos="x8live.*") as edge:
+        assert await outcome(edge, idp.token()) == "token-video"
+        assert await outcome(edge, edge.mint()) == 302
+    async with trusting(sandbox, idp, clock, videos="x8demo.*") as edge:
+        assert await outcome(edge, idp.token()) == 302
 
 
 async def test_tokens_of_an_issuer_play_beside_our_own(sandbox, idp, clock):

@@ -91,6 +91,29 @@ async def test_programs_are_told_in_their_own_way(limited):
         assert plays == {'outcome="redirected"': 1, 'outcome="denied"': 1}
 
 
+@pytest.mark.parametrize("first_use", [False, True])
+async def test_simultaneous_plays_are_counted_one_by_one(sandbox, first_use):
+    limits = {"network": "1/minute"}
+    async with an_edge(sandbox, limits=limits, tokens={"first_use": first_use}) as edge:
+        outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
+        assert outcomes == {302: 1, "rate-limited": 59}
+
+
+async def test_simultaneous_plays_are_counted_while_the_state_is_slow(sandbox, server):
+    """Between two plays each waits for Redis; the limit must hold all the same."""
+    tables = {"state": {"url": server.url, "timeout": 5}, "tokens": {"first_use": True}}
+    async with an_edge(sandbox, limits={"overall": "3/minute"}, **tables) as edge:
+        outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
+        assert outcomes == {302: 3, "rate-limited": 57}
+
+
+async def test_plays_that_fail_upstream_count(limited, sandbox):
+    """A token for all videos must not try out ids without limit."""
+    async with limited(network="3/minute") as edge:
+        outcomes = [await outcome(edge, f"x8none{n}") for n in range(5)]
+        assert outcomes == ["video-not-found"] * 3 + ["rate-limited"] * 2
+
+
 async def test_what_is_refused_anyway_counts_for_nothing(limited):
     async with limited(network="1/minute", overall="5/minute") as edge:
         for _ in range(3):

@@ -26,6 +26,11 @@ class Claims:
     """The claims that Playgate knows; what else a token carries is the signer's own business.
 
     Times are absolute seconds since 1970 (RFC 7519, NumericDate), whole.
+
+    Attributes:
+        issuer: `iss` as the token states it; once verified, the issuer whose key signed it, and
+            None for the operator's own keys. It scopes `jti` and `subject`.
+        signable: what the key may sign tokens for, matched against whole video IDs; None for all.
     """
 
     video: str
@@ -39,6 +44,15 @@ class Claims:
     network: Network | None
     formats: tuple[str, ...]
     limits: Limits = NO_LIMITS
+    signable: re.Pattern[str] | None = None
+
+
+def scoped(name: str, issuer: str | None) -> str:
+    """Return a `sub` or `jti` as it counts here: issuers name theirs independently.
+
+    Neither part has a space, so that no two of them read the same.
+    """
+    return name if issuer is None else f"{issuer} {name}"
 
 
 def read_claims(payload: dict[str, Any]) -> Claims:

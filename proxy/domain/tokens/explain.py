@@ -11,7 +11,7 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.verify import check_issuer, check_signature, claimed_issuer
+from proxy.domain.tokens.verify import attributed, check_issuer, check_signature, claimed_issuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,7 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
     yield Check(name="claims")
     if key is not None:
         yield check_of("issuer", partial(check_issuer, claims, key))
+        claims = attributed(claims, key)
     told = {"video": play.video is not None, "network": play.viewer is not None}
     for rule in RULES:
         if told.get(rule.name, True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from joserfc.errors import JoseError, SecurityWarning
@@ -55,12 +55,21 @@ class KeyUnusable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key with the one algorithm it is for, and the issuer it belongs to, if any."""
+    """One key with the one algorithm it is for.
+
+    Attributes:
+        kid: its name.
+        algorithm: the one that it verifies.
+        jwk: the key itself.
+        issuer: whose it is, and the only `iss` that it may sign; None for the operator's own.
+        videos: what it may sign tokens for, matched against whole video IDs; None for all.
+    """
 
     kid: str
     algorithm: Algorithm
     jwk: Jwk
     issuer: str | None = None
+    videos: re.Pattern[str] | None = None
 
     @property
     def can_sign(self) -> bool:
@@ -72,14 +81,21 @@ class Key:
         return MODELS[self.algorithm].verify(signing_input, signature, self.jwk)
 
 
-def load_key(*, kid: str, algorithm: Algorithm, material: str, issuer: str | None = None) -> Key:
+def load_key(
+    *,
+    kid: str,
+    algorithm: Algorithm,
+    material: str,
+    issuer: str | None = None,
+    videos: re.Pattern[str] | None = None,
+) -> Key:
     """Return a key made of its text: a secret for HS256, PEM for the others.
 
     Raises:
         KeyUnusable: it is too short, of another kind, or no key at all.
     """
     jwk = _load_secret(material) if algorithm == "HS256" else _load_pem(algorithm, material)
-    return Key(kid=kid, algorithm=algorithm, jwk=jwk, issuer=issuer)
+    return Key(kid=kid, algorithm=algorithm, jwk=jwk, issuer=issuer, videos=videos)
 
 
 class Keyring:
@@ -90,13 +106,24 @@ class Keyring:
     """
 
     def __init__(
-        self, keys: Iterable[Key], published: Mapping[str, Iterable[Key]] | None = None
+        self,
+        keys: Iterable[Key],
+        published: Mapping[str, Iterable[Key]] | None = None,
+        videos: Mapping[str, re.Pattern[str]] | None = None,
     ) -> None:
-        """Take the keys of our own, and the published ones by their issuer."""
+        """Take keys.
+
+        Args:
+            keys: those in our settings.
+            published: those that issuers publish, by issuer.
+            videos: what an issuer's published keys may sign tokens for; all videos if not in it.
+        """
+        limits = videos or {}
         self.keys = tuple(keys)
         self._own = {key.kid: key for key in self.keys}
         self._published = {
-            issuer: {key.kid: key for key in theirs} for issuer, theirs in (published or {}).items()
+            issuer: {key.kid: replace(key, videos=limits.get(issuer)) for key in theirs}
+            for issuer, theirs in (published or {}).items()
         }
 
     def find(self, kid: str | None, issuer: str | None = None) -> Key:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims, read_claims
 from proxy.domain.tokens.compact import Compact, read_compact
@@ -19,7 +21,12 @@ def verify(token: str, keyring: Keyring) -> Claims:
     check_signature(compact, key)
     claims = read_claims(compact.payload)
     check_issuer(claims, key)
-    return claims
+    return attributed(claims, key)
+
+
+def attributed(claims: Claims, key: Key) -> Claims:
+    """Return claims with what follows from the key: whose they are, and for which videos."""
+    return replace(claims, issuer=key.issuer, signable=key.videos)
 
 
 def claimed_issuer(compact: Compact) -> str | None:

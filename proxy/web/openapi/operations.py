@@ -79,7 +79,7 @@ OPERATED = ALWAYS | {Reason.OPERATOR_KEY, Reason.STATE_UNAVAILABLE}
 
 REDIRECTED = Given("Where the video is, for this viewer alone", headers=("Location",))
 UNSETTLED = "To a HEAD before the token's first use, and nothing else"
-WHOSE = ("X-Playgate-Video", "X-Playgate-Subject")
+WHOSE = ("X-Playgate-Video", "X-Playgate-Subject", "X-Playgate-Issuer")
 BYTES = Given("The bytes, as they come from Dailymotion", "*/*", headers=(hdrs.CONTENT_RANGE,))
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
@@ -199,10 +199,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         refuses=OPERATED - {Reason.STATE_UNAVAILABLE},
     ),
     ("revocations", hdrs.METH_POST): Operation(
-        summary="Take tokens back, on every instance",
+        summary="Revoke tokens on every instance, or undo that",
         takes=RevocationRequest,
         shown="operator-key",
-        gives={201: Given("It is in force", JSON, schemas.reference("Revocation"))},
+        gives={
+            200: Given("The revocation is undone", JSON, schemas.reference("UndoneRevocation")),
+            201: Given("The revocation is in force", JSON, schemas.reference("Revocation")),
+        },
         refuses=OPERATED,
     ),
     ("openapi", hdrs.METH_GET): Operation(

@@ -159,7 +159,24 @@ MINTED = record(
     }
 )
 REVOCATION = record(
-    {"jti": TEXT, "sub": TEXT, "video": TEXT, "before": optional(MOMENT), "until": MOMENT},
+    {
+        "jti": TEXT,
+        "sub": TEXT,
+        "video": TEXT,
+        "issuer": optional(TEXT),
+        "before": optional(MOMENT),
+        "until": MOMENT,
+    },
+    may_lack=("jti", "sub", "video"),  # one of them is there
+)
+UNDONE = record(
+    {
+        "jti": TEXT,
+        "sub": TEXT,
+        "video": TEXT,
+        "issuer": optional(TEXT),
+        "undone": {"const": True},
+    },
     may_lack=("jti", "sub", "video"),  # one of them is there
 )
 REVOCATIONS = record({"revocations": listed(REVOCATION), "age": AGE})
@@ -174,6 +191,7 @@ NAMED: Mapping[str, Schema] = {
     "Readiness": READINESS,
     "Token": MINTED,
     "Revocation": REVOCATION,
+    "UndoneRevocation": UNDONE,
     "Revocations": REVOCATIONS,
 }
 
@@ -192,6 +210,7 @@ HEADERS: Mapping[str, str] = {
     "X-Request-Id": "to quote to the operator",
     "X-Playgate-Video": "the video; a private one as a digest",
     "X-Playgate-Subject": "the token's sub",
+    "X-Playgate-Issuer": "whose key signed the token; not there for our own keys",
     "X-Playgate-Upstream": "where the bytes of a relayed playback are, for nginx alone",
     hdrs.SET_COOKIE: "the token, for the other files in the video's folder",
     hdrs.CONTENT_RANGE: "as it comes from Dailymotion",
