@@ -27,6 +27,7 @@ from proxy.web import headers, routes
 from proxy.web.connection import PORT, Heads, Port
 from proxy.web.openapi.document import DESCRIPTION, describe
 from proxy.web.services import Current, Services
+from proxy.web.slow_readers import SlowReaders
 from proxy.web.telling import Telling
 from proxy.wiring.edge import Parts, build_parts, build_services
 from proxy.wiring.instruments import Instruments, build_instruments
@@ -35,6 +36,7 @@ from proxy.wiring.platform import (
     build_access_tokens,
     build_api,
     build_cdn,
+    build_details,
     build_exchange,
     build_grant,
     build_streams,
@@ -89,7 +91,9 @@ async def open_upstream(
         exchange = build_exchange(settings, session, instruments)
         grant = build_grant(settings, session, instruments)
         access_tokens = build_access_tokens(settings, grant, state, instruments)
-        streams = build_streams(settings, build_api(settings, exchange), access_tokens, instruments)
+        api = build_api(settings, exchange)
+        streams = build_streams(settings, api, access_tokens, instruments)
+        details = build_details(settings, api, access_tokens, instruments)
         cdn = build_cdn(settings, fetching, instruments)
         checking = Checking(instruments.metrics, instruments.clock, cdn.allow)
         try:
@@ -97,11 +101,13 @@ async def open_upstream(
                 exchange=exchange,
                 access_tokens=access_tokens,
                 streams=streams,
+                details=details,
                 cdn=cdn,
                 checking=checking,
             )
         finally:
             await streams.close()
+            await details.close()
             await access_tokens.close()
 
 
@@ -212,6 +218,7 @@ def _app(
     app[PORT] = Port(
         current=current,
         heads=Heads(settings.web.head_timeout),
+        slow_readers=SlowReaders(),
         telling=Telling(current.services.metrics, current.services.log),
         headers=port_headers,
         is_unix_socket=bool(parse_listen(listen).path),

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.text_cache import cached_up_to
 from proxy.domain.tokens.compact import tokens_in
 from proxy.domain.video import VideoId, parse_video_id
 
@@ -25,7 +25,8 @@ FORWARD_AUTH = ("X-Forwarded-Uri", "X-Forwarded-Method")
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-REMEMBERED = 2000  # URIs of up to 8 kB: the files that are being watched, with a cookie
+CACHED_URIS = 2000  # the files that are being watched, with a cookie
+MAX_CACHED_URI = 1500  # characters
 
 # Printable ASCII: what remains is refused before anybody can disagree about it.
 RAW_URI = re.compile(r"(?P<path>/[\x21-\x7e]*?)(?:\?(?P<query>[\x21-\x7e]*))?", re.ASCII)
@@ -112,17 +113,24 @@ def video_of(
     raise _not_covered("no rule in auth.paths matches")
 
 
-@lru_cache(REMEMBERED)
 def _read(uri: str, method: str) -> Original:
     if method not in METHODS:
         raise _not_covered("the method is not GET, HEAD or OPTIONS")
+    path, query, tokens = _split(uri)
+    return Original(method=method, path=path, query=query, query_tokens=tokens)
+
+
+def _split_uncached(uri: str) -> tuple[str, str, tuple[str, ...]]:
     if (raw := RAW_URI.fullmatch(uri)) is None:
         raise _not_covered("the URI is not a path of printable ASCII")
     path = unquote(raw["path"]) if "%" in raw["path"] else raw["path"]
     if AMBIGUOUS.search(path) is not None or "%2f" in raw["path"].lower():
         raise _not_covered("the path can be read in more than one way")
     query = raw["query"] or ""
-    return Original(method=method, path=path, query=query, query_tokens=tuple(tokens_in(query)))
+    return path, query, tuple(tokens_in(query))
+
+
+_split = cached_up_to(MAX_CACHED_URI, entries=CACHED_URIS, function=_split_uncached)
 
 
 def _only(values: Sequence[str], name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import sha256
 from hmac import compare_digest, digest
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from proxy.domain.client_ip import Address, Network
 from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.text_cache import cached_up_to
 from proxy.domain.video import VideoId
 
 Kind = Literal["playlist", "whole", "sequence", "directory"]
@@ -34,7 +35,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)  # their order is in every seal
 PURPOSE = b"playgate relay 2"
 SIV_KEY, MAC_KEY = 64, 32  # bytes
 MAC_BYTES = 6  # 48 bits, to be guessed online within one session: hopeless at any rate of asking
-REMEMBERED = 5000  # seals that were opened: a playback's segments share one
+CACHED_SEALS = 5000  # that were opened: a playback's segments share one
+MAX_CACHED_SEAL = 1500  # characters
 MAX_SEAL = 6000  # characters; nginx takes request lines up to 8 kB
 
 NETWORK_BITS = {4: 24, 6: 64}
@@ -165,7 +167,9 @@ class SealKeys:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._keys = tuple(map(SealKey, secrets))
         # Without `self`: a cycle is collected late, and one of the edge's start never (gc.freeze).
-        self._remembered = lru_cache(REMEMBERED)(partial(_open, keys=self._keys))
+        self._remembered = cached_up_to(
+            MAX_CACHED_SEAL, entries=CACHED_SEALS, function=partial(_open, keys=self._keys)
+        )
 
     @property
     def newest(self) -> SealKey | None:

@@ -15,7 +15,7 @@ from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.video import VideoId
 from proxy.edge.first_use import FirstUse
 from proxy.edge.keys import Keys
-from proxy.edge.limits import Counted, PlayLimits
+from proxy.edge.limits import Counted, CountedAs, PlayLimits
 from proxy.edge.revocations import Revocations
 
 
@@ -59,7 +59,7 @@ class Admission:
         video: VideoId,
         formats: Sequence[Format],
         viewer: Address,
-        is_play: bool,
+        counted_as: CountedAs | None,
         is_use: bool,
     ) -> bool:
         """Refuse unless the token covers all of this; say whether it is settled whose it is.
@@ -69,7 +69,7 @@ class Admission:
             video: what is asked for.
             formats: in which formats; none stands for no particular one.
             viewer: who asks.
-            is_play: whether it counts for `[limits]`.
+            counted_as: as what it counts for `[limits]`; None for what does not.
             is_use: whether the token may be bound by this, where `tokens.first_use` is on; only
                 what is no use can leave it unsettled.
         """
@@ -84,9 +84,15 @@ class Admission:
             issuer=claims.issuer,
             issued_at=claims.issued_at,
         )
-        if not is_play:
+        if counted_as is None:
             return await self._settle(shown, viewer, is_use=is_use)
-        counted = Counted(video=video, viewer=viewer, subject=claims.subject, issuer=claims.issuer)
+        counted = Counted(
+            kind=counted_as,
+            video=video,
+            viewer=viewer,
+            subject=claims.subject,
+            issuer=claims.issuer,
+        )
         self._limits.reserve(counted)  # before anything is awaited, and before the token is bound
         try:
             return await self._settle(shown, viewer, is_use=is_use)

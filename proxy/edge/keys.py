@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.text_cache import cached_up_to
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Key, Keyring
 from proxy.domain.tokens.verify import claimed_issuer, verify
 from proxy.edge.issuers import Issuers
 
-VERIFIED_TOKENS = 10_000  # remembered, at up to 4 kB each; players show one token many times
+CACHED_TOKENS = 10_000  # that were verified; players send one token many times
+MAX_CACHED_TOKEN = 1500  # characters; real tokens have 300 to 1,000
 
 
 class Keys:
@@ -54,4 +56,8 @@ class Keys:
     def _with_these_keys(self) -> Callable[[str], Claims]:
         published = {issuer: it.keys for issuer, it in self._issuers.published.items()}
         keyring = Keyring(self._own, published, self._videos)
-        return lru_cache(VERIFIED_TOKENS)(partial(verify, keyring=keyring))
+        return cached_up_to(
+            MAX_CACHED_TOKEN,
+            entries=CACHED_TOKENS,
+            function=partial(verify, keyring=keyring),
+        )

@@ -25,10 +25,15 @@ from proxy.domain.video import VideoId
 Scope = Literal["network", "subject", "video", "overall"]
 
 
+# Player pages ask for a video's details beside each play, so these are counted on their own.
+CountedAs = Literal["play", "details"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
     """What is counted of a play."""
 
+    kind: CountedAs
     video: VideoId
     viewer: Address
     subject: str | None
@@ -51,18 +56,19 @@ class PlayLimits:
         """Count a play, or refuse one that is too much."""
         self._check(play)
         for scope, item, name in self._counted(play):
-            self._limiter.hit(item, scope, name)
+            self._limiter.hit(item, play.kind, scope, name)
 
     def give_back(self, play: Counted) -> None:
         """Take a play off again that was not admitted."""
         for scope, item, name in self._counted(play):
-            self._windows.give_back(item.key_for(scope, name), item.get_expiry())
+            self._windows.give_back(item.key_for(play.kind, scope, name), item.get_expiry())
 
     def _check(self, play: Counted) -> None:
         for scope, item, name in self._counted(play):
-            if not self._limiter.test(item, scope, name):
+            names = (play.kind, scope, name)
+            if not self._limiter.test(item, *names):
                 # The library adds the wait to the wall clock's time, and so it is taken off again.
-                wait = self._limiter.get_window_stats(item, scope, name).reset_time - time()
+                wait = self._limiter.get_window_stats(item, *names).reset_time - time()
                 raise Refusal(
                     Reason.RATE_LIMITED,
                     f"limits.{scope}: {item}",

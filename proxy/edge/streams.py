@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import Wanted
-from proxy.domain.reasons import Refusal
 from proxy.domain.stream_url import check_stream_url
-from proxy.domain.video import Details, VideoId
+from proxy.domain.video import VideoId
 from proxy.edge.calls import Calls
 from proxy.edge.single_flight import SingleFlight
 
@@ -41,7 +38,6 @@ class Streams:
     def __init__(
         self,
         api: Api,
-        details: LegacyApi | None,
         calls: Calls,
         *,
         clock: Clock,
@@ -52,7 +48,6 @@ class Streams:
         egress_ip: Address | None,
     ) -> None:
         self._api = api
-        self._details = details
         self._calls = calls
         self._clock = clock
         self._allowed_hosts = tuple(allowed_hosts)
@@ -63,7 +58,6 @@ class Streams:
         self._under_way: SingleFlight[Asked, dict[str, str]] = SingleFlight(
             shared=metrics.stream_lookups.labels(call="shared").inc
         )
-        self._descriptions: SingleFlight[VideoId, Details] = SingleFlight()
 
     async def resolve(self, video: VideoId, viewer: Address, *, client_ip: Address | None) -> str:
         """Return this viewer's HLS stream URL, or refuse within `platform.play_timeout`.
@@ -97,22 +91,9 @@ class Streams:
         """Return the edge's own URLs of those formats that the video has, or refuse likewise."""
         return await self._join(viewer, Wanted(video, fields, self._egress_ip))
 
-    async def describe(self, video: VideoId) -> Details:
-        """Return what a page says of a video, or refuse; a poster elsewhere is left out."""
-        if (api := self._details) is None:
-            return Details()
-        with waiting_upstream(self._clock):
-            details = await self._descriptions.join(video, lambda: self._fetch_details(api, video))
-        try:
-            self._check(details.poster)
-        except Refusal:
-            return replace(details, poster="")
-        return details
-
     async def close(self) -> None:
         """Give up the calls under way."""
         await self._under_way.close()
-        await self._descriptions.close()
 
     def _first(self, urls: dict[str, str]) -> str:
         return next(urls[field] for field in self._hls_fields if field in urls)
@@ -120,11 +101,6 @@ class Streams:
     async def _join(self, viewer: Address | None, wanted: Wanted) -> dict[str, str]:
         with waiting_upstream(self._clock):
             return await self._under_way.join((viewer, wanted), lambda: self._fetch(wanted))
-
-    async def _fetch_details(self, api: LegacyApi, video: VideoId) -> Details:
-        return await self._calls.make(
-            lambda token, deadline: api.fetch_details(video, token, deadline=deadline)
-        )
 
     async def _fetch(self, wanted: Wanted) -> dict[str, str]:
         self._own_call()

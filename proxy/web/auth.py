@@ -93,7 +93,7 @@ async def authorize(
         video=video,
         formats=["hls"],
         viewer=viewer,
-        is_play=False,  # but one of many segments
+        counted_as=None,  # one of many segments
         is_use=original.method == hdrs.METH_GET,
     )
     return video, shown

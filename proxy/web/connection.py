@@ -13,6 +13,7 @@ from aiohttp import web
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.problem import problem
 from proxy.web.services import Current
+from proxy.web.slow_readers import SlowReaders
 from proxy.web.telling import Telling
 
 
@@ -29,11 +30,14 @@ class Connection(web.RequestHandler):
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
         self._port = app[PORT]
         self._heads = app[PORT].heads
+        self._transport: asyncio.Transport | None = None  # aiohttp's is gone once it is closed
         self.is_resting = False  # kept alive, with nothing under way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
         super().connection_made(transport)
+        self._transport = transport if isinstance(transport, asyncio.Transport) else None
+        self._port.slow_readers.add(self)
         self._heads.await_head_of(self)
 
     def data_received(self, data: bytes) -> None:
@@ -46,14 +50,34 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the clock."""
         self._heads.settle(self)
+        self._port.slow_readers.discard(self)
         super().connection_lost(exc)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether output waits for the client alone: no handler is at work on more of it."""
+        transport = self._transport
+        if transport is None or not transport.get_write_buffer_size():
+            return False
+        return self.writing_paused or not self._request_in_progress
+
+    def resume_writing(self) -> None:
+        """Go on writing: the client has read."""
+        super().resume_writing()
+        self._port.slow_readers.note_progress(self)
+
+    def abort(self) -> None:
+        """End the connection at once, and drop what is unread."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; for a target that is no path (`OPTIONS *`, CONNECT), one of ours."""
         if isinstance(resp, web.HTTPException):
-            resp = self.handle_error(request, resp.status, resp)
+            # Also for an Expect that is not met (RFC 9110, 10.1.1): such a target does not exist.
+            resp = self.handle_error(request, Reason.NOT_FOUND.status, resp)
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -64,6 +88,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002  # it repeats the raw line
     ) -> web.StreamResponse:
         """Answer what is no HTTP request, and what failed outside of any handler."""
+        if isinstance(exc, ConnectionError):  # the client left before its 100 Continue
+            status = Reason.REQUEST_INVALID.status
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
         if status == Reason.NOT_FOUND.status:
             reason = Reason.NOT_FOUND
@@ -141,6 +167,7 @@ class Port:
 
     current: Current
     heads: Heads
+    slow_readers: SlowReaders
     telling: Telling
     headers: Mapping[str, str]  # of every answer
     is_unix_socket: bool

@@ -24,9 +24,10 @@ from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import KINDS, Kind, Longest, Revocation
 from proxy.domain.tokens.claims import LATEST, VISIBLE
+from proxy.domain.tokens.compact import DECODER
 from proxy.domain.validation_messages import sentence_for
 from proxy.domain.video import SAFE, named_video
-from proxy.web.reading import bearer_tokens
+from proxy.web.reading import bearer_tokens, read_body
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
@@ -75,7 +76,7 @@ async def mint_token(request: web.Request) -> web.Response:
     """Mint a token for a back end that would rather not hold a key."""
     services = request[SERVICES]
     check_operator_key(request, services.operator_key)
-    wanted = read_body(TokenRequest, await request.read())
+    wanted = parse_body(TokenRequest, await read_body(request))
     minted = services.minting.mint(
         video=wanted.video,
         ttl=wanted.ttl,
@@ -133,7 +134,7 @@ async def revoke(request: web.Request) -> web.Response:
     """Revoke tokens on every instance, or undo that."""
     services = request[SERVICES]
     check_operator_key(request, services.operator_key)
-    wanted = read_body(RevocationRequest, await request.read())
+    wanted = parse_body(RevocationRequest, await read_body(request))
     kind, value = wanted.named()[0]
     if kind == "video":
         request[TRACE].video = named_video(value, services.video_id_pattern)
@@ -180,10 +181,18 @@ def check_operator_key(request: web.Request, operator_key: str) -> None:
         raise Refusal(Reason.OPERATOR_KEY)
 
 
-def read_body(form: type[Body], body: bytes) -> Body:
-    """Read the body, or refuse with every field that is wrong."""
+def parse_body(form: type[Body], body: bytes) -> Body:
+    """Read the body, or refuse with every member that is wrong.
+
+    A member that is there twice is refused: two readers may take a different one of them.
+    """
     try:
-        return form.model_validate_json(body)
+        members = DECODER.decode(body.decode())
+    except (ValueError, RecursionError):
+        message = "The request body is not valid: it must be JSON, in UTF-8, no member twice."
+        raise Refusal(Reason.REQUEST_INVALID, message=message) from None
+    try:
+        return form.model_validate(members)
     except ValidationError as error:
         lines = error.errors(include_input=False, include_url=False)
         wrong = "; ".join(

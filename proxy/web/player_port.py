@@ -15,6 +15,7 @@ from proxy.domain.probe import check_probe
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.delivery import Redirect
+from proxy.edge.limits import CountedAs
 from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
@@ -99,7 +100,7 @@ async def admit(
     viewer: Address,
     formats: Sequence[Format],
     *,
-    is_play: bool = True,
+    counted_as: CountedAs = "play",
 ) -> Admitted:
     """Return what the request's one token says if it covers all of this, or refuse."""
     admission = request[SERVICES].admission
@@ -110,7 +111,7 @@ async def admit(
         video=video,
         formats=formats,
         viewer=viewer,
-        is_play=is_play,
+        counted_as=counted_as,
         is_use=request.method == hdrs.METH_GET,
     )
     return Admitted(shown.claims, is_settled=is_settled)
@@ -178,8 +179,8 @@ async def watch(request: web.Request) -> web.Response:
 async def details(request: web.Request) -> web.Response:
     """Tell the player page what it shows around the video."""
     video, viewer = read_video(request), read_viewer(request)
-    await admit(request, video, viewer, ["hls"], is_play=False)
-    found = await request[SERVICES].streams.describe(video)
+    await admit(request, video, viewer, ["hls"], counted_as="details")
+    found = await request[SERVICES].details.find(video)
     return web.json_response(
         {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from uuid import uuid4
@@ -18,7 +19,18 @@ from proxy.web.connection import Port
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE, Trace
 
+BODY_TIMEOUT = 10.0  # seconds; a body has 16 kB at most
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return a request's body, or refuse one that does not come in time."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await request.read()
+    except TimeoutError:
+        message = f"The request body did not arrive within {BODY_TIMEOUT:g} seconds."
+        raise Refusal(Reason.REQUEST_INVALID, message=message) from None
 
 
 def read_trace(request: web.Request, port: Port) -> Trace:

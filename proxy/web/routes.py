@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
@@ -121,4 +122,5 @@ async def expect(request: web.Request) -> None:
     aiohttp's own would answer 417 before any of our handlers sees the request.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        with suppress(ConnectionError):  # the client has left, as the handler will find out
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

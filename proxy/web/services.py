@@ -19,7 +19,7 @@ from proxy.edge.issuers import Issuers
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
-from proxy.edge.streams import Streams
+from proxy.edge.video_details import VideoDetails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Services:
     """Everything that a request may need."""
 
     admission: Admission
-    streams: Streams
+    details: VideoDetails
     delivery: Delivery
     relay: Relay
     revocations: Revocations

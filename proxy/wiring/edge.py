@@ -141,7 +141,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         ),
         revocations=shared.revocations,
         issuers=parts.issuers,
-        streams=upstream.streams,
+        details=upstream.details,
         delivery=build_delivery(settings, parts, relay),
         relay=relay,
         cdn=upstream.cdn,

@@ -24,6 +24,7 @@ from proxy.edge.fleet_token import FleetToken, Grant
 from proxy.edge.gate import Gate
 from proxy.edge.state import State
 from proxy.edge.streams import Streams
+from proxy.edge.video_details import VideoDetails
 from proxy.settings import Settings
 from proxy.settings.platform import Platform, Videos
 from proxy.wiring.instruments import Instruments
@@ -31,6 +32,8 @@ from proxy.wiring.instruments import Instruments
 # A low-latency playlist is held back for a part, or at worst for three segments (RFC 8216bis,
 # 6.2.5.2); nginx waits a little longer (deploy/nginx.conf).
 BLOCKING_SECONDS = 25.0
+
+DETAILS_AT_ONCE, DETAILS_WAITING = 4, 32  # calls for player pages; plays have their own
 
 LEASE_MARGIN = 1.0  # seconds beyond the time that a fetch of the access token may take
 
@@ -42,6 +45,7 @@ class Upstream:
     exchange: Exchange
     access_tokens: AccessTokens
     streams: Streams
+    details: VideoDetails
     cdn: Cdn
     checking: Checking
 
@@ -148,13 +152,8 @@ def build_streams(
     platform = settings.platform
     return Streams(
         api,
-        api if isinstance(api, LegacyApi) else None,
-        Calls(
-            access_tokens,
-            build_gate(settings, instruments, "video"),
-            clock=instruments.clock,
-            health=instruments.health,
-            timeout=platform.play_timeout,
+        build_calls(
+            settings, access_tokens, build_gate(settings, instruments, "video"), instruments
         ),
         clock=instruments.clock,
         metrics=instruments.metrics,
@@ -162,6 +161,37 @@ def build_streams(
         plain_http=settings.sandbox,
         hls_fields=platform.stream_fields,
         egress_ip=parse_address(platform.egress_ip),
+    )
+
+
+def build_calls(
+    settings: Settings, access_tokens: AccessTokens, gate: Gate, instruments: Instruments
+) -> Calls:
+    """Return the way to make API calls, as many at once as a gate lets through."""
+    return Calls(
+        access_tokens,
+        gate,
+        clock=instruments.clock,
+        health=instruments.health,
+        timeout=settings.platform.play_timeout,
+    )
+
+
+def build_details(
+    settings: Settings,
+    api: LegacyApi | V2Api,
+    access_tokens: AccessTokens,
+    instruments: Instruments,
+) -> VideoDetails:
+    """Return the way to what the player page shows."""
+    platform = settings.platform
+    gate = Gate(most=DETAILS_AT_ONCE, queue=DETAILS_WAITING, patience=platform.play_timeout / 2)
+    return VideoDetails(
+        api if isinstance(api, LegacyApi) else None,
+        build_calls(settings, access_tokens, gate, instruments),
+        clock=instruments.clock,
+        allowed_hosts=platform.allowed_hosts,
+        plain_http=settings.sandbox,
     )
 
 

@@ -34,7 +34,7 @@ from proxy.domain.stream_url import check_stream_url
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import Keyring, KeyUnusable
 from proxy.domain.tokens.verify import verify
-from proxy.web.operator_api import RevocationRequest, TokenRequest, read_body
+from proxy.web.operator_api import RevocationRequest, TokenRequest, parse_body
 
 NOW = 1_800_000_000
 RING = Keyring([hs256_key()])
@@ -208,7 +208,7 @@ def published_keys(data: bytes) -> None:
 def operator_body(data: bytes) -> None:
     for form in (TokenRequest, RevocationRequest):
         with suppress(Refusal):
-            read_body(form, data)
+            parse_body(form, data)
 
 
 def revocation(data: bytes) -> None:

@@ -11,16 +11,16 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.text_cache import cached_up_to
 
 MAX_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
 MAX_KID_LENGTH = 128
-HEADERS = 256  # remembered
+CACHED_HEADERS, MAX_CACHED_HEADER = 256, 512  # and characters of one
 
 BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 # The last of two or three characters says more bits than there are bytes; an encoder leaves them 0.
@@ -64,8 +64,7 @@ def read_compact(token: str) -> Compact:
     )
 
 
-@lru_cache(HEADERS)  # a signer's tokens have the same one
-def read_header(part: str) -> Header:
+def _read_header(part: str) -> Header:
     """Read a header, or refuse one that asks for what is not done here.
 
     Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are not even looked at.
@@ -81,6 +80,10 @@ def read_header(part: str) -> Header:
     if header.get("b64", True) is not True:
         raise malformed("the header has b64:false")
     return Header(algorithm=header["alg"], kid=header.get("kid"))
+
+
+# A signer's tokens have the same one.
+read_header = cached_up_to(MAX_CACHED_HEADER, entries=CACHED_HEADERS, function=_read_header)
 
 
 def decode_part(part: str, name: str) -> bytes:
