@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gzip
 import io
 import json
+import random
 import socket
 import time
 from contextlib import AsyncExitStack
@@ -174,6 +176,9 @@ async def test_a_body_is_neither_inflated_nor_waited_for(edge):
     "head",
     [
         b"CONNECT example.com:443 HTTP/1.1\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\nExpect: nonsense\r\n",
+        b"OPTIONS * HTTP/1.1\r\nExpect: nonsense\r\n",
+        b"OPTIONS * HTTP/1.1\r\nExpect: a\r\nExpect: b\r\n",
         b"OPTIONS * HTTP/1.1\r\n",
         b"GET /nowhere HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
     ],
@@ -197,6 +202,55 @@ async def test_an_expectation_is_no_way_around_anything(edge, path):
     assert answer.headers["Server"] == "playgate"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert len(edge.lines()) == 1
+
+
+METHODS = ["GET", "HEAD", "OPTIONS", "POST", "CONNECT", "TRACE", "PUT", "X", "get", "M-SEARCH"]
+TARGETS = [
+    "/", "*", "/play/x8demo1.m3u8", "/play/%00.m3u8?token=%ff", "//", "/../..", "http://x/play/a.m3u8",
+    "http://[::1", "x:1", "/relay/bytes/%28/a", "/relay/playlist/a.m3u8?_HLS_msn=1", "/watch/a/details",
+    "/stream-urls?video_id=a", "/auth", "/tokens", "/openapi.json", "/?%", "/a b", "/play/probe?token=",
+    "*?a", "http://x", "https://x:0/", "/%c0%af", "/\xff", "?", "#",
+]  # fmt: skip
+HEADERS = [
+    "Host: x", "Host: [", "Host:", "Expect: nonsense", "Expect: 100-continue", "Expect:", "Range: bytes=1-0",
+    "Content-Length: 0", "Content-Length: 5", "Content-Length: -1", "Content-Length: 1, 1",
+    "Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Content-Encoding: br",
+    "Connection: upgrade\r\nUpgrade: h2c", "Connection: close", "Accept: text/html;q=x", "Accept: \xff",
+    "Cookie: playgate_token=a; playgate_token=b", "Authorization: Bearer", "Authorization: Bearer a b",
+    "X-Forwarded-For: [", "X-Original-URI: /%", "X-Request-Id: \x01", 'Content-Type: a/b; charset="',
+    'If-None-Match: "', "Accept-Encoding: gzip;q=0", "Origin: null", "Referer: http://[", "Via: x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("port", ["player", "operator"])
+async def test_no_request_whatever_logs_a_trace(sandbox, port):
+    """Nothing that comes from outside is a bug of ours, or fills the log with its trace."""
+    randomness = random.Random(20)
+    trusted = {"trusted_proxies": ["127.0.0.1"]}
+    async with an_edge(sandbox, viewer=trusted, web={"player_page": True}) as edge:
+        for _ in range(600):
+            lines = [
+                f"{randomness.choice(METHODS)} {randomness.choice(TARGETS)} HTTP/1.1",
+                *randomness.sample(HEADERS, randomness.randint(0, 4)),
+            ]
+            if randomness.random() < 0.8:
+                lines.append("Host: x")
+            body = randomness.choice(["", "5\r\nhello\r\n0\r\n\r\n", "hello", "zz\r\n"])
+            number = getattr(edge.edge, port).port
+            reader, writer = await asyncio.open_connection("127.0.0.1", number)
+            writer.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode("latin-1"))
+            if randomness.random() < 0.5:  # hang up at once, with a reset
+                writer.transport.abort()
+                continue
+            writer.write_eof()
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                answer = await asyncio.wait_for(reader.read(4096), 0.5)
+                assert b" 500 " not in answer.partition(b"\r\n")[0], lines
+            writer.transport.abort()
+        assert edge.lines("internal") == []
+        assert "Traceback" not in edge.log.getvalue()
+        assert [it for it in edge.lines() if it["status"] == 500] == []
+        assert (await edge.get(f"{edge.operator}/healthz")).status == 200
 
 
 async def test_bad_http_is_answered_in_our_own_form(edge):

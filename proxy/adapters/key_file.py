@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
@@ -33,13 +35,14 @@ def read(path: Path) -> str | None:
 def replace(path: Path, text: str) -> None:
     """Put a text in place of what is there, or fail as the disk does: OSError.
 
-    The file keeps its owner and its mode; root may look after an edge's keys.
+    A new file is its owner's alone (0600). Another keeps its owner and its mode, since root may
+    look after an edge's keys; but only the owner may write it.
     """
     descriptor, beside = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with suppress(FileNotFoundError):
             before = path.stat()
-            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & ~WRITABLE_BY_OTHERS)
             if os.geteuid() == 0:
                 os.fchown(descriptor, before.st_uid, before.st_gid)
         with os.fdopen(descriptor, "w") as file:

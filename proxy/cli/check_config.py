@@ -40,5 +40,5 @@ def check_config(config: Config = None) -> None:
     typer.echo(f"  relay keys {len(settings.seal_secrets()) or 'not set (relaying is disabled)'}")
     if settings.sandbox:
         typer.echo("  sandbox    yes: loopback only, published keys")
-    for setting, text in warnings_about(settings):
+    for setting, text in warnings_about(settings, config):
         typer.echo(f"  warning    {setting}: {text}", err=True)

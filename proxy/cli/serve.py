@@ -21,6 +21,7 @@ from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.reloading import Source
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, load_settings
+from proxy.settings.warnings import warnings_about
 
 # Net allocations before a collection of each generation. A play under way holds some two hundred
 # objects, so that the default of 700 looks at plays that are not over. With more than these, what
@@ -63,6 +64,8 @@ def build_log(settings: Settings, lines: LogWriter) -> Logger:
 
 async def run_edge(settings: Settings, source: Source, log: Logger, lines: LogWriter) -> None:
     """Run an edge until a signal says stop."""
+    for setting, detail in warnings_about(settings, source.path):
+        log.warning("settings-warning", setting=setting, detail=detail)
     async with running_edge(settings, log=log, source=source) as edge:
         lines.count_lost = edge.apps.services.metrics.log_lines_lost.inc
         if edge.reloading is not None:

@@ -8,7 +8,7 @@ the viewer, may be forged, and is never parsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -27,13 +27,16 @@ MAX_HOPS = 16
 SPECIAL: dict[int, list[IPv4Network]] = {}
 for special in (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
-    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16"),
+    "198.18.0.0/15",
     *("198.51.100.0/24", "203.0.113.0/24", *(f"{octet}.0.0.0/8" for octet in range(224, 256))),
 ):
     SPECIAL.setdefault(int(special.partition(".")[0]), []).append(IPv4Network(special))
 
-# IPv4-compatible (RFC 4291, 2.5.5.1) and locally translated addresses (RFC 8215).
-NEVER_VIEWERS = (IPv6Network("::/96"), IPv6Network("64:ff9b:1::/48"))
+# What IANA has allocated for global unicast, and its special-purpose registry within that:
+# protocol assignments (Teredo, benchmarking, ORCHID), and documentation, twice.
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+SPECIAL_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the well-known prefix for translated IPv4
 
@@ -41,6 +44,8 @@ MAPPED_BITS = 96  # the length of the prefixes that carry an IPv4 address in the
 
 REMEMBERED = 10_000  # addresses: our proxies, and viewers, who ask for one segment after the other
 LONGEST = 64  # characters of an address, with brackets, zone id, port and quotes
+
+NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", re.ASCII)  # no zone id, no netmask
 
 # `192.0.2.1:443` and `[2001:db8::1]:443`: some proxies write the port, which is nobody's address.
 WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
@@ -67,9 +72,12 @@ class TrustedProxies:
 
 
 def _recognize(text: str, networks: Sequence[Network]) -> Hop | None:
-    if (address := parse_address(text)) is None:
+    if (literal := parse_literal(text)) is None:
         return None
-    return Hop(address=address, is_ours=any(address in network for network in networks))
+    # Trust is decided on the address as it stands: whoever reaches us through NAT64 is not the
+    # proxy whose IPv4 address the NAT64 address carries.
+    is_ours = any(literal in network for network in networks)
+    return Hop(address=canonical(literal), is_ours=is_ours)
 
 
 def viewer_of(
@@ -105,39 +113,67 @@ def from_the_right(lines: Sequence[str]) -> Iterator[str]:
 
 def parse_address(text: str) -> Address | None:
     """Return the address that a proxy or a socket wrote, in its one form; None if it is none."""
+    literal = parse_literal(text)
+    return None if literal is None else canonical(literal)
+
+
+def parse_literal(text: str) -> Address | None:
+    """Return an address as it stands, an IPv4-mapped one as IPv4; None if it is none."""
     if (match := WITH_PORT.fullmatch(text.removeprefix('"').removesuffix('"'))) is not None:
         text = match["v6"] or match["v4"]
     try:
-        return IPv4Address(text) if ":" not in text else canonical(IPv6Address(text))
+        return IPv4Address(text) if ":" not in text else unmapped(IPv6Address(text))
     except ValueError:
         return None
 
 
-def canonical(address: IPv6Address) -> Address:
+def unmapped(address: IPv6Address) -> Address:
+    """Return the IPv4 address of an IPv4-mapped one, as sockets show them; without a zone id."""
+    return address.ipv4_mapped or IPv6Address(int(address))
+
+
+def canonical(address: Address) -> Address:
     """Return the one form of an address, so that comparing two of them means something.
 
     IPv4-mapped and NAT64 addresses are the IPv4 address that they carry; a zone id says which of
     our interfaces a packet came in on, and nothing about the viewer.
     """
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
+    if isinstance(address, IPv4Address):
+        return address
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return IPv6Address(int(address))
+    return unmapped(address)
 
 
 def parse_network(text: str) -> Network:
-    """Return a network in canonical form; an address alone is a network of one.
+    """Return a network of viewers in canonical form; an address alone is a network of one.
 
     Raises:
         ValueError: it is neither.
     """
-    if "%" in text:
-        raise ValueError("a zone id means nothing outside one machine")
-    network = ip_network(text, strict=False)
+    return _carried(_network(text), canonical)
+
+
+def parse_trusted(text: str) -> Network:
+    """Return a network of proxies as it stands: one of NAT64 addresses is no IPv4 network.
+
+    Raises:
+        ValueError: it is neither an address nor a network.
+    """
+    return _carried(_network(text), lambda address: unmapped(IPv6Address(int(address))))
+
+
+def _network(text: str) -> Network:
+    """Return a network by its prefix length: as a netmask, 9.9.9.9/0.0.0.0 would be everybody."""
+    if NETWORK.fullmatch(text) is None:
+        raise ValueError("not an address or a network with a prefix length")
+    return ip_network(text, strict=False)
+
+
+def _carried(network: Network, read: Callable[[IPv6Address], Address]) -> Network:
     if isinstance(network, IPv4Network) or network.prefixlen < MAPPED_BITS:
         return network
-    carried = canonical(network.network_address)
+    carried = read(network.network_address)
     if isinstance(carried, IPv6Address):
         return network
     return IPv4Network((carried, network.prefixlen - MAPPED_BITS))
@@ -165,16 +201,15 @@ def public_viewer(
 def is_public(address: Address) -> bool:
     """Say whether the address can be a viewer's as Dailymotion's CDN sees it.
 
-    `is_global` alone passes addresses that only carry another one inside.
+    `is_global` alone passes addresses that only carry another one inside, and all that is not
+    allocated.
     """
     if isinstance(address, IPv4Address):
         special = SPECIAL.get(int(address) >> 24)
         return special is None or not any(address in network for network in special)
     if address.sixtofour is not None:
         return is_public(address.sixtofour)
-    if any(address in network for network in NEVER_VIEWERS):
-        return False
-    return address.is_global and not address.is_multicast
+    return address in GLOBAL_UNICAST and not any(address in network for network in SPECIAL_V6)
 
 
 def lockable(address: Address, private: PrivateViewers) -> Address | None:
@@ -182,6 +217,6 @@ def lockable(address: Address, private: PrivateViewers) -> Address | None:
     return None if private == "omit" and not is_public(address) else address
 
 
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Return every network of a list, in order."""
-    return tuple(parse_network(text) for text in texts)
+def parse_proxies(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return every network of a list of trusted proxies, in order."""
+    return tuple(parse_trusted(text) for text in texts)

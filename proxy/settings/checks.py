@@ -11,7 +11,7 @@ from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
-from proxy.domain.client_ip import parse_network
+from proxy.domain.client_ip import parse_trusted
 from proxy.settings.listen import is_loopback_host, parse_listen
 
 ENCODING = "utf-8-sig"  # of files: UTF-8, with or without a byte order mark
@@ -125,7 +125,7 @@ def check_listen(text: str) -> str:
 def check_network(text: str) -> str:
     """Take an address or a network."""
     try:
-        parse_network(text)
+        parse_trusted(text)
     except ValueError:
         raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
     return text

@@ -103,6 +103,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         """The settings of one load: overrides, environment, secret files, file."""
 
         _for_edge: ClassVar[bool] = for_edge
+        _file: ClassVar[Path | None] = path
 
         @classmethod
         def settings_customise_sources(
@@ -143,12 +144,14 @@ class _CheckedSettings(Settings):
     """The settings, with the rules between them applied to the merged sources."""
 
     _for_edge: ClassVar[bool]
+    _file: ClassVar[Path | None]
 
     @model_validator(mode="wrap")
     @classmethod
     def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         placeholders = list(placeholder_problems(raw))
-        problems = [*placeholders, *problems_between(raw, for_edge=cls._for_edge)]
+        between = problems_between(raw, for_edge=cls._for_edge, file=cls._file)
+        problems = [*placeholders, *between]
         tables: dict[str, Any] = {name: {} for name in cls.model_fields if name != "sandbox"}
         try:
             settings = handler({**tables, **raw})  # what has no default is missed in its table

@@ -7,12 +7,14 @@ http there hears of both at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
+from proxy.settings.file_modes import writable_problems
 from proxy.settings.key_rules import PUBLISHED_SECRETS, key_problems
 from proxy.settings.keys import Tokens
 from proxy.settings.listen import is_loopback_host, parse_listen
@@ -53,12 +55,15 @@ NEEDED: tuple[Place, ...] = (
 )
 
 
-def problems_between(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]:
+def problems_between(
+    raw: Mapping[str, Any], *, for_edge: bool, file: Path | None = None
+) -> Iterator[Problem]:
     """Yield what is wrong between settings; values that are wrong by themselves are passed over.
 
     Args:
         raw: the merged sources.
         for_edge: whether what an edge needs must be there; managing videos takes less.
+        file: the settings file among the sources.
     """
     for table, name, section in NEEDED if for_edge else ():
         value = value_of(raw, table, name, section)
@@ -66,7 +71,7 @@ def problems_between(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Prob
             is_given = name in (raw.get(table) or {})
             state = "is empty" if is_given else "is not set"
             yield f"{table}.{name}", f"{state}, and there is no default for it"
-    yield from _sandbox_problems(raw) if is_sandbox(raw) else _production_problems(raw)
+    yield from _sandbox_problems(raw) if is_sandbox(raw) else _production_problems(raw, file)
     for table, smaller, larger, section in IN_ORDER:
         low, high = value_of(raw, table, smaller, section), value_of(raw, table, larger, section)
         if _is_more(low, high):
@@ -100,12 +105,13 @@ def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
 
 
-def _production_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+def _production_problems(raw: Mapping[str, Any], file: Path | None) -> Iterator[Problem]:
     for table, name, section in HTTPS_ONLY:
         if str(value_of(raw, table, name, section)).strip().lower().startswith("http:"):
             yield f"{table}.{name}", "must be https, unless sandbox = true"
     if str(value_of(raw, "operator", "key", Operator)).strip() in PUBLISHED_SECRETS:
         yield "operator.key", "is the published sandbox key, which everybody knows"
+    yield from writable_problems(raw, file)
 
 
 def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:

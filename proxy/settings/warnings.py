@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from proxy.settings.file_modes import readable_files
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.schema import Settings
 from proxy.settings.sources import Problem
 
 
-def warnings_about(settings: Settings) -> Iterator[Problem]:
-    """Yield each setting to think about again, and why."""
+def warnings_about(settings: Settings, file: Path | None) -> Iterator[Problem]:
+    """Yield each setting to think about again, and why.
+
+    Args:
+        settings: as they were loaded.
+        file: from which file.
+    """
     operator = parse_listen(settings.operator.listen)
     if not operator.is_loopback:
         yield (
@@ -30,3 +37,5 @@ def warnings_about(settings: Settings) -> Iterator[Problem]:
                 "front, and name it in viewer.trusted_proxies"
             ),
         )
+    if not settings.sandbox:
+        yield from readable_files(settings.model_dump(mode="json"), file)

@@ -33,6 +33,9 @@ class SlowReaders:
         self._stuck_since: dict[Writing, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        return len(self._connections)
+
     def add(self, connection: Writing) -> None:
         """Look after a connection."""
         self._connections.add(connection)

@@ -10,7 +10,7 @@ from limits import parse_many
 from proxy.adapters.clock import Clock
 from proxy.adapters.windows import Windows
 from proxy.domain.access import TokenPolicy
-from proxy.domain.client_ip import TrustedProxies, parse_networks
+from proxy.domain.client_ip import TrustedProxies, parse_proxies
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
@@ -148,7 +148,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
         minting=build_minting(settings, clock),
         health=instruments.health,
         viewers=Viewers(
-            proxies=TrustedProxies(parse_networks(settings.viewer.trusted_proxies)),
+            proxies=TrustedProxies(parse_proxies(settings.viewer.trusted_proxies)),
             forwarded_header=settings.viewer.forwarded_header,
             private=settings.viewer.private,
             loopback_viewers=settings.sandbox,

@@ -16,14 +16,16 @@ from proxy.domain.client_ip import (
     is_public,
     lockable,
     parse_address,
+    parse_literal,
     parse_network,
-    parse_networks,
+    parse_proxies,
+    parse_trusted,
     public_viewer,
     viewer_of,
 )
 from proxy.domain.reasons import Refusal
 
-OURS = TrustedProxies(parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
+OURS = TrustedProxies(parse_proxies(["10.0.0.0/8", "2001:db8:ffff::/48"]))
 VIEWER = ip_address("8.8.4.4")
 
 
@@ -126,15 +128,46 @@ def test_networks_are_canonical(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fe80::1%eth0/64", "10.0.0.0/33", "10.0.0", "010.0.0.0/8", "x"]
-)
+    "text",
+    ["", "fe80::1%eth0/64", "10.0.0.0/33", "10.0.0", "010.0.0.0/8", "x",
+     "9.9.9.9/0.0.0.0", "9.9.9.9/255.255.255.0", "9.9.9.9/0.0.0.255", "9.9.9.9/", "9.9.9.9/-1",
+     "2001:db8::/ffff::", "10.0.0.0/8 ", "10.0.0.0/+8", "10.0.0.0/\u0668"],
+)  # fmt: skip
 def test_what_is_no_network_is_refused(text):
-    with pytest.raises(ValueError):  # noqa: PT011  # the message is ipaddress's own
-        parse_network(text)
+    """A netmask of zeros is everybody, and hardly meant."""
+    for parse in (parse_network, parse_trusted):
+        with pytest.raises(ValueError):  # noqa: PT011  # the message is ipaddress's own
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "is_ours"),
+    [
+        ("64:ff9b::10.0.0.1", "10.0.0.0/8", False),
+        ("::ffff:10.0.0.1", "10.0.0.0/8", True),
+        ("64:ff9b::10.0.0.1", "64:ff9b::/96", True),
+        ("10.0.0.1", "64:ff9b::/96", False),
+        ("10.0.0.1", "64:ff9b::10.0.0.0/104", False),
+        ("10.0.0.1", "::ffff:10.0.0.0/104", True),
+        ("64:ff9b::10.0.0.1", "::/0", True),
+        ("64:ff9b:1::10.0.0.1", "10.0.0.0/8", False),
+        ("2002:a00:1::", "10.0.0.0/8", False),
+        ("::10.0.0.1", "10.0.0.0/8", False),
+    ],
+)
+def test_trust_is_decided_on_the_literal_address(peer, trusted, is_ours):
+    """Behind NAT64 a stranger's address carries an IPv4 address that it may choose."""
+    hop = TrustedProxies(parse_proxies([trusted])).hop(peer)
+    assert hop is not None
+    assert hop.is_ours is is_ours
+    viewer = viewer_of(hop, ["8.8.4.4"], TrustedProxies(parse_proxies([trusted])))
+    assert viewer == (ip_address("8.8.4.4") if is_ours else hop.address)
 
 
 PRIVATE = ["10.1.2.3", "192.168.0.1", "127.0.0.1", "::1", "fc00::1", "fe80::1", "100.64.0.1",
-           "169.254.0.1", "224.0.0.1", "ff0e::1", "0.0.0.0", "2002:7f00:1::", "2002:a00:1::1", "::127.0.0.1", "::8.8.8.8", "64:ff9b:1::808:808"]  # fmt: skip
+           "169.254.0.1", "224.0.0.1", "ff0e::1", "0.0.0.0", "2002:7f00:1::", "2002:a00:1::1", "::127.0.0.1", "::8.8.8.8", "64:ff9b:1::808:808",
+           "fec0::1", "feff::1", "::ffff:0:8.8.8.8", "3fff::1", "3fff:fff::1", "5f00::1", "2001::1", "2001:2::1", "2001:10::1", "2001:1ff::1",
+           "2001:db8::1", "100::1", "4000::1", "8000::1", "fe00::1", "1fff::1", "64:ff9c::1", "::2:0:0"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", PRIVATE)
@@ -146,7 +179,19 @@ def test_a_private_viewer_is_refused_by_default(text):
     assert "viewer.trusted_proxies" in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["8.8.4.4", "2a01:e0a::1", "2002:808:404::1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8.8.4.4",
+        "2a01:e0a::1",
+        "2002:808:404::1",
+        "2001:200::1",
+        "2001:4860::1",
+        "2003::1",
+        "3ffe::1",
+        "3fff:1000::1",
+    ],
+)
 def test_a_public_viewer_may_play_under_any_setting(text):
     for private in ("refuse", "pass", "omit"):
         assert public_viewer(ip_address(text), private, loopback_viewers=False) == ip_address(text)
@@ -189,8 +234,8 @@ def test_our_table_of_special_addresses_is_the_library_s(address):
 
 
 def test_what_is_remembered_of_addresses_is_bounded(monkeypatch):
-    proxies, read = TrustedProxies(parse_networks(["10.0.0.0/8"])), []
-    monkeypatch.setattr(client_ip, "parse_address", lambda it: read.append(it) or parse_address(it))
+    proxies, read = TrustedProxies(parse_proxies(["10.0.0.0/8"])), []
+    monkeypatch.setattr(client_ip, "parse_literal", lambda it: read.append(it) or parse_literal(it))
 
     assert proxies.hop("8.8.4.4" + " " * 1000) is None
     assert read == []

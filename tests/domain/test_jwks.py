@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from functools import cache
 
 import pytest
@@ -167,6 +168,38 @@ def verdict(token: str, keyring: Keyring) -> str:
         return verify(token, keyring).video
     except Refusal as refusal:
         return str(refusal.reason)
+
+
+def encoded(y: int, sign: int) -> str:
+    return urlsafe_b64encode((y | sign << 255).to_bytes(32, "little")).rstrip(b"=").decode()
+
+
+def points_of_small_order() -> list[int]:
+    """Return each y below 2**255 with [8](x, y) = the neutral element, by the curve's own law."""
+    p = 2**255 - 19
+    d = -121665 * pow(121666, -1, p) % p
+
+    def double(y2: int) -> int:
+        """y² of the double of a point, from its y² (twisted Edwards, a = -1)."""
+        x2 = (y2 - 1) * pow(d * y2 + 1, -1, p) % p
+        return pow((y2 + x2) * pow(1 - d * x2 * y2, -1, p), 2, p)
+
+    order_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+    found = [0, 1, p - 1, order_8, p - order_8]
+    for y in found:
+        assert double(double(double(y * y % p))) == 1
+    assert double(order_8**2 % p) != 1
+    return [*found, p, p + 1]
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", points_of_small_order())
+def test_an_ed25519_point_of_small_order_is_no_key(y, sign):
+    """With such a key, one signature verifies for any message (RFC 8032, 8.9)."""
+    jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": encoded(y, sign)}
+    with pytest.raises(KeyUnusable, match=r"small order|is not a JWK"):
+        load_jwk(jwk)
+    assert read_published_set(json.dumps({"keys": [jwk]}), "https://a.example") == ()
 
 
 def test_an_issuers_keys_are_for_its_own_tokens_and_no_others():

@@ -114,6 +114,47 @@ async def test_plays_that_fail_upstream_count(limited, sandbox):
         assert outcomes == ["video-not-found"] * 3 + ["rate-limited"] * 2
 
 
+async def test_details_are_counted_beside_plays_and_cached(sandbox, clock):
+    sandbox.now = clock.now
+    tables = {"limits": {"network": "2/minute"}, "web": {"player_page": True}}
+    async with an_edge(sandbox, clock=clock, **tables) as edge:
+
+        async def ask(video):
+            token = {"Authorization": f"Bearer {edge.mint('*')}"}
+            url = f"{edge.player}/watch/{video}/details"
+            answer = await edge.get(url, headers=token, source=HERE)
+            return answer.reason or answer.status
+
+        before = sandbox.controls.calls["video"]
+        assert [await ask("x8demo1") for _ in range(2)] == [200, 200]
+        assert sandbox.controls.calls["video"] == before + 1
+        assert await ask("x8demo1") == "rate-limited"
+        assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
+        clock.advance(180)
+        assert [await ask(f"x8none{n}") for n in range(3)] == [
+            "video-not-found", "video-not-found", "rate-limited"
+        ]  # fmt: skip
+
+
+async def test_details_never_fill_the_queue_of_plays(sandbox):
+    tables = {"web": {"player_page": True}, "limits": {"concurrency": 2, "queue": 2}}
+    async with an_edge(sandbox, **tables) as edge:
+        await edge.play()
+        sandbox.controls.hold("video")
+        token = {"Authorization": f"Bearer {edge.mint('*')}"}
+        asking = [
+            asyncio.create_task(edge.get(f"{edge.player}/watch/x8none{n}/details", headers=token))
+            for n in range(100)
+        ]
+        await eventually(lambda: sandbox.controls.waiting["video"] == 4)
+        playing = asyncio.create_task(edge.play())
+        await eventually(lambda: sandbox.controls.waiting["video"] == 5)
+        sandbox.controls.release("video")
+        assert (await playing).status == 302
+        reasons = Counter(answer.reason for answer in await asyncio.gather(*asking))
+        assert reasons == {"video-not-found": 36, "overloaded": 64}
+
+
 async def test_what_is_refused_anyway_counts_for_nothing(limited):
     async with limited(network="1/minute", overall="5/minute") as edge:
         for _ in range(3):

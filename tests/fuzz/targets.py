@@ -20,7 +20,7 @@ from proxy.adapters.dailymotion.legacy import read_streams
 from proxy.adapters.dailymotion.oauth import read_access_token
 from proxy.adapters.dailymotion.v2 import read_stream_url
 from proxy.domain.access import Play, TokenPolicy, authorize
-from proxy.domain.client_ip import TrustedProxies, parse_network, parse_networks, viewer_of
+from proxy.domain.client_ip import TrustedProxies, parse_network, parse_proxies, viewer_of
 from proxy.domain.formats import ANY_FIELDS
 from proxy.domain.original_uri import read_forwarded, read_original
 from proxy.domain.playlist.check import check
@@ -40,7 +40,7 @@ NOW = 1_800_000_000
 RING = Keyring([hs256_key()])
 POLICY = TokenPolicy(max_ttl=86_400, leeway=10, audience=None)
 VIEWER = ip_address("8.8.4.4")
-NETWORKS = parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48"])
+NETWORKS = parse_proxies(["10.0.0.0/8", "2001:db8:ffff::/48"])
 OURS = TrustedProxies(NETWORKS)
 PROXY = OURS.hop("10.0.0.1")
 FORGED = "6.6.6.6"

@@ -45,7 +45,7 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
         f"{visit.file or 'environment and defaults'}: good; API {platform.api}, {platform.grant}, "
         f"delivery {settings.delivery.mode}",
     )
-    for name, text in warnings_about(settings):
+    for name, text in warnings_about(settings, visit.file):
         yield warn("settings", f"{name}: {text}", f"Look at {name}.")
     for name in platform.given_up:
         yield warn("settings", f"platform.{name} is true: {COSTS[name]}", "Set it to false.")

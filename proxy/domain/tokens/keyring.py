@@ -49,6 +49,12 @@ JWK_KINDS: dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]] = {
 }
 
 
+# The y of the eight points of small order on edwards25519, and those of p more that mean the same.
+P = 2**255 - 19
+Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+SMALL_ORDER = frozenset(y.to_bytes(32, "little") for y in (0, 1, P - 1, P, P + 1, Y8, P - Y8))
+
+
 class KeyUnusable(ValueError):
     """A key that cannot be used; the message never contains any of it."""
 
@@ -200,12 +206,21 @@ def _load_pem(algorithm: Algorithm, pem: str) -> Jwk:
     )
 
 
+def _is_small_order(jwk: OKPKey) -> bool:
+    """Say whether a point is of order 1, 2, 4 or 8: signatures of anything verify with it."""
+    point = bytearray(jwk.public_key.public_bytes_raw())
+    point[-1] &= 0x7F  # the sign of x, which matters for none of them
+    return bytes(point) in SMALL_ORDER
+
+
 def _checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JWK") -> Jwk:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SecurityWarning)  # joserfc only warns of a short key
             jwk = load()
         MODELS[algorithm].check_key(jwk)
+        if isinstance(jwk, OKPKey) and _is_small_order(jwk):
+            raise KeyUnusable("its Ed25519 point has a small order, so anybody can sign for it")
     except SecurityWarning:
         too_short = f"its RSA key has fewer than {MIN_RSA_BITS} bits"
         raise KeyUnusable(TOO_SHORT if algorithm == "HS256" else too_short) from None

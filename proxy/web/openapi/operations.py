@@ -146,7 +146,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         summary="Tell the player page what it shows around the video",
         shown="token",
         gives={200: Given("What is known of it", JSON, schemas.reference("Details"))},
-        refuses=ALWAYS | TOKEN | VIEWER | VIDEO | PLATFORM | {Reason.STREAM_UNAVAILABLE},
+        refuses=ALWAYS
+        | TOKEN
+        | VIEWER
+        | VIDEO
+        | PLATFORM
+        | {Reason.STREAM_UNAVAILABLE, Reason.RATE_LIMITED},
     ),
     ("asset", hdrs.METH_GET): Operation(
         summary="Serve a file of the player page",

@@ -1,0 +1,88 @@
+"""Who else may write or read the files that settings and keys come from.
+
+Only the mode counts: a container's files often belong to a user of the host.
+"""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from proxy.settings.checks import ENCODING
+from proxy.settings.raw import tables_of
+from proxy.settings.sources import Problem, secret_files, secrets_folder
+
+WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+KEY_LISTS = (("tokens", "keys"), ("relay", "keys"))
+KEY_FILES = (("tokens", "jwks_file"), ("platform", "login_file"))
+SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
+
+
+def writable_problems(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
+    """Yield the files that others may write: whoever can change a key can sign tokens."""
+    for name, file in _files(raw, settings_file):
+        if (mode := _mode_of(file)) & WRITABLE:
+            whose = "others" if mode & stat.S_IWOTH else "its group"
+            yield name, f"{file} can be written by {whose}: chmod go-w {file}"
+
+
+def readable_files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
+    """Yield the files with secrets that every user of the machine may read."""
+    for name, file in _files(raw, settings_file):
+        is_secret = file != settings_file or _has_secret(_read_toml(file))
+        if is_secret and _mode_of(file) & stat.S_IROTH:
+            yield name, f"{file} can be read by every user of this machine: chmod o-r {file}"
+
+
+def _files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[tuple[str, Path]]:
+    if settings_file is not None:
+        yield "(file)", settings_file
+    if secrets_folder():
+        yield from ((file.name, file) for file in _secret_files() if file.is_file())
+    for table, name in KEY_LISTS:
+        for index, key in enumerate(tables_of(_member(raw, table, name))):
+            if file := key.get("file"):
+                yield f"{table}.{name}[{index}].file", Path(str(file))
+    for table, name in KEY_FILES:
+        if file := _member(raw, table, name):
+            yield f"{table}.{name}", Path(str(file))
+
+
+def _secret_files() -> Iterable[Path]:
+    try:
+        return secret_files()
+    except OSError:  # said elsewhere
+        return ()
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding=ENCODING))
+    except (OSError, ValueError):  # it may have changed since it was read
+        return {}
+
+
+def _member(raw: Mapping[str, Any], table: str, name: str) -> Any:
+    values = raw.get(table)
+    return values.get(name) if isinstance(values, Mapping) else None
+
+
+def _mode_of(file: Path) -> int:
+    """Return a file's mode, that of a link's target; 0 if there is no regular file."""
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError):  # said elsewhere
+        return 0
+    return mode if stat.S_ISREG(mode) else 0
+
+
+def _has_secret(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(
+            (name in SECRET_NAMES and bool(member)) or _has_secret(member)
+            for name, member in value.items()
+        )
+    return isinstance(value, list) and any(map(_has_secret, value))

@@ -1,0 +1,123 @@
+"""Files that others may write are refused; files with secrets that others may read, warned of."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from support import SANDBOX_TOML
+
+from proxy.adapters import key_file
+from proxy.settings import SettingsInvalid, load_settings
+from proxy.settings.warnings import warnings_about
+
+TOML = """
+[platform]
+api_key = "key"
+api_secret = "{secret}"
+
+[tokens]
+jwks_file = "{folder}/keys.json"
+
+[[tokens.keys]]
+kid = "a"
+alg = "HS256"
+file = "{folder}/token.secret"
+
+[[relay.keys]]
+file = "{folder}/seal.secret"
+"""
+FILES = {
+    "playgate.toml": "(file)",
+    "keys.json": "tokens.jwks_file",
+    "token.secret": "tokens.keys[0].file",
+    "seal.secret": "relay.keys[0].file",
+    "PLAYGATE_OPERATOR__KEY": "PLAYGATE_OPERATOR__KEY",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    (tmp_path / "playgate.toml").write_text(TOML.format(folder=tmp_path, secret="hush"))
+    jwk = {"kty": "oct", "k": "s" * 48, "alg": "HS256", "kid": "b"}
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [jwk]}))
+    (tmp_path / "token.secret").write_text("t" * 32)
+    (tmp_path / "seal.secret").write_text("r" * 32)
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "PLAYGATE_OPERATOR__KEY").write_text("o" * 32)
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(secrets))
+    for file in (*tmp_path.iterdir(), *secrets.iterdir()):
+        file.chmod(0o700 if file.is_dir() else 0o600)
+    return tmp_path
+
+
+def find(folder: Path, name: str) -> Path:
+    return folder / "secrets" / name if name.startswith("PLAYGATE_") else folder / name
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("mode", "whose"), [(0o620, "its group"), (0o602, "others"), (0o666, "others")])  # fmt: skip
+def test_a_file_that_others_may_write_is_refused(folder, name, mode, whose):
+    file = find(folder, name)
+    file.chmod(mode)
+    with pytest.raises(SettingsInvalid) as invalid:
+        load_settings(folder / "playgate.toml")
+    ((setting, text),) = invalid.value.problems
+    assert re.sub(r" \(line.*", "", setting).removeprefix("secret file ") == FILES[name]
+    assert text == f"{file} can be written by {whose}: chmod go-w {file}"
+    file.chmod(0o640)
+    load_settings(folder / "playgate.toml")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
+    path = folder / "playgate.toml"
+    assert list(warnings_about(load_settings(path), path)) == []
+    file = find(folder, name)
+    file.chmod(0o644)
+    expected = (FILES[name], f"{file} can be read by every user of this machine: chmod o-r {file}")
+    assert list(warnings_about(load_settings(path), path)) == [expected]
+
+
+def test_a_settings_file_without_secrets_may_be_read(folder, monkeypatch):
+    monkeypatch.setenv("PLAYGATE_PLATFORM__API_SECRET", "hush")
+    path = folder / "playgate.toml"
+    path.write_text(TOML.format(folder=folder, secret="").replace('api_secret = ""', ""))
+    path.chmod(0o644)
+    assert list(warnings_about(load_settings(path), path)) == []
+
+
+def test_a_link_counts_as_the_file_it_leads_to(folder):
+    """As in a Kubernetes volume, where every file is a link."""
+    file = folder / "token.secret"
+    file.rename(folder / "elsewhere")
+    file.symlink_to(folder / "elsewhere")
+    load_settings(folder / "playgate.toml")
+    (folder / "elsewhere").chmod(0o666)
+    with pytest.raises(SettingsInvalid, match="can be written by others"):
+        load_settings(folder / "playgate.toml")
+
+
+def test_the_sandbox_is_exempt(tmp_path):
+    path = tmp_path / "sandbox.toml"
+    path.write_text(SANDBOX_TOML.read_text())
+    path.chmod(0o666)
+    assert list(warnings_about(load_settings(path), path)) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 0o600), (0o666, 0o644), (0o640, 0o640)])
+def test_a_key_file_is_written_by_its_owner_alone(tmp_path, before, after):
+    path = tmp_path / "keys.json"
+    if before is not None:
+        path.write_text("{}")
+        path.chmod(before)
+    old = os.umask(0)
+    try:
+        key_file.replace(path, "{}")
+    finally:
+        os.umask(old)
+    assert path.stat().st_mode & 0o777 == after
