@@ -1,0 +1,77 @@
+"""What is deployed is what was tested: the same versions, and files that are known by hash."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from support import ROOT
+
+ENTRY = re.compile(
+    r"^([A-Za-z0-9._-]+)==([^\\s;]+)([^\\n]*)((?:\\\n {4}--hash=[^\\\n]+)+)", re.MULTILINE
+)
+LOCKS = ("requirements.txt", "requirements-build.txt")
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / name).read_text()
+    entries = ENTRY.findall(text)
+    assert len(entries) == len(re.findall(r"^[^\s#]", text, re.MULTILINE))
+    for package, _, _, hashes in entries:
+        found = re.findall(r"--hash=(\w+):([0-9a-f]+)", hashes)
+        assert found, package
+        assert {(kind, len(value)) for kind, value in found} == {("sha256", 64)}
+    assert "://" not in text, "a lock names no index"
+    return {canonicalize_name(package): version for package, version, _, _ in entries}
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if "==" in line]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def needed(names: set[str]) -> set[str]:
+    """Return packages with all that they need here, as installed."""
+    found: set[str] = set()
+    while names:
+        name = names.pop()
+        found.add(name)
+        try:
+            wanted = map(Requirement, requires(name) or [])
+        except PackageNotFoundError:  # of the build, which has an environment of its own
+            continue
+        here = {canonicalize_name(it.name) for it in wanted if _is_for_this_machine(it)}
+        names |= here - found
+    return found
+
+
+def _is_for_this_machine(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_has_the_versions_that_were_tested(name):
+    versions = pinned()
+    for package, version in locked(name).items():
+        assert versions.get(package, version) == version, f"{package}: write {name} anew"
+
+
+def test_everything_that_an_edge_needs_is_locked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    direct = {canonicalize_name(Requirement(it).name) for it in project["project"]["dependencies"]}
+    assert needed(set(direct)) - locked("requirements.txt").keys() == set()
+    build = {canonicalize_name(Requirement(it).name) for it in project["build-system"]["requires"]}
+    assert build - locked("requirements-build.txt").keys() == set()
+
+
+def test_the_image_is_made_of_locked_files_alone():
+    text = (ROOT / "deploy" / "Containerfile").read_text()
+    installs = re.findall(r"pip (?:install|wheel) ([^\\&\n]+)", text)
+    assert len(installs) == 4
+    for arguments in installs:
+        assert "--require-hashes" in arguments or "--no-deps" in arguments
