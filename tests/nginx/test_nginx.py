@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
 import subprocess
@@ -354,6 +356,34 @@ async def test_a_request_line_that_is_too_long_is_nginxs_own_414(behind_nginx):
 
 
 # Logs
+
+
+@pytest.mark.parametrize("path", ["/play/x8demo1.m3u8", "/hls/x8abcd/0.ts", "/relay/bytes/a/b", "/relay/playlist/a.m3u8", "/stream-urls"])  # fmt: skip
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+async def test_a_body_is_neither_passed_on_nor_announced(component, tmp_path, path, framing):
+    """An edge that waits for a body takes the next request of the connection for it."""
+    heads: list[bytes] = []
+
+    async def answer(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    body = b"hello" if "Length" in framing else b"5\r\nhello\r\n0\r\n\r\n"
+    edge = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = edge.sockets[0].getsockname()[1]
+    async with an_nginx(component("nginx"), tmp_path, [port], [port]) as nginx:
+        for method in ("GET", "POST"):
+            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n"
+            await nginx.send(head.encode() + body)
+    edge.close()
+    assert heads
+    for head in heads:
+        assert b"content-length" not in head.lower()
+        assert b"transfer-encoding" not in head.lower()
+        assert head.startswith((b"GET ", b"POST ")), "the body was taken for a request"
 
 
 async def test_no_token_is_ever_logged(behind_nginx):

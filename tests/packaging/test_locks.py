@@ -11,22 +11,23 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support import ROOT
 
-ENTRY = re.compile(
-    r"^([A-Za-z0-9._-]+)==([^\\s;]+)([^\\n]*)((?:\\\n {4}--hash=[^\\\n]+)+)", re.MULTILINE
-)
 LOCKS = ("requirements.txt", "requirements-build.txt")
 
 
 def locked(name: str) -> dict[str, str]:
+    """Return the packages of a lock with their versions; each of them has hashes."""
     text = (ROOT / name).read_text()
-    entries = ENTRY.findall(text)
-    assert len(entries) == len(re.findall(r"^[^\s#]", text, re.MULTILINE))
-    for package, _, _, hashes in entries:
-        found = re.findall(r"--hash=(\w+):([0-9a-f]+)", hashes)
-        assert found, package
-        assert {(kind, len(value)) for kind, value in found} == {("sha256", 64)}
     assert "://" not in text, "a lock names no index"
-    return {canonicalize_name(package): version for package, version, _, _ in entries}
+    versions = {}
+    for line in text.replace("\\\n", "").splitlines():
+        if line.startswith("#"):
+            continue
+        entry, *hashes = (part.strip() for part in line.split("--hash="))
+        assert hashes, entry
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", it) for it in hashes), entry
+        requirement = Requirement(entry)
+        versions[canonicalize_name(requirement.name)] = str(requirement.specifier)[2:]
+    return versions
 
 
 def pinned() -> dict[str, str]:
