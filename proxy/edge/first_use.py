@@ -19,6 +19,7 @@ from proxy.domain.tokens.compact import identity_of
 from proxy.edge.state import OnFailure, State
 
 MARGIN = 60.0  # seconds: to an instance whose clock is behind, the token is good for longer
+MAX_HOLDER = 64  # characters: longer than any network, whatever somebody wrote to the state
 REMEMBERED = 20_000  # tokens, in either address family
 
 
@@ -71,6 +72,6 @@ class FirstUse:
         )
 
     def _remember(self, name: str, holder: str) -> None:
-        self._known[name] = holder
+        self._known[name] = holder[:MAX_HOLDER]
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)

@@ -189,10 +189,11 @@ class Revocations:
             yield revocation
 
     async def _tell(self, revocations: Collection[Revocation]) -> None:
+        if not self._state.is_shared:
+            return
         keep = self.longest.validity + self.longest.leeway
         await self._state.append(LOG, [it.to_json() for it in revocations], keep=keep)
-        if self._state.is_shared:
-            self._told.update(revocations)
+        self._told.update(revocations)
 
     def _count(self) -> float:
         self._forget_expired()

@@ -1,0 +1,259 @@
+"""All that an instance caches, at its worst at the same time, stays under the documented bound."""
+
+from __future__ import annotations
+
+import gc
+import io
+import re
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_network
+from itertools import count
+
+from limits import parse
+from support import NOW, ROOT, SECRET, StillClock, a_state
+
+from proxy.adapters import log_writer, windows
+from proxy.adapters.state.memory import MOST as MOST_VALUES
+from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.windows import Windows
+from proxy.domain import original_uri, seal
+from proxy.domain.client_ip import REMEMBERED as ADDRESSES
+from proxy.domain.client_ip import TrustedProxies, parse_proxies
+from proxy.domain.original_uri import read_forwarded
+from proxy.domain.playlist import text as playlist_text
+from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
+from proxy.domain.seal import SealKeys, Session
+from proxy.domain.sealed_paths import Sealer, open_bytes
+from proxy.domain.text_cache import cached_up_to
+from proxy.domain.tokens import compact
+from proxy.domain.tokens.keyring import Keyring, load_key
+from proxy.domain.tokens.mint import mint
+from proxy.domain.tokens.verify import verify
+from proxy.domain.video import Details, VideoId
+from proxy.edge import growing, keys, verdicts, video_details
+from proxy.edge.first_use import FirstUse
+from proxy.edge.growing import Growing
+from proxy.edge.limits import Counted, PlayLimits
+from proxy.edge.verdicts import Known
+
+LONG_NAME = 256  # characters of a sub, a jti, an issuer
+MB = 1_000_000
+
+
+def documented_bound() -> int:
+    """Return the bytes that docs/operations.md promises."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    (megabytes,) = re.findall(r"At their worst, all of them together take less than (\d+) MB", text)
+    return int(megabytes) * MB
+
+
+@contextmanager
+def measured(sizes: dict[str, int], name: str) -> Iterator[None]:
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    yield
+    gc.collect()
+    sizes[name] = tracemalloc.get_traced_memory()[0] - before
+
+
+def padded(n: int, length: int) -> str:
+    return f"{n:08}".ljust(length, "x")
+
+
+def verified_tokens() -> object:
+    key = load_key(kid="a", algorithm="HS256", material=SECRET)
+    cached = cached_up_to(
+        keys.MAX_CACHED_TOKEN,
+        entries=keys.CACHED_TOKENS,
+        function=lambda token: verify(token, Keyring([key])),
+    )
+    for n in range(keys.CACHED_TOKENS):
+        names = {"jti": padded(n, 256), "subject": padded(n, 256)}
+        token = mint(
+            key, video="*", issued_at=NOW, ttl=300, audience="a" * 400, formats=["hls"], **names
+        )
+        assert 1300 < len(token) <= keys.MAX_CACHED_TOKEN
+        cached(token)
+    return cached
+
+
+def token_headers() -> object:
+    for n in range(compact.CACHED_HEADERS):
+        header = compact.json.dumps({"alg": "HS256", "kid": "a", "x": padded(n, 300)})
+        compact.read_header(compact.urlsafe_b64encode(header.encode()).rstrip(b"=").decode())
+    return compact.read_header
+
+
+def original_uris() -> object:
+    for n in range(original_uri.CACHED_URIS):
+        uri = f"/hls/{n}?token=".ljust(original_uri.MAX_CACHED_URI, "%")
+        read_forwarded(uris=[uri], methods=["GET"])
+    for n in range(original_uri.CACHED_URIS):  # too long to be cached
+        read_forwarded(uris=[f"/hls/{n}?token=".ljust(8000, "x")], methods=["GET"])
+    return original_uri
+
+
+def opened_seals() -> object:
+    sealing = SealKeys([b"k" * 32])
+    session = Session(
+        video=VideoId("x8abcd"),
+        network=ip_network("203.0.113.0/24"),
+        started_at=NOW,
+        jti="j" * 100,
+        subject="s" * 100,
+        issuer="i" * 100,
+        issued_at=NOW,
+    )
+    sealer = Sealer(sealing.newest, session)
+    for n in range(seal.CACHED_SEALS):
+        path = sealer.file_path(f"https://a.dmcdn.net/{padded(n, 600)}/a.ts")
+        assert 1200 < len(path.split("/")[3]) <= seal.MAX_CACHED_SEAL
+        open_bytes(path, sealing)
+    return sealing
+
+
+def addresses() -> object:
+    proxies = TrustedProxies(parse_proxies(["10.0.0.0/8"]))
+    for n in range(ADDRESSES):
+        proxies.hop(f"[{IPv6Address(2**125 + n).exploded}]:65535")
+    return proxies
+
+
+async def first_uses() -> object:
+    """Fill what the instance knows, and the state in its own memory."""
+    clock = StillClock()
+    known = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
+    key = load_key(kid="a", algorithm="HS256", material=SECRET)
+    claims = verify(mint(key, video="*", issued_at=NOW, ttl=300), Keyring([key]))
+    viewer = IPv6Address("2001:db8:aaaa:bbbb::")
+    for n in range(MOST_VALUES):
+        await known.check(f"{padded(n, 100)}.a", claims, viewer, binds=True)
+    return known
+
+
+def revocations() -> object:
+    revoked = RevocationList()
+    for n in range(MAX_REVOCATIONS):
+        names = {"value": padded(n, LONG_NAME), "issuer": padded(n, LONG_NAME)}
+        revoked.add(Revocation(kind="sub", before=NOW, at=NOW, **names))
+    return revoked
+
+
+def counted_plays() -> object:
+    clock = StillClock()
+    counting = PlayLimits({"subject": [parse("10/minute")]}, Windows(clock))
+    for n in range(windows.MOST):
+        counting.reserve(
+            Counted(
+                kind="play",
+                video=VideoId("x8abcd"),
+                viewer=IPv6Address(2**125 + n),
+                subject=padded(n, LONG_NAME),
+                issuer=padded(n, LONG_NAME),
+            )
+        )
+    return counting
+
+
+def known_verdicts() -> object:
+    return {
+        padded(n, 64): Known(
+            verdict="invalid", why=padded(n, verdicts.MAX_WHY), checked_at=1.0 * n, bad_checks=n
+        )
+        for n in range(verdicts.REMEMBERED)
+    }
+
+
+def growing_playlists() -> object:
+    seen = Growing()
+    live = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n"
+    for n in range(growing.REMEMBERED):
+        seen.is_fixed(live, f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8")
+    return seen
+
+
+def details() -> object:
+    return {
+        padded(n, 64): video_details.Cached(
+            Details(
+                title=padded(n, video_details.MAX_TITLE), poster=padded(n, video_details.MAX_POSTER)
+            ),
+            1.0 * n,
+        )
+        for n in range(video_details.MAX_CACHED)
+    }
+
+
+def playlist_folders() -> object:
+    for n in range(2 * playlist_text.FOLDERS):
+        playlist_text.folder_of(f"https://a.dmcdn.net/{padded(n, 6000)}/a.m3u8")
+    return playlist_text
+
+
+def waiting_lines() -> object:
+    lines = log_writer.LogWriter(io.StringIO(), most=log_writer.MOST)
+    for n in count():
+        if n > log_writer.MOST + 10:
+            break
+        lines.write(padded(n, 3 * LONG_NAME + 700))
+    return lines
+
+
+FILLERS: tuple[Callable[[], object], ...] = (
+    verified_tokens, token_headers, original_uris, opened_seals, addresses, revocations, counted_plays, known_verdicts, growing_playlists, details,
+    playlist_folders, waiting_lines,
+)  # fmt: skip
+
+
+async def test_all_caches_at_their_worst_stay_under_the_documented_bound():
+    sizes: dict[str, int] = {}
+    kept = []
+    tracemalloc.start()
+    try:
+        for fill in FILLERS:
+            with measured(sizes, fill.__name__):
+                kept.append(fill())
+        with measured(sizes, "first_uses"):
+            kept.append(await first_uses())
+    finally:
+        tracemalloc.stop()
+    total = sum(sizes.values())
+    bound = documented_bound()
+    assert total < bound, {name: f"{size / MB:.1f} MB" for name, size in sizes.items()}
+    assert total > bound / 3, f"{total / MB:.0f} MB: the documented bound says little"
+
+
+def test_every_bounded_cache_is_in_that_sum():
+    """A new cache in the code needs a line here, and in docs/operations.md."""
+    pattern = re.compile(
+        r"lru_cache\(|cached_up_to\($|OrderedDict\(\)|cached_up_to\(\w|deque\(\)", re.MULTILINE
+    )
+    layers = ("domain", "edge", "adapters", "web")
+    found = {
+        str(path.relative_to(ROOT / "proxy")): len(pattern.findall(path.read_text()))
+        for layer in layers
+        for path in (ROOT / "proxy" / layer).rglob("*.py")
+    }
+    assert {name: times for name, times in found.items() if times} == CACHES
+
+
+# How many each file has; those of a fixed number of short entries are told in no document.
+CACHES = {
+    "domain/client_ip.py": 1,
+    "domain/clock_skew.py": 1,
+    "domain/original_uri.py": 1,
+    "domain/playlist/text.py": 1,
+    "domain/seal.py": 1,
+    "domain/text_cache.py": 2,
+    "domain/tokens/compact.py": 1,
+    "edge/first_use.py": 1,
+    "edge/growing.py": 1,
+    "edge/keys.py": 1,
+    "edge/verdicts.py": 1,
+    "edge/video_details.py": 1,
+    "adapters/log_writer.py": 1,
+    "adapters/state/memory.py": 1,
+    "adapters/windows.py": 1,
+}
