@@ -45,7 +45,7 @@ class Checking:
 
     async def model(self, report: Report, base: str) -> Playlist | None:
         """Return what a checked playlist offers; None where that cannot be told."""
-        if not report.is_playlist:
+        if not report.is_playlist or not report.is_checked:
             return None
         try:
             return await aside(len(report.text), lambda: read_model(report.text, base))

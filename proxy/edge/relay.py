@@ -176,6 +176,8 @@ class Relay:
         report = await self._checking.check(received)
         if not report.is_playlist:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: what came is no playlist")
+        if not report.is_checked:
+            raise Refusal(Reason.PLAYLIST_INVALID, report.findings[0].message)
         if report.unplayable:
             raise Refusal(Reason.PLAYLIST_INVALID, ", ".join(report.unplayable))
         return report

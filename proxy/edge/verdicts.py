@@ -211,6 +211,8 @@ class Verdicts:
         if not report.is_playlist:
             why = "what came is no playlist: a bot challenge may look like that"
             return "unknown", why, ()
+        if not report.is_checked:
+            return "unknown", report.findings[0].message, ()
         if report.unplayable:
             return "invalid", ", ".join(report.unplayable), ()
         if report.kind != "multivariant" or not self._check_media:

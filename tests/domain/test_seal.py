@@ -366,16 +366,26 @@ class TestPlaylists:
         assert open_bytes(uris(changed)[0], KEYS).url == "https://h.dmcdn.net/1.ts"
         assert '#EXT-X-DEFINE:IMPORT="h"\n' in changed
 
-    def test_query_parameters_of_the_upstream_url_are_written_into_the_playlist(self):
-        """The player's URL has no query to take them from."""
+    def test_query_parameters_of_the_upstream_url_are_filled_in_and_not_shown(self):
+        """They may be its signature; and the player's URL has no query to take them from."""
         media = '#EXTM3U\n#EXT-X-DEFINE:QUERYPARAM="a"\r\n#EXT-X-DEFINE:QUERYPARAM="none"\n#EXT-X-DEFINE:QUERYPARAM="q"\n#EXTINF:1,\n{$a}.ts\n'
         changed = hand_on(media, base="https://h/m.m3u8?a=1&q=%22")
 
         assert (
-            '#EXT-X-DEFINE:NAME="a",VALUE="1"\r\n#EXT-X-DEFINE:QUERYPARAM="none"\n#EXT-X-DEFINE:QUERYPARAM="q"\n'
+            '#EXT-X-DEFINE:NAME="a",VALUE="-"\r\n#EXT-X-DEFINE:QUERYPARAM="none"\n#EXT-X-DEFINE:NAME="q",VALUE="-"\n'
             in changed
         )
         assert open_bytes(uris(changed)[0], KEYS).url == "https://h/1.ts"
+
+    @pytest.mark.parametrize(
+        "tag",
+        ['#EXT-X-DEFINE:QUERYPARAM="sig"', '#EXT-X-DEFINE: QUERYPARAM = "sig"', '#EXT-X-DEFINE:X="1",QUERYPARAM="sig"'],
+    )  # fmt: skip
+    def test_no_form_of_the_tag_shows_the_signature(self, tag):
+        media = f"#EXTM3U\n{tag}\n#EXTINF:1,\n{{$sig}}/a.ts\n#EXTINF:1,\nb.ts?s={{$sig}}\n"
+        changed = hand_on(media, base=f"https://h/m.m3u8?sig={SEC}&other={SEC}")
+        assert SEC not in changed
+        assert [SEC in open_bytes(uri, KEYS).url for uri in uris(changed)] == [True, True]
 
     def test_a_child_that_must_not_be_asked_refuses_the_playlist(self):
         def allow(url: str) -> str:

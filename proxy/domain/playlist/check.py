@@ -18,6 +18,7 @@ from proxy.domain.playlist.text import (
     MAX_BYTES,
     MAX_LINE,
     check_characters,
+    find_excess,
     is_playlist,
     is_too_long,
     resolved,
@@ -47,6 +48,11 @@ class Report:
     def is_playlist(self) -> bool:
         """Say whether it is a playlist at all, however bad: its first line is #EXTM3U."""
         return not any(finding.rule == "extm3u" for finding in self.findings)
+
+    @property
+    def is_checked(self) -> bool:
+        """Say whether it was small enough to be checked."""
+        return not any(finding.rule == "excess" for finding in self.findings)
 
     @property
     def is_valid(self) -> bool:
@@ -84,6 +90,10 @@ def check(
         text = text.removeprefix(BOM)
     if not is_playlist(text):
         findings.add("extm3u", 1)
+        return Report(kind=None, findings=findings.in_order(), text=text)
+    if (excess := find_excess(text)) is not None:
+        what, limit = excess
+        findings.add("excess", None, what=what, limit=limit)
         return Report(kind=None, findings=findings.in_order(), text=text)
     if content_type is not None and content_type.lower() not in CONTENT_TYPES:
         findings.add("content-type", None, found=content_type or "not given")

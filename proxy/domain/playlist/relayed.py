@@ -19,7 +19,6 @@ FACT = re.compile(
     r"^#EXT-X-(?:(?P<end>ENDLIST)|PLAYLIST-TYPE:(?P<type>\w+)|MEDIA-SEQUENCE:(?P<first>\d+))",
     re.MULTILINE | re.ASCII,
 )
-VALUE = re.compile(r'[^"\r\n]*')
 
 # Characters that all sealed paths of a playlist may take, about: each its URL's and a seal's.
 MOST_OUT, A_SEAL = 16 * 1024 * 1024, 400
@@ -66,7 +65,6 @@ def relayed(
         allow: refuses a URL that must not be asked.
         is_fixed: whether the playlist will never name another child.
     """
-    text = _with_query_values(text, base)
     variables = Variables(base, imported)
     lines = list(references(text))  # read once, and gone through twice
     children, room = [], MOST_OUT
@@ -95,7 +93,8 @@ def relayed(
         + child.fragment
         for child in children
     )
-    return rewrite(lines, lambda _reference: next(sealed))
+    handed_on = rewrite(lines, lambda _reference: next(sealed))
+    return _without_query_values(handed_on, base)
 
 
 def _children(
@@ -127,21 +126,21 @@ def _check_agreement(line: Line) -> None:
         raise Refusal(Reason.PLAYLIST_INVALID, f"players do not agree about line {line.number}")
 
 
-def _with_query_values(text: str, base: str) -> str:
-    """Return the playlist with the query parameters it takes from its URL written into it.
+def _without_query_values(text: str, base: str) -> str:
+    """Return the playlist without the variables that it takes from its URL.
 
-    The player has another URL for it, without that query.
+    Their values, the upstream's signature perhaps, are in the sealed URIs already, and are nobody
+    else's business. The names stay defined: players refuse a playlist that uses an undefined one.
     """
     if "QUERYPARAM" not in text:
         return text
-    lines = []
     query = query_of(base)
+    lines = []
     for line in scan(text):
         given = first_values(line) if line.tag == "EXT-X-DEFINE" else {}
-        name = given.get("QUERYPARAM", "")
-        value = query.get(name)
-        if name and value is not None and VALUE.fullmatch(value) is not None:
-            lines.append(f'#EXT-X-DEFINE:NAME="{name}",VALUE="{value}"{line.ending}')
+        name = given.get("QUERYPARAM")
+        if name is not None and name in query:
+            lines.append(f'#EXT-X-DEFINE:NAME="{name}",VALUE="-"{line.ending}')
         else:
             lines.append(line.text + line.ending)
     return "".join(lines)

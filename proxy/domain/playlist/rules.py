@@ -44,6 +44,7 @@ RULES: dict[str, Rule] = {
         ("encoding", E, "4.1", "This is not UTF-8."),
         ("control-character", E, "4.1", "There is a control character in this line."),
         ("size", E, "hls", "The playlist is larger than {limit} bytes."),
+        ("excess", E, "hls", "The playlist has more than {limit} {what}; it was not checked."),
         ("line-length", E, "hls", "This line is longer than {limit} bytes."),
         ("bom", W, "4.1", "A byte order mark stands before #EXTM3U; hls.js fails on it."),
         ("last-line", W, "4.1", "The last line does not end; the playlist may have been cut off."),

@@ -14,7 +14,7 @@ from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
 from proxy.domain.playlist.reload import compare
 from proxy.domain.playlist.rewrite import references, rewrite
 from proxy.domain.playlist.rules import MOST_FINDINGS, RULES
-from proxy.domain.playlist.text import MAX_BYTES
+from proxy.domain.playlist.text import MAX_BYTES, MAX_LINES, MAX_TAGS
 
 MEDIA = "#EXTM3U\n#EXT-X-VERSION:11\n#EXT-X-TARGETDURATION:4\n"
 SEGMENT = "#EXTINF:4,\n1.ts\n"
@@ -37,7 +37,14 @@ BROKEN: list[tuple[str, str | bytes, int | None]] = [
     ("control-character", MEDIA + "#EXTINF:4,a\x85b\n1.ts\n", 4),
     ("control-character", MEDIA + "#EXTINF:4,a\u2028https://evil.example/\n1.ts\n", 4),
     ("control-character", MEDIA + "#EXTINF:4,a\u2028https://evil.example/\n1.ts\n", 4),
-    ("size", MEDIA + SEGMENT * (MAX_BYTES // len(SEGMENT) + 1), None),
+    ("size", MEDIA + SEGMENT + f"#{'x' * 500}\n" * (MAX_BYTES // 500), None),
+    ("excess", MEDIA + SEGMENT * (MAX_LINES // 2), None),
+    ("excess", MEDIA + "\r" * (MAX_LINES + 1), None),
+    ("excess", MEDIA + "\r\n" * (MAX_LINES + 1), None),
+    *(
+        ("excess", "#EXTM3U\n" + f"#{tag}:A=1\n" * (most + 1), None)
+        for tag, most in MAX_TAGS.items()
+    ),
     ("line-length", MEDIA + "#EXTINF:4,\n" + "a" * 4097 + "\n", 5),
     ("line-length", MEDIA + f"#EXTINF:4,{'é' * 2048}\n1.ts\n", 4),
     ("bom", "\ufeff" + MEDIA + SEGMENT, 1),
@@ -295,7 +302,7 @@ def test_a_report_says_what_delivery_asks():
 
 
 def test_findings_of_one_rule_are_told_a_few_times_only():
-    report = check((MEDIA + "1.ts\n" * 100_000).encode())
+    report = check((MEDIA + "1.ts\n" * 60_000).encode())
 
     assert len(report.findings) == MOST_FINDINGS
 
