@@ -86,7 +86,8 @@ async def open_upstream(
     family = FAMILIES[settings.platform.address_family]
     async with (
         open_api_session(settings) as session,
-        cdn_session(family, private_addresses=settings.sandbox) as fetching,
+        cdn_session(family, private_addresses=settings.sandbox) as playlists,
+        cdn_session(family, private_addresses=settings.sandbox) as files,
     ):
         exchange = build_exchange(settings, session, instruments)
         grant = build_grant(settings, session, instruments)
@@ -94,7 +95,7 @@ async def open_upstream(
         api = build_api(settings, exchange)
         streams = build_streams(settings, api, access_tokens, instruments)
         details = build_details(settings, api, access_tokens, instruments)
-        cdn = build_cdn(settings, fetching, instruments)
+        cdn = build_cdn(settings, playlists, files, instruments)
         checking = Checking(instruments.metrics, instruments.clock, cdn.allow)
         try:
             yield Upstream(

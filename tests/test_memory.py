@@ -32,7 +32,9 @@ from proxy.domain.tokens.keyring import Keyring, load_key
 from proxy.domain.tokens.mint import mint
 from proxy.domain.tokens.verify import verify
 from proxy.domain.video import Details, VideoId
+from proxy.edge import blocking_playlists as blocking_list
 from proxy.edge import growing, keys, verdicts, video_details
+from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.first_use import FirstUse
 from proxy.edge.growing import Growing
 from proxy.edge.limits import Counted, PlayLimits
@@ -174,6 +176,14 @@ def growing_playlists() -> object:
     return seen
 
 
+def blocking_playlists() -> object:
+    offering = BlockingPlaylists()
+    for n in range(blocking_list.MAX_PLAYLISTS):
+        text = "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
+        offering.note(f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8", text)
+    return offering
+
+
 def details() -> object:
     return {
         padded(n, 64): video_details.Cached(
@@ -202,7 +212,7 @@ def waiting_lines() -> object:
 
 
 FILLERS: tuple[Callable[[], object], ...] = (
-    verified_tokens, token_headers, original_uris, opened_seals, addresses, revocations, counted_plays, known_verdicts, growing_playlists, details,
+    verified_tokens, token_headers, original_uris, opened_seals, addresses, revocations, counted_plays, known_verdicts, growing_playlists, blocking_playlists, details,
     playlist_folders, waiting_lines,
 )  # fmt: skip
 
@@ -248,6 +258,7 @@ CACHES = {
     "domain/seal.py": 1,
     "domain/text_cache.py": 2,
     "domain/tokens/compact.py": 1,
+    "edge/blocking_playlists.py": 1,
     "edge/first_use.py": 1,
     "edge/growing.py": 1,
     "edge/keys.py": 1,

@@ -11,10 +11,11 @@ from proxy.adapters.dailymotion.cdn import Received
 from proxy.adapters.metrics import Metrics
 from proxy.domain.playlist.check import Report, check
 from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
-from proxy.domain.reasons import Refusal
+from proxy.domain.reasons import Reason, Refusal
 
 T = TypeVar("T")
 
+MAX_SECONDS = 8.0  # the longest that may be read take a second
 LARGE = 50_000  # bytes: from here on it takes milliseconds, which are another thread's
 
 
@@ -61,5 +62,16 @@ class Checking:
 
 
 async def aside(size: int, work: Callable[[], T]) -> T:
-    """Return what `work` does with so many bytes: at once where they are few, else in a thread."""
-    return work() if size < LARGE else await asyncio.to_thread(work)
+    """Return what `work` does with so many bytes: at once if they are few, else in a thread.
+
+    Raises:
+        Refusal: `playlist-invalid`, if it takes longer than `MAX_SECONDS`. The thread goes on.
+    """
+    if size < LARGE:
+        return work()
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            return await asyncio.to_thread(work)
+    except TimeoutError:
+        detail = f"reading the playlist took more than {MAX_SECONDS:g} s"
+        raise Refusal(Reason.PLAYLIST_INVALID, detail) from None

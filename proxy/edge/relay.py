@@ -7,6 +7,7 @@ is a sealed path of ours. The session is carried by the seals, and kept nowhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
@@ -21,10 +22,12 @@ from proxy.domain.seal import SealKey, SealKeys, Session, network_of, seal_inval
 from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
+from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.checking import Checking, aside
 from proxy.edge.gate import Gate
 from proxy.edge.growing import Growing
 from proxy.edge.revocations import Revocations
+from proxy.edge.session_limits import SessionLimits
 from proxy.edge.streams import Streams
 
 # Delivery directives of RFC 8216bis, 6.2.5, which go on to the server …
@@ -69,7 +72,10 @@ class Relay:
         revocations: Revocations,
         *,
         growing: Growing,
+        blocking: BlockingPlaylists,
+        sessions: SessionLimits,
         gate: Gate,
+        blocking_gate: Gate,
         clock: Clock,
         session_max: float,
         leeway: float,
@@ -81,7 +87,10 @@ class Relay:
         self._keys = keys
         self._revocations = revocations
         self._growing = growing
+        self._blocking = blocking
+        self._sessions = sessions
         self._gate = gate
+        self._blocking_gate = blocking_gate
         self._clock = clock
         self._session_max = session_max
         self._leeway = leeway
@@ -91,14 +100,12 @@ class Relay:
         """Return the first playlist of a new session, or refuse."""
         key, session = self._begin(video, viewer, claims)
         url = await self._streams.resolve_own(video, viewer)
-        received = await self._fetch(url)
-        report = await self._checked(received)
-        if report.kind == "media":
-            if session.limits:
-                raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
-            text = WRAPPED.format(path=Sealer(key, session).playlist_path(url, {}))
-            return RelayedPlaylist(body=text.encode())
-        return RelayedPlaylist(body=await self._hand_on(report, received, key, session))
+        async with self._gate:
+            received = await self._cdn.fetch_playlist(url)
+            report = await self._checked(received)
+            if report.kind == "media":
+                return RelayedPlaylist(body=self._wrapped(url, key, session))
+            return RelayedPlaylist(body=await self._hand_on(report, received, key, session))
 
     async def begin_file(
         self, video: VideoId, viewer: Address, claims: Claims, choice: Choice
@@ -119,19 +126,24 @@ class Relay:
 
     async def fetch_playlist(self, asked: AskedPlaylist) -> bytes:
         """Return a session's playlist as it stands now, or refuse."""
-        sealed = asked.sealed
-        received = await self._fetch(
-            with_directives(sealed.url, asked.directives),
-            is_blocking=not BLOCKING.isdisjoint(asked.directives),
-        )
-        return await self._hand_on(
-            await self._checked(received),
-            received,
-            sealed.key,
-            sealed.session,
-            imported=sealed.variables,
-            path=asked.path,
-        )
+        sealed, directives = asked.sealed, asked.directives
+        is_blocking = not BLOCKING.isdisjoint(directives)
+        if is_blocking and asked.path not in self._blocking:
+            is_blocking = False  # it would wait for seconds outside of the concurrency limit
+            directives = {name: it for name, it in directives.items() if name not in BLOCKING}
+        with self._sessions.request("playlist", sealed.session):
+            async with self._blocking_gate if is_blocking else self._gate:
+                received = await self._cdn.fetch_playlist(
+                    with_directives(sealed.url, directives), is_blocking=is_blocking
+                )
+                return await self._hand_on(
+                    await self._checked(received),
+                    received,
+                    sealed.key,
+                    sealed.session,
+                    imported=sealed.variables,
+                    path=asked.path,
+                )
 
     def find_bytes(self, raw_path: str, query: Sequence[tuple[str, str]]) -> SealedBytes:
         """Return what a sealed path of bytes stands for, or refuse."""
@@ -139,6 +151,10 @@ class Relay:
         read_directives(query)
         self._cdn.allow(sealed.url)
         return sealed
+
+    def bytes_request(self, session: Session) -> AbstractContextManager[None]:
+        """Count a request for bytes while it is under way, or refuse it with `rate-limited`."""
+        return self._sessions.request("bytes", session)
 
     def admit(self, session: Session, viewer: Address) -> None:
         """Refuse a viewer outside the session's network, and a session that is not current."""
@@ -166,11 +182,10 @@ class Relay:
             limits=claims.limits.stricter(self._limits),
         )
 
-    async def _fetch(self, url: str, *, is_blocking: bool = False) -> Received:
-        if is_blocking:  # held back by the CDN for seconds, and cheap meanwhile
-            return await self._cdn.fetch_playlist(url, is_blocking=True)
-        async with self._gate:
-            return await self._cdn.fetch_playlist(url)
+    def _wrapped(self, url: str, key: SealKey, session: Session) -> bytes:
+        if session.limits:
+            raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
+        return WRAPPED.format(path=Sealer(key, session).playlist_path(url, {})).encode()
 
     async def _checked(self, received: Received) -> Report:
         report = await self._checking.check(received)
@@ -192,6 +207,8 @@ class Relay:
         imported: Mapping[str, str] | None = None,
         path: str = "",
     ) -> bytes:
+        self._blocking.note(path, report.text)
+
         def hand_on() -> bytes:
             text = report.text
             if session.limits:

@@ -134,8 +134,9 @@ async def relayed_bytes(request: web.Request) -> web.StreamResponse:
     sealed = services.relay.find_bytes(url.raw_path, list(url.query.items()))
     note_session(request, sealed.session)
     services.relay.admit(sealed.session, viewer)
-    async with services.cdn.open(request.method, sealed.url, asked_of(request)) as upstream:
-        return await pass_on(request, upstream)
+    with services.relay.bytes_request(sealed.session):
+        async with services.cdn.open(request.method, sealed.url, asked_of(request)) as upstream:
+            return await pass_on(request, upstream)
 
 
 async def preflight(_request: web.Request) -> web.Response:

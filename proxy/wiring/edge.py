@@ -15,6 +15,7 @@ from proxy.domain.playlist.variants import Limits
 from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
 from proxy.edge.admission import Admission
+from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.delivery import Delivery, ModeRule
 from proxy.edge.first_use import FirstUse
 from proxy.edge.gate import Gate
@@ -24,6 +25,7 @@ from proxy.edge.keys import Keys
 from proxy.edge.limits import PlayLimits, Scope
 from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
+from proxy.edge.session_limits import SessionLimits
 from proxy.edge.state import State
 from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
@@ -32,6 +34,9 @@ from proxy.web.services import Services, Viewers
 from proxy.wiring.instruments import Instruments
 from proxy.wiring.platform import Upstream, build_gate
 from proxy.wiring.state import Shared, build_first_use
+
+# Reloads that the CDN holds back for seconds; they cost next to nothing meanwhile.
+BLOCKING_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,10 @@ class Parts:
     first_use: FirstUse
     windows: Windows
     growing: Growing
+    blocking: BlockingPlaylists
+    sessions: SessionLimits
     relay_gate: Gate
+    blocking_gate: Gate
 
 
 def build_parts(
@@ -66,7 +74,10 @@ def build_parts(
         first_use=build_first_use(settings, shared.state, instruments),
         windows=Windows(instruments.clock),
         growing=Growing(),
+        blocking=BlockingPlaylists(),
+        sessions=SessionLimits(),
         relay_gate=build_gate(settings, instruments, "playlist"),
+        blocking_gate=Gate(most=BLOCKING_AT_ONCE, queue=0, patience=0),
     )
 
 
@@ -98,7 +109,10 @@ def build_relay(settings: Settings, parts: Parts) -> Relay:
         SealKeys(settings.seal_secrets()),
         parts.shared.revocations,
         growing=parts.growing,
+        blocking=parts.blocking,
+        sessions=parts.sessions,
         gate=parts.relay_gate,
+        blocking_gate=parts.blocking_gate,
         clock=instruments.clock,
         session_max=relay.session_max,
         leeway=settings.tokens.leeway,

@@ -208,10 +208,16 @@ def build_gate(settings: Settings, instruments: Instruments, operation: Operatio
     return gate
 
 
-def build_cdn(settings: Settings, session: aiohttp.ClientSession, instruments: Instruments) -> Cdn:
+def build_cdn(
+    settings: Settings,
+    playlists: aiohttp.ClientSession,
+    files: aiohttp.ClientSession,
+    instruments: Instruments,
+) -> Cdn:
     """Return the way to Dailymotion's CDN."""
     return Cdn(
-        session,
+        playlists,
+        files,
         instruments.metrics,
         instruments.clock,
         allowed_hosts=settings.platform.allowed_hosts,

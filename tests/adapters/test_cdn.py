@@ -42,7 +42,7 @@ async def a_cdn(
     ):
         port = URL(origin).port
         cdn = Cdn(
-            session, Metrics(), Clock(), allowed_hosts=[f"{host}:{port}" for host in hosts], plain_http=True,
+            session, session, Metrics(), Clock(), allowed_hosts=[f"{host}:{port}" for host in hosts], plain_http=True,
             attempt_timeout=2, blocking_timeout=2,
         )  # fmt: skip
         yield cdn, port, asked, session
@@ -181,7 +181,7 @@ async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending
 
     async with server, cdn_session(socket.AF_INET, private_addresses=True) as session:
         cdn = Cdn(
-            session, metrics, Clock(), allowed_hosts=[f"127.0.0.1:{port}"], plain_http=True,
+            session, session, metrics, Clock(), allowed_hosts=[f"127.0.0.1:{port}"], plain_http=True,
             attempt_timeout=5, blocking_timeout=5,
         )  # fmt: skip
         assert await asyncio.gather(*(fetch(cdn) for _ in range(KEPT))) == [b"x"] * KEPT

@@ -25,10 +25,15 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import Sealer
 from proxy.domain.video import VideoId
+from proxy.edge.session_limits import MAX_UNDER_WAY
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
 
 RELAY = {"delivery": {"mode": "relay"}}
+LOW_LATENCY = (
+    "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PART-INF:PART-TARGET=1\n"
+    "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3,CAN-SKIP-UNTIL=24\n#EXTINF:4,\n1.ts\n"
+)
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
 
 
@@ -307,7 +312,7 @@ async def test_delivery_directives_reach_the_upstream_and_nothing_else_does(edge
 
     async def media(request: web.Request) -> web.Response:
         asked.append(request.rel_url.raw_query_string)
-        return web.Response(text="#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n")
+        return web.Response(text=LOW_LATENCY)
 
     async with a_cdn({"/m.m3u8": media}) as origin:
         hosts = [origin.removeprefix("http://"), sandbox.origin.removeprefix("http://")]
@@ -317,10 +322,57 @@ async def test_delivery_directives_reach_the_upstream_and_nothing_else_does(edge
                 sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
                 (path,) = uris((await other.play()).body)
                 query = "?_HLS_skip=v2&_HLS_part=3&_HLS_msn=12&_HLS_pathway=a"
-                assert (await other.get(other.player + path + query)).status == 200
+                for _ in range(2):  # a playlist that announced nothing yet is served at once
+                    assert (await other.get(other.player + path + query)).status == 200
 
     directives = "_HLS_msn=12&_HLS_part=3&_HLS_skip=v2"
-    assert asked == [directives, f"sec=a%2fb&{directives}"]
+    assert asked == [
+        "_HLS_skip=v2",
+        directives,
+        "sec=a%2fb&_HLS_skip=v2",
+        f"sec=a%2fb&{directives}",
+    ]
+
+
+async def test_a_blocking_request_is_had_of_playlists_that_offer_it_alone(sandbox):
+    """It waits outside of the concurrency limit, so it must not be a way around that."""
+    limits = {"concurrency": 1, "queue": 0}
+    async with an_edge(sandbox, limits=limits, **RELAY) as edge:
+        plain, _ = await media_of(edge, "x8demo1")
+        low, _ = await media_of(edge, "x8live2")
+        sandbox.controls.hold("playlist")
+        first = asyncio.create_task(edge.get(edge.player + plain))
+        await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+        for query in ("?_HLS_msn=9999", "?_HLS_part=1&_HLS_msn=9999"):
+            answer = await edge.get(edge.player + plain + query)
+            assert (answer.status, answer.reason) == (503, "overloaded")
+        blocking = asyncio.create_task(edge.get(f"{edge.player}{low}?_HLS_msn=1"))
+        await eventually(lambda: sandbox.controls.waiting["playlist"] == 2)
+        sandbox.controls.release("playlist")
+        assert [(await it).status for it in (first, blocking)] == [200, 200]
+
+
+@pytest.mark.parametrize("kind", ["playlist", "bytes"])
+async def test_one_session_does_not_starve_others(sandbox, kind):
+    async with an_edge(sandbox, **RELAY) as edge:
+        paths = []
+        for source in ("127.0.1.5", "127.0.2.5"):
+            playlist, body = await media_of(edge, source=source)
+            paths.append(playlist if kind == "playlist" else uris(body)[0])
+        held = "playlist" if kind == "playlist" else "segment"
+        sandbox.controls.hold(held)
+        most = MAX_UNDER_WAY[kind]
+        one, other = (edge.player + path for path in paths)
+        greedy = [asyncio.create_task(edge.get(one, source="127.0.1.5")) for _ in range(most + 10)]
+        await eventually(lambda: sandbox.controls.waiting[held] == most)
+        modest = asyncio.create_task(edge.get(other, source="127.0.2.5"))
+        await eventually(lambda: sandbox.controls.waiting[held] == most + 1)
+        sandbox.controls.release(held)
+        assert (await modest).status == 200
+        outcomes = [(it.status, it.reason) for it in await asyncio.gather(*greedy)]
+        assert outcomes.count((200, None)) == most
+        assert outcomes.count((503, "rate-limited")) == 10
+        assert (await edge.get(one, source="127.0.1.5")).status == 200, "nothing is left behind"
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"#EXTM3U8\n"])

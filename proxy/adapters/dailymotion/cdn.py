@@ -83,11 +83,15 @@ async def cdn_session(
 
 
 class Cdn:
-    """Fetches playlists and opens everything else, from allowed hosts only."""
+    """Fetches playlists and opens everything else, from allowed hosts only.
+
+    Each has a session of its own, so that viewers who download never hold up playlists.
+    """
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        playlists: aiohttp.ClientSession,
+        files: aiohttp.ClientSession,
         metrics: Metrics,
         clock: Clock,
         *,
@@ -96,7 +100,7 @@ class Cdn:
         attempt_timeout: float,
         blocking_timeout: float,
     ) -> None:
-        self._session = session
+        self._files = files
         self._metrics = metrics
         self._clock = clock
         self._allowed_hosts = tuple(allowed_hosts)
@@ -104,7 +108,7 @@ class Cdn:
         self._attempt_timeout = attempt_timeout
         self._blocking_timeout = blocking_timeout
         self._exchanges = {
-            wait: Exchange(session, metrics, clock, attempt_timeout=wait, max_answer=MAX_BYTES)
+            wait: Exchange(playlists, metrics, clock, attempt_timeout=wait, max_answer=MAX_BYTES)
             for wait in (attempt_timeout, blocking_timeout)
         }
 
@@ -188,7 +192,7 @@ class Cdn:
         self, method: str, url: str, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         for _ in range(MOST_REDIRECTS + 1):
-            response = await self._session.request(
+            response = await self._files.request(
                 method,
                 URL(self.allow(url), encoded=True),
                 headers=headers,

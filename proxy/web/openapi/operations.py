@@ -72,6 +72,7 @@ RELAYED = (
         Reason.STATE_UNAVAILABLE,
         Reason.STREAM_UNAVAILABLE,
         Reason.STREAM_HOST_NOT_ALLOWED,
+        Reason.RATE_LIMITED,
     }
 )
 ASKED = ALWAYS | VIEWER | {Reason.PEER_UNTRUSTED, Reason.PATH_NOT_COVERED}
