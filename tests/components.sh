@@ -5,6 +5,7 @@ set -u
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"; }
 need nginx nginx-light
+[ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || missing="$missing libnginx-mod-http-js"
 need ffmpeg ffmpeg
 need chromium chromium
 need vlc "vlc-bin vlc-plugin-base"

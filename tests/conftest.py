@@ -27,6 +27,9 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: None)
 
 
+NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")  # as deploy/nginx.conf names it
+
+
 @pytest.fixture
 def clock() -> StillClock:
     return StillClock()
@@ -65,6 +68,8 @@ def component() -> Callable[[str], str]:
         path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
         if path is None:
             skip_or_fail(f"{name} is not installed")
+        if name == "nginx" and not NJS.exists():
+            skip_or_fail("libnginx-mod-http-js is not installed")
         return path
 
     return find

@@ -105,6 +105,7 @@ def placed(text: str, folder: Path, port: int, upstream: Upstream | None = None)
         "/run/nginx.pid": str(folder / "nginx.pid"),
         "/var/www": str(folder / "www"),
         "/var/lib/nginx/playgate": str(folder / "cache"),
+        "/etc/nginx/relay_headers.js": str(CONF.parent / "relay_headers.js"),
         "127.0.0.53": upstream.resolver,
         "/etc/ssl/certs/ca-certificates.crt": str(upstream.authority),
         r"(?:[a-z0-9-]+\.)*(?:dailymotion\.com|dmcdn\.net)": re.escape(upstream.host),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import ip_network
 
 import aiohttp
@@ -10,11 +11,13 @@ import pytest
 from certificates import certify
 from players.test_players import frames_of
 from relaying import relaying
-from support import SECRET, eventually
+from support import ROOT, eventually
 
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer
 from proxy.sandbox.controls import Fault
+from proxy.settings.schema import SANDBOX_SEAL_SECRET
+from proxy.web.answers import TOLD
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ async def test_the_cache_is_keyed_on_the_upstream_and_never_on_the_seal(relayed)
     sandbox = relayed.sandbox
     sec = sandbox.locks.seal("x8demo1", "127.0.0.1", now=sandbox.now())
     url = f"{sandbox.origin}/sec2({sec})/frag(0)/video/612/345/x8demo1_vod_180.ts"
-    key = SealKeys([SECRET.encode()]).newest
+    key = SealKeys([SANDBOX_SEAL_SECRET]).newest
     paths = [
         Sealer(key, Session(
             video="x8demo1", network=ip_network("127.0.0.0/24"), started_at=int(sandbox.now()),
@@ -229,3 +232,40 @@ async def test_a_file_is_fetched_range_by_range_and_not_kept(relayed):
 
     relayed.sandbox.controls.set_fault("segment", Fault(status=500))
     assert (await relayed.get(path, headers={"Range": "bytes=4-7"}))[0] == 503
+
+
+ABOUT_AN_ORIGIN = (
+    "NEL", "Report-To", "Reporting-Endpoints", "Alt-Svc", "Service-Worker-Allowed", "Set-Cookie",
+    "X-Deny-Reason", "Content-Location", "Link", "Refresh", "Clear-Site-Data", "Accept-CH",
+    "Strict-Transport-Security", "Permissions-Policy", "Speculation-Rules", "SourceMap", "Via",
+    "Cross-Origin-Opener-Policy", "Origin-Agent-Cluster", "X-Request-Id", "Timing-Allow-Origin",
+    "Access-Control-Allow-Credentials", "Server-Timing", "WWW-Authenticate", "X-Anything", "Age",
+)  # fmt: skip
+VIEWERS = {
+    "accept-ranges", "access-control-allow-origin", "cache-control", "connection",
+    "content-length", "content-range", "content-security-policy", "content-type",
+    "cross-origin-resource-policy", "date", "etag", "last-modified", "server",
+    "transfer-encoding", "x-content-type-options",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-9"}])
+async def test_of_the_cdns_headers_viewers_get_those_that_are_listed(relayed, headers):
+    """Others would speak for our origin; fresh, from the cache, and as a part."""
+    path = (await relayed.segments())[0]
+    theirs = (("Content-Type", "video/mp2t"), *((name, "x=y") for name in ABOUT_AN_ORIGIN))
+    fault = Fault(status=200, body="x" * 100, headers=theirs)
+    relayed.sandbox.controls.set_fault("segment", fault)
+    for _ in range(4):  # kept from the second on
+        status, body, told = await relayed.get(path, headers=headers)
+        assert (status, len(body)) in {(200, 100), (206, 10)}
+        assert {name.lower() for name in told} <= VIEWERS
+        assert told.getall("Cache-Control") == ["private, max-age=0"]
+        assert told["Content-Type"] == "video/mp2t"
+
+
+def test_the_list_is_the_edges_own():
+    script = (ROOT / "deploy" / "relay_headers.js").read_text()
+    (listed,) = re.findall(r"const KEPT = \[(.*?)\];", script, re.DOTALL)
+    own = {"connection", "date", "server", "transfer-encoding"}
+    assert set(re.findall(r'"([a-z-]+)"', listed)) == {name.lower() for name in TOLD} | own

@@ -25,6 +25,7 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import Sealer
 from proxy.domain.video import VideoId
+from proxy.edge import checking
 from proxy.edge.session_limits import MAX_UNDER_WAY
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
@@ -350,6 +351,16 @@ async def test_a_blocking_request_is_had_of_playlists_that_offer_it_alone(sandbo
         await eventually(lambda: sandbox.controls.waiting["playlist"] == 2)
         sandbox.controls.release("playlist")
         assert [(await it).status for it in (first, blocking)] == [200, 200]
+
+
+async def test_a_playlist_that_takes_too_long_to_read_is_refused(sandbox, monkeypatch):
+    monkeypatch.setattr(checking, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(checking, "LARGE", 1)
+    monkeypatch.setattr(checking, "check", lambda *_, **__: time.sleep(0.5))
+    async with an_edge(sandbox, **RELAY) as edge:
+        answer = await edge.play()
+        assert (answer.status, answer.reason) == (502, "playlist-invalid")
+        assert edge.lines()[-1]["detail"] == "reading the playlist took more than 0.05 s"
 
 
 @pytest.mark.parametrize("kind", ["playlist", "bytes"])
