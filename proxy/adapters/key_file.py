@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -24,10 +25,20 @@ def held(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
+def read_regular(path: Path, *, encoding: str) -> str:
+    """Return a file's text, or fail as the disk does: OSError, ValueError.
+
+    A pipe is refused: to open one waits for its writer, for ever perhaps.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode):
+        raise OSError(errno.ESPIPE, "it is no regular file")
+    return path.read_text(encoding=encoding)
+
+
 def read(path: Path) -> str | None:
     """Return what is in the file, None where there is none, or fail as the disk does: OSError."""
     try:
-        return path.read_text()
+        return read_regular(path, encoding="utf-8")
     except FileNotFoundError:
         return None
 

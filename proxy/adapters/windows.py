@@ -36,22 +36,24 @@ class Windows(Storage, SlidingWindowCounterSupport):
         before, left, count, _ = self.get_sliding_window(key, expiry)
         if floor(before * left / expiry + count) + amount > limit:
             return False
-        self._windows[key] = self._number(expiry), before, count + amount
+        self._windows[key] = self.number_of(expiry), before, count + amount
         self._windows.move_to_end(key)
         if len(self._windows) > self._most:
             self._windows.popitem(last=False)
         return True
 
-    def give_back(self, key: str, expiry: int) -> None:
-        """Count one less in this window; nothing if its count is over."""
+    def give_back(self, key: str, window: int) -> None:
+        """Count one less in the window in which it was counted, if that still matters."""
         number, before, count = self._windows.get(key, (0, 0, 0))
-        if number == self._number(expiry) and count > 0:
+        if number == window and count > 0:
             self._windows[key] = number, before, count - 1
+        elif number == window + 1 and before > 0:
+            self._windows[key] = number, before - 1, count
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         """Return the count before and how long it matters, the count now and how long it does."""
         number, before, count = self._windows.get(key, (0, 0, 0))
-        windows_ago = self._number(expiry) - number
+        windows_ago = self.number_of(expiry) - number
         if windows_ago > 0:
             before, count = (count if windows_ago == 1 else 0), 0
         left = expiry - self._clock.monotonic() % expiry
@@ -61,7 +63,8 @@ class Windows(Storage, SlidingWindowCounterSupport):
         """Forget a name."""
         self._windows.pop(key, None)
 
-    def _number(self, expiry: int) -> int:
+    def number_of(self, expiry: int) -> int:
+        """Return the number of the window of so many seconds that is now."""
         return int(self._clock.monotonic() // expiry)
 
     # What other strategies would ask for; none of them is used.

@@ -93,11 +93,13 @@ class Admission:
             subject=claims.subject,
             issuer=claims.issuer,
         )
-        self._limits.reserve(counted)  # before anything is awaited, and before the token is bound
+        reservation = self._limits.reserve(
+            counted
+        )  # before anything is awaited, and before the token is bound
         try:
             return await self._settle(shown, viewer, is_use=is_use)
         except Refusal:
-            self._limits.give_back(counted)
+            self._limits.give_back(reservation)
             raise
 
     async def _settle(self, shown: Shown, viewer: Address, *, is_use: bool) -> bool:

@@ -40,6 +40,9 @@ class Counted:
     issuer: str | None  # whose subject it is
 
 
+Reservation = tuple[tuple[str, int], ...]  # where a play was counted: names and windows
+
+
 class PlayLimits:
     """Counts plays, and refuses with `rate-limited` what is too much.
 
@@ -52,16 +55,20 @@ class PlayLimits:
         self._windows = windows
         self._limiter = SlidingWindowCounterRateLimiter(windows)
 
-    def reserve(self, play: Counted) -> None:
+    def reserve(self, play: Counted) -> Reservation:
         """Count a play, or refuse one that is too much."""
         self._check(play)
+        reserved = []
         for scope, item, name in self._counted(play):
             self._limiter.hit(item, play.kind, scope, name)
+            window = self._windows.number_of(item.get_expiry())
+            reserved.append((item.key_for(play.kind, scope, name), window))
+        return tuple(reserved)
 
-    def give_back(self, play: Counted) -> None:
+    def give_back(self, reservation: Reservation) -> None:
         """Take a play off again that was not admitted."""
-        for scope, item, name in self._counted(play):
-            self._windows.give_back(item.key_for(play.kind, scope, name), item.get_expiry())
+        for key, window in reservation:
+            self._windows.give_back(key, window)
 
     def _check(self, play: Counted) -> None:
         for scope, item, name in self._counted(play):

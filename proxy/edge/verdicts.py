@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal, get_args
 
 from proxy.adapters.clock import Clock
@@ -32,6 +33,7 @@ Verdict = Literal["ok", "invalid", "unknown"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 MAX_PAGES = 10  # of the shared log, read in one pull; the next one goes on
+MAX_AHEAD = 60.0  # seconds that another instance's clock may be ahead
 MAX_WHY = 200  # characters
 REMEMBERED = 10_000  # videos; the one asked for longest ago goes first
 # Seconds after which a video that failed one check, or more, is checked again with the next play.
@@ -171,7 +173,10 @@ class Verdicts:
         video, verdict, why, at, bad_checks = json.loads(entry)
         if verdict not in VERDICTS or SAFE.fullmatch(video) is None:
             raise ValueError("not a verdict")
-        age = max(0.0, self._clock.now() - float(at))
+        age = self._clock.now() - float(at)
+        if not -MAX_AHEAD <= age < inf:  # NaN, too: a check of tomorrow would be good for ever
+            raise ValueError("not a moment of a check")
+        age = max(0.0, age)
         return VideoId(str(video)), Known(
             verdict=verdict,
             why=str(why)[:MAX_WHY],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ PUBLISHED_SECRETS = frozenset(
         SANDBOX_SEAL_SECRET.decode(),
     }
 )
+
+
+CODES = (b64encode, urlsafe_b64encode)
 
 
 def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]:
@@ -78,14 +82,24 @@ def _shared_secret_problems(
     raw: Mapping[str, Any], keys: list[dict[str, Any]], own: Iterable[OwnKey]
 ) -> Iterator[Problem]:
     """Refuse a relay key that signs tokens as well: its holders could seal any URL."""
-    signing = {_secret_of(key) for key in keys if key.get("alg") == "HS256"}
-    signing |= {it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)}
+    secrets = [_secret_of(key) or b"" for key in keys if key.get("alg") == "HS256"]
+    secrets += [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
+    signing = {form for secret in secrets for form in _forms(secret)}
     for index, key in enumerate(tables_of(value_of(raw, "relay", "keys", RelaySection))):
-        if (secret := _secret_of(key)) is not None and secret in signing:
+        if not signing.isdisjoint(_forms(_secret_of(key) or b"")):
             yield (
                 f"relay.keys[{index}]",
                 "is also the secret of a token key; create another: openssl rand -hex 32",
             )
+
+
+def _forms(secret: bytes) -> set[bytes]:
+    """Return the texts that one secret is copied as: who has one of them has them all."""
+    plain = secret.strip(b"\x00 \t\r\n")
+    if not plain:
+        return set()
+    encoded = {plain.hex().encode(), *(code(plain).rstrip(b"=") for code in CODES)}
+    return {plain, plain.rstrip(b"="), *encoded}
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:

@@ -52,11 +52,17 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
         raise ValueError("has both secret and file; leave one out")
     name = "" if file is None else shown_name(file)
     try:
-        text = file.read_text(encoding=ENCODING) if file is not None else secret.get_secret_value()
+        text = (
+            key_file.read_regular(file, encoding=ENCODING)
+            if file is not None
+            else secret.get_secret_value()
+        )
     except OSError as error:
         raise ValueError(f"its file{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"its file{name} is not text") from None
+    except ValueError:  # a NUL in the path
+        raise ValueError("its file cannot be read: no file has such a name") from None
     return text.strip()
 
 

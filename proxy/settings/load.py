@@ -15,6 +15,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
+from proxy.adapters import key_file
 from proxy.settings.checks import ENCODING
 from proxy.settings.places import find_place, location_of
 from proxy.settings.problems import (
@@ -88,7 +89,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     """
     text = ""
     try:
-        text = "" if path is None else path.read_text(encoding=ENCODING)
+        text = "" if path is None else _read(path)
         values = tomllib.loads(text)
     except UnicodeDecodeError:
         raise SettingsInvalid([("(file)", "is not UTF-8 text")], source=path) from None
@@ -96,7 +97,7 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         problem = ("(file)", f"is not TOML: {plain_toml_error(str(error))}")
         raise SettingsInvalid([problem], source=path) from None
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
+        reason = error.strerror or os.strerror(error.errno or 0)
         raise SettingsInvalid([("(file)", f"cannot be read: {reason}")], source=path) from None
 
     class Loaded(_CheckedSettings):
@@ -132,6 +133,13 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
     if problems:
         raise SettingsInvalid(problems, source=path, text=text)
     return settings
+
+
+def _read(path: Path) -> str:
+    """Return a settings file's text. Below /dev it may be a pipe, as in `--config <(…)`."""
+    if path.is_relative_to("/dev"):
+        return path.read_text(encoding=ENCODING)
+    return key_file.read_regular(path, encoding=ENCODING)
 
 
 class _Problems(Exception):

@@ -261,6 +261,10 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
             '["x8demo1","sure","",1,1]',
             '["x8demo1","invalid","",null,1]',
             old,
+            '["x8demo1","invalid","",NaN,5]',
+            '["x8demo1","invalid","",1e999,5]',
+            '["x8demo1","invalid","",9e15,5]',
+            '["../..","invalid","",1,1]',
         ):
             await client.xadd("playgate:verdicts", {"entry": entry})
     await edge.edge.apps.parts.verdicts.pull()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from ipaddress import IPv4Address
 
 import pytest
 from limits import parse
@@ -12,7 +13,9 @@ from support import an_edge, eventually
 
 from proxy.adapters.windows import Windows
 from proxy.domain.reasons import Refusal
+from proxy.domain.video import VideoId
 from proxy.edge.gate import Gate
+from proxy.edge.limits import Counted, PlayLimits
 
 HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
 
@@ -112,6 +115,37 @@ async def test_plays_that_fail_upstream_count(limited, sandbox):
     async with limited(network="3/minute") as edge:
         outcomes = [await outcome(edge, f"x8none{n}") for n in range(5)]
         assert outcomes == ["video-not-found"] * 3 + ["rate-limited"] * 2
+
+
+async def test_a_play_is_taken_off_where_it_was_counted(clock):
+    """Refused in the next window, it must make no room in that one."""
+    clock.ticks = 60 * 20 - 1.0
+    limits = PlayLimits({"video": [parse("10/minute")]}, Windows(clock))
+    play = Counted(
+        kind="play",
+        video=VideoId("x8demo1"),
+        viewer=IPv4Address("8.8.4.4"),
+        subject=None,
+        issuer=None,
+    )
+
+    def reserve() -> object:
+        try:
+            return limits.reserve(play)
+        except Refusal:
+            return None
+
+    reserved = [reserve() for _ in range(10)]
+    assert None not in reserved and reserve() is None
+    clock.advance(1)  # the window before still counts in full
+    assert reserve() is None
+    for n, reservation in enumerate(reserved, start=1):
+        limits.give_back(reservation)
+        assert reserve() is not None
+        assert reserve() is None, f"one for each that was taken off, and {n} were"
+    clock.advance(600)
+    limits.give_back(reserved[0])  # long over
+    assert [reserve() is not None for _ in range(11)] == [True] * 10 + [False]
 
 
 async def test_details_are_counted_beside_plays_and_cached(sandbox, clock):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,56 @@ def test_a_link_counts_as_the_file_it_leads_to(folder):
     (folder / "elsewhere").chmod(0o666)
     with pytest.raises(SettingsInvalid, match="can be written by others"):
         load_settings(folder / "playgate.toml")
+
+
+@pytest.mark.parametrize("name", ["playgate.toml", "keys.json", "token.secret", "seal.secret"])
+def test_a_pipe_is_refused_and_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name, 0o600)
+    with pytest.raises(SettingsInvalid, match="cannot be read: it is no regular file"):
+        load_settings(folder / "playgate.toml")
+
+
+def test_a_settings_file_may_be_what_a_command_writes(folder):
+    """playgate check-config --config <(sops decrypt playgate.toml)."""
+    reading, writing = os.pipe()
+    os.write(writing, (folder / "playgate.toml").read_bytes())
+    os.close(writing)
+    load_settings(Path(f"/dev/fd/{reading}"))
+    os.close(reading)
+
+
+def test_a_file_name_with_nul_is_named_as_that(folder, monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    path = folder / "playgate.toml"
+    path.write_text(path.read_text().replace("token.secret", "token\\u0000.secret"))
+    with pytest.raises(SettingsInvalid, match="no file has such a name"):
+        load_settings(path)
+
+
+SECRET_TEXT = "0123456789abcdef0123456789abcde~"
+
+
+@pytest.mark.parametrize(
+    ("token", "relay"),
+    [
+        (SECRET_TEXT, SECRET_TEXT),
+        (SECRET_TEXT, f" {SECRET_TEXT}\n"),
+        (SECRET_TEXT, f"{SECRET_TEXT}\0"),
+        (SECRET_TEXT, b64encode(SECRET_TEXT.encode()).decode()),
+        (SECRET_TEXT, urlsafe_b64encode(SECRET_TEXT.encode()).rstrip(b"=").decode()),
+        (SECRET_TEXT, SECRET_TEXT.encode().hex()),
+        (b64encode(SECRET_TEXT.encode()).decode(), SECRET_TEXT),
+    ],
+)
+def test_a_relay_key_is_no_token_secret_in_any_spelling(token, relay):
+    tables = {
+        "platform": {"api_key": "key", "api_secret": "secret"},
+        "tokens": {"keys": [{"kid": "a", "alg": "HS256", "secret": token}]},
+        "relay": {"keys": [{"secret": relay}]},
+    }
+    with pytest.raises(SettingsInvalid, match="is also the secret of a token key"):
+        load_settings(None, **tables)
 
 
 def test_the_sandbox_is_exempt(tmp_path):

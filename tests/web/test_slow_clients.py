@@ -8,8 +8,9 @@ import socket
 import time
 
 import pytest
-from support import OPERATOR_KEY, eventually
+from support import OPERATOR_KEY, a_sandbox, an_edge, eventually
 
+from proxy.adapters.loop import Loop
 from proxy.web import reading, slow_readers
 from proxy.web.connection import PORT
 
@@ -43,19 +44,32 @@ async def none_left(edge, port):
     return connections(edge, port) == 0
 
 
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, Loop])
 @pytest.mark.parametrize("port", ["player", "operator"])
 @pytest.mark.parametrize("ending", ["keep-alive", "close"])
-async def test_a_client_that_never_reads_is_cut_off(edge, port, ending):
+async def test_a_client_that_never_reads_is_cut_off(loop, port, ending):
+    """On the loop that `serve` runs, too, whose transports are none of asyncio's."""
     path = b"/openapi.json"
     request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path
     if ending == "close":
         request += b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path
-    clients = [await flood(getattr(edge.edge, port).port, request, 300) for _ in range(5)]
-    await eventually(lambda: none_left(edge, port), seconds=30)
-    for client in clients:
-        client.close()
-    assert edge.lines("internal") == []
-    assert (await edge.play()).status == 302
+
+    async def scenario() -> None:
+        async with a_sandbox() as sandbox, an_edge(sandbox) as edge:
+            number = getattr(edge.edge, port).port
+            clients = [await flood(number, request, 300) for _ in range(5)]
+            assert connections(edge, port) >= 1  # the first may be gone by now
+            await eventually(lambda: none_left(edge, port), seconds=30)
+            for client in clients:
+                client.close()
+            assert edge.lines("internal") == []
+            assert (await edge.play()).status == 302
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(scenario())
+
+    await asyncio.to_thread(run)
 
 
 async def test_a_client_that_reads_slowly_but_reads_is_left_alone(edge):

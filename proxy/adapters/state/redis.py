@@ -6,10 +6,11 @@ with the prefix. Failures are told by their kind alone: messages of the server m
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -20,6 +21,8 @@ from redis.exceptions import ConnectionError as NoConnection
 from proxy.adapters.state.store import PAGE, Reading
 from proxy.domain.reasons import Reason, Refusal
 
+T = TypeVar("T")
+
 CONNECTIONS = 16  # at once; each is busy for as long as one command takes
 CONNECT_TIMEOUT = 1.0  # seconds; with TLS it takes longer than a play waits, and goes on behind it
 ANSWER_TIMEOUT = 1.0  # seconds, after which a connection is given up
@@ -27,6 +30,8 @@ PROBE_SECONDS = 60
 MARGIN = 60  # seconds that entries stay beyond their time: the clocks of two machines differ
 
 SHORTEST_CODE = 4  # letters of an error code of Redis, such as BUSY
+
+UNUSABLE = re.compile(r"WRONGTYPE|last possible ID|equal or smaller than the target stream")
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
@@ -55,8 +60,8 @@ class RedisStore:
 
     async def get(self, name: str) -> str | None:
         """Return a value, None where there is none."""
-        with _failures_told():
-            return cast("str | None", await self._redis.get(self._key(name)))
+        key = self._key(name)
+        return await self._ask(key, lambda: cast("Awaitable[str | None]", self._redis.get(key)))
 
     async def put(self, name: str, value: str, *, ttl: float) -> None:
         """Set a value."""
@@ -66,29 +71,36 @@ class RedisStore:
     async def claim(self, name: str, value: str, *, ttl: float) -> str:
         """Set a value unless there is one; return the one that is there now."""
         key = self._key(name)
-        with _failures_told():
+
+        async def claim() -> object:
             # One transaction and one round trip: SET … NX GET is not known before Redis 7.
             async with self._redis.pipeline(transaction=True) as both:
                 both.set(key, value, nx=True, px=_milliseconds(ttl))
                 both.get(key)
                 _, held = await both.execute()
+                return held
+
+        held = await self._ask(key, claim)
         return value if held is None else str(held)  # None: it lapsed in between
 
     async def release(self, name: str, value: str) -> None:
         """Remove a value if it is still this one."""
-        with _failures_told():
-            await self._release(keys=[self._key(name)], args=[value])
+        key = self._key(name)
+        await self._ask(key, lambda: self._release(keys=[key], args=[value]))
 
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
         """Add to the end of a log, at least one, and let go of what is older than `keep`."""
         key, oldest = self._key(log), int((time.time() - keep - MARGIN) * 1000)
-        with _failures_told():
+
+        async def append() -> None:
             async with self._redis.pipeline(transaction=True) as all_of_it:
                 for entry in entries:
                     least = str(max(oldest, 0))
                     all_of_it.xadd(key, {"entry": entry}, minid=least, approximate=True)
                 all_of_it.pexpire(key, _milliseconds(keep + MARGIN))
                 await all_of_it.execute()
+
+        await self._ask(key, append)
 
     async def read(self, log: str, position: str) -> Reading:
         """Return a page of what came after a position; from the beginning where that is gone.
@@ -119,9 +131,30 @@ class RedisStore:
             await self._redis.aclose()
 
     async def _range(self, log: str, position: str) -> list[tuple[str, dict[str, str]]]:
+        key = self._key(log)
+        found = await self._ask(
+            key,
+            lambda: cast(
+                "Awaitable[Any]", self._redis.xrange(key, min=position or "-", count=PAGE)
+            ),
+        )
+        return cast("list[tuple[str, dict[str, str]]]", found)
+
+    async def _ask(self, key: str, question: Callable[[], Awaitable[T]]) -> T:
+        """Return what Redis answers, or refuse.
+
+        A key that somebody else made unusable is deleted, and Redis is asked once more: a value of
+        another type, or a stream whose last possible ID is taken, would otherwise stop every
+        instance until somebody deletes it. What a log loses, the instances put back.
+        """
         with _failures_told():
-            found = self._redis.xrange(self._key(log), min=position or "-", count=PAGE)
-            return cast("list[tuple[str, dict[str, str]]]", await cast("Awaitable[Any]", found))
+            try:
+                return await question()
+            except ResponseError as error:
+                if UNUSABLE.search(str(error)) is None:
+                    raise
+                await self._redis.delete(key)
+                return await question()
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:{name}"
