@@ -173,7 +173,7 @@ FAULTS = (
     Fault("name: not found", nameless, for_all(UNREACHABLE), frozenset({CUT}), lasts=NAMES_KEPT + 2),
     Fault("name: a silent server", silent_name_server, for_all(TIMEOUT), frozenset({CUT, UNREACHABLE}), lasts=NAMES_KEPT + 2, felt=NAME_SERVER_WAIT + 4),
     Fault("clock: an hour ahead", partial(clock_off_by, HOUR), {"redirect": frozenset({"token-expired"}), "playlist": frozenset({"token-expired"})}),
-    Fault("clock: an hour behind", partial(clock_off_by, -HOUR), {"redirect": frozenset({"token-not-yet-valid"}), "playlist": frozenset({"token-not-yet-valid"})}),
+    Fault("clock: an hour behind", partial(clock_off_by, -HOUR), {"redirect": frozenset({"token-not-yet-valid"}), "playlist": frozenset({"token-not-yet-valid", "seal-invalid"}), "bytes": frozenset({"seal-invalid"})}),
     Fault("logs: a full disk", full_disk, {}),
     Fault("descriptors: none left", no_descriptors, for_all("overloaded"), frozenset({CUT, NOBODY, UNREACHABLE})),
 )  # fmt: skip
