@@ -134,9 +134,10 @@ async def test_both_address_families_of_a_viewer_are_theirs(clock):
 
 
 async def test_a_play_is_one_round_trip_and_a_further_one_none(server, instances):
-    one, _ = instances
+    one, other = instances
     token = one.mint()
-    await one.play()  # the script and the connection are there now
+    for edge in (one, other):  # scripts, connections and access tokens are there now
+        await edge.play()
     before = await server.commands()
     await outcome(one, one.play_url(token=token), HERE)
     asked = await server.commands() - before
