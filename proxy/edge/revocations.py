@@ -104,7 +104,7 @@ class Revocations:
             raise _invalid(f"{MAX_REVOCATIONS} revocations are in force. Retire the key instead.")
         await self._publish(revocation)
         self._log.info("revoked", **_logged(revocation), before=before)
-        return revocation
+        return self._list.find(revocation.name) or revocation
 
     async def undo(self, kind: Kind, value: str, *, issuer: str | None = None) -> None:
         """Undo the revocation of a name on every instance, or refuse and change nothing."""

@@ -78,6 +78,8 @@ async def test_a_viewer_and_a_video_can_be_taken_back_up_to_a_moment(sandbox, cl
         assert await outcome(edge, edge.play_url(token=of_all)) == "token-revoked"
         assert await outcome(edge, edge.play_url("x8live1", token=of_all)) == 302
 
+        told = (await revoke(edge, sub="viewer-7", before=NOW - 60)).json
+        assert told["before"] == NOW, "what was revoked before stays revoked"
         clock.advance(1)  # what is issued from now on is not meant
         assert await outcome(edge, edge.play_url(token=edge.mint(subject="viewer-7"))) == 302
 
