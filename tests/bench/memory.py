@@ -59,7 +59,7 @@ async def play(admission: Admission, n: int, now: int) -> None:
     shown = await admission.verify([mint(n, now)])
     viewer = IPv4Address(0x08000000 + n * 256 + 1)  # each in a network of its own
     await admission.admit(
-        shown, video=VIDEO, formats=["hls"], viewer=viewer, is_play=True, is_use=True
+        shown, video=VIDEO, formats=["hls"], viewer=viewer, counted_as="play", is_use=True
     )
 
 

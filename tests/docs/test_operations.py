@@ -105,7 +105,7 @@ async def test_how_to_revoke_a_link(edge, tmp_path):
     token = edge.mint("x8demo1", subject="viewer-7")
     assert (await edge.get(edge.play_url(token=token))).status == 302
     lines = commands("How do I revoke a link?").splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     await run(lines[0].replace("TOKEN-ID", edge.lines()[-1]["jti"]), tmp_path)
 
     async def is_revoked() -> bool:

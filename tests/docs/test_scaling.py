@@ -60,6 +60,6 @@ async def test_what_takes_tokens_back_does(server, tmp_path):
         async with started(*playgate(*line.split()), cwd=tmp_path) as command:
             code = await command.process.wait()
             await command.read_to_the_end()
-        assert (code, command.output.startswith("taken back: ")) == (0, True), command.output
+        assert (code, command.output.startswith("revoked: ")) == (0, True), command.output
     async with server.client() as client:
         assert await client.xlen("playgate:revocations") == 3

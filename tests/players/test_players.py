@@ -314,7 +314,8 @@ async def test_details_need_a_token_and_have_no_poster_from_elsewhere(edge, sand
     }
     body = '{"title": 7, "thumbnail_url": "https://evil.example/p.jpg", "mode": "live"}'
     sandbox.controls.set_fault("video", Fault(status=200, body=body))
-    answer = await edge.get(url, headers=token)
+    token = {"Authorization": f"Bearer {edge.mint('x8live1')}"}  # one that is not cached
+    answer = await edge.get(f"{edge.player}/watch/x8live1/details", headers=token)
     assert answer.json == {"title": "", "poster": None, "live": False}
 
 

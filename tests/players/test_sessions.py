@@ -7,13 +7,15 @@ import json
 import pytest
 from players.conftest import NATIVE, WITH_HLS_JS, a_page_elsewhere, playing
 from relaying import relaying
-from support import SECRET, eventually
+from support import eventually
+
+from proxy.settings.schema import SANDBOX_SEAL_SECRET
 
 LIFETIME = 4  # seconds of the token
 AFTER = {
     # Neither the key that signed the token nor the key that sealed the session comes first any more.
     "PLAYGATE_TOKENS__KEYS": json.dumps([{"kid": "next", "alg": "HS256", "secret": "n" * 40}]),
-    "PLAYGATE_RELAY__KEYS": json.dumps([{"secret": "another-seal-secret-0123456789abcdef"}, {"secret": SECRET}]),
+    "PLAYGATE_RELAY__KEYS": json.dumps([{"secret": "another-seal-secret-0123456789abcdef"}, {"secret": SANDBOX_SEAL_SECRET.decode()}]),
 }  # fmt: skip
 
 

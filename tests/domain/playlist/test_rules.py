@@ -429,3 +429,16 @@ def test_every_playlist_of_the_corpus_is_checked_modelled_and_rewritten(corpus):
             assert not report.is_valid or "EXT-X-I-FRAME" in report.text
 
     assert len(files) > 100
+
+
+@pytest.mark.parametrize(("parameter", "is_defined"), [("q", True), ("none", False)])
+def test_a_query_parameter_is_looked_for_in_the_playlists_url(parameter, is_defined):
+    text = f'{MEDIA}#EXT-X-DEFINE:QUERYPARAM="{parameter}"\n{SEGMENT}'
+    report = check(text.encode(), base="https://a.example/m.m3u8?q=1")
+    assert report.is_checked
+    assert ("define" not in {it.rule for it in report.findings}) is is_defined
+
+
+def test_what_has_too_many_lines_is_not_checked():
+    report = check((MEDIA + SEGMENT * MAX_LINES).encode())
+    assert (report.is_playlist, report.is_checked, report.kind) == (True, False, None)
