@@ -69,7 +69,7 @@ def component() -> Callable[[str], str]:
         if path is None:
             skip_or_fail(f"{name} is not installed")
         if name == "nginx" and not NJS.exists():
-            skip_or_fail("libnginx-mod-http-js is not installed")
+            skip_or_fail("libnginx-mod-http-js is not installed, which deploy/nginx.conf loads")
         return path
 
     return find

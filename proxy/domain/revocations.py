@@ -62,7 +62,7 @@ class Revocation:
         return (min(self.before, last_issued) if is_limited else last_issued) + longest.validity + 1
 
     def clipped(self, now: int, leeway: int) -> Revocation:
-        """Return it with times that are possible: whoever writes to the state may invent others."""
+        """Return it with times that are possible: another writer of the state may invent others."""
         at = self.at if self.at <= now + leeway + 1 else now
         return replace(self, before=min(self.before, at + leeway), at=at)
 
@@ -118,17 +118,17 @@ class RevocationList:
         """Return what is known of a name, an undone revocation too."""
         return self._entries.get(name)
 
-    def add(self, told: Revocation) -> bool:
+    def add(self, news: Revocation) -> bool:
         """Add news of a name; return False if the list is full and the name is not in it."""
-        known = self._entries.get(told.name)
+        known = self._entries.get(news.name)
         if known is None and len(self._entries) >= MAX_REVOCATIONS:
             return False
-        self._entries[told.name] = told if known is None else _merged(known, told)
+        self._entries[news.name] = news if known is None else _merged(known, news)
         return True
 
-    def __contains__(self, told: Revocation) -> bool:
-        known = self._entries.get(told.name)
-        return known is not None and _merged(known, told) == known
+    def __contains__(self, news: Revocation) -> bool:
+        known = self._entries.get(news.name)
+        return known is not None and _merged(known, news) == known
 
     def drop(self, name: Name) -> None:
         """Forget a name."""
@@ -163,9 +163,9 @@ class RevocationList:
                 raise Refusal(Reason.TOKEN_REVOKED, f"by {kind}")
 
 
-def _merged(known: Revocation, told: Revocation) -> Revocation:
-    if known.is_undone or told.is_undone:
-        later, earlier = (known, told) if known.at > told.at else (told, known)
+def _merged(known: Revocation, news: Revocation) -> Revocation:
+    if known.is_undone or news.is_undone:
+        later, earlier = (known, news) if known.at > news.at else (news, known)
         # At the same second the undoing counts: a new revocation is dated later than that.
         return earlier if later.at == earlier.at and earlier.is_undone else later
-    return replace(known, before=max(told.before, known.before), at=max(told.at, known.at))
+    return replace(known, before=max(news.before, known.before), at=max(news.at, known.at))

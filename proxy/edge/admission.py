@@ -93,9 +93,8 @@ class Admission:
             subject=claims.subject,
             issuer=claims.issuer,
         )
-        reservation = self._limits.reserve(
-            counted
-        )  # before anything is awaited, and before the token is bound
+        # Before anything is awaited, and before the token is bound.
+        reservation = self._limits.reserve(counted)
         try:
             return await self._settle(shown, viewer, is_use=is_use)
         except Refusal:

@@ -25,7 +25,9 @@ class BlockingPlaylists:
         """Note what a playlist announces."""
         if OFFER.search(text) is None:
             return
-        self._offering[path[-SEAL_END:]] = None
+        name = path[-SEAL_END:]
+        self._offering[name] = None
+        self._offering.move_to_end(name)
         if len(self._offering) > MAX_PLAYLISTS:
             self._offering.popitem(last=False)
 

@@ -1,10 +1,10 @@
-"""Which tokens are revoked: known here, told to all instances, pulled behind the plays.
+"""Which tokens are revoked: known here, published to all instances, pulled behind the plays.
 
 A revocation holds here at once and elsewhere with the next pull. Instances put back what a store
 has lost: as long as one of them lives, a revocation is in force until it concerns nothing.
 
 What is read is trusted as little as what comes from a network: dates are clipped, names bounded,
-and so is the number of entries; the operator can undo a revocation that somebody else wrote.
+and so is the number of entries; the operator can undo a revocation that another writer made.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Revocations:
         for entry in entries:
             try:
                 written = Revocation.from_json(entry)
-            except ValueError:  # of another version of this program, or nobody's
+            except ValueError:  # of another version of this program, or another writer
                 continue
             revocation = written.clipped(now, self.longest.leeway)
             if revocation.is_undone and revocation.name in dated_ahead:

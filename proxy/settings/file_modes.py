@@ -11,20 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from proxy.adapters.key_file import WRITABLE_BY_OTHERS
 from proxy.settings.checks import ENCODING
 from proxy.settings.raw import tables_of
-from proxy.settings.sources import Problem, secret_files, secrets_folder
+from proxy.settings.sources import Problem, secret_files
 
-WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 KEY_LISTS = (("tokens", "keys"), ("relay", "keys"))
 KEY_FILES = (("tokens", "jwks_file"), ("platform", "login_file"))
 SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
 
 
 def writable_problems(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
-    """Yield the files that others may write: whoever can change a key can sign tokens."""
+    """Yield the files that others may write: a changed key could sign tokens."""
     for name, file in _files(raw, settings_file):
-        if (mode := _mode_of(file)) & WRITABLE:
+        if (mode := _mode_of(file)) & WRITABLE_BY_OTHERS:
             whose = "others" if mode & stat.S_IWOTH else "its group"
             yield name, f"{file} can be written by {whose}: chmod go-w {file}"
 
@@ -40,8 +40,7 @@ def readable_files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterat
 def _files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[tuple[str, Path]]:
     if settings_file is not None:
         yield "(file)", settings_file
-    if secrets_folder():
-        yield from ((file.name, file) for file in _secret_files() if file.is_file())
+    yield from ((file.name, file) for file in _secret_files() if file.is_file())
     for table, name in KEY_LISTS:
         for index, key in enumerate(tables_of(_member(raw, table, name))):
             if file := key.get("file"):

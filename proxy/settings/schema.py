@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     def seal_secrets(self) -> list[bytes]:
         """Return the secrets of `relay.keys`, the newest first; the sandbox has a published one.
 
-        Never a token's: whoever may sign tokens, for one issuer perhaps, must not be able to seal.
+        Never a token's secret: a signer of tokens, for one issuer perhaps, must not seal.
         """
         if self.sandbox and not self.relay.keys:
             return [SANDBOX_SEAL_SECRET]

@@ -143,9 +143,9 @@ class RedisStore:
     async def _ask(self, key: str, question: Callable[[], Awaitable[T]]) -> T:
         """Return what Redis answers, or refuse.
 
-        A key that somebody else made unusable is deleted, and Redis is asked once more: a value of
+        Deletes a key that another writer made unusable, and asks Redis once more: a value of
         another type, or a stream whose last possible ID is taken, would otherwise stop every
-        instance until somebody deletes it. What a log loses, the instances put back.
+        instance until an operator deletes it. What a log loses, the instances put back.
         """
         with _failures_told():
             try:
