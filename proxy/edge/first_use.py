@@ -19,9 +19,7 @@ from proxy.domain.tokens.compact import identity_of
 from proxy.edge.state import OnFailure, State
 
 MARGIN = 60.0  # seconds: to an instance whose clock is behind, the token is good for longer
-MAX_HOLDER = (
-    64  # characters: longer than any network; another writer may have put more into the state
-)
+MAX_HOLDER = 64  # characters: longer than any network that an instance writes
 REMEMBERED = 20_000  # tokens, in either address family
 
 
