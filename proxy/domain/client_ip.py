@@ -74,8 +74,8 @@ class TrustedProxies:
 def _recognize(text: str, networks: Sequence[Network]) -> Hop | None:
     if (literal := parse_literal(text)) is None:
         return None
-    # Trust is decided on the address as it stands: a client behind NAT64 is not the proxy whose IPv4
-    # address its own address carries.
+    # Trust is decided on the address as it stands: a client behind NAT64 is not the proxy whose
+    # IPv4 address its own address carries.
     is_ours = any(literal in network for network in networks)
     return Hop(address=canonical(literal), is_ours=is_ours)
 
