@@ -192,7 +192,8 @@ class Relay:
         if not report.is_playlist:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: what came is no playlist")
         if not report.is_checked:
-            raise Refusal(Reason.PLAYLIST_INVALID, report.findings[0].message)
+            why = next(it.message for it in report.findings if it.rule == "excess")
+            raise Refusal(Reason.PLAYLIST_INVALID, why)
         if report.unplayable:
             raise Refusal(Reason.PLAYLIST_INVALID, ", ".join(report.unplayable))
         return report

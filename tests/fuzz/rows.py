@@ -6,4 +6,9 @@ ROWS: list[tuple[str, bytes]] = [
         "playlist-relayed",
         b'#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="\xff"\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n',
     ),
+    # A variable's name, too.
+    (
+        "playlist-relayed",
+        b'#EXTM3U\n#EXT-X-DEFINE:NAME="\xd5v",VALUE="w"\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n',
+    ),
 ]

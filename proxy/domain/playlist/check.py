@@ -11,20 +11,20 @@ from proxy.domain.playlist.media import Media
 from proxy.domain.playlist.multivariant import Multivariant
 from proxy.domain.playlist.rewrite import Reference, references
 from proxy.domain.playlist.rules import Finding, Findings
-from proxy.domain.playlist.scan import Attribute, Line, attributes
+from proxy.domain.playlist.scan import MAX_LINE, Attribute, Line, is_too_long
 from proxy.domain.playlist.tags import TAGS, Scope, Tag
 from proxy.domain.playlist.text import (
     BOM,
+    CONTROL,
     MAX_BYTES,
-    MAX_LINE,
-    check_characters,
+    NOT_UTF_8,
+    AttributeCount,
     find_excess,
     is_playlist,
-    is_too_long,
     resolved,
     scheme_is_wrong,
 )
-from proxy.domain.playlist.variables import Variables
+from proxy.domain.playlist.variables import MAX_INSERTED, Variables
 from proxy.domain.playlist.versions import Versions
 
 Kind = Literal["multivariant", "media"]
@@ -92,14 +92,12 @@ def check(
         findings.add("extm3u", 1)
         return Report(kind=None, findings=findings.in_order(), text=text)
     if (excess := find_excess(text)) is not None:
-        what, limit = excess
-        findings.add("excess", None, what=what, limit=limit)
+        findings.add("excess", None, what=excess[0], limit=excess[1])
         return Report(kind=None, findings=findings.in_order(), text=text)
     if content_type is not None and content_type.lower() not in CONTENT_TYPES:
         findings.add("content-type", None, found=content_type or "not given")
     if not text.endswith("\n"):
         findings.add("last-line", text.count("\n") + 1)
-    check_characters(text, findings)
     kind = _Pass(findings, base, why_not or scheme_is_wrong).run(text)
     return Report(kind=kind, findings=findings.in_order(), text=text)
 
@@ -121,11 +119,18 @@ class _Pass:
         self._seen: set[str] = set()
         self._imports: list[Line] = []
         self._is_mixed = False
+        self._attributes = AttributeCount()
 
     def run(self, text: str) -> Kind | None:
         """Check every line, then what only the whole can tell."""
         self._kind = "media" if IS_MEDIA.search(text) is not None else None
+        is_plain = text.isascii() and CONTROL.search(text) is None
         for line, found in references(text):
+            if not is_plain:
+                self._check_characters(line)
+            if (excess := self._attributes.add(line)) is not None:
+                self._findings.add("excess", None, what=excess[0], limit=excess[1])
+                return None
             is_long = is_too_long(line.text)
             if is_long:
                 self._findings.add("line-length", line.number, limit=MAX_LINE)
@@ -140,7 +145,16 @@ class _Pass:
         self._finish()
         return self._kind
 
+    def _check_characters(self, line: Line) -> None:
+        if CONTROL.search(line.text) is not None:
+            self._findings.add("control-character", line.number)
+        if NOT_UTF_8.search(line.text) is not None:
+            self._findings.add("encoding", line.number)
+
     def _finish(self) -> None:
+        if self._variables.is_used_up:
+            what = "characters from variables"
+            self._findings.add("excess", None, what=what, limit=MAX_INSERTED)
         if self._kind is None:
             self._findings.add("empty", None)
         else:
@@ -183,7 +197,7 @@ class _Pass:
 
     def _check_attributes(self, line: Line, tag: Tag) -> dict[str, str]:
         named: dict[str, Attribute] = {}
-        for attribute in attributes(line):
+        for attribute in line.attributes:
             if attribute.name in named:
                 self._report("attribute-repeated", line, tag, name=attribute.name)
                 continue

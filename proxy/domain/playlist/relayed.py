@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from proxy.domain.playlist.media import EXTINF
 from proxy.domain.playlist.rewrite import Reference, references, rewrite
-from proxy.domain.playlist.scan import Line, attributes, first_values, scan
-from proxy.domain.playlist.tags import URI_ATTRIBUTES
-from proxy.domain.playlist.text import CONTROL, NOT_UTF_8, is_too_long, resolved
+from proxy.domain.playlist.scan import Line, first_values, is_too_long, scan
+from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
+from proxy.domain.playlist.text import CONTROL, NOT_UTF_8, resolved
 from proxy.domain.playlist.variables import Variables, query_of
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.sealed_paths import Sealer
@@ -22,6 +22,7 @@ FACT = re.compile(
 
 # Characters that all sealed paths of a playlist may take, about: each its URL's and a seal's.
 MOST_OUT, A_SEAL = 16 * 1024 * 1024, 400
+MARK = "\0"  # stands where a child stood until all are known; no line that passes has one
 
 
 def may_change(text: str) -> bool:
@@ -38,10 +39,10 @@ def may_change(text: str) -> bool:
     return "end" not in facts or has_grown
 
 
-class Located(NamedTuple):
-    """A child of a playlist: where it stands, its absolute URL, and its fragment with the `#`."""
+class Child(NamedTuple):
+    """A child of a playlist: what it is, its absolute URL, and its fragment with the `#`."""
 
-    reference: Reference
+    role: Role
     url: str
     fragment: str
 
@@ -66,48 +67,51 @@ def relayed(
         is_fixed: whether the playlist will never name another child.
     """
     variables = Variables(base, imported)
-    lines = list(references(text))  # read once, and gone through twice
-    children, room = [], MOST_OUT
-    for child in _children(lines, base, variables):
-        room -= len(child.url) + A_SEAL
+    children: list[Child] = []
+    room = MOST_OUT
+
+    def note(reference: Reference) -> str:
+        nonlocal room
+        uri = variables.fill(reference.uri)
+        if variables.is_used_up:
+            raise Refusal(Reason.PLAYLIST_INVALID, "too many characters come from variables")
+        _, hash_sign, fragment = uri.partition("#")
+        url = resolved(base, uri)
+        room -= len(url) + A_SEAL
         if room < 0:
             raise Refusal(Reason.PLAYLIST_INVALID, "too many and too long URIs to seal")
-        allow(child.url)
-        children.append(child)
+        allow(url)
+        children.append(Child(reference.role, url, hash_sign + fragment))
+        return MARK
+
+    pieces = rewrite(_agreed(references(text), variables), note).split(MARK)
     known = {
         name: value
         for name, value in variables.values.items()
         if value is not None and NOT_UTF_8.search(value) is None
     }
     paths = sealer.bytes_paths(
-        (child.url for child in children if child.reference.role == "bytes"),
+        (child.url for child in children if child.role == "bytes"),
         base=base,
         is_fixed=is_fixed,
     )
-    sealed = iter(
-        (
-            paths[child.url]
-            if child.reference.role == "bytes"
-            else sealer.playlist_path(child.url, known)
-        )
-        + child.fragment
-        for child in children
-    )
-    handed_on = rewrite(lines, lambda _reference: next(sealed))
-    return _without_query_values(handed_on, base)
+    handed_on = [pieces[0]]
+    for child, piece in zip(children, pieces[1:], strict=True):
+        is_file = child.role == "bytes"
+        path = paths[child.url] if is_file else sealer.playlist_path(child.url, known)
+        handed_on += path, child.fragment, piece
+    return _without_query_values("".join(handed_on), base)
 
 
-def _children(
-    lines: Iterable[tuple[Line, list[Reference]]], base: str, variables: Variables
-) -> Iterator[Located]:
+def _agreed(
+    lines: Iterable[tuple[Line, list[Reference]]], variables: Variables
+) -> Iterator[tuple[Line, list[Reference]]]:
+    """Yield the lines that players agree about; define the variables on the way."""
     for line, found in lines:
         _check_agreement(line)
         if line.tag == "EXT-X-DEFINE":
             variables.define(first_values(line))
-        for reference in found:
-            uri = variables.fill(reference.uri)
-            _, hash_sign, fragment = uri.partition("#")
-            yield Located(reference, resolved(base, uri), hash_sign + fragment)
+        yield line, found
 
 
 def _check_agreement(line: Line) -> None:
@@ -120,7 +124,7 @@ def _check_agreement(line: Line) -> None:
         or is_too_long(line.text)
         or (not line.tag and line.text.startswith("#") and "#EXT" in line.text)
         or (line.tag == "EXTINF" and EXTINF.fullmatch(line.value) is None)
-        or (line.tag in URI_ATTRIBUTES and not all(it.is_clean for it in attributes(line)))
+        or (line.tag in URI_ATTRIBUTES and not all(it.is_clean for it in line.attributes))
     )
     if is_odd:
         raise Refusal(Reason.PLAYLIST_INVALID, f"players do not agree about line {line.number}")

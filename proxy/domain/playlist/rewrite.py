@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from proxy.domain.playlist.scan import Line, attributes, scan
+from proxy.domain.playlist.scan import Line, scan
 from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
 
 
@@ -53,7 +53,7 @@ def _in_attributes(line: Line) -> list[Reference]:
         return []
     return [
         Reference(it.value, roles[it.name], line.tag, line.number, it.start, it.end)
-        for it in attributes(line)
+        for it in line.attributes
         if it.name in roles and it.value
     ]
 

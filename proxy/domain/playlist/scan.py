@@ -7,7 +7,7 @@ tuples with names, which are made in a third of the time that a frozen dataclass
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 # RFC 8216bis, 4.1 knows LF and CRLF; players end a line at a lone CR too, and a URI behind one
@@ -15,27 +15,12 @@ from typing import NamedTuple
 LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r|\Z)")
 TAG = re.compile(r"#(EXT[^:\s]*)(:?)")
 SEPARATORS = re.compile(r"[\s,]*")
+# One attribute as nearly all are written: read in a third of the time that the general way takes.
+CLEAN = re.compile(
+    r'[\s,]*([^\s=,"]+)=(?:"(?P<quoted>[^"]*)"|(?P<plain>(?:[^",\s][^",]*)?))(?=,|\Z)'
+)
 NAME = re.compile(r"([^\s=,\"]+)\s*=\s*")
-
-
-class Line(NamedTuple):
-    """One line without what ends it.
-
-    `tag` is its name without `#`, and empty on every other kind of line; `value` is what follows
-    the colon and begins at `value_at` of the text.
-    """
-
-    number: int
-    text: str
-    ending: str
-    tag: str = ""
-    value: str = ""
-    value_at: int = 0
-
-    @property
-    def uri(self) -> str:
-        """Return the URI where this is a URI line, else nothing (RFC 8216bis, 4.1)."""
-        return "" if self.text.startswith("#") else self.text.strip(" \t")
+MAX_LINE = 4096  # bytes
 
 
 class Attribute(NamedTuple):
@@ -47,6 +32,28 @@ class Attribute(NamedTuple):
     start: int
     end: int
     is_clean: bool  # nothing unexpected beside the value
+
+
+class Line(NamedTuple):
+    """One line without what ends it.
+
+    `tag` is its name without `#`, and empty on every other kind of line; `value` is what follows
+    the colon and begins at `value_at` of the text. `attributes` are its attributes in order, as far
+    as the value can be read as a list of them; none are read of a line that is too long.
+    """
+
+    number: int
+    text: str
+    ending: str
+    tag: str = ""
+    value: str = ""
+    value_at: int = 0
+    attributes: Sequence[Attribute] = ()
+
+    @property
+    def uri(self) -> str:
+        """Return the URI where this is a URI line, else nothing (RFC 8216bis, 4.1)."""
+        return "" if self.text.startswith("#") else self.text.strip(" \t")
 
 
 def scan(text: str) -> Iterator[Line]:
@@ -61,18 +68,34 @@ def _line(number: int, content: str, ending: str) -> Line:
         return Line(number, content, ending)
     at = tag.end()
     value = content[at:] if tag[2] else ""
-    return Line(number, content, ending, tag[1], value, at)
+    has_list = tag[1].startswith("EXT-X-") and "=" in value and not is_too_long(content)
+    found = _attributes(content, at) if has_list else ()
+    return Line(number, content, ending, tag[1], value, at, found)
+
+
+def is_too_long(line: str) -> bool:
+    """Say whether a line is longer than any that is worth reading."""
+    if len(line) <= MAX_LINE // 4:  # no character takes more than four bytes
+        return False
+    return len(line.encode(errors="surrogateescape")) > MAX_LINE
 
 
 def first_values(line: Line) -> dict[str, str]:
     """Return a tag's attributes by name; of one that stands twice, the first."""
-    return {it.name: it.value for it in reversed(attributes(line))}
+    return {it.name: it.value for it in reversed(line.attributes)}
 
 
-def attributes(line: Line) -> list[Attribute]:
-    """Return a tag's attributes in order, as far as the text can be read as a list of them."""
-    text, at, found = line.text, line.value_at, []
-    while (at := _skip(text, at)) < len(text):
+def _attributes(text: str, at: int) -> list[Attribute]:
+    found: list[Attribute] = []
+    while at < len(text):
+        if (clean := CLEAN.match(text, at)) is not None:
+            is_quoted = clean["quoted"] is not None
+            value = "quoted" if is_quoted else "plain"
+            start, at = clean.span(value)
+            found.append(Attribute(clean[1], clean[value], is_quoted, start, at, is_clean=True))
+            at += is_quoted
+            continue
+        at = _skip(text, at)
         if (name := NAME.match(text, at)) is None:  # no attribute: look behind the next comma
             comma = text.find(",", at)
             at = len(text) if comma < 0 else comma + 1

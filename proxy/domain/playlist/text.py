@@ -6,20 +6,20 @@ import re
 from functools import lru_cache
 from urllib.parse import urljoin
 
-from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.scan import scan
+from proxy.domain.playlist.scan import Line
 
 MAX_BYTES = 2 * 1024 * 1024
 # What a playlist costs depends on its lines and tags more than on its bytes: 2 MiB of newlines took
-# seconds and half a gigabyte. Real ones stay far below: 65,000 lines are a day of segments.
-MAX_LINES = 65_536
+# seconds and half a gigabyte. Real ones stay below: a day of segments of 4 s is 43,200 lines.
+MAX_LINES = 45_000
+MAX_LISTS = 22_500  # tags with attributes; a day of segments of 4 s has 21,600 keys at most
+MAX_ATTRIBUTES = 125_000
 MAX_TAGS = {
     "EXT-X-STREAM-INF": 500,
     "EXT-X-I-FRAME-STREAM-INF": 500,
     "EXT-X-MEDIA": 500,
     "EXT-X-DEFINE": 200,
 }
-MAX_LINE = 4096  # bytes
 BOM = "\ufeff"
 # Line separators and a BOM in the middle, too: some players take them for white space.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
@@ -36,6 +36,21 @@ def find_excess(text: str) -> tuple[str, int] | None:
     return None
 
 
+class AttributeCount:
+    """Counts the attributes of a playlist line by line, and the tags that have any."""
+
+    def __init__(self) -> None:
+        self._tags = self._attributes = 0
+
+    def add(self, line: Line) -> tuple[str, int] | None:
+        """Count a line; return as `find_excess` once there are too many."""
+        self._tags += bool(line.attributes)
+        self._attributes += len(line.attributes)
+        if self._tags > MAX_LISTS:
+            return "tags with attributes", MAX_LISTS
+        return ("attributes", MAX_ATTRIBUTES) if self._attributes > MAX_ATTRIBUTES else None
+
+
 def is_playlist(text: str) -> bool:
     """Say whether a text begins as a playlist must; a bot challenge or an error page does not."""
     return re.match(r"#EXTM3U(?:[ \t\r\n]|\Z)", text) is not None
@@ -49,29 +64,22 @@ def scheme_is_wrong(url: str) -> str:
     return f"its scheme is {scheme[1]}"
 
 
-# Most children are a plain path below their playlist's folder, and to read that takes a tenth of
-# what the general rule takes: no scheme, no host, no "." or "..", and nothing that ends a path.
+# Most children are a plain URL, or a plain path below their playlist's folder. To see that takes a
+# tenth of the general rule's time: no "." or "..", and nothing that could be read otherwise.
 NAME = r"[A-Za-z0-9_~%()!$&'*+,=@-][A-Za-z0-9_~%()!$&'*+,=@.-]*"
-BELOW = re.compile(rf"(?:{NAME}/)*{NAME}", re.ASCII)
+QUERY = r"\?[A-Za-z0-9_~%()!$&'*+,;=:@/?.-]+"
+BELOW = re.compile(rf"(?:{NAME}/)*{NAME}(?:{QUERY})?", re.ASCII)
 FOLDER = re.compile(rf"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/(?:{NAME}/)*", re.ASCII)
+ABSOLUTE = re.compile(rf"{FOLDER.pattern}(?:{NAME})?(?:{QUERY})?", re.ASCII)
 FOLDERS = 128  # remembered
-
-
-def check_characters(text: str, findings: Findings) -> None:
-    """Note what no playlist may contain, and where."""
-    if CONTROL.search(text) is None and text.isascii():
-        return
-    for line in scan(text):
-        if CONTROL.search(line.text) is not None:
-            findings.add("control-character", line.number)
-        if NOT_UTF_8.search(line.text) is not None:
-            findings.add("encoding", line.number)
 
 
 def resolved(base: str, uri: str) -> str:
     """Return a URI of a playlist as an absolute URL (RFC 3986, 5), without its fragment."""
     if BELOW.fullmatch(uri) is not None and (folder := folder_of(base)):
         return folder + uri
+    if ABSOLUTE.fullmatch(uri) is not None:
+        return uri
     try:
         return urljoin(base, uri).partition("#")[0]
     except ValueError:  # an unfinished [IPv6] host, say; no rule allows what comes back
@@ -83,10 +91,3 @@ def folder_of(base: str) -> str:
     """Return what a path below a URL is appended to; nothing where it is not as simple as that."""
     folder = base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
     return folder if FOLDER.fullmatch(folder) is not None else ""
-
-
-def is_too_long(line: str) -> bool:
-    """Say whether a line is longer than any that is worth reading."""
-    if len(line) <= MAX_LINE // 4:  # no character takes more than four bytes
-        return False
-    return len(line.encode(errors="surrogateescape")) > MAX_LINE

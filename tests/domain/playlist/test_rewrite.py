@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.rewrite import references, rewrite
-from proxy.domain.playlist.scan import attributes, scan
+from proxy.domain.playlist.scan import scan
 from proxy.domain.playlist.text import resolved
 from proxy.domain.playlist.variables import Variables
 from proxy.domain.playlist.variants import NO_LIMITS, Limits, within
@@ -122,7 +122,7 @@ def test_unknown_tags_and_odd_bytes_stay():
 def test_attributes_are_read_as_far_as_they_go():
     (line,) = scan('#EXT-X-T:A="x,y",B=1, C = "z" ,,D="open')
 
-    assert [(it.name, it.value, it.is_clean) for it in attributes(line)] == [
+    assert [(it.name, it.value, it.is_clean) for it in line.attributes] == [
         ("A", "x,y", True), ("B", "1", True), ("C", "z", True), ("D", "open", False),
     ]  # fmt: skip
 

@@ -1,0 +1,205 @@
+"""CPU time and memory that generated playlists cost, the worst of many.
+
+PYTHONPATH=tests python -m fuzz.playlist_cost --small 1000000 --large 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+
+from fuzz.targets import BASE, HOSTS, SEALER
+from proxy.domain.playlist.check import check
+from proxy.domain.playlist.model import PlaylistUnreadable, read_model
+from proxy.domain.playlist.relayed import relayed
+from proxy.domain.playlist.tags import TAGS
+from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
+from proxy.domain.playlist.variants import Limits, within
+from proxy.domain.reasons import Refusal
+from proxy.domain.stream_url import check_stream_url
+
+SMALL = 4096  # bytes
+HEADS = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")
+MEDIA = HEADS[1]
+SEGMENT = "#EXTINF:4,\n"
+VARIABLE = f'#EXT-X-DEFINE:NAME="v",VALUE="{"x" * 2040}"\n'
+USES = "{$v}" * 4
+LIST_OF_USES = ",".join(f'A{n}="{USES}"' for n in range(150))
+
+# What is repeated until the playlist is full, by name: {n} is another number each time.
+HOSTILE: dict[str, str] = {
+    "ordinary": MEDIA + "\f" + SEGMENT + "segment-{n}.ts\n",
+    "newlines": HEADS[0] + "\f\n",
+    "comments": HEADS[0] + "\f#" + "x" * 30 + "\n",
+    "one name": MEDIA + "\f" + SEGMENT + "a\n",
+    "dates": MEDIA + '\f#EXT-X-DATERANGE:ID="{n}",START-DATE="2020-01-01T00:00:00Z",X-A="b"\n',
+    "one date": MEDIA + '\f#EXT-X-DATERANGE:ID="a",START-DATE="2020-01-01T00:00:00Z",X-A="b"\n',
+    "attributes": MEDIA + "\f#EXT-X-MAP:" + ",".join(f'A{n}="b"' for n in range(450)) + "\n",
+    "one long list": MEDIA + "#EXT-X-MAP:\f" + 'A{n}="b",',
+    "keys": MEDIA + '\f#EXT-X-KEY:METHOD=AES-128,URI="https://a.dmcdn.net/{n}"\n' + SEGMENT + "a\n",
+    "keys alone": MEDIA + '\f#EXT-X-KEY:METHOD=AES-128,URI="{n}"\n',
+    "maps": MEDIA + '\f#EXT-X-MAP:URI="{n}"\n',
+    "parts": MEDIA + '#EXT-X-PART-INF:PART-TARGET=0.3\n\f#EXT-X-PART:DURATION=0.3,URI="{n}.ts"\n',
+    "imports": MEDIA + '\f#EXT-X-DEFINE:IMPORT="v{n}"\n',
+    "uses": MEDIA + '#EXT-X-DEFINE:NAME="v",VALUE="x"\n\f' + SEGMENT + "{$v}" * 1000 + ".ts\n",
+    "filled URIs": MEDIA + VARIABLE + "\f" + SEGMENT + USES + "\n",
+    "filled keys": MEDIA + VARIABLE + f'\f#EXT-X-KEY:METHOD=AES-128,URI="{USES}"\n',
+    "filled parts": MEDIA + VARIABLE + f'\f#EXT-X-PART:DURATION=1,BYTERANGE="1@1",URI="{USES}"\n',
+    "filled dates": MEDIA + VARIABLE + f'\f#EXT-X-DATERANGE:ID="{{n}}",{LIST_OF_USES}\n',
+    "filled variants": HEADS[0] + VARIABLE + f"\f#EXT-X-STREAM-INF:BANDWIDTH=1,{LIST_OF_USES}\na\n",
+    "filled names": MEDIA
+    + f'#EXT-X-DEFINE:NAME="{"v" * 2000}",VALUE="a"\n\f{{$'
+    + "v" * 2000
+    + "}\n",
+    "undefined": MEDIA + "\f" + SEGMENT + "{$w{n}}.ts\n",
+    "renditions": HEADS[0] + '\f#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="g{n}",NAME="n",URI="{n}.m3u8"\n',
+    "variants": HEADS[0] + '\f#EXT-X-STREAM-INF:BANDWIDTH={n},AUDIO="g{n}",VIDEO="g"\nv{n}.m3u8\n',
+    "session data": HEADS[0] + '\f#EXT-X-SESSION-DATA:DATA-ID="{n}",VALUE="x"\n',
+    "session keys": HEADS[0] + '\f#EXT-X-SESSION-KEY:METHOD=AES-128,URI="{n}"\n',
+    "commas": MEDIA + "\f#EXT-X-KEY:" + "," * 4000 + "\n",
+    "equals": MEDIA + "\f#EXT-X-KEY:" + "a =" * 1300 + "\n",
+    "quotes": MEDIA + "\f#EXT-X-KEY:" + 'a="' * 1300 + "\n",
+    "braces": MEDIA + "\f" + SEGMENT + "{$" * 1900 + "\n",
+    "ranges": MEDIA + "\f#EXT-X-BYTERANGE:{n}@{n}\n" + SEGMENT + "a.ts\n",
+    "times": MEDIA + "\f#EXT-X-PROGRAM-DATE-TIME:2020-01-01T00:00:00.000Z\n" + SEGMENT + "a.ts\n",
+    "reports": MEDIA + '\f#EXT-X-RENDITION-REPORT:URI="{n}.m3u8",LAST-MSN=1\n',
+    "dots": MEDIA + "\f" + SEGMENT + "../" * 1300 + "a\n",
+    "digits": MEDIA + "\f#EXTINF:" + "9" * 4000 + ",\na.ts\n",
+    "names": MEDIA + "\f" + SEGMENT + "1a" * 2000 + "{n}.ts\n",
+    "returns": MEDIA + "\f#EXTINF:4,\ra{n}\r",
+    "skips": MEDIA + "\f#EXT-X-SKIP:SKIPPED-SEGMENTS=9999999999\n" + SEGMENT + "a.ts\n",
+    "not utf-8": MEDIA + "\f" + SEGMENT + "\udcff\udcfe{n}\n",
+    "controls": MEDIA + "\f" + SEGMENT + "\x01\u2028{n}\n",
+}
+VALUES = (
+    *('"{n}.ts"', '"https://a.dmcdn.net/{n}?a=b#c"', "{n}", "0.5", "4", "YES", "NO", "NONE", '"g"'),
+    *('"g{n}"', "AES-128", "AUDIO", "VIDEO", "PART", "MAP", '"2026-01-01T00:00:00.000Z"', "0xAB"),
+    *('"10@{n}"', "10@5", "640x360", '"avc1.4d401f,mp4a.40.2"', '"{$v}"', '"{$w{n}}"', '"', ""),
+    *('"a"b', '" "', '"é"', '"\udcff"', "1e999", "-1", '"../../{n}"', '"a,b=c"', '"\x01"'),
+)
+NAMES = [*sorted({attr.name for tag in TAGS.values() for attr in tag.attrs}), "VALUE", "X-A", "a"]
+LINES = (
+    *("{n}.ts", "https://a.dmcdn.net/{n}.ts?a=b", "../a/{n}.ts", "a", "", " ", "# {n}", "#EXT"),
+    *("#EXTINF:4,", "#EXTINF:4.5,title {n}", "#EXTINF:x", "#EXT-X-NEW:A={n}", "{$v}/{n}", "\udcff"),
+    *("#EXT-X-ENDLIST", "#EXTM3U", "#EXT-X-BYTERANGE:10@{n}", '#EXT-X-DEFINE:NAME="v",VALUE="w"'),
+)  # fmt: skip
+ENDINGS = ("\n", "\n", "\n", "\r\n", "\r", ",", "")
+
+
+def fill(pattern: str, size: int) -> bytes:
+    """Return the playlist of a pattern: what stands before \\f, then the rest until it is full."""
+    head, _, unit = pattern.partition("\f")
+    # Not beyond what is refused by count, or nothing of it would be read at all.
+    most = min(
+        *(limit for tag, limit in MAX_TAGS.items() if f"#{tag}:" in unit),
+        size,
+        (MAX_LINES - 20) // max(1, unit.count("\n") + unit.count("\r") - unit.count("\r\n")),
+        MAX_LISTS // max(1, sum("=" in line for line in re.split("[\r\n]+", unit))),
+        MAX_ATTRIBUTES // max(1, unit.count("=")),
+    )
+    pieces, room, n = [head], size - len(head), 0
+    while room > 0 and n < most:
+        piece = unit.replace("{n}", str(n))
+        pieces.append(piece)
+        room -= len(piece.encode(errors="surrogateescape"))
+        n += 1
+    return "".join(pieces).encode(errors="surrogateescape")[:size]
+
+
+def generate(seed: int, size: int) -> bytes:
+    """Return a playlist of a few lines that come again and again; the same for the same seed."""
+    random = Random(seed)
+    units = [_unit(random) for _ in range(random.choice((1, 1, 2, 3, 8)))]
+    return fill(f"{random.choice(HEADS)}\f{''.join(units)}", random.randint(size // 2, size))
+
+
+def _unit(random: Random) -> str:
+    if random.random() < 0.4:
+        return random.choice(LINES) + random.choice(ENDINGS)
+    tag = random.choice(tuple(TAGS.values()))
+    if not tag.attrs:
+        return f"#{tag.name}:{random.choice(VALUES)}{random.choice(ENDINGS)}"
+    known = [attr.name for attr in tag.attrs]
+    names = [random.choice(known if random.random() < 0.8 else NAMES) for _ in known]
+    pairs = [f"{name}={random.choice(VALUES)}" for name in names]
+    between = random.choice((",", ",", ",", ", ", ",,"))
+    pairs *= random.choice((1, 1, 1, 1, 20))
+    return f"#{tag.name}:{between.join(pairs)}{random.choice(ENDINGS)}"
+
+
+def measure(body: bytes) -> float:
+    """Return the CPU time, in seconds, of the most that the edge does with one playlist.
+
+    It checks it, and then either reads the model of it or leaves out variants and seals the rest.
+    """
+    started = time.process_time()
+    report = check(body, base=BASE, why_not=_why_not)
+    checked = time.process_time()
+    if not report.is_checked:
+        return checked - started
+    with suppress(PlaylistUnreadable):
+        read_model(report.text, BASE)
+    modelled = time.process_time()
+    with suppress(Refusal):
+        text, _ = within(report.text, Limits(max_bandwidth=10**6))
+        options = {"sealer": SEALER, "imported": {}, "allow": _allow, "is_fixed": False}
+        relayed(text, base=BASE, **options)
+    sealed = time.process_time()
+    return checked - started + max(modelled - checked, sealed - modelled)
+
+
+def _allow(url: str) -> str:
+    return check_stream_url(url, HOSTS, plain_http=False)
+
+
+def _why_not(url: str) -> str:
+    try:
+        _allow(url)
+    except Refusal as refusal:
+        return refusal.detail
+    return ""
+
+
+def find_worst(
+    build: Callable[[int], bytes], seeds: range, *, keep: int = 3
+) -> list[tuple[float, int]]:
+    """Return the most expensive of the seeds with their seconds, each measured twice more."""
+    costs = heapq.nlargest(10 * keep, ((measure(build(seed)), seed) for seed in seeds))
+    again = [(min(cost, measure(build(seed)), measure(build(seed))), seed) for cost, seed in costs]
+    return heapq.nlargest(keep, again)
+
+
+def resident() -> int:
+    """Return the most memory this process has had so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="fuzz.playlist_cost", description=__doc__)
+    parser.add_argument("--small", type=int, default=1000, help=f"how many up to {SMALL} bytes")
+    parser.add_argument("--large", type=int, default=10, help=f"how many up to {MAX_BYTES} bytes")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    options = parser.parse_args()
+    before = resident()
+    for name, count, size in (
+        ("small", options.small, SMALL),
+        ("large", options.large, MAX_BYTES),
+    ):
+        seeds = range(options.first, options.first + count)
+        for cost, seed in find_worst(lambda seed, size=size: generate(seed, size), seeds):
+            sys.stdout.write(f"{name}: seed {seed}: {cost * 1000:.1f} ms\n")
+            sys.stdout.flush()
+    for cost, name in sorted((measure(fill(it, MAX_BYTES)), name) for name, it in HOSTILE.items()):
+        sys.stdout.write(f"{name}: {cost * 1000:.0f} ms\n")
+    sys.stdout.write(f"memory: {before} MiB before, {resident()} MiB at most\n")
+
+
+if __name__ == "__main__":
+    main()

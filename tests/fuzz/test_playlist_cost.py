@@ -1,0 +1,28 @@
+"""What a playlist costs is bounded, whatever is in it: no absolute time, but what another costs."""
+
+from __future__ import annotations
+
+import re
+
+from support import run_of
+
+from fuzz.playlist_cost import HOSTILE
+
+MAX_RATIO = 6  # to an ordinary playlist of the largest size; what is quadratic costs 25 times more
+MAX_MEMORY = 100  # MiB
+
+
+def test_no_playlist_costs_much_more_than_an_ordinary_one_of_the_largest_size():
+    run = run_of("fuzz.playlist_cost", "--small", "1000", "--large", "1")
+
+    assert run.returncode == 0, run.stderr
+    small = [float(it) for it in re.findall(r"^small: .*: (.*) ms$", run.stdout, re.MULTILINE)]
+    large = re.findall(r"^large: .*: (.*) ms$", run.stdout, re.MULTILINE)
+    costs = dict(re.findall(r"^([^:\n]+): (\d+) ms$", run.stdout, re.MULTILINE))
+    assert (len(small), len(large), set(costs)) == (3, 1, set(HOSTILE))
+    ordinary = float(costs.pop("ordinary"))
+    assert max(small) < ordinary / 2
+    assert {name for name, cost in costs.items() if float(cost) > MAX_RATIO * ordinary} == set()
+    assert float(large[0]) < MAX_RATIO * ordinary
+    (memory,) = re.findall(r"^memory: (\d+) MiB before, (\d+) MiB at most$", run.stdout, re.M)
+    assert int(memory[1]) - int(memory[0]) < MAX_MEMORY
