@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from joserfc.jwk import OctKey
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from yarl import URL
 
 from proxy.adapters import key_file
 from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
 from proxy.settings.keys import SealSecret, Tokens, subject_name
 from proxy.settings.listen import is_loopback_host
+from proxy.settings.platform import Platform, Videos
 from proxy.settings.raw import is_sandbox, tables_of, value_of
-from proxy.settings.schema import SANDBOX_SEAL_SECRET, Delivery, RelaySection
+from proxy.settings.schema import Delivery, Operator, RelaySection
+from proxy.settings.section import Section
+from proxy.settings.shared_secrets import holder_of, is_published
 from proxy.settings.sources import Problem
 
-# Printed for all to read, so good for nothing outside the sandbox.
-PUBLISHED_SECRETS = frozenset(
-    {
-        "sandbox-signing-key-known-to-everybody",
-        "sandbox-operator-key-known-to-everybody",
-        SANDBOX_SEAL_SECRET.decode(),
-    }
+# Other secrets of the settings, that no relay key may be.
+SECRETS: tuple[tuple[str, str, type[Section]], ...] = (
+    ("operator", "key", Operator),
+    ("platform", "api_secret", Platform),
+    ("platform", "password", Platform),
+    ("videos", "api_secret", Videos),
+    ("videos", "password", Videos),
 )
-
-
-CODES = (b64encode, urlsafe_b64encode)
 
 
 def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]:
@@ -81,25 +80,20 @@ def _kid_problems(keys: list[dict[str, Any]], own: Iterable[OwnKey]) -> Iterator
 def _shared_secret_problems(
     raw: Mapping[str, Any], keys: list[dict[str, Any]], own: Iterable[OwnKey]
 ) -> Iterator[Problem]:
-    """Refuse a relay key that signs tokens as well: its holders could seal any URL."""
-    secrets = [_secret_of(key) or b"" for key in keys if key.get("alg") == "HS256"]
-    secrets += [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
-    signing = {form for secret in secrets for form in _forms(secret)}
+    """Refuse a relay key that something else uses as well: its holders could seal any URL."""
+    signing = [_secret_of(key) or b"" for key in keys if key.get("alg") == "HS256"]
+    signing += [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
+    others = {"the secret of a token key": signing}
+    for table, name, section in SECRETS:
+        value = value_of(raw, table, name, section)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        others[f"{table}.{name}"] = [text.encode(errors="surrogateescape")]
     for index, key in enumerate(tables_of(value_of(raw, "relay", "keys", RelaySection))):
-        if not signing.isdisjoint(_forms(_secret_of(key) or b"")):
+        if (holder := holder_of(_secret_of(key) or b"", others)) is not None:
             yield (
                 f"relay.keys[{index}]",
-                "is also the secret of a token key; create another: openssl rand -hex 32",
+                f"is also {holder}; create another: openssl rand -hex 32",
             )
-
-
-def _forms(secret: bytes) -> set[bytes]:
-    """Return the texts that one secret is copied as: who has one of them has them all."""
-    plain = secret.strip(b"\x00 \t\r\n")
-    if not plain:
-        return set()
-    encoded = {plain.hex().encode(), *(code(plain).rstrip(b"=") for code in CODES)}
-    return {plain, plain.rstrip(b"="), *encoded}
 
 
 def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:
@@ -116,11 +110,11 @@ def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:
 
 
 def _published_problems(raw: Mapping[str, Any], in_file: list[bytes]) -> Iterator[Problem]:
-    if not PUBLISHED_SECRETS.isdisjoint(secret.decode(errors="replace") for secret in in_file):
+    if any(map(is_published, in_file)):
         yield "tokens.jwks_file", "has the published sandbox key, which everybody knows"
     for table, section in (("tokens", Tokens), ("relay", RelaySection)):
         for index, key in enumerate(tables_of(value_of(raw, table, "keys", section))):
-            if (_secret_of(key) or b"").decode(errors="replace") in PUBLISHED_SECRETS:
+            if is_published(_secret_of(key) or b""):
                 yield (
                     f"{table}.keys[{index}]",
                     "is the published sandbox key, which everybody knows",

@@ -169,6 +169,8 @@ class SealSecret(Section):
     def material(self) -> bytes:
         """The secret itself, read once."""
         read = read_secret(self.secret, self.file).encode()
+        if read.startswith(b"-----BEGIN"):
+            raise ValueError("its secret is a PEM key, and seals take random bytes")
         if len(read) < MIN_SECRET_BYTES:
             raise ValueError(f"its secret is shorter than {MIN_SECRET_BYTES} bytes")
         return read

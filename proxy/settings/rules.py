@@ -15,13 +15,14 @@ from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.settings.file_modes import writable_problems
-from proxy.settings.key_rules import PUBLISHED_SECRETS, key_problems
+from proxy.settings.key_rules import key_problems
 from proxy.settings.keys import Tokens
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.platform import Platform, Videos
 from proxy.settings.raw import is_sandbox, value_of
 from proxy.settings.schema import Operator, Web
 from proxy.settings.section import Section
+from proxy.settings.shared_secrets import is_published
 from proxy.settings.sources import Problem
 
 Place = tuple[str, str, type[Section]]
@@ -109,7 +110,9 @@ def _production_problems(raw: Mapping[str, Any], file: Path | None) -> Iterator[
     for table, name, section in HTTPS_ONLY:
         if str(value_of(raw, table, name, section)).strip().lower().startswith("http:"):
             yield f"{table}.{name}", "must be https, unless sandbox = true"
-    if str(value_of(raw, "operator", "key", Operator)).strip() in PUBLISHED_SECRETS:
+    if is_published(
+        str(value_of(raw, "operator", "key", Operator)).encode(errors="surrogateescape")
+    ):
         yield "operator.key", "is the published sandbox key, which everybody knows"
     yield from writable_problems(raw, file)
 

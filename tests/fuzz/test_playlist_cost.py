@@ -24,5 +24,7 @@ def test_no_playlist_costs_much_more_than_an_ordinary_one_of_the_largest_size():
     assert max(small) < ordinary / 2
     assert {name for name, cost in costs.items() if float(cost) > MAX_RATIO * ordinary} == set()
     assert float(large[0]) < MAX_RATIO * ordinary
-    (memory,) = re.findall(r"^memory: (\d+) MiB before, (\d+) MiB at most$", run.stdout, re.M)
+    (memory,) = re.findall(
+        r"^memory: (\d+) MiB before, (\d+) MiB at most$", run.stdout, re.MULTILINE
+    )
     assert int(memory[1]) - int(memory[0]) < MAX_MEMORY

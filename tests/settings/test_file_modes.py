@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b32encode, b64encode, urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,10 @@ SECRET_TEXT = "0123456789abcdef0123456789abcde~"
         (SECRET_TEXT, urlsafe_b64encode(SECRET_TEXT.encode()).rstrip(b"=").decode()),
         (SECRET_TEXT, SECRET_TEXT.encode().hex()),
         (b64encode(SECRET_TEXT.encode()).decode(), SECRET_TEXT),
+        (b64encode(SECRET_TEXT.encode()).decode(), SECRET_TEXT.encode().hex()),
+        (SECRET_TEXT.encode().hex(), SECRET_TEXT.encode().hex().upper()),
+        (SECRET_TEXT, b32encode(SECRET_TEXT.encode()).decode().lower().rstrip("=")),
+        ("k" * 65, sha256(b"k" * 65).hexdigest()),
     ],
 )
 def test_a_relay_key_is_no_token_secret_in_any_spelling(token, relay):
@@ -150,6 +155,53 @@ def test_a_relay_key_is_no_token_secret_in_any_spelling(token, relay):
         "relay": {"keys": [{"secret": relay}]},
     }
     with pytest.raises(SettingsInvalid, match="is also the secret of a token key"):
+        load_settings(None, **tables)
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ("operator", "key"),
+        ("platform", "api_secret"),
+        ("platform", "password"),
+        ("videos", "api_secret"),
+    ],
+)
+def test_a_relay_key_is_no_other_secret_of_the_settings(table, name):
+    tables = {
+        "platform": {"api_key": "key", "api_secret": "secret"},
+        "tokens": {
+            "keys": [{"kid": "a", "alg": "HS256", "secret": "another secret of 32 characters."}]
+        },
+        "relay": {"keys": [{"secret": SECRET_TEXT.encode().hex()}]},
+    }
+    tables[table] = {**tables.get(table, {}), name: SECRET_TEXT}
+    with pytest.raises(SettingsInvalid, match=rf"relay.keys\[0\].* is also {table}.{name}"):
+        load_settings(None, **tables)
+
+
+def test_a_relay_key_is_no_public_key():
+    """Its holders are all who verify tokens."""
+    pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
+    tables = {
+        "platform": {"api_key": "key", "api_secret": "secret"},
+        "tokens": {"keys": [{"kid": "a", "alg": "HS256", "secret": SECRET_TEXT}]},
+        "relay": {"keys": [{"secret": pem}]},
+    }
+    with pytest.raises(SettingsInvalid, match="is a PEM key"):
+        load_settings(None, **tables)
+
+
+@pytest.mark.parametrize(
+    "code", [bytes, lambda it: it + b"\0", lambda it: it.hex().encode(), b64encode]
+)
+def test_a_published_secret_is_known_in_any_spelling(code):
+    secret = code(b"sandbox-signing-key-known-to-everybody").decode()
+    tables = {
+        "platform": {"api_key": "key", "api_secret": "secret"},
+        "tokens": {"keys": [{"kid": "a", "alg": "HS256", "secret": secret}]},
+    }
+    with pytest.raises(SettingsInvalid, match="is the published sandbox key"):
         load_settings(None, **tables)
 
 
