@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,7 @@ class Admission:
         reservation = self._limits.reserve(counted)
         try:
             return await self._settle(shown, viewer, is_use=is_use)
-        except Refusal:
+        except (Refusal, asyncio.CancelledError):  # a viewer who left was not admitted either
             self._limits.give_back(reservation)
             raise
 

@@ -20,7 +20,7 @@ class Growing:
         """Say whether a Media Playlist will never change, and was not seen to grow."""
         change = may_change(text)
         name = path[-SEAL_END:]
-        if change:  # each step by itself: threads of `aside` come here at the same time
+        if change:  # each step by itself: the reading thread and the loop's may come at once
             self._seen.pop(name, None)
             self._seen[name] = None
             if len(self._seen) > REMEMBERED:

@@ -23,7 +23,7 @@ from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.blocking_playlists import BlockingPlaylists
-from proxy.edge.checking import Checking, aside
+from proxy.edge.checking import Checking
 from proxy.edge.gate import Gate
 from proxy.edge.growing import Growing
 from proxy.edge.revocations import Revocations
@@ -102,7 +102,7 @@ class Relay:
         url = await self._streams.resolve_own(video, viewer)
         async with self._gate:
             received = await self._cdn.fetch_playlist(url)
-            report = await self._checked(received)
+            report = await self._checked(received, session)
             if report.kind == "media":
                 return RelayedPlaylist(body=self._wrapped(url, key, session))
             return RelayedPlaylist(body=await self._hand_on(report, received, key, session))
@@ -137,7 +137,7 @@ class Relay:
                     with_directives(sealed.url, directives), is_blocking=is_blocking
                 )
                 return await self._hand_on(
-                    await self._checked(received),
+                    await self._checked(received, sealed.session),
                     received,
                     sealed.key,
                     sealed.session,
@@ -187,8 +187,8 @@ class Relay:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
         return WRAPPED.format(path=Sealer(key, session).playlist_path(url, {})).encode()
 
-    async def _checked(self, received: Received) -> Report:
-        report = await self._checking.check(received)
+    async def _checked(self, received: Received, session: Session) -> Report:
+        report = await self._checking.check(received, owner=session)
         if not report.is_playlist:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: what came is no playlist")
         if not report.is_checked:
@@ -226,7 +226,7 @@ class Relay:
                 is_fixed=is_fixed,
             ).encode(errors="surrogateescape")
 
-        return await aside(len(received.body), hand_on)
+        return await self._checking.thread.run(len(received.body), hand_on, owner=session)
 
 
 def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:

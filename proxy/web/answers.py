@@ -123,7 +123,9 @@ def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None
         check_status(status)
         if upstream.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: bytes came compressed")
-        if upstream.content_type == "text/html":
+        # Not aiohttp's content_type, which decodes parameters and fails on those of a hostile CDN.
+        content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
+        if content_type.lower() == "text/html":
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: a page came in place of bytes")
 
 

@@ -14,6 +14,7 @@ from support import an_edge, eventually
 from proxy.adapters.windows import Windows
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId
+from proxy.edge.first_use import FirstUse
 from proxy.edge.gate import Gate
 from proxy.edge.limits import Counted, PlayLimits
 
@@ -331,3 +332,25 @@ async def test_relayed_playlists_have_a_queue_of_their_own(sandbox):
         assert (await edge.play(source="127.0.2.5")).reason == "overloaded"
         sandbox.controls.release("playlist")
         assert (await first).status == 200
+
+
+async def test_a_viewer_who_leaves_before_being_admitted_takes_nothing(sandbox, monkeypatch):
+    """Or a leaked link would use up its owner's limit, though it is bound to the owner."""
+    asked = asyncio.Queue[None]()
+
+    async def hang(*_: object, **__: object) -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            asked.put_nowait(None)
+        return True
+
+    limits = {"subject": "1/minute"}
+    async with an_edge(sandbox, limits=limits, tokens={"first_use": True}) as edge:
+        with monkeypatch.context() as patch:
+            patch.setattr(FirstUse, "check", hang)
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(outcome(edge, subject="a"), 0.2)
+                await asyncio.wait_for(asked.get(), 60)
+        assert await outcome(edge, subject="a") == 302

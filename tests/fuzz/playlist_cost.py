@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from operator import itemgetter
 from random import Random
 
 from fuzz.targets import BASE, HOSTS, SEALER
@@ -58,6 +59,9 @@ HOSTILE: dict[str, str] = {
     + f'#EXT-X-DEFINE:NAME="{"v" * 2000}",VALUE="a"\n\f{{$'
     + "v" * 2000
     + "}\n",
+    "filled slashes": MEDIA + '#EXT-X-DEFINE:NAME="v",VALUE="' + "a/" * 1020 + f'"\n\f{USES}/..\n',
+    "filled dots": MEDIA + '#EXT-X-DEFINE:NAME="v",VALUE="' + "./" * 1020 + f'"\n\f{USES}\n',
+    "slashes": MEDIA + "\f" + SEGMENT + "a/" * 2000 + "..\n",
     "undefined": MEDIA + "\f" + SEGMENT + "{$w{n}}.ts\n",
     "renditions": HEADS[0] + '\f#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="g{n}",NAME="n",URI="{n}.m3u8"\n',
     "variants": HEADS[0] + '\f#EXT-X-STREAM-INF:BANDWIDTH={n},AUDIO="g{n}",VIDEO="g"\nv{n}.m3u8\n',
@@ -196,7 +200,11 @@ def main() -> None:
         for cost, seed in find_worst(lambda seed, size=size: generate(seed, size), seeds):
             sys.stdout.write(f"{name}: seed {seed}: {cost * 1000:.1f} ms\n")
             sys.stdout.flush()
-    for cost, name in sorted((measure(fill(it, MAX_BYTES)), name) for name, it in HOSTILE.items()):
+    costs: dict[str, float] = {}
+    for name, pattern in HOSTILE.items():
+        body = fill(pattern, MAX_BYTES)
+        costs[name] = min(measure(body), measure(body))
+    for name, cost in sorted(costs.items(), key=itemgetter(1)):
         sys.stdout.write(f"{name}: {cost * 1000:.0f} ms\n")
     sys.stdout.write(f"memory: {before} MiB before, {resident()} MiB at most\n")
 

@@ -25,8 +25,8 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import Sealer
 from proxy.domain.video import VideoId
-from proxy.edge import checking
-from proxy.edge.session_limits import MAX_UNDER_WAY
+from proxy.edge import checking, reading_thread
+from proxy.edge.session_limits import MAX_OF_SESSION
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
 
@@ -354,8 +354,8 @@ async def test_a_blocking_request_is_had_of_playlists_that_offer_it_alone(sandbo
 
 
 async def test_a_playlist_that_takes_too_long_to_read_is_refused(sandbox, monkeypatch):
-    monkeypatch.setattr(checking, "MAX_SECONDS", 0.05)
-    monkeypatch.setattr(checking, "LARGE", 1)
+    monkeypatch.setattr(reading_thread, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(reading_thread, "LARGE", 1)
     monkeypatch.setattr(checking, "check", lambda *_, **__: time.sleep(0.5))
     async with an_edge(sandbox, **RELAY) as edge:
         answer = await edge.play()
@@ -372,7 +372,7 @@ async def test_one_session_does_not_starve_others(sandbox, kind):
             paths.append(playlist if kind == "playlist" else uris(body)[0])
         held = "playlist" if kind == "playlist" else "segment"
         sandbox.controls.hold(held)
-        most = MAX_UNDER_WAY[kind]
+        most = MAX_OF_SESSION[kind]
         one, other = (edge.player + path for path in paths)
         greedy = [asyncio.create_task(edge.get(one, source="127.0.1.5")) for _ in range(most + 10)]
         await eventually(lambda: sandbox.controls.waiting[held] == most)

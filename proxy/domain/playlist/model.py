@@ -27,10 +27,16 @@ class PlaylistUnreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A playlist or a segment that a playlist names, by its absolute URL."""
+    """A playlist or a segment that a playlist names."""
 
     name: str
-    url: str
+    uri: str
+    base: str
+
+    @property
+    def url(self) -> str:
+        """Return its absolute URL."""
+        return resolved(self.base, self.uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +66,16 @@ def read_model(text: str, base: str) -> Playlist:
         read = m3u8.loads("\n".join(filter(MODELLED.match, text.splitlines())))
         return Playlist(
             variants=tuple(
-                Child(name=f"variant {number}", url=resolved(base, it.uri))
+                Child(name=f"variant {number}", uri=it.uri, base=base)
                 for number, it in enumerate(read.playlists, start=1)
             ),
             renditions=tuple(
-                Child(name=f"{str(it.type).lower()} {it.name}", url=resolved(base, it.uri))
+                Child(name=f"{str(it.type).lower()} {it.name}", uri=it.uri, base=base)
                 for it in read.media
                 if it.uri
             ),
             segments=tuple(
-                Child(name=f"segment {number}", url=resolved(base, it.uri))
+                Child(name=f"segment {number}", uri=it.uri, base=base)
                 for number, it in enumerate(read.segments, start=1)
                 if it.uri
             ),

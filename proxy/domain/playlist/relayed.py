@@ -140,7 +140,7 @@ def _without_query_values(text: str, base: str) -> str:
         return text
     query = query_of(base)
     lines = []
-    for line in scan(text):
+    for line in scan(text, read_of={"EXT-X-DEFINE"}):
         given = first_values(line) if line.tag == "EXT-X-DEFINE" else {}
         name = given.get("QUERYPARAM")
         if name is not None and name in query:

@@ -7,7 +7,7 @@ tuples with names, which are made in a third of the time that a frozen dataclass
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 # RFC 8216bis, 4.1 knows LF and CRLF; players end a line at a lone CR too, and a URI behind one
@@ -56,19 +56,25 @@ class Line(NamedTuple):
         return "" if self.text.startswith("#") else self.text.strip(" \t")
 
 
-def scan(text: str) -> Iterator[Line]:
-    """Yield the lines of a text; put together again, they are the text."""
+def scan(text: str, *, read_of: Container[str] | None = None) -> Iterator[Line]:
+    """Yield the lines of a text; put together again, they are the text.
+
+    Args:
+        text: the text.
+        read_of: the tags whose attributes are read; None means all.
+    """
     for number, line in enumerate(LINE.finditer(text), start=1):
         if line[0]:
-            yield _line(number, line[1], line[2])
+            yield _line(number, line[1], line[2], read_of)
 
 
-def _line(number: int, content: str, ending: str) -> Line:
+def _line(number: int, content: str, ending: str, read_of: Container[str] | None) -> Line:
     if not content.startswith("#EXT") or (tag := TAG.match(content)) is None:
         return Line(number, content, ending)
     at = tag.end()
     value = content[at:] if tag[2] else ""
-    has_list = tag[1].startswith("EXT-X-") and "=" in value and not is_too_long(content)
+    may_have = tag[1].startswith("EXT-X-") if read_of is None else tag[1] in read_of
+    has_list = may_have and "=" in value and not is_too_long(content)
     found = _attributes(content, at) if has_list else ()
     return Line(number, content, ending, tag[1], value, at, found)
 

@@ -11,9 +11,10 @@ USE = re.compile(rf"\{{\$({NAME.pattern})\}}", re.ASCII)
 # Characters that all values of a playlist, or of one filled-in text, may have: variables can be
 # used in each other's company any number of times, and go into every child's seal.
 MOST_DEFINED = 2048
-MOST_FILLED = 8192
-# And that one playlist may take from variables in all: a signature of 300 in each of 21,600 URIs.
-MAX_INSERTED = 8 * 1024 * 1024
+MOST_FILLED = 4096
+# And that one playlist may take from variables in all: as many as it may have of its own. That is a
+# signature of 300 in each URI of 7,000 segments.
+MAX_INSERTED = 2 * 1024 * 1024
 FORMS = ({"NAME", "VALUE"}, {"IMPORT"}, {"QUERYPARAM"})
 
 

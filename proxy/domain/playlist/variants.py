@@ -10,6 +10,7 @@ from typing import Literal
 from proxy.domain.playlist.scan import Line, first_values, scan
 
 SIZED = frozenset({"EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"})
+READ = SIZED | {"EXT-X-MEDIA"}
 NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 RESOLUTION = re.compile(r"[0-9]{1,9}x([0-9]{1,9})", re.ASCII)
 
@@ -56,7 +57,7 @@ def within(text: str, limits: Limits) -> tuple[str, int]:
     kept, groups, count = [], set(), 0
     has_variants = False
     variant: Literal["none", "kept", "left out"] = "none"  # whose URI is still to come
-    for line in scan(text):
+    for line in scan(text, read_of=READ):
         values = first_values(line) if line.tag in SIZED else {}
         if line.tag == "EXT-X-STREAM-INF":
             has_variants = True

@@ -44,7 +44,7 @@ BROKEN: list[tuple[str, str | bytes, int | None]] = [
     ("excess", MEDIA + "\r" * (MAX_LINES + 1), None),
     ("excess", MEDIA + "\r\n" * (MAX_LINES + 1), None),
     ("excess", MEDIA + f"#EXT-X-NEW:{'A=1,' * 900}\n" * (MAX_ATTRIBUTES // 900 + 1), None),
-    ("excess", MEDIA + VARIABLE + f"#EXTINF:4,\n{'{$v}' * 4}\n" * (MAX_INSERTED // 8000 + 1), None),
+    ("excess", MEDIA + VARIABLE + f"#EXTINF:4,\n{'{$v}' * 2}\n" * (MAX_INSERTED // 4000 + 1), None),
     ("excess", MEDIA + "#EXT-X-NEW:A=1\n" * (MAX_LISTS + 1), None),
     ("excess", MEDIA + '#EXT-X-NEW: URI = "k"\r' * MAX_LISTS + "#EXT-X-NEW:A=1\n", None),
     *(

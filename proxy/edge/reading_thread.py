@@ -1,0 +1,46 @@
+"""The thread that reads large playlists, one at a time; their owners take turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from proxy.domain.reasons import Reason, Refusal
+
+T = TypeVar("T")
+
+MAX_SECONDS = 8.0  # the longest that may be read take a second
+LARGE = 50_000  # bytes: from here on it takes milliseconds, which are another thread's
+
+
+class ReadingThread:
+    """Reads playlists without holding up anybody else.
+
+    Two threads would read no faster, since Python runs one at a time, and answers would wait for
+    both. An owner, a relay session say, has one playlist in the queue, so that owners take turns.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="playlists")
+        self._free = asyncio.Lock()
+        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+
+    async def run(self, size: int, work: Callable[[], T], *, owner: Hashable) -> T:
+        """Return what `work` does with so many bytes: at once if they are few.
+
+        Raises:
+            Refusal: `playlist-invalid`, if it takes longer than `MAX_SECONDS`. The thread goes on.
+        """
+        if size < LARGE:
+            return work()
+        turn = self._turns.setdefault(owner, asyncio.Lock())
+        async with turn, self._free:
+            try:
+                async with asyncio.timeout(MAX_SECONDS):
+                    return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+            except TimeoutError:
+                detail = f"reading the playlist took more than {MAX_SECONDS:g} s"
+                raise Refusal(Reason.PLAYLIST_INVALID, detail) from None
