@@ -48,7 +48,7 @@ class Inspection:
         progress(0, 1, "stream URL")
         url = await self._streams.resolve_own(video)
         progress(0, 1, "playlist")
-        first, model = await self._look(Child(name="", url=url), is_first=True)
+        first, model = await self._look(Child(name="", uri=url, base=""), is_first=True)
         found = [first]
         children = [*model.variants, *model.renditions] if model is not None else []
         unique = list({child.url: child for child in children}.values())
