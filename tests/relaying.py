@@ -6,10 +6,11 @@ import asyncio
 import re
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -79,7 +80,12 @@ def uris(body: bytes) -> list[str]:
 
 @asynccontextmanager
 async def relaying(
-    program: str, folder: Path, *, trusts: Path | None = None, knows: str = ""
+    program: str,
+    folder: Path,
+    *,
+    trusts: Path | None = None,
+    knows: str = "",
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Relayed]:
     authority, chain = certify(folder, "localhost")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -96,6 +102,7 @@ async def relaying(
             "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
             **in_front_of(sandbox),
             "PLAYGATE_DELIVERY__MODE": "relay",
+            **settings,
         }
         edges = [EdgeProcess(env), EdgeProcess(env)]
         for edge in edges:

@@ -121,7 +121,8 @@ def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None
     )
     if not is_empty:
         check_status(status)
-        if upstream.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        encodings = upstream.headers.getall(hdrs.CONTENT_ENCODING, [])
+        if any(encoding.lower() != "identity" for encoding in encodings):
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: bytes came compressed")
         # Not aiohttp's content_type, which decodes parameters and fails on those of a hostile CDN.
         content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()

@@ -236,6 +236,7 @@ async def test_a_refusal_has_its_status_and_its_reason(behind_nginx, token, stat
 
     assert (answer.status, answer.reason) == (status, reason)
     assert answer.json["reason"] == reason
+    assert answer.headers.get("WWW-Authenticate", "").startswith("Bearer") is (status == 401)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Set-Cookie" not in answer.headers

@@ -611,7 +611,9 @@ async def test_a_segment_that_breaks_off_is_not_made_whole(sandbox):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Content-Encoding": "gzip"}, 502), ({"Content-Type": "text/html"}, 502), ({"ETag": '"a"'}, 200),
+        ({"Content-Encoding": "gzip"}, 502), ({"Content-Encoding": "identity"}, 200),
+        ({"Content-Type": "text/html"}, 502), ({"Content-Type": "TEXT/html ; charset=x"}, 502),
+        ({"Content-Type": "text/plain; x*0*=iso-2022-kr'x'%1b"}, 200), ({"ETag": '"a"'}, 200),
         ({"Cache-Control": "public, max-age=9", "Set-Cookie": "a=b", "X-Debug": "c"}, 200),
     ],
 )  # fmt: skip
@@ -627,6 +629,17 @@ async def test_what_is_told_of_the_upstream(sandbox, headers, status):
         assert answer.headers["Cache-Control"] == "private, max-age=0"
         assert answer.headers.get("ETag") == headers.get("ETag")
         assert not {"Set-Cookie", "X-Debug"} & set(answer.headers)
+
+
+async def test_a_second_encoding_is_seen_too(sandbox):
+    async def bytes_of(_request: web.Request) -> web.Response:
+        response = web.Response(body=b"x")
+        for encoding in ("identity", "br"):
+            response.headers.add("Content-Encoding", encoding)
+        return response
+
+    async with relaying(sandbox, bytes_of) as (edge, url):
+        assert (await edge.get(url)).reason == "platform-bad-answer"
 
 
 async def test_an_unasked_for_304_is_no_answer(edge, sandbox):
