@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -15,6 +17,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Name = tuple[Kind, str, str | None]  # kind, value, issuer
 
 MAX_REVOCATIONS = 100_000  # names; to revoke more tokens than that, retire their key
+
+PROOF = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Revocation:
         before: tokens whose `iat` is later are not meant. A `jti` is revoked whatever its `iat`.
         at: when it was made.
         is_undone: whether this undoes the revocations of the name that were made until `at`.
+        proof: of an undoing, that an instance made it; see `UndoProofs`.
     """
 
     kind: Kind
@@ -49,6 +54,7 @@ class Revocation:
     at: int
     issuer: str | None = None
     is_undone: bool = False
+    proof: str = ""
 
     @property
     def name(self) -> Name:
@@ -69,7 +75,7 @@ class Revocation:
     def to_json(self) -> str:
         """Return it as instances exchange it."""
         members = [self.kind, self.value, self.issuer, self.before, self.at, self.is_undone]
-        return json.dumps(members, separators=(",", ":"))
+        return json.dumps([*members, self.proof], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Revocation:
@@ -84,15 +90,48 @@ class Revocation:
             raise ValueError("not a revocation") from None
         if not isinstance(members, list) or len(members) != len(cls.__slots__):
             raise ValueError("not a revocation")
-        kind, value, issuer, before, at, is_undone = members
+        kind, value, issuer, before, at, is_undone, proof = members
         names = [value] if issuer is None else [value, issuer]
         is_named = kind in KINDS and all(
             isinstance(name, str) and VISIBLE.fullmatch(name) is not None for name in names
         )
         is_timed = all(type(moment) is int and 0 <= moment <= LATEST for moment in (before, at))
-        if not is_named or not is_timed or not isinstance(is_undone, bool):
+        is_proven = isinstance(proof, str) and (not proof or PROOF.fullmatch(proof) is not None)
+        if not is_named or not is_timed or not isinstance(is_undone, bool) or not is_proven:
             raise ValueError("not a revocation")
-        return cls(kind=kind, value=value, issuer=issuer, before=before, at=at, is_undone=is_undone)
+        return cls(
+            kind=kind,
+            value=value,
+            issuer=issuer,
+            before=before,
+            at=at,
+            is_undone=is_undone,
+            proof=proof,
+        )
+
+
+class UndoProofs:
+    """Tells the undoings that instances made from those that another writer of the state made.
+
+    A forged revocation takes a token from a viewer until the operator undoes it. A forged undoing
+    would make a token good that the operator revoked, so each carries an HMAC.
+    """
+
+    def __init__(self, secret: str) -> None:
+        """Prove with what all instances know, and nobody else."""
+        self._key = hmac.digest(secret.encode(), b"playgate undone revocation 1", "sha256")
+
+    def prove(self, undone: Revocation) -> Revocation:
+        """Return it with its proof."""
+        return replace(undone, proof=self._proof(undone))
+
+    def holds(self, undone: Revocation) -> bool:
+        """Say whether an instance made it."""
+        return hmac.compare_digest(undone.proof, self._proof(undone))
+
+    def _proof(self, undone: Revocation) -> str:
+        content = replace(undone, proof="").to_json().encode()
+        return hmac.digest(self._key, content, "sha256").hex()
 
 
 class RevocationList:

@@ -22,6 +22,7 @@ from proxy.domain.revocations import (
     Name,
     Revocation,
     RevocationList,
+    UndoProofs,
 )
 from proxy.domain.video import VideoId, loggable
 from proxy.edge.state import OnFailure, State
@@ -47,6 +48,7 @@ class Revocations:
         staleness: float,
         longest: Longest,
         on_failure: OnFailure,
+        proofs: UndoProofs,
     ) -> None:
         self._state = state
         self._clock = clock
@@ -54,6 +56,7 @@ class Revocations:
         self._log = log
         self._staleness = staleness
         self._on_failure = on_failure
+        self._proofs = proofs
         self._list = RevocationList()
         self._told: set[Revocation] = set()  # by us, and not seen in the log yet
         self._position = ""
@@ -113,7 +116,7 @@ class Revocations:
             raise _invalid(f"No revocation of this {kind} is in force.")
         at = max(known.at, int(self._clock.now()))
         undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undone=True)
-        await self._publish(undone)
+        await self._publish(self._proofs.prove(undone))
         self._log.info("revocation-undone", **_logged(undone))
 
     async def pull(self) -> None:
@@ -181,7 +184,9 @@ class Revocations:
                 written = Revocation.from_json(entry)
             except ValueError:  # of another version of this program, or another writer
                 continue
-            revocation = written.clipped(now, self.longest.leeway)
+            if written.is_undone and not self._proofs.holds(written):
+                continue
+            revocation = written if written.is_undone else written.clipped(now, self.longest.leeway)
             if revocation.is_undone and revocation.name in dated_ahead:
                 self._list.drop(revocation.name)
             elif revocation.at != written.at:

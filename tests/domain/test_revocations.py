@@ -176,13 +176,14 @@ def test_what_is_told_is_understood(revocation):
 @pytest.mark.parametrize(
     "text",
     ["", "null", "{}", "[]", "[" * 100_000,
-     json.dumps(["jti", "x", 1, 2]), json.dumps(["iss", "x", None, 1, 2, False]),
-     json.dumps(["jti", 1, None, 1, 2, False]), json.dumps(["jti", "x", None, True, 2, False]),
-     json.dumps(["jti", "x", None, 1, 2.5, False]), json.dumps([["jti"], "x", None, 1, 2, False]),
-     json.dumps(["jti", "x", 1, 1, 2, False]), json.dumps(["jti", "x", None, 1, 2, 0]),
-     json.dumps(["jti", "x" * 257, None, 1, 2, False]), json.dumps(["jti", "", None, 1, 2, False]),
-     json.dumps(["sub", "x", "y" * 257, 1, 2, False]), json.dumps(["sub", "x", "a b", 1, 2, False]),
-     json.dumps(["sub", "x", None, -1, 2, False]), json.dumps(["sub", "x", None, 2**53 + 1, 2, False])],
+     json.dumps(["jti", "x", 1, 2]), json.dumps(["iss", "x", None, 1, 2, False, ""]),
+     json.dumps(["jti", 1, None, 1, 2, False, ""]), json.dumps(["jti", "x", None, True, 2, False, ""]),
+     json.dumps(["jti", "x", None, 1, 2.5, False, ""]), json.dumps([["jti"], "x", None, 1, 2, False, ""]),
+     json.dumps(["jti", "x", 1, 1, 2, False, ""]), json.dumps(["jti", "x", None, 1, 2, 0, ""]),
+     json.dumps(["jti", "x" * 257, None, 1, 2, False, ""]), json.dumps(["jti", "", None, 1, 2, False, ""]),
+     json.dumps(["sub", "x", "y" * 257, 1, 2, False, ""]), json.dumps(["sub", "x", "a b", 1, 2, False, ""]),
+     json.dumps(["sub", "x", None, 1, 2, True, "no"]), json.dumps(["sub", "x", None, 1, 2, True, 0]),
+     json.dumps(["sub", "x", None, -1, 2, False, ""]), json.dumps(["sub", "x", None, 2**53 + 1, 2, False, ""])],
 )  # fmt: skip
 def test_what_is_no_revocation_is_told_from_one(text):
     with pytest.raises(ValueError):  # noqa: PT011  # json's own has many texts

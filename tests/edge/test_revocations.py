@@ -305,6 +305,37 @@ async def test_what_somebody_else_dates_ahead_ends_and_can_be_undone(server, sta
     await store.close()
 
 
+@pytest.mark.parametrize("proof", ["", "0" * 64])
+@pytest.mark.parametrize("ahead", [0, 5, 2**40])
+async def test_who_writes_to_redis_cannot_make_a_revoked_token_good(
+    server, instances, proof, ahead
+):
+    one, two = instances
+    token = one.mint(subject="viewer-7")
+    await revoke(one, sub="viewer-7")
+    await eventually(lambda: knows(two, "viewer-7"))
+    at = int(time()) + ahead
+    undone = Revocation(kind="sub", value="viewer-7", before=at, at=at, is_undone=True, proof=proof)
+    store = RedisStore(server.url, prefix="playgate")
+    await store.append("revocations", [undone.to_json()], keep=3600)
+    await revoke(one, sub="another")
+    await eventually(lambda: knows(two, "another"))
+    assert [await outcome(it, it.play_url(token=token)) for it in instances] == [
+        "token-revoked"
+    ] * 2
+    await server.empty()
+    await eventually(lambda: has_entries(server, 2))
+    await store.close()
+    assert [await outcome(it, it.play_url(token=token)) for it in instances] == [
+        "token-revoked"
+    ] * 2
+
+
+async def has_entries(server, count):
+    async with server.client() as client:
+        return await client.xlen("playgate:revocations") >= count
+
+
 async def is_informed(edge):
     age = (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"]
     return age is not None
@@ -330,10 +361,10 @@ async def test_more_entries_than_there_may_be_stop_nothing(server, start_edge, m
 
 async def test_what_another_version_wrote_is_passed_over(server, instances):
     async with server.client() as client:
-        huge = f'["sub","x",null,1,{"9" * 400},false]'
+        huge = f'["sub","x",null,1,{"9" * 400},false,""]'
         for entry in (
             "{}",
-            '["iss","x",null,1,2,false]',
+            '["iss","x",null,1,2,false,""]',
             "not json",
             "[" * 100_000,
             huge,
