@@ -37,6 +37,30 @@ def readable_files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterat
             yield name, f"{file} can be read by every user of this machine: chmod o-r {file}"
 
 
+def writable_folders(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
+    """Yield the folders in which others may replace one of the files.
+
+    Where the sticky bit is set, as on /tmp, nobody can replace a file of somebody else.
+    """
+    seen: set[Path] = set()
+    for name, file in _files(raw, settings_file):
+        for folder in (*file.absolute().parents, *file.resolve().parents):
+            if folder in seen:
+                continue
+            seen.add(folder)
+            mode = _folder_mode(folder)
+            if mode & WRITABLE_BY_OTHERS and not mode & stat.S_ISVTX:
+                whose = "others" if mode & stat.S_IWOTH else "its group"
+                yield name, f"{folder} can be written by {whose}: chmod go-w {folder}"
+
+
+def _folder_mode(folder: Path) -> int:
+    try:
+        return folder.stat().st_mode
+    except OSError:
+        return 0
+
+
 def _files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[tuple[str, Path]]:
     if settings_file is not None:
         yield "(file)", settings_file

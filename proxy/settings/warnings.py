@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from proxy.settings.file_modes import readable_files
+from proxy.settings.file_modes import readable_files, writable_folders
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.schema import Settings
 from proxy.settings.sources import Problem
@@ -38,4 +38,6 @@ def warnings_about(settings: Settings, file: Path | None) -> Iterator[Problem]:
             ),
         )
     if not settings.sandbox:
-        yield from readable_files(settings.model_dump(mode="json"), file)
+        raw = settings.model_dump(mode="json")
+        yield from readable_files(raw, file)
+        yield from writable_folders(raw, file)

@@ -202,6 +202,19 @@ def test_an_ed25519_point_of_small_order_is_no_key(y, sign):
     assert read_published_set(json.dumps({"keys": [jwk]}), "https://a.example") == ()
 
 
+@pytest.mark.parametrize("bits", [33, 2047])
+def test_an_rsa_exponent_that_makes_verifying_slow_is_no_key(bits):
+    def number(value: int) -> str:
+        text = urlsafe_b64encode(value.to_bytes(-(-value.bit_length() // 8), "big"))
+        return text.rstrip(b"=").decode()
+
+    modulus = made("RS256", 0).as_dict(private=False)["n"]
+    slow = {"kty": "RSA", "kid": "a", "n": modulus, "e": number(2**bits - 1)}
+    with pytest.raises(KeyUnusable, match=r"RSA exponent|is not a JWK"):
+        load_jwk({**slow, "alg": "RS256"})
+    assert read_published_set(json.dumps({"keys": [slow]}), "https://a.example") == ()
+
+
 def test_an_issuers_keys_are_for_its_own_tokens_and_no_others():
     """One name for three different keys: ours, and those of two issuers."""
     ours, theirs, others = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")

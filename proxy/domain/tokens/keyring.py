@@ -32,6 +32,7 @@ RSA_PRIMES = frozenset({"p", "q"})
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: as long as the hash
 TOO_SHORT = f"its secret is shorter than {MIN_SECRET_BYTES} bytes"
 MIN_RSA_BITS = 2048  # RFC 7518, 3.3
+MAX_RSA_EXPONENT = 2**32  # usual is 65537; one as long as the modulus takes 100 times as long
 
 Jwk = OctKey | ECKey | RSAKey | OKPKey
 JWK_CLASSES: dict[Algorithm, Any] = {
@@ -206,6 +207,10 @@ def _load_pem(algorithm: Algorithm, pem: str) -> Jwk:
     )
 
 
+def _exponent(jwk: RSAKey) -> int:
+    return jwk.public_key.public_numbers().e
+
+
 def _is_small_order(jwk: OKPKey) -> bool:
     """Say whether a point is of order 1, 2, 4 or 8: signatures of anything verify with it."""
     point = bytearray(jwk.public_key.public_bytes_raw())
@@ -221,6 +226,8 @@ def _checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JW
         MODELS[algorithm].check_key(jwk)
         if isinstance(jwk, OKPKey) and _is_small_order(jwk):
             raise KeyUnusable("its Ed25519 point has a small order, so anybody can sign for it")
+        if isinstance(jwk, RSAKey) and _exponent(jwk) > MAX_RSA_EXPONENT:
+            raise KeyUnusable("its RSA exponent has more than 32 bits; use 65537")
     except SecurityWarning:
         too_short = f"its RSA key has fewer than {MIN_RSA_BITS} bits"
         raise KeyUnusable(TOO_SHORT if algorithm == "HS256" else too_short) from None
