@@ -22,7 +22,7 @@ from proxy.domain import original_uri, seal
 from proxy.domain.client_ip import REMEMBERED as ADDRESSES
 from proxy.domain.client_ip import TrustedProxies, parse_proxies
 from proxy.domain.original_uri import read_forwarded
-from proxy.domain.playlist import text as playlist_text
+from proxy.domain.playlist import resolve
 from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes
@@ -197,9 +197,9 @@ def details() -> object:
 
 
 def playlist_folders() -> object:
-    for n in range(2 * playlist_text.FOLDERS):
-        playlist_text.folder_of(f"https://a.dmcdn.net/{padded(n, 6000)}/a.m3u8")
-    return playlist_text
+    for n in range(2 * resolve.BASES):
+        resolve.read_base(f"https://a.dmcdn.net/{padded(n, 6000)}/a.m3u8")
+    return resolve
 
 
 def waiting_lines() -> object:
@@ -254,7 +254,7 @@ CACHES = {
     "domain/client_ip.py": 1,
     "domain/clock_skew.py": 1,
     "domain/original_uri.py": 1,
-    "domain/playlist/text.py": 1,
+    "domain/playlist/resolve.py": 1,
     "domain/seal.py": 1,
     "domain/text_cache.py": 2,
     "domain/tokens/compact.py": 1,

@@ -62,6 +62,14 @@ HOSTILE: dict[str, str] = {
     "filled slashes": MEDIA + '#EXT-X-DEFINE:NAME="v",VALUE="' + "a/" * 1020 + f'"\n\f{USES}/..\n',
     "filled dots": MEDIA + '#EXT-X-DEFINE:NAME="v",VALUE="' + "./" * 1020 + f'"\n\f{USES}\n',
     "slashes": MEDIA + "\f" + SEGMENT + "a/" * 2000 + "..\n",
+    "names alone": MEDIA + "\f{n}\n",
+    "names upwards": MEDIA + "\f../{n}\n",
+    "names of other hosts": MEDIA + "\f//a.dmcdn.net/{n}\n",
+    "names with colons": MEDIA + "\f2026-01-01T00:00:00:{n}\n",
+    "steering": HEADS[0]
+    + "\f#EXT-X-CONTENT-STEERING:"
+    + ",".join(['SERVER-URI="2:2"'] * 40)
+    + "\n",
     "undefined": MEDIA + "\f" + SEGMENT + "{$w{n}}.ts\n",
     "renditions": HEADS[0] + '\f#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="g{n}",NAME="n",URI="{n}.m3u8"\n',
     "variants": HEADS[0] + '\f#EXT-X-STREAM-INF:BANDWIDTH={n},AUDIO="g{n}",VIDEO="g"\nv{n}.m3u8\n',

@@ -33,7 +33,8 @@ from proxy.adapters.dailymotion.failures import (
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.metrics import Metrics
 from proxy.domain.client_ip import is_public, parse_address
-from proxy.domain.playlist.text import MAX_BYTES, resolved
+from proxy.domain.playlist.resolve import resolved
+from proxy.domain.playlist.text import MAX_BYTES
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.stream_url import check_stream_url
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from proxy.domain.playlist.media import Media
 from proxy.domain.playlist.multivariant import Multivariant
+from proxy.domain.playlist.resolve import resolved
 from proxy.domain.playlist.rewrite import Reference, references
 from proxy.domain.playlist.rules import Finding, Findings
 from proxy.domain.playlist.scan import MAX_LINE, Attribute, Line, is_too_long
@@ -21,7 +22,6 @@ from proxy.domain.playlist.text import (
     AttributeCount,
     find_excess,
     is_playlist,
-    resolved,
     scheme_is_wrong,
 )
 from proxy.domain.playlist.variables import MAX_INSERTED, Variables

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import m3u8
 
-from proxy.domain.playlist.text import resolved
+from proxy.domain.playlist.resolve import resolved
 
 # The lines that the model below is made of, as m3u8 tells lines. It is shown no others: 20,000 keys
 # cost it 18 s, since it looks for each of them among all before.

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from proxy.domain.playlist.media import EXTINF
+from proxy.domain.playlist.resolve import resolved
 from proxy.domain.playlist.rewrite import Reference, references, rewrite
 from proxy.domain.playlist.scan import Line, first_values, is_too_long, scan
 from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
-from proxy.domain.playlist.text import CONTROL, NOT_UTF_8, resolved
+from proxy.domain.playlist.text import CONTROL, NOT_UTF_8
 from proxy.domain.playlist.variables import Variables, query_of
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.sealed_paths import Sealer

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from urllib.parse import urljoin
 
 from proxy.domain.playlist.scan import Line
 
@@ -13,7 +11,7 @@ MAX_BYTES = 2 * 1024 * 1024
 # seconds and half a gigabyte. Real ones stay below: a day of segments of 4 s is 43,200 lines.
 MAX_LINES = 45_000
 MAX_LISTS = 22_500  # tags with attributes; a day of segments of 4 s has 21,600 keys at most
-MAX_ATTRIBUTES = 125_000
+MAX_ATTRIBUTES = 100_000
 MAX_TAGS = {
     "EXT-X-STREAM-INF": 500,
     "EXT-X-I-FRAME-STREAM-INF": 500,
@@ -62,32 +60,3 @@ def scheme_is_wrong(url: str) -> str:
     if scheme is None or scheme[1].lower() in {"http", "https", "skd"}:
         return ""
     return f"its scheme is {scheme[1]}"
-
-
-# Most children are a plain URL, or a plain path below their playlist's folder. To see that takes a
-# tenth of the general rule's time: no "." or "..", and nothing that could be read otherwise.
-NAME = r"[A-Za-z0-9_~%()!$&'*+,=@-][A-Za-z0-9_~%()!$&'*+,=@.-]*"
-QUERY = r"\?[A-Za-z0-9_~%()!$&'*+,;=:@/?.-]+"
-BELOW = re.compile(rf"(?:{NAME}/)*{NAME}(?:{QUERY})?", re.ASCII)
-FOLDER = re.compile(rf"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/(?:{NAME}/)*", re.ASCII)
-ABSOLUTE = re.compile(rf"{FOLDER.pattern}(?:{NAME})?(?:{QUERY})?", re.ASCII)
-FOLDERS = 128  # remembered
-
-
-def resolved(base: str, uri: str) -> str:
-    """Return a URI of a playlist as an absolute URL (RFC 3986, 5), without its fragment."""
-    if BELOW.fullmatch(uri) is not None and (folder := folder_of(base)):
-        return folder + uri
-    if ABSOLUTE.fullmatch(uri) is not None:
-        return uri
-    try:
-        return urljoin(base, uri).partition("#")[0]
-    except ValueError:  # an unfinished [IPv6] host, say; no rule allows what comes back
-        return uri
-
-
-@lru_cache(FOLDERS)  # a playlist's children have the same
-def folder_of(base: str) -> str:
-    """Return what a path below a URL is appended to; nothing where it is not as simple as that."""
-    folder = base.partition("#")[0].partition("?")[0].rpartition("/")[0] + "/"
-    return folder if FOLDER.fullmatch(folder) is not None else ""

@@ -344,7 +344,7 @@ def test_a_uri_is_judged_where_it_leads():
     )
     report = check(text.encode(), base="https://a/b/c.m3u8?h=evil.example", why_not=why_not)
 
-    assert asked == ["https://evil.example/1.ts", "https://a/2.ts?x=1", "//[broken"]
+    assert asked == ["https://evil.example/1.ts", "https://a/2.ts?x=1", "https://[broken"]
     assert [(it.rule, it.line) for it in report.findings] == [("uri", 6)]
 
 
