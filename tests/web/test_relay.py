@@ -29,6 +29,7 @@ from proxy.edge import checking, reading_thread
 from proxy.edge.session_limits import MAX_OF_SESSION
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
+from proxy.web.answers import PIECE
 
 RELAY = {"delivery": {"mode": "relay"}}
 LOW_LATENCY = (
@@ -905,3 +906,21 @@ class TestAuth:
         answer = await self.ask(edge, path, query=f"?token={edge.mint('*')}")
 
         assert answer.reason == "seal-invalid"
+
+
+async def test_bytes_are_held_a_piece_at_a_time(sandbox, monkeypatch):
+    """What a slow viewer makes an edge hold is bounded by this."""
+    pieces: list[int] = []
+    write = web.StreamResponse.write
+
+    async def noted(self: web.StreamResponse, data: bytes) -> None:
+        pieces.append(len(data))
+        await write(self, data)
+
+    async def bytes_of(_request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 3_000_000, headers={"Content-Type": "video/mp2t"})
+
+    async with relaying(sandbox, bytes_of) as (edge, url):
+        monkeypatch.setattr(web.StreamResponse, "write", noted)
+        assert len((await edge.get(url)).body) == 3_000_000
+    assert max(pieces) <= PIECE

@@ -45,6 +45,7 @@ CLOSED_EARLY = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_LIMIT = aiohttp.ClientTimeout(total=None)  # on a body that is passed on; its reader has one
+READ_AHEAD = 32 * 1024  # bytes of a body; what arrives in one piece comes on top
 CONNECTIONS = 1024  # at once to one host; beyond it requests queue within their time
 RETRIES_WITHIN = 1.0  # seconds; players give up on a playlist sooner than on anything else
 # Nothing compressed: a size limit on what is to be inflated is none.
@@ -79,6 +80,7 @@ async def cdn_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=HEADERS,
         auto_decompress=False,
+        read_bufsize=READ_AHEAD,
     ) as session:
         yield session
 
