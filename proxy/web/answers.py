@@ -39,8 +39,8 @@ TOLD = (
     hdrs.LAST_MODIFIED,
 )
 CONDITIONAL = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE)
-# A slow viewer holds a piece here, and what the CDN's connection has read: 0.4 MB in all. Everything
-# that is there at once would be twice as much, and is no faster.
+# A slow viewer holds a piece here, and what the CDN's connection has read: 0.4 MB in all. To take
+# everything that is there would hold twice as much, and is no faster.
 PIECE = 64 * 1024
 TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z))", re.ASCII)
 # Another's bytes under our name: nothing runs, and no shared cache keeps what is one session's.
