@@ -22,7 +22,7 @@ from faults.wire import Wire, a_wire
 from proxy.sandbox.accounts import Accounts
 from proxy.web.answers import SILENCE
 
-ATTEMPT, PLAY = 2.0, 4.0  # seconds: platform.attempt_timeout and play_timeout
+ATTEMPT, PLAY = 3.0, 6.0  # seconds: platform.attempt_timeout and play_timeout
 BUSY = 6.0  # seconds that a machine may do something else as well
 # What a play may take: its URL; two playlists behind that, with a second of retries each; bytes that
 # stop, with ten seconds of silence.
