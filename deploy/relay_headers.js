@@ -9,22 +9,30 @@ const KEPT = [
 ];
 const CONTENT = ["200", "206", "416"];
 
-// An answer that is thrown at here ends the connection without one.
+function refuse(r, why) {
+    r.variables.relay_refusal = "platform-bad-answer"; // for the access log
+    throw new Error(why); // ends the connection without an answer
+}
+
 function checkAnswer(r) {
     // Of several upstreams, the last; nothing where the answer comes from the cache.
     const status = (r.variables.upstream_status || "200").split(/[ ,:]+/).pop();
     if (r.httpVersion === "0.9" || CONTENT.indexOf(status) < 0) {
         // nginx passes on what is no HTTP as HTTP/0.9, without any head, and 1xx as if it were
         // final: the body would be read as an answer of this origin.
-        throw new Error("the CDN's answer is no content");
+        refuse(r, "the CDN's answer is no content");
     }
     const isEncoding = (header) => header[0].toLowerCase() === "content-encoding";
     if (r.rawHeadersOut.some((it) => isEncoding(it) && it[1].toLowerCase() !== "identity")) {
-        throw new Error("bytes came compressed");
+        refuse(r, "bytes came compressed");
     }
-    // Not where there is no such range: nginx says so in a page of its own.
-    if (r.status !== 416 && /^\s*text\/html\s*(;|$)/i.test(r.headersOut["Content-Type"] || "")) {
-        throw new Error("a page came in place of bytes");
+    // Of several types browsers take the last, and nginx, too. 412 and 416 are pages of nginx's own.
+    const types = [r.variables.upstream_http_content_type];
+    if (r.status !== 412 && r.status !== 416) {
+        types.push(r.headersOut["Content-Type"]);
+    }
+    if (types.some((it) => /(^|,)\s*text\/html\s*([;,]|$)/i.test(it || ""))) {
+        refuse(r, "a page came in place of bytes");
     }
     // Under our name, NEL or Service-Worker-Allowed would speak for this origin.
     Object.keys(r.headersOut)

@@ -45,7 +45,7 @@ class Revocation:
         before: tokens whose `iat` is later are not meant. A `jti` is revoked whatever its `iat`.
         at: when it was made.
         is_undone: whether this undoes the revocations of the name that were made until `at`.
-        proof: of an undoing, that an instance made it; see `UndoProofs`.
+        proof: that an instance made it; see `Proofs`.
     """
 
     kind: Kind
@@ -110,27 +110,27 @@ class Revocation:
         )
 
 
-class UndoProofs:
-    """Tells the undoings that instances made from those that another writer of the state made.
+class Proofs:
+    """Tells what instances made from what another writer of the state made, by an HMAC.
 
-    A forged revocation takes a token from a viewer until the operator undoes it. A forged undoing
-    would make a token good that the operator revoked, so each carries an HMAC.
+    Without a proof a revocation counts, its dates clipped, until the operator undoes it: one that
+    was not believed would make a token good. An undoing without a proof does not count.
     """
 
     def __init__(self, secret: str) -> None:
         """Prove with what all instances know, and nobody else."""
-        self._key = hmac.digest(secret.encode(), b"playgate undone revocation 1", "sha256")
+        self._key = hmac.digest(secret.encode(), b"playgate revocation 1", "sha256")
 
-    def prove(self, undone: Revocation) -> Revocation:
+    def prove(self, news: Revocation) -> Revocation:
         """Return it with its proof."""
-        return replace(undone, proof=self._proof(undone))
+        return replace(news, proof=self._proof(news))
 
-    def holds(self, undone: Revocation) -> bool:
+    def holds(self, news: Revocation) -> bool:
         """Say whether an instance made it."""
-        return hmac.compare_digest(undone.proof, self._proof(undone))
+        return hmac.compare_digest(news.proof, self._proof(news))
 
-    def _proof(self, undone: Revocation) -> str:
-        content = replace(undone, proof="").to_json().encode()
+    def _proof(self, news: Revocation) -> str:
+        content = replace(news, proof="").to_json().encode()
         return hmac.digest(self._key, content, "sha256").hex()
 
 
@@ -207,4 +207,8 @@ def _merged(known: Revocation, news: Revocation) -> Revocation:
         later, earlier = (known, news) if known.at > news.at else (news, known)
         # At the same second the undoing counts: a new revocation is dated later than that.
         return earlier if later.at == earlier.at and earlier.is_undone else later
-    return replace(known, before=max(news.before, known.before), at=max(news.at, known.at))
+    merged = replace(known, before=max(news.before, known.before), at=max(news.at, known.at))
+    for one in sorted((known, news), key=lambda it: not it.proof):  # a proven one where it will do
+        if (one.before, one.at) == (merged.before, merged.at):
+            return one
+    return replace(merged, proof="")

@@ -7,7 +7,7 @@ is a sealed path of ours. The session is carried by the seals, and kept nowhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
@@ -15,10 +15,11 @@ from proxy.adapters.dailymotion.cdn import Cdn, Received
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose
 from proxy.domain.playlist.check import Report
+from proxy.domain.playlist.directives import BLOCKING, read_directives, with_directives
 from proxy.domain.playlist.relayed import relayed
 from proxy.domain.playlist.variants import Limits, within
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import SealKey, SealKeys, Session, network_of, seal_invalid
+from proxy.domain.seal import SealKey, SealKeys, Session, network_name, network_of
 from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
@@ -27,15 +28,8 @@ from proxy.edge.checking import Checking
 from proxy.edge.gate import Gate
 from proxy.edge.growing import Growing
 from proxy.edge.revocations import Revocations
-from proxy.edge.session_limits import SessionLimits
+from proxy.edge.session_limits import Kind, SessionLimits
 from proxy.edge.streams import Streams
-
-# Delivery directives of RFC 8216bis, 6.2.5, which go on to the server …
-DIRECTIVES = frozenset({"_HLS_msn", "_HLS_part", "_HLS_skip"})
-BLOCKING = frozenset({"_HLS_msn", "_HLS_part"})
-# … and what players add to other URIs (D.2, 7.1), which is for servers that know them.
-IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_HLS_throughput"})
-WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 CANNOT_RELAY = "max_height and max_bandwidth require relaying; relay.keys is not set"
 
@@ -100,12 +94,15 @@ class Relay:
         """Return the first playlist of a new session, or refuse."""
         key, session = self._begin(video, viewer, claims)
         url = await self._streams.resolve_own(video, viewer)
-        async with self._gate:
-            received = await self._cdn.fetch_playlist(url)
-            report = await self._checked(received, session)
-            if report.kind == "media":
-                return RelayedPlaylist(body=self._wrapped(url, key, session))
-            return RelayedPlaylist(body=await self._hand_on(report, received, key, session))
+        owner = network_name(viewer)
+        with self._sessions.request("reload", session, viewer):
+            async with self._gate:
+                received = await self._cdn.fetch_playlist(url)
+                report = await self._checked(received, owner)
+                if report.kind == "media":
+                    return RelayedPlaylist(body=self._wrapped(url, key, session))
+                body = await self._hand_on(report, received, key, session, owner=owner)
+                return RelayedPlaylist(body=body)
 
     async def begin_file(
         self, video: VideoId, viewer: Address, claims: Claims, choice: Choice
@@ -124,26 +121,32 @@ class Relay:
         sealed = open_playlist(raw_path, self._keys)
         return AskedPlaylist(path=raw_path, sealed=sealed, directives=read_directives(query))
 
-    async def fetch_playlist(self, asked: AskedPlaylist) -> bytes:
+    async def fetch_playlist(self, asked: AskedPlaylist, viewer: Address) -> bytes:
         """Return a session's playlist as it stands now, or refuse."""
         sealed, directives = asked.sealed, asked.directives
         is_blocking = not BLOCKING.isdisjoint(directives)
         if is_blocking and asked.path not in self._blocking:
             is_blocking = False  # it would wait for seconds outside of the concurrency limit
             directives = {name: it for name, it in directives.items() if name not in BLOCKING}
-        with self._sessions.request("playlist", sealed.session):
-            async with self._blocking_gate if is_blocking else self._gate:
-                received = await self._cdn.fetch_playlist(
-                    with_directives(sealed.url, directives), is_blocking=is_blocking
-                )
-                return await self._hand_on(
-                    await self._checked(received, sealed.session),
-                    received,
-                    sealed.key,
-                    sealed.session,
-                    imported=sealed.variables,
-                    path=asked.path,
-                )
+        owner = network_name(viewer)
+        async with AsyncExitStack() as places:
+            if is_blocking:
+                await places.enter_async_context(self._blocking_gate)
+            else:
+                places.enter_context(self._sessions.request("reload", sealed.session, viewer))
+                await places.enter_async_context(self._gate)
+            received = await self._cdn.fetch_playlist(
+                with_directives(sealed.url, directives), is_blocking=is_blocking
+            )
+            return await self._hand_on(
+                await self._checked(received, owner),
+                received,
+                sealed.key,
+                sealed.session,
+                imported=sealed.variables,
+                path=asked.path,
+                owner=owner,
+            )
 
     def find_bytes(self, raw_path: str, query: Sequence[tuple[str, str]]) -> SealedBytes:
         """Return what a sealed path of bytes stands for, or refuse."""
@@ -152,9 +155,11 @@ class Relay:
         self._cdn.allow(sealed.url)
         return sealed
 
-    def bytes_request(self, session: Session) -> AbstractContextManager[None]:
-        """Count a request for bytes while it is under way, or refuse it with `rate-limited`."""
-        return self._sessions.request("bytes", session)
+    def request(
+        self, kind: Kind, session: Session, viewer: Address
+    ) -> AbstractContextManager[None]:
+        """Count a request until its answer is sent, or refuse it with `rate-limited`."""
+        return self._sessions.request(kind, session, viewer)
 
     def admit(self, session: Session, viewer: Address) -> None:
         """Refuse a viewer outside the session's network, and a session that is not current."""
@@ -187,8 +192,8 @@ class Relay:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
         return WRAPPED.format(path=Sealer(key, session).playlist_path(url, {})).encode()
 
-    async def _checked(self, received: Received, session: Session) -> Report:
-        report = await self._checking.check(received, owner=session)
+    async def _checked(self, received: Received, owner: str) -> Report:
+        report = await self._checking.check(received, owner=owner)
         if not report.is_playlist:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: what came is no playlist")
         if not report.is_checked:
@@ -207,6 +212,7 @@ class Relay:
         *,
         imported: Mapping[str, str] | None = None,
         path: str = "",
+        owner: str,
     ) -> bytes:
         self._blocking.note(path, report.text)
 
@@ -226,22 +232,4 @@ class Relay:
                 is_fixed=is_fixed,
             ).encode(errors="surrogateescape")
 
-        return await self._checking.thread.run(len(received.body), hand_on, owner=session)
-
-
-def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return the delivery directives of a query, or refuse any other: it changes what is asked."""
-    directives: dict[str, str] = {}
-    for name, value in query:
-        if name in IGNORED:
-            continue
-        if name not in DIRECTIVES or name in directives or not value or not WORD.issuperset(value):
-            raise seal_invalid("a query was added")
-        directives[name] = value
-    return directives
-
-
-def with_directives(url: str, directives: Mapping[str, str]) -> str:
-    """Return a URL with directives added; they come in alphabetical order (6.2.5)."""
-    added = "&".join(f"{name}={value}" for name, value in sorted(directives.items()))
-    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
+        return await self._checking.thread.run(len(received.body), hand_on, owner=owner)

@@ -20,9 +20,9 @@ from proxy.domain.revocations import (
     Kind,
     Longest,
     Name,
+    Proofs,
     Revocation,
     RevocationList,
-    UndoProofs,
 )
 from proxy.domain.video import VideoId, loggable
 from proxy.edge.state import OnFailure, State
@@ -48,7 +48,7 @@ class Revocations:
         staleness: float,
         longest: Longest,
         on_failure: OnFailure,
-        proofs: UndoProofs,
+        proofs: Proofs,
     ) -> None:
         self._state = state
         self._clock = clock
@@ -100,6 +100,7 @@ class Revocations:
             before=moment,
             at=self._moment((kind, value, issuer)),
         )
+        revocation = self._proofs.prove(revocation)
         if revocation.concerns_until(self.longest) <= now:
             raise _invalid("before is so long ago that every token meant has expired.")
         self._forget_expired()
@@ -123,14 +124,17 @@ class Revocations:
         """Bring the list up to date, and put back what the store has lost, or refuse."""
         position, is_whole, is_last = self._position, not self._position, False
         told, pages, is_full = RevocationList(), 0, False
-        dated_ahead: set[Name] = set()
+        ahead: dict[Name, Revocation] = {}
         while not is_last and pages < MAX_PAGES:
             reading = await self._state.read(LOG, position)
             is_whole = is_whole or not reading.is_continued
-            for revocation in self._read(reading.entries, dated_ahead):
+            for revocation in self._read(reading.entries, ahead):
                 told.add(revocation)
                 is_full = not self._list.add(revocation) or is_full
             position, is_last, pages = reading.position, reading.is_last, pages + 1
+        for revocation in ahead.values():
+            told.add(revocation)
+            is_full = not self._list.add(revocation) or is_full
         self._position = position
         if is_full:
             self._log.error("revocations-full", count=len(self._list))
@@ -172,11 +176,12 @@ class Revocations:
             raise Refusal(refusal.reason, refusal.detail, message=NOT_TOLD) from None
         self._list.add(revocation)
 
-    def _read(self, entries: Iterable[str], dated_ahead: set[Name]) -> Iterator[Revocation]:
-        """Yield the revocations of a page with possible dates.
+    def _read(self, entries: Iterable[str], ahead: dict[Name, Revocation]) -> Iterator[Revocation]:
+        """Yield what a page says, but for unproven revocations that were dated ahead.
 
-        One that was dated ahead counts as made now, and so would come back at every start: what
-        undoes it stands behind it in the log.
+        Those are gathered in `ahead` and count as made now. They would come back at every start, so
+        whatever undoes them has to stand behind them in the log, whenever it was made; what else is
+        known of the name still counts.
         """
         now = int(self._clock.now())
         for entry in entries:
@@ -184,14 +189,16 @@ class Revocations:
                 written = Revocation.from_json(entry)
             except ValueError:  # of another version of this program, or another writer
                 continue
-            if written.is_undone and not self._proofs.holds(written):
-                continue
-            revocation = written if written.is_undone else written.clipped(now, self.longest.leeway)
-            if revocation.is_undone and revocation.name in dated_ahead:
-                self._list.drop(revocation.name)
-            elif revocation.at != written.at:
-                dated_ahead.add(revocation.name)
-            yield revocation
+            if self._proofs.holds(written):
+                if written.is_undone:
+                    ahead.pop(written.name, None)
+                yield written
+            elif not written.is_undone:
+                clipped = written.clipped(now, self.longest.leeway)
+                if clipped.at == written.at:
+                    yield clipped
+                else:
+                    ahead[clipped.name] = clipped
 
     async def _tell(self, revocations: Collection[Revocation]) -> None:
         if not self._state.is_shared:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from proxy.settings.checks import ENCODING
 from proxy.settings.raw import tables_of
 from proxy.settings.sources import Problem, secret_files
 
+MAX_LINKS = 40  # as Linux
 KEY_LISTS = (("tokens", "keys"), ("relay", "keys"))
 KEY_FILES = (("tokens", "jwks_file"), ("platform", "login_file"))
 SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
@@ -44,14 +46,22 @@ def writable_folders(raw: Mapping[str, Any], settings_file: Path | None) -> Iter
     """
     seen: set[Path] = set()
     for name, file in _files(raw, settings_file):
-        for folder in (*file.absolute().parents, *file.resolve().parents):
-            if folder in seen:
-                continue
+        for folder in _folders_of(file):
+            mode = 0 if folder in seen else _folder_mode(folder)
             seen.add(folder)
-            mode = _folder_mode(folder)
-            if mode & WRITABLE_BY_OTHERS and not mode & stat.S_ISVTX:
-                whose = "others" if mode & stat.S_IWOTH else "its group"
-                yield name, f"{folder} can be written by {whose}: chmod go-w {folder}"
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                yield name, f"{folder} can be written by others: chmod o-w {folder}"
+
+
+def _folders_of(file: Path) -> Iterator[Path]:
+    """Yield the folders that lead to a file, those of each link on the way included."""
+    with suppress(OSError):  # said elsewhere
+        for _ in range(MAX_LINKS):
+            yield from file.absolute().parents
+            if not file.is_symlink():
+                yield from file.resolve().parents
+                return
+            file = file.parent / file.readlink()
 
 
 def _folder_mode(folder: Path) -> int:

@@ -42,6 +42,7 @@ CONDITIONAL = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE)
 # A slow viewer holds a piece here, and what the CDN's connection has read: 0.4 MB in all. To take
 # everything that is there would hold twice as much, and is no faster.
 PIECE = 64 * 1024
+PAGE = re.compile(r"(?:^|,)\s*text/html\s*(?:[;,]|$)", re.IGNORECASE)  # browsers take the last
 TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z))", re.ASCII)
 # Another's bytes under our name: nothing runs, and no shared cache keeps what is one session's.
 PASSED_ON: dict[str, str] = {
@@ -79,6 +80,17 @@ def playlist_response(request: web.Request, body: bytes) -> web.Response:
         request.headers.get(hdrs.ACCEPT_ENCODING, "")
     ):
         response.enable_compression(web.ContentCoding.gzip)
+    return response
+
+
+async def send(request: web.Request, response: web.Response) -> web.Response:
+    """Send a response and return when most of it is read; aiohttp would do so later."""
+    complete_head(request, response, request.app[PORT].headers)
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        request[TRACE].is_abandoned = True
     return response
 
 
@@ -128,8 +140,8 @@ def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None
         if any(encoding.lower() != "identity" for encoding in encodings):
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: bytes came compressed")
         # Not aiohttp's content_type, which decodes parameters and fails on those of a hostile CDN.
-        content_type = upstream.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip()
-        if content_type.lower() == "text/html":
+        types = ",".join(upstream.headers.getall(hdrs.CONTENT_TYPE, []))
+        if PAGE.search(types) is not None:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: a page came in place of bytes")
 
 

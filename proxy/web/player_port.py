@@ -16,7 +16,7 @@ from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.delivery import Redirect
 from proxy.edge.limits import CountedAs
-from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response
+from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response, send
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
     note_session,
@@ -117,14 +117,17 @@ async def admit(
     return Admitted(shown.claims, is_settled=is_settled)
 
 
-async def relayed_playlist(request: web.Request) -> web.Response:
+async def relayed_playlist(request: web.Request) -> web.StreamResponse:
     """Serve a playlist of a relayed session: its sealed path says which, and whose."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
     asked = relay.find_playlist(url.raw_path, list(url.query.items()))
     note_session(request, asked.sealed.session)
-    relay.admit(asked.sealed.session, viewer)
-    return playlist_response(request, await relay.fetch_playlist(asked))
+    session = asked.sealed.session
+    relay.admit(session, viewer)
+    with relay.request("playlist", session, viewer):
+        body = await relay.fetch_playlist(asked, viewer)
+        return await send(request, playlist_response(request, body))
 
 
 async def relayed_bytes(request: web.Request) -> web.StreamResponse:
@@ -134,7 +137,7 @@ async def relayed_bytes(request: web.Request) -> web.StreamResponse:
     sealed = services.relay.find_bytes(url.raw_path, list(url.query.items()))
     note_session(request, sealed.session)
     services.relay.admit(sealed.session, viewer)
-    with services.relay.bytes_request(sealed.session):
+    with services.relay.request("bytes", sealed.session, viewer):
         async with services.cdn.open(request.method, sealed.url, asked_of(request)) as upstream:
             return await pass_on(request, upstream)
 

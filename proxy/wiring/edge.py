@@ -75,7 +75,7 @@ def build_parts(
         windows=Windows(instruments.clock),
         growing=Growing(),
         blocking=BlockingPlaylists(),
-        sessions=SessionLimits(),
+        sessions=SessionLimits(places=settings.limits.concurrency + settings.limits.queue),
         relay_gate=build_gate(settings, instruments, "playlist"),
         blocking_gate=Gate(most=BLOCKING_AT_ONCE, queue=0, patience=0),
     )

@@ -8,7 +8,7 @@ from math import ceil
 from proxy.adapters.state.memory import MemoryStore
 from proxy.adapters.state.redis import RedisStore
 from proxy.adapters.state.store import Store
-from proxy.domain.revocations import Longest, UndoProofs
+from proxy.domain.revocations import Longest, Proofs
 from proxy.edge.first_use import FirstUse
 from proxy.edge.revocations import Revocations
 from proxy.edge.state import State
@@ -48,7 +48,7 @@ def build_revocations(settings: Settings, state: State, instruments: Instruments
         staleness=settings.state.staleness,
         longest=longest_of(settings),
         on_failure=settings.state.revocations_on_failure,
-        proofs=UndoProofs(settings.platform.api_secret.get_secret_value()),
+        proofs=Proofs(settings.platform.api_secret.get_secret_value()),
     )
 
 

@@ -10,6 +10,7 @@ from time import time
 import pytest
 from support import NOW, OPERATOR_KEY, SANDBOX_TOML, an_edge, eventually
 
+from proxy.adapters.clock import Clock
 from proxy.adapters.state.redis import RedisStore
 from proxy.adapters.state.store import PAGE
 from proxy.domain import revocations as domain
@@ -329,6 +330,50 @@ async def test_who_writes_to_redis_cannot_make_a_revoked_token_good(
     assert [await outcome(it, it.play_url(token=token)) for it in instances] == [
         "token-revoked"
     ] * 2
+
+
+async def test_an_old_undoing_that_is_replayed_undoes_nothing_later(server, instances):
+    """Neither alone, nor behind a forged revocation that would give way to it."""
+    one, two = instances
+    token = one.mint(subject="viewer-7")
+    await revoke(one, sub="viewer-7")
+    await revoke(one, sub="viewer-7", undo=True)
+    await revoke(one, sub="viewer-7")
+    async with server.client() as client:
+        entries = [it["entry"] for _, it in await client.xrange("playgate:revocations")]
+        (undone,) = [it for it in entries if json.loads(it)[5]]
+        ahead = Revocation(kind="sub", value="viewer-7", before=2**40, at=2**40)
+        for entry in (undone, ahead.to_json(), undone):
+            await client.xadd("playgate:revocations", {"entry": entry})
+    await revoke(one, sub="another")
+    await eventually(lambda: knows(two, "another"))
+    for it in instances:
+        await eventually(lambda it=it: is_refused(it, it.play_url(token=token)))
+        assert await outcome(it, it.play_url(token=token)) == "token-revoked"
+
+
+class AheadClock(Clock):
+    """A clock that is set an hour ahead."""
+
+    def now(self) -> float:
+        return super().now() + 3600
+
+
+async def test_what_an_instance_ahead_of_its_time_undid_can_be_revoked_again(
+    server, sandbox, start_edge
+):
+    shared = {"state": {"url": server.url, "staleness": 0.5}}
+    here = await start_edge(**shared)
+    async with an_edge(sandbox, clock=AheadClock(), **shared) as ahead:
+        token = here.mint(subject="viewer-7")
+        await revoke(here, sub="viewer-7")
+        await eventually(lambda: knows(ahead, "viewer-7"))
+        await revoke(ahead, sub="viewer-7", undo=True)
+        await eventually(lambda: plays(here, token))
+        await revoke(here, sub="viewer-7")
+        third = await start_edge(**shared)
+        await eventually(lambda: is_refused(third, third.play_url(token=token)))
+        assert await outcome(here, here.play_url(token=token)) == "token-revoked"
 
 
 async def has_entries(server, count):

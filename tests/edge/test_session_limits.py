@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -14,7 +14,7 @@ from proxy.edge.session_limits import MAX_OF_NETWORK, MAX_OF_SESSION, SessionLim
 
 SESSION = Session(
     video="x8abcd",
-    network=ip_network("203.0.113.0/24"),
+    network=ip_network("0.0.0.0/0"),
     started_at=1,
     jti=None,
     subject=None,
@@ -22,20 +22,26 @@ SESSION = Session(
 )
 
 
-@pytest.mark.parametrize("kind", ["playlist", "bytes"])
+VIEWER, NEIGHBOUR, ELSEWHERE = map(ip_address, ("203.0.113.5", "203.0.113.77", "198.51.100.5"))
+SHARE = {**MAX_OF_NETWORK, "reload": 192}
+
+
+@pytest.mark.parametrize("kind", SHARE)
 def test_a_network_has_its_share_in_however_many_sessions(kind):
-    limits = SessionLimits()
+    limits = SessionLimits(places=384)
     with ExitStack() as under_way:
-        for n in range(MAX_OF_NETWORK[kind]):
+        for n in range(SHARE[kind]):
             session = replace(SESSION, started_at=n // MAX_OF_SESSION[kind])
-            under_way.enter_context(limits.request(kind, session))
+            under_way.enter_context(limits.request(kind, session, VIEWER))
         with pytest.raises(Refusal, match="of this network are under way"):
-            under_way.enter_context(limits.request(kind, replace(SESSION, started_at=99)))
-        elsewhere = replace(SESSION, network=ip_network("198.51.100.0/24"))
-        with limits.request(kind, elsewhere):
+            under_way.enter_context(
+                limits.request(kind, replace(SESSION, started_at=99), NEIGHBOUR)
+            )
+        # A token may name a network as wide as it likes: the viewer's own counts.
+        with limits.request(kind, replace(SESSION, started_at=99), ELSEWHERE):
             pass
         other = "bytes" if kind == "playlist" else "playlist"
-        with limits.request(other, SESSION):
+        with limits.request(other, SESSION, VIEWER):
             pass
-    with limits.request(kind, SESSION):
+    with limits.request(kind, SESSION, VIEWER):
         pass

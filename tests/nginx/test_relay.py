@@ -59,6 +59,9 @@ async def test_ranges_and_conditional_requests_work(relayed):
     assert (await relayed.get(path, headers={"If-None-Match": headers["ETag"]}))[0] == 304
     assert (await relayed.get(path, headers={"Range": "bytes=99999999-"}))[0] == 416
     assert (await relayed.get(path, method="HEAD"))[0] == 200
+    for name in ("If-Match", "If-Unmodified-Since"):
+        value = {"If-Match": '"x"', "If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}[name]
+        assert (await relayed.get(path, headers={name: value}))[0] == 412
 
 
 async def test_a_range_asked_for_first_is_answered_too(relayed):
@@ -309,6 +312,14 @@ RAW = {
     "505": (b"HTTP/1.1 505 No\r\n" + MEDIA + b"\r\nEVIL", False),
     "999": (b"HTTP/1.1 999 No\r\n" + MEDIA + b"\r\nEVIL", False),
     "page": (FINAL, False),
+    "page-behind-a-comma": (FINAL.replace(b"text/html", b",text/html"), False),
+    "page-before-a-comma": (FINAL.replace(b"text/html", b"text/html,x"), False),
+    "page-as-second-type": (
+        b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nEVIL",
+        False,
+    ),
+    "501": (b"HTTP/1.1 501 No\r\n" + MEDIA + b"\r\nEVIL", False),
+    "520": (b"HTTP/1.1 520 No\r\n" + MEDIA + b"\r\nEVIL", False),
     "page-in-capitals": (FINAL.replace(b"text/html", b"TEXT/HTML ; charset=x"), False),
     "compressed": (
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n" + MEDIA + b"\r\nEVIL",
@@ -366,6 +377,7 @@ async def hostile(component, tmp_path):
             request = f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
             return await send_raw(relayed.nginx.port, request.encode())
 
+        ask.log = lambda: relayed.nginx.access_log
         yield ask
 
 
@@ -381,3 +393,7 @@ async def test_what_is_no_content_never_speaks_for_our_origin(hostile):
             assert answer == b"" or answer.startswith(b"HTTP/1.1 "), name
             if is_for_viewers:
                 assert b"Content-Security-Policy: sandbox" in answer, name
+            elif not answer:
+                line = hostile.log().splitlines()[-1]
+                logged = json.loads(line)
+                assert (logged["status"], logged["reason"]) == (0, "platform-bad-answer"), name

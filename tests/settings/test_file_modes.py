@@ -86,36 +86,32 @@ def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "setting", "mode", "whose"),
-    [
-        (".", "(file)", 0o777, "others"),
-        (".", "(file)", 0o770, "its group"),
-        ("secrets", "PLAYGATE_OPERATOR__KEY", 0o722, "others"),
-    ],
+    ("name", "setting", "mode"),
+    [(".", "(file)", 0o777), (".", "(file)", 0o702), ("secrets", "PLAYGATE_OPERATOR__KEY", 0o722)],
 )
-def test_a_folder_in_which_others_may_replace_a_file_is_warned_of(
-    folder, name, setting, mode, whose
-):
+def test_a_folder_in_which_others_may_replace_a_file_is_warned_of(folder, name, setting, mode):
     path = folder / "playgate.toml"
     (folder / name).chmod(mode)
     where = folder / name
-    expected = (setting, f"{where} can be written by {whose}: chmod go-w {where}")
+    expected = (setting, f"{where} can be written by others: chmod o-w {where}")
     assert list(warnings_about(load_settings(path), path)) == [expected]
     (folder / name).chmod(mode | 0o1000)
     assert list(warnings_about(load_settings(path), path)) == []
 
 
-def test_the_folder_that_a_link_leads_to_counts_too(folder):
-    path, elsewhere = folder / "playgate.toml", folder / "elsewhere"
-    elsewhere.mkdir()
+def test_the_folders_of_every_link_on_the_way_count_too(folder):
+    path, between, elsewhere = folder / "playgate.toml", folder / "between", folder / "elsewhere"
+    for made in (between, elsewhere):
+        made.mkdir(mode=0o700)
     (folder / "token.secret").rename(elsewhere / "token.secret")
-    (folder / "token.secret").symlink_to(elsewhere / "token.secret")
-    elsewhere.chmod(0o777)
-    expected = (
-        "tokens.keys[0].file",
-        f"{elsewhere} can be written by others: chmod go-w {elsewhere}",
-    )
-    assert list(warnings_about(load_settings(path), path)) == [expected]
+    (between / "token.secret").symlink_to(elsewhere / "token.secret")
+    (folder / "token.secret").symlink_to(Path("between", "token.secret"))
+    assert list(warnings_about(load_settings(path), path)) == []
+    for made in (between, elsewhere):
+        made.chmod(0o777)
+        text = f"{made} can be written by others: chmod o-w {made}"
+        assert list(warnings_about(load_settings(path), path)) == [("tokens.keys[0].file", text)]
+        made.chmod(0o700)
 
 
 def test_a_settings_file_without_secrets_may_be_read(folder, monkeypatch):

@@ -19,7 +19,7 @@ from proxy.domain.playlist.text import (
     CONTROL,
     MAX_BYTES,
     NOT_UTF_8,
-    AttributeCount,
+    TagCount,
     find_excess,
     is_playlist,
     scheme_is_wrong,
@@ -119,16 +119,19 @@ class _Pass:
         self._seen: set[str] = set()
         self._imports: list[Line] = []
         self._is_mixed = False
-        self._attributes = AttributeCount()
+        self._count = TagCount()
 
     def run(self, text: str) -> Kind | None:
         """Check every line, then what only the whole can tell."""
         self._kind = "media" if IS_MEDIA.search(text) is not None else None
-        is_plain = text.isascii() and CONTROL.search(text) is None
+        is_plain = CONTROL.search(text) is None and (
+            text.isascii() or NOT_UTF_8.search(text) is None
+        )
         for line, found in references(text):
             if not is_plain:
                 self._check_characters(line)
-            if (excess := self._attributes.add(line)) is not None:
+            if (excess := self._count.add(line)) is not None:
+                self._findings.found.clear()
                 self._findings.add("excess", None, what=excess[0], limit=excess[1])
                 return None
             is_long = is_too_long(line.text)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import m3u8
 
 from proxy.domain.playlist.resolve import resolved
+from proxy.domain.playlist.text import CONTROL
 
-# The lines that the model below is made of, as m3u8 tells lines. It is shown no others: 20,000 keys
-# cost it 18 s, since it looks for each of them among all before.
+LINE_END = re.compile(r"\r\n|\r|\n")
+# The lines that the model below is made of. m3u8 is shown no others: 20,000 keys cost it 18 s,
+# since it looks for each of them among all before.
 MODELLED = re.compile(
     r"\s*(?:[^#\s]|#EXT(?:M3U|INF|-X-(?:STREAM-INF|MEDIA|TARGETDURATION|MEDIA-SEQUENCE|ENDLIST))"
     r"(?![A-Z0-9-]))"
@@ -63,7 +65,9 @@ def read_model(text: str, base: str) -> Playlist:
         PlaylistUnreadable: it cannot be read, whatever m3u8 said.
     """
     try:
-        read = m3u8.loads("\n".join(filter(MODELLED.match, text.splitlines())))
+        lines = (line for line in LINE_END.split(text) if MODELLED.match(line) is not None)
+        # m3u8 ends lines at other characters, too, and would find many in one of ours.
+        read = m3u8.loads("\n".join(line for line in lines if CONTROL.search(line) is None))
         return Playlist(
             variants=tuple(
                 Child(name=f"variant {number}", uri=it.uri, base=base)

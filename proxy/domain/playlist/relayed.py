@@ -9,7 +9,7 @@ from typing import NamedTuple
 from proxy.domain.playlist.media import EXTINF
 from proxy.domain.playlist.resolve import resolved
 from proxy.domain.playlist.rewrite import Reference, references, rewrite
-from proxy.domain.playlist.scan import Line, first_values, is_too_long, scan
+from proxy.domain.playlist.scan import Line, first_values, is_too_long
 from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
 from proxy.domain.playlist.text import CONTROL, NOT_UTF_8
 from proxy.domain.playlist.variables import Variables, query_of
@@ -23,6 +23,7 @@ FACT = re.compile(
 
 # Characters that all sealed paths of a playlist may take, about: each its URL's and a seal's.
 MOST_OUT, A_SEAL = 16 * 1024 * 1024, 400
+TOO_LONG = "too many and too long URIs to seal"
 MARK = "\0"  # stands where a child stood until all are known; no line that passes has one
 
 
@@ -80,12 +81,12 @@ def relayed(
         url = resolved(base, uri)
         room -= len(url) + A_SEAL
         if room < 0:
-            raise Refusal(Reason.PLAYLIST_INVALID, "too many and too long URIs to seal")
+            raise Refusal(Reason.PLAYLIST_INVALID, TOO_LONG)
         allow(url)
         children.append(Child(reference.role, url, hash_sign + fragment))
         return MARK
 
-    pieces = rewrite(_agreed(references(text), variables), note).split(MARK)
+    pieces = rewrite(_agreed(references(text), variables, base), note).split(MARK)
     known = {
         name: value
         for name, value in variables.values.items()
@@ -96,22 +97,35 @@ def relayed(
         base=base,
         is_fixed=is_fixed,
     )
-    handed_on = [pieces[0]]
+    handed_on, left = [pieces[0]], MOST_OUT
     for child, piece in zip(children, pieces[1:], strict=True):
         is_file = child.role == "bytes"
         path = paths[child.url] if is_file else sealer.playlist_path(child.url, known)
+        left -= len(path)  # the variables are in each path of a playlist
+        if left < 0:
+            raise Refusal(Reason.PLAYLIST_INVALID, TOO_LONG)
         handed_on += path, child.fragment, piece
-    return _without_query_values("".join(handed_on), base)
+    return "".join(handed_on)
 
 
 def _agreed(
-    lines: Iterable[tuple[Line, list[Reference]]], variables: Variables
+    lines: Iterable[tuple[Line, list[Reference]]], variables: Variables, base: str
 ) -> Iterator[tuple[Line, list[Reference]]]:
-    """Yield the lines that players agree about; define the variables on the way."""
+    """Yield the lines that players agree about; define the variables on the way.
+
+    Variables that the playlist takes from its URL, the upstream's signature perhaps, are in the
+    sealed URIs already, and are nobody else's business. Their names stay defined: players refuse a
+    playlist that uses an undefined one.
+    """
+    query = query_of(base)
     for line, found in lines:
         _check_agreement(line)
         if line.tag == "EXT-X-DEFINE":
-            variables.define(first_values(line))
+            given = first_values(line)
+            variables.define(given)
+            if (name := given.get("QUERYPARAM")) in query:
+                yield line._replace(text=f'#EXT-X-DEFINE:NAME="{name}",VALUE="-"'), []
+                continue
         yield line, found
 
 
@@ -129,23 +143,3 @@ def _check_agreement(line: Line) -> None:
     )
     if is_odd:
         raise Refusal(Reason.PLAYLIST_INVALID, f"players do not agree about line {line.number}")
-
-
-def _without_query_values(text: str, base: str) -> str:
-    """Return the playlist without the variables that it takes from its URL.
-
-    Their values, the upstream's signature perhaps, are in the sealed URIs already, and are nobody
-    else's business. The names stay defined: players refuse a playlist that uses an undefined one.
-    """
-    if "QUERYPARAM" not in text:
-        return text
-    query = query_of(base)
-    lines = []
-    for line in scan(text, read_of={"EXT-X-DEFINE"}):
-        given = first_values(line) if line.tag == "EXT-X-DEFINE" else {}
-        name = given.get("QUERYPARAM")
-        if name is not None and name in query:
-            lines.append(f'#EXT-X-DEFINE:NAME="{name}",VALUE="-"{line.ending}')
-        else:
-            lines.append(line.text + line.ending)
-    return "".join(lines)

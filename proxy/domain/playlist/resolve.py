@@ -46,24 +46,29 @@ def read_base(url: str) -> Base:
 def resolved(base: str, uri: str) -> str:
     """Return a URI of a playlist that came from `base`, without its fragment.
 
-    A URI that is absolute stays as it is. Without a base, so does every other.
+    A URI that is absolute stays as it is, its scheme in small letters. Without a base, so does
+    every other.
     """
-    if not base:
-        return uri.partition("#")[0]
-    known = read_base(base)
-    if BELOW.fullmatch(uri) is not None:
-        return known.folder + uri
+    uri = uri.strip(" \t")
+    if base and BELOW.fullmatch(uri) is not None:
+        return read_base(base).folder + uri
+    uri = uri.partition("#")[0]
     parts = REFERENCE.match(uri)
-    if parts is None or parts["scheme"] is not None:
-        return uri.partition("#")[0]
-    path, query = parts["path"], parts["query"] or ""
-    if parts["host"] is not None:
-        return f"{known.scheme}//{parts['host']}{_without_dots(path)}{query}"
+    if parts is None or not base:
+        return uri
+    if (scheme := parts["scheme"]) is not None:
+        return scheme.lower() + uri[len(scheme) :]
+    return _completed(read_base(base), parts["host"], parts["path"], parts["query"] or "")
+
+
+def _completed(base: Base, host: str | None, path: str, query: str) -> str:
+    if host is not None:
+        return f"{base.scheme}//{host}{_without_dots(path)}{query}"
     if not path:
-        return known.document + query if query else known.whole
+        return base.document + query if query else base.whole
     if not path.startswith("/"):
-        path = known.folder[len(known.origin) :] + path
-    return known.origin + _without_dots(path) + query
+        path = base.folder[len(base.origin) :] + path
+    return base.origin + _without_dots(path) + query
 
 
 def _without_dots(path: str) -> str:

@@ -17,6 +17,11 @@ MAX_TAGS = {
     "EXT-X-I-FRAME-STREAM-INF": 500,
     "EXT-X-MEDIA": 500,
     "EXT-X-DEFINE": 200,
+    "EXT-X-RENDITION-REPORT": 500,
+    "EXT-X-SESSION-DATA": 500,
+    "EXT-X-SESSION-KEY": 500,
+    "EXT-X-PRELOAD-HINT": 500,
+    "EXT-X-CONTENT-STEERING": 500,
 }
 BOM = "\ufeff"
 # Line separators and a BOM in the middle, too: some players take them for white space.
@@ -28,23 +33,25 @@ def find_excess(text: str) -> tuple[str, int] | None:
     """Return what a playlist has too many of, and the limit; None if it has not."""
     if text.count("\n") + text.count("\r") - text.count("\r\n") > MAX_LINES:
         return "lines", MAX_LINES
-    for tag, most in MAX_TAGS.items():
-        if text.count(f"#{tag}:") > most:
-            return f"{tag} tags", most
     return None
 
 
-class AttributeCount:
-    """Counts the attributes of a playlist line by line, and the tags that have any."""
+class TagCount:
+    """Counts the tags and attributes of a playlist line by line."""
 
     def __init__(self) -> None:
-        self._tags = self._attributes = 0
+        self._lists = self._attributes = 0
+        self._tags = dict.fromkeys(MAX_TAGS, 0)
 
     def add(self, line: Line) -> tuple[str, int] | None:
         """Count a line; return as `find_excess` once there are too many."""
-        self._tags += bool(line.attributes)
+        if line.tag in self._tags:
+            self._tags[line.tag] += 1
+            if self._tags[line.tag] > MAX_TAGS[line.tag]:
+                return f"{line.tag} tags", MAX_TAGS[line.tag]
+        self._lists += bool(line.attributes)
         self._attributes += len(line.attributes)
-        if self._tags > MAX_LISTS:
+        if self._lists > MAX_LISTS:
             return "tags with attributes", MAX_LISTS
         return ("attributes", MAX_ATTRIBUTES) if self._attributes > MAX_ATTRIBUTES else None
 

@@ -48,7 +48,7 @@ RESOLVED = {
     "g?y/./x": "http://a/b/c/g?y/./x", "g?y/../x": "http://a/b/c/g?y/../x", "g#s/../x": "http://a/b/c/g",
     "https://h/x/../y?z#f": "https://h/x/../y?z", "data:a,b": "data:a,b", "a//b": "http://a/b/c/a//b",
     "2026:a": "http://a/b/c/2026:a", "//h:81/x/./y?z": "http://h:81/x/y?z", "http:g": "http:g",
-    "//[": "http://[", "g/%2e%2e/h": "http://a/b/c/g/%2e%2e/h",
+    "//[": "http://[", "HTTPS://H/a": "https://H/a", " g ": "http://a/b/c/g", "\tg": "http://a/b/c/g", "g/%2e%2e/h": "http://a/b/c/g/%2e%2e/h",
 }  # fmt: skip
 
 
