@@ -70,6 +70,12 @@ HOSTILE: dict[str, str] = {
     + "\f#EXT-X-CONTENT-STEERING:"
     + ",".join(['SERVER-URI="2:2"'] * 40)
     + "\n",
+    "long seals": MEDIA + VARIABLE + '\f#EXT-X-DATERANGE:ID="{n}",X-ASSET-URI="{n}"\n',
+    "variants without a list": HEADS[0] + VARIABLE + "\f#EXT-X-STREAM-INF\n{n}.m3u8\n",
+    "vertical tabs": MEDIA + "\f#EXTINF:4,\x0ba\x0b",
+    "line separators": MEDIA + "\f#EXTINF:4,\u2028a\u2028",
+    "bad parts": MEDIA + '#EXT-X-DEFINE:QUERYPARAM="a"\n\f'
+    '#EXT-X-PART:URI="../{n}",DURATION="x",BYTERANGE="y",GAP=é\n../{n}/.ts\n',
     "undefined": MEDIA + "\f" + SEGMENT + "{$w{n}}.ts\n",
     "renditions": HEADS[0] + '\f#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="g{n}",NAME="n",URI="{n}.m3u8"\n',
     "variants": HEADS[0] + '\f#EXT-X-STREAM-INF:BANDWIDTH={n},AUDIO="g{n}",VIDEO="g"\nv{n}.m3u8\n',

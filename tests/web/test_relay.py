@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
+from socket import SO_RCVBUF, SOL_SOCKET
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -925,3 +926,29 @@ async def test_bytes_are_held_a_piece_at_a_time(sandbox, monkeypatch):
         monkeypatch.setattr(web.StreamResponse, "write", noted)
         assert len((await edge.get(url)).body) == 3_000_000
     assert max(pieces) <= PIECE
+
+
+async def test_a_playlist_counts_until_it_is_read(sandbox):
+    """Or one session could make the edge hold as many bodies as it has connections."""
+    async with an_edge(sandbox, **RELAY) as edge:
+        path, _ = await media_of(edge, "x8tall1")
+        port = int(edge.player.rpartition(":")[2])
+        unread = []
+        for _ in range(MAX_OF_SESSION["playlist"]):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            socket = writer.get_extra_info("socket")
+            socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 40)
+            unread.append(writer)
+
+        async def is_refused() -> bool:
+            return (await edge.get(edge.player + path)).reason == "rate-limited"
+
+        await eventually(is_refused, seconds=60)
+        for writer in unread:
+            writer.transport.abort()
+
+        async def is_served() -> bool:
+            return (await edge.get(edge.player + path)).status == 200
+
+        await eventually(is_served, seconds=60)

@@ -10,8 +10,8 @@ MAX_BYTES = 2 * 1024 * 1024
 # What a playlist costs depends on its lines and tags more than on its bytes: 2 MiB of newlines took
 # seconds and half a gigabyte. Real ones stay below: a day of segments of 4 s is 43,200 lines.
 MAX_LINES = 45_000
-MAX_LISTS = 22_500  # tags with attributes; a day of segments of 4 s has 21,600 keys at most
-MAX_ATTRIBUTES = 100_000
+MAX_LISTS = 15_000  # tags with attributes: a third of the lines, as where each segment has a key
+MAX_ATTRIBUTES = 60_000
 MAX_TAGS = {
     "EXT-X-STREAM-INF": 500,
     "EXT-X-I-FRAME-STREAM-INF": 500,
