@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.reasons import Refusal
-from proxy.domain.revocations import KINDS, MAX_REVOCATIONS, Longest, Revocation, RevocationList
+from proxy.domain.revocations import (
+    KINDS,
+    MAX_REVOCATIONS,
+    Longest,
+    Proofs,
+    Revocation,
+    RevocationList,
+)
 from proxy.domain.tokens.claims import LATEST
 
 NOW = 1_800_000_000
@@ -188,3 +196,25 @@ def test_what_is_told_is_understood(revocation):
 def test_what_is_no_revocation_is_told_from_one(text):
     with pytest.raises(ValueError):  # noqa: PT011  # json's own has many texts
         Revocation.from_json(text)
+
+
+def test_a_proof_is_for_what_an_instance_made_and_for_nothing_else():
+    proofs = Proofs("a secret")
+    proven = proofs.prove(a_revocation(before=NOW - 9, at=NOW))
+    assert proofs.holds(proven)
+    assert not proofs.holds(replace(proven, at=NOW + 1))
+    assert not Proofs("another").holds(proven)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_equal_entries_the_proven_one_is_kept_and_a_mixed_one_has_no_proof(is_first):
+    proven = Proofs("a secret").prove(a_revocation(before=NOW - 9, at=NOW))
+    for other, kept in (
+        (replace(proven, proof=""), proven.proof),
+        (a_revocation(before=NOW, at=NOW - 9), ""),
+    ):
+        known = RevocationList()
+        for news in (proven, other) if is_first else (other, proven):
+            known.add(news)
+        (entry,) = known
+        assert (entry.proof, entry.at) == (kept, NOW)

@@ -451,3 +451,28 @@ class TestPlaylists:
     )
     def test_whether_a_playlist_changes_is_what_it_says_itself(self, tags, change):
         assert may_change(f"#EXTM3U\n{tags}") is change
+
+
+VARIABLE = f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-DEFINE:NAME="v",VALUE="{"x" * 2000}"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("#EXTINF:4,\n{$v}\n", "too many characters come from variables"),
+        ('#EXT-X-DATERANGE:ID="a",X-ASSET-URI="{n}"\n', "too many and too long URIs to seal"),
+    ],
+)
+def test_what_a_playlist_becomes_is_bounded(line, why):
+    """Variables are in the URIs that use them, and in the path of each playlist."""
+    text = VARIABLE + "".join(line.replace("{n}", str(n)) for n in range(8000))
+    with pytest.raises(Refusal) as refused:
+        relayed(
+            text,
+            base="https://a.dmcdn.net/m.m3u8",
+            sealer=Sealer(KEYS.newest, SESSION),
+            imported={},
+            allow=lambda url: url,
+            is_fixed=False,
+        )
+    assert refused.value.detail == why
