@@ -169,10 +169,6 @@ class RevocationList:
         known = self._entries.get(news.name)
         return known is not None and _merged(known, news) == known
 
-    def drop(self, name: Name) -> None:
-        """Forget a name."""
-        self._entries.pop(name, None)
-
     def forget(self, now: float, longest: Longest) -> None:
         """Drop what concerns nothing any more."""
         for name, entry in list(self._entries.items()):
