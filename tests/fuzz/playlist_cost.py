@@ -115,12 +115,13 @@ def fill(pattern: str, size: int) -> bytes:
     """Return the playlist of a pattern: what stands before \\f, then the rest until it is full."""
     head, _, unit = pattern.partition("\f")
     # Not beyond what is refused by count, or nothing of it would be read at all.
+    lines = len(re.findall("\r\n|\r|\n", unit))
+    lists = sum("=" in line for line in re.split("[\r\n]+", unit))
+    counted = ((MAX_LINES - 20, lines), (MAX_LISTS, lists), (MAX_ATTRIBUTES, unit.count("=")))
     most = min(
         *(limit for tag, limit in MAX_TAGS.items() if f"#{tag}:" in unit),
+        *(limit // count for limit, count in counted if count),
         size,
-        (MAX_LINES - 20) // max(1, unit.count("\n") + unit.count("\r") - unit.count("\r\n")),
-        MAX_LISTS // max(1, sum("=" in line for line in re.split("[\r\n]+", unit))),
-        MAX_ATTRIBUTES // max(1, unit.count("=")),
     )
     pieces, room, n = [head], size - len(head), 0
     while room > 0 and n < most:
