@@ -118,11 +118,8 @@ def fill(pattern: str, size: int) -> bytes:
     lines = len(re.findall("\r\n|\r|\n", unit))
     lists = sum("=" in line for line in re.split("[\r\n]+", unit))
     counted = ((MAX_LINES - 20, lines), (MAX_LISTS, lists), (MAX_ATTRIBUTES, unit.count("=")))
-    most = min(
-        *(limit for tag, limit in MAX_TAGS.items() if f"#{tag}:" in unit),
-        *(limit // count for limit, count in counted if count),
-        size,
-    )
+    of_tags = [limit for tag, limit in MAX_TAGS.items() if f"#{tag}:" in unit]
+    most = min([size, *of_tags, *(limit // count for limit, count in counted if count)])
     pieces, room, n = [head], size - len(head), 0
     while room > 0 and n < most:
         piece = unit.replace("{n}", str(n))
