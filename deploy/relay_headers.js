@@ -10,7 +10,8 @@ const KEPT = [
 const CONTENT = ["200", "206", "416"];
 
 function refuse(r, why) {
-    r.variables.relay_refusal = "platform-bad-answer"; // for the access log
+    r.status = 502; // what the edge would answer, for the access log
+    r.headersOut["X-Deny-Reason"] = "platform-bad-answer";
     throw new Error(why); // ends the connection without an answer
 }
 

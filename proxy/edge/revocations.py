@@ -100,7 +100,6 @@ class Revocations:
             before=moment,
             at=self._moment((kind, value, issuer)),
         )
-        revocation = self._proofs.prove(revocation)
         if revocation.concerns_until(self.longest) <= now:
             raise _invalid("before is so long ago that every token meant has expired.")
         self._forget_expired()
@@ -117,7 +116,7 @@ class Revocations:
             raise _invalid(f"No revocation of this {kind} is in force.")
         at = max(known.at, int(self._clock.now()))
         undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undone=True)
-        await self._publish(self._proofs.prove(undone))
+        await self._publish(undone)
         self._log.info("revocation-undone", **_logged(undone))
 
     async def pull(self) -> None:
@@ -169,12 +168,13 @@ class Revocations:
         now, known = int(self._clock.now()), self._list.find(name)
         return max(now, known.at + 1) if known is not None and known.is_undone else now
 
-    async def _publish(self, revocation: Revocation) -> None:
+    async def _publish(self, news: Revocation) -> None:
+        proven = self._proofs.prove(news)
         try:
-            await self._tell([revocation])
+            await self._tell([proven])
         except Refusal as refusal:
             raise Refusal(refusal.reason, refusal.detail, message=NOT_TOLD) from None
-        self._list.add(revocation)
+        self._list.add(proven)
 
     def _read(self, entries: Iterable[str], ahead: dict[Name, Revocation]) -> Iterator[Revocation]:
         """Yield what a page says, but for unproven revocations that were dated ahead.

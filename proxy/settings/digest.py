@@ -6,8 +6,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from pydantic import SecretStr
-
+from proxy.settings.raw import text_of
 from proxy.settings.schema import Settings
 
 LENGTH = 16  # hexadecimal digits
@@ -26,8 +25,4 @@ def digest_of(settings: Settings) -> str:
     keys = [*(own.key for own in tokens.own_set), *(entry.key for entry in tokens.keys)]
     values["keys"] = [(key.kid, key.jwk.thumbprint()) for key in keys]
     values["relay keys"] = [key.material.hex() for key in settings.relay.keys]
-    return sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:LENGTH]
-
-
-def _plain(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return sha256(json.dumps(values, sort_keys=True, default=text_of).encode()).hexdigest()[:LENGTH]

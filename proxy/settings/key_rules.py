@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joserfc.jwk import OctKey
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from yarl import URL
 
 from proxy.adapters import key_file
@@ -16,7 +16,7 @@ from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
 from proxy.settings.keys import SealSecret, Tokens, subject_name
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.platform import Platform, Videos
-from proxy.settings.raw import is_sandbox, tables_of, value_of
+from proxy.settings.raw import is_sandbox, tables_of, text_of, value_of
 from proxy.settings.schema import Delivery, Operator, RelaySection
 from proxy.settings.section import Section
 from proxy.settings.shared_secrets import holder_of, is_published
@@ -85,8 +85,7 @@ def _shared_secret_problems(
     signing += [it.key.jwk.raw_value for it in own if isinstance(it.key.jwk, OctKey)]
     others = {"the secret of a token key": signing}
     for table, name, section in SECRETS:
-        value = value_of(raw, table, name, section)
-        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        text = text_of(value_of(raw, table, name, section))
         others[f"{table}.{name}"] = [text.encode(errors="surrogateescape")]
     for index, key in enumerate(tables_of(value_of(raw, "relay", "keys", RelaySection))):
         if (holder := holder_of(_secret_of(key) or b"", others)) is not None:

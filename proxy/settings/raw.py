@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from proxy.settings.section import Section
 
@@ -15,6 +15,11 @@ def value_of(raw: Mapping[str, Any], table: str, name: str, section: type[Sectio
     values = raw.get(table)
     given = values.get(name) if isinstance(values, dict) else None
     return section.model_fields[name].default if given is None else given
+
+
+def text_of(value: Any) -> str:
+    """Return a value as a text, a secret's too."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def tables_of(value: Any) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from proxy.settings.key_rules import key_problems
 from proxy.settings.keys import Tokens
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.platform import Platform, Videos
-from proxy.settings.raw import is_sandbox, value_of
+from proxy.settings.raw import is_sandbox, text_of, value_of
 from proxy.settings.schema import Operator, Web
 from proxy.settings.section import Section
 from proxy.settings.shared_secrets import is_published
@@ -110,9 +110,8 @@ def _production_problems(raw: Mapping[str, Any], file: Path | None) -> Iterator[
     for table, name, section in HTTPS_ONLY:
         if str(value_of(raw, table, name, section)).strip().lower().startswith("http:"):
             yield f"{table}.{name}", "must be https, unless sandbox = true"
-    if is_published(
-        str(value_of(raw, "operator", "key", Operator)).encode(errors="surrogateescape")
-    ):
+    operator_key = text_of(value_of(raw, "operator", "key", Operator))
+    if is_published(operator_key.encode(errors="surrogateescape")):
         yield "operator.key", "is the published sandbox key, which everybody knows"
     yield from writable_problems(raw, file)
 
@@ -124,7 +123,7 @@ def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for table, section in (("platform", Platform), ("videos", Videos)):
         if value_of(raw, table, "grant", section) == "password":
             for name in ("username", "password"):
-                if not _text(value_of(raw, table, name, section)):
+                if not text_of(value_of(raw, table, name, section)):
                     yield f"{table}.{name}", f'is needed for {table}.grant = "password"'
     if grant == "authorization_code" and not value_of(raw, "platform", "login_file", Platform):
         yield (
@@ -137,12 +136,8 @@ def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             "videos.api_key",
             "must be another key than the edge's: who takes over the edge could delete videos",
         )
-    if own and not _text(value_of(raw, "videos", "api_secret", Videos)):
+    if own and not text_of(value_of(raw, "videos", "api_secret", Videos)):
         yield "videos.api_secret", "is not set, though videos.api_key is"
-
-
-def _text(value: Any) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:

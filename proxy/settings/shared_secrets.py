@@ -34,11 +34,8 @@ def is_published(secret: bytes) -> bool:
 
 def holder_of(secret: bytes, others: Mapping[str, Iterable[bytes]]) -> str | None:
     """Return the first name in `others` that has the secret, too; None if no other has it."""
-    own = readings(secret)
-    for name, given in others.items():
-        if any(not own.isdisjoint(readings(it)) for it in given):
-            return name
-    return None
+    holders = (name for name, given in others.items() if any(is_same(secret, it) for it in given))
+    return next(holders, None)
 
 
 def readings(secret: bytes) -> set[bytes]:

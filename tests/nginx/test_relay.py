@@ -396,4 +396,4 @@ async def test_what_is_no_content_never_speaks_for_our_origin(hostile):
             elif not answer:
                 line = hostile.log().splitlines()[-1]
                 logged = json.loads(line)
-                assert (logged["status"], logged["reason"]) == (0, "platform-bad-answer"), name
+                assert (logged["status"], logged["reason"]) == (502, "platform-bad-answer"), name

@@ -1,4 +1,4 @@
-"""A URI of a playlist as an absolute URL (RFC 3986, 5.2), at a tenth of what urljoin takes."""
+"""A URI of a playlist as an absolute URL (RFC 3986, 5.2), two to ten times as fast as urljoin."""
 
 from __future__ import annotations
 
