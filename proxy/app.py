@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +24,9 @@ from proxy.edge.state import State
 from proxy.settings import Settings
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
-from proxy.web.connection import PORT, Heads, Port
-from proxy.web.openapi.document import DESCRIPTION, describe
+from proxy.web.connection import HEAD_TIMEOUT, PORT, Heads, Port
+from proxy.web.openapi import DOCUMENT, PortName, read_document
+from proxy.web.route import Route
 from proxy.web.services import Current, Services
 from proxy.web.slow_readers import SlowReaders
 from proxy.web.telling import Telling
@@ -194,34 +195,37 @@ def keeping_fresh(settings: Settings, parts: Parts) -> Iterator[Coroutine[Any, A
 
 def player_app(settings: Settings, current: Current) -> web.Application:
     """Return the application that players reach."""
-    app = _app(settings, current, headers.PLAYER_PORT, settings.web.listen)
-    page = routes.PLAYER_PAGE if settings.web.player_page else ()
-    served = (*routes.PLAYER_PORT, *page)
-    app[DESCRIPTION] = describe("Playgate, for players", served)
-    routes.add_routes(app, served)
-    routes.add_fallback(app)
-    return app
+    served = (*routes.PLAYER_PORT, *(routes.PLAYER_PAGE if settings.web.player_page else ()))
+    return _app("player", served, current, headers.PLAYER_PORT, settings.web.listen)
 
 
 def operator_app(settings: Settings, current: Current) -> web.Application:
     """Return the application that players never reach."""
-    app = _app(settings, current, headers.OPERATOR_PORT, settings.operator.listen)
-    app[DESCRIPTION] = describe("Playgate, for operators and front doors", routes.OPERATOR_PORT)
-    routes.add_routes(app, routes.OPERATOR_PORT)
-    routes.add_fallback(app)
-    return app
+    return _app(
+        "operator",
+        routes.OPERATOR_PORT,
+        current,
+        headers.OPERATOR_PORT,
+        settings.operator.listen,
+    )
 
 
 def _app(
-    settings: Settings, current: Current, port_headers: dict[str, str], listen: str
+    port: PortName,
+    served: Sequence[Route],
+    current: Current,
+    port_headers: dict[str, str],
+    listen: str,
 ) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     app[PORT] = Port(
         current=current,
-        heads=Heads(settings.web.head_timeout),
+        heads=Heads(HEAD_TIMEOUT),
         slow_readers=SlowReaders(),
         telling=Telling(current.services.metrics, current.services.log),
         headers=port_headers,
         is_unix_socket=bool(parse_listen(listen).path),
     )
+    app[DOCUMENT] = read_document(port, [route.path for route in served])
+    routes.add_routes(app, served)
     return app

@@ -179,7 +179,6 @@ def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any
         "platform": {
             "token_url": f"{sandbox.origin}{token_path}",
             "rest_url": f"{sandbox.origin}{rest_path}",
-            "authorize_url": f"{sandbox.origin}/oauth/authorize",
             "allowed_hosts": [URL(sandbox.origin).authority],
         },
         "videos": {

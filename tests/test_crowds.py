@@ -19,6 +19,7 @@ from yarl import URL
 
 from proxy.adapters.clock import Clock
 from proxy.settings import load_settings
+from proxy.web.connection import HEAD_TIMEOUT
 from proxy.wiring.edge import build_minting
 
 IDLE, SLOW = 10_000, 1_000
@@ -27,7 +28,7 @@ NEEDED = IDLE + SLOW + 1_000  # descriptors, on both sides
 PLAYS = 200
 # Beside the crowd, of the middle play's time; what a busy machine does to both is in neither.
 SLOWER = 5
-HEAD_TIMEOUT = 10  # seconds: web.head_timeout
+
 QUESTION = b"OPTIONS /play/x8demo1.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

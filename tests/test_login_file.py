@@ -63,9 +63,7 @@ def environment(sandbox, account) -> dict[str, str]:
         "PLAYGATE_TOKENS__KEYS": json.dumps([{"kid": "a", "alg": "HS256", "secret": "s" * 32}]),
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/token",
         "PLAYGATE_PLATFORM__REST_URL": sandbox.origin,
-        "PLAYGATE_PLATFORM__AUTHORIZE_URL": f"{sandbox.origin}/oauth/authorize",
-        "PLAYGATE_PLATFORM__ATTEMPT_TIMEOUT": "50",
-        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "60",
+        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "100",
         **{f"PLAYGATE_PLATFORM__{name.upper()}": value for name, value in account.items()},
     }
 
@@ -143,7 +141,7 @@ async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, t
     """A server that voids a token as it sends the next one would otherwise have the last word."""
     sandbox.accounts.rotation = "strict"
     account = logged_in(sandbox, tmp_path / "login.json")
-    quick = {**account, "attempt_timeout": 0.5, "play_timeout": 0.5}
+    quick = {**account, "play_timeout": 0.5}
     sandbox.controls.hold("token")
     async with an_edge(sandbox, platform=quick) as edge:
         assert (await edge.play()).reason == "platform-timeout"
@@ -161,7 +159,7 @@ async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
     account = logged_in(sandbox, tmp_path / "login.json")
     with (tmp_path / "login.json.lock").open("w") as held_elsewhere:
         fcntl.flock(held_elsewhere, fcntl.LOCK_EX)
-        edge = an_edge(sandbox, platform={**account, "attempt_timeout": 0.5, "play_timeout": 0.5})
+        edge = an_edge(sandbox, platform={**account, "play_timeout": 0.5})
         running = await edge.__aenter__()
         assert (await running.play()).reason == "platform-timeout"
         async with asyncio.timeout(PATIENCE / 2):

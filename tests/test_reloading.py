@@ -95,7 +95,7 @@ async def outcome(edge, token, video="x8demo1"):
 async def test_a_changed_file_is_taken_without_being_asked(edge, file):
     token = edge.mint(ttl=300)
     assert await outcome(edge, token) == 302
-    change(file, "[platform]", '[delivery]\nmode = "relay"\n[platform]')
+    change(file, "[delivery]", '[delivery]\nmode = "relay"')
     await eventually(lambda: edge.lines("reloaded"))
     line = edge.lines("reloaded")[0]
     assert (line["changed"], line["need_restart"], line["keys"]) == (
@@ -162,7 +162,7 @@ async def test_a_file_that_vanishes_changes_nothing(edge, file):
 
 
 async def test_what_takes_a_restart_is_named_and_the_rest_is_taken(edge, file):
-    change(file, "cdn_families", "play_timeout = 9\ncdn_families")
+    change(file, "[delivery]", "play_timeout = 9\n[delivery]")
     change(file, "player_page = true", 'player_page = false\nembed_origins = ["https://a.example"]')
     line = await reload(edge)
     assert line["changed"] == ["web.embed_origins"]
@@ -193,7 +193,7 @@ async def test_nothing_is_left_of_what_was_replaced(edge, file):
     gc.disable()
     try:
         before = replaceable()
-        change(file, "[platform]", '[delivery]\nmode = "relay"\n[platform]')
+        change(file, "[delivery]", '[delivery]\nmode = "relay"')
         await reload(edge)
         await edge.play()  # a connection holds its last request
         await told(edge)

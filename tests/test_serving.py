@@ -302,7 +302,7 @@ async def test_a_bad_first_line_is_not_quoted_in_the_log(edge, capsys, caplog):
 
 
 async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(sandbox):
-    async with an_edge(sandbox, web={"head_timeout": 2}) as edge:
+    async with an_edge(sandbox) as edge:
         slow_reader, slow = await connect(edge)
         slow.write(b"GET /play/x8demo1.m3u8 HT")
         silent_reader, silent = await connect(edge)
@@ -343,7 +343,7 @@ async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
 async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
     """Twenty plays hang in Dailymotion when the edge is told to stop: all of them are answered."""
     sandbox.controls.hold("video")
-    patient = {"attempt_timeout": 60, "play_timeout": 60}
+    patient = {"play_timeout": 120}
     context = running_edge(settings_for(sandbox, platform=patient), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     minting = edge.apps.services.minting

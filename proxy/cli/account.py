@@ -28,12 +28,11 @@ class AccountDesk:
     api: AccountApi
     file: LoginFile
     clock: Clock
-    authorize_page: str
     redirect_uri: str
 
     def authorize_url(self, state: str) -> str:
         """Return where to log in."""
-        return authorize_url(self.authorize_page, self.endpoint.client, self.redirect_uri, state)
+        return authorize_url(self.endpoint, self.redirect_uri, state)
 
     async def check_file(self) -> None:
         """Refuse where the login could not be kept: before anybody is sent to log in."""
@@ -92,6 +91,5 @@ async def at_the_desk(settings: Settings) -> AsyncIterator[AccountDesk]:
             api=AccountApi(exchange, settings.platform.endpoints.rest_url),
             file=build_login_file(settings, instruments.clock),
             clock=instruments.clock,
-            authorize_page=settings.platform.endpoints.authorize_url,
             redirect_uri=settings.platform.redirect_uri,
         )

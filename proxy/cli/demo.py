@@ -129,7 +129,6 @@ def demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) 
             platform={
                 "token_url": f"{origin}{token_path}",
                 "rest_url": f"{origin}{rest_path}",
-                "authorize_url": f"{origin}/oauth/authorize",
                 "allowed_hosts": [f"{HOST}:{sandbox_port}"],
             },
             videos={"token_url": f"{origin}/oauth/v1/token", "rest_url": f"{origin}/rest"},

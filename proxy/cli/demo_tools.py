@@ -21,7 +21,7 @@ from proxy.sandbox.edge_tools import (
     PortName,
 )
 from proxy.settings import Settings
-from proxy.web.openapi.document import DESCRIPTION
+from proxy.web.openapi import DOCUMENT
 from proxy.wiring.edge import build_minting, build_services
 
 
@@ -100,7 +100,7 @@ class DemoEdge:
     def describe(self, port: PortName) -> dict[str, Any]:
         """Return the OpenAPI document of a port."""
         app = self._apps.player if port == "player" else self._apps.operator
-        document: dict[str, Any] = json.loads(app[DESCRIPTION])
+        document: dict[str, Any] = json.loads(app[DOCUMENT])
         return document
 
     def bind_on_first_use(self, is_on: bool) -> None:  # one value to set

@@ -89,7 +89,6 @@ class Admission:
             return await self._settle(shown, viewer, is_use=is_use)
         counted = Counted(
             kind=counted_as,
-            video=video,
             viewer=viewer,
             subject=claims.subject,
             issuer=claims.issuer,

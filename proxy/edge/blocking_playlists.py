@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+
+from proxy.domain.lru import Lru
 
 MAX_PLAYLISTS = 20_000  # the one unused for longest goes first
 SEAL_END = 40  # characters of a path's end, which tell one seal from any other
@@ -19,17 +20,12 @@ class BlockingPlaylists:
     """
 
     def __init__(self) -> None:
-        self._offering: OrderedDict[str, None] = OrderedDict()
+        self._offering: Lru[str, bool] = Lru(MAX_PLAYLISTS)
 
     def note(self, path: str, text: str) -> None:
         """Note what a playlist announces."""
-        if OFFER.search(text) is None:
-            return
-        name = path[-SEAL_END:]
-        self._offering[name] = None
-        self._offering.move_to_end(name)
-        if len(self._offering) > MAX_PLAYLISTS:
-            self._offering.popitem(last=False)
+        if OFFER.search(text) is not None:
+            self._offering[path[-SEAL_END:]] = True
 
     def __contains__(self, path: str) -> bool:
         return path[-SEAL_END:] in self._offering

@@ -18,7 +18,6 @@ from proxy.edge.verdicts import Verdicts
 
 Mode = Literal["redirect", "validate", "relay"]
 Family = Literal["ipv4", "ipv6"]
-FamilyMismatch = Literal["pass", "relay"]
 
 RELAYED = "This video is relayed here, and its stream URLs are not given out. Play /play/ID.m3u8."
 
@@ -50,7 +49,6 @@ class Delivery:
         *,
         mode: Mode,
         rules: Sequence[ModeRule],
-        family_mismatch: FamilyMismatch,
         cdn_families: Sequence[Family],
     ) -> None:
         self._streams = streams
@@ -58,7 +56,6 @@ class Delivery:
         self._relay = relay
         self._mode = mode
         self._rules = tuple(rules)
-        self._family_mismatch = family_mismatch
         self._cdn_families = frozenset(cdn_families)
 
     async def deliver(
@@ -123,7 +120,7 @@ class Delivery:
         """Return the mode of a play: what only the relay can do goes before what is configured."""
         if claims.limits:
             return "relay"
-        if self._family_mismatch == "relay" and f"ipv{viewer.version}" not in self._cdn_families:
+        if f"ipv{viewer.version}" not in self._cdn_families:
             return "relay"
         for rule in self._rules:
             if rule.videos.fullmatch(video) is not None:

@@ -7,11 +7,11 @@ never changes, so an instance asks once for each token and remembers.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Address
+from proxy.domain.lru import Lru
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import network_name
 from proxy.domain.tokens.claims import Claims
@@ -30,7 +30,7 @@ class FirstUse:
         self._state = state
         self._clock = clock
         self._on_failure = on_failure
-        self._known: OrderedDict[str, str] = OrderedDict()
+        self._known: Lru[str, str] = Lru(REMEMBERED)
 
     async def check(self, token: str, claims: Claims, viewer: Address, *, binds: bool) -> bool:
         """Refuse a viewer outside the network that the token belongs to; else say if it has one.
@@ -73,5 +73,3 @@ class FirstUse:
 
     def _remember(self, name: str, holder: str) -> None:
         self._known[name] = holder[:MAX_HOLDER]
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)

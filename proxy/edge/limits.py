@@ -1,4 +1,4 @@
-"""How many plays are let through: of one network, one viewer, one video, and of all.
+"""How many plays are admitted: of one network, and of one viewer.
 
 Each instance counts for itself. Only plays that are otherwise admitted count, so that nobody
 without a token uses up what is left to those who have one.
@@ -9,24 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from time import time
 from typing import Literal
 
-from limits import RateLimitItem
-from limits.strategies import SlidingWindowCounterRateLimiter
-
-from proxy.adapters.windows import Windows
+from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Address
+from proxy.domain.rates import Rate, RateCounters
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import network_name
 from proxy.domain.tokens.claims import scoped
-from proxy.domain.video import VideoId
 
-Scope = Literal["network", "subject", "video", "overall"]
-
-
+Scope = Literal["network", "subject"]
 # Player pages ask for a video's details beside each play, so these are counted on their own.
 CountedAs = Literal["play", "details"]
+Name = tuple[CountedAs, Scope, str, Rate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,63 +29,52 @@ class Counted:
     """What is counted of a play."""
 
     kind: CountedAs
-    video: VideoId
     viewer: Address
     subject: str | None
     issuer: str | None  # whose subject it is
 
 
-Reservation = tuple[tuple[str, int], ...]  # where a play was counted: names and windows
+Reservation = tuple[tuple[Name, int], ...]  # where a play was counted: names and windows
 
 
 class PlayLimits:
-    """Counts plays, and refuses with `rate-limited` what is too much.
+    """Counts plays, and refuses with `rate-limited` those beyond the rates.
 
     A play is counted before anything is awaited, so that simultaneous plays cannot all pass; and
-    it stays counted whatever becomes of it, or a token for all videos could probe ids unlimited.
+    it stays counted if Dailymotion fails, or a token for all videos could probe IDs without limit.
     """
 
-    def __init__(self, rates: Mapping[Scope, Sequence[RateLimitItem]], windows: Windows) -> None:
+    def __init__(
+        self, rates: Mapping[Scope, Sequence[Rate]], counters: RateCounters, clock: Clock
+    ) -> None:
         self._rates = {scope: tuple(items) for scope, items in rates.items() if items}
-        self._windows = windows
-        self._limiter = SlidingWindowCounterRateLimiter(windows)
+        self._counters = counters
+        self._clock = clock
 
     def reserve(self, play: Counted) -> Reservation:
-        """Count a play, or refuse one that is too much."""
-        self._check(play)
-        reserved = []
-        for scope, item, name in self._counted(play):
-            self._limiter.hit(item, play.kind, scope, name)
-            window = self._windows.number_of(item.get_expiry())
-            reserved.append((item.key_for(play.kind, scope, name), window))
-        return tuple(reserved)
-
-    def give_back(self, reservation: Reservation) -> None:
-        """Take a play off again that was not admitted."""
-        for key, window in reservation:
-            self._windows.give_back(key, window)
-
-    def _check(self, play: Counted) -> None:
-        for scope, item, name in self._counted(play):
-            names = (play.kind, scope, name)
-            if not self._limiter.test(item, *names):
-                # The library adds the wait to the wall clock's time, and so it is taken off again.
-                wait = self._limiter.get_window_stats(item, *names).reset_time - time()
+        """Count a play, or refuse it."""
+        names, now = list(self._names(play)), self._clock.monotonic()
+        for name in names:
+            _, scope, _, rate = name
+            if wait := self._counters.seconds_to_wait(name, rate, now):
                 raise Refusal(
                     Reason.RATE_LIMITED,
-                    f"limits.{scope}: {item}",
-                    retry_after=max(1, ceil(wait)),
+                    f"limits.{scope}: {rate.text}",
+                    retry_after=ceil(wait),
                 )
+        return tuple((name, self._counters.add(name, name[-1], now)) for name in names)
 
-    def _counted(self, play: Counted) -> Iterator[tuple[Scope, RateLimitItem, str]]:
-        if not self._rates:
-            return
-        names: dict[Scope, str | None] = {
-            "network": network_name(play.viewer) if "network" in self._rates else None,
-            "subject": None if play.subject is None else scoped(play.subject, play.issuer),
-            "video": play.video,
-            "overall": "",
-        }
-        for scope, items in self._rates.items():
-            if (name := names[scope]) is not None:
-                yield from ((scope, item, name) for item in items)
+    def give_back(self, reservation: Reservation) -> None:
+        """Uncount a play that was not admitted."""
+        for name, window in reservation:
+            self._counters.take_back(name, window)
+
+    def _names(self, play: Counted) -> Iterator[Name]:
+        for scope, rates in self._rates.items():
+            if scope == "network":
+                text = network_name(play.viewer)
+            elif play.subject is not None:
+                text = scoped(play.subject, play.issuer)
+            else:
+                continue
+            yield from ((play.kind, scope, text, rate) for rate in rates)

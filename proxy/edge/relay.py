@@ -17,7 +17,7 @@ from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose
 from proxy.domain.playlist.check import Report
 from proxy.domain.playlist.directives import BLOCKING, read_directives, with_directives
 from proxy.domain.playlist.relayed import relayed
-from proxy.domain.playlist.variants import Limits, within
+from proxy.domain.playlist.variants import within
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, SealKeys, Session, network_name, network_of
 from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
@@ -73,7 +73,6 @@ class Relay:
         clock: Clock,
         session_max: float,
         leeway: float,
-        limits: Limits,
     ) -> None:
         self._streams = streams
         self._cdn = cdn
@@ -88,7 +87,6 @@ class Relay:
         self._clock = clock
         self._session_max = session_max
         self._leeway = leeway
-        self._limits = limits
 
     async def begin(self, video: VideoId, viewer: Address, claims: Claims) -> RelayedPlaylist:
         """Return the first playlist of a new session, or refuse."""
@@ -184,7 +182,7 @@ class Relay:
             subject=claims.subject,
             issuer=claims.issuer,
             issued_at=claims.issued_at,
-            limits=claims.limits.stricter(self._limits),
+            limits=claims.limits,
         )
 
     def _wrapped(self, url: str, key: SealKey, session: Session) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.logs import Logger, Timings, timings, waiting_upstream
 from proxy.adapters.metrics import Metrics
+from proxy.domain.lru import Lru
 from proxy.domain.playlist.model import Child
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE, VideoId, loggable
@@ -41,8 +41,9 @@ DOUBT_SECONDS, INVALID_SECONDS = 1.0, 5.0
 BAD_CHECKS = 2  # in a row, before a verdict is `invalid`
 MOST_VARIANTS = 3  # looked at, before all of them are taken to be unplayable
 LOG = "verdicts"  # of all instances, in the state
-SHARED_FOR = 2  # times `delivery.verdict_ttl`: what is older helps nobody who starts now
-KEPT_FOR = 10  # times `delivery.verdict_ttl`: older than that, a play waits for the next check
+TTL = 30.0  # seconds after which a verdict is renewed, behind the plays
+SHARED_FOR = 2  # times `TTL`: what is older helps nobody who starts now
+KEPT_FOR = 10  # times `TTL`: older than that, a play waits for the next check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,6 @@ class Verdicts:
         clock: Clock,
         metrics: Metrics,
         log: Logger,
-        ttl: float,
-        check_media: bool,
         check_timeout: float,
     ) -> None:
         self._streams = streams
@@ -79,10 +78,8 @@ class Verdicts:
         self._clock = clock
         self._metrics = metrics
         self._log = log
-        self._ttl = ttl
-        self._check_media = check_media
         self._check_timeout = check_timeout
-        self._known: OrderedDict[VideoId, Known] = OrderedDict()
+        self._known: Lru[VideoId, Known] = Lru(REMEMBERED)
         self._checks: SingleFlight[VideoId, Known] = SingleFlight()
         self._tasks: set[asyncio.Task[Any]] = set()  # renewals, and news for other instances
         self._position = ""
@@ -93,7 +90,6 @@ class Verdicts:
         if known is None or self._has_lapsed(known):
             with waiting_upstream(self._clock):
                 return await self._checked(video)
-        self._known.move_to_end(video)
         if self._age(known) >= self._fresh_for(known):
             self._spawn(self._checked(video))
         return known
@@ -118,16 +114,16 @@ class Verdicts:
         await self._checks.close()
 
     def _has_lapsed(self, known: Known) -> bool:
-        return self._age(known) >= self._ttl * (1 if known.verdict == "invalid" else KEPT_FOR)
+        return self._age(known) >= TTL * (1 if known.verdict == "invalid" else KEPT_FOR)
 
     def _age(self, known: Known) -> float:
         return self._clock.monotonic() - known.checked_at
 
     def _fresh_for(self, known: Known) -> float:
         if not known.bad_checks:
-            return self._ttl
+            return TTL
         soon = DOUBT_SECONDS if known.bad_checks < BAD_CHECKS else INVALID_SECONDS
-        return min(soon, self._ttl)
+        return min(soon, TTL)
 
     async def _checked(self, video: VideoId) -> Known:
         return await self._checks.join(video, lambda: self._check(video))
@@ -147,7 +143,7 @@ class Verdicts:
         known = Known(
             verdict=verdict, why=why, checked_at=self._clock.monotonic(), bad_checks=bad_checks
         )
-        self._remember(video, known)
+        self._known[video] = known
         if self._state.is_shared:
             self._spawn(self._tell(video, known))
         return known
@@ -155,19 +151,13 @@ class Verdicts:
     def _learn(self, video: VideoId, known: Known) -> None:
         mine = self._known.get(video)
         if mine is None or mine.checked_at < known.checked_at:
-            self._remember(video, known)
-
-    def _remember(self, video: VideoId, known: Known) -> None:
-        self._known[video] = known
-        self._known.move_to_end(video)
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+            self._known[video] = known
 
     async def _tell(self, video: VideoId, known: Known) -> None:
         at = round(self._clock.now(), 3)
         entry = json.dumps([video, known.verdict, known.why, at, known.bad_checks])
         with suppress(Refusal):
-            await self._state.append(LOG, [entry], keep=self._ttl * SHARED_FOR)
+            await self._state.append(LOG, [entry], keep=TTL * SHARED_FOR)
 
     def _read(self, entry: str) -> tuple[VideoId, Known]:
         video, verdict, why, at, bad_checks = json.loads(entry)
@@ -220,7 +210,7 @@ class Verdicts:
             return "unknown", report.findings[0].message, ()
         if report.unplayable:
             return "invalid", ", ".join(report.unplayable), ()
-        if report.kind != "multivariant" or not self._check_media:
+        if report.kind != "multivariant":
             return "ok", "", ()
         model = await self._checking.model(report, received.url)
         return "ok", "", () if model is None else model.variants[:MOST_VARIANTS]

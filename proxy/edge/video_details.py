@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.logs import waiting_upstream
+from proxy.domain.lru import Lru
 from proxy.domain.reasons import Refusal
 from proxy.domain.stream_url import check_stream_url
 from proxy.domain.video import Details, VideoId
@@ -48,7 +48,7 @@ class VideoDetails:
         self._clock = clock
         self._allowed_hosts = tuple(allowed_hosts)
         self._plain_http = plain_http
-        self._cached: OrderedDict[VideoId, Cached] = OrderedDict()
+        self._cached: Lru[VideoId, Cached] = Lru(MAX_CACHED)
         self._under_way: SingleFlight[VideoId, Details] = SingleFlight()
 
     async def find(self, video: VideoId) -> Details:
@@ -76,9 +76,6 @@ class VideoDetails:
             is_on_air=found.is_on_air,
         )
         self._cached[video] = Cached(details, self._clock.monotonic())
-        self._cached.move_to_end(video)
-        if len(self._cached) > MAX_CACHED:
-            self._cached.popitem(last=False)
         return details
 
     def _is_poster(self, url: str) -> bool:

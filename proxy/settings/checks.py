@@ -7,11 +7,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_trusted
+from proxy.domain.rates import parse_rates
 from proxy.settings.listen import is_loopback_host, parse_listen
 
 ENCODING = "utf-8-sig"  # of files: UTF-8, with or without a byte order mark
@@ -157,12 +157,7 @@ def check_pattern(text: str) -> str:
 
 def check_rate(text: str) -> str:
     """Take a rate, or several of them, or nothing."""
-    try:
-        rates = parse_many(text) if text else []
-    except ValueError:
-        rates = None
-    if rates is None or any(rate.amount < 1 or rate.get_expiry() < 1 for rate in rates):
-        raise ValueError('must be a rate such as "60/minute", or several: "10/second; 300/hour"')
+    parse_rates(text)
     return text
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from joserfc.jwk import OctKey
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from yarl import URL
 
 from proxy.adapters import key_file
 from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
+from proxy.edge.delivery import Family
 from proxy.settings.keys import SealSecret, Tokens, subject_name
 from proxy.settings.listen import is_loopback_host
 from proxy.settings.platform import Platform, Videos
@@ -122,16 +124,15 @@ def _published_problems(raw: Mapping[str, Any], in_file: list[bytes]) -> Iterato
 
 def _relaying_setting(raw: Mapping[str, Any]) -> str:
     """Return the first setting that only works with relaying; empty if there is none."""
-    for name in ("mode", "family_mismatch"):
-        if value_of(raw, "delivery", name, Delivery) == "relay":
-            return f'delivery.{name} = "relay"'
+    if value_of(raw, "delivery", "mode", Delivery) == "relay":
+        return 'delivery.mode = "relay"'
     rules = tables_of(value_of(raw, "delivery", "rules", Delivery))
     for index, rule in enumerate(rules):
         if rule.get("mode") == "relay":
             return f'delivery.rules[{index}].mode = "relay"'
-    for name in ("max_height", "max_bandwidth"):
-        if value_of(raw, "relay", name, RelaySection):
-            return f"relay.{name}"
+    families = value_of(raw, "delivery", "cdn_families", Delivery)
+    if isinstance(families, list) and not set(map(str, families)) >= set(get_args(Family)):
+        return f"delivery.cdn_families = {json.dumps(families, default=str)}"
     return ""
 
 

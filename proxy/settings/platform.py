@@ -50,7 +50,6 @@ class Platform(Section):
     scope: str = ""
     token_url: OptionalUrl = ""
     rest_url: OptionalUrl = ""
-    authorize_url: OptionalUrl = ""
     no_expire: bool = False
     no_ip_lock: bool = False
     allowed_hosts: tuple[Annotated[str, AfterValidator(check_allowed_host)], ...] = (
@@ -63,17 +62,13 @@ class Platform(Section):
     )
     address_family: Family = "ipv4"
     egress_ip: Annotated[str, AfterValidator(check_optional_address)] = ""
-    cdn_families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("ipv4", "ipv6")
-    state_fields: tuple[FieldName, ...] = (
-        "mode",
-        "onair",
-        "status",
-        "private",
-        "password_protected",
-    )
     video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
-    attempt_timeout: Seconds = 2
     play_timeout: Seconds = 4
+
+    @property
+    def attempt_timeout(self) -> float:
+        """How many seconds one request may take, so that there is time for another."""
+        return self.play_timeout / 2
 
     @property
     def given_up(self) -> tuple[Flag, ...]:
@@ -88,7 +83,6 @@ class Platform(Section):
         return Endpoints(
             token_url=self.token_url or default.token_url,
             rest_url=self.rest_url or default.rest_url,
-            authorize_url=self.authorize_url or default.authorize_url,
             scope=self.scope or default.scope,
         )
 
@@ -113,6 +107,5 @@ class Videos(Section):
         return Endpoints(
             token_url=self.token_url or default.token_url,
             rest_url=self.rest_url or default.rest_url,
-            authorize_url="",
             scope=self.scope or MANAGING[kind_of_key(self.grant)],
         )

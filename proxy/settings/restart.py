@@ -13,16 +13,12 @@ NEED_A_RESTART = (
     "web.listen",
     "web.player_page",
     "web.keepalive_timeout",
-    "web.head_timeout",
     "web.drain_timeout",
     "operator.listen",
     "log",
     "state",
     "platform",
-    "delivery.verdict_ttl",
-    "delivery.check_media",
     "limits.concurrency",
-    "limits.queue",
 )
 
 

@@ -36,16 +36,13 @@ UPSTREAMS: tuple[Place, ...] = (
     ("platform", "rest_url", Platform),
 )
 VIDEOS: tuple[Place, ...] = (("videos", "token_url", Videos), ("videos", "rest_url", Videos))
-AUTHORIZE: Place = ("platform", "authorize_url", Platform)  # of one grant only
 HTTPS_ONLY: tuple[Place, ...] = (
     *UPSTREAMS,
-    AUTHORIZE,
     ("web", "public_url", Web),
     *VIDEOS,
 )
 IN_ORDER: tuple[tuple[str, str, str, type[Section]], ...] = (
     ("tokens", "default_ttl", "max_ttl", Tokens),
-    ("platform", "attempt_timeout", "play_timeout", Platform),
 )
 
 
@@ -95,13 +92,8 @@ def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         if not listen.is_loopback:
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
-    has_login = value_of(raw, "platform", "grant", Platform) == "authorization_code"
     has_videos = bool(value_of(raw, "videos", "api_key", Videos))
-    for table, name, section in (
-        *UPSTREAMS,
-        *([AUTHORIZE] if has_login else []),
-        *(VIDEOS if has_videos else ()),
-    ):
+    for table, name, section in (*UPSTREAMS, *(VIDEOS if has_videos else ())):
         if not is_loopback_host(_host(value_of(raw, table, name, section))):
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
 

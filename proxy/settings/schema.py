@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from proxy.adapters.logs import LogLevel
 from proxy.domain.client_ip import PrivateViewers
-from proxy.edge.delivery import FamilyMismatch, Mode
+from proxy.edge.delivery import Family, Mode
 from proxy.edge.state import OnFailure
 from proxy.settings.checks import (
     MEMORY,
@@ -52,7 +52,6 @@ class Web(Section):
     player_page: bool = False
     embed_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = ()
     keepalive_timeout: Seconds = 75
-    head_timeout: Seconds = 10
     drain_timeout: Seconds = 10
 
 
@@ -101,9 +100,7 @@ class Delivery(Section):
 
     mode: Mode = "redirect"
     rules: tuple[DeliveryRule, ...] = ()
-    family_mismatch: FamilyMismatch = "pass"
-    verdict_ttl: Seconds = 30
-    check_media: bool = True
+    cdn_families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("ipv4", "ipv6")
 
 
 class RelaySection(Section):
@@ -111,8 +108,6 @@ class RelaySection(Section):
 
     keys: tuple[SealSecret, ...] = ()
     session_max: Annotated[float, Field(gt=0, le=7 * 86_400)] = 21_600
-    max_height: Annotated[int, Field(ge=0)] = 0
-    max_bandwidth: Annotated[int, Field(ge=0)] = 0
 
 
 Rate = Annotated[str, AfterValidator(check_rate)]
@@ -123,10 +118,12 @@ class LimitsSection(Section):
 
     network: Rate = ""
     subject: Rate = ""
-    video: Rate = ""
-    overall: Rate = ""
     concurrency: Annotated[int, Field(ge=1, le=500)] = 128
-    queue: Annotated[int, Field(ge=0, le=10_000)] = 256
+
+    @property
+    def queue(self) -> int:
+        """How many more may wait for their turn."""
+        return 2 * self.concurrency
 
 
 class Auth(Section):

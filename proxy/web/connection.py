@@ -16,6 +16,8 @@ from proxy.web.services import Current
 from proxy.web.slow_readers import SlowReaders
 from proxy.web.telling import Telling
 
+HEAD_TIMEOUT = 10.0  # seconds that the head of a request may take to come in
+
 
 class Connection(web.RequestHandler):
     """aiohttp's connection with a time limit for each head, and errors in our own form.

@@ -11,8 +11,9 @@ from proxy.adapters.logs import timings
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.answers import complete_head
 from proxy.web.connection import Port, rest
-from proxy.web.problem import ASKERS, Asker, problem
+from proxy.web.problem import ClientKind, problem
 from proxy.web.reading import read_trace
+from proxy.web.route import Route
 from proxy.web.services import SERVICES
 from proxy.web.telling import Answered
 from proxy.web.trace import ABANDONED, TRACE
@@ -20,7 +21,7 @@ from proxy.web.trace import ABANDONED, TRACE
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 
 
-def observed(route: str, handler: Handler, port: Port) -> Handler:
+def observed(route: Route, handler: Handler, port: Port) -> Handler:
     """Return a route's handler with all that happens around it.
 
     Not as a middleware: aiohttp would look up for each request which there are, and put one of its
@@ -38,7 +39,7 @@ def observed(route: str, handler: Handler, port: Port) -> Handler:
             try:
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001  # told in the log, and never to the public
-                response = refused(request, error, asker=ASKERS.get(route, "player"))
+                response = refused(request, error, route.client)
             trace.status = ABANDONED if trace.is_abandoned else response.status
             complete_head(request, response, port.headers)
             return response
@@ -52,7 +53,7 @@ def observed(route: str, handler: Handler, port: Port) -> Handler:
     return answer
 
 
-def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Response:
+def refused(request: web.Request, error: Exception, client: ClientKind) -> web.Response:
     """Return the response of a refusal; this is the only place that makes one."""
     trace, allow = request[TRACE], ""
     match error:
@@ -70,7 +71,7 @@ def refused(request: web.Request, error: Exception, *, asker: Asker) -> web.Resp
             refusal = Refusal(Reason.INTERNAL)
     trace.refuse(refusal)
     accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
-    response = problem(refusal, trace.request_id, asker=asker, accept=accept)
+    response = problem(refusal, trace.request_id, client=client, accept=accept)
     if allow:
         response.headers["Allow"] = allow
     return response

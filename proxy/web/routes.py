@@ -1,10 +1,9 @@
-"""Every URL of Playgate, on one screen: name, path, methods and handlers."""
+"""Every URL of Playgate: the routes of both ports, and how an application gets them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -13,101 +12,122 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.web import auth, operator_api, operator_port, player_port
 from proxy.web.connection import PORT
 from proxy.web.observing import observed
-from proxy.web.openapi.document import openapi
+from proxy.web.openapi import openapi
+from proxy.web.route import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A path with a handler for each method; the name is the metrics' label."""
-
-    name: str
-    path: str
-    handlers: Mapping[str, Handler]
+def for_players(handler: Handler) -> dict[str, Handler]:
+    """Return the handlers of a route that players, and browsers before them, request."""
+    return {"GET": handler, "HEAD": handler, "OPTIONS": player_port.preflight}
 
 
-PLAY = {"GET": player_port.play, "HEAD": player_port.play, "OPTIONS": player_port.preflight}
-PLAY_FILE = {
-    "GET": player_port.play_file,
-    "HEAD": player_port.play_file,
-    "OPTIONS": player_port.preflight,
-}
-STREAM_URLS = {"GET": player_port.stream_urls, "OPTIONS": player_port.preflight}
+def with_head(handler: Handler) -> dict[str, Handler]:
+    """Return the handlers of a route that monitoring may request without content."""
+    return {"GET": handler, "HEAD": handler}
 
-RELAYED_PLAYLIST = {
-    "GET": player_port.relayed_playlist,
-    "HEAD": player_port.relayed_playlist,
-    "OPTIONS": player_port.preflight,
-}
-RELAYED_BYTES = {
-    "GET": player_port.relayed_bytes,
-    "HEAD": player_port.relayed_bytes,
-    "OPTIONS": player_port.preflight,
-}
 
-OPENAPI = Route("openapi", "/openapi.json", {"GET": openapi})
+OPENAPI = Route(name="openapi", path="/openapi.json", handlers={"GET": openapi})
 
 PLAYER_PORT = (
-    Route("play", "/play/{video_id}.m3u8", PLAY),
-    Route("play-file", "/play/{video_id}.mp4", PLAY_FILE),
-    Route("probe", "/play/probe", {"GET": player_port.probe}),
-    Route("stream-urls", "/stream-urls", STREAM_URLS),
-    Route("relayed-playlist", "/relay/playlist/{path:.*}", RELAYED_PLAYLIST),
-    Route("relayed-bytes", "/relay/bytes/{path:.*}", RELAYED_BYTES),
+    Route(
+        name="play",
+        path="/play/{video_id}.m3u8",
+        handlers=for_players(player_port.play),
+        is_logged=True,
+        is_play=True,
+    ),
+    Route(
+        name="play-file",
+        path="/play/{video_id}.mp4",
+        handlers=for_players(player_port.play_file),
+        is_logged=True,
+        is_play=True,
+    ),
+    Route(name="probe", path="/play/probe", handlers={"GET": player_port.probe}),
+    Route(
+        name="stream-urls",
+        path="/stream-urls",
+        handlers={"GET": player_port.stream_urls, "OPTIONS": player_port.preflight},
+        client="api",
+        is_logged=True,
+        is_play=True,
+    ),
+    Route(
+        name="relayed-playlist",
+        path="/relay/playlist/{path:.*}",
+        handlers=for_players(player_port.relayed_playlist),
+    ),
+    Route(
+        name="relayed-bytes",
+        path="/relay/bytes/{path:.*}",
+        handlers=for_players(player_port.relayed_bytes),
+    ),
     OPENAPI,
 )
 
 PLAYER_PAGE = (  # served where web.player_page = true
-    Route("watch", "/watch/{video_id}", {"GET": player_port.watch}),
-    Route("details", "/watch/{video_id}/details", {"GET": player_port.details}),
-    Route("asset", "/watch/assets/{name}", {"GET": player_port.asset}),
+    Route(name="watch", path="/watch/{video_id}", handlers={"GET": player_port.watch}),
+    Route(name="details", path="/watch/{video_id}/details", handlers={"GET": player_port.details}),
+    Route(name="asset", path="/watch/assets/{name}", handlers={"GET": player_port.asset}),
 )
 
 OPERATOR_PORT = (
-    Route("auth", "/auth", {hdrs.METH_ANY: auth.auth}),
-    Route("forward-auth", "/forward-auth", {hdrs.METH_ANY: auth.forward_auth}),
-    Route("metrics", "/metrics", {"GET": operator_port.metrics}),
-    Route("healthz", "/healthz", {"GET": operator_port.healthz, "HEAD": operator_port.healthz}),
-    Route("readyz", "/readyz", {"GET": operator_port.readyz, "HEAD": operator_port.readyz}),
-    Route("tokens", "/tokens", {"POST": operator_api.mint_token}),
+    Route(name="auth", path="/auth", handlers={hdrs.METH_ANY: auth.auth}, client="nginx"),
     Route(
-        "revocations",
-        "/revocations",
-        {"GET": operator_api.list_revocations, "POST": operator_api.revoke},
+        name="forward-auth",
+        path="/forward-auth",
+        handlers={hdrs.METH_ANY: auth.forward_auth},
+        client="front-door",
+    ),
+    Route(name="metrics", path="/metrics", handlers={"GET": operator_port.metrics}),
+    Route(name="healthz", path="/healthz", handlers=with_head(operator_port.healthz)),
+    Route(name="readyz", path="/readyz", handlers=with_head(operator_port.readyz)),
+    Route(
+        name="tokens",
+        path="/tokens",
+        handlers={"POST": operator_api.mint_token},
+        client="api",
+        is_logged=True,
+    ),
+    Route(
+        name="revocations",
+        path="/revocations",
+        handlers={"GET": operator_api.list_revocations, "POST": operator_api.revoke},
+        client="api",
+        is_logged=True,
     ),
     OPENAPI,
 )
 
 
-def add_routes(app: web.Application, routes: tuple[Route, ...]) -> None:
-    """Add routes exactly as they stand: signed paths stay as they came, nothing is normalised."""
+def add_routes(app: web.Application, routes: Sequence[Route]) -> None:
+    """Add routes, and after them what refuses every other path and method."""
     for route in routes:
-        resource = app.router.add_resource(route.path, name=route.name)
-        for method, handler in route.handlers.items():
-            add_handler(app, resource, method, handler)
-        if hdrs.METH_ANY not in route.handlers:
-            add_handler(app, resource, hdrs.METH_ANY, not_allowed(route.handlers))
+        handlers = dict(route.handlers)
+        handlers.setdefault(hdrs.METH_ANY, refuse_method(route.handlers))
+        _add(app, route, handlers)
+    _add(app, UNMATCHED, UNMATCHED.handlers)
 
 
-def add_fallback(app: web.Application) -> None:
-    """Add what answers every other path, after all routes."""
-    resource = app.router.add_resource(r"/{path:[\s\S]*}", name="unmatched")
-    add_handler(app, resource, hdrs.METH_ANY, not_found)
+def _add(app: web.Application, route: Route, handlers: Mapping[str, Handler]) -> None:
+    resource = app.router.add_resource(route.path, name=route.name)
+    for method, handler in handlers.items():
+        resource.add_route(
+            method, observed(route, handler, app[PORT]), expect_handler=answer_expect
+        )
 
 
-def add_handler(
-    app: web.Application, resource: web.Resource, method: str, handler: Handler
-) -> None:
-    """Add a handler, with all that happens around it."""
-    around = observed(resource.name or "", handler, app[PORT])
-    resource.add_route(method, around, expect_handler=expect)
-
-
-async def not_found(_request: web.Request) -> web.Response:
-    """Refuse a path that is none of ours."""
+async def refuse_path(_request: web.Request) -> web.Response:
+    """Refuse a path that no route has."""
     raise Refusal(Reason.NOT_FOUND)
 
 
-def not_allowed(handlers: Mapping[str, Handler]) -> Handler:
+UNMATCHED = Route(
+    name="unmatched", path=r"/{path:[\s\S]*}", handlers={hdrs.METH_ANY: refuse_path}, is_logged=True
+)
+
+
+def refuse_method(handlers: Mapping[str, Handler]) -> Handler:
     """Return a handler that refuses every method but these."""
 
     async def refuse(request: web.Request) -> web.Response:
@@ -116,8 +136,8 @@ def not_allowed(handlers: Mapping[str, Handler]) -> Handler:
     return refuse
 
 
-async def expect(request: web.Request) -> None:
-    """Answer `Expect: 100-continue` and pass over any other (RFC 9110, 10.1.1 allows it).
+async def answer_expect(request: web.Request) -> None:
+    """Answer `Expect: 100-continue` and ignore any other (RFC 9110, 10.1.1 allows it).
 
     aiohttp's own would answer 417 before any of our handlers sees the request.
     """

@@ -11,35 +11,18 @@ from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason
 from proxy.domain.video import loggable
+from proxy.web.route import Route
 from proxy.web.trace import ABANDONED, Trace
 
 PLAYING = frozenset({"GET", "HEAD"})
-PLAYS = frozenset({"play", "play-file", "stream-urls"})
 SERVED = frozenset({"redirected", "relayed", "listed"})
-# Of these, successes are counted and not told: the metrics tell them well enough.
-QUIET_ROUTES = frozenset(
-    {
-        "auth",
-        "forward-auth",
-        "metrics",
-        "healthz",
-        "readyz",
-        "probe",
-        "watch",
-        "details",
-        "asset",
-        "openapi",
-        "relayed-playlist",
-        "relayed-bytes",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """A request that is answered, or refused, or left by who asked."""
 
-    route: str
+    route: Route
     method: str
     trace: Trace
 
@@ -77,12 +60,12 @@ class Telling:
 def count(answered: Answered, metrics: Metrics) -> None:
     """Count an answered request."""
     route, method, trace = answered.route, answered.method, answered.trace
-    metrics.requests.labels(route, method, str(trace.status)).inc()
-    metrics.request_duration.labels(route).observe(trace.duration)
+    metrics.requests.labels(route.name, method, str(trace.status)).inc()
+    metrics.request_duration.labels(route.name).observe(trace.duration)
     if trace.refusal is not None:
         metrics.denials.labels(reason=trace.refusal.reason).inc()
-    if route in PLAYS and method in PLAYING:
-        outcome = _outcome(route, trace)
+    if route.is_play and method in PLAYING:
+        outcome = _outcome(route.name, trace)
         metrics.plays.labels(outcome=outcome).inc()
         if outcome in SERVED:
             upstream = trace.timings.upstream
@@ -98,11 +81,11 @@ def count(answered: Answered, metrics: Metrics) -> None:
 def write_line(answered: Answered, log: Logger) -> None:
     """Write a request's line, if it has one."""
     route, trace = answered.route, answered.trace
-    if trace.refusal is None and route in QUIET_ROUTES:
+    if trace.refusal is None and not route.is_logged:
         return
     fields: dict[str, Any] = {
         "request_id": trace.request_id,
-        "route": route,
+        "route": route.name,
         "method": answered.method,
         "status": trace.status,
     }

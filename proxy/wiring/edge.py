@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from limits import parse_many
-
 from proxy.adapters.clock import Clock
-from proxy.adapters.windows import Windows
 from proxy.domain.access import TokenPolicy
 from proxy.domain.client_ip import TrustedProxies, parse_proxies
-from proxy.domain.playlist.variants import Limits
+from proxy.domain.rates import RateCounters, parse_rates
 from proxy.domain.seal import SealKeys
 from proxy.domain.tokens.keyring import Keyring
 from proxy.edge.admission import Admission
@@ -49,7 +46,7 @@ class Parts:
     verdicts: Verdicts
     issuers: Issuers
     first_use: FirstUse
-    windows: Windows
+    counters: RateCounters
     growing: Growing
     blocking: BlockingPlaylists
     sessions: SessionLimits
@@ -72,7 +69,7 @@ def build_parts(
         verdicts=build_verdicts(settings, upstream, shared.state, instruments),
         issuers=issuers,
         first_use=build_first_use(settings, shared.state, instruments),
-        windows=Windows(instruments.clock),
+        counters=RateCounters(),
         growing=Growing(),
         blocking=BlockingPlaylists(),
         sessions=SessionLimits(places=settings.limits.concurrency + settings.limits.queue),
@@ -93,8 +90,6 @@ def build_verdicts(
         clock=instruments.clock,
         metrics=instruments.metrics,
         log=instruments.log,
-        ttl=settings.delivery.verdict_ttl,
-        check_media=settings.delivery.check_media,
         check_timeout=settings.platform.play_timeout,
     )
 
@@ -116,9 +111,6 @@ def build_relay(settings: Settings, parts: Parts) -> Relay:
         clock=instruments.clock,
         session_max=relay.session_max,
         leeway=settings.tokens.leeway,
-        limits=Limits(
-            max_height=relay.max_height or None, max_bandwidth=relay.max_bandwidth or None
-        ),
     )
 
 
@@ -131,8 +123,7 @@ def build_delivery(settings: Settings, parts: Parts, relay: Relay) -> Delivery:
         relay,
         mode=delivery.mode,
         rules=[ModeRule(re.compile(rule.videos), rule.mode) for rule in delivery.rules],
-        family_mismatch=delivery.family_mismatch,
-        cdn_families=settings.platform.cdn_families,
+        cdn_families=delivery.cdn_families,
     )
 
 
@@ -151,7 +142,7 @@ def build_services(settings: Settings, parts: Parts) -> Services:
             clock,
             revocations=shared.revocations,
             first_use=parts.first_use if settings.tokens.first_use else None,
-            limits=build_limits(settings, parts.windows),
+            limits=build_limits(settings, parts),
         ),
         revocations=shared.revocations,
         issuers=parts.issuers,
@@ -180,17 +171,14 @@ def build_services(settings: Settings, parts: Parts) -> Services:
     )
 
 
-def build_limits(settings: Settings, windows: Windows) -> PlayLimits:
-    """Return how many plays are let through."""
+def build_limits(settings: Settings, parts: Parts) -> PlayLimits:
+    """Return how many plays are admitted."""
     limits = settings.limits
-    rates: dict[Scope, str] = {
-        "network": limits.network,
-        "subject": limits.subject,
-        "video": limits.video,
-        "overall": limits.overall,
-    }
+    rates: dict[Scope, str] = {"network": limits.network, "subject": limits.subject}
     return PlayLimits(
-        {scope: parse_many(rate) if rate else () for scope, rate in rates.items()}, windows
+        {scope: parse_rates(rate) for scope, rate in rates.items()},
+        parts.counters,
+        parts.instruments.clock,
     )
 
 

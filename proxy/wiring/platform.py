@@ -134,12 +134,7 @@ def build_api(settings: Settings, exchange: Exchange) -> LegacyApi | V2Api:
     platform = settings.platform
     if platform.api == "v2":
         return V2Api(exchange, platform.endpoints.rest_url, flags=platform.given_up)
-    return LegacyApi(
-        exchange,
-        platform.endpoints.rest_url,
-        state_fields=platform.state_fields,
-        flags=platform.given_up,
-    )
+    return LegacyApi(exchange, platform.endpoints.rest_url, flags=platform.given_up)
 
 
 def build_streams(

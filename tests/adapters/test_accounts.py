@@ -242,10 +242,8 @@ class TestLogin:
     ):
         account = logged_in(sandbox, tmp_path / "login.json")
         sandbox.controls.hold("token")
-        quick = {**account, "attempt_timeout": 1, "play_timeout": 1}
-        async with an_edge(
-            sandbox, platform={**account, "attempt_timeout": 50, "play_timeout": 60}
-        ):
+        quick = {**account, "play_timeout": 1}
+        async with an_edge(sandbox, platform={**account, "play_timeout": 100}):
             await eventually(lambda: sandbox.controls.waiting["token"] == 1)
             async with an_edge(sandbox, platform=quick) as edge:
                 assert (await edge.play()).reason == "platform-timeout"

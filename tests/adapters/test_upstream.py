@@ -13,7 +13,7 @@ from support import an_edge, eventually
 
 from proxy.sandbox.controls import Fault
 
-QUICK = {"platform": {"attempt_timeout": 1, "play_timeout": 2.5}}
+QUICK = {"platform": {"play_timeout": 2.5}}
 
 
 def fault(status: int = 200, body: object = "", **options: object) -> Fault:
@@ -376,7 +376,6 @@ async def test_what_is_sent_is_what_the_api_documents(sandbox):
             platform={
                 "token_url": f"{origin}/oauth/v1/token",
                 "rest_url": f"{origin}/rest",
-                "state_fields": [],
             },
         ) as edge:
             answer = await edge.play(source="127.0.0.9")
@@ -392,7 +391,7 @@ async def test_what_is_sent_is_what_the_api_documents(sandbox):
     )
     assert (
         video
-        == "GET /rest/video/x8demo1?fields=stream_hls_url,stream_live_hls_url&client_ip=127.0.0.9"
+        == "GET /rest/video/x8demo1?fields=stream_hls_url,stream_live_hls_url,mode,onair,status,private,password_protected&client_ip=127.0.0.9"
     )
     assert video_headers["Authorization"] == "Bearer abc"
     assert answer.location == f"{sandbox.origin}/a(b)%2f?c=%2F"  # signed: not one byte changed

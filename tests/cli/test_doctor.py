@@ -360,7 +360,6 @@ async def test_a_login_that_others_can_read_is_named(sandbox, edge, examine, tmp
     file.chmod(0o644)
     env = {f"PLATFORM__{name.upper()}": value for name, value in account.items()}
     env["PLATFORM__TOKEN_URL"] = f"{sandbox.origin}/oauth/token"
-    env["PLATFORM__AUTHORIZE_URL"] = f"{sandbox.origin}/oauth/authorize"
     found = troubles(await examine(edge, PLATFORM__REST_URL=sandbox.origin, **env))
 
     assert f"Run chmod 600 {file}" in found["settings"]

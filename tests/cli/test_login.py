@@ -39,7 +39,6 @@ def environment(sandbox, account) -> dict[str, str]:
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/token",
         "PLAYGATE_PLATFORM__REST_URL": sandbox.origin,
-        "PLAYGATE_PLATFORM__AUTHORIZE_URL": f"{sandbox.origin}/oauth/authorize",
         **{f"PLAYGATE_PLATFORM__{name.upper()}": value for name, value in account.items()},
     }
 
@@ -313,7 +312,7 @@ async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
     sandbox.accounts.rotation = "strict"
     account |= logged_in(sandbox, tmp_path / "login.json")
     if command == "doctor at its end":
-        account |= {"attempt_timeout": "0.5", "play_timeout": "0.5"}
+        account |= {"play_timeout": "0.5"}
     sandbox.controls.hold("token")
     async with started(
         *playgate(command.partition(" ")[0]), env=environment(sandbox, account)

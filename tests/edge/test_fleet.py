@@ -216,7 +216,7 @@ async def test_a_token_that_somebody_else_wrote_is_none(fleet):
 async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):
     shared = {
         "state": {"url": server.url, "staleness": 0.2},
-        "delivery": {"mode": "validate", "verdict_ttl": 300},
+        "delivery": {"mode": "validate"},
     }
     one, two = await start_edge(**shared), await start_edge(**shared)
     sandbox.controls.set_fault("playlist", EMPTY)
@@ -249,7 +249,7 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
 ):
     shared = {
         "state": {"url": server.url, "staleness": 0.2},
-        "delivery": {"mode": "validate", "verdict_ttl": 300},
+        "delivery": {"mode": "validate"},
     }
     edge = await start_edge(**shared)
     assert (await edge.play()).status == 302

@@ -12,7 +12,7 @@ from proxy.sandbox.controls import Fault
 
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
 EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
-VALIDATE = {"delivery": {"mode": "validate", "verdict_ttl": 30}}
+VALIDATE = {"delivery": {"mode": "validate"}}
 
 
 async def checks(edge, verdict: str) -> float:
@@ -142,9 +142,7 @@ async def test_what_keeps_us_from_knowing_is_unknown_however_often(
 
 
 async def test_a_cdn_that_hangs_delays_the_first_play_only_so_long(start_edge, sandbox):
-    edge = await start_edge(
-        delivery={"mode": "validate"}, platform={"attempt_timeout": 0.3, "play_timeout": 0.5}
-    )
+    edge = await start_edge(delivery={"mode": "validate"}, platform={"play_timeout": 0.5})
     sandbox.controls.hold("playlist")
 
     assert (await edge.play()).status == 302
@@ -152,11 +150,11 @@ async def test_a_cdn_that_hangs_delays_the_first_play_only_so_long(start_edge, s
     sandbox.controls.release("playlist")
 
 
-async def test_the_media_playlist_is_checked_unless_told_otherwise(start_edge, sandbox):
-    edge = await start_edge(delivery={"mode": "validate", "check_media": False})
+async def test_the_first_media_playlist_is_checked_as_well(start_edge, sandbox):
+    edge = await start_edge(**VALIDATE)
     await edge.play()
 
-    assert sandbox.controls.calls["playlist"] == 1
+    assert sandbox.controls.calls["playlist"] == 2
 
 
 @pytest.mark.parametrize(
@@ -211,8 +209,9 @@ async def test_a_bug_in_the_check_refuses_nobody(validating, monkeypatch):
     assert validating.lines("internal")[0]["task"] == "check"
 
 
-async def test_the_verdicts_remembered_are_bounded(validating, monkeypatch):
+async def test_the_verdicts_remembered_are_bounded(start_edge, monkeypatch):
     monkeypatch.setattr("proxy.edge.verdicts.REMEMBERED", 2)
+    validating = await start_edge(**VALIDATE)
     for video in ("x8demo1", "x8live1", "x8keys1", "x8demo1"):
         await validating.play(video)
 

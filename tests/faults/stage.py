@@ -22,7 +22,7 @@ from faults.wire import Wire, a_wire
 from proxy.sandbox.accounts import Accounts
 from proxy.web.answers import SILENCE
 
-ATTEMPT, PLAY = 3.0, 6.0  # seconds: platform.attempt_timeout and play_timeout
+ATTEMPT, PLAY = 3.0, 6.0  # seconds: of one request, and platform.play_timeout
 BUSY = 6.0  # seconds that a machine may do something else as well
 # What a play may take: its URL; two playlists behind that, with a second of retries each; bytes that
 # stop, with ten seconds of silence.
@@ -166,7 +166,6 @@ def settings() -> dict[str, str]:
     return {
         "PYTHONPATH": str(ROOT / "tests"),
         "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
-        "PLAYGATE_PLATFORM__ATTEMPT_TIMEOUT": str(ATTEMPT),
         "PLAYGATE_PLATFORM__PLAY_TIMEOUT": str(PLAY),
         "PLAYGATE_DELIVERY__RULES": json.dumps(RELAYED),
     }

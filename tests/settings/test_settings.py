@@ -38,7 +38,7 @@ def test_a_bad_file_is_answered_with_exactly_this(path):
     ("setting", "tables"),
     [
         ('delivery.mode = "relay"', {"delivery": {"mode": "relay"}}),
-        ('delivery.family_mismatch = "relay"', {"delivery": {"family_mismatch": "relay"}}),
+        ('delivery.cdn_families = ["ipv4"]', {"delivery": {"cdn_families": ["ipv4"]}}),
         (
             'delivery.rules[1].mode = "relay"',
             {
@@ -47,8 +47,6 @@ def test_a_bad_file_is_answered_with_exactly_this(path):
                 }
             },
         ),
-        ("relay.max_height", {"relay": {"max_height": 720}}),
-        ("relay.max_bandwidth", {"relay": {"max_bandwidth": 1}}),
     ],
 )
 def test_relaying_needs_a_relay_key(setting, tables):

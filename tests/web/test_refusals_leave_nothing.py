@@ -13,7 +13,7 @@ from proxy.adapters.dailymotion.failures import drop_traces
 from proxy.domain.reasons import Refusal
 from proxy.sandbox.controls import Fault
 
-QUICK = {"attempt_timeout": 0.5, "play_timeout": 1}
+QUICK = {"play_timeout": 1}
 FAULTS = [
     ("playlist", Fault(status=200, body="<html>")),
     ("playlist", Fault(status=200, body="#" * 3_000_000)),

@@ -339,7 +339,7 @@ async def test_delivery_directives_reach_the_upstream_and_nothing_else_does(edge
 
 async def test_a_blocking_request_is_had_of_playlists_that_offer_it_alone(sandbox):
     """It waits outside of the concurrency limit, so it must not be a way around that."""
-    limits = {"concurrency": 1, "queue": 0}
+    limits = {"concurrency": 1}
     async with an_edge(sandbox, limits=limits, **RELAY) as edge:
         plain, _ = await media_of(edge, "x8demo1")
         low, _ = await media_of(edge, "x8live2")
@@ -420,20 +420,16 @@ async def test_an_endless_playlist_is_cut_off(sandbox):
     [{"max_height": 180}, {"max_bandwidth": 300_000}, {"max_height": 180, "max_bandwidth": 10**9}],
 )
 async def test_variants_beyond_the_limits_are_left_out(sandbox, limits):
-    """By setting or by claim; a token with a limit is relayed whatever the mode."""
-    async with an_edge(sandbox, relay=limits, **RELAY) as edge:
-        by_setting = await edge.play()
+    """A token with a limit is relayed whatever the mode."""
     async with an_edge(sandbox) as edge:
-        token = edge.mint(limits=Limits(**limits))
-        by_claim = await edge.get(edge.play_url(token=token))
+        answer = await edge.get(edge.play_url(token=edge.mint(limits=Limits(**limits))))
         series = await edge.metric("playgate_plays_total")
 
-    for answer in (by_setting, by_claim):
-        assert answer.status == 200
-        assert [v.stream_info.resolution for v in m3u8.loads(answer.body.decode()).playlists] == [
-            (320, 180)
-        ]
-        assert "SUBTITLES" in answer.body.decode()
+    assert answer.status == 200
+    assert [v.stream_info.resolution for v in m3u8.loads(answer.body.decode()).playlists] == [
+        (320, 180)
+    ]
+    assert "SUBTITLES" in answer.body.decode()
     assert series == {'outcome="relayed"': 1}
 
 
@@ -473,15 +469,12 @@ async def test_the_mode_may_depend_on_the_video(start_edge):
 
 
 @pytest.mark.parametrize(
-    ("families", "mismatch", "status"),
-    [(["ipv6"], "relay", 200), (["ipv4"], "relay", 302), (["ipv6"], "pass", 302), (["ipv4", "ipv6"], "relay", 302)],
+    ("families", "status"), [(["ipv6"], 200), (["ipv4"], 302), (["ipv4", "ipv6"], 302)]
 )  # fmt: skip
 async def test_viewers_whose_family_the_cdn_does_not_speak_are_relayed(
-    start_edge, families, mismatch, status
+    start_edge, families, status
 ):
-    edge = await start_edge(
-        delivery={"family_mismatch": mismatch}, platform={"cdn_families": families}
-    )
+    edge = await start_edge(delivery={"cdn_families": families})
 
     assert (await edge.play()).status == status
 
@@ -525,9 +518,7 @@ async def test_the_egress_address_is_what_streams_are_locked_to(start_edge, sand
     ids=lambda value: value if isinstance(value, str) else f"{value.status}{value.cut}{value.body[-12:].strip()}",
 )  # fmt: skip
 async def test_trouble_with_a_playlist_has_its_reason(sandbox, fault, reason):
-    async with an_edge(
-        sandbox, platform={"attempt_timeout": 1.5, "play_timeout": 2}, **RELAY
-    ) as edge:
+    async with an_edge(sandbox, platform={"play_timeout": 3}, **RELAY) as edge:
         path = uris((await edge.play()).body)[0]
         sandbox.controls.set_fault("playlist", fault)
         answer = await edge.get(edge.player + path)

@@ -8,13 +8,14 @@ import json
 
 from proxy.adapters.logs import build_logger
 from proxy.adapters.metrics import Metrics
+from proxy.web.routes import PLAYER_PORT
 from proxy.web.telling import Answered, Telling
 from proxy.web.trace import Trace
 
 
 def answered(request_id: str, status: int = 302) -> Answered:
     trace = Trace(request_id=request_id, peer=None, is_from_proxy=True, status=status)
-    return Answered(route="play", method="GET", trace=trace)
+    return Answered(route=PLAYER_PORT[0], method="GET", trace=trace)
 
 
 async def test_requests_are_told_of_behind_their_answers_in_order():

@@ -18,7 +18,6 @@ class Endpoints:
 
     token_url: str
     rest_url: str
-    authorize_url: str
     scope: str
 
 
@@ -26,19 +25,16 @@ ENDPOINTS: dict[tuple[Generation, KeyKind], Endpoints] = {
     ("legacy", "private"): Endpoints(
         token_url="https://partner.api.dailymotion.com/oauth/v1/token",  # noqa: S106  # a URL
         rest_url="https://partner.api.dailymotion.com/rest",
-        authorize_url="",  # nobody is asked: the key acts for its own organization
         scope="read_video_streams",
     ),
     ("legacy", "public"): Endpoints(
         token_url="https://api.dailymotion.com/oauth/token",  # noqa: S106  # a URL
         rest_url="https://api.dailymotion.com",
-        authorize_url="https://api.dailymotion.com/oauth/authorize",
         scope="read_video_streams",
     ),
     ("v2", "private"): Endpoints(
         token_url="https://oauth2.dailymotion.com/v2/token",  # noqa: S106  # a URL
         rest_url="https://api.dailymotion.com/v2",
-        authorize_url="",
         scope="video.read",
     ),
 }

@@ -16,6 +16,8 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import Details, VideoId
 
 DETAILS = ("title", "thumbnail_url", "mode", "onair")
+# Asked for with the stream: they tell why there is none.
+STATE = ("mode", "onair", "status", "private", "password_protected")
 
 
 class LegacyApi:
@@ -26,12 +28,10 @@ class LegacyApi:
         exchange: Exchange,
         rest_url: str,
         *,
-        state_fields: Sequence[str],
         flags: Sequence[Flag],
     ) -> None:
         self._exchange = exchange
         self._videos = str(URL(rest_url) / "video")
-        self._state_fields = tuple(state_fields)
         self._flags: dict[str, str] = dict.fromkeys(flags, "1")
         self._query_for = cache(self._build_query)
 
@@ -68,7 +68,7 @@ class LegacyApi:
 
     def _build_query(self, fields: tuple[str, ...]) -> str:
         """Return the query without the viewer; there are as many as combinations of formats."""
-        query = {"fields": ",".join([*fields, *self._state_fields]), **self._flags}
+        query = {"fields": ",".join([*fields, *STATE]), **self._flags}
         return URL.build(query=query).raw_query_string
 
     async def _get(

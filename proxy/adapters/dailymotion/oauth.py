@@ -61,7 +61,7 @@ class TokenEndpoint:
 
     def __init__(self, exchange: Exchange, url: str, client: Client) -> None:
         self._exchange = exchange
-        self._url = URL(url)
+        self.url = URL(url)
         self.client = client
 
     async def grant(self, grant_type: str, *, deadline: float, **form: str) -> AccessToken:
@@ -80,7 +80,7 @@ class TokenEndpoint:
         return await self._exchange.send(
             "token",
             "POST",
-            self._url,
+            self.url,
             deadline=deadline,
             data={
                 "grant_type": grant_type,
@@ -123,8 +123,12 @@ def read_refresh_token(answer: Answer) -> str:
     return str(value) if is_granted and is_credential(value) else ""
 
 
-def authorize_url(page: str, client: Client, redirect_uri: str, state: str) -> str:
-    """Return where a user says yes to an application (RFC 6749, 4.1.1)."""
+def authorize_url(endpoint: TokenEndpoint, redirect_uri: str, state: str) -> str:
+    """Return the page on which a user allows an application in (RFC 6749, 4.1.1).
+
+    It lies beside the token endpoint.
+    """
+    client = endpoint.client
     query = {
         "response_type": "code",
         "client_id": client.api_key,
@@ -132,7 +136,7 @@ def authorize_url(page: str, client: Client, redirect_uri: str, state: str) -> s
         "scope": client.scope,
         "state": state,
     }
-    return str(URL(page).with_query(query))
+    return str(endpoint.url.with_name("authorize").with_query(query))
 
 
 def read_access_token(answer: Answer, grant_type: str, kind: KeyKind) -> AccessToken:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from itertools import islice
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.state.store import PAGE, Reading
+from proxy.domain.lru import Lru
 
 MOST = 100_000  # values, and entries of each log
 
@@ -20,21 +21,18 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, most: int = MOST) -> None:
         self._clock = clock
         self._most = most
-        self._values: OrderedDict[str, tuple[str, float]] = OrderedDict()  # and when they lapse
+        self._values: Lru[str, tuple[str, float]] = Lru(most)  # and when they expire
         self._logs: defaultdict[str, deque[tuple[int, str, float]]] = defaultdict(deque)
         self._appended = 0
 
     async def get(self, name: str) -> str | None:
         """Return a value, None where there is none."""
-        value, lapses_at = self._values.get(name, ("", 0.0))
-        return value if self._clock.monotonic() < lapses_at else None
+        value, expires_at = self._values.get(name) or ("", 0.0)
+        return value if self._clock.monotonic() < expires_at else None
 
     async def put(self, name: str, value: str, *, ttl: float) -> None:
         """Set a value."""
-        self._values.pop(name, None)
         self._values[name] = value, self._clock.monotonic() + ttl
-        if len(self._values) > self._most:
-            self._values.popitem(last=False)
 
     async def claim(self, name: str, value: str, *, ttl: float) -> str:
         """Set a value unless there is one; return the one that is there now."""
@@ -46,7 +44,7 @@ class MemoryStore:
     async def release(self, name: str, value: str) -> None:
         """Remove a value if it is still this one."""
         if await self.get(name) == value:
-            del self._values[name]
+            self._values.pop(name)
 
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
         """Add to the end of a log, at least one, and let go of what is older than `keep`."""

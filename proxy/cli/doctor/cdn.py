@@ -112,7 +112,7 @@ def source_towards(url: URL, family: socket.AddressFamily) -> str:
 
 async def families_of(visit: Visit, origin: URL) -> Finding:
     """Compare the CDN's address families with what the settings say of them."""
-    loop, told = asyncio.get_running_loop(), visit.settings.platform.cdn_families
+    loop, told = asyncio.get_running_loop(), visit.settings.delivery.cdn_families
     try:
         found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     except OSError:
@@ -123,14 +123,14 @@ async def families_of(visit: Visit, origin: URL) -> Finding:
         return broken(
             "families",
             f"{text}, and {visit.viewer} is an IPv{visit.viewer.version} address",
-            "The CDN never sees that address: set platform.cdn_families to what it has, and "
-            "delivery.family_mismatch = relay.",
+            "The CDN never sees that address: set delivery.cdn_families to what it has, and the "
+            "others are relayed.",
         )
     if "ipv6" in told and "ipv6" not in has:
         return warn(
             "families",
-            f"{text}, as seen from here, and platform.cdn_families says ipv6 too",
+            f"{text}, as seen from here, and delivery.cdn_families says ipv6 too",
             "Viewers who reach the edge over IPv6 are refused by an IPv4 CDN: set "
-            "platform.cdn_families to what it has, and delivery.family_mismatch = relay.",
+            "delivery.cdn_families to what it has, and they are relayed.",
         )
-    return ok("families", f"{text}; platform.cdn_families: {', '.join(told)}")
+    return ok("families", f"{text}; delivery.cdn_families: {', '.join(told)}")

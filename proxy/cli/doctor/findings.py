@@ -51,7 +51,7 @@ NEXT_STEPS: dict[Reason, str] = {
     Reason.PLATFORM_THROTTLED: "Wait a while; ask Dailymotion about the account's limits.",
     Reason.PLATFORM_UNREACHABLE: "Look at this machine's way out: firewall, DNS, "
     "platform.address_family.",
-    Reason.PLATFORM_TIMEOUT: "Look at this machine's way out; then at platform.attempt_timeout.",
+    Reason.PLATFORM_TIMEOUT: "Look at this machine's way out; then at platform.play_timeout.",
     Reason.PLATFORM_BAD_ANSWER: "Look at platform.api, token_url and rest_url: is this really "
     "Dailymotion's API?",
     Reason.STREAM_HOST_NOT_ALLOWED: "If the host is Dailymotion's, add it to "
@@ -60,8 +60,8 @@ NEXT_STEPS: dict[Reason, str] = {
     Reason.VIEWER_PRIVATE: "No stream can be locked to this address: name the viewer's public one, "
     "or see viewer.private.",
     Reason.PLAYLIST_INVALID: "playgate inspect with the video's id says what is wrong with it.",
-    Reason.FORMAT_UNAVAILABLE: "No variant is within relay.max_height and max_bandwidth: raise "
-    "them, or give the video smaller variants.",
+    Reason.FORMAT_UNAVAILABLE: "No variant is within the token's max_height and max_bandwidth: "
+    "raise them, or give the video smaller variants.",
     Reason.VIDEO_NOT_FOUND: "Check the id in Dailymotion Studio.",
     Reason.STREAM_UNAVAILABLE: "Does the video belong to the API key's organization, and is it "
     "published and encoded? Look at it in Dailymotion Studio.",

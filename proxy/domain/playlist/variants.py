@@ -25,13 +25,6 @@ class Limits:
     def __bool__(self) -> bool:
         return self != NO_LIMITS
 
-    def stricter(self, other: Limits) -> Limits:
-        """Return what both allow."""
-        return Limits(
-            max_height=_least(self.max_height, other.max_height),
-            max_bandwidth=_least(self.max_bandwidth, other.max_bandwidth),
-        )
-
     def allow(self, values: dict[str, str]) -> bool:
         """Say whether a variant is within the limits; one that does not say its size is not."""
         if self.max_bandwidth is not None:
@@ -84,8 +77,3 @@ def _without(lines: list[Line], groups: set[str | None]) -> Iterator[Line]:
             if values.get("TYPE") == "VIDEO" and values.get("GROUP-ID") not in groups:
                 continue
         yield line
-
-
-def _least(one: int | None, other: int | None) -> int | None:
-    given = [value for value in (one, other) if value is not None]
-    return min(given, default=None)

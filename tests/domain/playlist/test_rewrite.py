@@ -226,12 +226,6 @@ class TestLimits:
 
         assert within(text, Limits(max_height=1)) == (text, 0)
 
-    def test_the_stricter_of_two_holds(self):
-        assert Limits(max_height=360).stricter(Limits(max_height=720, max_bandwidth=9)) == Limits(
-            max_height=360, max_bandwidth=9
-        )
-        assert not NO_LIMITS.stricter(NO_LIMITS)
-
 
 HOSTILE = [
     '#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="avc1' + ",avc1" * 300_000 + ',!"\na.m3u8\n',

@@ -1,0 +1,40 @@
+"""A mapping that keeps a bounded number of entries."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Lru(Generic[K, V]):
+    """Keeps the entries that were set or read last; each step is atomic for threads."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._entries.pop(key, None)
+        self._entries[key] = value
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
+
+    def get(self, key: K) -> V | None:
+        """Return the value of a key, None if there is none; the entry counts as used."""
+        value = self._entries.get(key)
+        if value is not None:
+            self[key] = value
+        return value
+
+    def pop(self, key: K) -> V | None:
+        """Remove an entry and return its value, None if there is none."""
+        return self._entries.pop(key, None)
