@@ -13,13 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from proxy.app import Apps
-from proxy.edge.health import Loaded
+from proxy.adapters.health import Loaded
+from proxy.app import Apps, build_services
 from proxy.settings import Settings, SettingsInvalid
 from proxy.settings.restart import changed_names, without_restart
 from proxy.settings.sources import secrets_folder
-from proxy.wiring.edge import build_services
-from proxy.wiring.state import longest_of
 
 POLL_SECONDS = 1.0
 GRAIN_NS = 100_000_000  # a file that changed so shortly before it was read may have changed since
@@ -45,11 +43,11 @@ class Reloading:
         self._apps = apps
         self._settings = settings
         self._source = source
-        self._instruments = apps.parts.instruments
+        self._telemetry = apps.process.telemetry
         self._asked = asyncio.Event()
         self._loaded = self._unchanged_since(source.began_at)
         self._keys = self._keys_in_use()
-        self._note(Loaded(at=self._instruments.clock.now()))
+        self._note(Loaded(at=self._telemetry.clock.now()))
 
     def ask(self) -> None:
         """Have the settings loaded again, changed or not (SIGHUP)."""
@@ -68,14 +66,14 @@ class Reloading:
             try:
                 before = await self._look(before)
             except Exception:  # a bug: it must not end the watching
-                self._instruments.log.exception("internal", task="reload")
+                self._telemetry.log.exception("internal", task="reload")
 
     async def _look(self, before: Fingerprint) -> Fingerprint:
         seen = self._fingerprint()
         if self._asked.is_set() or (seen != self._loaded and seen == before):
             self._asked.clear()
             await self._try()
-        elif self._instruments.health.loaded.problems:
+        elif self._telemetry.health.loaded.problems:
             await self._try()  # what was missing may be in a file that nobody told us of
         elif self._keys_in_use() != self._keys:  # one of them has lapsed
             self._apply(self._settings)
@@ -88,7 +86,7 @@ class Reloading:
         except SettingsInvalid as invalid:
             self._failed([f"{name}: {text}" for name, text in invalid.problems])
         except Exception:  # a bug: the edge goes on as it is
-            self._instruments.log.exception("internal", task="reload")
+            self._telemetry.log.exception("internal", task="reload")
             self._failed(["internal"])
         self._loaded = self._unchanged_since(began_at)
 
@@ -102,33 +100,32 @@ class Reloading:
         taken = changed_names(self._settings, usable)
         left = changed_names(usable, new)
         self._settings = usable
-        self._instruments.log.info("reloaded", changed=taken, need_restart=left, keys=self._keys)
-        self._note(Loaded(at=self._instruments.clock.now(), need_restart=tuple(left)))
+        self._telemetry.log.info("reloaded", changed=taken, need_restart=left, keys=self._keys)
+        self._note(Loaded(at=self._telemetry.clock.now(), need_restart=tuple(left)))
 
     def _apply(self, settings: Settings) -> None:
-        parts = self._apps.parts
-        services = build_services(settings, parts)
-        longest = longest_of(settings)
+        process = self._apps.process
+        services, longest = build_services(settings, process), settings.longest
         # From here on nothing can fail.
-        parts.issuers.trust({entry.issuer: entry.jwks_url for entry in settings.tokens.issuers})
-        parts.shared.revocations.longest = longest
+        process.issuers.trust(settings.tokens.issuer_urls)
+        process.revocations.longest = longest
         self._apps.current.services = services
         self._keys = self._keys_in_use(settings)
 
     def _failed(self, problems: list[str]) -> None:
-        if tuple(problems) != self._instruments.health.loaded.problems:
-            self._instruments.log.warning("reload-failed", problems=problems)
-        self._note(replace(self._instruments.health.loaded, problems=tuple(problems)))
+        if tuple(problems) != self._telemetry.health.loaded.problems:
+            self._telemetry.log.warning("reload-failed", problems=problems)
+        self._note(replace(self._telemetry.health.loaded, problems=tuple(problems)))
 
     def _note(self, loaded: Loaded) -> None:
-        self._instruments.health.loaded = loaded
-        metrics = self._instruments.metrics
+        self._telemetry.health.loaded = loaded
+        metrics = self._telemetry.metrics.settings
         metrics.reload_successful.set(not loaded.problems)
         metrics.reload_success_time.set(loaded.at)
 
     def _keys_in_use(self, settings: Settings | None = None) -> tuple[str, ...]:
         tokens = (settings or self._settings).tokens
-        return tuple(key.kid for key in tokens.keys_at(self._instruments.clock.now()))
+        return tuple(key.kid for key in tokens.keys_at(self._telemetry.clock.now()))
 
     def _unchanged_since(self, began_at: float) -> Fingerprint | None:
         """Return the files as they were read; None where one may have changed in between."""

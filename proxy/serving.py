@@ -20,7 +20,7 @@ from aiohttp import web
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
-from proxy.app import Apps, build_apps
+from proxy.app import Apps, open_apps
 from proxy.reloading import Reloading, Source
 from proxy.settings import Settings
 from proxy.settings.listen import Listen, parse_listen
@@ -67,9 +67,7 @@ async def running_edge(
         ListenFailed: a port is taken, or not ours to open.
     """
     async with AsyncExitStack() as stack:
-        apps = await stack.enter_async_context(
-            build_apps(settings, log=log, clock=clock or Clock())
-        )
+        apps = await stack.enter_async_context(open_apps(settings, log=log, clock=clock or Clock()))
         # The operator port opens first and closes last: it is how one sees the other one drain.
         operator = await stack.enter_async_context(
             _port(apps.operator, parse_listen(settings.operator.listen), settings)
@@ -92,7 +90,7 @@ async def running_edge(
         finally:
             if watching is not None:
                 watching.cancel()
-            apps.services.health.draining = True
+            apps.process.telemetry.health.draining = True
             log.info("draining")
 
 

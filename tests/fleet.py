@@ -24,7 +24,6 @@ from proxy.adapters.clock import Clock
 from proxy.edge.minting import Minting
 from proxy.sandbox.state import Sandbox
 from proxy.settings import load_settings
-from proxy.wiring.edge import build_minting
 
 INSTANCES = 3
 PLAYERS = 6  # who play all the time: enough to be everywhere, and not a machine's fill
@@ -157,7 +156,7 @@ async def a_fleet(
         nginx = await stack.enter_async_context(
             an_nginx(program, folder, [e.player for e in edges], [e.operator for e in edges])
         )
-        minting = build_minting(load_settings(SANDBOX_TOML), Clock())
+        minting = Minting(load_settings(SANDBOX_TOML), Clock())
         fleet = Fleet(nginx, sandbox, server, edges, minting)
         for edge in edges:
             await eventually(lambda edge=edge: fleet.is_ready(edge))

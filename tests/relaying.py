@@ -20,10 +20,10 @@ from real_nginx import Nginx, Upstream, an_nginx
 from support import SANDBOX_TOML
 
 from proxy.adapters.clock import Clock
+from proxy.edge.minting import Minting
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.settings import load_settings
-from proxy.wiring.edge import build_minting
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -48,7 +48,7 @@ class Relayed:
 
     def play_url(self, video: str = "x8demo1", **options: Any) -> str:
         settings = load_settings(SANDBOX_TOML)
-        minting = build_minting(settings, Clock())
+        minting = Minting(settings, Clock())
         token = minting.mint(video=video, **options).token
         return f"{self.nginx.origin}/play/{video}.m3u8?token={token}"
 

@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from time import time
 from typing import Any, NoReturn
@@ -24,9 +25,13 @@ from described import check_described
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.logs import build_logger
+from proxy.adapters.telemetry import build_telemetry
+from proxy.domain.play_request import PlayRequest
+from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.keyring import Key, load_key
+from proxy.domain.tokens.sign import sign
+from proxy.domain.video import VideoId
 from proxy.edge.state import State
 from proxy.reloading import Source
 from proxy.sandbox.app import PLACES
@@ -34,7 +39,7 @@ from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import Edge, running_edge
 from proxy.settings import Settings, load_settings
-from proxy.wiring.instruments import build_instruments
+from proxy.settings.endpoints import kind_of_key
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_TOML = ROOT / "config" / "sandbox.toml"
@@ -267,6 +272,48 @@ def run_of(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
     )
 
 
+def mint(
+    key: Key,
+    *,
+    video: str,
+    issued_at: int,
+    ttl: int,
+    network: object = None,
+    subject: str | None = None,
+    audience: str | None = None,
+    formats: Sequence[str] = (),
+    limits: Limits = NO_LIMITS,
+    **claims: object,
+) -> str:
+    """Return a token as the edge mints one, with any claims."""
+    given = {
+        "video": video,
+        "iat": issued_at,
+        "exp": issued_at + ttl,
+        "ip": None if network is None else str(network),
+        "sub": subject,
+        "aud": audience,
+        "iss": key.issuer,
+        "fmt": list(formats) or None,
+        "max_height": limits.max_height,
+        "max_bandwidth": limits.max_bandwidth,
+    }
+    return sign(key, {**given, **claims})
+
+
+def a_play(**options: Any) -> PlayRequest:
+    """Return a play of a viewer with a public address."""
+    given: dict[str, Any] = {
+        "video": VideoId("x8abcd"),
+        "viewer": IPv4Address("8.8.4.4"),
+        "client_ip": None,
+        "formats": ("hls",),
+        "method": "GET",
+        "token": "",
+    }
+    return PlayRequest(**{**given, **options})
+
+
 def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None) -> Key:
     return load_key(kid=kid, algorithm="HS256", material=secret, issuer=issuer)
 
@@ -280,15 +327,7 @@ def skip_or_fail(reason: str) -> NoReturn:
 
 def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> State:
     """Return the state as an edge has it, over a store."""
-    instruments = build_instruments(log or build_logger(io.StringIO()), clock)
-    return State(
-        store,
-        clock=clock,
-        metrics=instruments.metrics,
-        health=instruments.health,
-        log=instruments.log,
-        timeout=timeout,
-    )
+    return State(store, build_telemetry(log, clock), timeout=timeout)
 
 
 async def eventually(condition: Any, seconds: float = 20.0) -> None:

@@ -18,9 +18,9 @@ from support import SANDBOX_TOML, eventually, skip_or_fail
 from yarl import URL
 
 from proxy.adapters.clock import Clock
+from proxy.edge.minting import Minting
 from proxy.settings import load_settings
 from proxy.web.connection import HEAD_TIMEOUT
-from proxy.wiring.edge import build_minting
 
 IDLE, SLOW = 10_000, 1_000
 AT_ONCE = 200  # that connect: fewer than the backlog
@@ -94,7 +94,7 @@ async def a_crowd(port: int, cuts: list[OSError]) -> AsyncIterator[list[socket.s
 
 async def seconds_of_plays(edge: EdgeProcess) -> list[float]:
     """Return how long plays take, each of another viewer; all are answered as they should be."""
-    token = build_minting(load_settings(SANDBOX_TOML), Clock()).mint(video="x8demo1").token
+    token = Minting(load_settings(SANDBOX_TOML), Clock()).mint(video="x8demo1").token
     url = URL(f"http://127.0.0.1:{edge.player}/play/x8demo1.m3u8?token={token}", encoded=True)
     taken = []
     async with aiohttp.ClientSession() as session:

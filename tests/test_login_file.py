@@ -15,7 +15,7 @@ from accounts import logged_in
 from processes import Process, started
 from support import an_edge, eventually
 
-from proxy.adapters.dailymotion.renewals import PATIENCE
+from proxy.adapters.dailymotion.stored_login import PATIENCE
 from proxy.sandbox.controls import Fault
 
 # Renews once; dies before the n-th thing that it does to the file, and says what that would be.
@@ -23,10 +23,9 @@ RENEW = """
 import asyncio, os, signal, sys
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
-from proxy.app import open_api_session
+from proxy.adapters.telemetry import build_telemetry
 from proxy.settings import load_settings
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.platform import build_grant
+from proxy.wiring import build_grant, build_patient_http, open_api_session
 
 steps, file = int(sys.argv[1]), sys.argv[2]
 
@@ -46,12 +45,12 @@ def watch(event, arguments):
 
 async def renew():
     settings, clock = load_settings(None), Clock()
-    async with open_api_session(settings) as session:
-        instruments = build_instruments(build_logger(), clock)
+    async with open_api_session(settings.platform) as session:
+        telemetry = build_telemetry(build_logger(), clock)
+        http = build_patient_http(session, telemetry)
         sys.addaudithook(watch)
-        await build_grant(settings, session, instruments).fetch_access_token(
-            deadline=clock.monotonic() + 60
-        )
+        grant = build_grant(settings.platform, http, session, telemetry)
+        await grant.fetch_access_token(deadline=clock.monotonic() + 60)
 
 asyncio.run(renew())
 """

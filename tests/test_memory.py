@@ -8,10 +8,11 @@ import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 from itertools import count
 
-from support import NOW, ROOT, SECRET, StillClock, a_state
+from support import NOW, ROOT, SECRET, StillClock, a_play, a_state, mint
 
 from proxy.adapters import log_writer
 from proxy.adapters.state.memory import MOST as MOST_VALUES
@@ -21,14 +22,14 @@ from proxy.domain.client_ip import REMEMBERED as ADDRESSES
 from proxy.domain.client_ip import TrustedProxies, parse_proxies
 from proxy.domain.original_uri import read_forwarded
 from proxy.domain.playlist import resolve
-from proxy.domain.rates import MAX_NAMES, RateCounters, parse_rates
+from proxy.domain.rates import MAX_NAMES, RateCounters
 from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes
 from proxy.domain.text_cache import cached_up_to
 from proxy.domain.tokens import compact
+from proxy.domain.tokens.claims import read_claims
 from proxy.domain.tokens.keyring import Keyring, load_key
-from proxy.domain.tokens.mint import mint
 from proxy.domain.tokens.verify import verify
 from proxy.domain.video import Details, VideoId
 from proxy.edge import blocking_playlists as blocking_list
@@ -36,8 +37,9 @@ from proxy.edge import growing, keys, verdicts, video_details
 from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.first_use import FirstUse
 from proxy.edge.growing import Growing
-from proxy.edge.limits import Counted, PlayLimits
+from proxy.edge.limits import PlayLimits
 from proxy.edge.verdicts import Known
+from proxy.settings.schema import LimitsConfig
 
 LONG_NAME = 256  # characters of a sub, a jti, an issuer
 MB = 1_000_000
@@ -130,7 +132,7 @@ async def first_uses() -> object:
     claims = verify(mint(key, video="*", issued_at=NOW, ttl=300), Keyring([key]))
     viewer = IPv6Address("2001:db8:aaaa:bbbb::")
     for n in range(MOST_VALUES):
-        await known.check(f"{padded(n, 100)}.a", claims, viewer, binds=True)
+        await known.check(a_play(token=f"{padded(n, 100)}.a", viewer=viewer), claims)
     return known
 
 
@@ -144,16 +146,12 @@ def revocations() -> object:
 
 def counted_plays() -> object:
     clock = StillClock()
-    counting = PlayLimits({"subject": parse_rates("10/minute")}, RateCounters(), clock)
+    counting = PlayLimits(LimitsConfig(subject="10/minute"), RateCounters(), clock)
+    claims = read_claims({"video": "*", "iat": 0, "exp": 1})
     for n in range(MAX_NAMES):
-        counting.reserve(
-            Counted(
-                kind="play",
-                viewer=IPv6Address(2**125 + n),
-                subject=padded(n, LONG_NAME),
-                issuer=padded(n, LONG_NAME),
-            )
-        )
+        names = {"subject": padded(n, LONG_NAME), "issuer": padded(n, LONG_NAME)}
+        viewer = IPv6Address(2**125 + n)
+        counting.reserve(a_play(viewer=viewer), replace(claims, **names))
     return counting
 
 

@@ -362,7 +362,7 @@ async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
 
         plays = [asyncio.create_task(play(n)) for n in range(20)]
         await eventually(lambda: sandbox.controls.waiting["video"] == 2)
-        await eventually(lambda: edge.apps.services.metrics.requests_in_flight == 20)
+        await eventually(lambda: edge.apps.process.telemetry.metrics.http.in_flight == 20)
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
         await eventually(draining)
         sandbox.controls.release("video")

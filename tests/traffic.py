@@ -15,7 +15,6 @@ from yarl import URL
 from proxy.adapters.clock import Clock
 from proxy.edge.minting import Minting
 from proxy.settings import load_settings
-from proxy.wiring.edge import build_minting
 
 PLAYERS = 4
 PAUSE = 0.05  # seconds between two plays of one player: a machine has other things to do
@@ -76,7 +75,7 @@ async def traffic_through(
     clock: Clock | None = None,
 ) -> AsyncIterator[Traffic]:
     """Have players play through an edge."""
-    minting = build_minting(load_settings(SANDBOX_TOML), clock or Clock())
+    minting = Minting(load_settings(SANDBOX_TOML), clock or Clock())
     traffic = Traffic(edge, minting, day, token)
     players = [
         asyncio.create_task(traffic.keep_playing(f"127.0.{n}.7", n * len(day) // PLAYERS))

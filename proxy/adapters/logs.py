@@ -14,13 +14,13 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TextIO, cast
+from typing import Any, Protocol, TextIO, cast
 
 import structlog
 
 from proxy.adapters.clock import Clock
+from proxy.settings.schema import LogLevel
 
-LogLevel = Literal["info", "warning", "error"]
 Logger = structlog.typing.FilteringBoundLogger
 
 # One for all lines; `json.dumps` would make another for each.

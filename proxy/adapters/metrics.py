@@ -1,13 +1,14 @@
 """Every metric, its labels and its buckets. Names are interface: a test lists them.
 
-Labels come from closed sets, never from an id, an address, a token or a raw path.
+Labels come from closed sets, never from an ID, an address, a token or a raw path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 from math import nan
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -34,6 +35,204 @@ UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 
 # What became of a play, and of a call to Dailymotion.
 OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
 ANSWERS = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
+RETRIED = ("token", "video", "playlist", "bytes", "jwks")
+
+OPEN = ()  # the values of a label that are not known beforehand
+Labels = Iterable[str]
+M = TypeVar("M", Counter, Histogram)
+
+
+class Maker:
+    """Makes metrics in a registry; labels are given with all of their values, if they are known.
+
+    The series of closed sets exist from the start, so that `rate()` sees the first increment.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, **labels: Labels) -> Counter:
+        """Return a counter."""
+        return _with_series(Counter(name, text, list(labels), registry=self._registry), labels)
+
+    def histogram(
+        self, name: str, text: str, buckets: Sequence[float], **labels: Labels
+    ) -> Histogram:
+        """Return a histogram."""
+        made = Histogram(name, text, list(labels), registry=self._registry, buckets=buckets)
+        return _with_series(made, labels)
+
+    def gauge(self, name: str, text: str, *labels: str, value: float = 0) -> Gauge:
+        """Return a gauge; one without labels has a value at once."""
+        made = Gauge(name, text, labels, registry=self._registry)
+        if not labels:
+            made.set(value)
+        return made
+
+
+def _with_series(metric: M, labels: dict[str, Labels]) -> M:
+    for values in product(*labels.values()) if labels else ():
+        metric.labels(**dict(zip(labels, values, strict=True)))
+    return metric
+
+
+class HttpMetrics:
+    """Requests on both ports."""
+
+    def __init__(self, make: Maker) -> None:
+        self.requests = make.counter(
+            "playgate_http_requests_total", "Requests answered, on both ports.",
+            route=OPEN, method=OPEN, code=OPEN,
+        )  # fmt: skip
+        self.duration = make.histogram(
+            "playgate_http_request_duration_seconds", "From the head read to the answer given.",
+            REQUEST_BUCKETS, route=OPEN,
+        )  # fmt: skip
+        self.in_flight = 0
+        make.gauge("playgate_http_requests_in_flight", "Requests being answered now.").set_function(
+            lambda: self.in_flight
+        )
+        self.denials = make.counter(
+            "playgate_denials_total", "Requests refused, by reason.", reason=Reason
+        )
+        self.relayed_bytes = make.counter(
+            "playgate_relayed_bytes_total",
+            "Bytes of segments, keys and the like that went through this edge, not through nginx.",
+        )
+
+
+class PlayMetrics:
+    """Plays: requests to /play and /stream-urls."""
+
+    def __init__(self, make: Maker) -> None:
+        self.total = make.counter(
+            "playgate_plays_total",
+            "Plays asked for: redirected, relayed, listed (/stream-urls), denied (4xx), "
+            "failed (5xx), or abandoned.",
+            outcome=OUTCOMES,
+        )
+        self.duration = make.histogram(
+            "playgate_play_duration_seconds",
+            "Plays that were answered with what they asked for, from the head read to the answer.",
+            REQUEST_BUCKETS,
+        )
+        self.part_duration = make.histogram(
+            "playgate_play_part_duration_seconds",
+            "The same plays: what Dailymotion and its CDN took of it, and what the edge itself.",
+            REQUEST_BUCKETS, part=("edge", "upstream"),
+        )  # fmt: skip
+        self.viewers = make.counter(
+            "playgate_viewers_total", "Plays asked for, by the viewer's address family.",
+            family=("ipv4", "ipv6"),
+        )  # fmt: skip
+
+
+class UpstreamMetrics:
+    """Dailymotion and its CDN."""
+
+    def __init__(self, make: Maker) -> None:
+        self.duration = make.histogram(
+            "playgate_upstream_request_duration_seconds",
+            "Calls to Dailymotion and its CDN, each attempt on its own.",
+            UPSTREAM_BUCKETS, operation=OPEN, outcome=OPEN,
+        )  # fmt: skip
+        for operation, outcome in product(("token", "video"), ANSWERS):
+            self.duration.labels(operation=operation, outcome=outcome)
+        self.retries = make.counter(
+            "playgate_upstream_retries_total", "Attempts after the first.", operation=RETRIED
+        )
+        self.lookups = make.counter(
+            "playgate_stream_lookups_total",
+            "Stream URLs needed: with a call of their own to Dailymotion, or sharing one.",
+            call=("own", "shared"),
+        )
+        self.calls = make.gauge(
+            "playgate_upstream_calls",
+            "Calls to Dailymotion and fetches of relayed playlists that are under way, or wait.",
+            "operation", "state",
+        )  # fmt: skip
+        self.clock_skew = make.gauge(
+            "playgate_clock_skew_seconds",
+            "How far this machine's clock is ahead of Dailymotion's; NaN before the first answer.",
+            value=nan,
+        )
+        self.healthy = make.gauge(
+            "playgate_platform_healthy",
+            "1 unless the latest exchange with Dailymotion failed on their side or on ours.",
+            value=1,
+        )
+        self.token_expiry = make.gauge(
+            "playgate_access_token_expiry_timestamp_seconds",
+            "When the account's access token lapses, in seconds since 1970; 0 before the first.",
+        )
+        self.token_renewal = make.gauge(
+            "playgate_access_token_renewal_timestamp_seconds",
+            "When the next access token is fetched, in seconds since 1970; 0 before the first.",
+        )
+
+
+class PlaylistMetrics:
+    """Playlists that were checked or relayed."""
+
+    def __init__(self, make: Maker) -> None:
+        self.checks = make.counter(
+            "playgate_playlist_checks_total",
+            "Checks of a video's playlists (delivery.mode validate), by verdict.",
+            verdict=("ok", "invalid", "unknown"),
+        )
+        self.findings = make.counter(
+            "playgate_playlist_findings_total",
+            "Playlists in which a rule was found broken, checked or relayed.",
+            rule=RULES,
+        )
+        self.check_duration = make.histogram(
+            "playgate_playlist_check_duration_seconds",
+            "Applying the rules to one playlist, without fetching it.",
+            CHECK_BUCKETS,
+        )
+
+
+class StateMetrics:
+    """What instances share."""
+
+    def __init__(self, make: Maker) -> None:
+        self.duration = make.histogram(
+            "playgate_state_request_duration_seconds",
+            "Questions to the state that instances share, as long as somebody waited for them.",
+            STATE_BUCKETS, operation=OPEN, outcome=OPEN,
+        )  # fmt: skip
+        self.healthy = make.gauge(
+            "playgate_state_healthy",
+            "1 unless a probe of the state that instances share failed, or the last pull from it.",
+            value=1,
+        )
+        self.revocations = make.gauge(
+            "playgate_revocations", "Revocations in force, as this edge knows them."
+        )
+        self.revocations_pulled = make.gauge(
+            "playgate_revocations_pulled_timestamp_seconds",
+            "When the list of revocations was last brought up to date, in seconds since 1970.",
+        )
+
+
+class SettingsMetrics:
+    """Settings and keys in use."""
+
+    def __init__(self, make: Maker) -> None:
+        self.reload_successful = make.gauge(
+            "playgate_settings_last_reload_successful",
+            "0 if the settings or keys of the last reload could not be used, and older ones are.",
+            value=1,
+        )
+        self.reload_success_time = make.gauge(
+            "playgate_settings_last_reload_success_timestamp_seconds",
+            "Since when the settings are in use, in seconds since 1970.",
+        )
+        self.issuer_keys_fetched = make.gauge(
+            "playgate_issuer_keys_fetched_timestamp_seconds",
+            "When an issuer's keys were last fetched, in seconds since 1970; 0 for never.",
+            "issuer",
+        )
 
 
 class Metrics:
@@ -42,167 +241,22 @@ class Metrics:
     def __init__(self) -> None:
         # A second series for each counter, and nobody reads it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
-        registry = self.registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        Gauge(
-            "playgate_build_info", "Always 1; the version is the label.", ["version"],
-            registry=registry,
-        ).labels(version=proxy.__version__).set(1)  # fmt: skip
-        self.requests = Counter(
-            "playgate_http_requests_total", "Requests answered, on both ports.",
-            ["route", "method", "code"], registry=registry,
-        )  # fmt: skip
-        self.request_duration = Histogram(
-            "playgate_http_request_duration_seconds", "From the head read to the answer given.",
-            ["route"], registry=registry, buckets=REQUEST_BUCKETS,
-        )  # fmt: skip
-        self.play_duration = Histogram(
-            "playgate_play_duration_seconds",
-            "Plays that were answered with what they asked for, from the head read to the answer.",
-            registry=registry, buckets=REQUEST_BUCKETS,
-        )  # fmt: skip
-        self.play_part_duration = Histogram(
-            "playgate_play_part_duration_seconds",
-            "The same plays: what Dailymotion and its CDN took of it, and what the edge itself.",
-            ["part"], registry=registry, buckets=REQUEST_BUCKETS,
-        )  # fmt: skip
-        self.requests_in_flight = 0
-        Gauge(
-            "playgate_http_requests_in_flight", "Requests being answered now.", registry=registry
-        ).set_function(lambda: self.requests_in_flight)
-        self.plays = Counter(
-            "playgate_plays_total",
-            "Plays asked for: redirected, relayed, listed (/stream-urls), denied (4xx), "
-            "failed (5xx), or abandoned.",
-            ["outcome"], registry=registry,
-        )  # fmt: skip
-        self.denials = Counter(
-            "playgate_denials_total", "Requests refused, by reason.", ["reason"], registry=registry
-        )
-        self.viewers = Counter(
-            "playgate_viewers_total", "Plays asked for, by the viewer's address family.",
-            ["family"], registry=registry,
-        )  # fmt: skip
-        self.upstream_duration = Histogram(
-            "playgate_upstream_request_duration_seconds",
-            "Calls to Dailymotion and its CDN, each attempt on its own.",
-            ["operation", "outcome"], registry=registry, buckets=UPSTREAM_BUCKETS,
-        )  # fmt: skip
-        self.upstream_retries = Counter(
-            "playgate_upstream_retries_total", "Attempts after the first.",
-            ["operation"], registry=registry,
-        )  # fmt: skip
-        self.stream_lookups = Counter(
-            "playgate_stream_lookups_total",
-            "Stream URLs needed: with a call of their own to Dailymotion, or sharing one.",
-            ["call"], registry=registry,
-        )  # fmt: skip
-        self.upstream_calls = Gauge(
-            "playgate_upstream_calls",
-            "Calls to Dailymotion and fetches of relayed playlists that are under way, or wait.",
-            ["operation", "state"], registry=registry,
-        )  # fmt: skip
-        self.access_token_expiry = Gauge(
-            "playgate_access_token_expiry_timestamp_seconds",
-            "When the account's access token lapses, in seconds since 1970; 0 before the first.",
-            registry=registry,
-        )  # fmt: skip
-        self.access_token_renewal = Gauge(
-            "playgate_access_token_renewal_timestamp_seconds",
-            "When the next access token is fetched, in seconds since 1970; 0 before the first.",
-            registry=registry,
-        )  # fmt: skip
-        self.clock_skew = Gauge(
-            "playgate_clock_skew_seconds",
-            "How far this machine's clock is ahead of Dailymotion's; NaN before the first answer.",
-            registry=registry,
-        )  # fmt: skip
-        self.clock_skew.set(nan)
-        self.playlist_checks = Counter(
-            "playgate_playlist_checks_total",
-            "Checks of a video's playlists (delivery.mode validate), by verdict.",
-            ["verdict"], registry=registry,
-        )  # fmt: skip
-        self.playlist_findings = Counter(
-            "playgate_playlist_findings_total",
-            "Playlists in which a rule was found broken, checked or relayed.",
-            ["rule"], registry=registry,
-        )  # fmt: skip
-        self.playlist_check_duration = Histogram(
-            "playgate_playlist_check_duration_seconds",
-            "Applying the rules to one playlist, without fetching it.",
-            registry=registry, buckets=CHECK_BUCKETS,
-        )  # fmt: skip
-        self.relayed_bytes = Counter(
-            "playgate_relayed_bytes_total",
-            "Bytes of segments, keys and the like that went through this edge, not through nginx.",
-            registry=registry,
-        )  # fmt: skip
-        self.log_lines_lost = Counter(
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        make = Maker(self.registry)
+        make.gauge("playgate_build_info", "Always 1; the version is the label.", "version").labels(
+            version=proxy.__version__
+        ).set(1)
+        self.http = HttpMetrics(make)
+        self.plays = PlayMetrics(make)
+        self.upstream = UpstreamMetrics(make)
+        self.playlists = PlaylistMetrics(make)
+        self.state = StateMetrics(make)
+        self.settings = SettingsMetrics(make)
+        self.log_lines_lost = make.counter(
             "playgate_log_lines_lost_total",
             "Log lines that nobody took: their reader stalls, or the disk is full.",
-            registry=registry,
         )
-        self.platform_healthy = Gauge(
-            "playgate_platform_healthy",
-            "1 unless the latest exchange with Dailymotion failed on their side or on ours.",
-            registry=registry,
-        )  # fmt: skip
-        self.platform_healthy.set(1)
-        self.issuer_keys_fetched = Gauge(
-            "playgate_issuer_keys_fetched_timestamp_seconds",
-            "When an issuer's keys were last fetched, in seconds since 1970; 0 for never.",
-            ["issuer"], registry=registry,
-        )  # fmt: skip
-        self.reload_successful = Gauge(
-            "playgate_settings_last_reload_successful",
-            "0 if the settings or keys of the last reload could not be used, and older ones are.",
-            registry=registry,
-        )  # fmt: skip
-        self.reload_successful.set(1)
-        self.reload_success_time = Gauge(
-            "playgate_settings_last_reload_success_timestamp_seconds",
-            "Since when the settings are in use, in seconds since 1970.", registry=registry,
-        )  # fmt: skip
-        self.state_duration = Histogram(
-            "playgate_state_request_duration_seconds",
-            "Questions to the state that instances share, as long as somebody waited for them.",
-            ["operation", "outcome"], registry=registry, buckets=STATE_BUCKETS,
-        )  # fmt: skip
-        self.state_healthy = Gauge(
-            "playgate_state_healthy",
-            "1 unless a probe of the state that instances share failed, or the last pull from it.",
-            registry=registry,
-        )  # fmt: skip
-        self.state_healthy.set(1)
-        self.revocations = Gauge(
-            "playgate_revocations", "Revocations in force, as this edge knows them.",
-            registry=registry,
-        )  # fmt: skip
-        self.revocations_pulled = Gauge(
-            "playgate_revocations_pulled_timestamp_seconds",
-            "When the list of revocations was last brought up to date, in seconds since 1970.",
-            registry=registry,
-        )  # fmt: skip
-
-        self._begin_at_nought()
-
-    def _begin_at_nought(self) -> None:
-        """Make the series of closed sets exist: there is no rise in what has no beginning."""
-        closed: list[tuple[Counter | Histogram, dict[str, Iterable[str]]]] = [
-            (self.plays, {"outcome": OUTCOMES}),
-            (self.play_part_duration, {"part": ("edge", "upstream")}),
-            (self.stream_lookups, {"call": ("own", "shared")}),
-            (self.denials, {"reason": Reason}),
-            (self.viewers, {"family": ("ipv4", "ipv6")}),
-            (self.upstream_duration, {"operation": ("token", "video"), "outcome": ANSWERS}),
-            (self.upstream_retries, {"operation": ("token", "video", "playlist", "bytes", "jwks")}),
-            (self.playlist_checks, {"verdict": ("ok", "invalid", "unknown")}),
-            (self.playlist_findings, {"rule": RULES}),
-        ]
-        for metric, labels in closed:
-            for values in product(*labels.values()):
-                metric.labels(**dict(zip(labels, values, strict=True)))
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

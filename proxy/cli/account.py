@@ -1,38 +1,58 @@
-"""An account from the command line: its token endpoint, its calls, its login."""
+"""An account from the command line: its access token, its calls, its login."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from proxy.adapters.clock import Clock
+from proxy.adapters.concurrency_limit import ConcurrencyLimit
 from proxy.adapters.dailymotion.account import AccountApi
-from proxy.adapters.dailymotion.logins import Login, LoginFile
-from proxy.adapters.dailymotion.oauth import GrantRefused, TokenEndpoint, authorize_url
-from proxy.adapters.dailymotion.renewals import PATIENCE, obtain, renew
-from proxy.adapters.logs import build_logger
-from proxy.app import open_api_session
+from proxy.adapters.dailymotion.api_client import ApiClient
+from proxy.adapters.dailymotion.login_file import Login, LoginFile
+from proxy.adapters.dailymotion.stored_login import PATIENCE, obtain, renew
+from proxy.adapters.dailymotion.token_endpoint import GrantRefused, TokenEndpoint
+from proxy.adapters.http_client import HttpClient
+from proxy.adapters.telemetry import Telemetry, build_telemetry
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.platform import build_login_file, build_patient_exchange, build_token_endpoint
+from proxy.wiring import build_patient_http, open_api_session
+
+
+class FixedToken:
+    """An access token that a command has fetched; it is not replaced."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    async def current(self) -> str:
+        """Return it."""
+        return self._value
+
+    async def replace(self, refused: str, refusal: Refusal) -> str:  # noqa: ARG002  # the protocol's
+        """Raise `refusal`: a command starts again."""
+        raise refusal
+
+
+def build_client(http: HttpClient, token: str, telemetry: Telemetry) -> ApiClient:
+    """Return the client for a command's calls with an access token."""
+    limit = ConcurrencyLimit(1, queue=0, max_wait=PATIENCE)
+    return ApiClient(http, FixedToken(token), limit, telemetry, timeout=PATIENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountDesk:
     """What logs in and out."""
 
+    http: HttpClient
     endpoint: TokenEndpoint
-    api: AccountApi
     file: LoginFile
-    clock: Clock
-    redirect_uri: str
+    telemetry: Telemetry
+    settings: Settings
 
     def authorize_url(self, state: str) -> str:
         """Return where to log in."""
-        return authorize_url(self.endpoint, self.redirect_uri, state)
+        return self.endpoint.authorize_url(self.settings.platform.redirect_uri, state)
 
     async def check_file(self) -> None:
         """Refuse where the login could not be kept: before anybody is sent to log in."""
@@ -41,19 +61,15 @@ class AccountDesk:
 
     async def log_in(self, code: str) -> str:
         """Exchange a code, keep the login, and return whose it is and for what; or refuse."""
+        form = {"code": code, "redirect_uri": self.settings.platform.redirect_uri}
         async with self._held() as login:
             token = await obtain(
-                login,
-                self.endpoint,
-                "authorization_code",
-                deadline=self._deadline(),
-                code=code,
-                redirect_uri=self.redirect_uri,
+                login, self.endpoint, "authorization_code", deadline=self._deadline(), form=form
             )
         if not token.refresh_token:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "token endpoint: no refresh_token")
         try:
-            identity = await self.api.fetch_identity(token.value, deadline=self._deadline())
+            identity = await self._api(token.value).fetch_identity()
         except Refusal:  # it is kept all the same
             return f"Granted: {token.scope or 'Dailymotion does not say what'}."
         return f"Account {identity.channel_id}; granted: {', '.join(identity.scopes) or 'nothing'}."
@@ -70,26 +86,30 @@ class AccountDesk:
             except GrantRefused:
                 login.remove()
                 raise
-            await self.api.revoke(token.value, deadline=self._deadline())
+            await self._api(token.value).revoke()
             login.remove()
+
+    def _api(self, token: str) -> AccountApi:
+        client = build_client(self.http, token, self.telemetry)
+        return AccountApi(client, self.settings.platform.endpoints.rest_url)
 
     def _held(self) -> AbstractAsyncContextManager[Login]:
         return self.file.locked(deadline=self._deadline())
 
     def _deadline(self) -> float:
-        return self.clock.monotonic() + PATIENCE
+        return self.telemetry.clock.monotonic() + PATIENCE
 
 
 @asynccontextmanager
 async def at_the_desk(settings: Settings) -> AsyncIterator[AccountDesk]:
     """Open the way to Dailymotion's account calls."""
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    async with open_api_session(settings) as session:
-        exchange = build_patient_exchange(session, instruments)
+    telemetry, platform = build_telemetry(), settings.platform
+    async with open_api_session(platform) as session:
+        http = build_patient_http(session, telemetry)
         yield AccountDesk(
-            endpoint=build_token_endpoint(settings.platform, exchange),
-            api=AccountApi(exchange, settings.platform.endpoints.rest_url),
-            file=build_login_file(settings, instruments.clock),
-            clock=instruments.clock,
-            redirect_uri=settings.platform.redirect_uri,
+            http=http,
+            endpoint=TokenEndpoint(http, platform, telemetry.clock),
+            file=LoginFile(platform.login_file, telemetry.clock),
+            telemetry=telemetry,
+            settings=settings,
         )

@@ -15,12 +15,12 @@ import uvloop
 
 import proxy
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.endpoints import kind_of_key
 from proxy.adapters.log_writer import MOST, LogWriter
 from proxy.adapters.logs import Logger, capture_standard_logging
 from proxy.cli.demo_tools import DemoEdge
 from proxy.cli.options import fail
 from proxy.cli.serve import build_log, stopped_by_signal
+from proxy.edge.minting import Minting
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.app import PLACES
 from proxy.sandbox.catalogue import LIVE, VOD
@@ -28,8 +28,8 @@ from proxy.sandbox.running import HOST, running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
+from proxy.settings.endpoints import kind_of_key
 from proxy.settings.sources import CONFIG_VARIABLE
-from proxy.wiring.edge import build_minting
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says, and as well:
 DEFAULT_OPERATOR = f"{HOST}:8081"
@@ -174,7 +174,7 @@ async def run_both(
     settings: Settings, path: Path, sandbox_port: int, log: Logger, lines: LogWriter
 ) -> None:
     """Run sandbox and edge; log lines wait until the banner is printed."""
-    minting = build_minting(settings, Clock())
+    minting = Minting(settings, Clock())
 
     accounts = Accounts(callback_url=settings.platform.redirect_uri)
     if kind_of_key(settings.platform.grant) == "private":

@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 from proxy.adapters.clock import Clock
-from proxy.app import Apps
+from proxy.app import Apps, build_services
 from proxy.cli import token_explanation
 from proxy.domain.client_ip import parse_address, parse_network
 from proxy.domain.reasons import Refusal
+from proxy.edge.minting import Minting
 from proxy.sandbox.edge_tools import (
     EdgeRefused,
     EdgeTools,
@@ -22,7 +23,6 @@ from proxy.sandbox.edge_tools import (
 )
 from proxy.settings import Settings
 from proxy.web.openapi import DOCUMENT
-from proxy.wiring.edge import build_minting, build_services
 
 
 class DemoEdge:
@@ -62,7 +62,7 @@ class DemoEdge:
             sentence = f"{form.ip!r} is neither an address nor a network such as 203.0.113.0/24."
             raise EdgeRefused(sentence) from None
         try:
-            minted = build_minting(self._settings, clock).mint(
+            minted = Minting(self._settings, clock).mint(
                 video=form.video, ttl=int(form.ttl) if form.ttl else None, network=network
             )
         except Refusal as refusal:
@@ -89,7 +89,7 @@ class DemoEdge:
             form.token,
             video=form.video or None,
             viewer=viewer,
-            first_use=self._apps.parts.first_use,
+            first_use=self._apps.process.first_use,
         )
         return ExplainedToken(
             content=explained.content,
@@ -109,4 +109,4 @@ class DemoEdge:
             return
         tokens = self._settings.tokens.model_copy(update={"first_use": is_on})
         self._settings = self._settings.model_copy(update={"tokens": tokens})
-        self._apps.current.services = build_services(self._settings, self._apps.parts)
+        self._apps.current.services = build_services(self._settings, self._apps.process)

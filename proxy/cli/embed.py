@@ -11,8 +11,8 @@ from rich.console import Console
 from proxy.adapters.clock import Clock
 from proxy.cli.options import Config, fail, settings_or_exit, video_or_exit
 from proxy.domain.reasons import Refusal
+from proxy.edge.minting import Minting
 from proxy.settings import Settings
-from proxy.wiring.edge import build_minting
 
 PLACEHOLDER = "TOKEN"
 
@@ -156,7 +156,7 @@ def check(settings: Settings, video: str) -> None:
 
 def token_for(settings: Settings, video: str) -> str:
     """Return a fresh token, or exit."""
-    minting = build_minting(settings, Clock())
+    minting = Minting(settings, Clock())
     try:
         return minting.mint(video=video).token
     except Refusal as refusal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import sys
@@ -18,10 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from yarl import URL
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.failures import CAUSES
-from proxy.adapters.logs import build_logger
-from proxy.app import open_upstream
+from proxy.adapters.connection_errors import CAUSES
+from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import options
 from proxy.cli.interrupts import run
 from proxy.cli.options import Config
@@ -33,8 +30,7 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE, parse_video_id
 from proxy.edge.inspection import Inspected, Inspection
 from proxy.settings import SettingsInvalid, load_settings
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.state import build_private_state
+from proxy.wiring import open_dailymotion, open_state
 
 UNREADABLE = 2  # the exit code where an input could not be read
 COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
@@ -147,12 +143,14 @@ async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspec
         video = parse_video_id(given, re.compile(settings.platform.video_id_pattern))
     except Refusal:
         raise Unreadable("no such file, and not a video id (platform.video_id_pattern)") from None
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
+    telemetry = build_telemetry()
     try:
-        state = build_private_state(settings, instruments)
-        async with open_upstream(settings, instruments, state) as upstream:
+        async with (
+            open_state(settings, telemetry, is_alone=True) as (state, _),
+            open_dailymotion(settings, telemetry, state) as upstream,
+        ):
             inspection = Inspection(
-                upstream.streams, upstream.cdn, upstream.checking, instruments.clock
+                upstream.streams, upstream.cdn, upstream.checking, telemetry.clock
             )
             with Progress(
                 TextColumn("{task.description}"),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from proxy.adapters.dailymotion.renewals import PATIENCE, is_seen_through
+from proxy.adapters.dailymotion.stored_login import PATIENCE, is_seen_through
 
 T = TypeVar("T")
 

@@ -11,12 +11,11 @@ from typing import Any, cast
 
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from proxy.adapters import key_file
 from proxy.adapters.clock import Clock
 from proxy.cli.options import fail, moment_of, settings_or_exit
 from proxy.domain.tokens.jwks import OwnKey, read_own_set, read_set
 from proxy.domain.tokens.keyring import Algorithm, Jwk, KeyUnusable
-from proxy.settings import Settings
+from proxy.settings import Settings, key_file
 
 SECRET_BYTES, RSA_BITS = 32, 3072
 

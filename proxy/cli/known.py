@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 from functools import partial
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.logs import build_logger
-from proxy.app import open_issuers, open_state
+from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.operator import NoEdge, ask
 from proxy.domain.access import Play
+from proxy.domain.client_ip import Address
+from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import KINDS, Kind, Revocation, RevocationList
 from proxy.domain.tokens.claims import Claims
@@ -18,11 +17,11 @@ from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import claimed_issuer, verify
+from proxy.domain.video import VideoId
 from proxy.edge.first_use import FirstUse
 from proxy.edge.revocations import Revocations
 from proxy.settings import Settings
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.state import build_first_use
+from proxy.wiring import open_issuers, open_state
 
 
 async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[Keyring, str]:
@@ -32,8 +31,7 @@ async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[K
         issuer = claimed_issuer(read_compact(token)) or ""
     except Refusal:
         return Keyring(own), ""
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    async with open_issuers(settings, instruments) as issuers:
+    async with open_issuers(settings, build_telemetry()) as issuers:
         await issuers.learn(issuer)
         trouble = issuers.published[issuer].trouble if issuer in issuers.published else ""
         published = {name: it.keys for name, it in issuers.published.items()}
@@ -60,11 +58,11 @@ async def known_checks(
         claims = verify(token, keyring)
     except Refusal:
         return
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    async with open_state(settings, instruments) as shared:
+    telemetry = build_telemetry()
+    async with open_state(settings, telemetry) as (state, revocations):
         known: Revocations | RevocationList | None
-        if shared.state.is_shared:
-            known = shared.revocations if shared.revocations.age < float("inf") else None
+        if state.is_shared:
+            known = revocations if revocations.age < float("inf") else None
         else:
             known = await _asked(settings)
         if known is not None:
@@ -73,13 +71,14 @@ async def known_checks(
             yield Check(name="revoked", was_made=False)
         if not settings.tokens.first_use or claims.network is not None:
             return  # nothing binds it
-        if first_use is None and shared.state.is_shared:
-            first_use = build_first_use(settings, shared.state, instruments)
+        if first_use is None and state.is_shared:
+            on_failure = settings.state.first_use_on_failure
+            first_use = FirstUse(state, telemetry.clock, on_failure=on_failure)
         if play.viewer is None or first_use is None:
             yield Check(name="first use", was_made=False)
             return
         try:
-            await first_use.check(token, claims, play.viewer, binds=False)
+            await first_use.check(_head_of(token, claims, play.viewer), claims)
         except Refusal as refusal:
             yield Check(name="first use", refusal=refusal)
         else:
@@ -87,12 +86,18 @@ async def known_checks(
 
 
 def _check_revoked(known: Revocations | RevocationList, claims: Claims, play: Play) -> None:
-    known.check(
-        video=play.video or claims.video,
-        jti=claims.jti,
-        subject=claims.subject,
-        issuer=claims.issuer,
-        issued_at=claims.issued_at,
+    known.check(play.video or VideoId(claims.video), claims)
+
+
+def _head_of(token: str, claims: Claims, viewer: Address) -> PlayRequest:
+    """Return a play that binds no token."""
+    return PlayRequest(
+        video=VideoId(claims.video),
+        viewer=viewer,
+        client_ip=None,
+        formats=(),
+        method="HEAD",
+        token=token,
     )
 
 

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from yarl import URL
 
-from proxy.adapters.dailymotion.oauth import GrantRefused
+from proxy.adapters.dailymotion.token_endpoint import GrantRefused
+from proxy.adapters.errors import StateError
 from proxy.cli.account import at_the_desk
 from proxy.cli.browser_return import listening
 from proxy.cli.interrupts import run
@@ -52,8 +53,8 @@ def login(
         granted = log_in(settings, callback, browser=browser, paste=paste)
     except (CallbackRefused, AuthorizationDenied) as refused:
         fail(f"not logged in: {refused}")
-    except Refusal as refusal:
-        fail(f"not logged in: {why(refusal)}")
+    except (Refusal, StateError) as error:
+        fail(f"not logged in: {why(error)}")
     except TimeoutError:
         fail(f"not logged in: nobody came back within {LONGEST_WAIT:g} seconds")
     typer.echo(f"Logged in; the login is kept in {settings.platform.login_file}.")
@@ -67,10 +68,10 @@ def logout(config: Config = None) -> None:
     check_grant(settings, "logout")
     try:
         was_good = run(log_out(settings))
-    except Refusal as refusal:
+    except (Refusal, StateError) as error:
         file = Path(settings.platform.login_file)
         kept = "" if mode_of(file) is None else f"; {file} is kept"
-        fail(f"not logged out: {why(refusal)}{kept}")
+        fail(f"not logged out: {why(error)}{kept}")
     typer.echo("Logged out." if was_good else "The login was void already; it is forgotten here.")
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from typer.core import TyperCommand
 
+from proxy.adapters.errors import StateError
 from proxy.domain.client_ip import Address, parse_address
 from proxy.domain.reasons import Refusal
 from proxy.domain.validation_messages import sentence_for
@@ -114,9 +115,11 @@ def say(text: str) -> None:
     Console(soft_wrap=True, highlight=False).print(text)
 
 
-def why(refusal: Refusal) -> str:
-    """Return what an operator is told of a refusal: all of it."""
-    return f"{refusal.reason}: {refusal.detail or refusal.message}"
+def why(error: Refusal | StateError) -> str:
+    """Return what an operator is told of a failure: all of it."""
+    if isinstance(error, StateError):
+        return error.detail
+    return f"{error.reason}: {error.detail or error.message}"
 
 
 def fail(message: str) -> NoReturn:

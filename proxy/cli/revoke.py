@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -10,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.logs import build_logger
+from proxy.adapters.errors import StateError
+from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import interrupts
 from proxy.cli.operator import NoEdge, ask
 from proxy.cli.options import (
@@ -23,13 +22,12 @@ from proxy.cli.options import (
     video_or_exit,
     why,
 )
-from proxy.domain.reasons import Refusal
+from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import KINDS, Kind
 from proxy.domain.tokens.claims import MAX_TEXT, VISIBLE
 from proxy.settings import Settings
 from proxy.settings.checks import MEMORY
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.state import build_revocations, build_state
+from proxy.wiring import open_state
 
 LONGEST_NUMBER = 12  # digits, of seconds since 1970
 
@@ -128,21 +126,19 @@ Made = tuple[int | None, int] | None
 
 async def tell_all(settings: Settings, wanted: Wanted) -> Made:
     """Write it where every instance reads it."""
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    state = build_state(settings, instruments)
     try:
-        revocations = build_revocations(settings, state, instruments)
-        await revocations.pull()  # there is a bound to how many there may be
-        if wanted.is_undone:
-            await revocations.undo(wanted.kind, wanted.value, issuer=wanted.issuer)
-            return None
-        made = await revocations.revoke(
-            wanted.kind, wanted.value, issuer=wanted.issuer, before=wanted.before
-        )
+        async with open_state(settings, build_telemetry()) as (_, revocations):
+            await revocations.pull()  # there is a bound to how many there may be
+            if wanted.is_undone:
+                await revocations.undo(wanted.kind, wanted.value, issuer=wanted.issuer)
+                return None
+            made = await revocations.revoke(
+                wanted.kind, wanted.value, issuer=wanted.issuer, before=wanted.before
+            )
     except Refusal as refusal:
         fail(f"nothing was changed: {why(refusal)}")
-    finally:
-        await state.close()
+    except StateError as error:
+        fail(f"nothing was changed: {Reason.STATE_UNAVAILABLE}: {error.detail}")
     until = None if made.kind == "jti" else made.before
     return until, made.concerns_until(revocations.longest)
 

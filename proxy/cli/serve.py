@@ -67,7 +67,7 @@ async def run_edge(settings: Settings, source: Source, log: Logger, lines: LogWr
     for setting, detail in warnings_about(settings, source.path):
         log.warning("settings-warning", setting=setting, detail=detail)
     async with running_edge(settings, log=log, source=source) as edge:
-        lines.count_lost = edge.apps.services.metrics.log_lines_lost.inc
+        lines.count_lost = edge.apps.process.telemetry.metrics.log_lines_lost.inc
         if edge.reloading is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
         spare_the_collector()

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
-import aiohttp
-
-from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.renewals import PATIENCE
+from proxy.adapters.dailymotion.stored_login import PATIENCE
+from proxy.adapters.dailymotion.token_endpoint import TokenEndpoint
 from proxy.adapters.dailymotion.videos import VideosApi
-from proxy.adapters.logs import build_logger
-from proxy.app import open_api_session
+from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import interrupts
+from proxy.cli.account import build_client
 from proxy.cli.options import fail, why
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.platform import build_patient_exchange, build_settings_grant
+from proxy.wiring import build_patient_http, open_api_session
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Studio:
-    """What the commands work with."""
-
-    api: VideosApi
-    session: aiohttp.ClientSession
-    clock: Clock
-
-    @property
-    def deadline(self) -> float:
-        """When a call that begins now must be over."""
-        return self.clock.monotonic() + PATIENCE
-
-
-def run(settings: Settings, work: Callable[[Studio], Awaitable[T]]) -> T:
+def run(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) -> T:
     """Do some work at Dailymotion, or say why not and exit with 1."""
 
     async def done() -> T:
-        async with open_studio(settings) as studio:
-            return await work(studio)
+        async with open_videos(settings) as videos:
+            return await work(videos)
 
     try:
         return interrupts.run(done())
@@ -57,16 +38,16 @@ def run(settings: Settings, work: Callable[[Studio], Awaitable[T]]) -> T:
 
 
 @asynccontextmanager
-async def open_studio(settings: Settings) -> AsyncIterator[Studio]:
+async def open_videos(settings: Settings) -> AsyncIterator[VideosApi]:
     """Open the way to Dailymotion for the account of [videos]."""
     videos = settings.videos
     if not videos.api_key:
         fail("videos.api_key is not set: this takes another API key than the edge's")
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    async with open_api_session(settings) as session:
-        exchange = build_patient_exchange(session, instruments)
-        grant = build_settings_grant(videos, exchange)
-        deadline = instruments.clock.monotonic() + PATIENCE
-        token = await grant.fetch_access_token(deadline=deadline)
-        api = VideosApi(exchange, videos.endpoints.rest_url, token.value)
-        yield Studio(api=api, session=session, clock=instruments.clock)
+    telemetry = build_telemetry()
+    async with open_api_session(settings.platform) as session:
+        http = build_patient_http(session, telemetry)
+        endpoint = TokenEndpoint(http, videos, telemetry.clock)
+        deadline = telemetry.clock.monotonic() + PATIENCE
+        token = await endpoint.fetch_access_token(deadline=deadline)
+        client = build_client(http, token.value, telemetry)
+        yield VideosApi(client, videos.endpoints.rest_url, session, token.value)

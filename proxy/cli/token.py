@@ -22,7 +22,7 @@ from proxy.cli.report import print_finding
 from proxy.domain.client_ip import parse_network
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
-from proxy.wiring.edge import build_minting
+from proxy.edge.minting import Minting
 
 app = typer.Typer(
     help="Mint tokens, and explain why one is refused.",
@@ -73,7 +73,7 @@ def mint(
 ) -> None:
     """Print a signed token, or the whole play URL, and nothing else."""
     settings = settings_or_exit(config)
-    minting = build_minting(settings, Clock())
+    minting = Minting(settings, Clock())
     try:
         network = None if ip is None else parse_network(ip)
         limits = Limits(max_height=max_height, max_bandwidth=max_bandwidth)

@@ -23,7 +23,6 @@ from proxy.domain.tokens.explain import explain as explain_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.edge.first_use import FirstUse
 from proxy.settings import Settings
-from proxy.wiring.edge import build_policy
 
 MILLISECONDS = 10**11  # as seconds, that is the year 5138
 TIMES = ("iat", "nbf", "exp")  # claims that are NumericDates
@@ -102,7 +101,7 @@ async def explain(
     keyring, trouble = await fetched_keyring(settings, carried.token, play.now)
     checks = list(request_checks(settings, carried.token, play))
     if carried.token:
-        checks += explain_token(carried.token, keyring, play, build_policy(settings))
+        checks += explain_token(carried.token, keyring, play, settings.tokens.policy)
         known = known_checks(settings, carried.token, keyring, play, first_use)
         checks += [check async for check in known]
     payload = payload_of(carried.token)

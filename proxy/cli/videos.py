@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE
+from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE, VideosApi
 from proxy.cli.options import Config, command, fail, printable, settings_or_exit, video_or_exit
-from proxy.cli.studio import Studio, run
-from proxy.domain.stream_url import check_stream_url
+from proxy.cli.studio import run
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.video import VideoId
 from proxy.settings import Settings
 
@@ -42,13 +42,11 @@ def list_videos(
     """List the channel's videos."""
     settings = settings_or_exit(config, for_edge=False)
 
-    async def found(studio: Studio) -> list[Mapping[str, Any]]:
+    async def found(api: VideosApi) -> list[Mapping[str, Any]]:
         videos: list[Mapping[str, Any]] = []
         size = min(limit, MOST_ON_A_PAGE)
         for number in range(1, -(-limit // size) + 1):
-            page = await studio.api.fetch_page(
-                channel_of(settings), page=number, limit=size, deadline=studio.deadline
-            )
+            page = await api.fetch_page(channel_of(settings), page=number, limit=size)
             videos += page.videos
             if not page.has_more:
                 break
@@ -93,19 +91,17 @@ def upload(
         "is_created_for_kids": flag(for_kids),
     }
 
-    async def uploaded(studio: Studio) -> VideoId:
-        url = await studio.api.fetch_upload_url(deadline=studio.deadline)
-        hosts, is_sandbox = settings.platform.allowed_hosts, settings.sandbox
-        check_stream_url(url, hosts, plain_http=is_sandbox)
+    async def uploaded(api: VideosApi) -> VideoId:
+        url = await api.fetch_upload_url()
+        hosts = AllowedHosts(settings.platform.allowed_hosts, plain_http=settings.sandbox)
+        hosts.check(url)
         name = printable(file.name)
         with (
             Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
             progress.open(file, "rb", description=escape(name)) as body,
         ):
-            kept = await studio.api.upload(studio.session, url, body, name)
-        return await studio.api.publish(
-            channel_id, {"url": kept, **fields}, deadline=studio.deadline
-        )
+            kept = await api.upload(url, body, name)
+        return await api.publish(channel_id, {"url": kept, **fields})
 
     video = run(settings, uploaded)
     typer.echo(video)
@@ -139,7 +135,7 @@ def edit(
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
         fail("nothing to change: give --title, --published, --draft, --private or --public")
-    run(settings, lambda studio: studio.api.edit(known, fields, deadline=studio.deadline))
+    run(settings, lambda api: api.edit(known, fields))
     typer.echo(f"{video}: changed")
 
 
@@ -153,11 +149,9 @@ def delete(
     settings = settings_or_exit(config, for_edge=False)
     known = video_or_exit(settings, video)
     if not yes:
-        title = run(
-            settings, lambda studio: studio.api.fetch_title(known, deadline=studio.deadline)
-        )
+        title = run(settings, lambda api: api.fetch_title(known))
         typer.confirm(f"Delete {video}, {printable(title)!r}? This cannot be undone.", abort=True)
-    run(settings, lambda studio: studio.api.delete(known, deadline=studio.deadline))
+    run(settings, lambda api: api.delete(known))
     typer.echo(f"{video}: deleted")
 
 

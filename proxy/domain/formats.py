@@ -44,18 +44,31 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys(PROGRESSIVE_FIELDS, "mp4"),
 }
 ANY_FIELDS = tuple(FORMATS)
+HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")  # the first that a video has is played
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Stream URLs to ask for: of which video, in which of the API's fields, for whose address.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRequest:
+    """Stream URLs to request.
 
-    Without `client_ip` they are locked to the edge's own address.
+    Attributes:
+        video: of which video.
+        viewer: for whose playback; only this viewer's own requests share a call. None for a check.
+        client_ip: the address to lock them to; None locks them to the address that asks.
+        fields: in which of the API's fields.
+        is_own: whether the edge fetches the stream itself, so that they are locked to its address.
     """
 
     video: VideoId
-    fields: tuple[str, ...]
-    client_ip: Address | None
+    viewer: Address | None = None
+    client_ip: Address | None = None
+    fields: tuple[str, ...] = HLS_FIELDS
+    is_own: bool = False
+
+
+def first_hls(urls: Mapping[str, str]) -> str:
+    """Return the HLS stream URL of those that a video has, one of which is."""
+    return next(urls[field] for field in HLS_FIELDS if field in urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,6 +196,11 @@ class Reason(StrEnum):
         503,
         "It cannot be told right now whether this link is good here. Try again in a moment.",
     )
+    ACCOUNT_UNAVAILABLE = (
+        "account-unavailable",
+        503,
+        "This service cannot use its account at the video platform now. The operator has to act.",
+    )
     STARTING = (
         "starting",
         503,

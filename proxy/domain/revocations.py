@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.claims import LATEST, VISIBLE
+from proxy.domain.seal import Session
+from proxy.domain.tokens.claims import LATEST, VISIBLE, Claims
 
 Kind = Literal["jti", "sub", "video"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -175,26 +176,18 @@ class RevocationList:
             if entry.concerns_until(longest) <= now:
                 del self._entries[name]
 
-    def check(
-        self,
-        *,
-        video: str,
-        jti: str | None,
-        subject: str | None,
-        issuer: str | None,
-        issued_at: int,
-    ) -> None:
-        """Refuse what is revoked."""
+    def check(self, video: str, whose: Claims | Session) -> None:
+        """Refuse what is revoked: plays of a video with a token, or in a session that it opened."""
         names: tuple[tuple[Kind, str | None, str | None], ...] = (
-            ("jti", jti, issuer),
-            ("sub", subject, issuer),
+            ("jti", whose.jti, whose.issuer),
+            ("sub", whose.subject, whose.issuer),
             ("video", video, None),
         )
-        for kind, value, whose in names:
-            entry = None if value is None else self._entries.get((kind, value, whose))
+        for kind, value, issuer in names:
+            entry = None if value is None else self._entries.get((kind, value, issuer))
             if entry is None or entry.is_undone:
                 continue
-            if kind == "jti" or issued_at <= entry.before:
+            if kind == "jti" or whose.issued_at <= entry.before:
                 raise Refusal(Reason.TOKEN_REVOKED, f"by {kind}")
 
 

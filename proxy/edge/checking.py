@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
-from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Received
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import Telemetry
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.playlist.check import Report, check
 from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
 from proxy.domain.reasons import Refusal
@@ -16,10 +16,10 @@ from proxy.edge.reading_thread import ReadingThread
 class Checking:
     """Applies the rules to what was received; counts what is found and how long it took."""
 
-    def __init__(self, metrics: Metrics, clock: Clock, allow: Callable[[str], str]) -> None:
-        self._metrics = metrics
-        self._clock = clock
-        self._allow = allow
+    def __init__(self, telemetry: Telemetry, hosts: AllowedHosts) -> None:
+        self._metrics = telemetry.metrics.playlists
+        self._clock = telemetry.clock
+        self._hosts = hosts
         self.thread = ReadingThread()
 
     async def check(self, received: Received, *, owner: Hashable = None) -> Report:
@@ -36,9 +36,9 @@ class Checking:
             return report, self._clock.monotonic() - started
 
         report, seconds = await self.thread.run(len(received.body), run, owner=owner)
-        self._metrics.playlist_check_duration.observe(seconds)
+        self._metrics.check_duration.observe(seconds)
         for rule in {finding.rule for finding in report.findings}:
-            self._metrics.playlist_findings.labels(rule=rule).inc()
+            self._metrics.findings.labels(rule=rule).inc()
         return report
 
     async def model(self, report: Report, base: str) -> Playlist | None:
@@ -54,7 +54,7 @@ class Checking:
 
     def _why_not(self, url: str) -> str:
         try:
-            self._allow(url)
+            self._hosts.check(url)
         except Refusal as refusal:
             return refusal.detail
         return ""

@@ -10,13 +10,15 @@ from __future__ import annotations
 from functools import partial
 
 from proxy.adapters.clock import Clock
-from proxy.domain.client_ip import Address
+from proxy.adapters.errors import StateError
 from proxy.domain.lru import Lru
+from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import network_name
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import identity_of
-from proxy.edge.state import OnFailure, State
+from proxy.edge.state import State, state_unavailable
+from proxy.settings.schema import OnFailure
 
 MARGIN = 60.0  # seconds: to an instance whose clock is behind, the token is good for longer
 MAX_HOLDER = 64  # characters: longer than any network that an instance writes
@@ -32,31 +34,28 @@ class FirstUse:
         self._on_failure = on_failure
         self._known: Lru[str, str] = Lru(REMEMBERED)
 
-    async def check(self, token: str, claims: Claims, viewer: Address, *, binds: bool) -> bool:
-        """Refuse a viewer outside the network that the token belongs to; else say if it has one.
+    async def check(self, play: PlayRequest, claims: Claims) -> bool:
+        """Refuse a viewer outside the network that the token is bound to.
 
-        Args:
-            token: verified, and otherwise good for this play.
-            claims: its claims.
-            viewer: who shows it.
-            binds: whether this is a use: HEAD and OPTIONS are none, and are refused all the same
-                where the token is somebody else's.
+        Returns:
+            whether it is bound, or names a network itself; always if the play is a use of it.
         """
         if claims.network is not None:
             return True
-        network = network_name(viewer)
-        name = f"first-use:{identity_of(token)}:{viewer.version}"
+        network = network_name(play.viewer)
+        name = f"first-use:{identity_of(play.token)}:{play.viewer.version}"
         holder = self._known.get(name)
         if holder is None:
             try:
-                holder = await self._ask(name, network, claims, binds=binds)
-            except Refusal:
+                holder = await self._ask(name, network, claims, binds=play.is_use)
+            except StateError as error:
                 if self._on_failure == "allow":
-                    return binds
-                raise
+                    return play.is_use
+                raise state_unavailable(error) from None
         if holder is not None and holder != network:
             raise Refusal(
-                Reason.TOKEN_USED_ELSEWHERE, f"first used in another network (IPv{viewer.version})"
+                Reason.TOKEN_USED_ELSEWHERE,
+                f"first used in another network (IPv{play.viewer.version})",
             )
         return holder is not None
 

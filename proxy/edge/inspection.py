@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn, check_status
+from proxy.domain.formats import StreamRequest, first_hls
 from proxy.domain.playlist.check import Kind
 from proxy.domain.playlist.model import Child, Playlist
 from proxy.domain.playlist.reload import LATEST, compare
@@ -14,7 +15,7 @@ from proxy.domain.playlist.rules import Finding, Findings
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId
 from proxy.edge.checking import Checking
-from proxy.edge.streams import Streams
+from proxy.edge.stream_resolver import StreamResolver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Inspected:
 class Inspection:
     """Follows a video from its stream URL down."""
 
-    def __init__(self, streams: Streams, cdn: Cdn, checking: Checking, clock: Clock) -> None:
+    def __init__(self, streams: StreamResolver, cdn: Cdn, checking: Checking, clock: Clock) -> None:
         self._streams = streams
         self._cdn = cdn
         self._checking = checking
@@ -46,7 +47,7 @@ class Inspection:
             progress: told how many are done, of how many, and what comes next.
         """
         progress(0, 1, "stream URL")
-        url = await self._streams.resolve_own(video)
+        url = first_hls(await self._streams.resolve(StreamRequest(video=video, is_own=True)))
         progress(0, 1, "playlist")
         first, model = await self._look(Child(name="", uri=url, base=""), is_first=True)
         found = [first]

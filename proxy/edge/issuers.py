@@ -10,10 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.logs import Logger
-from proxy.adapters.metrics import Metrics
-from proxy.domain.reasons import Refusal
+from proxy.adapters.errors import UpstreamError
+from proxy.adapters.telemetry import Telemetry
 from proxy.domain.tokens.jwks import read_published_set
 from proxy.domain.tokens.keyring import Key, KeyUnusable
 from proxy.edge.single_flight import SingleFlight
@@ -40,11 +38,11 @@ class Published:
 class Issuers:
     """Fetches and keeps the keys of every issuer in the settings."""
 
-    def __init__(self, fetch: Fetch, *, clock: Clock, metrics: Metrics, log: Logger) -> None:
+    def __init__(self, fetch: Fetch, telemetry: Telemetry) -> None:
         self._fetch = fetch
-        self._clock = clock
-        self._metrics = metrics
-        self._log = log
+        self._clock = telemetry.clock
+        self._fetched_at = telemetry.metrics.settings.issuer_keys_fetched
+        self._log = telemetry.log
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._woken = asyncio.Event()
         self.published: dict[str, Published] = {}
@@ -52,7 +50,7 @@ class Issuers:
 
     def trust(self, urls: Mapping[str, str]) -> None:
         """Take these issuers' tokens from now on, and no others'; what is known of them stays."""
-        known, fetched = self.published, self._metrics.issuer_keys_fetched
+        known, fetched = self.published, self._fetched_at
         for issuer in known.keys() - urls.keys():
             fetched.remove(issuer)
         self.published = {}
@@ -122,8 +120,8 @@ class Issuers:
         url = known.url
         try:
             keys, trouble = read_published_set(await self._fetch(url), issuer), ""
-        except Refusal as refusal:
-            keys, trouble = (), refusal.detail
+        except UpstreamError as error:
+            keys, trouble = (), error.detail
         except KeyUnusable as unusable:
             keys, trouble = (), str(unusable)
         except Exception:  # noqa: BLE001  # a bug: it must neither refuse a play nor end the renewals
@@ -142,7 +140,7 @@ class Issuers:
             self._log.info("issuer-recovered", issuer=issuer)
         now = self._clock.monotonic()
         self._keep(issuer, Published(url=known.url, keys=keys, fetched_at=now, asked_at=now))
-        self._metrics.issuer_keys_fetched.labels(issuer=issuer).set(self._clock.now())
+        self._fetched_at.labels(issuer=issuer).set(self._clock.now())
 
     def _failed(self, issuer: str, known: Published, trouble: str) -> None:
         if known.trouble != trouble:

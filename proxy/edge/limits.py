@@ -6,34 +6,20 @@ without a token uses up what is left to those who have one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from math import ceil
 from typing import Literal
 
 from proxy.adapters.clock import Clock
-from proxy.domain.client_ip import Address
-from proxy.domain.rates import Rate, RateCounters
+from proxy.domain.play_request import CountedAs, PlayRequest
+from proxy.domain.rates import Rate, RateCounters, parse_rates
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import network_name
-from proxy.domain.tokens.claims import scoped
+from proxy.domain.tokens.claims import Claims, scoped
+from proxy.settings.schema import LimitsConfig
 
 Scope = Literal["network", "subject"]
-# Player pages ask for a video's details beside each play, so these are counted on their own.
-CountedAs = Literal["play", "details"]
 Name = tuple[CountedAs, Scope, str, Rate]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """What is counted of a play."""
-
-    kind: CountedAs
-    viewer: Address
-    subject: str | None
-    issuer: str | None  # whose subject it is
-
-
 Reservation = tuple[tuple[Name, int], ...]  # where a play was counted: names and windows
 
 
@@ -44,16 +30,17 @@ class PlayLimits:
     it stays counted if Dailymotion fails, or a token for all videos could probe IDs without limit.
     """
 
-    def __init__(
-        self, rates: Mapping[Scope, Sequence[Rate]], counters: RateCounters, clock: Clock
-    ) -> None:
-        self._rates = {scope: tuple(items) for scope, items in rates.items() if items}
+    def __init__(self, limits: LimitsConfig, counters: RateCounters, clock: Clock) -> None:
+        rates: dict[Scope, str] = {"network": limits.network, "subject": limits.subject}
+        self._rates = {scope: parse_rates(text) for scope, text in rates.items() if text}
         self._counters = counters
         self._clock = clock
 
-    def reserve(self, play: Counted) -> Reservation:
+    def reserve(self, play: PlayRequest, claims: Claims) -> Reservation:
         """Count a play, or refuse it."""
-        names, now = list(self._names(play)), self._clock.monotonic()
+        if not self._rates or play.counted_as is None:
+            return ()
+        names, now = list(self._names(play, claims, play.counted_as)), self._clock.monotonic()
         for name in names:
             _, scope, _, rate = name
             if wait := self._counters.seconds_to_wait(name, rate, now):
@@ -69,12 +56,12 @@ class PlayLimits:
         for name, window in reservation:
             self._counters.take_back(name, window)
 
-    def _names(self, play: Counted) -> Iterator[Name]:
+    def _names(self, play: PlayRequest, claims: Claims, kind: CountedAs) -> Iterator[Name]:
         for scope, rates in self._rates.items():
             if scope == "network":
-                text = network_name(play.viewer)
-            elif play.subject is not None:
-                text = scoped(play.subject, play.issuer)
+                name = network_name(play.viewer)
+            elif claims.subject is not None:
+                name = scoped(claims.subject, claims.issuer)
             else:
                 continue
-            yield from ((play.kind, scope, text, rate) for rate in rates)
+            yield from ((kind, scope, name, rate) for rate in rates)

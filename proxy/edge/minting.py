@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
@@ -14,9 +13,10 @@ from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import ANY_VIDEO
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.mint import mint
+from proxy.domain.tokens.sign import sign
 from proxy.domain.tokens.verify import verify
 from proxy.domain.video import named_video
+from proxy.settings import Settings
 
 JTI_BYTES = 12  # random: no two tokens share an id (RFC 7519, 4.1.7)
 
@@ -34,26 +34,10 @@ class Minted:
 class Minting:
     """Mints with the first key of the ring that can sign."""
 
-    def __init__(
-        self,
-        keyring: Keyring,
-        clock: Clock,
-        *,
-        audience: str | None,
-        default_ttl: int,
-        max_ttl: int,
-        public_url: str,
-        video_id_pattern: re.Pattern[str],
-        can_relay: bool,
-    ) -> None:
-        self._keyring = keyring
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._keyring = Keyring(settings.tokens.keys_at(clock.now()))
+        self._settings = settings
         self._clock = clock
-        self._audience = audience
-        self._default_ttl = default_ttl
-        self._max_ttl = max_ttl
-        self._public_url = public_url
-        self._video_id_pattern = video_id_pattern
-        self._can_relay = can_relay
 
     def mint(
         self,
@@ -70,42 +54,46 @@ class Minting:
         Raises:
             Refusal: `request-invalid`, with a message that says what to change.
         """
-        key = self._keyring.signing_key()
+        config, key = self._settings.tokens, self._keyring.signing_key()
         if key is None:
             raise _invalid("No key of this edge can sign: all of them are public keys.")
-        ttl = self._default_ttl if ttl is None else ttl
-        if not 0 < ttl <= self._max_ttl:
-            raise _invalid(f"ttl must be 1 to {self._max_ttl} seconds (tokens.max_ttl).")
+        ttl = config.default_ttl if ttl is None else ttl
+        if not 0 < ttl <= config.max_ttl:
+            raise _invalid(f"ttl must be 1 to {config.max_ttl} seconds (tokens.max_ttl).")
         if video != ANY_VIDEO:
-            named_video(video, self._video_id_pattern)
+            named_video(video, self._settings.platform.video_ids)
         may_sign = key.videos is None or video == ANY_VIDEO or key.videos.fullmatch(video)
         if not may_sign:
             raise _invalid(f"The key {key.kid} may not sign for this video (its videos setting).")
-        if limits and not self._can_relay:
+        if limits and not self._settings.seal_secrets():
             raise _invalid("max_height and max_bandwidth require relaying; set relay.keys.")
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
         if len(allowed) != len(set(formats)):
             raise _invalid(f"fmt may name {' and '.join(FORMAT_NAMES)}, and nothing else.")
         issued_at, jti = int(self._clock.now()), token_urlsafe(JTI_BYTES)
-        token = mint(
+        token = sign(
             key,
-            video=video,
-            issued_at=issued_at,
-            ttl=ttl,
-            jti=jti,
-            network=network,
-            subject=subject,
-            audience=self._audience,
-            formats=allowed,
-            limits=limits,
+            {
+                "video": video,
+                "iat": issued_at,
+                "exp": issued_at + ttl,
+                "jti": jti,
+                "ip": None if network is None else str(network),
+                "sub": subject,
+                "aud": config.audience or None,
+                "iss": key.issuer,
+                "fmt": allowed or None,
+                "max_height": limits.max_height,
+                "max_bandwidth": limits.max_bandwidth,
+            },
         )
         try:
             verify(token, self._keyring)  # what we mint, we accept; `subject` is the caller's text
         except Refusal as refusal:
             raise _invalid(f"The token would not be accepted: {refusal.detail}.") from None
-        plays_somewhere = self._public_url and video != ANY_VIDEO
-        ending = "mp4" if allowed == ["mp4"] else "m3u8"
-        url = f"{self._public_url}/play/{video}.{ending}?token={token}" if plays_somewhere else None
+        base, ending = self._settings.web.public_url, "mp4" if allowed == ["mp4"] else "m3u8"
+        is_playable = base and video != ANY_VIDEO
+        url = f"{base}/play/{video}.{ending}?token={token}" if is_playable else None
         return Minted(token=token, jti=jti, expires_at=issued_at + ttl, url=url)
 
 

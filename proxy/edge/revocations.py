@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.logs import Logger
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.errors import StateError
+from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import (
     MAX_REVOCATIONS,
@@ -24,8 +23,11 @@ from proxy.domain.revocations import (
     Revocation,
     RevocationList,
 )
+from proxy.domain.seal import Session
+from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId, loggable
-from proxy.edge.state import OnFailure, State
+from proxy.edge.state import State
+from proxy.settings.schema import StateConfig
 
 LOG = "revocations"
 MAX_PAGES = 100  # read in one pull; the next one goes on
@@ -41,21 +43,16 @@ class Revocations:
     def __init__(
         self,
         state: State,
-        *,
-        clock: Clock,
-        metrics: Metrics,
-        log: Logger,
-        staleness: float,
+        telemetry: Telemetry,
+        config: StateConfig,
         longest: Longest,
-        on_failure: OnFailure,
         proofs: Proofs,
     ) -> None:
         self._state = state
-        self._clock = clock
-        self._metrics = metrics
-        self._log = log
-        self._staleness = staleness
-        self._on_failure = on_failure
+        self._clock = clock = telemetry.clock
+        self._metrics = metrics = telemetry.metrics.state
+        self._log = telemetry.log
+        self._config = config
         self._proofs = proofs
         self._list = RevocationList()
         self._told: set[Revocation] = set()  # by us, and not seen in the log yet
@@ -120,7 +117,11 @@ class Revocations:
         self._log.info("revocation-undone", **_logged(undone))
 
     async def pull(self) -> None:
-        """Bring the list up to date, and put back what the store has lost, or refuse."""
+        """Bring the list up to date, and put back what the store has lost.
+
+        Raises:
+            StateError: the state does not answer.
+        """
         position, is_whole, is_last = self._position, not self._position, False
         told, pages, is_full = RevocationList(), 0, False
         ahead: dict[Name, Revocation] = {}
@@ -149,18 +150,11 @@ class Revocations:
         if self._told:
             await self._tell(self._told)
 
-    def check(
-        self,
-        *,
-        video: str,
-        jti: str | None,
-        subject: str | None,
-        issuer: str | None,
-        issued_at: int,
-    ) -> None:
+    def check(self, video: VideoId, whose: Claims | Session) -> None:
         """Refuse what is revoked, and, if so set, everything while the list is out of date."""
-        self._list.check(video=video, jti=jti, subject=subject, issuer=issuer, issued_at=issued_at)
-        if self._on_failure == "deny" and self.age > self._staleness * LATE:
+        self._list.check(video, whose)
+        is_late = self.age > self._config.staleness * LATE
+        if is_late and self._config.revocations_on_failure == "deny":
             raise Refusal(Reason.STATE_UNAVAILABLE, "the list of revocations is not up to date")
 
     def _moment(self, name: Name) -> int:
@@ -172,8 +166,8 @@ class Revocations:
         proven = self._proofs.prove(news)
         try:
             await self._tell([proven])
-        except Refusal as refusal:
-            raise Refusal(refusal.reason, refusal.detail, message=NOT_TOLD) from None
+        except StateError as error:
+            raise Refusal(Reason.STATE_UNAVAILABLE, error.detail, message=NOT_TOLD) from None
         self._list.add(proven)
 
     def _read(self, entries: Iterable[str], ahead: dict[Name, Revocation]) -> Iterator[Revocation]:

@@ -10,46 +10,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.logs import Logger
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.background import BackgroundTasks
+from proxy.adapters.errors import StateError
 from proxy.adapters.state.store import PAGE, Operation, Reading, Store
+from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason, Refusal
-from proxy.edge.health import Health
 
 T = TypeVar("T")
-
-OnFailure = Literal["allow", "deny"]  # what to do where the state does not answer
 
 PROBE_TIMEOUT = 0.25  # seconds after which a store that did not answer in time is down
 PROBE_PAUSE = 0.25  # seconds between probes of one that is down
 BACKGROUND_TIMEOUT = 2.0  # seconds for what no play waits for
 
 
-class State:
-    """Asks the store; refuses with `state-unavailable`, and soon."""
+def state_unavailable(error: StateError) -> Refusal:
+    """Return what a failure of the state means for a play that cannot do without it."""
+    return Refusal(Reason.STATE_UNAVAILABLE, error.detail)
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Clock,
-        metrics: Metrics,
-        health: Health,
-        log: Logger,
-        timeout: float,
-    ) -> None:
+
+class State:
+    """Asks the store; raises `StateError` soon, if it does not answer."""
+
+    def __init__(self, store: Store, telemetry: Telemetry, *, timeout: float) -> None:
         self._store = store
-        self._clock = clock
-        self._metrics = metrics
-        self._health = health
-        self._log = log
+        self._telemetry = telemetry
+        self._clock = telemetry.clock
+        self._duration = telemetry.metrics.state.duration
         self._timeout = timeout
         self._is_down = False
         self._probing: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = BackgroundTasks()
 
     @property
     def is_shared(self) -> bool:
@@ -60,25 +52,25 @@ class State:
         """Connect if that can be done now: it takes longer than a play waits."""
         try:
             await self.probe()
-        except Refusal:
+        except StateError:
             self._have_it_probed()
 
     async def probe(self, within: float = BACKGROUND_TIMEOUT) -> None:
-        """Find out within so many seconds whether reading and writing work, or refuse."""
+        """Find out within so many seconds whether reading and writing work."""
         await self._ask("probe", self._store.probe, within=within)
 
     async def get(self, name: str) -> str | None:
-        """Return a value, None where there is none, or refuse."""
+        """Return a value, None where there is none."""
         return await self._ask("get", partial(self._store.get, name))
 
     async def put(self, name: str, value: str, *, ttl: float) -> None:
-        """Set a value for `ttl` seconds, or refuse."""
+        """Set a value for `ttl` seconds."""
         await self._ask("put", partial(self._store.put, name, value, ttl=ttl))
 
     async def claim(
         self, name: str, value: str, *, ttl: float, heard: Callable[[str], None] | None = None
     ) -> str:
-        """Set a value unless there is one, and return the one that is there now, or refuse.
+        """Set a value unless there is one, and return the one that is there now.
 
         `heard` is told which it is, also where the answer comes after the refusal.
         """
@@ -92,11 +84,11 @@ class State:
         return await self._ask("claim", claim)
 
     async def release(self, name: str, value: str) -> None:
-        """Remove a value if it is still this one, or refuse."""
+        """Remove a value if it is still this one."""
         await self._ask("release", partial(self._store.release, name, value))
 
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
-        """Add to the end of a log that keeps its entries for so many seconds, or refuse."""
+        """Add to the end of a log that keeps its entries for so many seconds."""
         for start in range(0, len(entries), PAGE):
             page = entries[start : start + PAGE]
             await self._ask(
@@ -106,16 +98,14 @@ class State:
             )
 
     async def read(self, log: str, position: str) -> Reading:
-        """Return a page of what came after a position in a log, or refuse."""
+        """Return a page of what came after a position in a log."""
         return await self._ask(
             "read", partial(self._store.read, log, position), within=BACKGROUND_TIMEOUT
         )
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._store.close()
 
     async def _ask(
@@ -126,58 +116,46 @@ class State:
         within: float | None = None,  # seconds; the question itself goes on
     ) -> T:
         if not self._store.is_shared:  # this process's own memory, which answers at once
-            self._metrics.state_duration.labels(operation=operation, outcome="ok").observe(0)
+            self._duration.labels(operation=operation, outcome="ok").observe(0)
             return await question()
         if self._is_down and operation != "probe":
-            raise Refusal(Reason.STATE_UNAVAILABLE, "the state is down")
+            raise StateError("the state is down")
         started, outcome = self._clock.monotonic(), "abandoned"
         # A task of its own: a connection that takes longer than the play waits still comes about.
-        asking = self._spawn(question())
+        asking = self._tasks.spawn(question())
         try:
             answer, outcome = await _answer(asking, within or self._timeout), "ok"
-        except Refusal as refusal:
+        except StateError as error:
             outcome = "error" if asking.done() else "timeout"
             if operation != "probe":
                 self._have_it_probed()
-            raise Refusal(refusal.reason, refusal.detail) from None
-        except Exception as error:  # noqa: BLE001  # a bug: it is no play's fault
+            raise StateError(error.detail) from None
+        except Exception as error:  # a bug: it is no play's fault
             outcome = "error"
-            self._log.exception("internal", task="state")
-            detail = f"the state failed ({type(error).__name__})"
-            raise Refusal(Reason.STATE_UNAVAILABLE, detail) from None
+            self._telemetry.log.exception("internal", task="state")
+            raise StateError(f"the state failed ({type(error).__name__})") from None
         finally:
-            self._metrics.state_duration.labels(operation=operation, outcome=outcome).observe(
+            self._duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
         return answer
 
     def _have_it_probed(self) -> None:
         if self._probing is None or self._probing.done():
-            self._probing = self._spawn(self._probe_until_well())
+            self._probing = self._tasks.spawn(self._probe_until_well())
 
     async def _probe_until_well(self) -> None:
         while True:
             try:
                 await self.probe(BACKGROUND_TIMEOUT if self._is_down else PROBE_TIMEOUT)
-            except Refusal as refusal:
+            except StateError as error:
                 self._is_down = True
-                self._health.note_refusal("state", refusal)
+                self._telemetry.health.note_refusal("state", state_unavailable(error))
                 await self._clock.sleep(PROBE_PAUSE)
             else:
                 self._is_down = False
-                self._health.note_success("state")
+                self._telemetry.health.note_success("state")
                 return
-
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, or asyncio would write about it
 
 
 async def _answer(asking: asyncio.Task[T], within: float) -> T:
@@ -189,5 +167,5 @@ async def _answer(asking: asyncio.Task[T], within: float) -> T:
         # While this process was busy with something else, the store had no chance.
         await asyncio.wait({asking}, timeout=min(overslept, within))
     if not asking.done():
-        raise Refusal(Reason.STATE_UNAVAILABLE, "the state did not answer in time")
+        raise StateError("the state did not answer in time")
     return asking.result()

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from proxy.adapters.clock import Clock
+from proxy.adapters.background import BackgroundTasks
 from proxy.adapters.dailymotion.cdn import Cdn
-from proxy.adapters.logs import Logger, Timings, timings, waiting_upstream
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.errors import StateError
+from proxy.adapters.logs import Timings, timings, waiting_upstream
+from proxy.adapters.telemetry import Telemetry
+from proxy.domain.formats import StreamRequest, first_hls
 from proxy.domain.lru import Lru
 from proxy.domain.playlist.model import Child
 from proxy.domain.reasons import Refusal
@@ -27,7 +28,7 @@ from proxy.domain.video import SAFE, VideoId, loggable
 from proxy.edge.checking import Checking
 from proxy.edge.single_flight import SingleFlight
 from proxy.edge.state import State
-from proxy.edge.streams import Streams
+from proxy.edge.stream_resolver import StreamResolver
 
 Verdict = Literal["ok", "invalid", "unknown"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -61,27 +62,25 @@ class Verdicts:
 
     def __init__(
         self,
-        streams: Streams,
+        streams: StreamResolver,
         cdn: Cdn,
         checking: Checking,
         state: State,
+        telemetry: Telemetry,
         *,
-        clock: Clock,
-        metrics: Metrics,
-        log: Logger,
         check_timeout: float,
     ) -> None:
         self._streams = streams
         self._cdn = cdn
         self._checking = checking
         self._state = state
-        self._clock = clock
-        self._metrics = metrics
-        self._log = log
+        self._clock = telemetry.clock
+        self._checks_made = telemetry.metrics.playlists.checks
+        self._log = telemetry.log
         self._check_timeout = check_timeout
         self._known: Lru[VideoId, Known] = Lru(REMEMBERED)
         self._checks: SingleFlight[VideoId, Known] = SingleFlight()
-        self._tasks: set[asyncio.Task[Any]] = set()  # renewals, and news for other instances
+        self._tasks = BackgroundTasks()  # renewals, and news for other instances
         self._position = ""
 
     async def find(self, video: VideoId) -> Known:
@@ -91,11 +90,15 @@ class Verdicts:
             with waiting_upstream(self._clock):
                 return await self._checked(video)
         if self._age(known) >= self._fresh_for(known):
-            self._spawn(self._checked(video))
+            self._tasks.spawn(self._checked(video))
         return known
 
     async def pull(self) -> None:
-        """Take in what other instances found, or refuse: a play never waits for it."""
+        """Take in what other instances found; a play never waits for it.
+
+        Raises:
+            StateError: the state does not answer.
+        """
         is_last, pages = False, 0
         while not is_last and pages < MAX_PAGES:
             pages += 1
@@ -108,9 +111,7 @@ class Verdicts:
 
     async def close(self) -> None:
         """Give up the checks under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._checks.close()
 
     def _has_lapsed(self, known: Known) -> bool:
@@ -136,7 +137,7 @@ class Verdicts:
         if verdict == "invalid":
             bad_checks = 1 + (before.bad_checks if before is not None else 0)
             verdict = "invalid" if bad_checks >= BAD_CHECKS else "unknown"
-        self._metrics.playlist_checks.labels(verdict=verdict).inc()
+        self._checks_made.labels(verdict=verdict).inc()
         if (verdict, why) != (("ok", "") if before is None else (before.verdict, before.why)):
             write = self._log.warning if verdict == "invalid" else self._log.info
             write("playlist-check", video=loggable(video), verdict=verdict, detail=why)
@@ -145,7 +146,7 @@ class Verdicts:
         )
         self._known[video] = known
         if self._state.is_shared:
-            self._spawn(self._tell(video, known))
+            self._tasks.spawn(self._tell(video, known))
         return known
 
     def _learn(self, video: VideoId, known: Known) -> None:
@@ -156,7 +157,7 @@ class Verdicts:
     async def _tell(self, video: VideoId, known: Known) -> None:
         at = round(self._clock.now(), 3)
         entry = json.dumps([video, known.verdict, known.why, at, known.bad_checks])
-        with suppress(Refusal):
+        with suppress(StateError):
             await self._state.append(LOG, [entry], keep=TTL * SHARED_FOR)
 
     def _read(self, entry: str) -> tuple[VideoId, Known]:
@@ -174,11 +175,6 @@ class Verdicts:
             bad_checks=int(bad_checks),
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _look(self, video: VideoId) -> tuple[Verdict, str]:
         try:
             async with asyncio.timeout(self._check_timeout):
@@ -192,7 +188,7 @@ class Verdicts:
             return "unknown", "internal"
 
     async def _look_at_playlists(self, video: VideoId) -> tuple[Verdict, str]:
-        url = await self._streams.resolve_own(video)
+        url = first_hls(await self._streams.resolve(StreamRequest(video=video, is_own=True)))
         verdict, why, variants = await self._look_at(url)
         for variant in variants:
             verdict, why, _ = await self._look_at(variant.url)

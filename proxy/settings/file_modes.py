@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from proxy.adapters.key_file import WRITABLE_BY_OTHERS
 from proxy.settings.checks import ENCODING
+from proxy.settings.key_file import WRITABLE_BY_OTHERS
 from proxy.settings.raw import tables_of
 from proxy.settings.sources import Problem, secret_files
 

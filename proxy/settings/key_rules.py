@@ -12,32 +12,31 @@ from joserfc.jwk import OctKey
 from pydantic import ValidationError
 from yarl import URL
 
-from proxy.adapters import key_file
 from proxy.domain.tokens.jwks import EMPTY, OwnKey, read_own_set
-from proxy.edge.delivery import Family
-from proxy.settings.keys import SealSecret, Tokens, subject_name
+from proxy.settings import key_file
+from proxy.settings.keys import SealSecret, TokensConfig, subject_name
 from proxy.settings.listen import is_loopback_host
-from proxy.settings.platform import Platform, Videos
+from proxy.settings.platform import Family, PlatformConfig, VideosConfig
 from proxy.settings.raw import is_sandbox, tables_of, text_of, value_of
-from proxy.settings.schema import Delivery, Operator, RelaySection
+from proxy.settings.schema import DeliveryConfig, OperatorConfig, RelayConfig
 from proxy.settings.section import Section
 from proxy.settings.shared_secrets import holder_of, is_published
 from proxy.settings.sources import Problem
 
 # Other secrets of the settings, that no relay key may be.
 SECRETS: tuple[tuple[str, str, type[Section]], ...] = (
-    ("operator", "key", Operator),
-    ("platform", "api_secret", Platform),
-    ("platform", "password", Platform),
-    ("videos", "api_secret", Videos),
-    ("videos", "password", Videos),
+    ("operator", "key", OperatorConfig),
+    ("platform", "api_secret", PlatformConfig),
+    ("platform", "password", PlatformConfig),
+    ("videos", "api_secret", VideosConfig),
+    ("videos", "password", VideosConfig),
 )
 
 
 def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]:
     """Yield what is wrong with the keys; what an edge needs, only `for_edge`."""
     keys, file, issuers = (
-        value_of(raw, "tokens", name, Tokens) for name in ("keys", "jwks_file", "issuers")
+        value_of(raw, "tokens", name, TokensConfig) for name in ("keys", "jwks_file", "issuers")
     )
     if for_edge and not (keys or file or issuers):
         yield "tokens.keys", "is not set, and there is no default for it"
@@ -60,7 +59,7 @@ def key_problems(raw: Mapping[str, Any], *, for_edge: bool) -> Iterator[Problem]
     yield from _issuer_problems(raw, issuers)
     if not is_sandbox(raw):
         yield from _published_problems(raw, secrets)
-    has_seal_key = is_sandbox(raw) or value_of(raw, "relay", "keys", RelaySection)
+    has_seal_key = is_sandbox(raw) or value_of(raw, "relay", "keys", RelayConfig)
     if for_edge and not has_seal_key and (relaying := _relaying_setting(raw)):
         yield (
             "relay.keys",
@@ -89,7 +88,7 @@ def _shared_secret_problems(
     for table, name, section in SECRETS:
         text = text_of(value_of(raw, table, name, section))
         others[f"{table}.{name}"] = [text.encode(errors="surrogateescape")]
-    for index, key in enumerate(tables_of(value_of(raw, "relay", "keys", RelaySection))):
+    for index, key in enumerate(tables_of(value_of(raw, "relay", "keys", RelayConfig))):
         if (holder := holder_of(_secret_of(key) or b"", others)) is not None:
             yield (
                 f"relay.keys[{index}]",
@@ -113,7 +112,7 @@ def _issuer_problems(raw: Mapping[str, Any], issuers: Any) -> Iterator[Problem]:
 def _published_problems(raw: Mapping[str, Any], in_file: list[bytes]) -> Iterator[Problem]:
     if any(map(is_published, in_file)):
         yield "tokens.jwks_file", "has the published sandbox key, which everybody knows"
-    for table, section in (("tokens", Tokens), ("relay", RelaySection)):
+    for table, section in (("tokens", TokensConfig), ("relay", RelayConfig)):
         for index, key in enumerate(tables_of(value_of(raw, table, "keys", section))):
             if is_published(_secret_of(key) or b""):
                 yield (
@@ -124,13 +123,13 @@ def _published_problems(raw: Mapping[str, Any], in_file: list[bytes]) -> Iterato
 
 def _relaying_setting(raw: Mapping[str, Any]) -> str:
     """Return the first setting that only works with relaying; empty if there is none."""
-    if value_of(raw, "delivery", "mode", Delivery) == "relay":
+    if value_of(raw, "delivery", "mode", DeliveryConfig) == "relay":
         return 'delivery.mode = "relay"'
-    rules = tables_of(value_of(raw, "delivery", "rules", Delivery))
+    rules = tables_of(value_of(raw, "delivery", "rules", DeliveryConfig))
     for index, rule in enumerate(rules):
         if rule.get("mode") == "relay":
             return f'delivery.rules[{index}].mode = "relay"'
-    families = value_of(raw, "delivery", "cdn_families", Delivery)
+    families = value_of(raw, "delivery", "cdn_families", DeliveryConfig)
     if isinstance(families, list) and not set(map(str, families)) >= set(get_args(Family)):
         return f"delivery.cdn_families = {json.dumps(families, default=str)}"
     return ""

@@ -9,10 +9,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from proxy.adapters import key_file
+from proxy.domain.access import TokenPolicy
 from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
 from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
+from proxy.settings import key_file
 from proxy.settings.checks import ENCODING, OptionalPath, check_pattern, check_url
 from proxy.settings.section import Section
 
@@ -121,7 +122,7 @@ class Issuer(Section):
     videos: VideoPattern = ""
 
 
-class Tokens(Section):
+class TokensConfig(Section):
     """Which tokens are good."""
 
     keys: tuple[TokenKey, ...] = ()
@@ -145,12 +146,22 @@ class Tokens(Section):
         return [*ours, *(entry.key for entry in self.keys)]
 
     @property
+    def policy(self) -> TokenPolicy:
+        """What is asked of every token."""
+        return TokenPolicy(max_ttl=self.max_ttl, leeway=self.leeway, audience=self.audience or None)
+
+    @property
+    def issuer_urls(self) -> dict[str, str]:
+        """Where each issuer publishes its keys."""
+        return {entry.issuer: entry.jwks_url for entry in self.issuers}
+
+    @property
     def issuer_videos(self) -> dict[str, re.Pattern[str]]:
         """What the published keys of an issuer may sign tokens for; all videos if not in it."""
         return {entry.issuer: re.compile(entry.videos) for entry in self.issuers if entry.videos}
 
     @model_validator(mode="after")
-    def _is_usable(self) -> Tokens:
+    def _is_usable(self) -> TokensConfig:
         _ = self.own_set  # read now: the file may be another one later
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")

@@ -15,7 +15,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
-from proxy.adapters import key_file
+from proxy.settings import key_file
 from proxy.settings.checks import ENCODING
 from proxy.settings.places import find_place, location_of
 from proxy.settings.problems import (

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from functools import cached_property
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from proxy.adapters.dailymotion.endpoints import (
-    MANAGING,
-    DirectGrant,
-    Endpoints,
-    Flag,
-    Generation,
-    Grant,
-    endpoints_of,
-    kind_of_key,
-)
 from proxy.domain import video
-from proxy.edge.delivery import Family
 from proxy.settings.checks import (
     Line,
     OptionalPath,
@@ -29,12 +20,22 @@ from proxy.settings.checks import (
     check_pattern,
     check_redirect_uri,
 )
+from proxy.settings.endpoints import (
+    MANAGING,
+    DirectGrant,
+    Endpoints,
+    Flag,
+    Generation,
+    Grant,
+    endpoints_of,
+    kind_of_key,
+)
 from proxy.settings.section import Section
 
-FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Family = Literal["ipv4", "ipv6"]
 
 
-class Platform(Section):
+class PlatformConfig(Section):
     """Dailymotion, and the account that the edge acts for."""
 
     api: Generation = "legacy"
@@ -56,14 +57,15 @@ class Platform(Section):
         "dailymotion.com",
         "dmcdn.net",
     )
-    stream_fields: Annotated[tuple[FieldName, ...], Field(min_length=1)] = (
-        "stream_hls_url",
-        "stream_live_hls_url",
-    )
     address_family: Family = "ipv4"
     egress_ip: Annotated[str, AfterValidator(check_optional_address)] = ""
     video_id_pattern: Annotated[str, AfterValidator(check_pattern)] = video.DEFAULT_PATTERN
     play_timeout: Seconds = 4
+
+    @cached_property
+    def video_ids(self) -> re.Pattern[str]:
+        """What a whole video ID is matched against."""
+        return re.compile(self.video_id_pattern)
 
     @property
     def attempt_timeout(self) -> float:
@@ -87,7 +89,7 @@ class Platform(Section):
         )
 
 
-class Videos(Section):
+class VideosConfig(Section):
     """The account that `playgate videos` acts for; the edge itself never uses it."""
 
     api_key: Line = ""

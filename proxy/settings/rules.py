@@ -16,11 +16,11 @@ from yarl import URL
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.settings.file_modes import writable_problems
 from proxy.settings.key_rules import key_problems
-from proxy.settings.keys import Tokens
+from proxy.settings.keys import TokensConfig
 from proxy.settings.listen import is_loopback_host, parse_listen
-from proxy.settings.platform import Platform, Videos
+from proxy.settings.platform import PlatformConfig, VideosConfig
 from proxy.settings.raw import is_sandbox, text_of, value_of
-from proxy.settings.schema import Operator, Web
+from proxy.settings.schema import OperatorConfig, WebConfig
 from proxy.settings.section import Section
 from proxy.settings.shared_secrets import is_published
 from proxy.settings.sources import Problem
@@ -28,28 +28,31 @@ from proxy.settings.sources import Problem
 Place = tuple[str, str, type[Section]]
 
 LISTENERS: tuple[Place, Place] = (
-    ("web", "listen", Web),
-    ("operator", "listen", Operator),
+    ("web", "listen", WebConfig),
+    ("operator", "listen", OperatorConfig),
 )
 UPSTREAMS: tuple[Place, ...] = (
-    ("platform", "token_url", Platform),
-    ("platform", "rest_url", Platform),
+    ("platform", "token_url", PlatformConfig),
+    ("platform", "rest_url", PlatformConfig),
 )
-VIDEOS: tuple[Place, ...] = (("videos", "token_url", Videos), ("videos", "rest_url", Videos))
+VIDEOS: tuple[Place, ...] = (
+    ("videos", "token_url", VideosConfig),
+    ("videos", "rest_url", VideosConfig),
+)
 HTTPS_ONLY: tuple[Place, ...] = (
     *UPSTREAMS,
-    ("web", "public_url", Web),
+    ("web", "public_url", WebConfig),
     *VIDEOS,
 )
 IN_ORDER: tuple[tuple[str, str, str, type[Section]], ...] = (
-    ("tokens", "default_ttl", "max_ttl", Tokens),
+    ("tokens", "default_ttl", "max_ttl", TokensConfig),
 )
 
 
 # What an edge cannot do without, and no default could stand in for.
 NEEDED: tuple[Place, ...] = (
-    ("platform", "api_key", Platform),
-    ("platform", "api_secret", Platform),
+    ("platform", "api_key", PlatformConfig),
+    ("platform", "api_secret", PlatformConfig),
 )
 
 
@@ -78,8 +81,8 @@ def problems_between(
     yield from key_problems(raw, for_edge=for_edge)
     yield from _account_problems(raw)
     yield from _egress_problems(raw)
-    web = value_of(raw, "web", "listen", Web)
-    operator = value_of(raw, "operator", "listen", Operator)
+    web = value_of(raw, "web", "listen", WebConfig)
+    operator = value_of(raw, "operator", "listen", OperatorConfig)
     if str(web) == str(operator) and not str(web).endswith(":0"):
         yield "operator.listen", "must differ from web.listen: players must not reach it"
 
@@ -92,7 +95,7 @@ def _sandbox_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         if not listen.is_loopback:
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
-    has_videos = bool(value_of(raw, "videos", "api_key", Videos))
+    has_videos = bool(value_of(raw, "videos", "api_key", VideosConfig))
     for table, name, section in (*UPSTREAMS, *(VIDEOS if has_videos else ())):
         if not is_loopback_host(_host(value_of(raw, table, name, section))):
             yield f"{table}.{name}", "must be on loopback while sandbox = true"
@@ -102,39 +105,41 @@ def _production_problems(raw: Mapping[str, Any], file: Path | None) -> Iterator[
     for table, name, section in HTTPS_ONLY:
         if str(value_of(raw, table, name, section)).strip().lower().startswith("http:"):
             yield f"{table}.{name}", "must be https, unless sandbox = true"
-    operator_key = text_of(value_of(raw, "operator", "key", Operator))
+    operator_key = text_of(value_of(raw, "operator", "key", OperatorConfig))
     if is_published(operator_key.encode(errors="surrogateescape")):
         yield "operator.key", "is the published sandbox key, which everybody knows"
     yield from writable_problems(raw, file)
 
 
 def _account_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    grant = value_of(raw, "platform", "grant", Platform)
-    if value_of(raw, "platform", "api", Platform) == "v2" and grant != "client_credentials":
+    grant = value_of(raw, "platform", "grant", PlatformConfig)
+    if value_of(raw, "platform", "api", PlatformConfig) == "v2" and grant != "client_credentials":
         yield "platform.grant", "must be client_credentials for API v2, which has private keys only"
-    for table, section in (("platform", Platform), ("videos", Videos)):
+    for table, section in (("platform", PlatformConfig), ("videos", VideosConfig)):
         if value_of(raw, table, "grant", section) == "password":
             for name in ("username", "password"):
                 if not text_of(value_of(raw, table, name, section)):
                     yield f"{table}.{name}", f'is needed for {table}.grant = "password"'
-    if grant == "authorization_code" and not value_of(raw, "platform", "login_file", Platform):
+    if grant == "authorization_code" and not value_of(
+        raw, "platform", "login_file", PlatformConfig
+    ):
         yield (
             "platform.login_file",
             'is needed for platform.grant = "authorization_code": playgate login keeps it there',
         )
-    own = value_of(raw, "videos", "api_key", Videos)
-    if own and own == value_of(raw, "platform", "api_key", Platform):
+    own = value_of(raw, "videos", "api_key", VideosConfig)
+    if own and own == value_of(raw, "platform", "api_key", PlatformConfig):
         yield (
             "videos.api_key",
             "must be another key than the edge's: who takes over the edge could delete videos",
         )
-    if own and not text_of(value_of(raw, "videos", "api_secret", Videos)):
+    if own and not text_of(value_of(raw, "videos", "api_secret", VideosConfig)):
         yield "videos.api_secret", "is not set, though videos.api_key is"
 
 
 def _egress_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    address = parse_address(str(value_of(raw, "platform", "egress_ip", Platform)))
-    family = value_of(raw, "platform", "address_family", Platform)
+    address = parse_address(str(value_of(raw, "platform", "egress_ip", PlatformConfig)))
+    family = value_of(raw, "platform", "address_family", PlatformConfig)
     if address is None:
         return
     if family in {"ipv4", "ipv6"} and family != f"ipv{address.version}":

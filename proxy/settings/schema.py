@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
+from math import ceil
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -11,10 +14,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from proxy.adapters.logs import LogLevel
-from proxy.domain.client_ip import PrivateViewers
-from proxy.edge.delivery import Family, Mode
-from proxy.edge.state import OnFailure
+from proxy.domain.client_ip import PrivateViewers, TrustedProxies, parse_proxies
+from proxy.domain.revocations import Longest
 from proxy.settings.checks import (
     MEMORY,
     Seconds,
@@ -30,21 +31,24 @@ from proxy.settings.checks import (
     check_rate,
     check_state_url,
 )
-from proxy.settings.keys import SealSecret, Tokens
-from proxy.settings.platform import Platform, Videos
+from proxy.settings.keys import SealSecret, TokensConfig
+from proxy.settings.platform import Family, PlatformConfig, VideosConfig
 from proxy.settings.section import Section
 
 ENV_PREFIX = "PLAYGATE_"
 SANDBOX_SEAL_SECRET = b"sandbox-relay-key-known-to-everybody"
 
 LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["info", "warning", "error"]
+Mode = Literal["redirect", "validate", "relay"]
+OnFailure = Literal["allow", "deny"]  # what to do while the state does not answer
 
 
 ListenAddress = Annotated[str, AfterValidator(check_listen)]
 NetworkText = Annotated[str, AfterValidator(check_network)]
 
 
-class Web(Section):
+class WebConfig(Section):
     """The player port."""
 
     listen: ListenAddress = "127.0.0.1:8080"
@@ -55,22 +59,27 @@ class Web(Section):
     drain_timeout: Seconds = 10
 
 
-class Operator(Section):
+class OperatorConfig(Section):
     """The operator port."""
 
     listen: ListenAddress = "127.0.0.1:8081"
     key: Annotated[SecretLine, AfterValidator(check_operator_key)] = SecretStr("")
 
 
-class Viewer(Section):
+class ViewerConfig(Section):
     """Whose address is locked into a stream."""
 
     trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
     private: PrivateViewers = "refuse"
 
+    @cached_property
+    def proxies(self) -> TrustedProxies:
+        """The trusted proxies."""
+        return TrustedProxies(parse_proxies(self.trusted_proxies))
 
-class StateSection(Section):
+
+class StateConfig(Section):
     """What instances share."""
 
     url: Annotated[SecretStr, AfterValidator(check_state_url)] = SecretStr(MEMORY)
@@ -81,7 +90,7 @@ class StateSection(Section):
     revocations_on_failure: OnFailure = "allow"
 
 
-class LogSection(Section):
+class LogConfig(Section):
     """Log lines on standard output."""
 
     format: LogFormat = "auto"
@@ -94,8 +103,13 @@ class DeliveryRule(Section):
     videos: Annotated[str, AfterValidator(check_pattern)]
     mode: Mode
 
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What a whole ID is matched against."""
+        return re.compile(self.videos)
 
-class Delivery(Section):
+
+class DeliveryConfig(Section):
     """How viewers get their stream."""
 
     mode: Mode = "redirect"
@@ -103,7 +117,7 @@ class Delivery(Section):
     cdn_families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("ipv4", "ipv6")
 
 
-class RelaySection(Section):
+class RelayConfig(Section):
     """Playlists and bytes on behalf of viewers."""
 
     keys: tuple[SealSecret, ...] = ()
@@ -113,7 +127,7 @@ class RelaySection(Section):
 Rate = Annotated[str, AfterValidator(check_rate)]
 
 
-class LimitsSection(Section):
+class LimitsConfig(Section):
     """How much is let through, by each instance."""
 
     network: Rate = ""
@@ -126,12 +140,17 @@ class LimitsSection(Section):
         return 2 * self.concurrency
 
 
-class Auth(Section):
+class AuthConfig(Section):
     """What nginx's subrequest may allow."""
 
     paths: tuple[Annotated[str, AfterValidator(check_path_rule)], ...] = (
         r"/play/(?P<video>[^/]+)\.m3u8",
     )
+
+    @cached_property
+    def patterns(self) -> tuple[re.Pattern[str], ...]:
+        """What a whole path is matched against."""
+        return tuple(map(re.compile, self.paths))
 
 
 class Settings(BaseSettings):
@@ -147,18 +166,18 @@ class Settings(BaseSettings):
     )
 
     sandbox: bool = False
-    web: Web = Web()
-    operator: Operator = Operator()
-    viewer: Viewer = Viewer()
-    log: LogSection = LogSection()
-    tokens: Tokens
-    state: StateSection = StateSection()
-    platform: Platform
-    delivery: Delivery = Delivery()
-    relay: RelaySection = RelaySection()
-    limits: LimitsSection = LimitsSection()
-    auth: Auth = Auth()
-    videos: Videos = Videos()
+    web: WebConfig = WebConfig()
+    operator: OperatorConfig = OperatorConfig()
+    viewer: ViewerConfig = ViewerConfig()
+    log: LogConfig = LogConfig()
+    tokens: TokensConfig
+    state: StateConfig = StateConfig()
+    platform: PlatformConfig
+    delivery: DeliveryConfig = DeliveryConfig()
+    relay: RelayConfig = RelayConfig()
+    limits: LimitsConfig = LimitsConfig()
+    auth: AuthConfig = AuthConfig()
+    videos: VideosConfig = VideosConfig()
 
     def seal_secrets(self) -> list[bytes]:
         """Return the secrets of `relay.keys`, the newest first; the sandbox has a published one.
@@ -168,3 +187,9 @@ class Settings(BaseSettings):
         if self.sandbox and not self.relay.keys:
             return [SANDBOX_SEAL_SECRET]
         return [key.material for key in self.relay.keys]
+
+    @property
+    def longest(self) -> Longest:
+        """For how long a token, or what it began in its last second, may be valid."""
+        sessions = ceil(self.relay.session_max) if self.seal_secrets() else 0
+        return Longest(validity=self.tokens.max_ttl + sessions, leeway=self.tokens.leeway)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import aiohttp
 from aiohttp import hdrs, web
 
-from proxy.adapters.dailymotion.cdn import check_status
-from proxy.adapters.dailymotion.failures import drop_traces
+from proxy.adapters.dailymotion.cdn import check_status, read_chunks
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.connection import PORT
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
-SILENCE = 10.0  # seconds without a byte after which a body is given up
 M3U8 = "application/vnd.apple.mpegurl"
 WORTH_COMPRESSING = 1400  # bytes: what fits into a packet gets no faster
 
@@ -39,9 +36,6 @@ TOLD = (
     hdrs.LAST_MODIFIED,
 )
 CONDITIONAL = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE)
-# A slow viewer holds a piece here, and what the CDN's connection has read: 0.4 MB in all. To take
-# everything that is there would hold twice as much, and is no faster.
-PIECE = 64 * 1024
 PAGE = re.compile(r"(?:^|,)\s*text/html\s*(?:[;,]|$)", re.IGNORECASE)  # browsers take the last
 TAKES_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z))", re.ASCII)
 # Another's bytes under our name: nothing runs, and no shared cache keeps what is one session's.
@@ -60,7 +54,7 @@ def complete_head(
     for name, value in headers.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request[TRACE].request_id
-    if request[SERVICES].health.draining or brings_more(request):
+    if request[SERVICES].telemetry.health.draining or brings_more(request):
         response.force_close()
 
 
@@ -112,10 +106,10 @@ async def pass_on(request: web.Request, upstream: aiohttp.ClientResponse) -> web
     }
     response = web.StreamResponse(status=upstream.status, headers={**told, **PASSED_ON})
     complete_head(request, response, request.app[PORT].headers)
-    count = request[SERVICES].metrics.relayed_bytes.inc
+    count = request[SERVICES].telemetry.metrics.http.relayed_bytes.inc
     try:
         await response.prepare(request)
-        async for chunk in read(upstream):
+        async for chunk in read_chunks(upstream):
             await response.write(chunk)
             count(len(chunk))
         await response.write_eof()
@@ -143,24 +137,6 @@ def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None
         types = ",".join(upstream.headers.getall(hdrs.CONTENT_TYPE, []))
         if PAGE.search(types) is not None:
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: a page came in place of bytes")
-
-
-async def read(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Yield a body as it comes; refuse where it breaks off."""
-    content = upstream.content
-    try:
-        while not content.at_eof():
-            # aiohttp's own limit (sock_read) ends with a chunk that is none, and nobody is told.
-            async with asyncio.timeout(SILENCE):
-                chunk = await content.read(PIECE)
-            if chunk:  # and not the end
-                yield chunk
-    except TimeoutError:
-        raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: the CDN fell silent within a body") from None
-    except (aiohttp.ClientError, OSError) as error:
-        drop_traces(error)
-        detail = "bytes: the CDN broke off within a body"
-        raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
 
 
 def break_off(request: web.Request) -> None:

@@ -16,18 +16,13 @@ from proxy.domain.original_uri import (
     read_original,
     video_of,
 )
+from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
 from proxy.domain.tokens.claims import Claims
+from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.video import VideoId, loggable
-from proxy.edge.admission import Shown
-from proxy.web.reading import (
-    bearer_tokens,
-    header_tokens,
-    note_session,
-    note_token,
-    read_viewer,
-)
+from proxy.web.reading import bearer_tokens, header_tokens, note_session, read_viewer
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
 
@@ -45,8 +40,8 @@ async def auth(request: web.Request) -> web.Response:
     if original.path.startswith(RELAYED_BYTES):
         return await authorize_bytes(request, original)
     tokens = [*original.query_tokens, *header_tokens(request)]
-    video, shown = await authorize(request, original, tokens)
-    return allowed(video, shown.claims)
+    play, claims = await authorize(request, original, tokens)
+    return allowed(play.video, claims)
 
 
 async def forward_auth(request: web.Request) -> web.Response:
@@ -62,11 +57,11 @@ async def forward_auth(request: web.Request) -> web.Response:
     )
     # The cookie is of an earlier answer of ours: what the player itself brings is newer.
     brought = [*original.query_tokens, *bearer_tokens(request)]
-    video, shown = await authorize(request, original, brought or header_tokens(request))
-    response = allowed(video, shown.claims)
-    folder = folder_of(original.path, video)
-    if folder is not None and shown.token in original.query_tokens:
-        response.headers[hdrs.SET_COOKIE] = token_cookie(request, shown, folder)
+    play, claims = await authorize(request, original, brought or header_tokens(request))
+    response = allowed(play.video, claims)
+    folder = folder_of(original.path, play.video)
+    if folder is not None and play.token in original.query_tokens:
+        response.headers[hdrs.SET_COOKIE] = token_cookie(request, play.token, claims, folder)
     return response
 
 
@@ -79,24 +74,23 @@ def check_asker(request: web.Request, others: tuple[str, ...], route: str) -> No
 
 async def authorize(
     request: web.Request, original: Original, tokens: Iterable[str]
-) -> tuple[VideoId, Shown]:
-    """Return the video of the original path, and the one token, which opens it, or refuse."""
-    services = request[SERVICES]
-    video = video_of(original.path, services.auth_paths, services.video_id_pattern)
-    request[TRACE].video = video
-    viewer = read_viewer(request)
-
-    shown = await services.admission.verify(tokens)
-    note_token(request, shown.claims)
-    await services.admission.admit(
-        shown,
-        video=video,
-        formats=["hls"],
-        viewer=viewer,
+) -> tuple[PlayRequest, Claims]:
+    """Return the play of the original request and what its one token says, or refuse."""
+    services, trace = request[SERVICES], request[TRACE]
+    rules, video_ids = services.settings.auth.patterns, services.settings.platform.video_ids
+    trace.video = video_of(original.path, rules, video_ids)
+    play = PlayRequest(
+        video=trace.video,
+        viewer=read_viewer(request),
+        client_ip=None,
+        formats=("hls",),
+        method=original.method,
+        token=the_one_token(tokens),
         counted_as=None,  # one of many segments
-        is_use=original.method == hdrs.METH_GET,
     )
-    return video, shown
+    trace.token = claims = await services.admission.verify(play.token)
+    await services.admission.admit(play, claims)
+    return play, claims
 
 
 async def authorize_bytes(request: web.Request, original: Original) -> web.Response:
@@ -120,11 +114,11 @@ def allowed(video: VideoId, whose: Claims | Session) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def token_cookie(request: web.Request, shown: Shown, folder: str) -> str:
+def token_cookie(request: web.Request, token: str, claims: Claims, folder: str) -> str:
     """Return the cookie that carries a good token to the other files in a folder."""
     services = request[SERVICES]
-    left = max(0, int(shown.claims.expires_at - services.now()))
+    left = max(0, int(claims.expires_at - services.telemetry.clock.now()))
     attributes = f"Path={folder}; Max-Age={left}; HttpOnly"
     if request.headers.get(hdrs.X_FORWARDED_PROTO) == "https":
         attributes += "; Secure; SameSite=None"  # players of other sites' pages send it, too
-    return f"{services.token_cookie}={shown.token}; {attributes}"
+    return f"{services.settings.tokens.cookie}={token}; {attributes}"

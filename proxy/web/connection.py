@@ -96,9 +96,10 @@ class Connection(web.RequestHandler):
         if status == Reason.NOT_FOUND.status:
             reason = Reason.NOT_FOUND
         request_id = uuid4().hex
-        metrics, log = self._port.current.services.metrics, self._port.current.services.log
-        metrics.requests.labels(route="unmatched", method="other", code=reason.status).inc()
-        metrics.denials.labels(reason=reason).inc()
+        telemetry = self._port.current.services.telemetry
+        http, log = telemetry.metrics.http, telemetry.log
+        http.requests.labels(route="unmatched", method="other", code=reason.status).inc()
+        http.denials.labels(reason=reason).inc()
         if reason is Reason.INTERNAL:
             log.error("internal", request_id=request_id, exc_info=exc)
         else:

@@ -15,8 +15,8 @@ from proxy.web.problem import ClientKind, problem
 from proxy.web.reading import read_trace
 from proxy.web.route import Route
 from proxy.web.services import SERVICES
-from proxy.web.telling import Answered
-from proxy.web.trace import ABANDONED, TRACE
+from proxy.web.telling import ABANDONED, Answered
+from proxy.web.trace import TRACE
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 
@@ -33,22 +33,28 @@ def observed(route: Route, handler: Handler, port: Port) -> Handler:
         trace = request[TRACE] = read_trace(request, port)
         port.heads.settle(request.protocol)
         timings.set(trace.timings)
-        started = perf_counter()
-        services.metrics.requests_in_flight += 1
+        started, status, http = perf_counter(), ABANDONED, services.telemetry.metrics.http
+        http.in_flight += 1
         try:
             try:
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001  # told in the log, and never to the public
                 response = refused(request, error, route.client)
-            trace.status = ABANDONED if trace.is_abandoned else response.status
+            status = ABANDONED if trace.is_abandoned else response.status
             complete_head(request, response, port.headers)
             return response
         finally:
-            services.metrics.requests_in_flight -= 1
+            http.in_flight -= 1
             rest(request.protocol)
-            trace.duration = perf_counter() - started
-            method = request.method if request.method in METHODS else "other"
-            port.telling.note(Answered(route=route, method=method, trace=trace))
+            port.telling.note(
+                Answered(
+                    route=route,
+                    method=request.method if request.method in METHODS else "other",
+                    status=status,
+                    duration=perf_counter() - started,
+                    trace=trace,
+                )
+            )
 
     return answer
 
@@ -67,7 +73,8 @@ def refused(request: web.Request, error: Exception, client: ClientKind) -> web.R
         case web.HTTPRequestEntityTooLarge():
             refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
         case _:  # a bug
-            request[SERVICES].log.exception("internal", request_id=trace.request_id, exc_info=error)
+            log = request[SERVICES].telemetry.log
+            log.error("internal", request_id=trace.request_id, exc_info=error)
             refusal = Refusal(Reason.INTERNAL)
     trace.refuse(refusal)
     accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))

@@ -75,7 +75,7 @@ class TokenRequest(BaseModel):
 async def mint_token(request: web.Request) -> web.Response:
     """Mint a token for a back end that would rather not hold a key."""
     services = request[SERVICES]
-    check_operator_key(request, services.operator_key)
+    check_operator_key(request)
     wanted = parse_body(TokenRequest, await read_body(request))
     minted = services.minting.mint(
         video=wanted.video,
@@ -133,11 +133,11 @@ class RevocationRequest(BaseModel):
 async def revoke(request: web.Request) -> web.Response:
     """Revoke tokens on every instance, or undo that."""
     services = request[SERVICES]
-    check_operator_key(request, services.operator_key)
+    check_operator_key(request)
     wanted = parse_body(RevocationRequest, await read_body(request))
     kind, value = wanted.named()[0]
     if kind == "video":
-        request[TRACE].video = named_video(value, services.video_id_pattern)
+        request[TRACE].video = named_video(value, services.settings.platform.video_ids)
     if wanted.undo:
         await services.revocations.undo(kind, value, issuer=wanted.issuer)
         return web.json_response({kind: value, "issuer": wanted.issuer, "undone": True})
@@ -150,7 +150,7 @@ async def revoke(request: web.Request) -> web.Response:
 async def list_revocations(request: web.Request) -> web.Response:
     """Tell which revocations are in force, and how fresh the list is."""
     services = request[SERVICES]
-    check_operator_key(request, services.operator_key)
+    check_operator_key(request)
     age = services.revocations.age
     return web.json_response(
         {
@@ -172,12 +172,12 @@ def shown(revocation: Revocation, longest: Longest) -> dict[str, str | int | Non
     }
 
 
-def check_operator_key(request: web.Request, operator_key: str) -> None:
+def check_operator_key(request: web.Request) -> None:
     """Refuse a caller without the operator key; without a key configured, everybody."""
+    key = request[SERVICES].settings.operator.key.get_secret_value()
     given = list(bearer_tokens(request))
-    if len(given) != 1 or not operator_key:
-        raise Refusal(Reason.OPERATOR_KEY)
-    if not compare_digest(given[0].encode(errors="replace"), operator_key.encode()):
+    is_known = key and len(given) == 1
+    if not is_known or not compare_digest(given[0].encode(errors="replace"), key.encode()):
         raise Refusal(Reason.OPERATOR_KEY)
 
 

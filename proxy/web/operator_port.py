@@ -7,16 +7,16 @@ from math import isfinite
 
 from aiohttp import web
 
-from proxy.edge.health import Trouble, Watched
+from proxy.adapters.health import Trouble
 from proxy.edge.issuers import Issuers
 from proxy.web.services import SERVICES
 
-STATE: tuple[Watched, ...] = ("state", "pull")  # the graver first
+STATE = ("state", "pull")  # the graver first
 
 
 async def metrics(request: web.Request) -> web.Response:
     """Answer Prometheus."""
-    body = request[SERVICES].metrics.render()
+    body = request[SERVICES].telemetry.metrics.render()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
@@ -28,7 +28,7 @@ async def healthz(_request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Say whether players should be sent here, and what is wrong, if anything."""
     services = request[SERVICES]
-    health, age = services.health, services.revocations.age
+    health, age = services.telemetry.health, services.revocations.age
     reason, troubles = health.not_ready, health.troubles
     body = {
         "status": "ready" if reason is None else str(reason),

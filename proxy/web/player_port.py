@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from proxy.domain.client_ip import Address, lockable
-from proxy.domain.formats import FORMATS, Format, read_choice, read_fields
+from proxy.domain.formats import FORMATS, read_choice, read_fields
+from proxy.domain.play_request import PlayRequest
 from proxy.domain.probe import check_probe
 from proxy.domain.tokens.claims import Claims
-from proxy.domain.video import VideoId
 from proxy.edge.delivery import Redirect
-from proxy.edge.limits import CountedAs
 from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response, send
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
     note_session,
-    note_token,
+    read_play,
     read_queried_video,
-    read_tokens,
     read_video,
     read_viewer,
     viewer_seen,
@@ -37,84 +32,48 @@ ASSETS = {"watch.js": "text/javascript", "watch.css": "text/css", "hls.min.js": 
 MP4 = "video/mp4"
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A play that may be, and whether it is settled whose the token is (`tokens.first_use`).
-
-    A HEAD settles nothing, so what it is told before that is of no use to anybody.
-    """
-
-    claims: Claims
-    is_settled: bool
-
-
 async def play(request: web.Request) -> web.Response:
-    """Answer a player's first request: with where its video is, or with the playlist itself."""
-    services = request[SERVICES]
-    video, viewer = read_video(request), read_viewer(request)
-
-    admitted = await admit(request, video, viewer, ["hls"])
-    if not admitted.is_settled:
+    """Answer a player's first request: redirect to its video, or serve the playlist itself."""
+    wanted = read_play(request, "hls")
+    claims, is_bound = await admit(request, wanted)
+    if not is_bound:
         return web.Response(content_type=M3U8)
-    client_ip = lockable(viewer, services.viewers.private)
-    delivered = await services.delivery.deliver(video, viewer, admitted.claims, client_ip=client_ip)
+    delivered = await request[SERVICES].delivery.deliver(wanted, claims)
     if isinstance(delivered, Redirect):
         return web.Response(status=302, headers={"Location": delivered.url})
     return playlist_response(request, delivered.body)
 
 
 async def play_file(request: web.Request) -> web.Response:
-    """Answer a player that wants an MP4, in the quality that the query names."""
-    services = request[SERVICES]
-    video, viewer = read_video(request), read_viewer(request)
-
-    admitted = await admit(request, video, viewer, ["mp4"])
+    """Redirect a player to an MP4, in the quality that the query names."""
+    wanted = read_play(request, "mp4")
+    claims, is_bound = await admit(request, wanted)
     choice = read_choice(list(request.query.items()))
-    if not admitted.is_settled:
+    if not is_bound:
         return web.Response(content_type=MP4)
-    client_ip = lockable(viewer, services.viewers.private)
-    redirect = await services.delivery.deliver_file(
-        video, viewer, admitted.claims, choice, client_ip=client_ip
-    )
+    redirect = await request[SERVICES].delivery.deliver_file(wanted, claims, choice)
     request[TRACE].is_relayed = redirect.is_relayed
     return web.Response(status=302, headers={"Location": redirect.url})
 
 
 async def stream_urls(request: web.Request) -> web.Response:
-    """Answer in the JSON of Dailymotion's guide: the stream URLs of whoever asks."""
-    services = request[SERVICES]
-    video, viewer = read_queried_video(request), read_viewer(request)
+    """Return the client's stream URLs, in the JSON of Dailymotion's guide."""
+    video = read_queried_video(request)
     fields = read_fields(list(request.query.items()))
-
-    admitted = await admit(request, video, viewer, [FORMATS[field] for field in fields])
-    client_ip = lockable(viewer, services.viewers.private)
-    urls = await services.delivery.find_urls(
-        video, viewer, admitted.claims, fields, client_ip=client_ip
-    )
-    return web.json_response(urls)
+    wanted = read_play(request, *(FORMATS[field] for field in fields), video=video)
+    claims, _ = await admit(request, wanted)
+    return web.json_response(await request[SERVICES].delivery.find_urls(wanted, claims, fields))
 
 
-async def admit(
-    request: web.Request,
-    video: VideoId,
-    viewer: Address,
-    formats: Sequence[Format],
-    *,
-    counted_as: CountedAs = "play",
-) -> Admitted:
-    """Return what the request's one token says if it covers all of this, or refuse."""
+async def admit(request: web.Request, wanted: PlayRequest) -> tuple[Claims, bool]:
+    """Return what the token says if it allows the play, or refuse; and whether it is bound.
+
+    A HEAD binds no token (`tokens.first_use`), so before a token is bound it gets nothing of use.
+    """
     admission = request[SERVICES].admission
-    shown = await admission.verify(read_tokens(request))
-    note_token(request, shown.claims)
-    is_settled = await admission.admit(
-        shown,
-        video=video,
-        formats=formats,
-        viewer=viewer,
-        counted_as=counted_as,
-        is_use=request.method == hdrs.METH_GET,
-    )
-    return Admitted(shown.claims, is_settled=is_settled)
+    claims = await admission.verify(wanted.token)
+    request[TRACE].token = claims  # for the log line, also of a token that is then refused
+    return claims, await admission.admit(wanted, claims)
 
 
 async def relayed_playlist(request: web.Request) -> web.StreamResponse:
@@ -122,8 +81,8 @@ async def relayed_playlist(request: web.Request) -> web.StreamResponse:
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
     asked = relay.find_playlist(url.raw_path, list(url.query.items()))
-    note_session(request, asked.sealed.session)
     session = asked.sealed.session
+    note_session(request, session)
     relay.admit(session, viewer)
     with relay.request("playlist", session, viewer):
         body = await relay.fetch_playlist(asked, viewer)
@@ -132,13 +91,13 @@ async def relayed_playlist(request: web.Request) -> web.StreamResponse:
 
 async def relayed_bytes(request: web.Request) -> web.StreamResponse:
     """Pass on a segment, a key or the like, where no nginx does (deploy/nginx.conf, c)."""
-    services, viewer = request[SERVICES], read_viewer(request)
+    relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
-    sealed = services.relay.find_bytes(url.raw_path, list(url.query.items()))
+    sealed = relay.find_bytes(url.raw_path, list(url.query.items()))
     note_session(request, sealed.session)
-    services.relay.admit(sealed.session, viewer)
-    with services.relay.request("bytes", sealed.session, viewer):
-        async with services.cdn.open(request.method, sealed.url, asked_of(request)) as upstream:
+    relay.admit(sealed.session, viewer)
+    with relay.request("bytes", sealed.session, viewer):
+        async with relay.open(request.method, sealed.url, asked_of(request)) as upstream:
             return await pass_on(request, upstream)
 
 
@@ -150,16 +109,17 @@ async def preflight(_request: web.Request) -> web.Response:
 async def probe(request: web.Request) -> web.Response:
     """Tell the operator whom the edge sees, and why (playgate doctor)."""
     services = request[SERVICES]
-    given = request.query.getall("token", [])
-    check_probe("".join(given), services.operator_key, now=services.now())
+    header, key = services.settings.viewer.forwarded_header, services.settings.operator.key
+    probe_token = "".join(request.query.getall("token", []))
+    check_probe(probe_token, key.get_secret_value(), now=services.telemetry.clock.now())
     address = viewer_seen(request)
     return web.json_response(
         {
             "viewer": None if address is None else str(address),
             "peer": request.remote or "unix",
             "peer_is_trusted": request[TRACE].is_from_proxy,
-            "header": services.viewers.forwarded_header,
-            "forwarded": request.headers.getall(services.viewers.forwarded_header, []),
+            "header": header,
+            "forwarded": request.headers.getall(header, []),
             "host": request.host,
         }
     )
@@ -167,24 +127,21 @@ async def probe(request: web.Request) -> web.Response:
 
 async def watch(request: web.Request) -> web.Response:
     """Serve the player page. It never mints: its token comes in the URL fragment."""
-    services, _ = request[SERVICES], read_video(request)
+    settings, _ = request[SERVICES].settings, read_video(request)
+    policy = content_security_policy(settings.platform.allowed_hosts, settings.web.embed_origins)
     return web.Response(
         body=page_file("watch.html"),
         content_type="text/html",
         charset="utf-8",
-        headers={
-            "Content-Security-Policy": content_security_policy(
-                services.page_hosts, services.embed_origins
-            )
-        },
+        headers={"Content-Security-Policy": policy},
     )
 
 
 async def details(request: web.Request) -> web.Response:
-    """Tell the player page what it shows around the video."""
-    video, viewer = read_video(request), read_viewer(request)
-    await admit(request, video, viewer, ["hls"], counted_as="details")
-    found = await request[SERVICES].details.find(video)
+    """Return what the player page shows around the video."""
+    wanted = read_play(request, "hls", counted_as="details")
+    await admit(request, wanted)
+    found = await request[SERVICES].details.find(wanted.video)
     return web.json_response(
         {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}
     )

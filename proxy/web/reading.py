@@ -9,11 +9,12 @@ from uuid import uuid4
 
 from aiohttp import hdrs, web
 
-from proxy.domain.client_ip import Address, public_viewer, viewer_of
+from proxy.domain.client_ip import Address, lockable, public_viewer, viewer_of
+from proxy.domain.formats import Format
+from proxy.domain.play_request import CountedAs, PlayRequest
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
-from proxy.domain.tokens.claims import Claims
-from proxy.domain.tokens.compact import tokens_in
+from proxy.domain.tokens.compact import the_one_token, tokens_in
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.web.connection import Port
 from proxy.web.services import SERVICES
@@ -35,7 +36,7 @@ async def read_body(request: web.Request) -> bytes:
 
 def read_trace(request: web.Request, port: Port) -> Trace:
     """Return the beginning of a request's story: who sent it, and its id."""
-    proxies = request[SERVICES].viewers.proxies
+    proxies = request[SERVICES].settings.viewer.proxies
     peer = None if port.is_unix_socket else proxies.hop(request.remote or "")
     # Who may open a Unix socket is one of ours.
     is_from_proxy = port.is_unix_socket or (peer is not None and peer.is_ours)
@@ -46,18 +47,34 @@ def read_trace(request: web.Request, port: Port) -> Trace:
     )
 
 
+def read_play(
+    request: web.Request,
+    *formats: Format,
+    video: VideoId | None = None,
+    counted_as: CountedAs = "play",
+) -> PlayRequest:
+    """Return what a request asks to play, of the video in its path by default; or refuse."""
+    return PlayRequest(
+        video=video or read_video(request),
+        viewer=(viewer := read_viewer(request)),
+        client_ip=lockable(viewer, request[SERVICES].settings.viewer.private),
+        formats=formats,
+        method=request.method,
+        token=the_one_token(read_tokens(request)),
+        counted_as=counted_as,
+    )
+
+
 def read_video(request: web.Request) -> VideoId:
     """Return the video that the path names, or refuse."""
-    video = parse_video_id(request.match_info["video_id"], request[SERVICES].video_id_pattern)
-    request[TRACE].video = video
-    return video
+    return parse_video(request, request.match_info["video_id"])
 
 
 def read_queried_video(request: web.Request) -> VideoId:
     """Return the video that the query names, or refuse.
 
-    A `client_ip`, as Dailymotion's own API takes one, is refused rather than passed over: whoever
-    sends it expects that it counts.
+    A `client_ip`, as Dailymotion's own API takes one, is refused rather than ignored: whoever sends
+    it expects that it counts.
     """
     given = request.query.getall("video_id", [])
     if len(given) != 1:
@@ -67,40 +84,35 @@ def read_queried_video(request: web.Request) -> VideoId:
             Reason.REQUEST_INVALID,
             message="client_ip cannot be chosen: the URLs are made for the address that asks.",
         )
-    video = parse_video_id(given[0], request[SERVICES].video_id_pattern)
+    return parse_video(request, given[0])
+
+
+def parse_video(request: web.Request, text: str) -> VideoId:
+    """Return the video ID that a text is, or refuse."""
+    video = parse_video_id(text, request[SERVICES].settings.platform.video_ids)
     request[TRACE].video = video
     return video
 
 
-def note_session(request: web.Request, session: Session) -> None:
-    """Note whose playback a sealed path belongs to, for the log line."""
-    request[TRACE].video = session.video
-    request[TRACE].subject = session.subject
-    request[TRACE].jti = session.jti
-    request[TRACE].issuer = session.issuer
-
-
-def note_token(request: web.Request, claims: Claims) -> None:
-    """Note whose token it is, and which, for the log line: also of one that is then refused."""
-    request[TRACE].subject = claims.subject
-    request[TRACE].jti = claims.jti
-    request[TRACE].issuer = claims.issuer
-
-
 def read_viewer(request: web.Request) -> Address:
     """Return the viewer's address, or refuse one that cannot be a viewer's."""
-    viewers, address = request[SERVICES].viewers, viewer_seen(request)
+    settings, address = request[SERVICES].settings, viewer_seen(request)
     request[TRACE].viewer = address
-    return public_viewer(address, viewers.private, loopback_viewers=viewers.loopback_viewers)
+    return public_viewer(address, settings.viewer.private, loopback_viewers=settings.sandbox)
 
 
 def viewer_seen(request: web.Request) -> Address | None:
-    """Return whose request it is, whatever that address may do; None where no proxy says so."""
-    viewers, trace = request[SERVICES].viewers, request[TRACE]
+    """Return whose request it is, whatever that address may do; None if no proxy says so."""
+    config, trace = request[SERVICES].settings.viewer, request[TRACE]
     if trace.peer is None and not trace.is_from_proxy:
         raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
-    lines = request.headers.getall(viewers.forwarded_header, [])
-    return viewer_of(trace.peer, lines, viewers.proxies)
+    lines = request.headers.getall(config.forwarded_header, [])
+    return viewer_of(trace.peer, lines, config.proxies)
+
+
+def note_session(request: web.Request, session: Session) -> None:
+    """Note whose playback a sealed path belongs to, for the log line."""
+    request[TRACE].video, request[TRACE].token = session.video, session
 
 
 def read_tokens(request: web.Request) -> Iterator[str]:
@@ -112,7 +124,7 @@ def read_tokens(request: web.Request) -> Iterator[str]:
 def header_tokens(request: web.Request) -> Iterator[str]:
     """Yield the tokens of `Authorization: Bearer` and of the cookie, however often they stand."""
     yield from bearer_tokens(request)
-    cookie = request[SERVICES].token_cookie
+    cookie = request[SERVICES].settings.tokens.cookie
     for line in request.headers.getall(hdrs.COOKIE, []):
         for pair in line.split(";"):
             name, _, value = pair.strip().partition("=")

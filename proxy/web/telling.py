@@ -9,21 +9,25 @@ from typing import Any
 
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason
 from proxy.domain.video import loggable
 from proxy.web.route import Route
-from proxy.web.trace import ABANDONED, Trace
+from proxy.web.trace import Trace
 
+ABANDONED = 499  # nginx's number for a client that left before its answer
 PLAYING = frozenset({"GET", "HEAD"})
 SERVED = frozenset({"redirected", "relayed", "listed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A request that is answered, or refused, or left by who asked."""
+    """A request that is answered, or refused, or left by who asked; the duration in seconds."""
 
     route: Route
     method: str
+    status: int
+    duration: float
     trace: Trace
 
 
@@ -34,9 +38,9 @@ class Telling:
     caches.
     """
 
-    def __init__(self, metrics: Metrics, log: Logger) -> None:
-        self._metrics = metrics
-        self._log = log
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._metrics = telemetry.metrics
+        self._log = telemetry.log
         self._loop = asyncio.get_running_loop()
         self._untold: list[Answered] = []
 
@@ -60,22 +64,20 @@ class Telling:
 def count(answered: Answered, metrics: Metrics) -> None:
     """Count an answered request."""
     route, method, trace = answered.route, answered.method, answered.trace
-    metrics.requests.labels(route.name, method, str(trace.status)).inc()
-    metrics.request_duration.labels(route.name).observe(trace.duration)
+    metrics.http.requests.labels(route.name, method, str(answered.status)).inc()
+    metrics.http.duration.labels(route.name).observe(answered.duration)
     if trace.refusal is not None:
-        metrics.denials.labels(reason=trace.refusal.reason).inc()
+        metrics.http.denials.labels(reason=trace.refusal.reason).inc()
     if route.is_play and method in PLAYING:
-        outcome = _outcome(route.name, trace)
-        metrics.plays.labels(outcome=outcome).inc()
+        plays, outcome = metrics.plays, _outcome(answered)
+        plays.total.labels(outcome=outcome).inc()
         if outcome in SERVED:
             upstream = trace.timings.upstream
-            metrics.play_duration.observe(trace.duration)
-            metrics.play_part_duration.labels(part="upstream").observe(upstream)
-            metrics.play_part_duration.labels(part="edge").observe(
-                max(0.0, trace.duration - upstream)
-            )
+            plays.duration.observe(answered.duration)
+            plays.part_duration.labels(part="upstream").observe(upstream)
+            plays.part_duration.labels(part="edge").observe(max(0.0, answered.duration - upstream))
         if trace.viewer is not None:
-            metrics.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
+            plays.viewers.labels(family=f"ipv{trace.viewer.version}").inc()
 
 
 def write_line(answered: Answered, log: Logger) -> None:
@@ -87,7 +89,7 @@ def write_line(answered: Answered, log: Logger) -> None:
         "request_id": trace.request_id,
         "route": route.name,
         "method": answered.method,
-        "status": trace.status,
+        "status": answered.status,
     }
     if trace.refusal is not None:
         fields["reason"] = str(trace.refusal.reason)
@@ -97,29 +99,27 @@ def write_line(answered: Answered, log: Logger) -> None:
         fields["video"] = loggable(trace.video)
     if trace.viewer is not None:
         fields["viewer"] = str(trace.viewer)
-    if trace.subject is not None:
-        fields["subject"] = trace.subject
-    if trace.jti is not None:
-        fields["jti"] = trace.jti
-    if trace.issuer is not None:
-        fields["issuer"] = trace.issuer
-    fields["duration_ms"] = round(trace.duration * 1000, 2)
+    if (token := trace.token) is not None:
+        names = {"subject": token.subject, "jti": token.jti, "issuer": token.issuer}
+        fields |= {name: value for name, value in names.items() if value is not None}
+    fields["duration_ms"] = round(answered.duration * 1000, 2)
     if trace.timings.upstream:
         fields["upstream_ms"] = round(trace.timings.upstream * 1000, 2)
-    write = log.warning if trace.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
+    write = log.warning if answered.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
     write("request", **fields)
 
 
-def _outcome(route: str, trace: Trace) -> str:
-    if trace.status == ABANDONED:
+def _outcome(answered: Answered) -> str:
+    status, trace = answered.status, answered.trace
+    if status == ABANDONED:
         return "abandoned"
     if trace.refusal is not None and trace.refusal.reason is Reason.RATE_LIMITED:
         return "denied"
-    if trace.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "failed"
-    if trace.status >= HTTPStatus.BAD_REQUEST:
+    if status >= HTTPStatus.BAD_REQUEST:
         return "denied"
-    if route == "stream-urls":
+    if answered.route.name == "stream-urls":
         return "listed"
-    is_redirect = trace.status >= HTTPStatus.MULTIPLE_CHOICES and not trace.is_relayed
+    is_redirect = status >= HTTPStatus.MULTIPLE_CHOICES and not trace.is_relayed
     return "redirected" if is_redirect else "relayed"

@@ -1,4 +1,4 @@
-"""What is known of the request at hand; handlers fill it by reading, `telling` tells it."""
+"""What is known of the request at hand; handlers fill it, the access log writes it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from aiohttp import web
 from proxy.adapters.logs import Timings
 from proxy.domain.client_ip import Address, Hop
 from proxy.domain.reasons import Refusal
+from proxy.domain.seal import Session
+from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
-
-ABANDONED = 499  # nginx's number for a client that left before its answer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,18 +19,14 @@ class Trace:
     """One request's story, for its log line and its metrics."""
 
     request_id: str
-    peer: Hop | None  # None on a Unix socket, and where the connection is gone already
+    peer: Hop | None  # None on a Unix socket, and if the connection is gone already
     is_from_proxy: bool  # a trusted one
     video: VideoId | None = None
     viewer: Address | None = None
-    subject: str | None = None
-    jti: str | None = None
-    issuer: str | None = None  # whose subject and jti they are
+    token: Claims | Session | None = None  # verified: the token, or the session that it opened
     refusal: Refusal | None = None
-    status: int = ABANDONED  # until there is an answer
-    is_abandoned: bool = False  # in the middle of one
-    is_relayed: bool = False  # although the answer is a redirect: to an address of ours
-    duration: float = 0.0  # seconds
+    is_abandoned: bool = False  # in the middle of the response
+    is_relayed: bool = False  # although the response is a redirect: to an address of ours
     timings: Timings = field(default_factory=Timings)
 
     def refuse(self, refusal: Refusal) -> None:

@@ -231,7 +231,7 @@ class TestLogin:
         account = logged_in(sandbox, tmp_path / "login.json")
         (tmp_path / "login.json.next").mkdir()
         async with an_edge(sandbox, platform=account) as edge:
-            assert (await edge.play()).reason == "platform-credentials"
+            assert (await edge.play()).reason == "account-unavailable"
             ready = await edge.get(f"{edge.operator}/readyz")
 
             assert "the login cannot be" in ready.json["platform"]["token"]["detail"]

@@ -14,9 +14,9 @@ from faults.wire import reset
 from support import serving
 from yarl import URL
 
-from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.cdn import Cdn, cdn_session
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import build_telemetry
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
 
 
@@ -42,8 +42,8 @@ async def a_cdn(
     ):
         port = URL(origin).port
         cdn = Cdn(
-            session, session, Metrics(), Clock(), allowed_hosts=[f"{host}:{port}" for host in hosts], plain_http=True,
-            attempt_timeout=2, blocking_timeout=2,
+            session, session, AllowedHosts([f"{host}:{port}" for host in hosts], plain_http=True), build_telemetry(),
+            attempt_timeout=2,
         )  # fmt: skip
         yield cdn, port, asked, session
 
@@ -173,7 +173,7 @@ async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    url, metrics = f"http://127.0.0.1:{port}/a.ts", Metrics()
+    url, metrics = f"http://127.0.0.1:{port}/a.ts", build_telemetry()
 
     async def fetch(cdn: Cdn) -> bytes:
         async with cdn.open("GET", url, {}) as answer:
@@ -181,10 +181,10 @@ async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending
 
     async with server, cdn_session(socket.AF_INET, private_addresses=True) as session:
         cdn = Cdn(
-            session, session, metrics, Clock(), allowed_hosts=[f"127.0.0.1:{port}"], plain_http=True,
-            attempt_timeout=5, blocking_timeout=5,
+            session, session, AllowedHosts([f"127.0.0.1:{port}"], plain_http=True), metrics,
+            attempt_timeout=5,
         )  # fmt: skip
         assert await asyncio.gather(*(fetch(cdn) for _ in range(KEPT))) == [b"x"] * KEPT
         assert await fetch(cdn) == b"x"
 
-    assert b'playgate_upstream_retries_total{operation="bytes"} 1.0' in metrics.render()
+    assert b'playgate_upstream_retries_total{operation="bytes"} 1.0' in metrics.metrics.render()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.adapters.dailymotion.retry_after import seconds_to_wait
+from proxy.adapters.http_client import seconds_to_wait
 
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 

@@ -22,7 +22,8 @@ from support import SANDBOX_TOML, SECRET
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
-from proxy.app import build_apps
+from proxy.app import open_apps
+from proxy.domain.play_request import PlayRequest
 from proxy.domain.video import VideoId
 from proxy.edge.admission import Admission
 from proxy.settings import load_settings
@@ -56,16 +57,21 @@ def mint(n: int, now: int) -> str:
 
 
 async def play(admission: Admission, n: int, now: int) -> None:
-    shown = await admission.verify([mint(n, now)])
     viewer = IPv4Address(0x08000000 + n * 256 + 1)  # each in a network of its own
-    await admission.admit(
-        shown, video=VIDEO, formats=["hls"], viewer=viewer, counted_as="play", is_use=True
+    wanted = PlayRequest(
+        video=VIDEO,
+        viewer=viewer,
+        client_ip=viewer,
+        formats=("hls",),
+        method="GET",
+        token=mint(n, now),
     )
+    await admission.admit(wanted, await admission.verify(wanted.token))
 
 
 async def main(counts: list[int]) -> None:
     settings = load_settings(SANDBOX_TOML, tokens={"first_use": True}, limits=LIMITS)
-    async with build_apps(settings, log=build_logger(StringIO()), clock=Clock()) as apps:
+    async with open_apps(settings, log=build_logger(StringIO()), clock=Clock()) as apps:
         admission, before, now = apps.services.admission, resident(), int(time())
         for n in range(max(counts)):
             await play(admission, n, now)

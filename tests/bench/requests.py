@@ -15,8 +15,8 @@ from support import SANDBOX_TOML
 from bench.load import Requests, write_requests
 from bench.upstream import MANY, SIZES, Upstream, video_of
 from proxy.adapters.clock import Clock
+from proxy.edge.minting import Minting
 from proxy.settings import load_settings
-from proxy.wiring.edge import build_minting
 
 PLAYS = 30_000  # three times as many tokens as an edge remembers
 SESSIONS = 200
@@ -56,7 +56,7 @@ def all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str, Reque
 
 
 def minting():
-    return build_minting(load_settings(SANDBOX_TOML), Clock())
+    return Minting(load_settings(SANDBOX_TOML), Clock())
 
 
 def viewer(n: int) -> str:

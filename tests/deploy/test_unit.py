@@ -15,8 +15,8 @@ from support import ROOT, SANDBOX_TOML, eventually, skip_or_fail
 from yarl import URL
 
 from proxy.adapters.clock import Clock
+from proxy.edge.minting import Minting
 from proxy.settings import load_settings
-from proxy.wiring.edge import build_minting
 
 UNIT = ROOT / "deploy" / "playgate@.service"
 MOST_EXPOSED = 2.5
@@ -94,7 +94,7 @@ async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_
                 return answer.status == 200
 
         await eventually(is_ready)
-        token = build_minting(load_settings(config), Clock()).mint(video="x8demo1").token
+        token = Minting(load_settings(config), Clock()).mint(video="x8demo1").token
         connector = aiohttp.UnixConnector(str(player))
         async with aiohttp.ClientSession(connector=connector) as session:
             url = URL(f"http://edge/play/x8demo1.m3u8?token={token}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from support import NOW, b64, hs256_key
+from support import NOW, b64, hs256_key, mint
 
 from proxy.domain.access import RULES, Play, TokenPolicy, authorize
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.explain import explain
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.mint import mint
 from proxy.domain.tokens.verify import verify
 
 POLICY = TokenPolicy(max_ttl=3600, leeway=5, audience=None)

@@ -11,13 +11,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from support import NOW, SECRET, b64, hs256_key, signed
+from support import NOW, SECRET, b64, hs256_key, mint, signed
 
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import MAX_LENGTH, decode_part, read_compact, the_one_token
 from proxy.domain.tokens.keyring import ALGORITHMS, Keyring, KeyUnusable, load_key
-from proxy.domain.tokens.mint import mint
 from proxy.domain.tokens.verify import verify
 
 CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
-from hashlib import sha256
 
 import pytest
 from support import StillClock, a_state, an_edge, eventually
 
-from proxy.adapters.dailymotion.oauth import AccessToken
+from proxy.adapters.dailymotion.token_endpoint import AccessToken
 from proxy.adapters.state.memory import MemoryStore
 from proxy.domain.reasons import Reason, Refusal
-from proxy.edge.fleet_token import NOTHING, FleetToken, HeldToken
+from proxy.edge.shared_access_token import SharedAccessToken
 from proxy.sandbox.controls import Fault
+from proxy.settings.platform import PlatformConfig
 
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
 EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
@@ -68,7 +68,8 @@ async def test_what_lies_in_the_state_is_of_no_use_to_who_reads_it(sandbox, serv
 class Grants:
     """A grant that counts, fails when told to, and answers when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: StillClock) -> None:
+        self.clock = clock
         self.given = 0
         self.failure: Refusal | None = None
         self.go = asyncio.Event()
@@ -79,7 +80,7 @@ class Grants:
         if self.failure is not None:
             raise self.failure
         self.given += 1
-        return AccessToken(value=f"token-{self.given}", expires_in=3600)
+        return AccessToken(value=f"token-{self.given}", expires_at=self.clock.now() + 3600)
 
     async def close(self) -> None:
         pass
@@ -99,18 +100,23 @@ class Fleet:
     """Instances over one store; the clock stands still."""
 
     def __init__(self) -> None:
-        self.clock, self.grants = StillClock(), Grants()
+        self.clock = StillClock()
+        self.grants = Grants(self.clock)
         self.store = Recording(self.clock)
 
-    def instance(self, *, store=None, **options) -> FleetToken:
-        given = {"account": "one", "secret": "secret", "lease": 5.0, **options}
-        return FleetToken(
-            self.grants, a_state(store or self.store, self.clock), self.clock, **given
-        )
+    def instance(self, *, store=None, **options) -> Instance:
+        given = {"api_key": "one", "api_secret": "secret", "play_timeout": 4, **options}
+        state = a_state(store or self.store, self.clock)
+        return Instance(self.grants, state, PlatformConfig(**given), self.clock)
 
 
-def a_held(token: AccessToken, left: float = 600.0) -> HeldToken:
-    return HeldToken(value=token.value, expires_in=left)
+class Instance(SharedAccessToken):
+    """One instance: what it fetches is better than what it has, or than what was refused."""
+
+    async def get(
+        self, held: AccessToken | None = None, *, was_refused: bool = False
+    ) -> AccessToken:
+        return await self.fetch(held, was_refused=was_refused, deadline=0)
 
 
 @pytest.fixture
@@ -120,32 +126,31 @@ async def fleet() -> Fleet:
 
 async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fleet):
     one, two = fleet.instance(), fleet.instance()
-    first = await one.fetch(NOTHING, deadline=0)
+    first = await one.get()
     fleet.clock.advance(600)
-    second = await two.fetch(NOTHING, deadline=0)
-    assert (second.value, second.expires_in) == (first.value, 3000)
-    third = await two.fetch(a_held(second), deadline=0)
-    assert (await one.fetch(a_held(first), deadline=0)).value == third.value
+    second = await two.get()
+    assert second == first
+    third = await two.get(second, was_refused=True)
+    assert (await one.get(first)).value == third.value
     assert fleet.grants.given == 2
 
 
 async def test_a_renewal_never_takes_over_an_older_token(fleet):
     """Unless what it has was refused: then any other may do."""
-    await fleet.instance().fetch(NOTHING, deadline=0)
+    await fleet.instance().get()
     old = fleet.store.last
     fleet.clock.advance(3000)
-    newer = HeldToken(value="of another fleet", expires_in=1000.0)
-    assert (await fleet.instance().fetch(newer, deadline=0)).value == "token-2"
+    newer = AccessToken(value="of another fleet", expires_at=fleet.clock.now() + 1000)
+    assert (await fleet.instance().get(newer)).value == "token-2"
     await fleet.store.put(*old, ttl=600)
-    refused = HeldToken(value="of another fleet", expires_in=0.0)
-    assert (await fleet.instance().fetch(refused, deadline=0)).value == "token-1"
+    assert (await fleet.instance().get(newer, was_refused=True)).value == "token-1"
     assert fleet.grants.given == 2
 
 
 async def test_a_token_that_soon_lapses_is_not_taken_over(fleet):
-    await fleet.instance().fetch(NOTHING, deadline=0)
+    await fleet.instance().get()
     fleet.clock.advance(3600 - 20)
-    assert (await fleet.instance().fetch(NOTHING, deadline=0)).expires_in == 3600
+    assert (await fleet.instance().get()).expires_at == fleet.clock.now() + 3600
 
 
 async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fleet):
@@ -155,13 +160,13 @@ async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fle
 
     fleet.store = Dead(fleet.clock)
     fleet.grants.go.clear()
-    killed = asyncio.create_task(fleet.instance().fetch(NOTHING, deadline=0))
+    killed = asyncio.create_task(fleet.instance().get())
     await asyncio.sleep(0.05)
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
     fleet.grants.go.set()
 
-    waiting = asyncio.create_task(fleet.instance().fetch(NOTHING, deadline=0))
+    waiting = asyncio.create_task(fleet.instance().get())
     waited = 0.0
     while not waiting.done():
         fleet.clock.advance(step := await fleet.clock.next_sleeper())
@@ -174,9 +179,9 @@ async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fle
 @pytest.mark.parametrize("is_renewed", [False, True])
 async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
     """Written by somebody else, and perhaps written again and again."""
-    name = f"access-token-lease:{sha256(b'one').hexdigest()[:16]}"
+    name = fleet.instance().lease_name
     await fleet.store.put(name, "somebody", ttl=10**9)
-    waiting = asyncio.create_task(fleet.instance().fetch(NOTHING, deadline=0))
+    waiting = asyncio.create_task(fleet.instance().get())
     waited = 0.0
     while not waiting.done():
         fleet.clock.advance(step := await fleet.clock.next_sleeper())
@@ -188,29 +193,29 @@ async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
     assert 4.9 <= waited <= 5.4
     if not is_renewed:
         assert await fleet.store.get(name) is None, "the lease is well again"
-    await asyncio.wait_for(fleet.instance().fetch(NOTHING, deadline=0), 5)
+    await asyncio.wait_for(fleet.instance().get(), 5)
 
 
 async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
     fleet.grants.failure = Refusal(Reason.PLATFORM_CREDENTIALS)
     for _ in range(2):
         with pytest.raises(Refusal, match="platform-credentials"):
-            await fleet.instance().fetch(NOTHING, deadline=0)
+            await fleet.instance().get()
     fleet.grants.failure = None
-    assert (await fleet.instance().fetch(NOTHING, deadline=0)).value == "token-1"
+    assert (await fleet.instance().get()).value == "token-1"
 
 
-@pytest.mark.parametrize("other", [{"account": "two"}, {"secret": "another"}])
+@pytest.mark.parametrize("other", [{"api_key": "two"}, {"api_secret": "another"}])
 async def test_accounts_and_secrets_do_not_share(fleet, other):
-    await fleet.instance().fetch(NOTHING, deadline=0)
-    assert (await fleet.instance(**other).fetch(NOTHING, deadline=0)).value == "token-2"
+    await fleet.instance().get()
+    assert (await fleet.instance(**other).get()).value == "token-2"
 
 
 async def test_a_token_that_somebody_else_wrote_is_none(fleet):
-    await fleet.instance().fetch(NOTHING, deadline=0)
+    await fleet.instance().get()
     name, _ = fleet.store.last
     await fleet.store.put(name, '["foisted", 99999999999]', ttl=60)
-    assert (await fleet.instance().fetch(NOTHING, deadline=0)).value == "token-2"
+    assert (await fleet.instance().get()).value == "token-2"
 
 
 async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):
@@ -223,13 +228,13 @@ async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_
     assert (await one.play()).status == 302, "one bad check is no reason"
 
     await eventually(lambda: is_told(server, 1))
-    await two.edge.apps.parts.verdicts.pull()
+    await two.edge.apps.process.verdicts.pull()
     assert (await two.play()).status == 302
     await eventually(lambda: is_invalid(two))
     await eventually(lambda: is_invalid(one))
     sandbox.controls.set_fault("playlist", None)
     new = await start_edge(**shared)
-    await new.edge.apps.parts.verdicts.pull()
+    await new.edge.apps.process.verdicts.pull()
     before = sandbox.controls.calls["playlist"]
     assert (await new.play()).reason == "playlist-invalid"
     assert sandbox.controls.calls["playlist"] == before
@@ -267,5 +272,5 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
             '["../..","invalid","",1,1]',
         ):
             await client.xadd("playgate:verdicts", {"entry": entry})
-    await edge.edge.apps.parts.verdicts.pull()
+    await edge.edge.apps.process.verdicts.pull()
     assert (await edge.play()).status == 302

@@ -6,10 +6,10 @@ import io
 
 from support import StillClock
 
+from proxy.adapters.health import Health
 from proxy.adapters.logs import build_logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
-from proxy.edge.health import Health
 
 
 def a_health() -> Health:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from ipaddress import IPv4Address
 
 import pytest
-from support import an_edge, eventually
+from support import a_play, an_edge, eventually
 
+from proxy.adapters.concurrency_limit import ConcurrencyLimit
 from proxy.domain.rates import RateCounters, parse_rates
 from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.claims import read_claims
 from proxy.edge.first_use import FirstUse
-from proxy.edge.gate import Gate
-from proxy.edge.limits import Counted, PlayLimits
+from proxy.edge.limits import PlayLimits
+from proxy.settings.schema import LimitsConfig
 
 HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
 
@@ -104,17 +105,12 @@ async def test_plays_that_fail_upstream_count(limited, sandbox):
 async def test_a_play_is_taken_off_where_it_was_counted(clock):
     """Refused in the next window, it must make no room in that one."""
     clock.ticks = 60 * 20 - 1.0
-    limits = PlayLimits({"network": parse_rates("10/minute")}, RateCounters(), clock)
-    play = Counted(
-        kind="play",
-        viewer=IPv4Address("8.8.4.4"),
-        subject=None,
-        issuer=None,
-    )
+    limits = PlayLimits(LimitsConfig(network="10/minute"), RateCounters(), clock)
+    play, claims = a_play(), read_claims({"video": "*", "iat": 0, "exp": 1})
 
     def reserve() -> object:
         try:
-            return limits.reserve(play)
+            return limits.reserve(play, claims)
         except Refusal:
             return None
 
@@ -286,7 +282,7 @@ def test_what_is_no_rate_is_refused(text):
 
 
 async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
-    gate, order, go = Gate(most=2, queue=3, patience=20), [], asyncio.Event()
+    gate, order, go = ConcurrencyLimit(2, queue=3, max_wait=20), [], asyncio.Event()
 
     async def work(n: int) -> str:
         try:
@@ -313,7 +309,7 @@ async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
 
 
 async def test_nobody_waits_for_ever():
-    gate = Gate(most=1, queue=5, patience=0.01)
+    gate = ConcurrencyLimit(1, queue=5, max_wait=0.01)
     async with gate:
         with pytest.raises(Refusal, match="overloaded: waited for"):
             async with gate:

@@ -8,14 +8,13 @@ from contextlib import AsyncExitStack
 from time import time
 
 import pytest
-from support import NOW, OPERATOR_KEY, SANDBOX_TOML, an_edge, eventually
+from support import NOW, OPERATOR_KEY, SANDBOX_TOML, an_edge, eventually, mint
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.state.redis import RedisStore
 from proxy.adapters.state.store import PAGE
 from proxy.domain import revocations as domain
 from proxy.domain.revocations import Revocation
-from proxy.domain.tokens.mint import mint
 from proxy.edge import revocations
 from proxy.settings import Settings, load_settings
 
@@ -158,7 +157,7 @@ async def test_what_a_store_has_lost_is_put_back(server, instances, start_edge):
 
 def one_sandbox(edge):
     """Return what stands for the edge's sandbox: its origin is all that counts here."""
-    host = edge.edge.apps.services.page_hosts[0]
+    host = edge.edge.apps.services.settings.platform.allowed_hosts[0]
     return type("Origin", (), {"origin": f"http://{host}"})()
 
 

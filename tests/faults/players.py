@@ -20,7 +20,6 @@ from faults.breaks import CUT, OK
 from proxy.adapters.clock import Clock
 from proxy.edge.minting import Minting
 from proxy.settings import load_settings
-from proxy.wiring.edge import build_minting
 
 Part = Literal["redirect", "playlist", "bytes"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -150,7 +149,7 @@ async def players_at(
     edge: str, clock: Clock | None = None, traffic: Traffic | None = None
 ) -> AsyncIterator[Players]:
     """Have players play until the context is left."""
-    minting = build_minting(load_settings(SANDBOX_TOML), clock or Clock())
+    minting = Minting(load_settings(SANDBOX_TOML), clock or Clock())
     players = Players(edge, minting, traffic or Traffic())
     await players.begin()
     tasks = [asyncio.create_task(players.keep_playing(part)) for part in PARTS * EACH]

@@ -19,8 +19,8 @@ from support import ROOT, a_sandbox, eventually
 
 from faults.players import Part, Players, Traffic, players_at
 from faults.wire import Wire, a_wire
+from proxy.adapters.dailymotion.cdn import SILENCE
 from proxy.sandbox.accounts import Accounts
-from proxy.web.answers import SILENCE
 
 ATTEMPT, PLAY = 3.0, 6.0  # seconds: of one request, and platform.play_timeout
 BUSY = 6.0  # seconds that a machine may do something else as well

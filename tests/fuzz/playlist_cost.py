@@ -17,6 +17,7 @@ from operator import itemgetter
 from random import Random
 
 from fuzz.targets import BASE, HOSTS, SEALER
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.model import PlaylistUnreadable, read_model
 from proxy.domain.playlist.relayed import relayed
@@ -24,7 +25,6 @@ from proxy.domain.playlist.tags import TAGS
 from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 from proxy.domain.playlist.variants import Limits, within
 from proxy.domain.reasons import Refusal
-from proxy.domain.stream_url import check_stream_url
 
 SMALL = 4096  # bytes
 HEADS = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")
@@ -172,7 +172,7 @@ def measure(body: bytes) -> float:
 
 
 def _allow(url: str) -> str:
-    return check_stream_url(url, HOSTS, plain_http=False)
+    return AllowedHosts(HOSTS, plain_http=False).check(url)
 
 
 def _why_not(url: str) -> str:

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from support import hs256_key, signed
 
-from proxy.adapters.dailymotion.answers import error_kinds, read_done, read_object
-from proxy.adapters.dailymotion.exchange import Answer
+from proxy.adapters.dailymotion.api_responses import error_kinds, read_done, read_object
 from proxy.adapters.dailymotion.legacy import read_streams
-from proxy.adapters.dailymotion.oauth import read_access_token
+from proxy.adapters.dailymotion.token_endpoint import read_access_token
 from proxy.adapters.dailymotion.v2 import read_stream_url
+from proxy.adapters.http_client import Answer
 from proxy.domain.access import Play, TokenPolicy, authorize
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import TrustedProxies, parse_network, parse_proxies, viewer_of
 from proxy.domain.formats import ANY_FIELDS
 from proxy.domain.original_uri import read_forwarded, read_original
@@ -30,7 +31,6 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import Revocation
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
-from proxy.domain.stream_url import check_stream_url
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import Keyring, KeyUnusable
 from proxy.domain.tokens.verify import verify
@@ -116,7 +116,7 @@ def playlist_relayed(data: bytes) -> None:
     """Every URI of a relayed playlist is ours, and leads to a host that may be asked."""
 
     def allow(url: str) -> str:
-        return check_stream_url(url, HOSTS, plain_http=False)
+        return AllowedHosts(HOSTS, plain_http=False).check(url)
 
     text, options = check(data, base=BASE).text, {"sealer": SEALER, "imported": {}, "allow": allow}
     try:
@@ -172,7 +172,7 @@ def hold_to_one_reading(path: str, raw: str) -> None:
 def stream_url(data: bytes) -> None:
     """Whatever passes, others see the same host in it."""
     with suppress(Refusal):
-        url = check_stream_url(data.decode("latin-1"), HOSTS, plain_http=False)
+        url = AllowedHosts(HOSTS, plain_http=False).check(data.decode("latin-1"))
         parts = urlsplit(url)
         assert parts.scheme == "https"
         assert f".{parts.hostname}".endswith((".dailymotion.com", ".dmcdn.net"))

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from support import SANDBOX_TOML
 
-from proxy.adapters import key_file
-from proxy.settings import SettingsInvalid, load_settings
+from proxy.settings import SettingsInvalid, key_file, load_settings
 from proxy.settings.warnings import warnings_about
 
 TOML = """

@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 from support import NOW, OPERATOR_KEY, SECRET, StillClock, an_edge, eventually, serving
 
+from proxy.adapters.dailymotion.cdn import PIECE
 from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
@@ -30,7 +31,6 @@ from proxy.edge import checking, reading_thread
 from proxy.edge.session_limits import MAX_OF_SESSION
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
-from proxy.web.answers import PIECE
 
 RELAY = {"delivery": {"mode": "relay"}}
 LOW_LATENCY = (

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from dataclasses import replace
 
 from proxy.adapters.logs import build_logger
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import build_telemetry
 from proxy.web.routes import PLAYER_PORT
 from proxy.web.telling import Answered, Telling
 from proxy.web.trace import Trace
 
 
 def answered(request_id: str, status: int = 302) -> Answered:
-    trace = Trace(request_id=request_id, peer=None, is_from_proxy=True, status=status)
-    return Answered(route=PLAYER_PORT[0], method="GET", trace=trace)
+    trace = Trace(request_id=request_id, peer=None, is_from_proxy=True)
+    return Answered(route=PLAYER_PORT[0], method="GET", status=status, duration=0.1, trace=trace)
 
 
 async def test_requests_are_told_of_behind_their_answers_in_order():
-    lines, metrics = io.StringIO(), Metrics()
-    telling = Telling(metrics, build_logger(lines))
+    lines = io.StringIO()
+    telemetry = build_telemetry(build_logger(lines))
+    telling = Telling(telemetry)
 
     telling.note(answered("one"))
     telling.note(answered("two"))
@@ -31,14 +33,13 @@ async def test_requests_are_told_of_behind_their_answers_in_order():
 
     told = [json.loads(line)["request_id"] for line in lines.getvalue().splitlines()]
     assert told == ["one", "two", "three"]
-    assert b'playgate_plays_total{outcome="redirected"} 3.0' in metrics.render()
+    assert b'playgate_plays_total{outcome="redirected"} 3.0' in telemetry.metrics.render()
 
 
 async def test_a_bug_in_the_telling_of_one_is_told_too_and_none_in_that_of_others():
     lines = io.StringIO()
-    telling = Telling(Metrics(), build_logger(lines))
-    broken = answered("one")
-    broken.trace.duration = "a while"
+    telling = Telling(build_telemetry(build_logger(lines)))
+    broken = replace(answered("one"), duration="a while")
 
     telling.note(broken)
     telling.note(answered("two"))

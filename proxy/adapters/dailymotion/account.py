@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from yarl import URL
 
-from proxy.adapters.dailymotion.answers import read_done, read_object
-from proxy.adapters.dailymotion.exchange import Answer, Exchange
+from proxy.adapters.dailymotion.api_client import ApiClient, ApiRequest
+from proxy.adapters.dailymotion.api_responses import read_done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,43 +23,30 @@ class Identity:
 class AccountApi:
     """Calls about the access token itself."""
 
-    def __init__(self, exchange: Exchange, rest_url: str) -> None:
-        self._exchange = exchange
+    def __init__(self, client: ApiClient, rest_url: str) -> None:
+        self._client = client
         self._rest_url = URL(rest_url)
 
-    async def echo(self, message: str, access_token: str, *, deadline: float) -> str:
+    async def echo(self, message: str) -> str:
         """Return what Dailymotion says back, or refuse."""
-        members = await self._get("echo", access_token, deadline, {"message": message})
+        members = await self._client.fetch_object(self._request("echo", message=message))
         return str(members.get("message"))
 
-    async def fetch_identity(self, access_token: str, *, deadline: float) -> Identity:
+    async def fetch_identity(self) -> Identity:
         """Return whose token it is, or refuse."""
-        members = await self._get("auth", access_token, deadline)
+        members = await self._client.fetch_object(self._request("auth"))
         return Identity(
             channel_id=str(members.get("id") or ""),
             scopes=_texts(members.get("scope")),
             roles=_texts(members.get("roles")),
         )
 
-    async def revoke(self, access_token: str, *, deadline: float) -> None:
+    async def revoke(self) -> None:
         """Void the token and the login that it came from, or refuse."""
-        read_done("account", await self._ask("logout", access_token, deadline))
+        await self._client.call(self._request("logout"), read_done)
 
-    async def _get(
-        self, name: str, access_token: str, deadline: float, query: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        return read_object("account", await self._ask(name, access_token, deadline, query))
-
-    async def _ask(
-        self, name: str, access_token: str, deadline: float, query: Mapping[str, str] | None = None
-    ) -> Answer:
-        return await self._exchange.send(
-            "account",
-            "GET",
-            (self._rest_url / name).with_query(query or {}),
-            deadline=deadline,
-            headers={"Authorization": f"Bearer {access_token}"},
-        )
+    def _request(self, name: str, **query: str) -> ApiRequest:
+        return ApiRequest(operation="account", url=(self._rest_url / name).with_query(query))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

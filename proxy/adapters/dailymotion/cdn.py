@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,27 +16,24 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.exchange import (
-    Answer,
-    Exchange,
-    abort_unread,
-    outcome_of,
-    pause_after,
-)
-from proxy.adapters.dailymotion.failures import (
+from proxy.adapters.connection_errors import (
     CANNOT_CONNECT,
     PrivateAddress,
-    connection_refusal,
+    abort_unread,
+    connection_error,
+    drop_traces,
     is_no_http,
 )
+from proxy.adapters.dailymotion.api_responses import refusal_of
+from proxy.adapters.errors import UpstreamError
+from proxy.adapters.http_client import Answer, HttpClient, outcome_of, pause_after
 from proxy.adapters.logs import waiting_upstream
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import Telemetry
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import is_public, parse_address
 from proxy.domain.playlist.resolve import resolved
 from proxy.domain.playlist.text import MAX_BYTES
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.stream_url import check_stream_url
 
 MOST_REDIRECTS = 3
 # Closed before there was an answer: mostly a kept connection whose time was over. aiohttp tries one
@@ -48,6 +45,13 @@ NO_LIMIT = aiohttp.ClientTimeout(total=None)  # on a body that is passed on; its
 READ_AHEAD = 32 * 1024  # bytes of a body; what arrives in one piece comes on top
 CONNECTIONS = 1024  # at once to one host; beyond it requests queue within their time
 RETRIES_WITHIN = 1.0  # seconds; players give up on a playlist sooner than on anything else
+# A low-latency playlist is held back for a part, or at worst for three segments (RFC 8216bis,
+# 6.2.5.2); nginx waits a little longer (deploy/nginx.conf).
+BLOCKING_SECONDS = 25.0
+SILENCE = 10.0  # seconds without a byte after which a body is given up
+# A slow viewer holds a piece here, and what the CDN's connection has read: 0.4 MB in all. To take
+# everything that is there would hold twice as much, and is no faster.
+PIECE = 64 * 1024
 # Nothing compressed: a size limit on what is to be inflated is none.
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "playgate"}
 
@@ -95,29 +99,20 @@ class Cdn:
         self,
         playlists: aiohttp.ClientSession,
         files: aiohttp.ClientSession,
-        metrics: Metrics,
-        clock: Clock,
+        hosts: AllowedHosts,
+        telemetry: Telemetry,
         *,
-        allowed_hosts: Sequence[str],
-        plain_http: bool,
         attempt_timeout: float,
-        blocking_timeout: float,
     ) -> None:
         self._files = files
-        self._metrics = metrics
-        self._clock = clock
-        self._allowed_hosts = tuple(allowed_hosts)
-        self._plain_http = plain_http
+        self._metrics = telemetry.metrics.upstream
+        self._clock = telemetry.clock
+        self.allow = hosts.check
         self._attempt_timeout = attempt_timeout
-        self._blocking_timeout = blocking_timeout
-        self._exchanges = {
-            wait: Exchange(playlists, metrics, clock, attempt_timeout=wait, max_answer=MAX_BYTES)
-            for wait in (attempt_timeout, blocking_timeout)
+        self._clients = {
+            wait: HttpClient(playlists, telemetry, attempt_timeout=wait, max_answer=MAX_BYTES)
+            for wait in (attempt_timeout, BLOCKING_SECONDS)
         }
-
-    def allow(self, url: str) -> str:
-        """Return an absolute URL if it may be asked, or refuse with `stream-host-not-allowed`."""
-        return check_stream_url(url, self._allowed_hosts, plain_http=self._plain_http)
 
     async def fetch_playlist(self, url: str, *, is_blocking: bool = False) -> Received:
         """Return a playlist, or refuse.
@@ -127,25 +122,26 @@ class Cdn:
             is_blocking: whether the server holds the answer back until there is news (RFC 8216bis,
                 6.2.5.2).
         """
-        wait = self._blocking_timeout if is_blocking else self._attempt_timeout
-        exchange = self._exchanges[wait]
+        wait = BLOCKING_SECONDS if is_blocking else self._attempt_timeout
         deadline = self._clock.monotonic() + RETRIES_WITHIN
         try:
             with waiting_upstream(self._clock):
                 async with asyncio.timeout(wait + RETRIES_WITHIN):
-                    url, answer = await self._fetch(exchange, url, deadline)
+                    url, answer = await self._fetch(self._clients[wait], url, deadline)
         except TimeoutError:
             raise Refusal(Reason.PLATFORM_TIMEOUT, "playlist: out of time") from None
+        except UpstreamError as error:
+            raise refusal_of(error) from None
         check_status(answer.status)
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise _bad("a playlist came compressed, which was not asked for")
         content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return Received(body=answer.body, url=url, content_type=content_type)
 
-    async def _fetch(self, exchange: Exchange, url: str, deadline: float) -> tuple[str, Answer]:
+    async def _fetch(self, client: HttpClient, url: str, deadline: float) -> tuple[str, Answer]:
         for _ in range(MOST_REDIRECTS + 1):
             asked = URL(self.allow(url), encoded=True)
-            answer = await exchange.send("playlist", "GET", asked, deadline=deadline)
+            answer = await client.send("playlist", "GET", asked, deadline=deadline)
             if answer.status not in REDIRECTS:
                 break
             url = resolved(url, answer.headers.get("Location", ""))
@@ -167,10 +163,11 @@ class Cdn:
             raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: no answer in time") from None
         except CANNOT_CONNECT as error:
             outcome = "error" if is_no_http(error) else "unreachable"
-            raise connection_refusal("bytes", URL(url, encoded=True).host, error) from None
+            host = URL(url, encoded=True).host
+            raise refusal_of(connection_error("bytes", host, error)) from None
         finally:
             if outcome:  # not where the viewer left, or the URL was none to ask
-                self._metrics.upstream_duration.labels(operation="bytes", outcome=outcome).observe(
+                self._metrics.duration.labels(operation="bytes", outcome=outcome).observe(
                     self._clock.monotonic() - started
                 )
         async with response:
@@ -188,7 +185,7 @@ class Cdn:
             raise
         except CLOSED_EARLY:
             await asyncio.sleep(pause_after(1))  # by then it shows which of those kept are closed
-            self._metrics.upstream_retries.labels(operation="bytes").inc()
+            self._metrics.retries.labels(operation="bytes").inc()
             return await self._follow(method, url, headers)
 
     async def _follow(
@@ -208,6 +205,24 @@ class Cdn:
             abort_unread(response)
             response.release()
         raise _bad("too many redirects")
+
+
+async def read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield a body as it comes; refuse if it breaks off."""
+    content = response.content
+    try:
+        while not content.at_eof():
+            # aiohttp's own limit (sock_read) ends with a chunk that is none, and nobody is told.
+            async with asyncio.timeout(SILENCE):
+                chunk = await content.read(PIECE)
+            if chunk:  # and not the end
+                yield chunk
+    except TimeoutError:
+        raise Refusal(Reason.PLATFORM_TIMEOUT, "bytes: the CDN fell silent within a body") from None
+    except (aiohttp.ClientError, OSError) as error:
+        drop_traces(error)
+        detail = "bytes: the CDN broke off within a body"
+        raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
 
 
 def check_status(status: int) -> None:

@@ -7,54 +7,47 @@ from typing import Any
 
 from yarl import URL
 
-from proxy.adapters.dailymotion.answers import bad_answer, read_object
-from proxy.adapters.dailymotion.endpoints import Flag
-from proxy.adapters.dailymotion.exchange import Exchange
-from proxy.domain.formats import FORMATS, Wanted
+from proxy.adapters.dailymotion.api_client import ApiRequest
+from proxy.adapters.dailymotion.api_responses import bad_answer
+from proxy.domain.client_ip import Address
+from proxy.domain.formats import HLS_FIELDS
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import VideoId
+from proxy.settings.platform import PlatformConfig
 
 
 class V2Api:
-    """Asks for stream URLs. Which of v2's calls tells a video's title is not known."""
+    """Builds the requests of this generation, and reads its responses.
 
-    def __init__(self, exchange: Exchange, rest_url: str, *, flags: Sequence[Flag]) -> None:
-        self._exchange = exchange
-        self._rest_url = URL(rest_url)
-        self._flags: dict[str, bool] = dict.fromkeys(flags, True)
+    Which of v2's calls has a video's title is not known.
+    """
 
-    async def fetch_streams(
-        self, wanted: Wanted, access_token: str, *, deadline: float
-    ) -> dict[str, str]:
-        """Return the HLS stream URL under the first field that means HLS, or refuse.
+    def __init__(self, platform: PlatformConfig) -> None:
+        self._videos = URL(platform.endpoints.rest_url) / "videos"
+        self._flags: dict[str, bool] = dict.fromkeys(platform.given_up, True)
 
-        Args and errors are those of `LegacyApi.fetch_streams`; v2 tells VOD and live alike.
-        """
-        field = next((name for name in wanted.fields if FORMATS.get(name) != "mp4"), None)
-        if field is None:
+    def stream_request(
+        self, video: VideoId, fields: tuple[str, ...], client_ip: Address | None
+    ) -> ApiRequest:
+        """Return the request for a video's stream URLs, or refuse to ask for MP4 alone."""
+        if not any(field in HLS_FIELDS for field in fields):
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "API v2 has no MP4; see platform.api")
-        body = {"protocol": "hls", **self._flags}
-        if wanted.client_ip is not None:
-            body["client_ip"] = str(wanted.client_ip)
-        answer = await self._exchange.send(
-            "video",
-            "POST",
-            self._rest_url / "videos" / wanted.video / "streams",
-            deadline=deadline,
-            headers={"Authorization": f"Bearer {access_token}"},
-            json=body,
-        )
-        return {field: read_stream_url(read_object("video", answer))}
+        body: dict[str, Any] = {"protocol": "hls", **self._flags}
+        if client_ip is not None:
+            body["client_ip"] = str(client_ip)
+        url = self._videos / video / "streams"
+        return ApiRequest(method="POST", url=url, options={"json": body})
 
-
-def read_stream_url(members: Mapping[str, Any]) -> str:
-    """Return the first stream URL of an answer, or say why there is none."""
-    streams = members.get("stream_urls")
-    if not isinstance(streams, list):
-        raise bad_answer("video: stream_urls is not a list")
-    first = streams[0] if streams else None
-    url = first.get("stream_url") if isinstance(first, dict) else first
-    if url is None:
-        raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has none")
-    if not isinstance(url, str) or not url:
-        raise bad_answer("video: stream_url is not a text")
-    return url
+    def read_streams(self, members: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
+        """Return the stream URL under the first field that is HLS; v2 tells VOD and live alike."""
+        field = next(name for name in fields if name in HLS_FIELDS)
+        streams = members.get("stream_urls")
+        if not isinstance(streams, list):
+            raise bad_answer("video: stream_urls is not a list")
+        first = streams[0] if streams else None
+        url = first.get("stream_url") if isinstance(first, dict) else first
+        if url is None:
+            raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has none")
+        if not isinstance(url, str) or not url:
+            raise bad_answer("video: stream_url is not a text")
+        return {field: url}

@@ -14,9 +14,16 @@ import aiohttp
 from aiohttp.payload import IOBasePayload
 from yarl import URL
 
-from proxy.adapters.dailymotion.answers import bad_answer, read_done, read_object
-from proxy.adapters.dailymotion.exchange import Answer, Exchange, read_body
-from proxy.adapters.dailymotion.failures import CANNOT_CONNECT, connection_refusal
+from proxy.adapters.connection_errors import CANNOT_CONNECT, connection_error
+from proxy.adapters.dailymotion.api_client import ApiClient, ApiRequest
+from proxy.adapters.dailymotion.api_responses import (
+    bad_answer,
+    read_done,
+    read_object,
+    refusal_of,
+)
+from proxy.adapters.errors import UpstreamError
+from proxy.adapters.http_client import Answer, read_body
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import SAFE, VideoId
 
@@ -34,61 +41,57 @@ class Page:
 
 
 class VideosApi:
-    """Calls in the name of one access token."""
+    """Calls in the name of one account."""
 
-    def __init__(self, exchange: Exchange, rest_url: str, access_token: str) -> None:
-        self._exchange = exchange
+    def __init__(
+        self, client: ApiClient, rest_url: str, session: aiohttp.ClientSession, token: str
+    ) -> None:
+        self._client = client
         self._rest_url = URL(rest_url)
-        self._headers = {"Authorization": f"Bearer {access_token}"}
+        self._session = session  # for uploads, which have no limit on time
+        self._token = token
 
-    async def fetch_page(self, channel_id: str, *, page: int, limit: int, deadline: float) -> Page:
+    async def fetch_page(self, channel_id: str, *, page: int, limit: int) -> Page:
         """Return one page of a channel's videos, the first being 1, or refuse."""
         query = {"fields": ",".join(LISTED), "page": str(page), "limit": str(limit)}
         url = (self._rest_url / "user" / channel_id / "videos").with_query(query)
-        members = await self._call("GET", url, deadline)
+        members = await self._call("GET", url)
         videos = members.get("list")
         if not isinstance(videos, list) or not all(isinstance(it, dict) for it in videos):
             raise bad_answer("videos: list is not a list of objects")
         return Page(videos=tuple(videos), has_more=members.get("has_more") is True)
 
-    async def fetch_title(self, video: VideoId, *, deadline: float) -> str:
+    async def fetch_title(self, video: VideoId) -> str:
         """Return a video's title, or refuse."""
         url = (self._rest_url / "video" / video).with_query({"fields": "title"})
-        return str((await self._call("GET", url, deadline)).get("title") or "")
+        return str((await self._call("GET", url)).get("title") or "")
 
-    async def fetch_upload_url(self, *, deadline: float) -> str:
+    async def fetch_upload_url(self) -> str:
         """Return where to send a file, or refuse."""
-        return _text(
-            await self._call("GET", self._rest_url / "file" / "upload", deadline), "upload_url"
-        )
+        return _text(await self._call("GET", self._rest_url / "file" / "upload"), "upload_url")
 
-    async def publish(
-        self, channel_id: str, fields: Mapping[str, str], *, deadline: float
-    ) -> VideoId:
+    async def publish(self, channel_id: str, fields: Mapping[str, str]) -> VideoId:
         """Make a video of an uploaded file, or refuse."""
         url = self._rest_url / "user" / channel_id / "videos"
-        video = _text(await self._call("POST", url, deadline, data=dict(fields)), "id")
+        video = _text(await self._call("POST", url, data=dict(fields)), "id")
         if SAFE.fullmatch(video) is None:
             raise bad_answer("videos: what came is no video id")
         return VideoId(video)
 
-    async def edit(self, video: VideoId, fields: Mapping[str, str], *, deadline: float) -> None:
+    async def edit(self, video: VideoId, fields: Mapping[str, str]) -> None:
         """Change a video, or refuse."""
-        await self._call("POST", self._rest_url / "video" / video, deadline, data=dict(fields))
+        await self._call("POST", self._rest_url / "video" / video, data=dict(fields))
 
-    async def delete(self, video: VideoId, *, deadline: float) -> None:
+    async def delete(self, video: VideoId) -> None:
         """Delete a video for good, or refuse."""
         url = self._rest_url / "video" / video
-        read_done("videos", await self._send("DELETE", url, deadline))
+        await self._client.call(ApiRequest(operation="videos", method="DELETE", url=url), read_done)
 
-    async def upload(
-        self, session: aiohttp.ClientSession, url: str, file: IO[bytes], name: str
-    ) -> str:
+    async def upload(self, url: str, file: IO[bytes], name: str) -> str:
         """Send a file and return the URL that stands for it, or refuse; it may take hours.
 
         Args:
-            session: with no limit on time; the URL is not the API's.
-            url: as it came.
+            url: as it came; it is not the API's.
             file: at its beginning.
             name: of the file.
         """
@@ -97,30 +100,28 @@ class VideosApi:
         part = IOBasePayload(file, filename=name, content_type="application/octet-stream")
         form.add_field("file", part, filename=name)
         try:
-            async with session.post(
+            async with self._session.post(
                 URL(url, encoded=True),
                 data=form,
-                headers=self._headers,
+                headers={"Authorization": f"Bearer {self._token}"},
                 timeout=UPLOAD_TIMEOUT,
                 allow_redirects=False,
             ) as response:
                 body = await read_body("videos", response)
         except TimeoutError:
             raise Refusal(Reason.PLATFORM_TIMEOUT, "videos: the upload stood still") from None
+        except UpstreamError as error:
+            raise refusal_of(error) from None
         except CANNOT_CONNECT as error:
-            raise connection_refusal("videos", URL(url).host, error) from None
+            raise refusal_of(connection_error("videos", URL(url).host, error)) from None
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Refusal(Reason.PLATFORM_UNREACHABLE, f"videos: upload: HTTP {response.status}")
         answer = Answer(status=response.status, headers=response.headers, body=body)
         return _text(read_object("videos", answer), "url")
 
-    async def _call(self, method: str, url: URL, deadline: float, **options: Any) -> dict[str, Any]:
-        return read_object("videos", await self._send(method, url, deadline, **options))
-
-    async def _send(self, method: str, url: URL, deadline: float, **options: Any) -> Answer:
-        return await self._exchange.send(
-            "videos", method, url, deadline=deadline, headers=self._headers, **options
-        )
+    async def _call(self, method: str, url: URL, **options: Any) -> dict[str, Any]:
+        request = ApiRequest(operation="videos", method=method, url=url, options=options)
+        return await self._client.fetch_object(request)
 
 
 def _text(members: Mapping[str, Any], name: str) -> str:

@@ -18,8 +18,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NoConnection
 
+from proxy.adapters.errors import StateError
 from proxy.adapters.state.store import PAGE, Reading
-from proxy.domain.reasons import Reason, Refusal
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class RedisStore:
         return cast("list[tuple[str, dict[str, str]]]", found)
 
     async def _ask(self, key: str, question: Callable[[], Awaitable[T]]) -> T:
-        """Return what Redis answers, or refuse.
+        """Return what Redis answers.
 
         Deletes a key that another writer made unusable, and asks Redis once more: a value of
         another type, or a stream whose last possible ID is taken, would otherwise stop every
@@ -172,10 +172,9 @@ def _failures_told() -> Iterator[None]:
         kind = str(error).split(" ", 1)[0]  # WRONGTYPE, CLUSTERDOWN, …
         is_code = kind.isupper() and len(kind) >= SHORTEST_CODE
         said = kind if is_code else type(error).__name__
-        raise Refusal(Reason.STATE_UNAVAILABLE, f"the state answered {said}") from None
+        raise StateError(f"the state answered {said}") from None
     except AuthenticationError:
-        detail = "the state refuses the user or the password of state.url"
-        raise Refusal(Reason.STATE_UNAVAILABLE, detail) from None
+        raise StateError("the state refuses the user or the password of state.url") from None
     except (RedisError, OSError) as error:
         kind = type(error).__name__
-        raise Refusal(Reason.STATE_UNAVAILABLE, f"the state cannot be reached ({kind})") from None
+        raise StateError(f"the state cannot be reached ({kind})") from None

@@ -1,7 +1,7 @@
 """What instances share: a few named values, and logs that everybody reads to the end.
 
 Two implementations do this, one contract suite tests both (tests/adapters/test_stores.py). Where
-the store cannot do what it is asked, it refuses with `state-unavailable`.
+the store cannot do what it is asked, it raises `StateError`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Store(Protocol):
         """Return a page of what came after a position; the empty one is the beginning."""
 
     async def probe(self) -> None:
-        """Return if reading and writing work, else refuse."""
+        """Return if reading and writing work."""
 
     async def close(self) -> None:
         """Let go of connections."""

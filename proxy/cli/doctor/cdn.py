@@ -9,12 +9,12 @@ from http import HTTPStatus
 
 from yarl import URL
 
-from proxy.app import FAMILIES
 from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
 from proxy.cli.doctor.local import reach
 from proxy.cli.report import Finding
 from proxy.domain.reasons import Refusal
-from proxy.edge.delivery import Mode
+from proxy.settings.schema import Mode
+from proxy.wiring import FAMILIES
 
 
 async def look_at_cdn(visit: Visit, url: str, mode: Mode) -> AsyncGenerator[Finding, None]:
@@ -24,12 +24,12 @@ async def look_at_cdn(visit: Visit, url: str, mode: Mode) -> AsyncGenerator[Find
     origin = URL(url, encoded=True).origin()
     yield await reach("cdn", origin, FAMILIES[family], family)
     try:
-        async with visit.upstream.cdn.open("GET", url, {"Origin": "null"}) as response:
+        async with visit.process.dailymotion.cdn.open("GET", url, {"Origin": "null"}) as response:
             status, headers = response.status, response.headers
         report = None
         if status == HTTPStatus.OK:
-            received = await visit.upstream.cdn.fetch_playlist(url)
-            report = await visit.upstream.checking.check(received)
+            received = await visit.process.dailymotion.cdn.fetch_playlist(url)
+            report = await visit.process.dailymotion.checking.check(received)
     except Refusal as refusal:
         yield refused("cdn", refusal)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -12,10 +11,8 @@ from typing import Annotated
 
 import typer
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.account import AccountApi
-from proxy.adapters.logs import build_logger
-from proxy.app import open_issuers, open_upstream
+from proxy.adapters.telemetry import build_telemetry
+from proxy.app import build_services
 from proxy.cli.doctor.findings import Check, Visit, broken, warn
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
@@ -28,9 +25,7 @@ from proxy.cli.report import Finding, print_finding
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.wiring.edge import build_delivery, build_parts, build_relay
-from proxy.wiring.instruments import build_instruments
-from proxy.wiring.state import Shared, build_private_state, build_revocations
+from proxy.wiring import open_process
 
 CHECKS: tuple[Check, ...] = (
     look_at_settings,
@@ -118,27 +113,14 @@ async def look(
 async def visiting(
     settings: Settings, file: Path | None, video: VideoId | None, viewer: Address | None
 ) -> AsyncIterator[Visit]:
-    """Open the ways that the checks take: the edge's own."""
-    instruments = build_instruments(build_logger(io.StringIO()), Clock())
-    state = build_private_state(settings, instruments)
-    revocations = build_revocations(settings, state, instruments)
-    shared = Shared(state=state, revocations=revocations)
-    async with (
-        open_upstream(settings, instruments, state) as upstream,
-        open_issuers(settings, instruments) as issuers,
-    ):
-        parts = build_parts(settings, instruments, upstream, shared, issuers)
-        try:
-            yield Visit(
-                settings=settings,
-                file=file,
-                instruments=instruments,
-                upstream=upstream,
-                delivery=build_delivery(settings, parts, build_relay(settings, parts)),
-                verdicts=parts.verdicts,
-                account=AccountApi(upstream.exchange, settings.platform.endpoints.rest_url),
-                video=video,
-                viewer=viewer,
-            )
-        finally:
-            await parts.verdicts.close()
+    """Build what the checks use: the edge's own services."""
+    async with open_process(settings, build_telemetry(), is_alone=True) as process:
+        delivery = build_services(settings, process).delivery
+        yield Visit(
+            settings=settings,
+            file=file,
+            process=process,
+            delivery=delivery,
+            video=video,
+            viewer=viewer,
+        )

@@ -6,16 +6,13 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.adapters.dailymotion.account import AccountApi
 from proxy.cli.report import Finding
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId
 from proxy.edge.delivery import Delivery
-from proxy.edge.verdicts import Verdicts
 from proxy.settings import Settings
-from proxy.wiring.instruments import Instruments
-from proxy.wiring.platform import Upstream
+from proxy.wiring import Process
 
 PATIENCE = 10.0  # seconds for one question
 
@@ -26,18 +23,15 @@ class Visit:
 
     settings: Settings
     file: Path | None  # which they were read from
-    instruments: Instruments
-    upstream: Upstream
+    process: Process
     delivery: Delivery
-    verdicts: Verdicts
-    account: AccountApi
     video: VideoId | None
     viewer: Address | None
 
     @property
     def deadline(self) -> float:
         """When a question that is asked now must be answered."""
-        return self.instruments.clock.monotonic() + PATIENCE
+        return self.process.telemetry.clock.monotonic() + PATIENCE
 
 
 Check = Callable[[Visit], AsyncGenerator[Finding, None]]
@@ -56,12 +50,11 @@ NEXT_STEPS: dict[Reason, str] = {
     "Dailymotion's API?",
     Reason.STREAM_HOST_NOT_ALLOWED: "If the host is Dailymotion's, add it to "
     "platform.allowed_hosts.",
+    Reason.ACCOUNT_UNAVAILABLE: "Look at the disk, and at platform.login_file and its folder.",
     Reason.STATE_UNAVAILABLE: "Look at Redis itself, at the network to it, and at state.url.",
     Reason.VIEWER_PRIVATE: "No stream can be locked to this address: name the viewer's public one, "
     "or see viewer.private.",
     Reason.PLAYLIST_INVALID: "playgate inspect with the video's id says what is wrong with it.",
-    Reason.FORMAT_UNAVAILABLE: "No variant is within the token's max_height and max_bandwidth: "
-    "raise them, or give the video smaller variants.",
     Reason.VIDEO_NOT_FOUND: "Check the id in Dailymotion Studio.",
     Reason.STREAM_UNAVAILABLE: "Does the video belong to the API key's organization, and is it "
     "published and encoded? Look at it in Dailymotion Studio.",

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.dailymotion.failures import CAUSES
+from proxy.adapters.connection_errors import CAUSES
 from proxy.cli.doctor.findings import PATIENCE, Visit, broken, ok, warn
 from proxy.cli.report import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, is_public, parse_address, public_viewer
@@ -92,7 +92,7 @@ async def look_at_forwarding(
         step = "Set operator.key, for the edge and for this command alike."
         yield warn("forwarding", "cannot be looked at without operator.key", step)
         return
-    probe = sign_probe(key, now=visit.instruments.clock.now())
+    probe = sign_probe(key, now=visit.process.telemetry.clock.now())
     url = URL(f"{settings.web.public_url}/play/probe").with_query(token=probe)
     try:
         seen = await ask(session, "GET", url, {settings.viewer.forwarded_header: FORGED})

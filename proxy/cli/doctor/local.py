@@ -15,16 +15,16 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
-from proxy.adapters.dailymotion.endpoints import Flag
-from proxy.app import FAMILIES
 from proxy.cli.doctor.findings import PATIENCE, Visit, broken, next_step_of, ok, warn
 from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import mode_of
 from proxy.cli.report import Finding
 from proxy.domain.reasons import Reason
 from proxy.settings.digest import digest_of
+from proxy.settings.endpoints import Flag
 from proxy.settings.listen import Listen, parse_listen
 from proxy.settings.warnings import warnings_about
+from proxy.wiring import FAMILIES
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
 COSTS: dict[Flag, str] = {

@@ -6,7 +6,11 @@ from collections.abc import AsyncGenerator
 
 from yarl import URL
 
-from proxy.adapters.dailymotion.renewals import PATIENCE, is_seen_through
+from proxy.adapters.dailymotion.account import AccountApi
+from proxy.adapters.dailymotion.api_responses import refusal_of
+from proxy.adapters.dailymotion.stored_login import PATIENCE, is_seen_through
+from proxy.adapters.errors import UpstreamError
+from proxy.cli.account import build_client
 from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
 from proxy.cli.report import Finding
 from proxy.domain.clock_skew import seconds_ahead
@@ -19,13 +23,14 @@ MESSAGE = "Playgate"
 
 async def look_at_clock(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Compare this machine's clock with the API's Date."""
-    clock, rest_url = visit.instruments.clock, visit.settings.platform.endpoints.rest_url
+    clock, rest_url = visit.process.telemetry.clock, visit.settings.platform.endpoints.rest_url
     before = clock.now()
     try:
         url = URL(rest_url) / "echo"
-        answer = await visit.upstream.exchange.send("account", "GET", url, deadline=visit.deadline)
-    except Refusal as refusal:
-        yield refused("clock", refusal)
+        http = visit.process.dailymotion.http
+        answer = await http.send("account", "GET", url, deadline=visit.deadline)
+    except UpstreamError as error:
+        yield refused("clock", refusal_of(error))
         return
     date = answer.headers.get("Date", "")
     yield judge_clock(seconds_ahead(date, asked_at=before, answered_at=clock.now()))
@@ -46,7 +51,7 @@ async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Get an access token, and ask what it is good for."""
     settings = visit.settings.platform
     try:
-        token = await visit.upstream.access_tokens.current()
+        token = await visit.process.dailymotion.tokens.current()
     except Refusal as refusal:
         yield refused("credentials", refusal)
         if is_seen_through():
@@ -56,8 +61,10 @@ async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
     yield ok("credentials", f"Dailymotion grants an access token ({settings.grant})")
     if settings.api == "v2":
         return  # it has neither /auth nor /echo
+    client = build_client(visit.process.dailymotion.http, token, visit.process.telemetry)
+    account = AccountApi(client, settings.endpoints.rest_url)
     try:
-        identity = await visit.account.fetch_identity(token, deadline=visit.deadline)
+        identity = await account.fetch_identity()
         has = ", ".join(identity.scopes) or "none"
         roles = f"; roles: {', '.join(identity.roles)}" if identity.roles else ""
         text = f"account {identity.channel_id or 'unnamed'}, scopes: {has}{roles}"
@@ -70,7 +77,7 @@ async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
     except Refusal as refusal:
         yield refused("scopes", refusal)
     try:
-        echoed = await visit.account.echo(MESSAGE, token, deadline=visit.deadline)
+        echoed = await account.echo(MESSAGE)
     except Refusal as refusal:
         yield refused("echo", refusal)
         return

@@ -11,6 +11,8 @@ from proxy.cli.doctor.cdn import look_at_cdn
 from proxy.cli.doctor.findings import Visit, ok, refused, warn
 from proxy.cli.report import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, lockable, public_viewer
+from proxy.domain.formats import StreamRequest, first_hls
+from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims, read_claims
 from proxy.domain.video import VideoId, loggable
@@ -25,46 +27,47 @@ async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
         step = "Run it again with --video ID --ip ADDRESS, of a viewer for whom it does not play."
         yield warn("stream", "no video was named, so none was looked at", step)
         return
-    viewer, video = visit.viewer, visit.video
+    video, streams = visit.video, visit.process.dailymotion.streams
+    # Whose family and network count if no viewer was named: this machine's.
+    viewer = visit.viewer or LOOPBACK[visit.settings.platform.address_family]
+    play, claims = play_of(visit, video, viewer), claims_of(visit, video)
     name = loggable(video)
     try:
-        if viewer is not None:
-            url = await resolved_for(visit, video, viewer)
+        if visit.viewer is not None:
+            config, is_sandbox = visit.settings.viewer, visit.settings.sandbox
+            public_viewer(viewer, config.private, loopback_viewers=is_sandbox)
+            url = first_hls(await streams.resolve(play.viewer_streams()))
             host = URL(url, encoded=True).host
             yield ok("stream", f"{name} has a stream at {host} for {viewer}")
-        own = await visit.upstream.streams.resolve_own(video)
-        if viewer is None:
+        own = first_hls(await streams.resolve(StreamRequest(video=video, is_own=True)))
+        if visit.viewer is None:
             host = URL(own, encoded=True).host
             yield ok("stream", f"{name} has a stream at {host}, for this machine")
     except Refusal as refusal:
         yield refused("stream", refusal)
         return
-    # Whose family and network count where no viewer was named: this machine's.
-    played_by = viewer or LOOPBACK[visit.settings.platform.address_family]
-    claims = claims_of(visit, video)
-    async for finding in look_at_cdn(visit, own, visit.delivery.mode_of(video, played_by, claims)):
+    async for finding in look_at_cdn(visit, own, visit.delivery.mode_of(play, claims)):
         yield finding
-    yield await look_at_play(visit, video, played_by, claims)
+    yield await look_at_play(visit, play, claims)
 
 
-async def look_at_play(visit: Visit, video: VideoId, viewer: Address, claims: Claims) -> Finding:
+async def look_at_play(visit: Visit, play: PlayRequest, claims: Claims) -> Finding:
     """Play the video as the edge would, with a token that limits nothing."""
-    mode = visit.delivery.mode_of(video, viewer, claims)
-    private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
-    client_ip = lockable(viewer, private) if visit.viewer else None
+    mode = visit.delivery.mode_of(play, claims)
     try:
-        await visit.delivery.deliver(video, viewer, claims, client_ip=client_ip)
+        await visit.delivery.deliver(play, claims)
     except Refusal as refusal:
         return refused("play", refusal)
     if mode == "validate":
-        known = await visit.verdicts.find(video)
+        known = await visit.process.verdicts.find(play.video)
         if known.bad_checks:  # the edge refuses after the second in a row
             return refused("play", Refusal(Reason.PLAYLIST_INVALID, known.why))
         if known.verdict == "unknown":
             text = f"would be redirected unchecked: {known.why}"
             return warn("play", text, "The line cdn says what keeps the check from this video.")
     outcome = "would be relayed" if mode == "relay" else "would be redirected"
-    return judge_play(outcome, viewer, private, loopback_viewers=is_sandbox)
+    private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
+    return judge_play(outcome, play.viewer, private, loopback_viewers=is_sandbox)
 
 
 def judge_play(
@@ -89,15 +92,20 @@ def judge_play(
     return ok("play", outcome)
 
 
+def play_of(visit: Visit, video: VideoId, viewer: Address) -> PlayRequest:
+    """Return the play of a viewer; without one that was named, a stream is locked to nobody."""
+    private = visit.settings.viewer.private
+    return PlayRequest(
+        video=video,
+        viewer=viewer,
+        client_ip=lockable(viewer, private) if visit.viewer else None,
+        formats=("hls",),
+        method="GET",
+        token="",
+    )
+
+
 def claims_of(visit: Visit, video: VideoId) -> Claims:
     """Return what a token says that is good for this video, and limits nothing."""
-    now = int(visit.instruments.clock.now())
+    now = int(visit.process.telemetry.clock.now())
     return read_claims({"video": video, "iat": now, "exp": now + TOKEN_LIFE})
-
-
-async def resolved_for(visit: Visit, video: VideoId, viewer: Address) -> str:
-    """Return a viewer's stream URL, or refuse as the edge would."""
-    private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
-    public_viewer(viewer, private, loopback_viewers=is_sandbox)
-    client_ip = lockable(viewer, private)
-    return await visit.upstream.streams.resolve(video, viewer, client_ip=client_ip)

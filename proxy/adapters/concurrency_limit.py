@@ -1,7 +1,7 @@
-"""So many at once, a few who wait in the order in which they came, and nobody else.
+"""A concurrency limit with a bounded FIFO queue.
 
-An overload sheds the newest: whoever waits already is served, and what is more than the queue holds
-is refused at once, which costs nothing.
+An overload sheds the newest: whoever waits already is served, and a call beyond the queue is
+refused at once, which costs nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from types import TracebackType
 from proxy.domain.reasons import overloaded
 
 
-class Gate:
-    """Lets work through."""
+class ConcurrencyLimit:
+    """Admits so many calls at once."""
 
-    def __init__(self, *, most: int, queue: int, patience: float) -> None:
-        """Let `most` through at once; let `queue` others wait for `patience` seconds at most."""
-        self._places = asyncio.Semaphore(most)  # fair: first come, first served
+    def __init__(self, max_concurrent: int, *, queue: int, max_wait: float) -> None:
+        """Admit `max_concurrent` at once; let `queue` others wait for `max_wait` seconds."""
+        self._places = asyncio.Semaphore(max_concurrent)  # fair: first come, first served
         self._queue = queue
-        self._patience = patience
+        self._max_wait = max_wait
         self.inside = 0
         self.waiting = 0
 
@@ -46,9 +46,9 @@ class Gate:
             raise overloaded(f"{self.inside} calls are under way, and {self.waiting} wait")
         self.waiting += 1
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._max_wait):
                 await self._places.acquire()
         except TimeoutError:
-            raise overloaded(f"waited for {self._patience:g} s") from None
+            raise overloaded(f"waited for {self._max_wait:g} s") from None
         finally:
             self.waiting -= 1

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.exchange import Operation
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
-# What trouble is noted of: what is asked of Dailymotion, the state that instances share, and what
-# is pulled from it.
-Watched = Operation | Literal["state", "pull"]
-
-# Failures that are Dailymotion's or the account's, by what was asked for. That one video may not
-# be had says nothing about the others.
-TROUBLE: dict[Watched, frozenset[Reason]] = {
-    "token": frozenset(
-        {
-            Reason.PLATFORM_CREDENTIALS,
-            Reason.PLATFORM_PERMISSION,
-            Reason.PLATFORM_BAD_ANSWER,
-            Reason.PLATFORM_THROTTLED,
-            Reason.PLATFORM_UNREACHABLE,
-            Reason.PLATFORM_TIMEOUT,
-        }
-    ),
-    "video": frozenset(
-        {
-            Reason.PLATFORM_CREDENTIALS,
-            Reason.PLATFORM_BAD_ANSWER,
-            Reason.PLATFORM_THROTTLED,
-            Reason.PLATFORM_UNREACHABLE,
-            Reason.PLATFORM_TIMEOUT,
-        }
-    ),
+# Failures that are Dailymotion's or the account's, by operation. That one video may not be had says
+# nothing about the others.
+PLATFORM_TROUBLE = frozenset(
+    {
+        Reason.PLATFORM_CREDENTIALS,
+        Reason.PLATFORM_BAD_ANSWER,
+        Reason.PLATFORM_THROTTLED,
+        Reason.PLATFORM_UNREACHABLE,
+        Reason.PLATFORM_TIMEOUT,
+    }
+)
+TROUBLE: dict[str, frozenset[Reason]] = {
+    "token": PLATFORM_TROUBLE | {Reason.PLATFORM_PERMISSION, Reason.ACCOUNT_UNAVAILABLE},
+    "video": PLATFORM_TROUBLE,
     "state": frozenset({Reason.STATE_UNAVAILABLE}),
     "pull": frozenset({Reason.STATE_UNAVAILABLE}),
 }
@@ -74,7 +60,7 @@ class Health:
         self.has_access_token = False
         self.draining = False
         self.is_informed = True  # of what was taken back, where nobody plays without that
-        self.troubles: dict[Watched, Trouble] = {}
+        self.troubles: dict[str, Trouble] = {}
         self.loaded = Loaded(at=clock.now())
 
     @property
@@ -84,19 +70,19 @@ class Health:
             return Reason.DRAINING
         return None if self.has_access_token and self.is_informed else Reason.STARTING
 
-    def note_success(self, operation: Watched) -> None:
+    def note_success(self, operation: str) -> None:
         """Note an answer as it should be."""
         if (trouble := self.troubles.pop(operation, None)) is not None:
             lasted = round(self._clock.now() - trouble.since, 3)
             self._log.info(f"{_side(operation)}-recovered", operation=operation, seconds=lasted)
             self._tell_metrics()
 
-    def note_refusal(self, operation: Watched, refusal: Refusal) -> None:
+    def note_refusal(self, operation: str, refusal: Refusal) -> None:
         """Note a refusal; one about a video alone is a healthy answer."""
         reason, detail = refusal.reason, refusal.detail
         if reason is Reason.OVERLOADED:  # ours: it says nothing of the other side
             return
-        if reason not in TROUBLE[operation]:
+        if reason not in TROUBLE.get(operation, ()):
             self.note_success(operation)
             return
         before = self.troubles.get(operation)
@@ -113,9 +99,9 @@ class Health:
 
     def _tell_metrics(self) -> None:
         sides = set(map(_side, self.troubles))
-        self._metrics.platform_healthy.set("platform" not in sides)
-        self._metrics.state_healthy.set("state" not in sides)
+        self._metrics.upstream.healthy.set("platform" not in sides)
+        self._metrics.state.healthy.set("state" not in sides)
 
 
-def _side(operation: Watched) -> str:
+def _side(operation: str) -> str:
     return "state" if operation in {"state", "pull"} else "platform"

@@ -1,10 +1,11 @@
-"""One call to Dailymotion and its answer: attempts, time limits, size limits, failures by name."""
+"""Requests to other servers: attempts, time limits, size limits, and what failed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from secrets import SystemRandom
 from typing import Any, Literal
@@ -12,17 +13,15 @@ from typing import Any, Literal
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.failures import (
+from proxy.adapters.connection_errors import (
     CANNOT_CONNECT,
-    Transient,
-    connection_refusal,
+    abort_unread,
+    connection_error,
     is_no_http,
 )
-from proxy.adapters.dailymotion.retry_after import seconds_to_wait
-from proxy.adapters.metrics import Metrics
+from proxy.adapters.errors import UpstreamError
+from proxy.adapters.telemetry import Telemetry
 from proxy.domain.clock_skew import seconds_ahead
-from proxy.domain.reasons import Reason, Refusal
 
 Operation = Literal["token", "video", "playlist", "bytes", "account", "videos", "jwks"]
 
@@ -44,22 +43,21 @@ class Answer:
     body: bytes
 
 
-class Exchange:
-    """Sends requests, each within its time, and tries again what may succeed."""
+class HttpClient:
+    """Sends requests, each within its time, and retries what may succeed."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        metrics: Metrics,
-        clock: Clock,
+        telemetry: Telemetry,
         *,
         attempt_timeout: float,
         max_answer: int = MAX_ANSWER,
         attempts: int = ATTEMPTS,
     ) -> None:
         self._session = session
-        self._metrics = metrics
-        self._clock = clock
+        self._clock = telemetry.clock
+        self._metrics = telemetry.metrics.upstream
         self._attempt_timeout = aiohttp.ClientTimeout(total=attempt_timeout)
         self._max_answer = max_answer
         self._attempts = attempts
@@ -75,23 +73,23 @@ class Exchange:
             url: sent exactly as it is.
             deadline: on the monotonic clock; a Retry-After beyond it is not waited for, and the
                 caller cancels what takes longer.
-            options: what aiohttp's `request` takes: headers, data.
+            options: what aiohttp's `request` takes: headers, data, json.
 
         Raises:
-            Refusal: `platform-unreachable`, `platform-timeout`, `platform-throttled` or
-                `platform-bad-answer`.
+            UpstreamError: the last attempt failed.
         """
         attempt = 1
         while True:
             try:
                 return await self._attempt(operation, method, url, options)
-            except Transient as failure:
-                pause = failure.wait if failure.wait is not None else pause_after(attempt)
-                if attempt == self._attempts or pause >= deadline - self._clock.monotonic():
+            except UpstreamError as error:
+                pause = pause_after(attempt) if error.retry_after is None else error.retry_after
+                is_last = attempt == self._attempts or not error.is_transient
+                if is_last or pause >= deadline - self._clock.monotonic():
                     raise
             await asyncio.sleep(pause)
             attempt += 1
-            self._metrics.upstream_retries.labels(operation=operation).inc()
+            self._metrics.retries.labels(operation=operation).inc()
 
     async def _attempt(
         self, operation: Operation, method: str, url: URL, options: dict[str, Any]
@@ -115,12 +113,12 @@ class Exchange:
         except TimeoutError:
             outcome = "timeout"
             detail = f"{operation}: no answer from {url.host} in time"
-            raise Transient(Reason.PLATFORM_TIMEOUT, detail) from None
+            raise UpstreamError("timeout", detail, is_transient=True) from None
         except CANNOT_CONNECT as error:
             outcome = "error" if is_no_http(error) else "unreachable"
-            raise connection_refusal(operation, url.host, error) from None
+            raise connection_error(operation, url.host, error) from None
         finally:
-            self._metrics.upstream_duration.labels(operation=operation, outcome=outcome).observe(
+            self._metrics.duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
 
@@ -142,37 +140,34 @@ def pause_after(attempt: int) -> float:
 
 
 async def read_body(
-    operation: Operation, response: aiohttp.ClientResponse, most: int = MAX_ANSWER
+    operation: Operation, response: aiohttp.ClientResponse, max_bytes: int = MAX_ANSWER
 ) -> bytes:
-    """Return a body of so many bytes at most, or refuse."""
-    content = response.content
-    body = await content.read(most + 1)  # what is there; mostly that is all
-    while not content.at_eof() and len(body) <= most:
-        body += await content.read(most + 1)
-    if len(body) > most:
-        detail = f"{operation}: an answer of more than {most} bytes"
-        raise Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
-    return body
+    """Return a body of so many bytes at most.
 
-
-def abort_unread(response: aiohttp.ClientResponse) -> None:
-    """End the connection of an answer of which something is left unread.
-
-    aiohttp would say goodbye first, and while TLS waits for the other end to do the same, uvloop
-    keeps whatever that one still sends.
+    Raises:
+        UpstreamError: it is larger.
     """
-    connection = response.connection  # None where all is read
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
+    content = response.content
+    body = await content.read(max_bytes + 1)  # what is there; mostly that is all
+    while not content.at_eof() and len(body) <= max_bytes:
+        body += await content.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise UpstreamError("bad-answer", f"{operation}: an answer of more than {max_bytes} bytes")
+    return body
 
 
 def _usable(operation: Operation, response: aiohttp.ClientResponse, body: bytes) -> Answer:
     status = response.status
     is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
     if is_throttled or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        reason = Reason.PLATFORM_THROTTLED if is_throttled else Reason.PLATFORM_UNREACHABLE
-        wait = seconds_to_wait(response.headers.get("Retry-After"), response.headers.get("Date"))
-        raise Transient(reason, f"{operation}: HTTP {status}", wait=wait)
+        raise UpstreamError(
+            "throttled" if is_throttled else "unreachable",
+            f"{operation}: HTTP {status}",
+            is_transient=True,
+            retry_after=seconds_to_wait(
+                response.headers.get("Retry-After"), response.headers.get("Date")
+            ),
+        )
     return Answer(status=status, headers=response.headers, body=body)
 
 
@@ -183,3 +178,19 @@ def outcome_of(status: int) -> str:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "throttled"
     return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "error"
+
+
+def seconds_to_wait(retry_after: str | None, date: str | None) -> float | None:
+    """Return how long a Retry-After (RFC 9110, 10.2.3) asks to wait; None if it does not say.
+
+    A date is counted from the server's own `Date`, so that its clock and ours may differ.
+    """
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        asked = parsedate_to_datetime(retry_after) - parsedate_to_datetime(date or "")
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, asked.total_seconds())

@@ -8,8 +8,12 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.logins import Login, LoginFile
-from proxy.adapters.dailymotion.oauth import AccessToken, TokenEndpoint, read_refresh_token
+from proxy.adapters.dailymotion.login_file import Login, LoginFile
+from proxy.adapters.dailymotion.token_endpoint import (
+    AccessToken,
+    TokenEndpoint,
+    read_refresh_token,
+)
 
 T = TypeVar("T")
 
@@ -30,7 +34,11 @@ class StoredLogin:
         self._renewal: asyncio.Task[AccessToken] | None = None
 
     async def fetch_access_token(self, *, deadline: float) -> AccessToken:  # noqa: ARG002  # its own
-        """Return a new access token, or refuse; a renewal under way is joined."""
+        """Return a new access token, or refuse; a renewal under way is joined.
+
+        Raises:
+            StateError: the file cannot be read or written.
+        """
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew())
         renewal = self._renewal
@@ -55,10 +63,9 @@ class StoredLogin:
 
 async def renew(login: Login, endpoint: TokenEndpoint, *, deadline: float) -> AccessToken:
     """Return a new access token for a login that is held, or refuse."""
-    held = login.read(endpoint.client.api_key)
-    return await obtain(
-        login, endpoint, "refresh_token", deadline=deadline, held=held, refresh_token=held
-    )
+    held = login.read(endpoint.api_key)
+    form = {"refresh_token": held}
+    return await obtain(login, endpoint, "refresh_token", deadline=deadline, form=form)
 
 
 async def obtain(
@@ -67,10 +74,9 @@ async def obtain(
     grant_type: str,
     *,
     deadline: float,
-    held: str = "",
-    **form: str,
+    form: dict[str, str],
 ) -> AccessToken:
-    """Return the access token for a grant and keep what renews it, or refuse.
+    """Return the access token for a grant and keep what refreshes it, or refuse.
 
     Once asked for, it is seen through, whoever is cancelled: the old refresh token may be void
     already, and the new one is in the answer. Between the answer and the file there is no await, so
@@ -79,8 +85,8 @@ async def obtain(
 
     async def ask_and_keep() -> AccessToken:
         answer = await endpoint.ask(grant_type, deadline=deadline, **form)
-        if (following := read_refresh_token(answer)) not in {"", held}:
-            login.write(endpoint.client.api_key, following)
+        if (following := read_refresh_token(answer)) not in {"", form.get("refresh_token")}:
+            login.write(endpoint.api_key, following)
         return endpoint.read(answer, grant_type)
 
     login.prepare()

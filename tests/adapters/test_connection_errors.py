@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from proxy.adapters.dailymotion.failures import PrivateAddress, connection_refusal
+from proxy.adapters.connection_errors import PrivateAddress, connection_error
+from proxy.adapters.dailymotion.api_responses import refusal_of
 
 KEY = ConnectionKey(
     host="api.example.com",
@@ -41,7 +42,7 @@ def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
     ],
 )
 def test_a_failed_connection_has_its_reason(error, reason, retry_after):
-    refusal = connection_refusal("video", "api.example.com", error)
+    refusal = refusal_of(connection_error("video", "api.example.com", error))
 
     assert str(refusal.reason) == reason
     assert refusal.retry_after == retry_after
@@ -84,7 +85,7 @@ def test_no_error_keeps_frames_nor_does_one_behind_it(fail):
     behind = {error.__cause__, error.__context__, getattr(error, "os_error", None)} - {None}
     assert all(it.__traceback__ is not None for it in (error, *behind))
 
-    connection_refusal("video", "api.example.com", error)
+    connection_error("video", "api.example.com", error)
 
     assert len(behind) == 1
     assert all(it.__traceback__ is None for it in (error, *behind))

@@ -1,4 +1,4 @@
-"""What goes wrong with a connection, and the refusal it becomes."""
+"""What goes wrong with a connection to another server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from errno import EMFILE, ENFILE
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from proxy.domain.reasons import Reason, Refusal, overloaded
+from proxy.adapters.errors import UpstreamError
 
 # aiohttp asserts that a literal address is of the session's family.
 CANNOT_CONNECT = (aiohttp.ClientError, OSError, AssertionError)
@@ -27,40 +27,41 @@ class PrivateAddress(OSError):
     """An address that must not be dialled; an OSError, as aiohappyeyeballs expects."""
 
 
-class Transient(Refusal):
-    """A failure that another attempt may cure, after `wait` seconds where the upstream said so."""
-
-    def __init__(self, reason: Reason, detail: str, *, wait: float | None = None) -> None:
-        super().__init__(reason, detail)
-        self.wait = wait
-
-
-def connection_refusal(operation: str, host: str | None, error: BaseException) -> Refusal:
-    """Return the refusal for a connection that did not come about, or broke."""
+def connection_error(operation: str, host: str | None, error: BaseException) -> UpstreamError:
+    """Return the error for a connection that could not be opened, or broke."""
     drop_traces(error)
     if isinstance(getattr(error, "os_error", error), PrivateAddress):
-        return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, "its host has a private address")
+        return UpstreamError("private-address", "its host has a private address")
     if is_no_http(error):
-        return Transient(
-            Reason.PLATFORM_BAD_ANSWER, f"{operation}: what came from {host} is no HTTP"
-        )
+        detail = f"{operation}: what came from {host} is no HTTP"
+        return UpstreamError("bad-answer", detail, is_transient=True)
     if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-        return overloaded(f"{operation}: this process may not open more files")
-    return Transient(
-        Reason.PLATFORM_UNREACHABLE,
-        f"{operation}: no connection to {host} ({CAUSES.get(type(error), type(error).__name__)})",
-    )
+        return UpstreamError("no-descriptors", f"{operation}: this process may not open more files")
+    cause = CAUSES.get(type(error), type(error).__name__)
+    detail = f"{operation}: no connection to {host} ({cause})"
+    return UpstreamError("unreachable", detail, is_transient=True)
 
 
 def is_no_http(error: BaseException) -> bool:
-    """Say whether a connection broke over what came, and not over what did not."""
+    """Say whether a connection broke because of what arrived, rather than what did not."""
     return isinstance(error, aiohttp.ClientResponseError) or isinstance(
         error.__cause__, ContentEncodingError
     )
 
 
+def abort_unread(response: aiohttp.ClientResponse) -> None:
+    """Reset the connection of a response of which something is left unread.
+
+    aiohttp would send TLS close_notify first, and while TLS waits for the other end to do the same,
+    uvloop keeps whatever that one still sends.
+    """
+    connection = response.connection  # None where all is read
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+
+
 def drop_traces(error: BaseException) -> None:
-    """Take the traces from an error and from those behind it, which are changed by that.
+    """Remove the tracebacks of an error and of those behind it.
 
     Frames of aiohttp's in them hold the error itself and its connection: a cycle that would stay,
     with up to 256 KB of a connection's buffers, until the collector comes by.

@@ -11,8 +11,9 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from proxy.adapters.dailymotion.exchange import Answer, Operation
-from proxy.domain.reasons import Reason, Refusal
+from proxy.adapters.errors import Problem, UpstreamError
+from proxy.adapters.http_client import Answer, Operation
+from proxy.domain.reasons import Reason, Refusal, overloaded
 
 
 class AccessTokenRefused(Refusal):
@@ -45,6 +46,21 @@ REASON_STATUS: dict[int, Reason] = {
 
 SLUG = re.compile(r"[A-Za-z0-9_.-]{1,48}", re.ASCII)
 
+PROBLEM_REASON: dict[Problem, Reason] = {
+    "unreachable": Reason.PLATFORM_UNREACHABLE,
+    "timeout": Reason.PLATFORM_TIMEOUT,
+    "throttled": Reason.PLATFORM_THROTTLED,
+    "bad-answer": Reason.PLATFORM_BAD_ANSWER,
+    "private-address": Reason.STREAM_HOST_NOT_ALLOWED,
+}
+
+
+def refusal_of(error: UpstreamError) -> Refusal:
+    """Return what a failed request to Dailymotion, or its CDN, means for a play."""
+    if error.problem == "no-descriptors":
+        return overloaded(error.detail)
+    return Refusal(PROBLEM_REASON[error.problem], error.detail)
+
 
 def read_object(operation: Operation, answer: Answer) -> dict[str, Any]:
     """Return what the API answered to a call with an access token, or refuse.
@@ -58,7 +74,7 @@ def read_object(operation: Operation, answer: Answer) -> dict[str, Any]:
         raise AccessTokenRefused(f"{operation}: HTTP {answer.status}")
     members = json_object(operation, answer)
     if answer.status != HTTPStatus.OK or members.get("error") is not None:
-        raise _refusal_of(operation, answer.status, members.get("error"))
+        raise _refusal_for(operation, answer.status, members.get("error"))
     return members
 
 
@@ -99,7 +115,7 @@ def bad_answer(detail: str) -> Refusal:
     return Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
 
 
-def _refusal_of(operation: Operation, status: int, error: Any) -> Refusal:
+def _refusal_for(operation: Operation, status: int, error: Any) -> Refusal:
     kinds = error_kinds(error)
     detail = " ".join([f"{operation}: HTTP {status}", *map(loggable, kinds)])
     said = " ".join([*kinds, str(_member(error, "message"))]).lower()

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.errors import StateError
 from proxy.domain.reasons import Reason, Refusal
 
 MODE = 0o600
@@ -28,24 +29,27 @@ LOOK_AGAIN = 0.05  # seconds
 class LoginFile:
     """One file and its lock, which edges and commands on one machine share."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: str, clock: Clock) -> None:
         # A link stays one, and what it leads to is replaced; Path.resolve raises on a loop.
         self._path = Path(os.path.realpath(path))
         self._clock = clock
 
     @asynccontextmanager
     async def locked(self, *, deadline: float) -> AsyncIterator[Login]:
-        """Hold the file for oneself, or refuse: two who renew at a time would void each other's.
+        """Hold the file for oneself: two who renew at a time would void each other's.
 
-        The kernel lets go when the process ends, however it ends. Whatever the disk refuses while
-        the file is held is refused as `platform-credentials`.
+        The kernel lets go when the process ends, however it ends.
+
+        Raises:
+            StateError: somebody else holds it beyond the deadline, or the disk fails while it is
+                held.
         """
         descriptor = -1
         try:
             descriptor = _open(self._beside(".lock"), os.O_RDWR, like=self._path)
             while not _is_taken(descriptor):
                 if self._clock.monotonic() > deadline:
-                    raise Refusal(Reason.PLATFORM_TIMEOUT, f"{self._path}: in use by another")
+                    raise StateError(f"{self._path}: in use by another")
                 await asyncio.sleep(LOOK_AGAIN)
             login = Login(self._path, self._beside(".next"))
             login.finish()
@@ -57,7 +61,7 @@ class LoginFile:
             raise
         except OSError as error:
             why = f"{self._path}: the login cannot be kept ({os.strerror(error.errno or 0)})"
-            raise Refusal(Reason.PLATFORM_CREDENTIALS, why) from None
+            raise StateError(why) from None
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

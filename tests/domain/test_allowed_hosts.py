@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
-from proxy.domain.stream_url import check_stream_url
 
 HOSTS = ("dailymotion.com", "dmcdn.net", "127.0.0.1:8090")
 
 
 def check(url: str, *, plain_http: bool = False) -> str:
-    return check_stream_url(url, HOSTS, plain_http=plain_http)
+    return AllowedHosts(HOSTS, plain_http=plain_http).check(url)
 
 
 @pytest.mark.parametrize(

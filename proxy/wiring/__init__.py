@@ -1,1 +1,0 @@
-"""What is made of which settings; the only place that knows settings and parts."""
