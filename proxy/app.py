@@ -12,11 +12,11 @@ from aiohttp import web
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.telemetry import build_telemetry
+from proxy.domain.client_ip import TrustedProxies, parse_proxies
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery
 from proxy.edge.keys import Keys
 from proxy.edge.limits import PlayLimits
-from proxy.edge.minting import Minting
 from proxy.edge.pulling import keep_pulling
 from proxy.edge.relay import Relay
 from proxy.edge.relay_sessions import RelaySessions
@@ -24,11 +24,10 @@ from proxy.settings import Settings
 from proxy.settings.digest import digest_of
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
-from proxy.web.connection import HEAD_TIMEOUT, PORT, Heads, Port
+from proxy.web.connection import PORT, Connections, Port
 from proxy.web.openapi import DOCUMENT, PortName, read_document
 from proxy.web.route import Route
 from proxy.web.services import Current, Services
-from proxy.web.slow_readers import SlowReaders
 from proxy.web.telling import Telling
 from proxy.wiring import Process, open_process
 
@@ -77,8 +76,7 @@ def _app(port: PortName, current: Current, served: Sequence[Route]) -> web.Appli
     app = web.Application(client_max_size=MAX_BODY)
     app[PORT] = Port(
         current=current,
-        heads=Heads(HEAD_TIMEOUT),
-        slow_readers=SlowReaders(),
+        connections=Connections(),
         telling=Telling(services.telemetry),
         headers=headers.PLAYER_PORT if port == "player" else headers.OPERATOR_PORT,
         is_unix_socket=bool(parse_listen(config.listen).path),
@@ -106,11 +104,11 @@ def build_services(settings: Settings, process: Process) -> Services:
         settings=settings,
         settings_digest=digest_of(settings),
         telemetry=telemetry,
+        proxies=TrustedProxies(parse_proxies(settings.viewer.trusted_proxies)),
         admission=Admission(keys, tokens.policy, revocations, first_use, limits, clock),
         delivery=Delivery(dailymotion.streams, process.verdicts, relay, settings.delivery),
         relay=relay,
         details=dailymotion.details,
-        minting=Minting(settings, clock),
         revocations=revocations,
         issuers=process.issuers,
     )

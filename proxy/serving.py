@@ -123,7 +123,7 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
             yield Listen(listen.host, port, listen.path)
         finally:
             server.close()
-            await app[PORT].heads.all_in(SETTLE_SECONDS)
+            await app[PORT].connections.wait_for_heads(SETTLE_SECONDS)
             if listen.path and _file_of(listen.path) == ours:  # a newer edge's socket stays
                 os.unlink(listen.path)  # noqa: PTH108  # no wait is worth a thread here
     finally:

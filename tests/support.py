@@ -32,6 +32,7 @@ from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.keyring import Key, load_key
 from proxy.domain.tokens.sign import sign
 from proxy.domain.video import VideoId
+from proxy.edge.minting import Minting
 from proxy.edge.state import State
 from proxy.reloading import Source
 from proxy.sandbox.app import PLACES
@@ -103,7 +104,9 @@ class RunningEdge:
         return f"http://{self.edge.operator}"
 
     def mint(self, video: str = "x8demo1", **options: Any) -> str:
-        return self.edge.apps.services.minting.mint(video=video, **options).token
+        services = self.edge.apps.services
+        minting = Minting(services.settings, services.telemetry.clock)
+        return minting.mint(video=video, **options).token
 
     def play_url(self, video: str = "x8demo1", token: str | None = None) -> str:
         return (

@@ -25,7 +25,9 @@ from support import (
 )
 from yarl import URL
 
+from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
+from proxy.edge.minting import Minting
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
@@ -109,7 +111,9 @@ async def test_ipv6_can_be_listened_on(sandbox):
     except OSError:
         skip_or_fail("this machine has no IPv6 loopback")
     async with (
-        an_edge(sandbox, web={"listen": "[::1]:0"}) as edge,
+        an_edge(
+            sandbox, web={"listen": "[::1]:0"}, delivery={"cdn_families": ["ipv4", "ipv6"]}
+        ) as edge,
         aiohttp.ClientSession() as session,
     ):
         async with session.get(edge.play_url(), allow_redirects=False) as response:
@@ -285,7 +289,7 @@ async def test_a_log_that_cannot_be_written_is_no_reason_to_refuse_a_play(sandbo
         running_edge(settings, log=build_logger(FullDisk())) as edge,
         aiohttp.ClientSession() as session,
     ):
-        token = edge.apps.services.minting.mint(video="x8demo1").token
+        token = Minting(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
         url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
         async with session.get(url, allow_redirects=False) as response:
             assert response.status == 302
@@ -336,7 +340,7 @@ async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
     await eventually(lambda: len([line for line in edge.lines() if line["status"] == 499]) == 5)
     sandbox.controls.release("video")
 
-    assert not edge.edge.apps.player[PORT].heads._owed  # noqa: SLF001  # what would leak is in there
+    assert not edge.edge.apps.player[PORT].connections.owe_heads
     assert await edge.metric("playgate_plays_total") == {'outcome="abandoned"': 5}
 
 
@@ -346,7 +350,7 @@ async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
     patient = {"play_timeout": 120}
     context = running_edge(settings_for(sandbox, platform=patient), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
-    minting = edge.apps.services.minting
+    minting = Minting(edge.apps.services.settings, Clock())
     async with aiohttp.ClientSession() as session:
 
         async def play(n: int) -> tuple[int, str]:
@@ -379,7 +383,7 @@ async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
     context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
-    await eventually(lambda: edge.apps.player[PORT].heads._owed)  # noqa: SLF001  # nothing else tells that it was accepted
+    await eventually(lambda: edge.apps.player[PORT].connections.owe_heads)
     stopping = asyncio.create_task(context.__aexit__(None, None, None))
     await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -396,7 +400,7 @@ async def test_plays_that_hang_for_ever_do_not_hold_the_end_up(sandbox):
     settings = settings_for(sandbox, web={"drain_timeout": 0.2}, platform={"play_timeout": 60})
     context = running_edge(settings, log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
-    token = edge.apps.services.minting.mint(video="x8demo1").token
+    token = Minting(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
     async with aiohttp.ClientSession() as session:
         url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
         play = asyncio.create_task(session.get(url, allow_redirects=False))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+import re
+from importlib.resources import files
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -17,8 +18,7 @@ from proxy.settings import Settings
 PLACEHOLDER = "TOKEN"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snippet:
+class Snippet(NamedTuple):
     """How one player is fed; `{src}`, `{file}` and `{page}` are its URLs."""
 
     name: str
@@ -26,88 +26,17 @@ class Snippet:
     text: str
 
 
-SNIPPETS = (
-    Snippet(
-        name="video",
-        about="A <video> tag: Safari and recent Chromium play HLS by themselves. Keep "
-        'preload="none": Chromium often fails to start a live channel that it loads while paused. '
-        "For live channels in every browser, take hls.js.",
-        text='<video src="{src}" controls playsinline preload="none"></video>',
-    ),
-    Snippet(
-        name="hls.js",
-        about="hls.js (npm hls.js) plays it in every other browser. Serve the script yourself.",
-        text="""<video id="player" controls playsinline></video>
-<script src="/js/hls.min.js"></script>
-<script>
-  const src = "{src}";
-  const video = document.getElementById("player");
-  if (Hls.isSupported()) {
-    const hls = new Hls();
-    hls.on(Hls.Events.ERROR, (event, data) => {
-      // A refusal is JSON that says why: fetch(src).then(answer => answer.json())
-      if (data.fatal) console.error(data.details, data.response?.code);
-    });
-    hls.loadSource(src);
-    hls.attachMedia(video);
-  } else {
-    video.src = src; // an iPhone
-  }
-</script>""",
-    ),
-    Snippet(
-        name="video.js",
-        about="Video.js (npm video.js).",
-        text="""<link href="/js/video-js.min.css" rel="stylesheet">
-<video id="player" class="video-js" controls playsinline></video>
-<script src="/js/video.min.js"></script>
-<script>
-  const player = videojs("player", { html5: { vhs: { overrideNative: true } } });
-  player.src({ src: "{src}", type: "application/vnd.apple.mpegurl" });
-</script>""",
-    ),
-    Snippet(
-        name="shaka",
-        about="Shaka Player (npm shaka-player).",
-        text="""<video id="player" controls playsinline></video>
-<script src="/js/shaka-player.compiled.js"></script>
-<script>
-  const player = new shaka.Player();
-  player.attach(document.getElementById("player"))
-    .then(() => player.load("{src}"))
-    .catch(error => console.error(error.code, error.data));
-</script>""",
-    ),
-    Snippet(
-        name="iframe",
-        about="Playgate's own player page. It needs web.player_page = true, and the embedding "
-        "site's origin in web.embed_origins.",
-        text="""<iframe src="{page}" title="Video" width="640" height="360" style="border: 0"
-  allow="autoplay; fullscreen; picture-in-picture" allowfullscreen></iframe>""",
-    ),
-    Snippet(
-        name="mp4",
-        about="A plain file, where a player knows no HLS: no live channels, one quality for all. "
-        "?quality= names another than hd.",
-        text='<video src="{file}" controls playsinline></video>',
-    ),
-    Snippet(name="vlc", about="VLC, mpv, ffplay.", text='vlc "{src}"'),
-    Snippet(
-        name="exoplayer",
-        about="Android: Media3 ExoPlayer, with androidx.media3:media3-exoplayer-hls. Make the "
-        "media item when playback starts, with a fresh token.",
-        text="""val player = ExoPlayer.Builder(context).build()
-player.setMediaItem(MediaItem.fromUri("{src}"))
-player.prepare()
-player.play()""",
-    ),
-    Snippet(
-        name="avplayer",
-        about="iOS, tvOS, macOS: AVPlayer.",
-        text="""let player = AVPlayer(url: URL(string: "{src}")!)
-player.play()""",
-    ),
-)
+def read_snippets() -> tuple[Snippet, ...]:
+    """Return the snippets: each begins with a line `# name: about`."""
+    text = (files("proxy.cli") / "snippets.txt").read_text(encoding="utf-8")
+    heads = re.split(r"^# (\S+): (.*)\n", text, flags=re.MULTILINE)[1:]
+    return tuple(
+        Snippet(name, about, body.strip("\n"))
+        for name, about, body in zip(heads[::3], heads[1::3], heads[2::3], strict=True)
+    )
+
+
+SNIPPETS = read_snippets()
 NAMES = ", ".join(snippet.name for snippet in SNIPPETS)
 
 

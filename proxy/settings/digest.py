@@ -6,7 +6,8 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from proxy.settings.raw import text_of
+from pydantic import SecretStr
+
 from proxy.settings.schema import Settings
 
 LENGTH = 16  # hexadecimal digits
@@ -25,4 +26,11 @@ def digest_of(settings: Settings) -> str:
     keys = [*(own.key for own in tokens.own_set), *(entry.key for entry in tokens.keys)]
     values["keys"] = [(key.kid, key.jwk.thumbprint()) for key in keys]
     values["relay keys"] = [key.material.hex() for key in settings.relay.keys]
-    return sha256(json.dumps(values, sort_keys=True, default=text_of).encode()).hexdigest()[:LENGTH]
+    return sha256(json.dumps(values, sort_keys=True, default=_text_of).encode()).hexdigest()[
+        :LENGTH
+    ]
+
+
+def _text_of(value: Any) -> str:
+    """Return a value as a text, a secret's too."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -14,38 +14,36 @@ from typing import Any
 
 from proxy.settings.checks import ENCODING
 from proxy.settings.key_file import WRITABLE_BY_OTHERS
-from proxy.settings.raw import tables_of
+from proxy.settings.schema import Settings
 from proxy.settings.sources import Problem, secret_files
 
 MAX_LINKS = 40  # as Linux
-KEY_LISTS = (("tokens", "keys"), ("relay", "keys"))
-KEY_FILES = (("tokens", "jwks_file"), ("platform", "login_file"))
 SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
 
 
-def writable_problems(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
+def writable_problems(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the files that others may write: a changed key could sign tokens."""
-    for name, file in _files(raw, settings_file):
+    for name, file in _files(settings, settings_file):
         if (mode := _mode_of(file)) & WRITABLE_BY_OTHERS:
             whose = "others" if mode & stat.S_IWOTH else "its group"
             yield name, f"{file} can be written by {whose}: chmod go-w {file}"
 
 
-def readable_files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
+def readable_files(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the files with secrets that every user of the machine may read."""
-    for name, file in _files(raw, settings_file):
+    for name, file in _files(settings, settings_file):
         is_secret = file != settings_file or _has_secret(_read_toml(file))
         if is_secret and _mode_of(file) & stat.S_IROTH:
             yield name, f"{file} can be read by every user of this machine: chmod o-r {file}"
 
 
-def writable_folders(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[Problem]:
+def writable_folders(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the folders in which others may replace one of the files.
 
     Where the sticky bit is set, as on /tmp, nobody can replace a file of somebody else.
     """
     seen: set[Path] = set()
-    for name, file in _files(raw, settings_file):
+    for name, file in _files(settings, settings_file):
         for folder in _folders_of(file):
             mode = 0 if folder in seen else _folder_mode(folder)
             seen.add(folder)
@@ -71,17 +69,20 @@ def _folder_mode(folder: Path) -> int:
         return 0
 
 
-def _files(raw: Mapping[str, Any], settings_file: Path | None) -> Iterator[tuple[str, Path]]:
+def _files(settings: Settings, settings_file: Path | None) -> Iterator[tuple[str, Path]]:
     if settings_file is not None:
         yield "(file)", settings_file
     yield from ((file.name, file) for file in _secret_files() if file.is_file())
-    for table, name in KEY_LISTS:
-        for index, key in enumerate(tables_of(_member(raw, table, name))):
-            if file := key.get("file"):
-                yield f"{table}.{name}[{index}].file", Path(str(file))
-    for table, name in KEY_FILES:
-        if file := _member(raw, table, name):
-            yield f"{table}.{name}", Path(str(file))
+    for index, token_key in enumerate(settings.tokens.keys):
+        if token_key.file is not None:
+            yield f"tokens.keys[{index}].file", token_key.file
+    for index, seal_key in enumerate(settings.relay.keys):
+        if seal_key.file is not None:
+            yield f"relay.keys[{index}].file", seal_key.file
+    if settings.tokens.jwks_file:
+        yield "tokens.jwks_file", Path(settings.tokens.jwks_file)
+    if settings.platform.login_file:
+        yield "platform.login_file", Path(settings.platform.login_file)
 
 
 def _secret_files() -> Iterable[Path]:
@@ -96,11 +97,6 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding=ENCODING))
     except (OSError, ValueError):  # it may have changed since it was read
         return {}
-
-
-def _member(raw: Mapping[str, Any], table: str, name: str) -> Any:
-    values = raw.get(table)
-    return values.get(name) if isinstance(values, Mapping) else None
 
 
 def _mode_of(file: Path) -> int:

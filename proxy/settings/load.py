@@ -6,9 +6,9 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ModelWrapValidatorHandler, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -158,17 +158,51 @@ class _CheckedSettings(Settings):
     @classmethod
     def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         placeholders = list(placeholder_problems(raw))
-        between = problems_between(raw, for_edge=cls._for_edge, file=cls._file)
-        problems = [*placeholders, *between]
         tables: dict[str, Any] = {name: {} for name in cls.model_fields if name != "sandbox"}
         try:
             settings = handler({**tables, **raw})  # what has no default is missed in its table
+            problems, checked = placeholders, cast("Settings", settings)
         except ValidationError as error:
-            problems += problems_of(error)
-            raise _Problems(_without_echoes(problems, placeholders)) from None
+            problems, checked = [*placeholders, *problems_of(error)], valid_part(raw)
+        named = [name for name, _ in problems]
+        between = problems_between(checked, for_edge=cls._for_edge, file=cls._file)
+        problems = problems + [it for it in between if not _is_named(it[0], named)]
         if problems:
             raise _Problems(_without_echoes(problems, placeholders))
         return settings
+
+
+def valid_part(raw: Mapping[str, Any]) -> Settings:
+    """Return settings with defaults in place of values that are wrong by themselves.
+
+    So the rules between settings can be applied to a file with other mistakes.
+    """
+    sections = {
+        name: _valid_section(field.annotation, raw.get(name))
+        for name, field in Settings.model_fields.items()
+        if name != "sandbox"
+    }
+    try:
+        sandbox = TypeAdapter(bool).validate_python(raw.get("sandbox", False))
+    except ValidationError:
+        sandbox = False
+    return Settings.model_construct(sandbox=sandbox, **sections)
+
+
+def _valid_section(section: Any, values: Any) -> Any:
+    given = values if isinstance(values, Mapping) else {}
+    try:
+        return section.model_validate(given)
+    except ValidationError as error:
+        wrong = {line["loc"][0] for line in error.errors() if line["loc"]}
+        left = {name: value for name, value in given.items() if name not in wrong}
+        return _valid_section(section, left) if len(left) < len(given) else section()
+
+
+def _is_named(name: str, named: Iterable[str]) -> bool:
+    """Say whether a setting, its table or an entry of it is wrong by itself."""
+    table = name.partition(".")[0]
+    return any(it in {name, table} or it.startswith((f"{name}[", f"{name}.")) for it in named)
 
 
 def _without_echoes(problems: list[Problem], placeholders: list[Problem]) -> list[Problem]:

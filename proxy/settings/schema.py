@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from proxy.domain.client_ip import PrivateViewers, TrustedProxies, parse_proxies
+from proxy.domain.client_ip import PrivateViewers
 from proxy.domain.revocations import Longest
 from proxy.settings.checks import (
     MEMORY,
@@ -72,11 +72,6 @@ class ViewerConfig(Section):
     trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
     private: PrivateViewers = "refuse"
-
-    @cached_property
-    def proxies(self) -> TrustedProxies:
-        """The trusted proxies."""
-        return TrustedProxies(parse_proxies(self.trusted_proxies))
 
 
 class StateConfig(Section):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 
+from pydantic import SecretStr
+
 from proxy.settings.schema import SANDBOX_SEAL_SECRET
 
 SPACE_AND_PADDING = b"\x00 \t\r\n"
@@ -20,6 +22,11 @@ PUBLISHED_SECRETS = (
     b"sandbox-operator-key-known-to-everybody",
     SANDBOX_SEAL_SECRET,
 )
+
+
+def bytes_of(secret: SecretStr) -> bytes:
+    """Return the bytes of a secret as it was given, which need not be UTF-8."""
+    return secret.get_secret_value().encode(errors="surrogateescape")
 
 
 def is_same(one: bytes, other: bytes) -> bool:

@@ -38,6 +38,5 @@ def warnings_about(settings: Settings, file: Path | None) -> Iterator[Problem]:
             ),
         )
     if not settings.sandbox:
-        raw = settings.model_dump(mode="json")
-        yield from readable_files(raw, file)
-        yield from writable_folders(raw, file)
+        yield from readable_files(settings, file)
+        yield from writable_folders(settings, file)

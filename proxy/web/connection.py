@@ -1,4 +1,4 @@
-"""One connection of a client: how long it may take to say something, and what bad HTTP is told."""
+"""One connection of a client: how long it may take to send or read, and answers to bad HTTP."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from aiohttp import web
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.problem import problem
 from proxy.web.services import Current
-from proxy.web.slow_readers import SlowReaders
 from proxy.web.telling import Telling
 
 HEAD_TIMEOUT = 10.0  # seconds that the head of a request may take to come in
+WRITE_TIMEOUT = 30.0  # seconds; asyncio buffers 64 KiB, so that a client must read 2 kB/s
+CHECK_SECONDS = 1.0
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection with a time limit for each head, and errors in our own form.
+    """aiohttp's connection with time limits, and errors in our own form.
 
-    aiohttp closes idle connections after the keep-alive time, which must be longer than nginx's;
-    a crowd of clients that dribble their heads is to be gone much sooner. And its own answer to a
-    request that cannot be parsed repeats the raw line, token included, to client and log.
+    aiohttp closes idle connections after the keep-alive time, which must be longer than nginx's; a
+    crowd of clients that dribble their heads, or read nothing, is to be gone much sooner. And its
+    own answer to a request that cannot be parsed repeats the raw line, token included, to client
+    and log.
     """
 
     def __init__(self, server: web.Server, app: web.Application, **limits: Any) -> None:
         limits["access_log"] = None  # our own lines tell more, and never a query
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
         self._port = app[PORT]
-        self._heads = app[PORT].heads
         self._transport: asyncio.Transport | None = None  # aiohttp's is gone once it is closed
-        self.is_resting = False  # kept alive, with nothing under way
+        self.head_due: float | None = None  # on the loop's clock; None while no head is owed
+        self.stuck_since: float | None = None
+        self.is_idle = False  # kept alive, with no request under way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
         super().connection_made(transport)
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._port.slow_readers.add(self)
-        self._heads.await_head_of(self)
+        self._port.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock again where a further request begins."""
-        if self.is_resting:
-            self.is_resting = False
-            self._heads.await_head_of(self)
+        """Start the clock again if a further request begins."""
+        if self.is_idle:
+            self.is_idle = False
+            self._port.connections.await_head_of(self)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the clock."""
-        self._heads.settle(self)
-        self._port.slow_readers.discard(self)
+        self._port.connections.discard(self)
         super().connection_lost(exc)
 
     @property
@@ -64,12 +65,15 @@ class Connection(web.RequestHandler):
         return self.writing_paused or not self._request_in_progress
 
     def resume_writing(self) -> None:
-        """Go on writing: the client has read."""
+        """Go on writing: the client has read a buffer full."""
         super().resume_writing()
-        self._port.slow_readers.note_progress(self)
+        self.stuck_since = None
 
     def abort(self) -> None:
-        """End the connection at once, and drop what is unread."""
+        """End the connection at once, and drop what is unread.
+
+        Closing it would not do: a transport that is closed waits for its output to be read.
+        """
         if self._transport is not None:
             self._transport.abort()
 
@@ -110,58 +114,72 @@ class Connection(web.RequestHandler):
         return response
 
 
-def rest(connection: web.RequestHandler) -> None:
-    """Note that a request is answered: what comes next on its connection begins another head."""
-    if isinstance(connection, Connection):
-        connection.is_resting = True
+class Connections:
+    """The open connections of a port; ends those whose clients send or read too slowly.
 
-
-class Heads:
-    """Which connections owe the head of a request: those that are new, or have begun one.
-
-    One timer looks after all of them: a timer for each request would cost more than to find its
-    route. So a connection may be cut off a little late.
+    One timer looks at all of them: timers for each request would cost more than finding its route.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()  # asked for each time, it is a system call
-        self._owed: dict[web.RequestHandler, float] = {}  # until when; the oldest first
+        self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._none_owed: asyncio.Event | None = None  # for who waits for that
 
-    def await_head_of(self, connection: web.RequestHandler) -> None:
-        """Cut the connection off unless a head comes in time."""
-        self._owed[connection] = until = self._loop.time() + self._timeout
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def owe_heads(self) -> bool:
+        """Say whether a connection is new, or has begun a request whose head is not all here."""
+        return any(connection.head_due is not None for connection in self._open)
+
+    def add(self, connection: Connection) -> None:
+        """Look after a connection."""
+        self._open.add(connection)
+        self.await_head_of(connection)
         if self._timer is None:
-            self._timer = self._loop.call_at(until, self._cut_off)
+            self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
 
-    def settle(self, connection: web.RequestHandler) -> None:
-        """Note that the head has come, or that nobody waits for it any more."""
-        self._owed.pop(connection, None)
-        if self._none_owed is not None and not self._owed:
-            self._none_owed.set()
+    def discard(self, connection: Connection) -> None:
+        """Look after it no more."""
+        self._open.discard(connection)
 
-    async def all_in(self, seconds: float) -> None:
+    def await_head_of(self, connection: Connection) -> None:
+        """Close the connection unless a head comes in time."""
+        connection.head_due = self._loop.time() + HEAD_TIMEOUT
+
+    async def wait_for_heads(self, seconds: float) -> None:
         """Wait until no head is owed, at most a while."""
-        if not self._owed:
-            return
-        self._none_owed = asyncio.Event()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._none_owed.wait()
-        except TimeoutError:
-            return
+        until = self._loop.time() + seconds
+        while self.owe_heads and self._loop.time() < until:  # noqa: ASYNC110  # at the end only
+            await asyncio.sleep(0.01)
 
-    def _cut_off(self) -> None:
-        self._timer = None
-        while self._owed:
-            connection, until = next(iter(self._owed.items()))
-            if until > self._loop.time():
-                self._timer = self._loop.call_at(until, self._cut_off)
-                return
-            self.settle(connection)
-            connection.force_close()
+    def _check(self) -> None:
+        now, self._timer = self._loop.time(), None
+        for connection in list(self._open):
+            if connection.head_due is not None and now >= connection.head_due:
+                connection.head_due = None
+                connection.force_close()
+            elif not connection.is_stuck:
+                connection.stuck_since = None
+            elif connection.stuck_since is None:
+                connection.stuck_since = now
+            elif now - connection.stuck_since >= WRITE_TIMEOUT:
+                connection.abort()
+        if self._open:
+            self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+
+
+def note_head(connection: web.RequestHandler) -> None:
+    """Note that the head of a request has come."""
+    if isinstance(connection, Connection):
+        connection.head_due = None
+
+
+def note_response(connection: web.RequestHandler) -> None:
+    """Note that a request is answered: what comes next on its connection begins another head."""
+    if isinstance(connection, Connection):
+        connection.is_idle = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +187,7 @@ class Port:
     """What the requests of one port share."""
 
     current: Current
-    heads: Heads
-    slow_readers: SlowReaders
+    connections: Connections
     telling: Telling
     headers: Mapping[str, str]  # of every answer
     is_unix_socket: bool

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from proxy.adapters.logs import timings
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.answers import complete_head
-from proxy.web.connection import Port, rest
+from proxy.web.connection import Port, note_head, note_response
 from proxy.web.problem import ClientKind, problem
 from proxy.web.reading import read_trace
 from proxy.web.route import Route
@@ -31,7 +31,7 @@ def observed(route: Route, handler: Handler, port: Port) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         services = request[SERVICES] = port.current.services
         trace = request[TRACE] = read_trace(request, port)
-        port.heads.settle(request.protocol)
+        note_head(request.protocol)
         timings.set(trace.timings)
         started, status, http = perf_counter(), ABANDONED, services.telemetry.metrics.http
         http.in_flight += 1
@@ -45,7 +45,7 @@ def observed(route: Route, handler: Handler, port: Port) -> Handler:
             return response
         finally:
             http.in_flight -= 1
-            rest(request.protocol)
+            note_response(request.protocol)
             port.telling.note(
                 Answered(
                     route=route,

@@ -27,6 +27,7 @@ from proxy.domain.tokens.claims import LATEST, VISIBLE
 from proxy.domain.tokens.compact import DECODER
 from proxy.domain.validation_messages import sentence_for
 from proxy.domain.video import SAFE, named_video
+from proxy.edge.minting import Minting
 from proxy.web.reading import bearer_tokens, read_body
 from proxy.web.services import SERVICES
 from proxy.web.trace import TRACE
@@ -77,7 +78,7 @@ async def mint_token(request: web.Request) -> web.Response:
     services = request[SERVICES]
     check_operator_key(request)
     wanted = parse_body(TokenRequest, await read_body(request))
-    minted = services.minting.mint(
+    minted = Minting(services.settings, services.telemetry.clock).mint(
         video=wanted.video,
         ttl=wanted.ttl,
         network=wanted.ip,

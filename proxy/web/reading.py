@@ -36,7 +36,7 @@ async def read_body(request: web.Request) -> bytes:
 
 def read_trace(request: web.Request, port: Port) -> Trace:
     """Return the beginning of a request's story: who sent it, and its id."""
-    proxies = request[SERVICES].settings.viewer.proxies
+    proxies = request[SERVICES].proxies
     peer = None if port.is_unix_socket else proxies.hop(request.remote or "")
     # Who may open a Unix socket is one of ours.
     is_from_proxy = port.is_unix_socket or (peer is not None and peer.is_ours)
@@ -103,11 +103,11 @@ def read_viewer(request: web.Request) -> Address:
 
 def viewer_seen(request: web.Request) -> Address | None:
     """Return whose request it is, whatever that address may do; None if no proxy says so."""
-    config, trace = request[SERVICES].settings.viewer, request[TRACE]
+    services, trace = request[SERVICES], request[TRACE]
     if trace.peer is None and not trace.is_from_proxy:
         raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
-    lines = request.headers.getall(config.forwarded_header, [])
-    return viewer_of(trace.peer, lines, config.proxies)
+    lines = request.headers.getall(services.settings.viewer.forwarded_header, [])
+    return viewer_of(trace.peer, lines, services.proxies)
 
 
 def note_session(request: web.Request, session: Session) -> None:

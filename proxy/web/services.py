@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from proxy.adapters.telemetry import Telemetry
+from proxy.domain.client_ip import TrustedProxies
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery
 from proxy.edge.issuers import Issuers
-from proxy.edge.minting import Minting
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
 from proxy.edge.video_details import VideoDetails
@@ -24,11 +24,11 @@ class Services:
     settings: Settings
     settings_digest: str
     telemetry: Telemetry
+    proxies: TrustedProxies
     admission: Admission
     delivery: Delivery
     relay: Relay
     details: VideoDetails
-    minting: Minting
     revocations: Revocations
     issuers: Issuers
 

@@ -11,14 +11,14 @@ import pytest
 from support import OPERATOR_KEY, a_sandbox, an_edge, eventually
 
 from proxy.adapters.loop import Loop
-from proxy.web import reading, slow_readers
+from proxy.web import connection, reading
 from proxy.web.connection import PORT
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(slow_readers, "WRITE_TIMEOUT", 1.0)
-    monkeypatch.setattr(slow_readers, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT", 1.0)
+    monkeypatch.setattr(connection, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(reading, "BODY_TIMEOUT", 0.5)
 
 
@@ -37,7 +37,7 @@ async def flood(port: int, request: bytes, times: int) -> socket.socket:
 
 def connections(edge, port: str) -> int:
     app = getattr(edge.edge.apps, port)
-    return len(app[PORT].slow_readers)
+    return len(app[PORT].connections)
 
 
 async def none_left(edge, port):
