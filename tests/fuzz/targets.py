@@ -14,10 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 from support import hs256_key, signed
 
+from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.api_responses import error_kinds, read_done, read_object
-from proxy.adapters.dailymotion.legacy import read_streams
-from proxy.adapters.dailymotion.token_endpoint import read_access_token
-from proxy.adapters.dailymotion.v2 import read_stream_url
+from proxy.adapters.dailymotion.legacy import LegacyApi
+from proxy.adapters.dailymotion.token_endpoint import TokenEndpoint
+from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.adapters.http_client import Answer
 from proxy.domain.access import Play, TokenPolicy, authorize
 from proxy.domain.allowed_hosts import AllowedHosts
@@ -34,9 +35,12 @@ from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import Keyring, KeyUnusable
 from proxy.domain.tokens.verify import verify
+from proxy.settings.platform import PlatformConfig
 from proxy.web.operator_api import RevocationRequest, TokenRequest, parse_body
 
 NOW = 1_800_000_000
+LEGACY, V2 = LegacyApi(PlatformConfig()), V2Api(PlatformConfig())
+ENDPOINT = TokenEndpoint(None, PlatformConfig(), Clock())
 RING = Keyring([hs256_key()])
 POLICY = TokenPolicy(max_ttl=86_400, leeway=10, audience=None)
 VIEWER = ip_address("8.8.4.4")
@@ -186,14 +190,14 @@ def upstream_json(data: bytes) -> None:
             read_done("videos", answer)
         with suppress(Refusal):
             members = read_object("video", answer)
-            urls = read_streams(members, ANY_FIELDS)
+            urls = LEGACY.read_streams(members, ANY_FIELDS)
             assert urls and all(isinstance(url, str) for url in urls.values())
         with suppress(Refusal):
-            url = read_stream_url(read_object("video", answer))
+            (url,) = V2.read_streams(read_object("video", answer), ANY_FIELDS).values()
             assert url and isinstance(url, str)
         with suppress(Refusal):
-            granted = read_access_token(answer, "client_credentials", "private")
-            assert granted.value.isprintable() and 0 < granted.expires_in < float("inf")
+            granted = ENDPOINT.read(answer, "client_credentials")
+            assert granted.value.isprintable() and 0 < granted.expires_at < float("inf")
     with suppress(ValueError, RecursionError):
         error_kinds(json.loads(data))
 
