@@ -28,9 +28,9 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.adapters.telemetry import build_telemetry
 from proxy.domain.play_request import PlayRequest
-from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.keyring import Key, load_key
 from proxy.domain.tokens.sign import sign
+from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import VideoId
 from proxy.edge.minting import Minting
 from proxy.edge.state import State

@@ -5,21 +5,18 @@ Labels come from closed sets, never from an ID, an address, a token or a raw pat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import product
 from math import nan
-from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
-    Gauge,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
 import proxy
-from proxy.adapters.series import Counter, Histogram
+from proxy.adapters.series import OPEN, Maker
 from proxy.domain.playlist.rules import RULES
 from proxy.domain.reasons import Reason
 
@@ -36,44 +33,6 @@ UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 
 OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
 ANSWERS = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
 RETRIED = ("token", "video", "playlist", "bytes", "jwks")
-
-OPEN = ()  # the values of a label that are not known beforehand
-Labels = Iterable[str]
-M = TypeVar("M", Counter, Histogram)
-
-
-class Maker:
-    """Makes metrics in a registry; labels are given with all of their values, if they are known.
-
-    The series of closed sets exist from the start, so that `rate()` sees the first increment.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def counter(self, name: str, text: str, **labels: Labels) -> Counter:
-        """Return a counter."""
-        return _with_series(Counter(name, text, list(labels), registry=self._registry), labels)
-
-    def histogram(
-        self, name: str, text: str, buckets: Sequence[float], **labels: Labels
-    ) -> Histogram:
-        """Return a histogram."""
-        made = Histogram(name, text, list(labels), registry=self._registry, buckets=buckets)
-        return _with_series(made, labels)
-
-    def gauge(self, name: str, text: str, *labels: str, value: float = 0) -> Gauge:
-        """Return a gauge; one without labels has a value at once."""
-        made = Gauge(name, text, labels, registry=self._registry)
-        if not labels:
-            made.set(value)
-        return made
-
-
-def _with_series(metric: M, labels: dict[str, Labels]) -> M:
-    for values in product(*labels.values()) if labels else ():
-        metric.labels(**dict(zip(labels, values, strict=True)))
-    return metric
 
 
 class HttpMetrics:

@@ -9,12 +9,12 @@ from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.operator import NoEdge, ask
 from proxy.domain.access import Play
 from proxy.domain.client_ip import Address
+from proxy.domain.explain import Check, check_of
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import KINDS, Kind, Revocation, RevocationList
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import read_compact
-from proxy.domain.tokens.explain import Check, check_of
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import claimed_issuer, verify
 from proxy.domain.video import VideoId

@@ -90,16 +90,19 @@ def log_in(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> 
     state = secrets.token_urlsafe(32)
     if not paste:
         return run(wait_for_browser(settings, callback, state, browser=browser))
-    run(send_off(settings, state, browser=browser))
+
+    async def send_off() -> None:
+        async with at_the_desk(settings) as desk:
+            await desk.check_file()
+            show(desk.authorize_url(state), browser=browser)
+
+    async def exchange(code: str) -> str:
+        async with at_the_desk(settings) as desk:
+            return await desk.log_in(code)
+
+    run(send_off())
     address = typer.prompt("The address that it ends up at")
-    return run(exchange(settings, read_callback(query_of(address), state=state)))
-
-
-async def send_off(settings: Settings, state: str, *, browser: bool) -> None:
-    """Show where to log in, if the login can be kept."""
-    async with at_the_desk(settings) as desk:
-        await desk.check_file()
-        show(desk.authorize_url(state), browser=browser)
+    return run(exchange(read_callback(query_of(address), state=state)))
 
 
 async def wait_for_browser(settings: Settings, callback: URL, state: str, *, browser: bool) -> str:
@@ -110,12 +113,6 @@ async def wait_for_browser(settings: Settings, callback: URL, state: str, *, bro
             show(desk.authorize_url(state), browser=browser)
             async with asyncio.timeout(LONGEST_WAIT):
                 return await outcome
-
-
-async def exchange(settings: Settings, code: str) -> str:
-    """See to a code that was pasted."""
-    async with at_the_desk(settings) as desk:
-        return await desk.log_in(code)
 
 
 async def log_out(settings: Settings) -> bool:

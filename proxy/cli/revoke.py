@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,6 +26,7 @@ from proxy.domain.revocations import KINDS, Kind
 from proxy.domain.tokens.claims import MAX_TEXT, VISIBLE
 from proxy.settings import Settings
 from proxy.settings.checks import MEMORY
+from proxy.web.operator_api import RevocationRequest
 from proxy.wiring import open_state
 
 LONGEST_NUMBER = 12  # digits, of seconds since 1970
@@ -82,7 +82,7 @@ def revoke(
         fail(f"--before: not beside --{'undo' if undo else 'jti'}")
     if issuer is not None and (kind == "video" or VISIBLE.fullmatch(issuer) is None):
         fail("--issuer: must be an issuer's name, beside --jti or --sub")
-    wanted = Wanted(kind=kind, value=value, issuer=issuer, before=moment, is_undone=undo)
+    wanted = RevocationRequest(**{kind: value}, issuer=issuer, before=moment, undo=undo)
     is_alone = settings.state.url.get_secret_value() == MEMORY
     made = interrupts.run((ask_edge if is_alone else tell_all)(settings, wanted))
     meant = MEANT[kind].format(value=printable(value))
@@ -108,33 +108,21 @@ def revoke(
         typer.echo(f"refused {when}; {forgotten}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What to revoke, or whose revocation to undo."""
-
-    kind: Kind
-    value: str
-    issuer: str | None
-    before: int | None
-    is_undone: bool
-
-
 # Until when revoked tokens were issued, None for all, and when that may be forgotten; None for an
 # undone revocation.
 Made = tuple[int | None, int] | None
 
 
-async def tell_all(settings: Settings, wanted: Wanted) -> Made:
+async def tell_all(settings: Settings, wanted: RevocationRequest) -> Made:
     """Write it where every instance reads it."""
     try:
         async with open_state(settings, build_telemetry()) as (_, revocations):
             await revocations.pull()  # there is a bound to how many there may be
-            if wanted.is_undone:
-                await revocations.undo(wanted.kind, wanted.value, issuer=wanted.issuer)
+            ((kind, value),) = wanted.named()
+            if wanted.undo:
+                await revocations.undo(kind, value, issuer=wanted.issuer)
                 return None
-            made = await revocations.revoke(
-                wanted.kind, wanted.value, issuer=wanted.issuer, before=wanted.before
-            )
+            made = await revocations.revoke(kind, value, issuer=wanted.issuer, before=wanted.before)
     except Refusal as refusal:
         fail(f"nothing was changed: {why(refusal)}")
     except StateError as error:
@@ -143,17 +131,11 @@ async def tell_all(settings: Settings, wanted: Wanted) -> Made:
     return until, made.concerns_until(revocations.longest)
 
 
-async def ask_edge(settings: Settings, wanted: Wanted) -> Made:
+async def ask_edge(settings: Settings, wanted: RevocationRequest) -> Made:
     """Have the one edge of this machine do it."""
     if not settings.operator.key.get_secret_value():
         fail("Set operator.key to revoke through the edge.")
-    body: dict[str, Any] = {wanted.kind: wanted.value}
-    if wanted.issuer is not None:
-        body["issuer"] = wanted.issuer
-    if wanted.before is not None:
-        body["before"] = wanted.before
-    if wanted.is_undone:
-        body["undo"] = True
+    body = wanted.model_dump(exclude_none=True)
     listen = settings.operator.listen
     try:
         status, told = await ask(settings, "/revocations", body=body)

@@ -20,8 +20,8 @@ from proxy.cli.options import (
 )
 from proxy.cli.report import print_finding
 from proxy.domain.client_ip import parse_network
-from proxy.domain.playlist.variants import Limits
 from proxy.domain.reasons import Refusal
+from proxy.domain.variant_limits import Limits
 from proxy.edge.minting import Minting
 
 app = typer.Typer(

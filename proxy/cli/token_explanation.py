@@ -15,11 +15,11 @@ from proxy.cli.known import fetched_keyring, known_checks
 from proxy.cli.report import Finding
 from proxy.domain.access import Play
 from proxy.domain.client_ip import Address, public_viewer
+from proxy.domain.explain import Check, check_of
+from proxy.domain.explain import explain as explain_token
 from proxy.domain.formats import Format
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import read_compact, the_one_token
-from proxy.domain.tokens.explain import Check, check_of
-from proxy.domain.tokens.explain import explain as explain_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.edge.first_use import FirstUse
 from proxy.settings import Settings

@@ -16,8 +16,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE, VideosApi
+from proxy.cli.account import run_videos
 from proxy.cli.options import Config, command, fail, printable, settings_or_exit, video_or_exit
-from proxy.cli.studio import run
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.video import VideoId
 from proxy.settings import Settings
@@ -52,7 +52,7 @@ def list_videos(
                 break
         return videos[:limit]
 
-    videos = run(settings, found)
+    videos = run_videos(settings, found)
     if as_json:
         for video in videos:
             typer.echo(json.dumps(video))
@@ -103,7 +103,7 @@ def upload(
             kept = await api.upload(url, body, name)
         return await api.publish(channel_id, {"url": kept, **fields})
 
-    video = run(settings, uploaded)
+    video = run_videos(settings, uploaded)
     typer.echo(video)
     typer.echo(
         f"Dailymotion prepares it now; then playgate token mint --video {video} --url, with the "
@@ -135,7 +135,7 @@ def edit(
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
         fail("nothing to change: give --title, --published, --draft, --private or --public")
-    run(settings, lambda api: api.edit(known, fields))
+    run_videos(settings, lambda api: api.edit(known, fields))
     typer.echo(f"{video}: changed")
 
 
@@ -149,9 +149,9 @@ def delete(
     settings = settings_or_exit(config, for_edge=False)
     known = video_or_exit(settings, video)
     if not yes:
-        title = run(settings, lambda api: api.fetch_title(known))
+        title = run_videos(settings, lambda api: api.fetch_title(known))
         typer.confirm(f"Delete {video}, {printable(title)!r}? This cannot be undone.", abort=True)
-    run(settings, lambda api: api.delete(known))
+    run_videos(settings, lambda api: api.delete(known))
     typer.echo(f"{video}: deleted")
 
 

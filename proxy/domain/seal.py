@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proxy.domain.client_ip import Address, Network
-from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.text_cache import cached_up_to
+from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import VideoId
 
 Kind = Literal["playlist", "whole", "sequence", "directory"]

@@ -9,12 +9,12 @@ from secrets import token_urlsafe
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Network
 from proxy.domain.formats import FORMAT_NAMES
-from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import ANY_VIDEO
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.sign import sign
 from proxy.domain.tokens.verify import verify
+from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import named_video
 from proxy.settings import Settings
 

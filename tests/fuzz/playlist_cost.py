@@ -23,8 +23,9 @@ from proxy.domain.playlist.model import PlaylistUnreadable, read_model
 from proxy.domain.playlist.relayed import relayed
 from proxy.domain.playlist.tags import TAGS
 from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
-from proxy.domain.playlist.variants import Limits, within
+from proxy.domain.playlist.variants import within
 from proxy.domain.reasons import Refusal
+from proxy.domain.variant_limits import Limits
 
 SMALL = 4096  # bytes
 HEADS = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")

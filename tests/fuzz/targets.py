@@ -27,7 +27,7 @@ from proxy.domain.formats import ANY_FIELDS
 from proxy.domain.original_uri import read_forwarded, read_original
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.relayed import relayed
-from proxy.domain.playlist.variants import Limits, within
+from proxy.domain.playlist.variants import within
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import Revocation
 from proxy.domain.seal import SealKeys, Session
@@ -35,6 +35,7 @@ from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import Keyring, KeyUnusable
 from proxy.domain.tokens.verify import verify
+from proxy.domain.variant_limits import Limits
 from proxy.settings.platform import PlatformConfig
 from proxy.web.operator_api import RevocationRequest, TokenRequest, parse_body
 

@@ -9,7 +9,7 @@ from support import an_edge, eventually
 from yarl import URL
 
 from proxy.domain.formats import PROGRESSIVE
-from proxy.domain.playlist.variants import Limits
+from proxy.domain.variant_limits import Limits
 
 RELAY = {"delivery": {"mode": "relay"}}
 ALL = ["stream_hls_url", "stream_live_hls_url", *(it.field for it in PROGRESSIVE.values())]

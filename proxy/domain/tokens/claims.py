@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from proxy.domain.client_ip import Network, parse_network
-from proxy.domain.playlist.variants import NO_LIMITS, Limits
 from proxy.domain.tokens.compact import malformed
+from proxy.domain.variant_limits import NO_LIMITS, Limits
 
 T = TypeVar("T")
 
