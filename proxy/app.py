@@ -17,17 +17,17 @@ from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery
 from proxy.edge.keys import Keys
 from proxy.edge.limits import PlayLimits
-from proxy.edge.pulling import keep_pulling
 from proxy.edge.relay import Relay
 from proxy.edge.relay_sessions import RelaySessions
+from proxy.edge.state import keep_pulling
 from proxy.settings import Settings
-from proxy.settings.digest import digest_of
+from proxy.settings.comparing import digest_of
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
 from proxy.web.connection import PORT, Connections, Port
+from proxy.web.context import Current, Services
 from proxy.web.openapi import DOCUMENT, PortName, read_document
 from proxy.web.route import Route
-from proxy.web.services import Current, Services
 from proxy.web.telling import Telling
 from proxy.wiring import Process, open_process
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from proxy.adapters.health import Loaded
+from proxy.adapters.telemetry import Loaded
 from proxy.app import Apps, build_services
 from proxy.settings import Settings, SettingsInvalid
-from proxy.settings.restart import changed_names, without_restart
+from proxy.settings.comparing import changed_names, without_restart
 from proxy.settings.sources import secrets_folder
 
 POLL_SECONDS = 1.0

@@ -40,7 +40,7 @@ from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import Edge, running_edge
 from proxy.settings import Settings, load_settings
-from proxy.settings.endpoints import kind_of_key
+from proxy.settings.platform import kind_of_key
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_TOML = ROOT / "config" / "sandbox.toml"

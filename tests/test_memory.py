@@ -18,6 +18,7 @@ from proxy.adapters import log_writer
 from proxy.adapters.state.memory import MOST as MOST_VALUES
 from proxy.adapters.state.memory import MemoryStore
 from proxy.domain import original_uri, seal
+from proxy.domain.caches import cached_up_to
 from proxy.domain.client_ip import REMEMBERED as ADDRESSES
 from proxy.domain.client_ip import TrustedProxies, parse_proxies
 from proxy.domain.original_uri import read_forwarded
@@ -26,7 +27,6 @@ from proxy.domain.rates import MAX_NAMES, RateCounters
 from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes
-from proxy.domain.text_cache import cached_up_to
 from proxy.domain.tokens import compact
 from proxy.domain.tokens.claims import read_claims
 from proxy.domain.tokens.keyring import Keyring, load_key

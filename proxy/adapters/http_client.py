@@ -13,13 +13,13 @@ from typing import Any, Literal
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.connection_errors import (
+from proxy.adapters.errors import (
     CANNOT_CONNECT,
+    UpstreamError,
     abort_unread,
     connection_error,
     is_no_http,
 )
-from proxy.adapters.errors import UpstreamError
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.clock_skew import seconds_ahead
 

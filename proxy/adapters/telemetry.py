@@ -1,4 +1,4 @@
-"""What every part is given: the clock, the log, the metrics, and the health of what is outside."""
+"""What the edge knows of its own state, for /readyz and for a metric."""
 
 from __future__ import annotations
 
@@ -6,9 +6,106 @@ import io
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.health import Health
 from proxy.adapters.logs import Logger, build_logger
 from proxy.adapters.metrics import Metrics
+from proxy.domain.reasons import Reason, Refusal
+
+# Failures that are Dailymotion's or the account's, by operation. That one video may not be had says
+# nothing about the others.
+PLATFORM_TROUBLE = frozenset(
+    {
+        Reason.PLATFORM_CREDENTIALS,
+        Reason.PLATFORM_BAD_ANSWER,
+        Reason.PLATFORM_THROTTLED,
+        Reason.PLATFORM_UNREACHABLE,
+        Reason.PLATFORM_TIMEOUT,
+    }
+)
+TROUBLE: dict[str, frozenset[Reason]] = {
+    "token": PLATFORM_TROUBLE | {Reason.PLATFORM_PERMISSION, Reason.ACCOUNT_UNAVAILABLE},
+    "video": PLATFORM_TROUBLE,
+    "state": frozenset({Reason.STATE_UNAVAILABLE}),
+    "pull": frozenset({Reason.STATE_UNAVAILABLE}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is wrong, and since when (seconds since 1970)."""
+
+    reason: Reason
+    detail: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Since when the settings are as they are, and what is wrong with newer ones."""
+
+    at: float  # seconds since 1970
+    problems: tuple[str, ...] = ()
+    need_restart: tuple[str, ...] = ()
+
+
+class Health:
+    """Notes how exchanges with Dailymotion end, and those with the state.
+
+    Trouble takes no instance out of rotation: every instance has it at once, and then nobody
+    would be left to serve the plays that do work.
+    """
+
+    def __init__(self, clock: Clock, metrics: Metrics, log: Logger) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log
+        self.has_access_token = False
+        self.draining = False
+        self.is_informed = True  # of what was taken back, where nobody plays without that
+        self.troubles: dict[str, Trouble] = {}
+        self.loaded = Loaded(at=clock.now())
+
+    @property
+    def not_ready(self) -> Reason | None:
+        """Return why no player should be sent here, None if all may come."""
+        if self.draining:
+            return Reason.DRAINING
+        return None if self.has_access_token and self.is_informed else Reason.STARTING
+
+    def note_success(self, operation: str) -> None:
+        """Note an answer as it should be."""
+        if (trouble := self.troubles.pop(operation, None)) is not None:
+            lasted = round(self._clock.now() - trouble.since, 3)
+            self._log.info(f"{_side(operation)}-recovered", operation=operation, seconds=lasted)
+            self._tell_metrics()
+
+    def note_refusal(self, operation: str, refusal: Refusal) -> None:
+        """Note a refusal; one about a video alone is a healthy answer."""
+        reason, detail = refusal.reason, refusal.detail
+        if reason is Reason.OVERLOADED:  # ours: it says nothing of the other side
+            return
+        if reason not in TROUBLE.get(operation, ()):
+            self.note_success(operation)
+            return
+        before = self.troubles.get(operation)
+        if before is None or before.reason != reason:
+            self._log.warning(
+                f"{_side(operation)}-trouble",
+                operation=operation,
+                reason=str(reason),
+                detail=detail,
+            )
+        since = self._clock.now() if before is None else before.since
+        self.troubles[operation] = Trouble(reason=reason, detail=detail, since=since)
+        self._tell_metrics()
+
+    def _tell_metrics(self) -> None:
+        sides = set(map(_side, self.troubles))
+        self._metrics.upstream.healthy.set("platform" not in sides)
+        self._metrics.state.healthy.set("state" not in sides)
+
+
+def _side(operation: str) -> str:
+    return "state" if operation in {"state", "pull"} else "platform"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from proxy.sandbox.running import HOST, running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.settings.endpoints import kind_of_key
+from proxy.settings.platform import kind_of_key
 from proxy.settings.sources import CONFIG_VARIABLE
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says, and as well:

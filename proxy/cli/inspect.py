@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from yarl import URL
 
-from proxy.adapters.connection_errors import CAUSES
+from proxy.adapters.errors import CAUSES
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import options
 from proxy.cli.interrupts import run

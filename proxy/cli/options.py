@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperCommand
 
 from proxy.adapters.errors import StateError
@@ -126,3 +128,25 @@ def fail(message: str) -> NoReturn:
     """Say what went wrong on standard error and exit with 1."""
     typer.echo(message, err=True)
     raise typer.Exit(1)
+
+
+Status = Literal["ok", "warn", "fail"]
+COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: what was checked, the outcome, and what to do about it."""
+
+    check: str
+    status: Status
+    text: str
+    next_step: str = ""
+
+
+def print_finding(finding: Finding) -> None:
+    """Print one finding."""
+    colour = COLOURS[finding.status]
+    say(f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(printable(finding.text))}")
+    if finding.next_step:
+        say(f"{'':<17}[dim]→ {escape(printable(finding.next_step))}[/]")

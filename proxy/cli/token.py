@@ -14,11 +14,11 @@ from proxy.cli.options import (
     address_or_exit,
     command,
     fail,
+    print_finding,
     printable,
     say,
     settings_or_exit,
 )
-from proxy.cli.report import print_finding
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Refusal
 from proxy.domain.variant_limits import Limits

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from proxy.adapters.clock import Clock
 from proxy.cli.known import fetched_keyring, known_checks
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.domain.access import Play
 from proxy.domain.client_ip import Address, public_viewer
 from proxy.domain.explain import Check, check_of

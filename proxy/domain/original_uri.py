@@ -13,8 +13,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
+from proxy.domain.caches import cached_up_to
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.text_cache import cached_up_to
 from proxy.domain.tokens.compact import tokens_in
 from proxy.domain.video import VideoId, parse_video_id
 

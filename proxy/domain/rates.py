@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from math import floor
 
-from proxy.domain.lru import Lru
+from proxy.domain.caches import Lru
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 RATE = re.compile(

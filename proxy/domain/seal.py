@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from proxy.domain.caches import cached_up_to
 from proxy.domain.client_ip import Address, Network
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.text_cache import cached_up_to
 from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import VideoId
 

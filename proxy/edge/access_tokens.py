@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
+from proxy.adapters.background import SingleFlight
 from proxy.adapters.dailymotion.token_endpoint import AccessToken
 from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.shared_access_token import SharedAccessToken
-from proxy.edge.single_flight import SingleFlight
 
 RENEW_AT = 0.8  # of its life: of ten hours, two are left to ride out a token endpoint that is down
 LAST_SECONDS = 1.0  # in which a token is not handed out any more: it would expire on its way

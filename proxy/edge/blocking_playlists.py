@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.domain.lru import Lru
+from proxy.domain.caches import Lru
 
 MAX_PLAYLISTS = 20_000  # the one unused for longest goes first
 SEAL_END = 40  # characters of a path's end, which tell one seal from any other

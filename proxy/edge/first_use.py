@@ -11,7 +11,7 @@ from functools import partial
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.errors import StateError
-from proxy.domain.lru import Lru
+from proxy.domain.caches import Lru
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import network_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.domain.lru import Lru
+from proxy.domain.caches import Lru
 from proxy.domain.playlist.relayed import may_change
 
 REMEMBERED = 20_000  # playlists, by the end of their path

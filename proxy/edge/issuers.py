@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from proxy.adapters.background import SingleFlight
 from proxy.adapters.errors import UpstreamError
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.tokens.jwks import read_published_set
 from proxy.domain.tokens.keyring import Key, KeyUnusable
-from proxy.edge.single_flight import SingleFlight
 
 Fetch = Callable[[str], Awaitable[str]]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from proxy.domain.caches import cached_up_to
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.text_cache import cached_up_to
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Key, Keyring

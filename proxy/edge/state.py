@@ -8,7 +8,7 @@ writing to work again. What to do without an answer is decided where the questio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -169,3 +169,27 @@ async def _answer(asking: asyncio.Task[T], within: float) -> T:
     if not asking.done():
         raise StateError("the state did not answer in time")
     return asking.result()
+
+
+Pull = Callable[[], Awaitable[None]]
+
+EARLY = 0.8  # of the staleness: the rest is for the answer to come
+
+
+async def keep_pulling(pulls: Sequence[Pull], staleness: float, telemetry: Telemetry) -> None:
+    """Pull so often that nothing here is older than so many seconds, for ever."""
+    while True:
+        failure = None
+        for pull in pulls:
+            try:
+                await pull()
+            except StateError as error:
+                failure = failure or error
+            except Exception:  # a bug: it must not end the pulling
+                telemetry.log.exception("internal", task="pull")
+        if failure is None:
+            telemetry.health.note_success("pull")
+            telemetry.health.is_informed = True
+        else:
+            telemetry.health.note_refusal("pull", state_unavailable(failure))
+        await telemetry.clock.sleep(staleness * EARLY)

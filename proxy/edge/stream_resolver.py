@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.adapters.background import SingleFlight
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.v2 import V2Api
@@ -10,7 +11,6 @@ from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import StreamRequest
-from proxy.edge.single_flight import SingleFlight
 
 
 class StreamResolver:

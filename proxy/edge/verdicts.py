@@ -15,18 +15,17 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal, get_args
 
-from proxy.adapters.background import BackgroundTasks
+from proxy.adapters.background import BackgroundTasks, SingleFlight
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.errors import StateError
 from proxy.adapters.logs import Timings, timings, waiting_upstream
 from proxy.adapters.telemetry import Telemetry
+from proxy.domain.caches import Lru
 from proxy.domain.formats import StreamRequest, first_hls
-from proxy.domain.lru import Lru
 from proxy.domain.playlist.model import Child
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE, VideoId, loggable
 from proxy.edge.checking import Checking
-from proxy.edge.single_flight import SingleFlight
 from proxy.edge.state import State
 from proxy.edge.stream_resolver import StreamResolver
 

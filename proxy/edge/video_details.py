@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxy.adapters.background import SingleFlight
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.adapters.logs import waiting_upstream
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.lru import Lru
+from proxy.domain.caches import Lru
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import Details, VideoId
-from proxy.edge.single_flight import SingleFlight
 
 CACHE_SECONDS = 60.0
 MAX_CACHED = 1000  # videos

@@ -12,8 +12,7 @@ from aiohttp import hdrs, web
 from proxy.adapters.dailymotion.cdn import check_status, read_chunks
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.connection import PORT
-from proxy.web.services import SERVICES
-from proxy.web.trace import TRACE
+from proxy.web.context import SERVICES, TRACE
 
 M3U8 = "application/vnd.apple.mpegurl"
 WORTH_COMPRESSING = 1400  # bytes: what fits into a packet gets no faster

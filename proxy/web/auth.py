@@ -22,9 +22,8 @@ from proxy.domain.seal import Session
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.tokens.compact import the_one_token
 from proxy.domain.video import VideoId, loggable
+from proxy.web.context import SERVICES, TRACE
 from proxy.web.reading import bearer_tokens, header_tokens, note_session, read_viewer
-from proxy.web.services import SERVICES
-from proxy.web.trace import TRACE
 
 RELAYED_BYTES = "/relay/bytes/"
 

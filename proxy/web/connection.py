@@ -11,8 +11,8 @@ from uuid import uuid4
 from aiohttp import web
 
 from proxy.domain.reasons import Reason, Refusal
+from proxy.web.context import Current
 from proxy.web.problem import problem
-from proxy.web.services import Current
 from proxy.web.telling import Telling
 
 HEAD_TIMEOUT = 10.0  # seconds that the head of a request may take to come in

@@ -11,12 +11,11 @@ from proxy.adapters.logs import timings
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.answers import complete_head
 from proxy.web.connection import Port, note_head, note_response
+from proxy.web.context import SERVICES, TRACE
 from proxy.web.problem import ClientKind, problem
 from proxy.web.reading import read_trace
 from proxy.web.route import Route
-from proxy.web.services import SERVICES
 from proxy.web.telling import ABANDONED, Answered
-from proxy.web.trace import TRACE
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 

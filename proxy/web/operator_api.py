@@ -28,9 +28,8 @@ from proxy.domain.validation_messages import sentence_for
 from proxy.domain.variant_limits import Limits
 from proxy.domain.video import SAFE, named_video
 from proxy.edge.minting import Minting
+from proxy.web.context import SERVICES, TRACE
 from proxy.web.reading import bearer_tokens, read_body
-from proxy.web.services import SERVICES
-from proxy.web.trace import TRACE
 
 
 def read_network(value: object) -> Network:

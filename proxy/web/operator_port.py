@@ -7,9 +7,9 @@ from math import isfinite
 
 from aiohttp import web
 
-from proxy.adapters.health import Trouble
+from proxy.adapters.telemetry import Trouble
 from proxy.edge.issuers import Issuers
-from proxy.web.services import SERVICES
+from proxy.web.context import SERVICES
 
 STATE = ("state", "pull")  # the graver first
 

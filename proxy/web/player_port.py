@@ -13,6 +13,7 @@ from proxy.domain.probe import check_probe
 from proxy.domain.tokens.claims import Claims
 from proxy.edge.delivery import Redirect
 from proxy.web.answers import M3U8, asked_of, pass_on, playlist_response, send
+from proxy.web.context import SERVICES, TRACE
 from proxy.web.headers import PREFLIGHT, content_security_policy
 from proxy.web.reading import (
     note_session,
@@ -22,8 +23,6 @@ from proxy.web.reading import (
     read_viewer,
     viewer_seen,
 )
-from proxy.web.services import SERVICES
-from proxy.web.trace import TRACE
 
 PAGE = files("proxy.web") / "player"
 ASSETS = {"watch.js": "text/javascript", "watch.css": "text/css", "hls.min.js": "text/javascript"}

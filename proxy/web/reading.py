@@ -17,8 +17,7 @@ from proxy.domain.seal import Session
 from proxy.domain.tokens.compact import the_one_token, tokens_in
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.web.connection import Port
-from proxy.web.services import SERVICES
-from proxy.web.trace import TRACE, Trace
+from proxy.web.context import SERVICES, TRACE, Trace
 
 BODY_TIMEOUT = 10.0  # seconds; a body has 16 kB at most
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from proxy.adapters.connection_errors import PrivateAddress, connection_error
 from proxy.adapters.dailymotion.api_responses import refusal_of
+from proxy.adapters.errors import PrivateAddress, connection_error
 
 KEY = ConnectionKey(
     host="api.example.com",

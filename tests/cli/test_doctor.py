@@ -26,13 +26,13 @@ from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
 from proxy.cli.doctor.local import reach
 from proxy.cli.doctor.platform import judge_clock
 from proxy.cli.doctor.play import judge_play
-from proxy.cli.report import print_finding
+from proxy.cli.options import print_finding
 from proxy.domain.reasons import Reason, Refusal
 from proxy.sandbox.controls import Fault
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.settings import SettingsInvalid, load_settings
-from proxy.settings.digest import digest_of
+from proxy.settings.comparing import digest_of
 
 ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "play", "public", "cors", "forwarding"]  # fmt: skip
 

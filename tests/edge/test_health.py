@@ -6,9 +6,9 @@ import io
 
 from support import StillClock
 
-from proxy.adapters.health import Health
 from proxy.adapters.logs import build_logger
 from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import Health
 from proxy.domain.reasons import Reason, Refusal
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.domain.reasons import Reason, Refusal
-from proxy.web.problem_page import prefers_html, problem_page
+from proxy.web.problem import prefers_html, problem_page
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from support import an_edge
 from traffic import child_of
 
-from proxy.adapters.connection_errors import drop_traces
+from proxy.adapters.errors import drop_traces
 from proxy.domain.reasons import Refusal
 from proxy.sandbox.controls import Fault
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from proxy.adapters.logs import build_logger
 from proxy.adapters.telemetry import build_telemetry
+from proxy.web.context import Trace
 from proxy.web.routes import PLAYER_PORT
 from proxy.web.telling import Answered, Telling
-from proxy.web.trace import Trace
 
 
 def answered(request_id: str, status: int = 302) -> Answered:

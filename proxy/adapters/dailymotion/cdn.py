@@ -16,16 +16,16 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.connection_errors import (
+from proxy.adapters.dailymotion.api_responses import refusal_of
+from proxy.adapters.errors import (
     CANNOT_CONNECT,
     PrivateAddress,
+    UpstreamError,
     abort_unread,
     connection_error,
     drop_traces,
     is_no_http,
 )
-from proxy.adapters.dailymotion.api_responses import refusal_of
-from proxy.adapters.errors import UpstreamError
 from proxy.adapters.http_client import Answer, HttpClient, outcome_of, pause_after
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.telemetry import Telemetry

@@ -20,8 +20,7 @@ from proxy.adapters.dailymotion.login_file import is_credential
 from proxy.adapters.errors import UpstreamError
 from proxy.adapters.http_client import Answer, HttpClient
 from proxy.domain.reasons import Reason, Refusal
-from proxy.settings.endpoints import KeyKind, kind_of_key
-from proxy.settings.platform import PlatformConfig, VideosConfig
+from proxy.settings.platform import KeyKind, PlatformConfig, VideosConfig, kind_of_key
 
 Account: TypeAlias = PlatformConfig | VideosConfig
 

@@ -14,7 +14,6 @@ import aiohttp
 from aiohttp.payload import IOBasePayload
 from yarl import URL
 
-from proxy.adapters.connection_errors import CANNOT_CONNECT, connection_error
 from proxy.adapters.dailymotion.api_client import ApiClient, ApiRequest
 from proxy.adapters.dailymotion.api_responses import (
     bad_answer,
@@ -22,7 +21,7 @@ from proxy.adapters.dailymotion.api_responses import (
     read_object,
     refusal_of,
 )
-from proxy.adapters.errors import UpstreamError
+from proxy.adapters.errors import CANNOT_CONNECT, UpstreamError, connection_error
 from proxy.adapters.http_client import Answer, read_body
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import SAFE, VideoId

@@ -8,7 +8,7 @@ from itertools import islice
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.state.store import PAGE, Reading
-from proxy.domain.lru import Lru
+from proxy.domain.caches import Lru
 
 MOST = 100_000  # values, and entries of each log
 

@@ -11,7 +11,7 @@ from yarl import URL
 
 from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
 from proxy.cli.doctor.local import reach
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.domain.reasons import Refusal
 from proxy.settings.schema import Mode
 from proxy.wiring import FAMILIES

@@ -20,8 +20,7 @@ from proxy.cli.doctor.platform import look_at_account, look_at_clock
 from proxy.cli.doctor.play import look_at_stream
 from proxy.cli.doctor.state import look_at_state
 from proxy.cli.interrupts import run
-from proxy.cli.options import Config, address_or_exit, say, video_or_exit
-from proxy.cli.report import Finding, print_finding
+from proxy.cli.options import Config, Finding, address_or_exit, print_finding, say, video_or_exit
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.domain.client_ip import Address
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.video import VideoId

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.connection_errors import CAUSES
+from proxy.adapters.errors import CAUSES
 from proxy.cli.doctor.findings import PATIENCE, Visit, broken, ok, warn
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, is_public, parse_address, public_viewer
 from proxy.domain.probe import sign_probe
 from proxy.domain.reasons import Reason, Refusal

@@ -17,12 +17,11 @@ from yarl import URL
 
 from proxy.cli.doctor.findings import PATIENCE, Visit, broken, next_step_of, ok, warn
 from proxy.cli.operator import connected_to, host_of
-from proxy.cli.options import mode_of
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding, mode_of
 from proxy.domain.reasons import Reason
-from proxy.settings.digest import digest_of
-from proxy.settings.endpoints import Flag
+from proxy.settings.comparing import digest_of
 from proxy.settings.listen import Listen, parse_listen
+from proxy.settings.platform import Flag
 from proxy.settings.warnings import warnings_about
 from proxy.wiring import FAMILIES
 

@@ -12,7 +12,7 @@ from proxy.adapters.dailymotion.stored_login import PATIENCE, is_seen_through
 from proxy.adapters.errors import UpstreamError
 from proxy.cli.account import build_client
 from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.domain.clock_skew import seconds_ahead
 from proxy.domain.reasons import Refusal
 

@@ -9,7 +9,7 @@ from yarl import URL
 
 from proxy.cli.doctor.cdn import look_at_cdn
 from proxy.cli.doctor.findings import Visit, ok, refused, warn
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, lockable, public_viewer
 from proxy.domain.formats import StreamRequest, first_hls
 from proxy.domain.play_request import PlayRequest

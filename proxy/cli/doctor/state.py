@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.doctor.findings import Visit, broken, next_step_of, ok, warn
-from proxy.cli.report import Finding
+from proxy.cli.options import Finding
 from proxy.edge.state import state_unavailable
 from proxy.wiring import open_state
 

@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
+from proxy.domain.caches import cached_up_to
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.text_cache import cached_up_to
 
 MAX_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
 MAX_KID_LENGTH = 128

@@ -1,4 +1,4 @@
-"""What is known of the request at hand; handlers fill it, the access log writes it."""
+"""What a request has at hand: the services that it started with, and what is known of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,46 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from proxy.adapters.logs import Timings
-from proxy.domain.client_ip import Address, Hop
+from proxy.adapters.telemetry import Telemetry
+from proxy.domain.client_ip import Address, Hop, TrustedProxies
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import Session
 from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
+from proxy.edge.admission import Admission
+from proxy.edge.delivery import Delivery
+from proxy.edge.issuers import Issuers
+from proxy.edge.relay import Relay
+from proxy.edge.revocations import Revocations
+from proxy.edge.video_details import VideoDetails
+from proxy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a request may need."""
+
+    settings: Settings
+    settings_digest: str
+    telemetry: Telemetry
+    proxies: TrustedProxies
+    admission: Admission
+    delivery: Delivery
+    relay: Relay
+    details: VideoDetails
+    revocations: Revocations
+    issuers: Issuers
+
+
+@dataclass(slots=True)
+class Current:
+    """The services of the moment; a reload puts others in their place, all at once."""
+
+    services: Services
+
+
+# In-flight requests keep the services they started with.
+SERVICES: web.RequestKey[Services] = web.RequestKey("services", Services)
 
 
 @dataclass(slots=True, kw_only=True)
