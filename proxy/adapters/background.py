@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class BackgroundTasks:
@@ -32,10 +34,6 @@ class BackgroundTasks:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, or asyncio would write about it
-
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
