@@ -253,7 +253,7 @@ CACHES = {
     "domain/playlist/resolve.py": 1,
     "domain/rates.py": 1,
     "domain/seal.py": 1,
-    "domain/text_cache.py": 2,
+    "domain/caches.py": 2,
     "domain/tokens/compact.py": 1,
     "edge/blocking_playlists.py": 1,
     "edge/first_use.py": 1,
