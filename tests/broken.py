@@ -16,6 +16,7 @@ from support import SANDBOX_TOML, RunningEdge, a_sandbox, a_watching_edge, an_ed
 from traffic import Traffic, traffic_through
 
 from proxy.adapters.clock import Clock
+from proxy.edge import verdicts
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.controls import KINDS, Fault
 from proxy.sandbox.state import Sandbox
@@ -67,6 +68,8 @@ class Systems:
         )
         validate = {"mode": "validate"}
         issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/none"}
+        self.stack.callback(setattr, verdicts, "TTL", verdicts.TTL)
+        verdicts.TTL = 1.0  # or the robot's page would be met only when the verdicts are renewed
         await self.add("playgate-well")
         await self.add("playgate-front")
         await self.add("playgate-token", token_ttl=self.token_ttl)

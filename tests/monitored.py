@@ -37,7 +37,6 @@ def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
         "PLAYGATE_TOKENS__FIRST_USE": "true",
         "PLAYGATE_DELIVERY__MODE": "validate",
         "PLAYGATE_DELIVERY__RULES": json.dumps([{"videos": RELAYED, "mode": "relay"}]),
-        "PLAYGATE_DELIVERY__VERDICT_TTL": "2",
     }
 
 

@@ -77,7 +77,7 @@ async def describe(request: web.Request) -> web.Response:
     about = escape(document["info"]["description"])
     paths = "".join(
         _operation(path, method, operation)
-        for path, methods in document["paths"].items()
+        for path, methods in _resolved(document["paths"], document).items()
         for method, operation in _operations(methods)
     )
     return page(
@@ -131,6 +131,20 @@ def _operations(methods: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
         return
     for name, operation in operations.items():
         yield name.upper(), operation
+
+
+def _resolved(node: Any, document: dict[str, Any]) -> Any:
+    """Replace every `$ref` by what it refers to."""
+    if isinstance(node, list):
+        return [_resolved(item, document) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target: Any = document
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            target = target[name]
+        return _resolved(target, document)
+    return {name: _resolved(value, document) for name, value in node.items()}
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ async def newcomer(sandbox, tmp_path, component):
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
         "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
-        "PLAYGATE_PLATFORM__CDN_FAMILIES": '["ipv4"]',
+        "PLAYGATE_DELIVERY__CDN_FAMILIES": '["ipv4"]',
         "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
     }
 

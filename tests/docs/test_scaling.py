@@ -8,8 +8,8 @@ import pytest
 from processes import playgate, started
 from support import ROOT, SANDBOX_TOML, an_edge
 
+from proxy.adapters.errors import StateError
 from proxy.adapters.state.redis import RedisStore
-from proxy.domain.reasons import Refusal
 
 PAGE = (ROOT / "docs" / "scaling.md").read_text()
 PASSWORD = "of-this-test"
@@ -46,7 +46,7 @@ async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbo
 
 async def test_and_nothing_under_another_name(allowed):
     store = RedisStore(allowed, prefix="other")
-    with pytest.raises(Refusal, match="state-unavailable"):
+    with pytest.raises(StateError, match="the state answered"):
         await store.put("a", "1", ttl=60)
     await store.close()
 
