@@ -25,9 +25,8 @@ from proxy.settings.comparing import digest_of
 from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
 from proxy.web.connection import PORT, Connections, Port
-from proxy.web.context import Current, Services
+from proxy.web.context import Current, Route, Services
 from proxy.web.openapi import DOCUMENT, PortName, read_document
-from proxy.web.route import Route
 from proxy.web.telling import Telling
 from proxy.wiring import Process, open_process
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from proxy.adapters.concurrency_limit import ConcurrencyLimit
+from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.cdn import Cdn, cdn_session
 from proxy.adapters.dailymotion.legacy import LegacyApi

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import proxy
 from proxy.cli import (
-    check_config,
     demo,
     embed,
     inspect,
@@ -38,41 +37,26 @@ app = typer.Typer(
         "playgate COMMAND --help",
     ),
 )
-COMMANDS: Mapping[str, tuple[Callable[..., None], tuple[str, ...]]] = {
-    "serve": (
-        serve.serve,
-        ("playgate serve", "PLAYGATE_LOG__LEVEL=warning playgate serve --config playgate.toml"),
-    ),
-    "demo": (
-        demo.demo,
-        ("playgate demo", "playgate demo --port 9080 --operator-port 9081 --sandbox-port 9090"),
-    ),
-    "check-config": (
-        check_config.check_config,
-        ("playgate check-config", "playgate check-config --config playgate.toml"),
-    ),
-    "doctor": (
-        command.doctor,
-        ("playgate doctor", "playgate doctor --video x8abcd --ip 203.0.113.7"),
-    ),
-    "embed": (embed.embed, ("playgate embed x8abcd", "playgate embed x8abcd --only hls.js --mint")),
-    "inspect": (
-        inspect.inspect,
-        (
-            "playgate inspect x8abcd",
-            "playgate inspect index.m3u8",
-            "playgate inspect - < index.m3u8",
-        ),
-    ),
-    "revoke": (
-        revoke.revoke,
-        ("playgate revoke --sub viewer-7", "playgate revoke --jti TOKEN-ID"),
-    ),
-    "login": (login.login, ("playgate login", "playgate login --paste")),
-    "logout": (login.logout, ("playgate logout",)),
-}
-for name, (run, shown) in COMMANDS.items():
-    options.command(app, *shown, name=name)(run)
+# fmt: off
+COMMANDS: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
+    (serve.serve, (
+        "playgate serve", "PLAYGATE_LOG__LEVEL=warning playgate serve --config playgate.toml")),
+    (demo.demo, (
+        "playgate demo", "playgate demo --port 9080 --operator-port 9081 --sandbox-port 9090")),
+    (serve.check_config, (
+        "playgate check-config", "playgate check-config --config playgate.toml")),
+    (command.doctor, ("playgate doctor", "playgate doctor --video x8abcd --ip 203.0.113.7")),
+    (embed.embed, ("playgate embed x8abcd", "playgate embed x8abcd --only hls.js --mint")),
+    (inspect.inspect, (
+        "playgate inspect x8abcd", "playgate inspect index.m3u8",
+        "playgate inspect - < index.m3u8")),
+    (revoke.revoke, ("playgate revoke --sub viewer-7", "playgate revoke --jti TOKEN-ID")),
+    (login.login, ("playgate login", "playgate login --paste")),
+    (login.logout, ("playgate logout",)),
+)
+# fmt: on
+for run, shown in COMMANDS:
+    options.command(app, *shown)(run)
 app.add_typer(token.app, name="token")
 app.add_typer(keys.app, name="keys")
 app.add_typer(videos.app, name="videos")

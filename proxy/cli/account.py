@@ -7,17 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from proxy.adapters.concurrency_limit import ConcurrencyLimit
-from proxy.adapters.dailymotion.account import AccountApi
+from proxy.adapters.concurrency import ConcurrencyLimit
+from proxy.adapters.dailymotion.account import AccountApi, VideosApi
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.login_file import Login, LoginFile
 from proxy.adapters.dailymotion.stored_login import PATIENCE, obtain, renew
 from proxy.adapters.dailymotion.token_endpoint import GrantRefused, TokenEndpoint
-from proxy.adapters.dailymotion.videos import VideosApi
 from proxy.adapters.http_client import HttpClient
 from proxy.adapters.telemetry import Telemetry, build_telemetry
-from proxy.cli import interrupts
-from proxy.cli.options import fail, why
+from proxy.cli.options import fail, run, why
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
 from proxy.wiring import build_patient_http, open_api_session
@@ -129,7 +127,7 @@ def run_videos(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) ->
             return await work(videos)
 
     try:
-        return interrupts.run(done())
+        return run(done())
     except Refusal as refusal:
         is_about_scope = refusal.reason is Reason.PLATFORM_PERMISSION
         hint = "; see videos.scope and the API key's permissions" if is_about_scope else ""

@@ -20,8 +20,7 @@ from yarl import URL
 from proxy.adapters.errors import CAUSES
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import options
-from proxy.cli.interrupts import run
-from proxy.cli.options import Config
+from proxy.cli.options import Config, run
 from proxy.domain.playlist.check import Report, check
 from proxy.domain.playlist.rules import RULES, Finding
 from proxy.domain.playlist.scan import scan

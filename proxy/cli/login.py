@@ -16,8 +16,7 @@ from proxy.adapters.dailymotion.token_endpoint import GrantRefused
 from proxy.adapters.errors import StateError
 from proxy.cli.account import at_the_desk
 from proxy.cli.browser_return import listening
-from proxy.cli.interrupts import run
-from proxy.cli.options import Config, fail, mode_of, printable, settings_or_exit, why
+from proxy.cli.options import Config, fail, mode_of, printable, run, settings_or_exit, why
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings

@@ -1,13 +1,29 @@
-"""How commands ask the edge that runs on this machine."""
+"""What commands ask edges: this machine's, through its operator port; all, through the state."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import aiohttp
 
+from proxy.adapters.telemetry import build_telemetry
+from proxy.domain.access import Check, Play, check_of
+from proxy.domain.client_ip import Address
+from proxy.domain.play_request import PlayRequest
+from proxy.domain.reasons import Refusal
+from proxy.domain.revocations import KINDS, Kind, Revocation, RevocationList
+from proxy.domain.tokens.claims import Claims
+from proxy.domain.tokens.compact import read_compact
+from proxy.domain.tokens.keyring import Keyring
+from proxy.domain.tokens.verify import claimed_issuer, verify
+from proxy.domain.video import VideoId
+from proxy.edge.first_use import FirstUse
+from proxy.edge.revocations import Revocations
 from proxy.settings import Settings
 from proxy.settings.listen import Listen, parse_listen
+from proxy.wiring import open_issuers, open_state
 
 PATIENCE = aiohttp.ClientTimeout(total=10)  # seconds
 
@@ -57,3 +73,101 @@ def host_of(listen: Listen) -> str:
         return "localhost"
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host)  # as it is reached here
     return f"{everywhere}:{listen.port}" if everywhere else str(listen)
+
+
+async def fetched_keyring(settings: Settings, token: str, now: float) -> tuple[Keyring, str]:
+    """Return the keys of our own and of the token's issuer, and why the latter cannot be had."""
+    own = settings.tokens.keys_at(now)
+    try:
+        issuer = claimed_issuer(read_compact(token)) or ""
+    except Refusal:
+        return Keyring(own), ""
+    async with open_issuers(settings, build_telemetry()) as issuers:
+        await issuers.learn(issuer)
+        trouble = issuers.published[issuer].trouble if issuer in issuers.published else ""
+        published = {name: it.keys for name, it in issuers.published.items()}
+        return Keyring(own, published, settings.tokens.issuer_videos), trouble
+
+
+async def known_checks(
+    settings: Settings,
+    token: str,
+    keyring: Keyring,
+    play: Play,
+    first_use: FirstUse | None = None,
+) -> AsyncIterator[Check]:
+    """Yield what edges would find, where one can be asked.
+
+    Args:
+        settings: the edges'.
+        token: to look at.
+        keyring: which the token is verified with.
+        play: what it would be used for.
+        first_use: the running edge's, where this is its process; else the shared state's.
+    """
+    try:
+        claims = verify(token, keyring)
+    except Refusal:
+        return
+    telemetry = build_telemetry()
+    async with open_state(settings, telemetry) as (state, revocations):
+        known: Revocations | RevocationList | None
+        if state.is_shared:
+            known = revocations if revocations.age < float("inf") else None
+        else:
+            known = await _asked(settings)
+        if known is not None:
+            yield check_of("revoked", partial(_check_revoked, known, claims, play))
+        else:
+            yield Check(name="revoked", was_made=False)
+        if not settings.tokens.first_use or claims.network is not None:
+            return  # nothing binds it
+        if first_use is None and state.is_shared:
+            on_failure = settings.state.first_use_on_failure
+            first_use = FirstUse(state, telemetry.clock, on_failure=on_failure)
+        if play.viewer is None or first_use is None:
+            yield Check(name="first use", was_made=False)
+            return
+        try:
+            await first_use.check(_head_of(token, claims, play.viewer), claims)
+        except Refusal as refusal:
+            yield Check(name="first use", refusal=refusal)
+        else:
+            yield Check(name="first use")
+
+
+def _check_revoked(known: Revocations | RevocationList, claims: Claims, play: Play) -> None:
+    known.check(play.video or VideoId(claims.video), claims)
+
+
+def _head_of(token: str, claims: Claims, viewer: Address) -> PlayRequest:
+    """Return a play that binds no token."""
+    return PlayRequest(
+        video=VideoId(claims.video),
+        viewer=viewer,
+        client_ip=None,
+        formats=(),
+        method="HEAD",
+        token=token,
+    )
+
+
+async def _asked(settings: Settings) -> RevocationList | None:
+    """Return what the edge on this machine says; None where none answers, or not to us."""
+    listed = RevocationList()
+    try:
+        _, told = await ask(settings, "/revocations")
+        for entry in told["revocations"]:
+            kind: Kind = next(kind for kind in KINDS if kind in entry)
+            listed.add(
+                Revocation(
+                    kind=kind,
+                    value=str(entry[kind]),
+                    issuer=entry["issuer"],
+                    before=int(entry["before"] or 0),
+                    at=int(entry["until"]),
+                )
+            )
+    except (NoEdge, ValueError, KeyError, TypeError, StopIteration):
+        return None
+    return listed

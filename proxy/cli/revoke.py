@@ -10,13 +10,13 @@ import typer
 
 from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import build_telemetry
-from proxy.cli import interrupts
 from proxy.cli.operator import NoEdge, ask
 from proxy.cli.options import (
     Config,
     fail,
     moment_of,
     printable,
+    run,
     settings_or_exit,
     video_or_exit,
     why,
@@ -84,7 +84,7 @@ def revoke(
         fail("--issuer: must be an issuer's name, beside --jti or --sub")
     wanted = RevocationRequest(**{kind: value}, issuer=issuer, before=moment, undo=undo)
     is_alone = settings.state.url.get_secret_value() == MEMORY
-    made = interrupts.run((ask_edge if is_alone else tell_all)(settings, wanted))
+    made = run((ask_edge if is_alone else tell_all)(settings, wanted))
     meant = MEANT[kind].format(value=printable(value))
     meant += f" of issuer {issuer}" if issuer is not None else ""
     if made is None:

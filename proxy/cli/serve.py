@@ -1,4 +1,4 @@
-"""playgate serve: run an edge."""
+"""playgate serve and check-config: run an edge, and say whether its settings are good."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import sys
 import time
 from functools import partial
 
+import typer
 import uvloop
+from yarl import URL
 
-from proxy.adapters.console_log import console_processors
+from proxy.adapters.clock import Clock
 from proxy.adapters.log_writer import LogWriter, writing
-from proxy.adapters.logs import Logger, build_logger, capture_standard_logging
+from proxy.adapters.logs import Logger, build_logger, capture_standard_logging, console_processors
 from proxy.adapters.loop import Loop
 from proxy.cli.options import Config, fail, settings_or_exit
 from proxy.reloading import Source
 from proxy.serving import ListenFailed, running_edge
 from proxy.settings import Settings, load_settings
-from proxy.settings.warnings import warnings_about
+from proxy.settings.checks import MEMORY
+from proxy.settings.rules import warnings_about
 
 # Net allocations before a collection of each generation. A play under way holds some two hundred
 # objects, so that the default of 700 looks at plays that are not over. With more than these, what
@@ -100,3 +103,36 @@ async def stopped_by_signal() -> None:
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
+
+
+def check_config(config: Config = None) -> None:
+    """Check the settings and report every error.
+
+    Exit 1 if there is an error. Warnings go to standard error.
+    """
+    settings = settings_or_exit(config)
+    now = Clock().now()
+    kids = ", ".join(f"{key.kid} ({key.algorithm})" for key in settings.tokens.keys_at(now))
+    typer.echo(f"{config or 'defaults and environment (no settings file)'}: ok")
+    typer.echo(f"  players    {settings.web.listen}")
+    typer.echo(f"  operators  {settings.operator.listen}")
+    typer.echo(f"  keys       {kids or 'none of its own'}")
+    for entry in settings.tokens.issuers:
+        typer.echo(f"  issuer     {entry.issuer}, {entry.jwks_url}")
+    url = URL(settings.state.url.get_secret_value())
+    shared = f"{url.scheme}://{url.host}, prefix {settings.state.prefix}"
+    is_alone = str(url) == MEMORY or not url.host
+    typer.echo(f"  state      {'memory: this instance alone' if is_alone else shared}")
+    if settings.tokens.first_use:
+        typer.echo("  first use  on: a link is good in one network")
+    platform = settings.platform
+    typer.echo(f"  account    API {platform.api}, {platform.grant}, {platform.endpoints.rest_url}")
+    for name in platform.given_up:
+        typer.echo(f"  given up   platform.{name} = true, see docs/playing.md")
+    rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
+    typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
+    typer.echo(f"  relay keys {len(settings.seal_secrets()) or 'not set (relaying is disabled)'}")
+    if settings.sandbox:
+        typer.echo("  sandbox    yes: loopback only, published keys")
+    for setting, text in warnings_about(settings, config):
+        typer.echo(f"  warning    {setting}: {text}", err=True)

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from proxy.adapters.clock import Clock
-from proxy.cli import interrupts, token_explanation
+from proxy.cli import token_explanation
 from proxy.cli.options import (
     Config,
     address_or_exit,
@@ -16,6 +16,7 @@ from proxy.cli.options import (
     fail,
     print_finding,
     printable,
+    run,
     say,
     settings_or_exit,
 )
@@ -108,9 +109,7 @@ def explain(
     """Print what a token says, and every check that an edge makes; exit 1 if one fails."""
     settings = settings_or_exit(config)
     viewer = None if ip is None else address_or_exit(ip)
-    explained = interrupts.run(
-        token_explanation.explain(settings, token, video=video, viewer=viewer)
-    )
+    explained = run(token_explanation.explain(settings, token, video=video, viewer=viewer))
     for line in explained.content:
         say(escape(printable(line)))
     if explained.content:

@@ -11,12 +11,11 @@ from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from proxy.adapters.clock import Clock
-from proxy.cli.known import fetched_keyring, known_checks
+from proxy.cli.operator import fetched_keyring, known_checks
 from proxy.cli.options import Finding
-from proxy.domain.access import Play
+from proxy.domain.access import Check, Play, check_of
+from proxy.domain.access import explain as explain_token
 from proxy.domain.client_ip import Address, public_viewer
-from proxy.domain.explain import Check, check_of
-from proxy.domain.explain import explain as explain_token
 from proxy.domain.formats import Format
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import read_compact, the_one_token

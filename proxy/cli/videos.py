@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from proxy.adapters.dailymotion.videos import LISTED, MOST_ON_A_PAGE, VideosApi
+from proxy.adapters.dailymotion.account import LISTED, MOST_ON_A_PAGE, VideosApi
 from proxy.cli.account import run_videos
 from proxy.cli.options import Config, command, fail, printable, settings_or_exit, video_or_exit
 from proxy.domain.allowed_hosts import AllowedHosts

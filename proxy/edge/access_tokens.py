@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from proxy.adapters.background import SingleFlight
+from proxy.adapters.concurrency import SingleFlight
 from proxy.adapters.dailymotion.token_endpoint import AccessToken
 from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import Telemetry

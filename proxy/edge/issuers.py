@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from proxy.adapters.background import SingleFlight
+from proxy.adapters.concurrency import SingleFlight
 from proxy.adapters.errors import UpstreamError
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.tokens.jwks import read_published_set

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from proxy.adapters.concurrency_limit import ConcurrencyLimit
+from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.cdn import Cdn, Received
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose, first_hls

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from proxy.adapters.background import BackgroundTasks
+from proxy.adapters.concurrency import BackgroundTasks
 from proxy.adapters.errors import StateError
 from proxy.adapters.state.store import PAGE, Operation, Reading, Store
 from proxy.adapters.telemetry import Telemetry

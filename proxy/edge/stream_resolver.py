@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.adapters.background import SingleFlight
+from proxy.adapters.concurrency import SingleFlight
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy import LegacyApi
 from proxy.adapters.dailymotion.v2 import V2Api

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal, get_args
 
-from proxy.adapters.background import BackgroundTasks, SingleFlight
+from proxy.adapters.concurrency import BackgroundTasks, SingleFlight
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.errors import StateError
 from proxy.adapters.logs import Timings, timings, waiting_upstream

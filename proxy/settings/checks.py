@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from yarl import URL
 
 from proxy.domain.client_ip import parse_trusted
@@ -182,3 +182,9 @@ OptionalUrl = Annotated[str, AfterValidator(check_optional_url)]
 Line = Annotated[str, AfterValidator(check_line)]
 SecretLine = Annotated[SecretStr, AfterValidator(check_secret_line)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

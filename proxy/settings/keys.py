@@ -14,8 +14,7 @@ from proxy.domain.tokens.claims import VISIBLE
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
 from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
 from proxy.settings import key_file
-from proxy.settings.checks import ENCODING, OptionalPath, check_pattern, check_url
-from proxy.settings.section import Section
+from proxy.settings.checks import ENCODING, OptionalPath, Section, check_pattern, check_url
 
 FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
 

@@ -17,8 +17,9 @@ from pydantic_settings import (
 
 from proxy.settings import key_file
 from proxy.settings.checks import ENCODING
-from proxy.settings.places import find_place, location_of
 from proxy.settings.problems import (
+    find_place,
+    location_of,
     placeholder_problems,
     plain_toml_error,
     problems_of,

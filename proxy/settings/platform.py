@@ -16,12 +16,12 @@ from proxy.settings.checks import (
     OptionalUrl,
     Seconds,
     SecretLine,
+    Section,
     check_allowed_host,
     check_optional_address,
     check_pattern,
     check_redirect_uri,
 )
-from proxy.settings.section import Section
 
 Generation = Literal["legacy", "v2"]
 DirectGrant = Literal["client_credentials", "password"]  # needs nobody at a browser

@@ -1,4 +1,4 @@
-"""Rules over several settings."""
+"""Rules over several settings: what is wrong between them, and what is probably not meant."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
-from proxy.settings.file_modes import writable_problems
-from proxy.settings.key_rules import key_problems
+from proxy.settings.file_modes import readable_files, writable_folders, writable_problems
+from proxy.settings.key_rules import bytes_of, is_published, key_problems
 from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.schema import Settings
-from proxy.settings.shared_secrets import bytes_of, is_published
 from proxy.settings.sources import Problem
 
 
@@ -110,3 +109,34 @@ def _egress_problems(settings: Settings) -> Iterator[Problem]:
         yield "platform.egress_ip", f"must be of platform.address_family, {family}"
     if not is_public(address) and not settings.sandbox:
         yield "platform.egress_ip", "must be a public address: it is what the CDN sees"
+
+
+def warnings_about(settings: Settings, file: Path | None) -> Iterator[Problem]:
+    """Yield each setting to think about again, and why.
+
+    Args:
+        settings: as they were loaded.
+        file: from which file.
+    """
+    operator = parse_listen(settings.operator.listen)
+    if not operator.is_loopback:
+        yield (
+            "operator.listen",
+            (
+                f"{operator} can be reached from other machines: let a firewall admit only your "
+                "proxies and Prometheus, or listen on 127.0.0.1"
+            ),
+        )
+    web = parse_listen(settings.web.listen)
+    proxies = settings.viewer.trusted_proxies
+    if not web.is_loopback and all(is_loopback_host(proxy) for proxy in proxies):
+        yield (
+            "web.listen",
+            (
+                f"{web} is plain http, and tokens travel in its URLs: put a proxy that does TLS in "
+                "front, and name it in viewer.trusted_proxies"
+            ),
+        )
+    if not settings.sandbox:
+        yield from readable_files(settings, file)
+        yield from writable_folders(settings, file)

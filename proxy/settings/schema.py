@@ -20,6 +20,7 @@ from proxy.settings.checks import (
     MEMORY,
     Seconds,
     SecretLine,
+    Section,
     check_header_name,
     check_listen,
     check_network,
@@ -33,7 +34,6 @@ from proxy.settings.checks import (
 )
 from proxy.settings.keys import SealSecret, TokensConfig
 from proxy.settings.platform import Family, PlatformConfig, VideosConfig
-from proxy.settings.section import Section
 
 ENV_PREFIX = "PLAYGATE_"
 SANDBOX_SEAL_SECRET = b"sandbox-relay-key-known-to-everybody"

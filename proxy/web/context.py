@@ -1,10 +1,12 @@
-"""What a request has at hand: the services that it started with, and what is known of it."""
+"""What a request has at hand: its route, the services that it started with, and its story."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from proxy.adapters.logs import Timings
 from proxy.adapters.telemetry import Telemetry
@@ -20,6 +22,7 @@ from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
 from proxy.edge.video_details import VideoDetails
 from proxy.settings import Settings
+from proxy.web.problem import ClientKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +78,24 @@ class Trace:
 
 
 TRACE: web.RequestKey[Trace] = web.RequestKey("trace", Trace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path with a handler for each method.
+
+    Attributes:
+        name: the `route` of metrics and log lines.
+        path: the pattern; signed paths stay as they came, nothing is normalized.
+        handlers: by method; `*` for any.
+        client: who sends such requests, which decides the form of a refusal.
+        is_logged: whether successes are logged; refusals always are.
+        is_play: whether GET and HEAD count as plays.
+    """
+
+    name: str
+    path: str
+    handlers: Mapping[str, Handler]
+    client: ClientKind = "player"
+    is_logged: bool = False
+    is_play: bool = False

@@ -11,10 +11,9 @@ from proxy.adapters.logs import timings
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.answers import complete_head
 from proxy.web.connection import Port, note_head, note_response
-from proxy.web.context import SERVICES, TRACE
+from proxy.web.context import SERVICES, TRACE, Route
 from proxy.web.problem import ClientKind, problem
 from proxy.web.reading import read_trace
-from proxy.web.route import Route
 from proxy.web.telling import ABANDONED, Answered
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})

@@ -11,9 +11,9 @@ from aiohttp.typedefs import Handler
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web import auth, operator_api, operator_port, player_port
 from proxy.web.connection import PORT
+from proxy.web.context import Route
 from proxy.web.observing import observed
 from proxy.web.openapi import openapi
-from proxy.web.route import Route
 
 
 def for_players(handler: Handler) -> dict[str, Handler]:

@@ -12,8 +12,7 @@ from proxy.adapters.metrics import Metrics
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason
 from proxy.domain.video import loggable
-from proxy.web.context import Trace
-from proxy.web.route import Route
+from proxy.web.context import Route, Trace
 
 ABANDONED = 499  # nginx's number for a client that left before its answer
 PLAYING = frozenset({"GET", "HEAD"})

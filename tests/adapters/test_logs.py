@@ -14,8 +14,7 @@ from ports import free_port
 from processes import playgate, started
 from support import SANDBOX_TOML
 
-from proxy.adapters.console_log import console_processors
-from proxy.adapters.logs import build_logger
+from proxy.adapters.logs import build_logger, console_processors
 
 
 def console(*, colors: bool = False, **fields: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from proxy.cli.interrupts import run
+from proxy.cli.options import run
 
 
 def test_what_fails_on_the_way_out_shows_no_trace(caplog):

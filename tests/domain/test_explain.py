@@ -7,9 +7,8 @@ from ipaddress import ip_address
 import pytest
 from support import NOW, b64, hs256_key, mint
 
-from proxy.domain.access import RULES, Play, TokenPolicy, authorize
+from proxy.domain.access import RULES, Play, TokenPolicy, authorize, explain
 from proxy.domain.client_ip import parse_network
-from proxy.domain.explain import explain
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.keyring import Keyring
 from proxy.domain.tokens.verify import verify

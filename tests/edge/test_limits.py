@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from support import a_play, an_edge, eventually
 
-from proxy.adapters.concurrency_limit import ConcurrencyLimit
+from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.domain.rates import RateCounters, parse_rates
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims

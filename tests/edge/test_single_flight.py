@@ -8,7 +8,7 @@ import gc
 import pytest
 from support import eventually
 
-from proxy.adapters.background import SingleFlight
+from proxy.adapters.concurrency import SingleFlight
 
 
 async def test_those_who_ask_at_once_share_a_call_and_the_next_has_its_own():

@@ -13,7 +13,7 @@ import pytest
 from support import SANDBOX_TOML
 
 from proxy.settings import SettingsInvalid, key_file, load_settings
-from proxy.settings.warnings import warnings_about
+from proxy.settings.rules import warnings_about
 
 TOML = """
 [platform]

@@ -1,14 +1,27 @@
-"""What the Legacy API tells of an access token, and how it is voided."""
+"""What only commands ask of the Legacy API: about an access token, and about a channel's videos."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import IO, Any
 
+import aiohttp
+from aiohttp.payload import IOBasePayload
 from yarl import URL
 
 from proxy.adapters.dailymotion.api_client import ApiClient, ApiRequest
-from proxy.adapters.dailymotion.api_responses import read_done
+from proxy.adapters.dailymotion.api_responses import (
+    bad_answer,
+    read_done,
+    read_object,
+    refusal_of,
+)
+from proxy.adapters.errors import CANNOT_CONNECT, UpstreamError, connection_error
+from proxy.adapters.http_client import Answer, read_body
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.video import SAFE, VideoId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +67,107 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(value.split())
     return tuple(str(it) for it in value) if isinstance(value, list) else ()
+
+
+LISTED = ("id", "title", "mode", "status", "published", "private", "duration")
+MOST_ON_A_PAGE = 100
+UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some of a channel's videos, by the fields of `LISTED`, and whether there are more."""
+
+    videos: tuple[Mapping[str, Any], ...]
+    has_more: bool
+
+
+class VideosApi:
+    """Calls in the name of one account."""
+
+    def __init__(
+        self, client: ApiClient, rest_url: str, session: aiohttp.ClientSession, token: str
+    ) -> None:
+        self._client = client
+        self._rest_url = URL(rest_url)
+        self._session = session  # for uploads, which have no limit on time
+        self._token = token
+
+    async def fetch_page(self, channel_id: str, *, page: int, limit: int) -> Page:
+        """Return one page of a channel's videos, the first being 1, or refuse."""
+        query = {"fields": ",".join(LISTED), "page": str(page), "limit": str(limit)}
+        url = (self._rest_url / "user" / channel_id / "videos").with_query(query)
+        members = await self._call("GET", url)
+        videos = members.get("list")
+        if not isinstance(videos, list) or not all(isinstance(it, dict) for it in videos):
+            raise bad_answer("videos: list is not a list of objects")
+        return Page(videos=tuple(videos), has_more=members.get("has_more") is True)
+
+    async def fetch_title(self, video: VideoId) -> str:
+        """Return a video's title, or refuse."""
+        url = (self._rest_url / "video" / video).with_query({"fields": "title"})
+        return str((await self._call("GET", url)).get("title") or "")
+
+    async def fetch_upload_url(self) -> str:
+        """Return where to send a file, or refuse."""
+        return _text(await self._call("GET", self._rest_url / "file" / "upload"), "upload_url")
+
+    async def publish(self, channel_id: str, fields: Mapping[str, str]) -> VideoId:
+        """Make a video of an uploaded file, or refuse."""
+        url = self._rest_url / "user" / channel_id / "videos"
+        video = _text(await self._call("POST", url, data=dict(fields)), "id")
+        if SAFE.fullmatch(video) is None:
+            raise bad_answer("videos: what came is no video id")
+        return VideoId(video)
+
+    async def edit(self, video: VideoId, fields: Mapping[str, str]) -> None:
+        """Change a video, or refuse."""
+        await self._call("POST", self._rest_url / "video" / video, data=dict(fields))
+
+    async def delete(self, video: VideoId) -> None:
+        """Delete a video for good, or refuse."""
+        url = self._rest_url / "video" / video
+        await self._client.call(ApiRequest(operation="videos", method="DELETE", url=url), read_done)
+
+    async def upload(self, url: str, file: IO[bytes], name: str) -> str:
+        """Send a file and return the URL that stands for it, or refuse; it may take hours.
+
+        Args:
+            url: as it came; it is not the API's.
+            file: at its beginning.
+            name: of the file.
+        """
+        form = aiohttp.FormData()
+        # Left to itself, aiohttp would send the name of the open file, whatever is in it.
+        part = IOBasePayload(file, filename=name, content_type="application/octet-stream")
+        form.add_field("file", part, filename=name)
+        try:
+            async with self._session.post(
+                URL(url, encoded=True),
+                data=form,
+                headers={"Authorization": f"Bearer {self._token}"},
+                timeout=UPLOAD_TIMEOUT,
+                allow_redirects=False,
+            ) as response:
+                body = await read_body("videos", response)
+        except TimeoutError:
+            raise Refusal(Reason.PLATFORM_TIMEOUT, "videos: the upload stood still") from None
+        except UpstreamError as error:
+            raise refusal_of(error) from None
+        except CANNOT_CONNECT as error:
+            raise refusal_of(connection_error("videos", URL(url).host, error)) from None
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Refusal(Reason.PLATFORM_UNREACHABLE, f"videos: upload: HTTP {response.status}")
+        answer = Answer(status=response.status, headers=response.headers, body=body)
+        return _text(read_object("videos", answer), "url")
+
+    async def _call(self, method: str, url: URL, **options: Any) -> dict[str, Any]:
+        request = ApiRequest(operation="videos", method=method, url=url, options=options)
+        return await self._client.fetch_object(request)
+
+
+def _text(members: Mapping[str, Any], name: str) -> str:
+    value = members.get(name)
+    if not isinstance(value, str) or not value:
+        raise bad_answer(f"videos: no {name} in the answer")
+    return value

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from yarl import URL
 
-from proxy.adapters.concurrency_limit import ConcurrencyLimit
+from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.api_responses import AccessTokenRefused, read_object, refusal_of
 from proxy.adapters.errors import UpstreamError
 from proxy.adapters.http_client import Answer, HttpClient, Operation

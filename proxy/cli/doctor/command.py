@@ -15,12 +15,18 @@ from proxy.adapters.telemetry import build_telemetry
 from proxy.app import build_services
 from proxy.cli.doctor.findings import Check, Visit, broken, warn
 from proxy.cli.doctor.front import look_at_public_url
-from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings
+from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings, look_at_state
 from proxy.cli.doctor.platform import look_at_account, look_at_clock
 from proxy.cli.doctor.play import look_at_stream
-from proxy.cli.doctor.state import look_at_state
-from proxy.cli.interrupts import run
-from proxy.cli.options import Config, Finding, address_or_exit, print_finding, say, video_or_exit
+from proxy.cli.options import (
+    Config,
+    Finding,
+    address_or_exit,
+    print_finding,
+    run,
+    say,
+    video_or_exit,
+)
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings

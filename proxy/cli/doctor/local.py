@@ -1,4 +1,4 @@
-"""This machine: the settings, the login's file, the edge that runs here, the hosts to reach."""
+"""This machine: the settings, the edge that runs here, the state, and the hosts to reach."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
+from proxy.adapters.errors import StateError
+from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.doctor.findings import PATIENCE, Visit, broken, next_step_of, ok, warn
 from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import Finding, mode_of
 from proxy.domain.reasons import Reason
+from proxy.edge.state import state_unavailable
 from proxy.settings.comparing import digest_of
 from proxy.settings.listen import Listen, parse_listen
 from proxy.settings.platform import Flag
-from proxy.settings.warnings import warnings_about
-from proxy.wiring import FAMILIES
+from proxy.settings.rules import warnings_about
+from proxy.wiring import FAMILIES, open_state
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
 COSTS: dict[Flag, str] = {
@@ -212,3 +215,30 @@ async def reach(check: str, url: URL, family: socket.AddressFamily, name: str) -
     if (ends - datetime.now(UTC)).days < DAYS_LEFT:
         return warn(check, text, "It is about to lapse: whoever runs that host has to renew it.")
     return ok(check, text)
+
+
+NAME = "doctor"
+
+
+async def look_at_state(visit: Visit) -> AsyncGenerator[Finding, None]:
+    """Ask the state as an edge does, and say how long that takes."""
+    config, clock = visit.settings.state, visit.process.telemetry.clock
+    async with open_state(visit.settings, build_telemetry()) as (state, _):
+        if not state.is_shared:
+            return  # nothing to reach
+        try:
+            await state.probe()  # connected; from here on it is what a play waits for
+            started = clock.monotonic()
+            await state.claim(NAME, NAME, ttl=1)
+            took = clock.monotonic() - started
+        except StateError as error:
+            refusal = state_unavailable(error)
+            step = next_step_of(refusal.reason, refusal.detail)
+            yield broken("state", f"{refusal.reason}: {refusal.detail}", step)
+            return
+        text = f"read and written in {took * 1000:.1f} ms"
+        if took > config.timeout / 2:
+            step = "Move it closer, or raise state.timeout: plays wait for it with first_use."
+            yield warn("state", f"{text}, and state.timeout is {config.timeout * 1000:g} ms", step)
+        else:
+            yield ok("state", text)
