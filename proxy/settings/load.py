@@ -6,14 +6,9 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any
 
-from pydantic import ModelWrapValidatorHandler, TypeAdapter, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-)
+from pydantic import TypeAdapter, ValidationError
 
 from proxy.settings import key_file
 from proxy.settings.checks import ENCODING
@@ -30,13 +25,12 @@ from proxy.settings.schema import Settings
 from proxy.settings.sources import (
     DEFAULT_FILES,
     FROM_FILES,
-    Environment,
     Problem,
-    SecretFiles,
+    merged,
     read_secret_files,
     secret_names,
-    secrets_folder,
     unknown_names,
+    values_of,
 )
 
 NO_FILE = (
@@ -101,37 +95,17 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         reason = error.strerror or os.strerror(error.errno or 0)
         raise SettingsInvalid([("(file)", f"cannot be read: {reason}")], source=path) from None
 
-    class Loaded(_CheckedSettings):
-        """The settings of one load: overrides, environment, secret files, file."""
-
-        _for_edge: ClassVar[bool] = for_edge
-        _file: ClassVar[Path | None] = path
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
-            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                InitSettingsSource(settings_cls, overrides),
-                Environment(settings_cls),
-                SecretFiles(file_secret_settings, secrets),
-                InitSettingsSource(settings_cls, values),
-            )
-
     problems = [unknown_variable_problem(name) for name in unknown_names()]
     secrets, unreadable = read_secret_files()
     if unreadable:
         raise SettingsInvalid([*problems, *unreadable], source=path, text=text)
-    try:
-        settings = Loaded(_secrets_dir=secrets_folder())  # type: ignore[call-arg]  # of pydantic-settings
-    except _Problems as between:
-        problems += between.problems
-    if problems:
+    for stronger in (values_of(secrets), values_of(os.environ), overrides):
+        values = merged(values, stronger)
+    settings, found = _checked(values)
+    named = [name for name, _ in found]
+    between = problems_between(settings, for_edge=for_edge, file=path)
+    found += [it for it in between if not _is_named(it[0], named)]
+    if problems := [*problems, *_without_echoes(found, list(placeholder_problems(values)))]:
         raise SettingsInvalid(problems, source=path, text=text)
     return settings
 
@@ -143,34 +117,15 @@ def _read(path: Path) -> str:
     return key_file.read_regular(path, encoding=ENCODING)
 
 
-class _Problems(Exception):
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__()
-        self.problems = problems
-
-
-class _CheckedSettings(Settings):
-    """The settings, with the rules between them applied to the merged sources."""
-
-    _for_edge: ClassVar[bool]
-    _file: ClassVar[Path | None]
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _apply_rules(cls, raw: Mapping[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        placeholders = list(placeholder_problems(raw))
-        tables: dict[str, Any] = {name: {} for name in cls.model_fields if name != "sandbox"}
-        try:
-            settings = handler({**tables, **raw})  # what has no default is missed in its table
-            problems, checked = placeholders, cast("Settings", settings)
-        except ValidationError as error:
-            problems, checked = [*placeholders, *problems_of(error)], valid_part(raw)
-        named = [name for name, _ in problems]
-        between = problems_between(checked, for_edge=cls._for_edge, file=cls._file)
-        problems = problems + [it for it in between if not _is_named(it[0], named)]
-        if problems:
-            raise _Problems(_without_echoes(problems, placeholders))
-        return settings
+def _checked(values: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
+    """Return the settings as far as each is good by itself, and what is wrong with the others."""
+    tables: dict[str, Any] = {name: {} for name in Settings.model_fields if name != "sandbox"}
+    placeholders = list(placeholder_problems(values))
+    try:
+        # What has no default is missed in its table.
+        return Settings.model_validate({**tables, **values}), placeholders
+    except ValidationError as error:
+        return valid_part(values), [*placeholders, *problems_of(error)]
 
 
 def valid_part(raw: Mapping[str, Any]) -> Settings:

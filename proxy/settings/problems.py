@@ -12,11 +12,17 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from proxy.domain.validation_messages import sentence_for
 from proxy.settings.schema import ENV_PREFIX, Settings
-from proxy.settings.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Problem, secret_names
+from proxy.settings.sources import (
+    CONFIG_VARIABLE,
+    SECRETS_VARIABLE,
+    Problem,
+    field_at,
+    model_in,
+    secret_names,
+)
 
 CLOSE = 0.85  # of a variable's name, whose prefix alone makes any two of them alike
 PLACEHOLDERS = frozenset({"…", "..."})  # as the documentation writes them
@@ -78,7 +84,7 @@ def name_of(location: Location) -> str:
 def _suggestion(location: Location) -> str:
     *above, name = location
     if above and name in Settings.model_fields:
-        is_table = _model_in(Settings.model_fields[str(name)]) is not None
+        is_table = model_in(Settings.model_fields[str(name)]) is not None
         place = f"under [{name}]{_above_list(location)}" if is_table else "above the first table"
         return f": put it {place}"
     tables = _tables_with(str(name))
@@ -98,8 +104,8 @@ def _above_list(location: Location) -> str:
 
 
 def _list_example(location: Location) -> str:
-    field = _field_at(location)
-    if (entry := _model_in(field)) is not None:
+    field = field_at(location)
+    if (entry := model_in(field)) is not None:
         required = [name for name, it in entry.model_fields.items() if it.is_required()]
         members = required or list(entry.model_fields)[:1]
         table = json.dumps([dict.fromkeys(members, "…")], ensure_ascii=False)
@@ -112,31 +118,12 @@ def _tables_with(name: str) -> list[str]:
     return [
         table
         for table, field in Settings.model_fields.items()
-        if (model := _model_in(field)) is not None and name in model.model_fields
+        if (model := model_in(field)) is not None and name in model.model_fields
     ]
 
 
 def _model_at(location: list[int | str]) -> type[BaseModel]:
-    field = _field_at(tuple(location))
-    return (_model_in(field) if field is not None else None) or Settings
-
-
-def _field_at(location: Location) -> FieldInfo | None:
-    model: type[BaseModel] | None = Settings
-    field = None
-    for step in location:
-        if isinstance(step, int):
-            continue
-        field = None if model is None else model.model_fields.get(step)
-        model = None if field is None else _model_in(field)
-    return field
-
-
-def _model_in(field: FieldInfo | None) -> type[BaseModel] | None:
-    annotation: Any = None if field is None else field.annotation
-    inner = [annotation, *getattr(annotation, "__args__", ())]
-    models = (kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return next(models, None)
+    return model_in(field_at(location)) or Settings
 
 
 def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:

@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     SecretStr,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from proxy.domain.client_ip import PrivateViewers
 from proxy.domain.revocations import Longest
@@ -148,17 +147,8 @@ class AuthConfig(Section):
         return tuple(map(re.compile, self.paths))
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """All of it; an object that exists is valid."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        secrets_nested_delimiter="__",
-    )
 
     sandbox: bool = False
     web: WebConfig = WebConfig()

@@ -5,17 +5,14 @@ Both name a setting like PLAYGATE_PLATFORM__API_SECRET, in any case.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    EnvSettingsSource,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-)
 
 from proxy.settings.checks import ENCODING
 from proxy.settings.schema import ENV_PREFIX, Settings
@@ -39,32 +36,63 @@ def default_file() -> Path | None:
     return next((path for path in DEFAULT_FILES if os.path.lexists(path)), None)
 
 
-class Environment(EnvSettingsSource):
-    """The variables. A list that is not JSON stays a text, and is then refused by its key."""
+def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what variables or secret files say, as a settings file would.
 
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Return what JSON says, or the text itself."""
-        return _decoded(super().decode_complex_value, field_name, field, value)
+    Lists and tables are JSON; what is not stays a text, and is then refused by its key.
+    """
+    values: dict[str, Any] = {}
+    for name, text in sorted(variables.items()):  # a whole table before what is in it
+        steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
+        if name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields:
+            value = _decoded(text) if is_structured(field_at(steps)) else text
+            for step in reversed(steps):
+                value = {step: value}
+            values = merged(values, value)
+    return values
 
 
-class SecretFiles(NestedSecretsSettingsSource):
-    """The files of a folder, one for each setting; other files there are left alone."""
+def merged(weaker: Any, stronger: Any) -> Any:
+    """Return values with stronger ones in place of theirs, table by table."""
+    if not isinstance(weaker, Mapping) or not isinstance(stronger, Mapping):
+        return stronger
+    common = {
+        name: merged(weaker[name], stronger[name]) for name in weaker.keys() & stronger.keys()
+    }
+    return {**weaker, **stronger, **common}
 
-    def __init__(self, source: PydanticBaseSettingsSource, texts: dict[str, str]) -> None:
-        """Take the texts that `read_secret_files` read, by the name of the file."""
-        self._texts = texts
-        super().__init__(source)
 
-    def load_secrets(self, path: Path) -> dict[str, str]:  # type: ignore[override]  # noqa: ARG002
-        """Return what was read before."""
-        return self._texts
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
-    def validate_secrets_path(self, path: Path) -> None:
-        """Accept it: `read_secret_files` says what is wrong."""
 
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Return what JSON says, or the text itself."""
-        return _decoded(super().decode_complex_value, field_name, field, value)
+def field_at(location: Iterable[int | str]) -> FieldInfo | None:
+    """Return the setting, or the table, at a location; None where there is none."""
+    model: type[BaseModel] | None = Settings
+    field = None
+    for step in location:
+        if isinstance(step, int):
+            continue
+        field = None if model is None else model.model_fields.get(step)
+        model = model_in(field)
+    return field
+
+
+def model_in(field: FieldInfo | None) -> type[BaseModel] | None:
+    """Return the table that a field is, or a list of which it is."""
+    annotation: Any = None if field is None else field.annotation
+    inner = [annotation, *get_args(annotation)]
+    models = (kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return next(models, None)
+
+
+def is_structured(field: FieldInfo | None) -> bool:
+    """Say whether a field is a list or a table."""
+    is_list = field is not None and get_origin(field.annotation) is tuple
+    return is_list or model_in(field) is not None
 
 
 def secrets_folder() -> str | None:
@@ -119,15 +147,9 @@ def unknown_names() -> Iterator[str]:
     for name in (*os.environ, *secret_names()):
         table = name.upper().removeprefix(ENV_PREFIX).split("__")[0].lower()
         ours = name.upper().startswith(ENV_PREFIX)
-        if ours and name not in {CONFIG_VARIABLE, SECRETS_VARIABLE} and table not in TABLES:
+        if (
+            ours
+            and name not in {CONFIG_VARIABLE, SECRETS_VARIABLE}
+            and table not in Settings.model_fields
+        ):
             yield name
-
-
-TABLES = frozenset(Settings.model_fields)
-
-
-def _decoded(decode: Any, field_name: str, field: FieldInfo, value: Any) -> Any:
-    try:
-        return decode(field_name, field, value)
-    except ValueError:
-        return value
