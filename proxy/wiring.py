@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
@@ -19,7 +20,6 @@ from proxy.adapters.dailymotion.token_endpoint import TokenEndpoint
 from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.adapters.errors import StateError
 from proxy.adapters.http_client import HttpClient, Operation
-from proxy.adapters.jwks import PublishedKeys
 from proxy.adapters.state.memory import MemoryStore
 from proxy.adapters.state.redis import RedisStore
 from proxy.adapters.telemetry import Telemetry
@@ -205,8 +205,8 @@ async def open_issuers(settings: Settings, telemetry: Telemetry) -> AsyncIterato
         cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "playgate"}
     ) as session:
         http = HttpClient(session, telemetry, attempt_timeout=platform.attempt_timeout)
-        published = PublishedKeys(http, telemetry.clock, timeout=platform.play_timeout)
-        issuers = Issuers(published.fetch, telemetry)
+        fetch = partial(http.fetch_text, "jwks", within=platform.play_timeout)
+        issuers = Issuers(fetch, telemetry)
         issuers.trust(settings.tokens.issuer_urls)
         try:
             yield issuers

@@ -91,6 +91,22 @@ class HttpClient:
             attempt += 1
             self._metrics.retries.labels(operation=operation).inc()
 
+    async def fetch_text(self, operation: Operation, url: str, *, within: float) -> str:
+        """Return a text within so many seconds; redirects are not followed.
+
+        Raises:
+            UpstreamError: it cannot be had.
+        """
+        deadline = self._clock.monotonic() + within
+        try:
+            async with asyncio.timeout(within):
+                answer = await self.send(operation, "GET", URL(url), deadline=deadline)
+        except TimeoutError:
+            raise UpstreamError("timeout", f"{operation}: out of time") from None
+        if answer.status != HTTPStatus.OK:
+            raise UpstreamError("bad-answer", f"{operation}: HTTP {answer.status}")
+        return answer.body.decode(errors="replace")
+
     async def _attempt(
         self, operation: Operation, method: str, url: URL, options: dict[str, Any]
     ) -> Answer:

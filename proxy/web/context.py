@@ -80,7 +80,7 @@ class Trace:
 TRACE: web.RequestKey[Trace] = web.RequestKey("trace", Trace)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """A path with a handler for each method.
 

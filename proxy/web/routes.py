@@ -26,78 +26,40 @@ def with_head(handler: Handler) -> dict[str, Handler]:
     return {"GET": handler, "HEAD": handler}
 
 
-OPENAPI = Route(name="openapi", path="/openapi.json", handlers={"GET": openapi})
-
+OPENAPI = Route("openapi", "/openapi.json", {"GET": openapi})
+# fmt: off
 PLAYER_PORT = (
-    Route(
-        name="play",
-        path="/play/{video_id}.m3u8",
-        handlers=for_players(player_port.play),
-        is_logged=True,
-        is_play=True,
-    ),
-    Route(
-        name="play-file",
-        path="/play/{video_id}.mp4",
-        handlers=for_players(player_port.play_file),
-        is_logged=True,
-        is_play=True,
-    ),
-    Route(name="probe", path="/play/probe", handlers={"GET": player_port.probe}),
-    Route(
-        name="stream-urls",
-        path="/stream-urls",
-        handlers={"GET": player_port.stream_urls, "OPTIONS": player_port.preflight},
-        client="api",
-        is_logged=True,
-        is_play=True,
-    ),
-    Route(
-        name="relayed-playlist",
-        path="/relay/playlist/{path:.*}",
-        handlers=for_players(player_port.relayed_playlist),
-    ),
-    Route(
-        name="relayed-bytes",
-        path="/relay/bytes/{path:.*}",
-        handlers=for_players(player_port.relayed_bytes),
-    ),
+    Route("play", "/play/{video_id}.m3u8", for_players(player_port.play),
+          is_logged=True, is_play=True),
+    Route("play-file", "/play/{video_id}.mp4", for_players(player_port.play_file),
+          is_logged=True, is_play=True),
+    Route("probe", "/play/probe", {"GET": player_port.probe}),
+    Route("stream-urls", "/stream-urls",
+          {"GET": player_port.stream_urls, "OPTIONS": player_port.preflight},
+          client="api", is_logged=True, is_play=True),
+    Route("relayed-playlist", "/relay/playlist/{path:.*}",
+          for_players(player_port.relayed_playlist)),
+    Route("relayed-bytes", "/relay/bytes/{path:.*}", for_players(player_port.relayed_bytes)),
     OPENAPI,
 )
-
 PLAYER_PAGE = (  # served where web.player_page = true
-    Route(name="watch", path="/watch/{video_id}", handlers={"GET": player_port.watch}),
-    Route(name="details", path="/watch/{video_id}/details", handlers={"GET": player_port.details}),
-    Route(name="asset", path="/watch/assets/{name}", handlers={"GET": player_port.asset}),
+    Route("watch", "/watch/{video_id}", {"GET": player_port.watch}),
+    Route("details", "/watch/{video_id}/details", {"GET": player_port.details}),
+    Route("asset", "/watch/assets/{name}", {"GET": player_port.asset}),
 )
-
 OPERATOR_PORT = (
-    Route(name="auth", path="/auth", handlers={hdrs.METH_ANY: auth.auth}, client="nginx"),
-    Route(
-        name="forward-auth",
-        path="/forward-auth",
-        handlers={hdrs.METH_ANY: auth.forward_auth},
-        client="front-door",
-    ),
-    Route(name="metrics", path="/metrics", handlers={"GET": operator_port.metrics}),
-    Route(name="healthz", path="/healthz", handlers=with_head(operator_port.healthz)),
-    Route(name="readyz", path="/readyz", handlers=with_head(operator_port.readyz)),
-    Route(
-        name="tokens",
-        path="/tokens",
-        handlers={"POST": operator_api.mint_token},
-        client="api",
-        is_logged=True,
-    ),
-    Route(
-        name="revocations",
-        path="/revocations",
-        handlers={"GET": operator_api.list_revocations, "POST": operator_api.revoke},
-        client="api",
-        is_logged=True,
-    ),
+    Route("auth", "/auth", {hdrs.METH_ANY: auth.auth}, client="nginx"),
+    Route("forward-auth", "/forward-auth", {hdrs.METH_ANY: auth.forward_auth}, client="front-door"),
+    Route("metrics", "/metrics", {"GET": operator_port.metrics}),
+    Route("healthz", "/healthz", with_head(operator_port.healthz)),
+    Route("readyz", "/readyz", with_head(operator_port.readyz)),
+    Route("tokens", "/tokens", {"POST": operator_api.mint_token}, client="api", is_logged=True),
+    Route("revocations", "/revocations",
+          {"GET": operator_api.list_revocations, "POST": operator_api.revoke},
+          client="api", is_logged=True),
     OPENAPI,
 )
+# fmt: on
 
 
 def add_routes(app: web.Application, routes: Sequence[Route]) -> None:
@@ -122,9 +84,7 @@ async def refuse_path(_request: web.Request) -> web.Response:
     raise Refusal(Reason.NOT_FOUND)
 
 
-UNMATCHED = Route(
-    name="unmatched", path=r"/{path:[\s\S]*}", handlers={hdrs.METH_ANY: refuse_path}, is_logged=True
-)
+UNMATCHED = Route("unmatched", r"/{path:[\s\S]*}", {hdrs.METH_ANY: refuse_path}, is_logged=True)
 
 
 def refuse_method(handlers: Mapping[str, Handler]) -> Handler:

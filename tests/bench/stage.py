@@ -59,7 +59,7 @@ def staged(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
         **upstream.environment,
         "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
         # As shipped, 384 plays at once may wait for Dailymotion, and the 512 would be shed.
-        "PLAYGATE_LIMITS__CONCURRENCY": "192",
+        "PLAYGATE_LIMITS__CONCURRENCY": "256",
         "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8has[0-9]+", "mode": "relay"}]',
     }
     with ExitStack() as stack:
