@@ -46,7 +46,7 @@ def watch(event, arguments):
 async def renew():
     settings, clock = load_settings(None), Clock()
     async with open_api_session(settings.platform) as session:
-        telemetry = build_telemetry(build_logger(), clock)
+        telemetry = build_telemetry(clock=clock)
         http = build_patient_http(session, telemetry)
         sys.addaudithook(watch)
         grant = build_grant(settings.platform, http, session, telemetry)

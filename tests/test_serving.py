@@ -26,6 +26,7 @@ from support import (
 from yarl import URL
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.log_writer import writing
 from proxy.adapters.logs import build_logger
 from proxy.edge.minting import Minting
 from proxy.sandbox.running import running_sandbox
@@ -285,14 +286,15 @@ class FullDisk(io.StringIO):
 
 async def test_a_log_that_cannot_be_written_is_no_reason_to_refuse_a_play(sandbox):
     settings = settings_for(sandbox)
-    async with (
-        running_edge(settings, log=build_logger(FullDisk())) as edge,
-        aiohttp.ClientSession() as session,
-    ):
-        token = Minting(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
-        url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
-        async with session.get(url, allow_redirects=False) as response:
-            assert response.status == 302
+    with writing(FullDisk()) as lines:
+        async with (
+            running_edge(settings, log=build_logger(lines)) as edge,
+            aiohttp.ClientSession() as session,
+        ):
+            token = Minting(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
+            url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
+            async with session.get(url, allow_redirects=False) as response:
+                assert response.status == 302
 
 
 async def test_a_bad_first_line_is_not_quoted_in_the_log(edge, capsys, caplog):

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import StringIO
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.log_writer import LogWriter
 from proxy.settings.schema import LogLevel
 
 Logger = structlog.typing.FilteringBoundLogger
@@ -54,18 +54,8 @@ def waiting_upstream(clock: Clock) -> Iterator[None]:
             spent.upstream += clock.monotonic() - started
 
 
-class Lines(Protocol):
-    """Where lines go."""
-
-    def write(self, line: str, /) -> object:
-        """Take a line."""
-
-    def flush(self) -> object:
-        """Hand on what is there."""
-
-
 def build_logger(
-    stream: Lines | None = None,
+    stream: TextIO | LogWriter,
     *,
     level: LogLevel = "info",
     processors: Sequence[structlog.typing.Processor] = (),
@@ -73,34 +63,17 @@ def build_logger(
     """Return a logger that writes one line for each event.
 
     Args:
-        stream: where lines go, standard output by default.
+        stream: where lines go.
         level: events below it are left out.
         processors: the steps that make a line; without any, JSON.
     """
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", Unfailing(stream or sys.stdout))),
+        structlog.WriteLogger(cast("TextIO", stream)),
         processors=list(processors) or [as_line],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     # Bound once, or the library would make a logger for each line.
     return cast("Logger", logger.bind())
-
-
-class Unfailing:
-    """A stream whose loss is no reason to refuse a play: a full disk, a reader that went away."""
-
-    def __init__(self, stream: Lines) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Write, or lose the line."""
-        with suppress(OSError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        """Flush, or lose what was buffered."""
-        with suppress(OSError):
-            self._stream.flush()
 
 
 def as_line(_logger: object, method: str, fields: MutableMapping[str, Any]) -> str:

@@ -202,7 +202,8 @@ async def test_it_is_forgotten_when_nothing_it_concerns_can_be_valid(sandbox, cl
 
 async def test_without_a_relay_sessions_do_not_count(sandbox, clock, monkeypatch):
     monkeypatch.setattr(Settings, "seal_secrets", lambda _settings: [])  # as outside the sandbox
-    async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}) as edge:
+    both = {"cdn_families": ["ipv4", "ipv6"]}
+    async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}, delivery=both) as edge:
         assert (await revoke(edge, sub="viewer-7")).json["until"] == NOW + 601
 
 

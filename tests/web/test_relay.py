@@ -777,7 +777,7 @@ async def test_a_refused_relay_request_says_whose_it_is(sandbox):
 
 async def test_an_edge_without_a_relay_key_cannot_relay(sandbox, monkeypatch):
     monkeypatch.setattr(Settings, "seal_secrets", lambda _settings: [])  # as outside the sandbox
-    async with an_edge(sandbox) as edge:
+    async with an_edge(sandbox, delivery={"cdn_families": ["ipv4", "ipv6"]}) as edge:
         assert (await edge.play()).status == 302
         with pytest.raises(Refusal, match="request-invalid"):  # it says so when asked to mint
             edge.mint(limits=Limits(max_height=360))
