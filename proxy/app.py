@@ -1,7 +1,5 @@
 """The applications of both ports, and the services that their handlers use."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -4,8 +4,6 @@ All of it or nothing: what cannot be used leaves the edge as it is, and is said 
 metric and in /readyz. Requests are answered with what there was when they came.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterator

@@ -5,8 +5,6 @@ Stopping: readiness goes off, the listeners close, and what has arrived is answe
 other edge; a request whose head was read is never dropped.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

@@ -1,7 +1,5 @@
 """What lasts as long as the process: the state, Dailymotion, issuers; made of the settings."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

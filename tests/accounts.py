@@ -1,7 +1,5 @@
 """The accounts that an edge may act for, as tables of settings, and a login to begin with."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Systems that are really broken, each in one way, and what a real Prometheus says of them."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Certificates for a test: an authority of its own, and a host that it vouches for."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

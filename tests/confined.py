@@ -6,8 +6,6 @@ kernel enforces them; what systemd's groups stand for, systemd-analyze says.
     python confined.py UNIT COMMAND …
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

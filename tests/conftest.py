@@ -1,7 +1,5 @@
 """Fixtures, and what to do where a component is absent: skip with the reason, fail in CI."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """deploy/grafana/playgate.json, as Grafana would ask its questions."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Three edges, each a process of its own on a Unix socket, behind real nginx and real Redis."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections import Counter
@@ -82,7 +80,7 @@ class Fleet:
             return False
 
     @asynccontextmanager
-    async def under_load(self, players: int = PLAYERS) -> AsyncIterator[Load]:
+    async def under_load(self, players: int = PLAYERS) -> AsyncIterator["Load"]:
         """Have so many players play all the time, each with a new token for each play."""
         load = Load()
         sources = itertools.cycle(f"127.0.{n}.5" for n in range(1, 101))

@@ -1,7 +1,5 @@
 """What a PromQL expression asks for, and what an edge has."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

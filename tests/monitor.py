@@ -1,7 +1,5 @@
 """make monitor: sandbox, edge, players and a real Prometheus, and what the dashboard would show."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import shutil

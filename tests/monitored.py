@@ -1,7 +1,5 @@
 """An edge as on an ordinary day: sandbox, Redis, players of all kinds, and a real Prometheus."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Ports for the programs that the tests start."""
 
-from __future__ import annotations
-
 import socket
 
 # Each stays bound until the tests end, so that the system gives it to nobody else. It does not

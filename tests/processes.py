@@ -1,7 +1,5 @@
 """Playgate as a process of its own: started, read, told to stop."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Real Caddy with deploy/Caddyfile: only addresses and folders are substituted."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ class Caddy:
     def log(self) -> str:
         return self.process.output
 
-    async def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
+    async def ask(self, path: str, method: str = "GET", **headers: str) -> "Answer":
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.session.request(
             method, URL(self.origin + path, encoded=True), headers=named, allow_redirects=False

@@ -1,7 +1,5 @@
 """Real nginx with deploy/nginx.conf: only addresses, folders and the user are substituted."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -3,8 +3,6 @@
 In haste, an hour of the rules is a minute, so that an alert is seen to fire within a test.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import AsyncIterator, Mapping

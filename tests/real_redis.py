@@ -1,7 +1,5 @@
 """A real Redis or Valkey on a free port of this machine, which may be stopped, hung and emptied."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import subprocess

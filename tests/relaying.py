@@ -1,7 +1,5 @@
 """nginx in front of two edges, each a process of its own, and a sandbox CDN on https."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import ssl

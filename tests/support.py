@@ -1,7 +1,5 @@
 """What tests share: an edge in front of a sandbox, a clock that stands still, keys, tokens."""
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import io
@@ -115,7 +113,7 @@ class RunningEdge:
 
     async def get(
         self, url: str, *, method: str = "GET", source: str = "127.0.0.1", **options: Any
-    ) -> Response:
+    ) -> "Response":
         """Send a request exactly as written, from one of this machine's addresses."""
         async with self.from_address(source).request(
             method, URL(url, encoded=True), allow_redirects=False, **options
@@ -125,7 +123,7 @@ class RunningEdge:
             check_described(method, url, answer.status, answer.headers, answer.body)
         return answer
 
-    async def play(self, video: str = "x8demo1", **options: Any) -> Response:
+    async def play(self, video: str = "x8demo1", **options: Any) -> "Response":
         return await self.get(self.play_url(video), **options)
 
     def from_address(self, source: str) -> aiohttp.ClientSession:

@@ -1,7 +1,5 @@
 """Connections that only are there, and some that say their piece byte by byte: plays go on."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 import socket

@@ -1,7 +1,5 @@
 """A login survives whatever ends the process: killed for good at every step of a renewal."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import json

@@ -1,7 +1,5 @@
 """All that an instance caches, at its worst at the same time, stays under the documented bound."""
 
-from __future__ import annotations
-
 import gc
 import io
 import re

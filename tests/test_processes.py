@@ -1,7 +1,5 @@
 """Whole processes: serve and demo, their signals, their output, their secrets."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """New settings and keys for an edge that runs: all of it or nothing, and it says so."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import json

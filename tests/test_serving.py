@@ -1,7 +1,5 @@
 """Serving: sockets, limits, slow clients, and stopping without letting anybody down."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """Players of all kinds, all the time: what an edge has to do with on an ordinary day."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """What time it is. Tests bring their own."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """Work beside other work: in the background, shared by many who wait, and limited."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from types import TracebackType

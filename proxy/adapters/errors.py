@@ -1,7 +1,5 @@
 """Failures of what lies outside this process, before it is known what they mean for a play."""
 
-from __future__ import annotations
-
 from errno import EMFILE, ENFILE
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Requests to other servers: attempts, time limits, size limits, and what failed."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A line costs a play an entry in a queue; a thread of its own writes what has gat
 second at most. What nobody takes is lost and counted, never waited for.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

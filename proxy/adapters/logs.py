@@ -4,8 +4,6 @@ Nothing here is given a token, a stream URL or a secret; the names of the fields
 are listed in docs/operations.md.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence

@@ -8,8 +8,6 @@ mended the part without TLS.)
 And a connection that we end waits for thirty seconds, by default, that the other end says so too.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import uvloop

@@ -3,8 +3,6 @@
 Labels come from closed sets, never from an ID, an address, a token or a raw path.
 """
 
-from __future__ import annotations
-
 from itertools import product
 from math import nan
 

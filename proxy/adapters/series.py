@@ -4,8 +4,6 @@ The library's `labels` checks, converts and locks each time anew: 3 µs, eight t
 come from closed sets, so that what is remembered is bounded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 from itertools import product

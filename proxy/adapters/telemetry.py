@@ -1,7 +1,5 @@
 """What the edge knows of its own state, for /readyz and for a metric."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The command `playgate`: one file per command family."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

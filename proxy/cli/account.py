@@ -1,7 +1,5 @@
 """Dailymotion's accounts from the command line: the edge's own, and that of [videos]."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass

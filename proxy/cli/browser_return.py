@@ -1,7 +1,5 @@
 """The end of a login in the browser: it comes back to an address of this machine, with a code."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine

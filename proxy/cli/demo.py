@@ -1,7 +1,5 @@
 """playgate demo: an edge in front of a Dailymotion on this machine, to try and to develop with."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

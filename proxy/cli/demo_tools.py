@@ -1,7 +1,5 @@
 """The functions of the demo's edge that the sandbox's pages call."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

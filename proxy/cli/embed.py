@@ -1,7 +1,5 @@
 """playgate embed: what to write into a page or an app so that a video plays there."""
 
-from __future__ import annotations
-
 import re
 from importlib.resources import files
 from typing import Annotated, NamedTuple

@@ -1,7 +1,5 @@
 """playgate inspect: what is wrong with a playlist, or with all of a video's."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """The keys of tokens.jwks_file, while a command reads or changes them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

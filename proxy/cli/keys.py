@@ -1,7 +1,5 @@
 """playgate keys: the file of keys that tokens are signed and verified with (tokens.jwks_file)."""
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import Annotated, Any, cast

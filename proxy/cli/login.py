@@ -1,7 +1,5 @@
 """playgate login and logout: let a public API key act for a channel, and take that back."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import webbrowser

@@ -1,7 +1,5 @@
 """What commands ask edges: this machine's, through its operator port; all, through the state."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any

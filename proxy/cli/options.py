@@ -1,7 +1,5 @@
 """What every command takes, how it fails, and how a signal ends it."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -1,7 +1,5 @@
 """playgate revoke: take back tokens that are already out."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated

@@ -1,7 +1,5 @@
 """playgate serve and check-config: run an edge, and say whether its settings are good."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

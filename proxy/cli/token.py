@@ -1,7 +1,5 @@
 """playgate token: mint tokens, and explain them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """Explain a token: what it says, every check that an edge makes, and the edge's answer."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """playgate videos: put a test video up, look after it, and take it down again."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

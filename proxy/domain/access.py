@@ -4,8 +4,6 @@ The table is what the edge applies and what `playgate token explain` shows, so t
 come to differ.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial

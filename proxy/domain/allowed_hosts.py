@@ -1,7 +1,5 @@
 """Which URLs a player may be sent to, and the edge may fetch."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

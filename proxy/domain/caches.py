@@ -1,7 +1,5 @@
 """Caches with a bounded number of entries, of bounded length."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache

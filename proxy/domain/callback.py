@@ -4,8 +4,6 @@ RFC 6749, 4.1.2 and 10.12: without the right `state`, anybody could have a user'
 the code of an account of theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from hmac import compare_digest
 

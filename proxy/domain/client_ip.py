@@ -5,8 +5,6 @@ wrote, and the first address that is not ours is the viewer. What stands further
 the viewer, may be forged, and is never parsed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

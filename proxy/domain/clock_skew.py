@@ -1,7 +1,5 @@
 """How far one clock is from another, as far as an HTTP `Date` (RFC 9110, 6.6.1) can tell."""
 
-from __future__ import annotations
-
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 

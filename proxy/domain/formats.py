@@ -1,7 +1,5 @@
 """The formats that Dailymotion has stream URLs for, by the API's names, and which to take."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args

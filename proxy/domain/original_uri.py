@@ -6,8 +6,6 @@ two could be read as different files, and nobody gets anything. Others tell the 
 then has to be one that everybody normalises to itself.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A request to play a video, as it was read once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -4,8 +4,6 @@ A probe is signed with a key that follows from the operator key, which itself is
 player port. It lives for seconds and opens nothing but that answer.
 """
 
-from __future__ import annotations
-
 import re
 from hashlib import sha256
 from hmac import compare_digest

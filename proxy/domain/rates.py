@@ -1,7 +1,5 @@
 """Rates such as `60/minute`, and counting in sliding windows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass

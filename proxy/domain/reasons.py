@@ -5,8 +5,6 @@ and the next step, and never a token, an address or an id; what only the operato
 into a refusal's `detail`, and from there into the log alone.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Self
 

@@ -1,13 +1,11 @@
 """Tokens that are revoked before they expire, and the relay sessions that they opened."""
 
-from __future__ import annotations
-
 import hmac
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
@@ -68,7 +66,7 @@ class Revocation:
         last_issued = self.at + longest.leeway
         return (min(self.before, last_issued) if is_limited else last_issued) + longest.validity + 1
 
-    def clipped(self, now: int, leeway: int) -> Revocation:
+    def clipped(self, now: int, leeway: int) -> Self:
         """Return it with times that are possible: another writer of the state may invent others."""
         at = self.at if self.at <= now + leeway + 1 else now
         return replace(self, before=min(self.before, at + leeway), at=at)
@@ -79,7 +77,7 @@ class Revocation:
         return json.dumps([*members, self.proof], separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Revocation:
+    def from_json(cls, text: str) -> Self:
         """Read what another instance wrote.
 
         Raises:

@@ -6,8 +6,6 @@ players never fetch a new playlist URL; and a child is sealed with the key that 
 so that a new key breaks no running session.
 """
 
-from __future__ import annotations
-
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +116,7 @@ class SealKey:
             raise Refusal(Reason.PLAYLIST_INVALID, "a URI is too long to seal")
         return seal
 
-    def open(self, seal: str) -> Opened | None:
+    def open(self, seal: str) -> "Opened | None":
         """Return what a seal says; None where this key did not make it."""
         try:
             sealed = urlsafe_b64decode(seal + "=" * (-len(seal) % 4))

@@ -9,8 +9,6 @@ it, since random text does not compress. A playlist that never changes is theref
 whole: names that count up, as segments' do, are sealed as one sequence with a first and a last.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

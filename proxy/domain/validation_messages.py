@@ -3,8 +3,6 @@
 Settings and request bodies share them, so that the same mistake reads the same everywhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

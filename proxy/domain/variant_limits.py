@@ -1,7 +1,5 @@
 """The largest variant that a token allows."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

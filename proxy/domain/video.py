@@ -1,7 +1,5 @@
 """Video ids: which texts are one, and how one may be written down."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from hashlib import sha256

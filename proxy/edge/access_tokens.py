@@ -1,7 +1,5 @@
 """The account's access token, as this instance holds it: there before anybody has to wait."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Who may play: from the token that a request carries to the claims that hold for this play."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Which relayed playlists offer blocking reloads (RFC 8216bis, 6.2.5.2)."""
 
-from __future__ import annotations
-
 import re
 
 from proxy.domain.caches import Lru

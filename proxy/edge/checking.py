@@ -1,7 +1,5 @@
 """Check playlists and change them, without holding up anybody else."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 
 from proxy.adapters.dailymotion.cdn import Received

@@ -1,7 +1,5 @@
 """How a viewer gets a stream: redirect, validate then redirect, or relay."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from proxy.domain.formats import ANY_FIELDS, FORMATS, Choice, as_download, choose, first_hls

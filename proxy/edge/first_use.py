@@ -5,8 +5,6 @@ that of two networks that race exactly one wins, whichever instances they come t
 never changes, so an instance asks once for each token and remembers.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from proxy.adapters.clock import Clock

@@ -1,7 +1,5 @@
 """Which relayed playlists were seen to grow: their URIs stay as they are when they end."""
 
-from __future__ import annotations
-
 from proxy.domain.caches import Lru
 from proxy.domain.playlist.relayed import may_change
 

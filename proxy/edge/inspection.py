@@ -1,7 +1,5 @@
 """Look at all of a video: its playlists one after the other, and one segment behind each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

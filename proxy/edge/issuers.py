@@ -4,8 +4,6 @@ A token with a key that is not known yet has the issuer asked, once for all who 
 for a while: an issuer that rotates is followed at once, and unknown keys bring no storm upon it.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace

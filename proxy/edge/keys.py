@@ -1,7 +1,5 @@
 """Tokens verified with the keys of the moment, ours and those that issuers publish."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -4,8 +4,6 @@ Each instance counts for itself. Only plays that are otherwise admitted count, s
 without a token uses up what is left to those who have one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import ceil
 from typing import Literal

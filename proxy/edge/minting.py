@@ -1,7 +1,5 @@
 """Tokens of our own making, for the command line, the operator port and the sandbox."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe

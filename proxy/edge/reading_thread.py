@@ -1,7 +1,5 @@
 """The thread that reads large playlists, one at a time; their owners take turns."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor

@@ -4,8 +4,6 @@ The edge resolves for its own address, fetches, checks, and hands on playlists i
 is a sealed path of ours. The session is carried by the seals, and kept nowhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Relay sessions: whose playback a sealed path belongs to, and whether that is still allowed."""
 
-from __future__ import annotations
-
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Address
 from proxy.domain.play_request import PlayRequest

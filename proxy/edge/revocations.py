@@ -7,8 +7,6 @@ What is read is trusted as little as what comes from a network: dates are clippe
 and so is the number of entries; the operator can undo a revocation that another writer made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from proxy.adapters.errors import StateError

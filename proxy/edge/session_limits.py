@@ -1,7 +1,5 @@
 """How many requests of one relay session, and of one network, may be under way at once."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

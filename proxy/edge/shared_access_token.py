@@ -6,8 +6,6 @@ state is encrypted with a key that follows from the API secret: who can read the
 for the account, and who can write to it cannot foist a token on us.
 """
 
-from __future__ import annotations
-
 import json
 from base64 import urlsafe_b64encode
 from contextlib import suppress

@@ -5,8 +5,6 @@ plays; where that fails too, every question is refused at once, until a probe fi
 writing to work again. What to do without an answer is decided where the question is asked.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial

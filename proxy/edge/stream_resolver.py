@@ -1,7 +1,5 @@
 """The URLs of a stream for one viewer: requested at the moment of play, shared with nobody."""
 
-from __future__ import annotations
-
 from proxy.adapters.concurrency import SingleFlight
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy import LegacyApi

@@ -6,8 +6,6 @@ reason. Whatever keeps us from knowing (a 403 to our address, a timeout, a bot c
 a playlist) is no reason either. Instances tell each other what they found.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What the player page shows of a video: asked for aside from the plays, and cached."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock

@@ -3,8 +3,6 @@
 Whether Dailymotion's refresh tokens are good for one use is not known; `rotation` has all cases.
 """
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass, field
 from typing import Literal

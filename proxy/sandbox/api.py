@@ -1,7 +1,5 @@
 """The sandbox's Legacy API: /video, /echo, /auth, /logout; errors in their real shapes."""
 
-from __future__ import annotations
-
 import asyncio
 from ipaddress import ip_address
 from typing import Any

@@ -1,7 +1,5 @@
 """The sandbox as one application: API, CDN and pages on one port of this machine."""
 
-from __future__ import annotations
-
 from aiohttp import web
 
 from proxy.sandbox import api, cdn, edge_pages, oauth, pages, studio, v2

@@ -1,7 +1,5 @@
 """What the sandbox's Dailymotion holds, and how each id answers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """The sandbox's CDN: playlists and segments for the address they were made for, and nobody else."""
 
-from __future__ import annotations
-
 import asyncio
 from importlib.resources import files
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Switches for tests and for the curious: count calls, hold answers back, inject faults."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The sandbox's pages about the edge: mint a token, explain one, read both ports' descriptions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from html import escape
 from typing import Any

@@ -3,8 +3,6 @@
 The sandbox imports nothing of the product; `playgate demo` hands these functions in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

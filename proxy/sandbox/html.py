@@ -1,7 +1,5 @@
 """The frame of the sandbox's pages, readable on a phone."""
 
-from __future__ import annotations
-
 from html import escape
 
 from aiohttp import web

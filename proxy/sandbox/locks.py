@@ -1,7 +1,5 @@
 """Stream URLs that work for one address, and only for a while: the CDN's `sec`."""
 
-from __future__ import annotations
-
 import json
 
 from cryptography.fernet import Fernet, InvalidToken

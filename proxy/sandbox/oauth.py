@@ -1,7 +1,5 @@
 """The sandbox's token endpoints, and the page on which a user says yes."""
 
-from __future__ import annotations
-
 import secrets
 from html import escape
 from urllib.parse import urlencode

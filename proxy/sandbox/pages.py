@@ -1,7 +1,5 @@
 """The sandbox's own pages: every video with a fresh link, and the switches for tests."""
 
-from __future__ import annotations
-
 from html import escape
 from typing import Any
 

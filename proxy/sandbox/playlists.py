@@ -4,8 +4,6 @@ No EXT-X-VERSION, variants unsorted, absolute URIs with a fragment, subtitles af
 segments through `../../../frag(N)/`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers import Cipher

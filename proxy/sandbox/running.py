@@ -1,7 +1,5 @@
 """Run a sandbox on a port of this machine."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ssl import SSLContext

@@ -1,7 +1,5 @@
 """What the sandbox remembers while it runs."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

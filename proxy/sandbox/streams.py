@@ -1,7 +1,5 @@
 """The sandbox's stream URLs: in the shape of the real ones, locked to an address."""
 
-from __future__ import annotations
-
 import secrets
 from urllib.parse import urlencode
 

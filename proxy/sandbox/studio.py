@@ -3,8 +3,6 @@
 What is uploaded is counted and thrown away; the new video shows the sandbox's own picture.
 """
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import replace
 from typing import Any

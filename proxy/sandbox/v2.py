@@ -4,8 +4,6 @@ Which codes the real one has for which case is not known, RESOURCE_NOT_FOUND apa
 the Legacy API's words in capitals.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What one setting's value must look like: each takes a value and returns it, or says so."""
 
-from __future__ import annotations
-
 import re
 from ipaddress import ip_address
 from pathlib import Path

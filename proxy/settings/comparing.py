@@ -1,7 +1,5 @@
 """Whether two settings differ: a digest to show, and what a running edge cannot change."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from hashlib import sha256

@@ -3,8 +3,6 @@
 Only the mode counts: a container's files often belong to a user of the host.
 """
 
-from __future__ import annotations
-
 import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The file of our own keys: read whole, and replaced whole, by one writer at a time."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

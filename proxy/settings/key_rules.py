@@ -1,7 +1,5 @@
 """Rules over the keys of tokens, of seals and of issuers; and which secrets are the same key."""
 
-from __future__ import annotations
-
 import binascii
 import json
 import re

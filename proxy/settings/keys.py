@@ -1,11 +1,9 @@
 """Keys in the settings: in place, in files, or published by others."""
 
-from __future__ import annotations
-
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -108,7 +106,7 @@ class TokenKey(Section):
         )
 
     @model_validator(mode="after")
-    def _is_usable(self) -> TokenKey:
+    def _is_usable(self) -> Self:
         _ = self.key
         return self
 
@@ -160,7 +158,7 @@ class TokensConfig(Section):
         return {entry.issuer: re.compile(entry.videos) for entry in self.issuers if entry.videos}
 
     @model_validator(mode="after")
-    def _is_usable(self) -> TokensConfig:
+    def _is_usable(self) -> Self:
         _ = self.own_set  # read now: the file may be another one later
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")
@@ -186,6 +184,6 @@ class SealSecret(Section):
         return read
 
     @model_validator(mode="after")
-    def _is_usable(self) -> SealSecret:
+    def _is_usable(self) -> Self:
         _ = self.material
         return self

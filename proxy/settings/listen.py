@@ -1,7 +1,5 @@
 """Where a port listens: `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/playgate/player.sock`."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address

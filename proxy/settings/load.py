@@ -1,7 +1,5 @@
 """Read the settings from everywhere they may stand, and say everything that is wrong at once."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Dailymotion's part of the settings: the accounts, and where they are known."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """What validation found, in sentences that name the setting, its place and the next step."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import os
@@ -24,6 +22,7 @@ from proxy.settings.sources import (
     secret_names,
 )
 
+Location = tuple[int | str, ...]  # such as ("tokens", "keys", 0, "alg")
 CLOSE = 0.85  # of a variable's name, whose prefix alone makes any two of them alike
 PLACEHOLDERS = frozenset({"…", "..."})  # as the documentation writes them
 
@@ -134,8 +133,6 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
         else:
             yield f"{prefix}{name.upper()}"
 
-
-Location = tuple[int | str, ...]  # such as ("tokens", "keys", 0, "alg")
 
 MAX_LINES = 500  # of a settings file; beyond them no line is named
 

@@ -1,7 +1,5 @@
 """Rules over several settings: what is wrong between them, and what is probably not meant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

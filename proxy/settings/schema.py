@@ -1,7 +1,5 @@
 """Every setting, with its type, default and limits. `config/playgate.toml` says why of each."""
 
-from __future__ import annotations
-
 import re
 from functools import cached_property
 from math import ceil

@@ -3,8 +3,6 @@
 Both name a setting like PLAYGATE_PLATFORM__API_SECRET, in any case.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Answers: what each of them has, and those whose content comes from upstream."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """What only front doors may ask: whether the request before them may have what it asks for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from aiohttp import hdrs, web

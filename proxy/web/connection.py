@@ -1,7 +1,5 @@
 """One connection of a client: how long it may take to send or read, and answers to bad HTTP."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass

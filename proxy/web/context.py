@@ -1,7 +1,5 @@
 """What a request has at hand: its route, the services that it started with, and its story."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

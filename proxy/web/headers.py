@@ -1,7 +1,5 @@
 """Headers of every answer, as data, with the reason for each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 PLAYER_PORT = {

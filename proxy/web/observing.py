@@ -1,7 +1,5 @@
 """What happens around every request: its id, its answer or its refusal, its headers."""
 
-from __future__ import annotations
-
 from time import perf_counter
 
 from aiohttp import hdrs, web

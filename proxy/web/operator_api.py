@@ -1,7 +1,5 @@
 """What the operator key allows: tokens, made and taken back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from hmac import compare_digest
 from math import isfinite

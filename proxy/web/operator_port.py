@@ -1,7 +1,5 @@
 """What only operators may ask: metrics and health."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from math import isfinite
 

@@ -1,7 +1,5 @@
 """What players may ask. A handler reads, awaits, decides and answers; nothing else."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 

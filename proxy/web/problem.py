@@ -1,7 +1,5 @@
 """The response of a refusal: problem details (RFC 9457), or a page for a person in a browser."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 from functools import partial

@@ -1,7 +1,5 @@
 """What a request says: its video, its viewer, its tokens."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Iterator

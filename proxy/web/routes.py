@@ -1,7 +1,5 @@
 """Every URL of Playgate: the routes of both ports, and how an application gets them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 

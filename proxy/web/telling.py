@@ -1,7 +1,5 @@
 """What is told of answered requests: their metrics, their log lines."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """One contract for every kind of key, every grant and both APIs; and what each says when it fails."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import stat

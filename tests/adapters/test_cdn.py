@@ -1,7 +1,5 @@
 """The way to the CDN: where it may lead, by name and by address."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from contextlib import asynccontextmanager, suppress

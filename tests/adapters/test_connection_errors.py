@@ -1,7 +1,5 @@
 """What a connection that fails is called, and what is kept of its error: no frames."""
 
-from __future__ import annotations
-
 from errno import ECONNREFUSED, EMFILE, ENFILE
 
 import aiohttp

@@ -1,7 +1,5 @@
 """Log lines: nobody waits for who reads them."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import os

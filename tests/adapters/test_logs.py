@@ -1,7 +1,5 @@
 """Log lines: for people on a terminal, JSON for everything else, and nothing that steers either."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

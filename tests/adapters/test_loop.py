@@ -1,7 +1,5 @@
 """The loop's own addition: of a connection that failed, nobody closes the descriptor again."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

@@ -1,7 +1,5 @@
 """Retry-After: seconds, a date, or nonsense."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """One contract for every store: memory, Redis, Valkey."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -2,8 +2,6 @@
 than make sense.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 

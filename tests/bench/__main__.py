@@ -1,7 +1,5 @@
 """make bench: what Playgate costs, as multiples of what less costs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -3,8 +3,6 @@
 `python -m bench.bare KIND PORT` serves one of them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

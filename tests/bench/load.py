@@ -1,7 +1,5 @@
 """Load by wrk: how much got through, what it cost the server, how long it took."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ No socket is in between: each viewer's token is verified, admitted, bound to its
 for limits, as in a play, and only then forgotten again, or not.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import json

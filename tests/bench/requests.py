@@ -1,7 +1,5 @@
 """The requests of the load: as nginx in front would send them, each from a viewer of its own."""
 
-from __future__ import annotations
-
 import re
 from base64 import urlsafe_b64encode
 from hashlib import md5

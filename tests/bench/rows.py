@@ -1,7 +1,5 @@
 """What is measured, and what is compared with what: one line each."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass

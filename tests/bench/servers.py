@@ -1,7 +1,5 @@
 """Servers on a core of their own, and what the kernel says they used of it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

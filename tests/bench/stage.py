@@ -1,7 +1,5 @@
 """Everything that is measured, running: on one core; and on the other, what stands for Dailymotion."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """make bench: every row of it has a figure, whatever the machine."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What stands for Dailymotion and its CDN: nginx on https, whose answers cost next to nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

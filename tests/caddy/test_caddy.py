@@ -1,7 +1,5 @@
 """deploy/Caddyfile with real Caddy: plays, guarded files, and what is told and logged."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from ipaddress import ip_network

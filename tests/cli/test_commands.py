@@ -1,7 +1,5 @@
 """The command line, as somebody types it."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import time

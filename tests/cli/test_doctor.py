@@ -1,7 +1,5 @@
 """`playgate doctor` names what is broken, and what to do: each thing broken on purpose."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket

@@ -1,7 +1,5 @@
 """playgate inspect: files, URLs and videos; a report for people, JSON for programs."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """A command that is told to stop."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

@@ -1,7 +1,5 @@
 """`playgate keys`: made, changed and ended, and what the file looks like to whom."""
 
-from __future__ import annotations
-
 import json
 import re
 import stat

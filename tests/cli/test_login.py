@@ -1,7 +1,5 @@
 """`playgate login` and `logout`, from the command to the page and back."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """`playgate revoke`, as an operator types it at night."""
 
-from __future__ import annotations
-
 import json
 import re
 from time import time

@@ -1,7 +1,5 @@
 """`playgate videos`: the guide's management calls, as an operator makes them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Every alert, seen firing by a real Prometheus that looks at what is really broken."""
 
-from __future__ import annotations
-
 from broken import systems
 from support import eventually
 

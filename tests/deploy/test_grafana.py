@@ -1,7 +1,5 @@
 """deploy/grafana: every question of the dashboard is one that Prometheus can answer."""
 
-from __future__ import annotations
-
 import json
 import re
 from math import isnan

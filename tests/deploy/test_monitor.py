@@ -1,7 +1,5 @@
 """make monitor: what the dashboard would show, on a terminal."""
 
-from __future__ import annotations
-
 import sys
 
 from dashboard import read_rows

@@ -1,7 +1,5 @@
 """deploy/prometheus: valid, every alert tested and explained, of metrics that there are."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """deploy/playgate@.service: shut as far as can be, and an edge runs in what is left."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The accounts of docs/sandbox.md: its blocks as they stand, on ports that are free here."""
 
-from __future__ import annotations
-
 import re
 import sys
 from contextlib import asynccontextmanager

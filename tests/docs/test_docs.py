@@ -1,7 +1,5 @@
 """The documents say what is so: their commands run, their links lead somewhere."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

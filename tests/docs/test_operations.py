@@ -1,7 +1,5 @@
 """docs/operations.md: what it has an operator type in a minute, on an edge with Redis and a file of keys."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """The README's "With a real account", word by word, with the sandbox in Dailymotion's place."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

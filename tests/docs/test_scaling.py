@@ -1,7 +1,5 @@
 """docs/scaling.md: what it has an operator type, on a real Redis."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

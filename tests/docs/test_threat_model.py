@@ -1,7 +1,5 @@
 """docs/threat-model.md: whatever holds a threat exists under the name that is given."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """What a verified token allows: time, video, network, audience, format."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from ipaddress import ip_address
 

@@ -1,7 +1,5 @@
 """Where a player may be sent, whatever the platform says."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

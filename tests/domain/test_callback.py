@@ -1,7 +1,5 @@
 """Which callbacks are the answer to our own question."""
 
-from __future__ import annotations
-
 import pytest
 
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback

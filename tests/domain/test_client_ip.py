@@ -1,7 +1,5 @@
 """Whose address it is: every trick with forwarding headers, and the forms of addresses."""
 
-from __future__ import annotations
-
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest

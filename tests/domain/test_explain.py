@@ -1,7 +1,5 @@
 """`token explain` and the edge cannot come to differ."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 
 import pytest

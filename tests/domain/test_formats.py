@@ -1,7 +1,5 @@
 """Which MP4 is taken, and what is said where there is none."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """JWK Sets: our own must be good to the last key, another's may hold what it likes."""
 
-from __future__ import annotations
-
 import json
 from base64 import urlsafe_b64encode
 from functools import cache

@@ -1,7 +1,5 @@
 """What nginx asks about: exactly one path, in one reading, that a rule covers."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import quote
 

@@ -1,7 +1,5 @@
 """Who may ask whom the edge sees: whoever holds the operator key, for a minute."""
 
-from __future__ import annotations
-
 import pytest
 
 from proxy.domain.probe import TTL, check_probe, sign_probe

@@ -1,7 +1,5 @@
 """Seals: constant, exact, mute, accountable and small."""
 
-from __future__ import annotations
-
 import gzip
 import os
 from base64 import urlsafe_b64encode

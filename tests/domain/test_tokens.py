@@ -1,7 +1,5 @@
 """Tokens: their form, their key, their claims; every way to forge one that was ever published."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode

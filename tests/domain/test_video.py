@@ -1,7 +1,5 @@
 """Video ids, and that a private one is never written down."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

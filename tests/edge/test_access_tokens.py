@@ -1,7 +1,5 @@
 """The access token is there before anybody has to wait for it. The clock stands still here."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """A token belongs to the network in which it was first used: over instances, exactly once."""
 
-from __future__ import annotations
-
 import asyncio
 from base64 import urlsafe_b64decode
 

@@ -1,7 +1,5 @@
 """What one instance has from Dailymotion, the others need not ask for: access token and verdicts."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import AsyncExitStack
@@ -104,7 +102,7 @@ class Fleet:
         self.grants = Grants(self.clock)
         self.store = Recording(self.clock)
 
-    def instance(self, *, store=None, **options) -> Instance:
+    def instance(self, *, store=None, **options) -> "Instance":
         given = {"api_key": "one", "api_secret": "secret", "play_timeout": 4, **options}
         state = a_state(store or self.store, self.clock)
         return Instance(self.grants, state, PlatformConfig(**given), self.clock)

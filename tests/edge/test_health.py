@@ -1,7 +1,5 @@
 """What counts as trouble of the other side."""
 
-from __future__ import annotations
-
 import io
 
 from support import StillClock

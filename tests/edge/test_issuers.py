@@ -1,7 +1,5 @@
 """The keys of other issuers: cached, followed when they change, kept when they cannot be had."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """How much is let through, and what becomes of the rest."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 

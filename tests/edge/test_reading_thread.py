@@ -1,7 +1,5 @@
 """Large playlists are read one at a time, and nobody waits for another's second one."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 

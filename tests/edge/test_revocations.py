@@ -1,7 +1,5 @@
 """What was taken back is refused by every instance, soon, and for as long as it matters."""
 
-from __future__ import annotations
-
 import json
 import re
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """No session takes what others need, and no network by beginning many of them."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_address, ip_network

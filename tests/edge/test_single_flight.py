@@ -1,7 +1,5 @@
 """One call for all who ask at once, and nothing kept."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 

@@ -3,8 +3,6 @@
 Real Redis, stopped, hung and emptied while an edge uses it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import io
 import time

@@ -1,7 +1,5 @@
 """Verdicts: remembered, renewed behind the plays, and never made of a single bad check."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

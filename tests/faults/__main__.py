@@ -1,7 +1,5 @@
 """make soak: an edge under load while everything around it breaks, one after the other."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

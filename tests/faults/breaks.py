@@ -1,7 +1,5 @@
 """Every way in which an exchange with Dailymotion can break, and what a player then gets to see."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import socket

@@ -1,7 +1,5 @@
 """All faults: of the wire, of the machine, and what each kind of player then gets to see."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 import socket

@@ -1,7 +1,5 @@
 """Players without a pause: each play is a new viewer's, and what it came to is kept."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections import Counter

@@ -1,7 +1,5 @@
 """A soak as a picture: what players saw, and what the edge held, over time."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

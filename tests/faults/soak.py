@@ -1,7 +1,5 @@
 """A soak: players all the time, one fault after the other, and what the edge holds meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from contextlib import suppress

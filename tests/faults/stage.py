@@ -1,7 +1,5 @@
 """An edge as a process of its own, players at it, and all around it a world that can be broken."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -50,7 +48,7 @@ class Held:
     descriptors: int
     resident: int  # bytes
 
-    def is_within(self, other: Held) -> bool:
+    def is_within(self, other: "Held") -> bool:
         return len(self.tasks) <= len(other.tasks) and self.descriptors <= other.descriptors
 
 

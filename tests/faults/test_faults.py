@@ -2,8 +2,6 @@
 as soon as it is mended.
 """
 
-from __future__ import annotations
-
 import pytest
 import pytest_asyncio
 from support import eventually, skip_or_fail

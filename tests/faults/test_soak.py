@@ -1,7 +1,5 @@
 """make soak: it ends, says what came of it, and is not content with everything."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

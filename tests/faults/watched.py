@@ -4,8 +4,6 @@ Whoever connects to the Unix socket is told the tasks there are: what no metric 
 need not. Told to, it writes its log to a full disk, and back to where it was.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Dailymotion's end of the wire: a sandbox's answers on https, and whatever can break them."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl

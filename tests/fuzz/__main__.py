@@ -1,7 +1,5 @@
 """make fuzz: bytes that coverage chooses, for each reader of what others wrote."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import subprocess

@@ -3,8 +3,6 @@
 PYTHONPATH=tests python -m fuzz.playlist_cost --small 1000000 --large 1000
 """
 
-from __future__ import annotations
-
 import argparse
 import heapq
 import re

@@ -3,8 +3,6 @@
 Raised may be what the readers say they raise, mostly a refusal; everything else is a finding.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Nothing that others wrote makes a reader fail, or say what is not so."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """What a playlist costs is bounded, whatever is in it: no absolute time, but what another costs."""
 
-from __future__ import annotations
-
 import re
 
 from support import run_of

@@ -1,7 +1,5 @@
 """nginx in front of two edges."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path

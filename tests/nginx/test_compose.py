@@ -1,7 +1,5 @@
 """What deploy/compose.yaml makes of deploy/nginx.conf, with real nginx and two edges."""
 
-from __future__ import annotations
-
 import subprocess
 
 import yaml

@@ -1,7 +1,5 @@
 """Many instances are one service: whichever is asked, whichever dies, whatever becomes of Redis."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from collections import Counter

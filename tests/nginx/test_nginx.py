@@ -1,7 +1,5 @@
 """deploy/nginx.conf on real nginx: what players get through it, and what it must never do."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Pattern (c): nginx fetches relayed bytes itself, over https that it verifies, and says nothing."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

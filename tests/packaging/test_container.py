@@ -1,7 +1,5 @@
 """deploy/Containerfile and compose.yaml: built for real, run as an engine would, without root."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

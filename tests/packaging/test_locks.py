@@ -1,7 +1,5 @@
 """What is deployed is what was tested: the same versions, and files that are known by hash."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires

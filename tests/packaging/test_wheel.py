@@ -1,7 +1,5 @@
 """What is installed from a wheel is whole: the demo runs from it, in an empty environment."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

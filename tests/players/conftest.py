@@ -1,7 +1,5 @@
 """Real players: ffmpeg, and Debian's Chromium driven by playwright."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 

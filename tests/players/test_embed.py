@@ -1,7 +1,5 @@
 """What `playgate embed` prints, pasted into a page as it is, plays."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Every player plays the VOD and the live channel in every mode."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil

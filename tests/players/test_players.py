@@ -1,7 +1,5 @@
 """Players play: frames are shown and time goes on, through the redirect, from another origin."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

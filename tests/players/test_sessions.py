@@ -1,7 +1,5 @@
 """A relayed live channel goes on: past its token, over new keys, while edges are replaced."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

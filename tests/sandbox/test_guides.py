@@ -3,8 +3,6 @@
 What Playgate does with them is tested elsewhere; here the sandbox has to be what the guides describe.
 """
 
-from __future__ import annotations
-
 from base64 import b64encode
 
 import aiohttp

@@ -1,7 +1,5 @@
 """The sandbox's index: readable on a phone, and what a person tries first works from there."""
 
-from __future__ import annotations
-
 import re
 
 import aiohttp

@@ -1,7 +1,5 @@
 """The sandbox answers as Dailymotion's documents say, errors and locks included."""
 
-from __future__ import annotations
-
 import asyncio
 
 import aiohttp

@@ -1,7 +1,5 @@
 """Files that others may write are refused; files with secrets that others may read, warned of."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

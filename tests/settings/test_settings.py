@@ -1,7 +1,5 @@
 """Settings: where they come from, and that everything wrong with them is said at once."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """GET /auth as nginx speaks it: 204, 401 or 403, whatever comes."""
 
-from __future__ import annotations
-
 import asyncio
 from ipaddress import ip_network
 

@@ -1,7 +1,5 @@
 """MP4 under /play, and /stream-urls: the guide's formats for whoever has a token for them."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

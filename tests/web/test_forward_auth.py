@@ -1,7 +1,5 @@
 """/forward-auth as Caddy's forward_auth and Traefik's ForwardAuth speak it."""
 
-from __future__ import annotations
-
 import pytest
 from support import an_edge
 

@@ -1,7 +1,5 @@
 """What the metrics say of plays, calls, the access token and the clock."""
 
-from __future__ import annotations
-
 import asyncio
 from math import isnan
 

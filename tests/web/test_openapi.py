@@ -1,7 +1,5 @@
 """The descriptions of both ports: what they say is so, whatever is sent."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

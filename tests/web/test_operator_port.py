@@ -1,7 +1,5 @@
 """The operator port: minting, health, metrics; and that players never reach it."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """GET /play/{id}.m3u8: the main job, seen from a player."""
 
-from __future__ import annotations
-
 import asyncio
 from base64 import urlsafe_b64decode
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """Who gets a refusal as a page: whoever asks for text/html, and nobody else."""
 
-from __future__ import annotations
-
 import pytest
 
 from proxy.domain.reasons import Reason, Refusal

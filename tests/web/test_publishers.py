@@ -1,7 +1,5 @@
 """Publishers that share an edge: a key opens its own videos, and names mean its own viewers."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

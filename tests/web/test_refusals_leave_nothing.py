@@ -1,7 +1,5 @@
 """A refusal's trace holds what its frames held: it is gone with the answer, not with the collector."""
 
-from __future__ import annotations
-
 import gc
 
 import aiohttp

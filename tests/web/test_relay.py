@@ -1,7 +1,5 @@
 """The relay end to end: everything of a video through paths of ours, and nothing else."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

@@ -1,7 +1,5 @@
 """Clients that do not read, and bodies that do not come."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

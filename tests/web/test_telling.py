@@ -1,7 +1,5 @@
 """What is told of requests: behind their answers, of each of them."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -1,7 +1,5 @@
 """What only commands ask of the Legacy API: about an access token, and about a channel's videos."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus

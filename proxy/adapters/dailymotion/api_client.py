@@ -1,7 +1,5 @@
 """Calls to Dailymotion's API in an account's name."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Shapes and codes come from the API's documents and from public code; where nobod
 the reading is generous and the detail in the log says what was seen.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from http import HTTPStatus

@@ -4,8 +4,6 @@ Where a URL may lead is checked three times: its host by name before every hop, 
 is about to be dialled (a name may be made to point inside our network), and redirects one by one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping

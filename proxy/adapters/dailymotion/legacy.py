@@ -1,7 +1,5 @@
 """Dailymotion's Legacy API (v0): one call for all that is to be known of a video."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any

@@ -5,8 +5,6 @@ is written beside the file and flushed to the disk before it takes the file's pl
 machine stopped between the two, whoever holds the file next finishes the step.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import fcntl
@@ -35,7 +33,7 @@ class LoginFile:
         self._clock = clock
 
     @asynccontextmanager
-    async def locked(self, *, deadline: float) -> AsyncIterator[Login]:
+    async def locked(self, *, deadline: float) -> AsyncIterator["Login"]:
         """Hold the file for oneself: two who renew at a time would void each other's.
 
         The kernel lets go when the process ends, however it ends.

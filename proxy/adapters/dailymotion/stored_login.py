@@ -1,7 +1,5 @@
 """What is good for one use, a code or a refresh token: shown once, and its answer seen through."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Access tokens: how each grant asks for one (RFC 6749), and what the token endpoint answers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Dailymotion's API v2: a call of its own for streams, HLS only; errors have a code in words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

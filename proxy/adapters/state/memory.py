@@ -1,7 +1,5 @@
 """State within one process: gone with it, and bounded, the oldest going first."""
 
-from __future__ import annotations
-
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from itertools import islice

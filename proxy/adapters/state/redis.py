@@ -4,8 +4,6 @@ Plain commands and one short script, so that any server since Redis 6.2 will do.
 with the prefix. Failures are told by their kind alone: messages of the server may repeat a key.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence

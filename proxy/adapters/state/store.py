@@ -4,8 +4,6 @@ Two implementations do this, one contract suite tests both (tests/adapters/test_
 the store cannot do what it is asked, it raises `StateError`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol

@@ -1,7 +1,5 @@
 """The command: which checks there are, in which order, and how they are told."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager

@@ -1,7 +1,5 @@
 """What a check finds, and what every check works with."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path

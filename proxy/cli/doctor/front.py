@@ -1,7 +1,5 @@
 """The way of a viewer: the public URL, what a browser may read, and whom the edge sees."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping

@@ -1,7 +1,5 @@
 """This machine: the settings, the edge that runs here, the state, and the hosts to reach."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl
@@ -36,6 +34,38 @@ COSTS: dict[Flag, str] = {
 OWN = "Everything else below is asked from this command itself."
 OF_THE_ACCOUNT = frozenset({Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_PERMISSION})
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class Trouble(BaseModel):
+    """A trouble as /readyz tells it."""
+
+    reason: Reason
+    detail: str
+    since: str
+
+
+class Loaded(BaseModel):
+    """How the settings were last loaded."""
+
+    digest: str
+    problems: list[str]
+    need_restart: list[str]
+
+
+class IssuerKeys(BaseModel):
+    """What is known of an issuer's keys."""
+
+    trouble: str | None
+
+
+class Readiness(BaseModel):
+    """What is read of /readyz."""
+
+    status: Literal["ready", "starting", "draining"]
+    platform: dict[str, Trouble]
+    state: Trouble | None
+    settings: Loaded
+    issuers: dict[str, IssuerKeys]
 
 
 async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
@@ -130,38 +160,6 @@ async def fetch_readiness(listen: Listen) -> Readiness | Finding:
     except ValueError:
         step = f"Stop it, or set operator.listen to an address that is free. {OWN}"
         return warn("edge", f"what answers at {listen} is no edge of this version", step)
-
-
-class Trouble(BaseModel):
-    """A trouble as /readyz tells it."""
-
-    reason: Reason
-    detail: str
-    since: str
-
-
-class Loaded(BaseModel):
-    """How the settings were last loaded."""
-
-    digest: str
-    problems: list[str]
-    need_restart: list[str]
-
-
-class IssuerKeys(BaseModel):
-    """What is known of an issuer's keys."""
-
-    trouble: str | None
-
-
-class Readiness(BaseModel):
-    """What is read of /readyz."""
-
-    status: Literal["ready", "starting", "draining"]
-    platform: dict[str, Trouble]
-    state: Trouble | None
-    settings: Loaded
-    issuers: dict[str, IssuerKeys]
 
 
 async def look_at_hosts(visit: Visit) -> AsyncGenerator[Finding, None]:

@@ -1,7 +1,5 @@
 """Dailymotion: the clock, the credentials, and what they may do."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 
 from yarl import URL

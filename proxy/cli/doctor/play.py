@@ -1,7 +1,5 @@
 """A play of one video: its stream URL, the CDN behind it, and what the edge would answer."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import AsyncGenerator

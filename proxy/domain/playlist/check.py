@@ -1,7 +1,5 @@
 """Check a playlist against the rules, in one pass over its lines."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

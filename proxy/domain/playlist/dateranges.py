@@ -1,7 +1,5 @@
 """What is asked of EXT-X-DATERANGE (RFC 8216bis, 4.4.5.1)."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """What players add to the URL of a playlist: the delivery directives (RFC 8216bis, 6.2.5)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from proxy.domain.seal import seal_invalid

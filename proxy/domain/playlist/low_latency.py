@@ -1,7 +1,5 @@
 """What is asked of Partial Segments and of their server (RFC 8216bis, 4.4.3.7 to 4.4.5.4, B.1)."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is asked of Media Playlists beyond the shape of each tag (RFC 8216bis, 4.4.3 to 4.4.5)."""
 
-from __future__ import annotations
-
 import re
 
 from proxy.domain.playlist.dateranges import DateRanges

@@ -4,8 +4,6 @@ m3u8 is a good model and no validator; it raises whatever comes to its mind on b
 ever written with it: playlists are changed in place (rewrite.py).
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

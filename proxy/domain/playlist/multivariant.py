@@ -1,7 +1,5 @@
 """What is asked of Multivariant Playlists beyond the shape of each tag (RFC 8216bis, 4.4.6)."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from proxy.domain.playlist.rules import Findings

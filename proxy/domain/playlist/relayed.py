@@ -1,7 +1,5 @@
 """A playlist as the relay hands it on: every child behind a path of ours, all else as it came."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple

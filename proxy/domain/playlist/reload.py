@@ -1,7 +1,5 @@
 """What a live Media Playlist must keep to from one reload to the next (RFC 8216bis, 6.2.1)."""
 
-from __future__ import annotations
-
 from proxy.domain.playlist.model import Playlist
 from proxy.domain.playlist.rules import Finding, Findings
 

@@ -1,7 +1,5 @@
 """A URI of a playlist as an absolute URL (RFC 3986, 5.2), two to ten times as fast as urljoin."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import NamedTuple

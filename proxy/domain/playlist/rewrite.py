@@ -1,7 +1,5 @@
 """Change the URIs of a playlist where they stand; every other byte stays as it came."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ Sections are RFC 8216bis's; `hls` marks what is no rule of it but keeps players 
 no. `warning`: it is unusual, or only advised against.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -4,8 +4,6 @@ Nothing here refuses anything: whatever text comes, every character of it is in 
 tuples with names, which are made in a third of the time that a frozen dataclass takes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple

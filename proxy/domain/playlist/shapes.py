@@ -1,7 +1,5 @@
 """What the values of tags and attributes look like (RFC 8216bis, 4.2), in words and as patterns."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ An attribute's shape says what its value looks like; its role, whether it is a U
 Tags and attributes that are not listed are nobody's error: vendors add them (6.3.1).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The text of a playlist before anything is made of it: what it is, its limits, its URLs."""
 
-from __future__ import annotations
-
 import re
 
 from proxy.domain.playlist.scan import Line

@@ -1,7 +1,5 @@
 """Variables of a playlist (RFC 8216bis, 4.3): defined by EXT-X-DEFINE, used as `{$name}`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl

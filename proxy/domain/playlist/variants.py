@@ -1,7 +1,5 @@
 """Leave out the variants that a viewer may not have."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

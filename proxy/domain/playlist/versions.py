@@ -1,7 +1,5 @@
 """Which version a playlist must declare for what it uses (RFC 8216bis, 8)."""
 
-from __future__ import annotations
-
 from proxy.domain.playlist.rules import Findings
 from proxy.domain.playlist.scan import Line
 

@@ -1,7 +1,5 @@
 """What a token says, once its claims are read into values. Nothing here knows what time it is."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Any, TypeVar

@@ -4,8 +4,6 @@ Checked before any cryptography, by length first, so that nothing large is ever 
 by one parser, so that no two readers can disagree about what was signed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -1,7 +1,5 @@
 """JWK Sets (RFC 7517): our own keys in a file, and those that other issuers publish."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The keys that may have signed a token. The key fixes the algorithm, never the token."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping

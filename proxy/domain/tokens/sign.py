@@ -1,7 +1,5 @@
 """Make a token that this project's own verification accepts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 

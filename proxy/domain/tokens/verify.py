@@ -1,7 +1,5 @@
 """From a token's text to claims that may be believed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from proxy.domain.reasons import Reason, Refusal

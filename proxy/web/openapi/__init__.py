@@ -1,7 +1,5 @@
 """The OpenAPI documents of both ports, served as they are written in the files beside this one."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

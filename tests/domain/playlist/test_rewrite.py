@@ -1,7 +1,5 @@
 """URIs change where they stand; every other byte stays as it came, whatever came."""
 
-from __future__ import annotations
-
 from urllib.parse import urljoin
 
 import pytest

@@ -1,7 +1,5 @@
 """Every rule has a playlist that breaks it, and good playlists break none."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
