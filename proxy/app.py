@@ -11,16 +11,15 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.telemetry import build_telemetry
 from proxy.domain.client_ip import TrustedProxies, parse_proxies
-from proxy.edge.admission import Admission
+from proxy.edge.admission import Admission, PlayLimits
 from proxy.edge.delivery import Delivery
 from proxy.edge.keys import Keys
-from proxy.edge.limits import PlayLimits
 from proxy.edge.relay import Relay
 from proxy.edge.relay_sessions import RelaySessions
 from proxy.edge.state import keep_pulling
 from proxy.settings import Settings
+from proxy.settings.checks import parse_listen
 from proxy.settings.comparing import digest_of
-from proxy.settings.listen import parse_listen
 from proxy.web import headers, routes
 from proxy.web.connection import PORT, Connections, Port
 from proxy.web.context import Current, Route, Services

@@ -21,7 +21,7 @@ from proxy.adapters.logs import Logger
 from proxy.app import Apps, open_apps
 from proxy.reloading import Reloading, Source
 from proxy.settings import Settings
-from proxy.settings.listen import Listen, parse_listen
+from proxy.settings.checks import Listen, parse_listen
 from proxy.web.connection import PORT, Connection
 
 BACKLOG = 1024

@@ -18,22 +18,22 @@ from proxy.adapters.dailymotion.token_endpoint import TokenEndpoint
 from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.adapters.errors import StateError
 from proxy.adapters.http_client import HttpClient, Operation
-from proxy.adapters.state.memory import MemoryStore
 from proxy.adapters.state.redis import RedisStore
+from proxy.adapters.state.store import MemoryStore
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import parse_address
 from proxy.domain.rates import RateCounters
 from proxy.domain.revocations import Proofs
 from proxy.edge.access_tokens import AccessTokens
+from proxy.edge.admission import FirstUse
 from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.checking import Checking
-from proxy.edge.first_use import FirstUse
 from proxy.edge.growing import Growing
-from proxy.edge.issuers import Issuers
+from proxy.edge.keys import Issuers
 from proxy.edge.relay import RelayState
+from proxy.edge.relay_sessions import SessionLimits
 from proxy.edge.revocations import Revocations
-from proxy.edge.session_limits import SessionLimits
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.state import State
 from proxy.edge.stream_resolver import StreamResolver

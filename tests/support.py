@@ -25,10 +25,9 @@ from yarl import URL
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.adapters.telemetry import build_telemetry
+from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.tokens.keyring import Key, load_key
-from proxy.domain.tokens.sign import sign
-from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import VideoId
 from proxy.edge.minting import Minting
 from proxy.edge.state import State
@@ -299,7 +298,7 @@ def mint(
         "max_height": limits.max_height,
         "max_bandwidth": limits.max_bandwidth,
     }
-    return sign(key, {**given, **claims})
+    return key.sign({**given, **claims})
 
 
 def a_play(**options: Any) -> PlayRequest:

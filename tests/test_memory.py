@@ -13,8 +13,8 @@ from itertools import count
 from support import NOW, ROOT, SECRET, StillClock, a_play, a_state, mint
 
 from proxy.adapters import log_writer
-from proxy.adapters.state.memory import MOST as MOST_VALUES
-from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.state.store import MOST as MOST_VALUES
+from proxy.adapters.state.store import MemoryStore
 from proxy.domain import original_uri, seal
 from proxy.domain.caches import cached_up_to
 from proxy.domain.client_ip import REMEMBERED as ADDRESSES
@@ -26,16 +26,14 @@ from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes
 from proxy.domain.tokens import compact
-from proxy.domain.tokens.claims import read_claims
+from proxy.domain.tokens.claims import read_claims, verify
 from proxy.domain.tokens.keyring import Keyring, load_key
-from proxy.domain.tokens.verify import verify
 from proxy.domain.video import Details, VideoId
 from proxy.edge import blocking_playlists as blocking_list
 from proxy.edge import growing, keys, verdicts, video_details
+from proxy.edge.admission import FirstUse, PlayLimits
 from proxy.edge.blocking_playlists import BlockingPlaylists
-from proxy.edge.first_use import FirstUse
 from proxy.edge.growing import Growing
-from proxy.edge.limits import PlayLimits
 from proxy.edge.verdicts import Known
 from proxy.settings.schema import LimitsConfig
 
@@ -254,11 +252,11 @@ CACHES = {
     "domain/caches.py": 2,
     "domain/tokens/compact.py": 1,
     "edge/blocking_playlists.py": 1,
-    "edge/first_use.py": 1,
+    "edge/admission.py": 1,
     "edge/growing.py": 1,
     "edge/keys.py": 1,
     "edge/verdicts.py": 1,
     "edge/video_details.py": 1,
     "adapters/log_writer.py": 1,
-    "adapters/state/memory.py": 1,
+    "adapters/state/store.py": 1,
 }

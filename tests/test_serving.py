@@ -30,7 +30,7 @@ from proxy.edge.minting import Minting
 from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.serving import ListenFailed, running_edge
-from proxy.settings.listen import parse_listen
+from proxy.settings.checks import parse_listen
 from proxy.web.connection import PORT
 
 

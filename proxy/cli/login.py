@@ -18,7 +18,7 @@ from proxy.cli.options import Config, fail, mode_of, printable, run, settings_or
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings
-from proxy.settings.listen import is_loopback_host
+from proxy.settings.checks import is_loopback_host
 
 LONGEST_WAIT = 600.0  # seconds for somebody to find their password
 

@@ -12,15 +12,14 @@ from proxy.domain.client_ip import Address
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import KINDS, Kind, Revocation, RevocationList
-from proxy.domain.tokens.claims import Claims
+from proxy.domain.tokens.claims import Claims, claimed_issuer, verify
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.verify import claimed_issuer, verify
 from proxy.domain.video import VideoId
-from proxy.edge.first_use import FirstUse
+from proxy.edge.admission import FirstUse
 from proxy.edge.revocations import Revocations
 from proxy.settings import Settings
-from proxy.settings.listen import Listen, parse_listen
+from proxy.settings.checks import Listen, parse_listen
 from proxy.wiring import open_issuers, open_state
 
 PATIENCE = aiohttp.ClientTimeout(total=10)  # seconds

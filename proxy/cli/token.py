@@ -19,8 +19,8 @@ from proxy.cli.options import (
     settings_or_exit,
 )
 from proxy.domain.client_ip import parse_network
+from proxy.domain.formats import Limits
 from proxy.domain.reasons import Refusal
-from proxy.domain.variant_limits import Limits
 from proxy.edge.minting import Minting
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from proxy.domain.formats import Format
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import read_compact, the_one_token
 from proxy.domain.video import VideoId, parse_video_id
-from proxy.edge.first_use import FirstUse
+from proxy.edge.admission import FirstUse
 from proxy.settings import Settings
 
 MILLISECONDS = 10**11  # as seconds, that is the year 5138

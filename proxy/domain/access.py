@@ -11,10 +11,17 @@ from functools import partial
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import Format
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.claims import ANY_VIDEO, Claims, read_claims
+from proxy.domain.tokens.claims import (
+    ANY_VIDEO,
+    Claims,
+    attributed,
+    check_issuer,
+    check_signature,
+    claimed_issuer,
+    read_claims,
+)
 from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.verify import attributed, check_issuer, check_signature, claimed_issuer
 from proxy.domain.video import VideoId
 
 

@@ -1,5 +1,6 @@
-"""The formats that Dailymotion has stream URLs for, by the API's names, and which to take."""
+"""Formats and qualities: the names that the API has for them, and which to take."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -156,3 +157,33 @@ def _unavailable(choice: Choice, there: Sequence[Quality], *, is_limited: bool) 
 
 def _invalid(message: str) -> Refusal:
     return Refusal(Reason.REQUEST_INVALID, message=f"The query cannot be used: {message}")
+
+
+NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+RESOLUTION = re.compile(r"[0-9]{1,9}x([0-9]{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The largest variant to offer: pixels of height, bits per second; None is no limit."""
+
+    max_height: int | None = None
+    max_bandwidth: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != NO_LIMITS
+
+    def allow(self, values: dict[str, str]) -> bool:
+        """Say whether a variant is within the limits; one that does not say its size is not."""
+        if self.max_bandwidth is not None:
+            bandwidth = values.get("BANDWIDTH", "")
+            if NUMBER.fullmatch(bandwidth) is None or int(bandwidth) > self.max_bandwidth:
+                return False
+        if self.max_height is not None:
+            resolution = RESOLUTION.fullmatch(values.get("RESOLUTION", ""))
+            if resolution is None or int(resolution[1]) > self.max_height:
+                return False
+        return True
+
+
+NO_LIMITS = Limits()

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proxy.domain.caches import cached_up_to
 from proxy.domain.client_ip import Address, Network
+from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import VideoId
 
 Kind = Literal["playlist", "whole", "sequence", "directory"]

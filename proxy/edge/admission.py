@@ -1,18 +1,136 @@
-"""Who may play: from the token that a request carries to the claims that hold for this play."""
+"""Who may play: what the token covers, where it was first used, and how many plays are admitted.
+
+A token that names no network belongs to the network in which it was first used, one for each
+address family. That is decided in the state, so that of two networks that race exactly one wins,
+whichever instances they come to; and it never changes, so that an instance asks once and remembers.
+
+Each instance counts plays for itself, and only plays that are otherwise admitted: nobody without a
+token uses up what is left to those who have one.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from math import ceil
+from typing import Literal
 
 from proxy.adapters.clock import Clock
+from proxy.adapters.errors import StateError
 from proxy.domain.access import Play, TokenPolicy, authorize
+from proxy.domain.caches import Lru
 from proxy.domain.formats import Format
-from proxy.domain.play_request import PlayRequest
-from proxy.domain.reasons import Refusal
-from proxy.domain.tokens.claims import Claims
-from proxy.edge.first_use import FirstUse
+from proxy.domain.play_request import CountedAs, PlayRequest
+from proxy.domain.rates import Rate, RateCounters, parse_rates
+from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.seal import network_name
+from proxy.domain.tokens.claims import Claims, scoped
+from proxy.domain.tokens.compact import identity_of
 from proxy.edge.keys import Keys
-from proxy.edge.limits import PlayLimits
 from proxy.edge.revocations import Revocations
+from proxy.edge.state import State, state_unavailable
+from proxy.settings.schema import LimitsConfig, OnFailure
+
+MARGIN = 60.0  # seconds: to an instance whose clock is behind, the token is good for longer
+MAX_HOLDER = 64  # characters: longer than any network that an instance writes
+REMEMBERED = 20_000  # tokens, in either address family
+
+
+class FirstUse:
+    """Binds tokens to networks."""
+
+    def __init__(self, state: State, clock: Clock, *, on_failure: OnFailure) -> None:
+        self._state = state
+        self._clock = clock
+        self._on_failure = on_failure
+        self._known: Lru[str, str] = Lru(REMEMBERED)
+
+    async def check(self, play: PlayRequest, claims: Claims) -> bool:
+        """Refuse a viewer outside the network that the token is bound to.
+
+        Returns:
+            whether it is bound, or names a network itself; always if the play is a use of it.
+        """
+        if claims.network is not None:
+            return True
+        network = network_name(play.viewer)
+        name = f"first-use:{identity_of(play.token)}:{play.viewer.version}"
+        holder = self._known.get(name)
+        if holder is None:
+            try:
+                holder = await self._ask(name, network, claims, binds=play.is_use)
+            except StateError as error:
+                if self._on_failure == "allow":
+                    return play.is_use
+                raise state_unavailable(error) from None
+        if holder is not None and holder != network:
+            raise Refusal(
+                Reason.TOKEN_USED_ELSEWHERE,
+                f"first used in another network (IPv{play.viewer.version})",
+            )
+        return holder is not None
+
+    async def _ask(self, name: str, network: str, claims: Claims, *, binds: bool) -> str | None:
+        if not binds:
+            return await self._state.get(name)
+        left = claims.expires_at - self._clock.now()
+        return await self._state.claim(
+            name,
+            network,
+            ttl=left + MARGIN,
+            heard=partial(self._remember, name),  # late, it is good for the player's next try
+        )
+
+    def _remember(self, name: str, holder: str) -> None:
+        self._known[name] = holder[:MAX_HOLDER]
+
+
+Scope = Literal["network", "subject"]
+Name = tuple[CountedAs, Scope, str, Rate]
+Reservation = tuple[tuple[Name, int], ...]  # where a play was counted: names and windows
+
+
+class PlayLimits:
+    """Counts plays, and refuses with `rate-limited` those beyond the rates.
+
+    A play is counted before anything is awaited, so that simultaneous plays cannot all pass; and
+    it stays counted if Dailymotion fails, or a token for all videos could probe IDs without limit.
+    """
+
+    def __init__(self, limits: LimitsConfig, counters: RateCounters, clock: Clock) -> None:
+        rates: dict[Scope, str] = {"network": limits.network, "subject": limits.subject}
+        self._rates = {scope: parse_rates(text) for scope, text in rates.items() if text}
+        self._counters = counters
+        self._clock = clock
+
+    def reserve(self, play: PlayRequest, claims: Claims) -> Reservation:
+        """Count a play, or refuse it."""
+        if not self._rates or play.counted_as is None:
+            return ()
+        names, now = list(self._names(play, claims, play.counted_as)), self._clock.monotonic()
+        for name in names:
+            _, scope, _, rate = name
+            if wait := self._counters.seconds_to_wait(name, rate, now):
+                raise Refusal(
+                    Reason.RATE_LIMITED,
+                    f"limits.{scope}: {rate.text}",
+                    retry_after=ceil(wait),
+                )
+        return tuple((name, self._counters.add(name, name[-1], now)) for name in names)
+
+    def give_back(self, reservation: Reservation) -> None:
+        """Uncount a play that was not admitted."""
+        for name, window in reservation:
+            self._counters.take_back(name, window)
+
+    def _names(self, play: PlayRequest, claims: Claims, kind: CountedAs) -> Iterator[Name]:
+        for scope, rates in self._rates.items():
+            if scope == "network":
+                name = network_name(play.viewer)
+            elif claims.subject is not None:
+                name = scoped(claims.subject, claims.issuer)
+            else:
+                continue
+            yield from ((kind, scope, name, rate) for rate in rates)
 
 
 class Admission:

@@ -6,13 +6,10 @@ from secrets import token_urlsafe
 
 from proxy.adapters.clock import Clock
 from proxy.domain.client_ip import Network
-from proxy.domain.formats import FORMAT_NAMES
+from proxy.domain.formats import FORMAT_NAMES, NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.claims import ANY_VIDEO
+from proxy.domain.tokens.claims import ANY_VIDEO, verify
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.sign import sign
-from proxy.domain.tokens.verify import verify
-from proxy.domain.variant_limits import NO_LIMITS, Limits
 from proxy.domain.video import named_video
 from proxy.settings import Settings
 
@@ -69,8 +66,7 @@ class Minting:
         if len(allowed) != len(set(formats)):
             raise _invalid(f"fmt may name {' and '.join(FORMAT_NAMES)}, and nothing else.")
         issued_at, jti = int(self._clock.now()), token_urlsafe(JTI_BYTES)
-        token = sign(
-            key,
+        token = key.sign(
             {
                 "video": video,
                 "iat": issued_at,

@@ -24,8 +24,7 @@ from proxy.domain.tokens.claims import Claims
 from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.checking import Checking
 from proxy.edge.growing import Growing
-from proxy.edge.relay_sessions import RelaySessions
-from proxy.edge.session_limits import SessionLimits
+from proxy.edge.relay_sessions import RelaySessions, SessionLimits
 from proxy.edge.stream_resolver import StreamResolver
 
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.tokens.keyring import Key
+from proxy.settings.checks import is_loopback_host
 from proxy.settings.keys import subject_name
-from proxy.settings.listen import is_loopback_host
 from proxy.settings.platform import Family
 from proxy.settings.schema import SANDBOX_SEAL_SECRET, Settings
 from proxy.settings.sources import Problem

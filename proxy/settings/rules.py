@@ -6,9 +6,9 @@ from pathlib import Path
 from yarl import URL
 
 from proxy.domain.client_ip import is_public, parse_address
+from proxy.settings.checks import is_loopback_host, parse_listen
 from proxy.settings.file_modes import readable_files, writable_folders, writable_problems
 from proxy.settings.key_rules import bytes_of, is_published, key_problems
-from proxy.settings.listen import is_loopback_host, parse_listen
 from proxy.settings.schema import Settings
 from proxy.settings.sources import Problem
 

@@ -15,7 +15,7 @@ from proxy.domain.tokens.claims import Claims
 from proxy.domain.video import VideoId
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery
-from proxy.edge.issuers import Issuers
+from proxy.edge.keys import Issuers
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
 from proxy.edge.video_details import VideoDetails

@@ -17,13 +17,12 @@ from pydantic import (
 )
 
 from proxy.domain.client_ip import Network, parse_network
-from proxy.domain.formats import FORMAT_NAMES
+from proxy.domain.formats import FORMAT_NAMES, Limits
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.revocations import KINDS, Kind, Longest, Revocation
 from proxy.domain.tokens.claims import LATEST, VISIBLE
 from proxy.domain.tokens.compact import DECODER
 from proxy.domain.validation_messages import sentence_for
-from proxy.domain.variant_limits import Limits
 from proxy.domain.video import SAFE, named_video
 from proxy.edge.minting import Minting
 from proxy.web.context import SERVICES, TRACE

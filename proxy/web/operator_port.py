@@ -6,7 +6,7 @@ from math import isfinite
 from aiohttp import web
 
 from proxy.adapters.telemetry import Trouble
-from proxy.edge.issuers import Issuers
+from proxy.edge.keys import Issuers
 from proxy.web.context import SERVICES
 
 STATE = ("state", "pull")  # the graver first

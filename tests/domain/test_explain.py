@@ -8,8 +8,8 @@ from support import NOW, b64, hs256_key, mint
 from proxy.domain.access import RULES, Play, TokenPolicy, authorize, explain
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.keyring import Keyring
-from proxy.domain.tokens.verify import verify
 
 POLICY = TokenPolicy(max_ttl=3600, leeway=5, audience=None)
 RING = Keyring([hs256_key("one"), hs256_key("issued", "i" * 32, issuer="https://a.example")])

@@ -9,9 +9,9 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from support import NOW, mint
 
 from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.jwks import MOST_KEYS, read_own_set, read_published_set
 from proxy.domain.tokens.keyring import Key, Keyring, KeyUnusable, load_jwk
-from proxy.domain.tokens.verify import verify
 
 ISSUER = "https://login.example.com"
 KINDS = ("HS256", "ES256", "RS256", "Ed25519")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.domain.formats import Limits
 from proxy.domain.playlist.relayed import may_change, relayed
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import PURPOSE, SealKeys, Session, network_name, network_of
 from proxy.domain.sealed_paths import Names, Sealer, file_name, open_bytes, open_playlist, sequences
-from proxy.domain.variant_limits import Limits
 
 OLD, NEW = b"o" * 32, b"n" * 32
 KEYS = SealKeys([NEW, OLD])

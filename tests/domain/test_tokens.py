@@ -13,9 +13,9 @@ from support import NOW, SECRET, b64, hs256_key, mint, signed
 
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.compact import MAX_LENGTH, decode_part, read_compact, the_one_token
 from proxy.domain.tokens.keyring import ALGORITHMS, Keyring, KeyUnusable, load_key
-from proxy.domain.tokens.verify import verify
 
 CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
 HEADER = {"alg": "HS256", "kid": "one", "typ": "JWT"}

@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from support import NOW, a_play, a_state, b64
 
-from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.state.store import MemoryStore
 from proxy.domain.client_ip import parse_address, parse_network
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
-from proxy.edge.first_use import REMEMBERED, FirstUse
+from proxy.edge.admission import REMEMBERED, FirstUse
 
 ON = {"tokens": {"first_use": True}}
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

@@ -8,7 +8,7 @@ import pytest
 from support import StillClock, a_state, an_edge, eventually
 
 from proxy.adapters.dailymotion.token_endpoint import AccessToken
-from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.state.store import MemoryStore
 from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.shared_access_token import SharedAccessToken
 from proxy.sandbox.controls import Fault

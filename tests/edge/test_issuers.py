@@ -10,7 +10,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from support import StillClock, an_edge, eventually, serving
 
-from proxy.edge.issuers import ASK_AGAIN_SECONDS, KEPT_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
+from proxy.edge.keys import ASK_AGAIN_SECONDS, KEPT_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
 
 ISSUER = "https://login.example.com"
 

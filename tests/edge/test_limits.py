@@ -10,8 +10,7 @@ from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.domain.rates import RateCounters, parse_rates
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
-from proxy.edge.first_use import FirstUse
-from proxy.edge.limits import PlayLimits
+from proxy.edge.admission import FirstUse, PlayLimits
 from proxy.settings.schema import LimitsConfig
 
 HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"

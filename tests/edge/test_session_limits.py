@@ -8,7 +8,7 @@ import pytest
 
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import Session
-from proxy.edge.session_limits import MAX_OF_NETWORK, MAX_OF_SESSION, SessionLimits
+from proxy.edge.relay_sessions import MAX_OF_NETWORK, MAX_OF_SESSION, SessionLimits
 
 SESSION = Session(
     video="x8abcd",

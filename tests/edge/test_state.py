@@ -14,11 +14,11 @@ from support import NOW, a_play, a_state, eventually
 from proxy.adapters.clock import Clock
 from proxy.adapters.errors import StateError
 from proxy.adapters.logs import build_logger
-from proxy.adapters.state.memory import MemoryStore
+from proxy.adapters.state.store import MemoryStore
 from proxy.domain.client_ip import parse_address
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
-from proxy.edge.first_use import FirstUse
+from proxy.edge.admission import FirstUse
 
 HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
 

@@ -16,6 +16,7 @@ from random import Random
 
 from fuzz.targets import BASE, HOSTS, SEALER
 from proxy.domain.allowed_hosts import AllowedHosts
+from proxy.domain.formats import Limits
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.model import PlaylistUnreadable, read_model
 from proxy.domain.playlist.relayed import relayed
@@ -23,7 +24,6 @@ from proxy.domain.playlist.tags import TAGS
 from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 from proxy.domain.playlist.variants import within
 from proxy.domain.reasons import Refusal
-from proxy.domain.variant_limits import Limits
 
 SMALL = 4096  # bytes
 HEADS = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")

@@ -21,7 +21,7 @@ from proxy.adapters.http_client import Answer
 from proxy.domain.access import Play, TokenPolicy, authorize
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import TrustedProxies, parse_network, parse_proxies, viewer_of
-from proxy.domain.formats import ANY_FIELDS
+from proxy.domain.formats import ANY_FIELDS, Limits
 from proxy.domain.original_uri import read_forwarded, read_original
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.relayed import relayed
@@ -30,10 +30,9 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import Revocation
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
+from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import Keyring, KeyUnusable
-from proxy.domain.tokens.verify import verify
-from proxy.domain.variant_limits import Limits
 from proxy.settings.platform import PlatformConfig
 from proxy.web.operator_api import RevocationRequest, TokenRequest, parse_body
 

@@ -6,8 +6,7 @@ import pytest
 from support import an_edge, eventually
 from yarl import URL
 
-from proxy.domain.formats import PROGRESSIVE
-from proxy.domain.variant_limits import Limits
+from proxy.domain.formats import PROGRESSIVE, Limits
 
 RELAY = {"delivery": {"mode": "relay"}}
 ALL = ["stream_hls_url", "stream_live_hls_url", *(it.field for it in PROGRESSIVE.values())]

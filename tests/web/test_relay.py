@@ -20,13 +20,13 @@ from aiohttp import web
 from support import NOW, OPERATOR_KEY, SECRET, StillClock, an_edge, eventually, serving
 
 from proxy.adapters.dailymotion.cdn import PIECE
+from proxy.domain.formats import Limits
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import Sealer
-from proxy.domain.variant_limits import Limits
 from proxy.domain.video import VideoId
 from proxy.edge import checking, reading_thread
-from proxy.edge.session_limits import MAX_OF_SESSION
+from proxy.edge.relay_sessions import MAX_OF_SESSION
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
 

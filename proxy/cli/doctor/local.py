@@ -20,8 +20,8 @@ from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import Finding, mode_of
 from proxy.domain.reasons import Reason
 from proxy.edge.state import state_unavailable
+from proxy.settings.checks import Listen, parse_listen
 from proxy.settings.comparing import digest_of
-from proxy.settings.listen import Listen, parse_listen
 from proxy.settings.platform import Flag
 from proxy.settings.rules import warnings_about
 from proxy.wiring import FAMILIES, open_state

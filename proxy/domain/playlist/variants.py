@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from proxy.domain.formats import Limits
 from proxy.domain.playlist.scan import Line, first_values, scan
-from proxy.domain.variant_limits import Limits
 
 SIZED = frozenset({"EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"})
 READ = SIZED | {"EXT-X-MEDIA"}

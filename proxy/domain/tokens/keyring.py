@@ -1,5 +1,6 @@
 """The keys that may have signed a token. The key fixes the algorithm, never the token."""
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
-from joserfc.jws import JWSRegistry
+from joserfc.jws import JWSRegistry, serialize_compact
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import MAX_KID_LENGTH
@@ -17,7 +18,8 @@ Algorithm = Literal["HS256", "ES256", "RS256", "Ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 # The primitives alone: form and header of a token are read by us, once (compact.py).
-MODELS = {name: JWSRegistry(algorithms=[name]).get_alg(name) for name in ALGORITHMS}
+REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS))
+MODELS = {name: REGISTRY.get_alg(name) for name in ALGORITHMS}
 
 # RFC 9864 gave Ed25519 its own name; libraries older than that write "EdDSA" (RFC 8037).
 OLDER_NAMES = {"EdDSA": "Ed25519"}
@@ -84,6 +86,13 @@ class Key:
     def verifies(self, signing_input: bytes, signature: bytes) -> bool:
         """Say whether this key made the signature."""
         return MODELS[self.algorithm].verify(signing_input, signature, self.jwk)
+
+    def sign(self, claims: Mapping[str, object]) -> str:
+        """Return a token with these claims, those that are None left out."""
+        header = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT"}
+        said = {name: value for name, value in claims.items() if value is not None}
+        payload = json.dumps(said, separators=(",", ":"))
+        return serialize_compact(header, payload, self.jwk, registry=REGISTRY)
 
 
 def load_key(

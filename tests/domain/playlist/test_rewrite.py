@@ -6,13 +6,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.resolve import resolved
 from proxy.domain.playlist.rewrite import references, rewrite
 from proxy.domain.playlist.scan import scan
 from proxy.domain.playlist.variables import Variables
 from proxy.domain.playlist.variants import within
-from proxy.domain.variant_limits import NO_LIMITS, Limits
 
 # Text that is likely to be read as something.
 PIECES = st.sampled_from(
