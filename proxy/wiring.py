@@ -36,9 +36,8 @@ from proxy.edge.relay_sessions import SessionLimits
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.state import State
-from proxy.edge.stream_resolver import StreamResolver
+from proxy.edge.stream_resolver import StreamResolver, VideoDetails
 from proxy.edge.verdicts import Verdicts
-from proxy.edge.video_details import VideoDetails
 from proxy.settings import Settings
 from proxy.settings.checks import MEMORY
 from proxy.settings.platform import PlatformConfig

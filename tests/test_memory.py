@@ -30,7 +30,7 @@ from proxy.domain.tokens.claims import read_claims, verify
 from proxy.domain.tokens.keyring import Keyring, load_key
 from proxy.domain.video import Details, VideoId
 from proxy.edge import blocking_playlists as blocking_list
-from proxy.edge import growing, keys, verdicts, video_details
+from proxy.edge import growing, keys, stream_resolver, verdicts
 from proxy.edge.admission import FirstUse, PlayLimits
 from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.growing import Growing
@@ -178,13 +178,14 @@ def blocking_playlists() -> object:
 
 def details() -> object:
     return {
-        padded(n, 64): video_details.Cached(
+        padded(n, 64): stream_resolver.Cached(
             Details(
-                title=padded(n, video_details.MAX_TITLE), poster=padded(n, video_details.MAX_POSTER)
+                title=padded(n, stream_resolver.MAX_TITLE),
+                poster=padded(n, stream_resolver.MAX_POSTER),
             ),
             1.0 * n,
         )
-        for n in range(video_details.MAX_CACHED)
+        for n in range(stream_resolver.MAX_CACHED)
     }
 
 
@@ -256,7 +257,7 @@ CACHES = {
     "edge/growing.py": 1,
     "edge/keys.py": 1,
     "edge/verdicts.py": 1,
-    "edge/video_details.py": 1,
+    "edge/stream_resolver.py": 1,
     "adapters/log_writer.py": 1,
     "adapters/state/store.py": 1,
 }

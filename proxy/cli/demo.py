@@ -186,7 +186,7 @@ async def run_both(
             cause = os.strerror(error.errno or 0)
             raise ListenFailed(f"cannot listen on {HOST}:{sandbox_port}: {cause}") from None
         edge = await stack.enter_async_context(running_edge(settings, log=log))
-        sandbox.edge = DemoEdge(settings, edge.apps).tools()
+        sandbox.edge = DemoEdge(settings, edge.apps)
         welcome = WELCOME.format(
             version=proxy.__version__,
             sandbox=sandbox.origin,

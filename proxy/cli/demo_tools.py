@@ -12,7 +12,6 @@ from proxy.domain.reasons import Refusal
 from proxy.edge.minting import Minting
 from proxy.sandbox.edge_tools import (
     EdgeRefused,
-    EdgeTools,
     ExplainedToken,
     ExplainForm,
     MintedLinks,
@@ -31,19 +30,15 @@ class DemoEdge:
         self._settings = settings
         self._apps = apps
 
-    def tools(self) -> EdgeTools:
-        """Return the functions for the sandbox's pages."""
-        return EdgeTools(
-            mint=self.mint,
-            explain=self.explain,
-            describe=self.describe,
-            urls={
-                "player": self._settings.web.public_url,
-                "operator": f"http://{self._settings.operator.listen}",
-            },
-            binds_on_first_use=lambda: self._settings.tokens.first_use,
-            bind_on_first_use=self.bind_on_first_use,
-        )
+    @property
+    def urls(self) -> dict[PortName, str]:
+        """Where its ports are."""
+        operator = f"http://{self._settings.operator.listen}"
+        return {"player": self._settings.web.public_url, "operator": operator}
+
+    def binds_on_first_use(self) -> bool:
+        """Say whether tokens.first_use is set."""
+        return self._settings.tokens.first_use
 
     def mint(self, form: MintForm) -> MintedLinks:
         """Return a fresh token and its links.
@@ -101,7 +96,7 @@ class DemoEdge:
         document: dict[str, Any] = json.loads(app[DOCUMENT])
         return document
 
-    def bind_on_first_use(self, is_on: bool) -> None:  # one value to set
+    def bind_on_first_use(self, *, is_on: bool) -> None:  # one value to set
         """Set tokens.first_use of the running edge."""
         if is_on == self._settings.tokens.first_use:
             return

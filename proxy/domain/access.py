@@ -44,18 +44,10 @@ class Play:
     viewer: Address | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule by its name: it refuses, or it has nothing to say."""
-
-    name: str
-    check: Callable[[Claims, Play, TokenPolicy], None]
-
-
 def authorize(claims: Claims, play: Play, policy: TokenPolicy) -> None:
     """Refuse unless the token allows this play."""
-    for rule in RULES:
-        rule.check(claims, play, policy)
+    for check in RULES.values():
+        check(claims, play, policy)
 
 
 def check_started(claims: Claims, play: Play, policy: TokenPolicy) -> None:
@@ -118,15 +110,16 @@ def check_network(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
     raise Refusal(Reason.TOKEN_NETWORK, "the viewer is outside the claim ip")
 
 
-RULES = (
-    Rule("started", check_started),
-    Rule("expiry", check_expiry),
-    Rule("lifetime", check_lifetime),
-    Rule("audience", check_audience),
-    Rule("video", check_video),
-    Rule("format", check_format),
-    Rule("network", check_network),
-)
+# Each by its name: it refuses, or it has nothing to say.
+RULES: dict[str, Callable[[Claims, Play, TokenPolicy], None]] = {
+    "started": check_started,
+    "expiry": check_expiry,
+    "lifetime": check_lifetime,
+    "audience": check_audience,
+    "video": check_video,
+    "format": check_format,
+    "network": check_network,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,11 +162,11 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
         yield check_of("issuer", partial(check_issuer, claims, key))
         claims = attributed(claims, key)
     told = {"video": play.video is not None, "network": play.viewer is not None}
-    for rule in RULES:
-        if told.get(rule.name, True):
-            yield check_of(rule.name, partial(rule.check, claims, play, policy))
+    for name, check in RULES.items():
+        if told.get(name, True):
+            yield check_of(name, partial(check, claims, play, policy))
         else:
-            yield Check(name=rule.name, was_made=False)
+            yield Check(name=name, was_made=False)
 
 
 def check_of(name: str, check: Callable[[], object]) -> Check:

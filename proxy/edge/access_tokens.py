@@ -26,19 +26,9 @@ class Held:
     """The token in use; times in seconds since 1970."""
 
     token: AccessToken
-    fetched_at: float
     renew_at: float
     last_use: float
-    replaces_refused: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A fetch that failed, and until when it answers for the next (monotonic clock)."""
-
-    until: float
-    reason: Reason
-    detail: str
+    kept_until: float  # whoever is refused with it before then is not served by another
 
 
 class AccessTokens:
@@ -53,7 +43,8 @@ class AccessTokens:
         self._fetch_timeout = fetch_timeout
         self._fetches: SingleFlight[None, str] = SingleFlight()
         self._held: Held | None = None
-        self._failure: Failure | None = None
+        self._failure: Refusal | None = None
+        self._failed_until = float("-inf")  # monotonic: until then a failure answers for the next
 
     async def current(self) -> str:
         """Return a token that should do, or refuse as the token endpoint did."""
@@ -74,7 +65,7 @@ class AccessTokens:
         held = self._held
         if held is None or held.token.value != refused:
             return await self.current()
-        if held.replaces_refused and self._clock.now() < held.fetched_at + REFUSAL_SECONDS:
+        if self._clock.now() < held.kept_until:
             raise refusal
         return await self._fetched(replaces_refused=True)
 
@@ -111,13 +102,11 @@ class AccessTokens:
         return 0.0 if self._held is None else self._held.renew_at - self._clock.now()
 
     async def _fetched(self, *, replaces_refused: bool = False) -> str:
-        failure = self._failure
-        if failure is not None and self._clock.monotonic() < failure.until:
+        if self._failure is not None and self._clock.monotonic() < self._failed_until:
             # A new one each time: an exception raised again drags every earlier trace along.
-            raise Refusal(failure.reason, failure.detail)
-        return await self._fetches.join(
-            None, partial(self._fetch, replaces_refused=replaces_refused)
-        )
+            raise Refusal(self._failure.reason, self._failure.detail)
+        fetch = partial(self._fetch, replaces_refused=replaces_refused)
+        return await self._fetches.join(None, fetch)
 
     async def _fetch(self, *, replaces_refused: bool = False) -> str:
         deadline = self._clock.monotonic() + self._fetch_timeout
@@ -141,10 +130,9 @@ class AccessTokens:
         life = max(token.expires_at - now, SHORTEST_LIFE)
         self._held = Held(
             token=token,
-            fetched_at=now,
             renew_at=now + life * RENEW_AT,
             last_use=now + life - min(LAST_SECONDS, life * LAST_SHARE),
-            replaces_refused=replaces_refused,
+            kept_until=now + REFUSAL_SECONDS if replaces_refused else now,
         )
         self._failure = None
         self._telemetry.health.has_access_token = True
@@ -154,7 +142,7 @@ class AccessTokens:
         metrics.token_renewal.set(self._held.renew_at)
 
     def _failed(self, reason: Reason, detail: str) -> Refusal:
-        until = self._clock.monotonic() + FAILURE_SECONDS
-        self._failure = Failure(until=until, reason=reason, detail=detail)
-        self._telemetry.health.note_refusal("token", Refusal(reason, detail))
+        self._failure = failure = Refusal(reason, detail)
+        self._failed_until = self._clock.monotonic() + FAILURE_SECONDS
+        self._telemetry.health.note_refusal("token", failure)
         return Refusal(reason, detail)

@@ -1,5 +1,8 @@
-"""The URLs of a stream for one viewer: requested at the moment of play, shared with nobody."""
+"""What the API knows of a video: its stream URLs, at the moment of play, and its title."""
 
+from dataclasses import dataclass
+
+from proxy.adapters.clock import Clock
 from proxy.adapters.concurrency import SingleFlight
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy import LegacyApi
@@ -7,8 +10,11 @@ from proxy.adapters.dailymotion.v2 import V2Api
 from proxy.adapters.logs import waiting_upstream
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
+from proxy.domain.caches import Lru
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import StreamRequest
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import Details, VideoId
 
 
 class StreamResolver:
@@ -55,3 +61,66 @@ class StreamResolver:
         for url in urls.values():
             self._hosts.check(url)
         return urls
+
+
+CACHE_SECONDS = 60.0
+MAX_CACHED = 1000  # videos
+MAX_TITLE, MAX_POSTER = 500, 2000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """Details and when they were fetched, on the monotonic clock."""
+
+    details: Details
+    fetched_at: float
+
+
+class VideoDetails:
+    """Fetches details, one call for each video and minute.
+
+    Its client has a concurrency limit of its own, so that pages never queue before plays.
+    """
+
+    def __init__(
+        self, client: ApiClient, api: LegacyApi | V2Api, hosts: AllowedHosts, clock: Clock
+    ) -> None:
+        self._client = client
+        self._api = api
+        self._hosts = hosts
+        self._clock = clock
+        self._cached: Lru[VideoId, Cached] = Lru(MAX_CACHED)
+        self._in_flight: SingleFlight[VideoId, Details] = SingleFlight()
+
+    async def find(self, video: VideoId) -> Details:
+        """Return a video's details, or refuse; all empty if the API has none (v2)."""
+        api = self._api
+        if isinstance(api, V2Api):
+            return Details()
+        cached = self._cached.get(video)
+        if cached is not None and self._clock.monotonic() < cached.fetched_at + CACHE_SECONDS:
+            return cached.details
+        with waiting_upstream(self._clock):
+            return await self._in_flight.join(video, lambda: self._fetch(api, video))
+
+    async def close(self) -> None:
+        """Give up the calls in flight."""
+        await self._in_flight.close()
+
+    async def _fetch(self, api: LegacyApi, video: VideoId) -> Details:
+        found = api.read_details(await self._client.fetch_object(api.details_request(video)))
+        details = Details(
+            title=found.title[:MAX_TITLE],
+            poster=found.poster if self._is_poster(found.poster) else "",
+            is_on_air=found.is_on_air,
+        )
+        self._cached[video] = Cached(details, self._clock.monotonic())
+        return details
+
+    def _is_poster(self, url: str) -> bool:
+        """Say whether a page may load it: from Dailymotion's hosts alone."""
+        try:
+            self._hosts.check(url)
+        except Refusal:
+            return False
+        return len(url) <= MAX_POSTER

@@ -22,7 +22,7 @@ async def mint(request: web.Request) -> web.Response:
         minted = edge.mint(wanted)
     except EdgeRefused as refused:
         return page("No token", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
-    edge.bind_on_first_use("first_use" in form)
+    edge.bind_on_first_use(is_on="first_use" in form)
     bound = (
         "<p>Links are bound on first use now (<code>tokens.first_use</code>): each one without an "
         "address plays in the first network (/24) that plays it, and nowhere else. To end this, "

@@ -1,11 +1,11 @@
 """What the sandbox's pages can ask of the edge in front of it.
 
-The sandbox imports nothing of the product; `playgate demo` hands these functions in.
+The sandbox imports nothing of the product; `playgate demo` hands in what does this.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 PortName = Literal["player", "operator"]
 
@@ -51,13 +51,24 @@ class ExplainedToken:
     conclusion: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeTools:
-    """The edge's functions. `mint` and `explain` raise EdgeRefused."""
+class EdgeTools(Protocol):
+    """The edge, as the pages use it."""
 
-    mint: Callable[[MintForm], MintedLinks]
-    explain: Callable[[ExplainForm], Awaitable[ExplainedToken]]
-    describe: Callable[[PortName], dict[str, Any]]  # its OpenAPI document
-    urls: Mapping[PortName, str]
-    binds_on_first_use: Callable[[], bool]
-    bind_on_first_use: Callable[[bool], None]
+    @property
+    def urls(self) -> Mapping[PortName, str]:
+        """Where its ports are."""
+
+    def mint(self, form: MintForm) -> MintedLinks:
+        """Return a fresh token and its links, or raise EdgeRefused."""
+
+    async def explain(self, form: ExplainForm) -> ExplainedToken:
+        """Return what the edge makes of a token, or raise EdgeRefused."""
+
+    def describe(self, port: PortName) -> dict[str, Any]:
+        """Return the OpenAPI document of a port."""
+
+    def binds_on_first_use(self) -> bool:
+        """Say whether tokens.first_use is set."""
+
+    def bind_on_first_use(self, *, is_on: bool) -> None:
+        """Set tokens.first_use."""

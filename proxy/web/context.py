@@ -18,7 +18,7 @@ from proxy.edge.delivery import Delivery
 from proxy.edge.keys import Issuers
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
-from proxy.edge.video_details import VideoDetails
+from proxy.edge.stream_resolver import VideoDetails
 from proxy.settings import Settings
 from proxy.web.problem import ClientKind
 

@@ -111,12 +111,19 @@ def _qualities(accept: str) -> dict[str, float]:
 
 def problem_page(refusal: Refusal, request_id: str, status: int) -> str:
     """Return the page of a refusal: its sentence, reason, status and request ID."""
-    sentence, reason = escape(refusal.message), escape(str(refusal.reason))
+    reason = escape(str(refusal.reason))
+    facts = (
+        f"Status {status} · reason <code>{reason}</code><br>"
+        f"Request ID <code>{escape(request_id)}</code>"
+    )
+    return html_page(reason, escape(refusal.message), facts)
+
+
+def html_page(title: str, heading: str, text: str) -> str:
+    """Return a page of one heading and one paragraph, all of them HTML."""
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{reason}</title><link rel='icon' href='data:,'><style>{STYLE}</style>"
-        f"<h1>{sentence}</h1>"
-        f"<p>Status {status} · reason <code>{reason}</code><br>"
-        f"Request ID <code>{escape(request_id)}</code></p></html>"
+        f"<title>{title}</title><link rel='icon' href='data:,'><style>{STYLE}</style>"
+        f"<h1>{heading}</h1><p>{text}</p></html>"
     )

@@ -1,12 +1,15 @@
 """`playgate doctor` names what is broken, and what to do: each thing broken on purpose."""
 
+import ast
 import asyncio
 import json
 import socket
 import ssl
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
+from string import Formatter
 
 import pytest
 from accounts import logged_in
@@ -15,11 +18,12 @@ from certificates import certify
 from ports import free_port
 from processes import playgate, started
 from real_nginx import BEHIND, an_nginx
-from support import SANDBOX_TOML, an_edge, eventually, serving
+from support import ROOT, SANDBOX_TOML, an_edge, eventually, serving
 from yarl import URL
 
 from proxy.cli.doctor import local
 from proxy.cli.doctor.command import visited
+from proxy.cli.doctor.findings import FINDINGS
 from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
 from proxy.cli.doctor.local import reach
 from proxy.cli.doctor.platform import judge_clock
@@ -516,3 +520,40 @@ async def test_the_probe_answers_the_operator_alone(edge):
     ):
         answer = await edge.get(f"{edge.player}/play/probe{query}")
         assert (answer.status, answer.reason) == (404, "not-found")
+
+
+def calls_of(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions:
+            yield node
+
+
+def test_every_finding_is_made_with_all_that_its_texts_name():
+    made: dict[str, set[str]] = {}
+    for path in (ROOT / "proxy/cli/doctor").glob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            texts = {it.value for it in ast.walk(function) if isinstance(it, ast.Constant)}
+            common = {
+                keyword.arg for call in calls_of(function, {"partial"}) for keyword in call.keywords
+            }
+            for call in calls_of(function, {"found", "seen_as"}):
+                named = {it.value for it in ast.walk(call.args[0]) if isinstance(it, ast.Constant)}
+                given = {keyword.arg for keyword in call.keywords} | common
+                for name in (named or texts) & FINDINGS.keys():
+                    made[name] = given
+    assert made.keys() == FINDINGS.keys() - {"steps"}
+    for name, given in made.items():
+        entry = FINDINGS[name]
+        fields = {
+            field
+            for text in (entry["text"], entry.get("step", ""))
+            for _, field, _, _ in Formatter().parse(text)
+            if field
+        }
+        assert fields <= given, name
+
+
+def test_every_next_step_is_for_a_reason():
+    assert FINDINGS["steps"]["reasons"].keys() <= set(Reason)

@@ -13,7 +13,7 @@ from proxy.cli.demo_tools import DemoEdge
 def index(sandbox, edge) -> str:
     """Return the address of an index with an edge in front of the sandbox."""
     public = {"public_url": edge.player, "listen": "127.0.0.1:0"}
-    sandbox.edge = DemoEdge(settings_for(sandbox, web=public), edge.edge.apps).tools()
+    sandbox.edge = DemoEdge(settings_for(sandbox, web=public), edge.edge.apps)
     return f"{sandbox.origin}/"
 
 
@@ -105,7 +105,7 @@ async def test_first_use_binds_links_until_it_is_taken_off(page, index, edge):
 
 async def test_a_refused_form_changes_nothing(page, index, sandbox):
     for is_on in (False, True):
-        sandbox.edge.bind_on_first_use(is_on)
+        sandbox.edge.bind_on_first_use(is_on=is_on)
         await page.goto(index)
         mint = page.locator("form[action='/mint']")
         await mint.locator("[name=first_use]").set_checked(not is_on)

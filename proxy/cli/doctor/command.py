@@ -11,7 +11,7 @@ import typer
 
 from proxy.adapters.telemetry import build_telemetry
 from proxy.app import build_services
-from proxy.cli.doctor.findings import Check, Visit, broken, warn
+from proxy.cli.doctor.findings import Check, Visit, found
 from proxy.cli.doctor.front import look_at_public_url
 from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings, look_at_state
 from proxy.cli.doctor.platform import look_at_account, look_at_clock
@@ -96,12 +96,8 @@ async def look(
         if invalid.file is None:
             step = "Name a settings file with --config or PLAYGATE_CONFIG."
         for key, text in invalid.problems:
-            yield broken("settings", f"{where}{key}: {text}", step)
-        yield warn(
-            "edge",
-            "not looked at: without settings this command does not know where it listens",
-            "One that runs goes on with the settings that it had; its /readyz says so.",
-        )
+            yield found("settings-invalid", problem=f"{where}{key}: {text}", step=step)
+        yield found("edge-unknown")
         return
     asked = None if video is None else video_or_exit(settings, video, option="--video: ")
     viewer = None if ip is None else address_or_exit(ip)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from proxy.adapters.errors import CAUSES
-from proxy.cli.doctor.findings import PATIENCE, Visit, broken, ok, warn
+from proxy.cli.doctor.findings import PATIENCE, Visit, found
 from proxy.cli.options import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, is_public, parse_address, public_viewer
 from proxy.domain.probe import sign_probe
@@ -35,7 +36,7 @@ async def look_at_public_url(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Ask as a player does, without a token, and as a browser does before."""
     public_url = visit.settings.web.public_url
     if not public_url:
-        yield warn("public", "web.public_url is not set", "Set it to what players see.")
+        yield found("no-public-url")
         return
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         try:
@@ -48,20 +49,14 @@ async def look_at_public_url(visit: Visit) -> AsyncGenerator[Finding, None]:
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = CAUSES.get(type(error), type(error).__name__)
-            step = "Look at nginx, its certificate and the DNS of web.public_url."
-            yield broken("public", f"{public_url} does not answer ({cause})", step)
+            yield found("public-silent", url=public_url, cause=cause)
             return
         # Which one it is depends on the settings; that it is one of ours is enough.
         reason = denied.headers.get("X-Deny-Reason", "no X-Deny-Reason")
         if reason not in list(Reason):
-            yield broken(
-                "public",
-                f"{public_url} answers a play without a token with HTTP {denied.status}, {reason}",
-                "An edge says why it refuses: does web.public_url lead to one, and does nginx pass "
-                "its refusals on as they are?",
-            )
+            yield found("public-not-an-edge", url=public_url, code=denied.status, reason=reason)
             return
-        yield ok("public", f"an edge answers at {public_url}")
+        yield found("public-good", url=public_url)
         yield judge_cors(denied, preflight)
         async for finding in look_at_forwarding(visit, session):
             yield finding
@@ -71,13 +66,9 @@ def judge_cors(denied: Told, preflight: Told) -> Finding:
     """Say whether a page elsewhere may read what the edge answers."""
     allowed = [it.headers.get("Access-Control-Allow-Origin", "") for it in (denied, preflight)]
     if allowed == ["*", "*"] and preflight.status == HTTPStatus.NO_CONTENT:
-        return ok("cors", "web players may read the edge's answers")
-    return broken(
-        "cors",
-        "the edge's Access-Control-Allow-Origin does not come through "
-        f"(refusal {allowed[0][:60]!r}, preflight HTTP {preflight.status} {allowed[1][:60]!r})",
-        "Let nginx pass the edge's headers and OPTIONS requests on, and add none of its own.",
-    )
+        return found("cors-good")
+    refusal, other = (it[:60] for it in allowed)
+    return found("cors-lost", refusal=refusal, code=preflight.status, preflight=other)
 
 
 async def look_at_forwarding(
@@ -87,22 +78,17 @@ async def look_at_forwarding(
     settings = visit.settings
     key = settings.operator.key.get_secret_value()
     if not key:
-        step = "Set operator.key, for the edge and for this command alike."
-        yield warn("forwarding", "cannot be looked at without operator.key", step)
+        yield found("no-operator-key")
         return
     probe = sign_probe(key, now=visit.process.telemetry.clock.now())
     url = URL(f"{settings.web.public_url}/play/probe").with_query(token=probe)
     try:
         seen = await ask(session, "GET", url, {settings.viewer.forwarded_header: FORGED})
     except (aiohttp.ClientError, TimeoutError, OSError):
-        yield broken("forwarding", "the public URL no longer answers", "Run it again.")
+        yield found("public-gone")
         return
     if seen.status != HTTPStatus.OK or "viewer" not in seen.members:
-        yield broken(
-            "forwarding",
-            f"the edge does not take the probe (HTTP {seen.status})",
-            "Is it of this version, does it have this operator.key, and do the clocks agree?",
-        )
+        yield found("probe-refused", code=seen.status)
         return
     yield judge_forwarding(seen.members, settings.viewer.private, loopback_viewers=settings.sandbox)
 
@@ -121,35 +107,17 @@ def judge_forwarding(
     lines = seen.get("forwarded")
     forwarded = ", ".join(map(str, lines if isinstance(lines, list) else []))
     address = parse_address(str(viewer))
+    seen_as = partial(found, viewer=viewer, peer=peer, header=header, forwarded=forwarded)
     if viewer == FORGED:
-        return broken(
-            "forwarding",
-            f"viewers choose their own address: the {header} that a client sends is believed",
-            f"Let the outermost proxy set {header} to $remote_addr, or trust only proxies that "
-            "append to it (viewer.trusted_proxies).",
-        )
+        return seen_as("forged-address")
     if address is None:
-        return broken(
-            "forwarding",
-            f"the proxy in front names no viewer: {header} is {forwarded!r}",
-            f"proxy_set_header {header} $remote_addr;",
-        )
+        return seen_as("no-viewer")
     if forwarded not in {"", FORGED} and not seen.get("peer_is_trusted"):
-        return broken(
-            "forwarding",
-            f"every viewer looks like {viewer}: {header} is {forwarded!r}, and comes from "
-            f"{peer}, which is not trusted",
-            f"Add {peer} to viewer.trusted_proxies, if that is your proxy.",
-        )
+        return seen_as("proxy-untrusted")
     if not is_public(address) and not loopback_viewers:
-        judge = warn if may_play(address, private) else broken
-        return judge(
-            "forwarding",
-            f"the edge sees {viewer}, which is private: {header} is {forwarded!r}, from {peer}",
-            "If that is a proxy of yours, add it to viewer.trusted_proxies; if you asked from "
-            "inside your own network, ask from outside.",
-        )
-    return ok("forwarding", f"the edge sees this machine as {viewer}, through {peer}")
+        finding = seen_as("viewer-private")
+        return replace(finding, status="warn") if may_play(address, private) else finding
+    return seen_as("forwarding-good")
 
 
 def may_play(address: Address, private: PrivateViewers) -> bool:

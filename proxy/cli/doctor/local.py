@@ -5,6 +5,7 @@ import socket
 import ssl
 import stat
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from yarl import URL
 
 from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import build_telemetry
-from proxy.cli.doctor.findings import PATIENCE, Visit, broken, next_step_of, ok, warn
+from proxy.cli.doctor.findings import PATIENCE, Visit, found, next_step_of
 from proxy.cli.operator import connected_to, host_of
 from proxy.cli.options import Finding, mode_of
 from proxy.domain.reasons import Reason
@@ -31,7 +32,6 @@ COSTS: dict[Flag, str] = {
     "no_ip_lock": "whoever is given a stream URL can play it, from anywhere",
     "no_expire": "a stream URL that leaks plays for ever",
 }
-OWN = "Everything else below is asked from this command itself."
 OF_THE_ACCOUNT = frozenset({Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_PERMISSION})
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -72,22 +72,16 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Say what the settings give up, or leave unsaid."""
     settings = visit.settings
     platform = settings.platform
-    yield ok(
-        "settings",
-        f"{visit.file or 'environment and defaults'}: good; API {platform.api}, {platform.grant}, "
-        f"delivery {settings.delivery.mode}",
-    )
-    for name, text in warnings_about(settings, visit.file):
-        yield warn("settings", f"{name}: {text}", f"Look at {name}.")
-    for name in platform.given_up:
-        yield warn("settings", f"platform.{name} is true: {COSTS[name]}", "Set it to false.")
+    file, mode = visit.file or "environment and defaults", settings.delivery.mode
+    yield found("settings-good", file=file, api=platform.api, grant=platform.grant, mode=mode)
+    for setting, text in warnings_about(settings, visit.file):
+        yield found("settings-warning", name=setting, text=text)
+    for flag in platform.given_up:
+        yield found("given-up", name=flag, cost=COSTS[flag])
     if platform.grant == "authorization_code":
-        mode = mode_of(Path(platform.login_file))
-        if mode is not None and mode & OPEN_TO_OTHERS:
-            file = platform.login_file
-            yield warn(
-                "settings", f"{file} can be read by others ({mode:o})", f"Run chmod 600 {file}"
-            )
+        permissions = mode_of(Path(platform.login_file))
+        if permissions is not None and permissions & OPEN_TO_OTHERS:
+            yield found("login-file-readable", file=platform.login_file, mode=permissions)
 
 
 async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
@@ -100,42 +94,39 @@ async def look_at_edge(visit: Visit) -> AsyncGenerator[Finding, None]:
     is_settled = not told.settings.problems and not told.settings.need_restart
     is_another = is_settled and told.settings.digest != digest_of(visit.settings)
     if is_another:
-        yield warn(
-            "edge",
-            f"an edge answers at {listen}, and it runs other settings than these",
-            "Stop it if it is another one, such as a demo; if not, restart it, or give this "
-            "command the settings and variables that it has. Everything below is about the "
-            "settings that this command has read.",
-        )
+        yield found("other-edge", listen=listen)
     for finding in troubles_of(told):
         yield finding
     if told.status != "ready":
-        yield warn("edge", f"{told.status} at {listen}", "No player should be sent there yet.")
+        yield found("edge-not-ready", state=told.status, listen=listen)
     elif not told.platform and told.state is None and not told.settings.problems and not is_another:
-        yield ok("edge", f"ready at {listen}")
+        yield found("edge-ready", listen=listen)
 
 
 def troubles_of(told: Readiness) -> Iterator[Finding]:
     """Yield what the edge says is wrong, in the order in which to mend it."""
     if told.settings.need_restart:
-        names = ", ".join(told.settings.need_restart)
-        yield warn("edge", f"these settings are not in use yet: {names}", "Restart the edge.")
+        yield found("restart-needed", names=", ".join(told.settings.need_restart))
     is_behind = any(name.startswith("platform.") for name in told.settings.need_restart)
     troubles = {**told.platform, **({} if told.state is None else {"the state": told.state})}
     for operation, trouble in troubles.items():
-        text = f"trouble with {operation} since {trouble.since}: {trouble.reason}"
         detail = f" ({trouble.detail})" if trouble.detail else ""
         step = next_step_of(trouble.reason, trouble.detail)
         if is_behind and trouble.reason in OF_THE_ACCOUNT:
             step = "Restart the edge first: it does not use these settings for Dailymotion yet."
-        yield broken("edge", f"{text}{detail}", step)
+        yield found(
+            "edge-trouble",
+            operation=operation,
+            since=trouble.since,
+            reason=trouble.reason,
+            detail=detail,
+            step=step,
+        )
     for problem in told.settings.problems:
-        step = "Mend the file; the edge reads it again by itself."
-        yield broken("edge", f"it runs with older settings: {problem}", step)
+        yield found("older-settings", problem=problem)
     for name, issuer in told.issuers.items():
         if issuer.trouble is not None:
-            step = "Look at tokens.issuers, and at whether this machine reaches that URL."
-            yield warn("edge", f"the keys of {name} cannot be had: {issuer.trouble}", step)
+            yield found("issuer-trouble", name=name, trouble=issuer.trouble)
 
 
 async def fetch_readiness(listen: Listen) -> Readiness | Finding:
@@ -148,18 +139,15 @@ async def fetch_readiness(listen: Listen) -> Readiness | Finding:
         ):
             body = await answer.read()
     except TimeoutError:
-        text = f"what listens at {listen} accepts connections and does not answer"
-        step = f"Look at that process (ss -ltnp): an edge that hangs has to be restarted. {OWN}"
-        return warn("edge", text, step)
+        return found("edge-hangs", listen=listen)
     except aiohttp.ClientConnectorError:
-        return warn("edge", f"no edge answers at {listen}", f"Start it: playgate serve. {OWN}")
+        return found("no-edge", listen=listen)
     except (aiohttp.ClientError, OSError):
         body = b""  # no HTTP
     try:
         return Readiness.model_validate_json(body)
     except ValueError:
-        step = f"Stop it, or set operator.listen to an address that is free. {OWN}"
-        return warn("edge", f"what answers at {listen} is no edge of this version", step)
+        return found("not-an-edge", listen=listen)
 
 
 async def look_at_hosts(visit: Visit) -> AsyncGenerator[Finding, None]:
@@ -176,15 +164,15 @@ async def reach(check: str, url: URL, family: socket.AddressFamily, name: str) -
     """Return how a host is reached."""
     host, port = url.host or "", url.port or 443
     loop = asyncio.get_running_loop()
+
+    def on(finding: Finding) -> Finding:
+        return replace(finding, check=check)
+
     try:
         async with asyncio.timeout(PATIENCE):
-            found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+            addresses = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     except (OSError, TimeoutError):
-        return broken(
-            check,
-            f"{host}: no {name} address in DNS",
-            "Look at this machine's resolver, and at platform.address_family.",
-        )
+        return on(found("not-in-dns", host=host, family=name))
     secure = ssl.create_default_context() if url.scheme == "https" else None
     try:
         async with asyncio.timeout(PATIENCE):
@@ -193,29 +181,17 @@ async def reach(check: str, url: URL, family: socket.AddressFamily, name: str) -
             )
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", "") or error.reason
-        return broken(
-            check,
-            f"{host}: TLS fails ({why})",
-            "Look for a proxy that opens TLS on the way, at this machine's clock and its "
-            "certificate authorities.",
-        )
+        return on(found("tls-fails", host=host, why=why))
     except (OSError, TimeoutError):
-        return broken(
-            check, f"{host}:{port}: no connection", "Look at this machine's firewall and routes."
-        )
+        return on(found("no-connection", host=host, port=port))
     told = writer.get_extra_info("ssl_object")
     writer.close()
-    where = f"{host}: {found[0][4][0]}"
+    address = addresses[0][4][0]
     if told is None:
-        return ok(check, f"{where}, plain http")
+        return on(found("plain-http", host=host, address=address))
     ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(told.getpeercert()["notAfter"]), UTC)
-    text = f"{where}, {told.version()}, certificate until {ends:%Y-%m-%d}"
-    if (ends - datetime.now(UTC)).days < DAYS_LEFT:
-        return warn(check, text, "It is about to lapse: whoever runs that host has to renew it.")
-    return ok(check, text)
-
-
-NAME = "doctor"
+    outcome = "certificate-ends" if (ends - datetime.now(UTC)).days < DAYS_LEFT else "host-reached"
+    return on(found(outcome, host=host, address=address, tls=told.version(), ends=ends))
 
 
 async def look_at_state(visit: Visit) -> AsyncGenerator[Finding, None]:
@@ -227,16 +203,13 @@ async def look_at_state(visit: Visit) -> AsyncGenerator[Finding, None]:
         try:
             await state.probe()  # connected; from here on it is what a play waits for
             started = clock.monotonic()
-            await state.claim(NAME, NAME, ttl=1)
+            await state.claim("doctor", "doctor", ttl=1)
             took = clock.monotonic() - started
         except StateError as error:
             refusal = state_unavailable(error)
-            step = next_step_of(refusal.reason, refusal.detail)
-            yield broken("state", f"{refusal.reason}: {refusal.detail}", step)
+            reason, detail = refusal.reason, refusal.detail
+            step = next_step_of(reason, detail)
+            yield found("state-unavailable", reason=reason, detail=detail, step=step)
             return
-        text = f"read and written in {took * 1000:.1f} ms"
-        if took > config.timeout / 2:
-            step = "Move it closer, or raise state.timeout: plays wait for it with first_use."
-            yield warn("state", f"{text}, and state.timeout is {config.timeout * 1000:g} ms", step)
-        else:
-            yield ok("state", text)
+        outcome = "state-slow" if took > config.timeout / 2 else "state-good"
+        yield found(outcome, took=took * 1000, timeout=config.timeout * 1000)

@@ -1,6 +1,7 @@
 """Dailymotion: the clock, the credentials, and what they may do."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from yarl import URL
 
@@ -9,7 +10,7 @@ from proxy.adapters.dailymotion.api_responses import refusal_of
 from proxy.adapters.dailymotion.stored_login import PATIENCE, is_seen_through
 from proxy.adapters.errors import UpstreamError
 from proxy.cli.account import build_client
-from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
+from proxy.cli.doctor.findings import Visit, found, refused
 from proxy.cli.options import Finding
 from proxy.domain.clock_skew import seconds_ahead
 from proxy.domain.reasons import Refusal
@@ -37,12 +38,11 @@ async def look_at_clock(visit: Visit) -> AsyncGenerator[Finding, None]:
 def judge_clock(ahead: float | None) -> Finding:
     """Say how far this machine's clock is off, in seconds; None where nobody can tell."""
     if ahead is None:
-        return warn("clock", "the API's answer has no Date", "Compare the clock by hand.")
-    text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Dailymotion's"
-    step = "Let this machine keep time by NTP: tokens are signed and checked by the clock."
+        return found("no-date")
     if abs(ahead) <= TOLERATED:
-        return ok("clock", "agrees with Dailymotion's")
-    return warn("clock", text, step) if abs(ahead) <= FAR_OFF else broken("clock", text, step)
+        return found("clock-agrees")
+    off = found("clock-ahead" if ahead > 0 else "clock-behind", seconds=abs(ahead))
+    return off if abs(ahead) <= FAR_OFF else replace(off, status="fail")
 
 
 async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
@@ -53,25 +53,23 @@ async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
     except Refusal as refusal:
         yield refused("credentials", refusal)
         if is_seen_through():
-            step = f"It is waited for at the end, {PATIENCE:g} seconds at most."
-            yield warn("credentials", "the renewal of the login goes on", step)
+            yield found("renewal-goes-on", patience=PATIENCE)
         return
-    yield ok("credentials", f"Dailymotion grants an access token ({settings.grant})")
+    yield found("credentials-good", grant=settings.grant)
     if settings.api == "v2":
         return  # it has neither /auth nor /echo
     client = build_client(visit.process.dailymotion.http, token, visit.process.telemetry)
     account = AccountApi(client, settings.endpoints.rest_url)
     try:
         identity = await account.fetch_identity()
-        has = ", ".join(identity.scopes) or "none"
-        roles = f"; roles: {', '.join(identity.roles)}" if identity.roles else ""
-        text = f"account {identity.channel_id or 'unnamed'}, scopes: {has}{roles}"
         missing = set(settings.endpoints.scope.split()) - set(identity.scopes)
-        if missing:
-            step = "Give the API key this permission in Dailymotion Studio, or mend platform.scope."
-            yield warn("scopes", f"{text}; not {', '.join(sorted(missing))}", step)
-        else:
-            yield ok("scopes", text)
+        yield found(
+            "scopes-missing" if missing else "scopes-good",
+            account=identity.channel_id or "unnamed",
+            scopes=", ".join(identity.scopes) or "none",
+            roles=f"; roles: {', '.join(identity.roles)}" if identity.roles else "",
+            missing=", ".join(sorted(missing)),
+        )
     except Refusal as refusal:
         yield refused("scopes", refusal)
     try:
@@ -79,7 +77,4 @@ async def look_at_account(visit: Visit) -> AsyncGenerator[Finding, None]:
     except Refusal as refusal:
         yield refused("echo", refusal)
         return
-    if echoed == MESSAGE:
-        yield ok("echo", "the access token works")
-    else:
-        yield warn("echo", "something else came back", "Look at platform.rest_url.")
+    yield found("echo-good" if echoed == MESSAGE else "echo-differs")

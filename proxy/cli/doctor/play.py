@@ -3,12 +3,13 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 
 from yarl import URL
 
-from proxy.cli.doctor.findings import Visit, broken, ok, refused, warn
+from proxy.cli.doctor.findings import Visit, found, refused
 from proxy.cli.doctor.local import reach
 from proxy.cli.options import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, lockable, public_viewer
@@ -27,8 +28,7 @@ TOKEN_LIFE = 60  # seconds
 async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
     """Ask for a stream URL as a play does, and fetch one of our own."""
     if visit.video is None:
-        step = "Run it again with --video ID --ip ADDRESS, of a viewer for whom it does not play."
-        yield warn("stream", "no video was named, so none was looked at", step)
+        yield found("no-video")
         return
     video, streams = visit.video, visit.process.dailymotion.streams
     # Whose family and network count if no viewer was named: this machine's.
@@ -41,11 +41,11 @@ async def look_at_stream(visit: Visit) -> AsyncGenerator[Finding, None]:
             public_viewer(viewer, config.private, loopback_viewers=is_sandbox)
             url = first_hls(await streams.resolve(play.viewer_streams()))
             host = URL(url, encoded=True).host
-            yield ok("stream", f"{name} has a stream at {host} for {viewer}")
+            yield found("stream-for-viewer", video=name, host=host, viewer=viewer)
         own = first_hls(await streams.resolve(StreamRequest(video=video, is_own=True)))
         if visit.viewer is None:
             host = URL(own, encoded=True).host
-            yield ok("stream", f"{name} has a stream at {host}, for this machine")
+            yield found("stream-for-us", video=name, host=host)
     except Refusal as refusal:
         yield refused("stream", refusal)
         return
@@ -66,8 +66,7 @@ async def look_at_play(visit: Visit, play: PlayRequest, claims: Claims) -> Findi
         if known.bad_checks:  # the edge refuses after the second in a row
             return refused("play", Refusal(Reason.PLAYLIST_INVALID, known.why))
         if known.verdict == "unknown":
-            text = f"would be redirected unchecked: {known.why}"
-            return warn("play", text, "The line cdn says what keeps the check from this video.")
+            return found("unchecked", why=known.why)
     outcome = "would be relayed" if mode == "relay" else "would be redirected"
     private, is_sandbox = visit.settings.viewer.private, visit.settings.sandbox
     return judge_play(outcome, play.viewer, private, loopback_viewers=is_sandbox)
@@ -83,16 +82,9 @@ def judge_play(
     try:
         public_viewer(viewer, private, loopback_viewers=loopback_viewers)
     except Refusal as refusal:
-        text = (
-            f"a viewer with a public address {outcome}; a player on this machine gets "
-            f"{refusal.reason.status} {refusal.reason}"
-        )
-        step = (
-            "Nobody's stream can be locked to a loopback address. Name a viewer with --ip; to play "
-            'on this machine without nginx, set private = "omit" under [viewer].'
-        )
-        return warn("play", text, step)
-    return ok("play", outcome)
+        reason = refusal.reason
+        return found("play-public-only", outcome=outcome, code=reason.status, reason=reason)
+    return found("play-good", outcome=outcome)
 
 
 def play_of(visit: Visit, video: VideoId, viewer: Address) -> PlayRequest:
@@ -131,32 +123,14 @@ async def look_at_cdn(visit: Visit, url: str, mode: Mode) -> AsyncGenerator[Find
         yield refused("cdn", refusal)
         return
     if status == HTTPStatus.FORBIDDEN:
-        judge = broken if mode == "relay" else warn
-        yield judge(
-            "cdn",
-            "403 for the stream URL of this machine's own",
-            "Either it fetches from another address than it asked from (platform.address_family, "
-            "platform.egress_ip), or the CDN takes it for a robot. Redirects are not concerned; "
-            "validate and relay are.",
-        )
+        forbidden = found("cdn-forbidden")
+        yield replace(forbidden, status="fail") if mode == "relay" else forbidden
     elif report is None or not report.is_playlist:
-        yield broken(
-            "cdn",
-            f"HTTP {status}, and what comes is no playlist",
-            "Try playgate inspect with the video's id: a bot challenge may look like that.",
-        )
+        yield found("no-playlist", code=status)
     elif report.unplayable:
-        yield broken(
-            "cdn",
-            f"no player can play this playlist ({', '.join(report.unplayable)})",
-            "playgate inspect with the video's id says what is wrong with it.",
-        )
+        yield found("unplayable", rules=", ".join(report.unplayable))
     else:
-        yield ok(
-            "cdn",
-            f"gives the playlist to this machine over {family}: it asks and fetches "
-            "from one address",
-        )
+        yield found("cdn-good", family=family)
     if mode != "relay":  # what it relays, it fetches itself
         if status == HTTPStatus.OK:
             yield judge_cdn_cors(headers.get("Access-Control-Allow-Origin", ""))
@@ -166,14 +140,7 @@ async def look_at_cdn(visit: Visit, url: str, mode: Mode) -> AsyncGenerator[Find
 
 def judge_cdn_cors(allowed: str) -> Finding:
     """Say whether a page may read what the CDN answers after a redirect."""
-    if allowed == "*":
-        return ok("cors", "the CDN lets web players read")
-    return broken(
-        "cors",
-        f"the CDN's Access-Control-Allow-Origin is {allowed[:60]!r}, and after the redirect "
-        "browsers ask with Origin: null",
-        "hls.js and Shaka cannot play this by redirect: use delivery.mode = relay.",
-    )
+    return found("cdn-cors-good" if allowed == "*" else "cdn-cors", allowed=allowed[:60])
 
 
 async def egress_of(visit: Visit, cdn: URL) -> Finding:
@@ -184,20 +151,11 @@ async def egress_of(visit: Visit, cdn: URL) -> Finding:
     try:
         leaves = [await asyncio.to_thread(source_towards, url, family) for url in (api, cdn)]
     except OSError:
-        return broken(
-            "egress",
-            f"no way out over {platform.address_family}",
-            "Look at platform.address_family.",
-        )
+        return found("no-way-out", family=platform.address_family)
     if leaves[0] != leaves[1] and not platform.egress_ip:
-        return warn(
-            "egress",
-            f"{leaves[0]} towards the API, {leaves[1]} towards the CDN",
-            "What validate and relay fetch is locked to the address that asked: set "
-            "platform.egress_ip to the public one that the CDN sees.",
-        )
+        return found("egress-differs", api=leaves[0], cdn=leaves[1])
     said = f"; platform.egress_ip says {platform.egress_ip}" if platform.egress_ip else ""
-    return ok("egress", f"{leaves[0]} towards API and CDN{said}")
+    return found("egress-good", address=leaves[0], set=said)
 
 
 def source_towards(url: URL, family: socket.AddressFamily) -> str:
@@ -211,23 +169,13 @@ async def families_of(visit: Visit, origin: URL) -> Finding:
     """Compare the CDN's address families with what the settings say of them."""
     loop, told = asyncio.get_running_loop(), visit.settings.delivery.cdn_families
     try:
-        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     except OSError:
-        return broken("families", f"{origin.host}: not in DNS", "Look at this machine's resolver.")
-    has = sorted({"ipv4" if it[0] == socket.AF_INET else "ipv6" for it in found})
-    text = f"the CDN has {' and '.join(has)}"
+        return found("cdn-not-in-dns", host=origin.host)
+    has = sorted({"ipv4" if it[0] == socket.AF_INET else "ipv6" for it in addresses})
+    families = " and ".join(has)
     if visit.viewer is not None and f"ipv{visit.viewer.version}" not in has:
-        return broken(
-            "families",
-            f"{text}, and {visit.viewer} is an IPv{visit.viewer.version} address",
-            "The CDN never sees that address: set delivery.cdn_families to what it has, and the "
-            "others are relayed.",
-        )
-    if "ipv6" in told and "ipv6" not in has:
-        return warn(
-            "families",
-            f"{text}, as seen from here, and delivery.cdn_families says ipv6 too",
-            "Viewers who reach the edge over IPv6 are refused by an IPv4 CDN: set "
-            "delivery.cdn_families to what it has, and they are relayed.",
-        )
-    return ok("families", f"{text}; delivery.cdn_families: {', '.join(told)}")
+        version = visit.viewer.version
+        return found("viewer-family", families=families, viewer=visit.viewer, version=version)
+    outcome = "no-ipv6" if "ipv6" in told and "ipv6" not in has else "families-good"
+    return found(outcome, families=families, set=", ".join(told))
