@@ -53,13 +53,7 @@ async def running_edge(
     clock: Clock | None = None,
     source: Source | None = None,
 ) -> AsyncIterator[Edge]:
-    """Run an edge; leaving the context drains it.
-
-    Args:
-        settings: what to run.
-        log: where to say what happens.
-        clock: what time it is.
-        source: where the settings come from; without it they stay as they are.
+    """Run an edge; leaving the context drains it. Without a source, its settings stay as they are.
 
     Raises:
         ListenFailed: a port is taken, or not ours to open.

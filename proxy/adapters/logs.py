@@ -58,12 +58,9 @@ def build_logger(
     level: LogLevel = "info",
     processors: Sequence[structlog.typing.Processor] = (),
 ) -> Logger:
-    """Return a logger that writes one line for each event.
+    """Return a logger that writes one line for each event of a level or above.
 
-    Args:
-        stream: where lines go.
-        level: events below it are left out.
-        processors: the steps that make a line; without any, JSON.
+    The processors make the line; without any, it is JSON.
     """
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", stream)),

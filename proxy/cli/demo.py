@@ -112,10 +112,8 @@ def says_sandbox(path: Path) -> bool:
 def demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) -> Settings:
     """Return the settings of a demo on these ports.
 
-    Plain http to loopback: settings without sandbox = true refuse it, and so the demo.
-
     Raises:
-        SettingsInvalid: they are not good for a demo.
+        SettingsInvalid: without sandbox = true, since plain http to loopback is refused then.
     """
     origin = f"http://{HOST}:{sandbox_port}"
 

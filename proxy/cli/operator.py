@@ -93,14 +93,9 @@ async def known_checks(
     play: Play,
     first_use: FirstUse | None = None,
 ) -> AsyncIterator[Check]:
-    """Yield what edges would find, where one can be asked.
+    """Yield what edges would find, where one can be asked: about revocations and the first use.
 
-    Args:
-        settings: the edges'.
-        token: to look at.
-        keyring: which the token is verified with.
-        play: what it would be used for.
-        first_use: the running edge's, where this is its process; else the shared state's.
+    `first_use` is the running edge's, where this is its process; else the shared state is asked.
     """
     try:
         claims = verify(token, keyring)

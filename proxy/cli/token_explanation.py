@@ -80,12 +80,8 @@ async def explain(
 ) -> Explanation:
     """Return what an edge with these settings makes of a token.
 
-    Args:
-        settings: the edge's.
-        pasted: the token, the URL that carries it, or an Authorization header.
-        video: the video to play, the URL's by default.
-        viewer: the viewer's address.
-        first_use: the running edge's, if this is its process.
+    `pasted` is the token, the URL that carries it, or an Authorization header; `video` is the URL's
+    by default; `first_use` is the running edge's, if this is its process.
     """
     carried = read_carrier(pasted)
     asked = video or carried.video

@@ -46,15 +46,10 @@ T = TypeVar("T")
 def cached_up_to(
     max_length: int, *, entries: int, function: Callable[[str], T]
 ) -> Callable[[str], T]:
-    """Return a function that caches the results of texts up to a length.
+    """Return a function that caches the results of texts of so many characters.
 
     What clients send is up to 8 kB long, and 10,000 of those would be 80 MB; what real ones send
-    is much shorter. Errors are not cached.
-
-    Args:
-        max_length: characters of the longest text that is cached.
-        entries: how many results are cached; the one unused for longest goes first.
-        function: pure.
+    is much shorter. The result unused for longest goes first. Errors are not cached.
     """
     cached = lru_cache(entries)(function)
 

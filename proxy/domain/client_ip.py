@@ -83,10 +83,8 @@ def viewer_of(
 ) -> Address | None:
     """Return the viewer's address, or None where our own proxy did not say it.
 
-    Args:
-        peer: who opened the connection; None on a Unix socket, which its file mode guards.
-        forwarded: the values of every line of the configured header, in order.
-        proxies: whom to believe.
+    `peer` opened the connection, and is None on a Unix socket, which its file mode guards;
+    `forwarded` has the values of every line of the configured header, in order.
     """
     if peer is not None and not peer.is_ours:
         return peer.address
@@ -182,10 +180,8 @@ def public_viewer(
 ) -> Address:
     """Return the viewer's address if it may play under `viewer.private`, or refuse.
 
-    Args:
-        address: the viewer, None where no proxy named one.
-        private: what the setting says about private addresses.
-        loopback_viewers: whether loopback may pass as it stands; the sandbox's privilege.
+    It is None where no proxy named one. That loopback may pass as it stands is the sandbox's
+    privilege.
     """
     if address is None:
         raise Refusal(Reason.VIEWER_PRIVATE, "the proxy in front did not name the viewer")

@@ -5,18 +5,10 @@ from functools import lru_cache
 
 
 def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | None:
-    """Return how far our clock is certainly ahead of the server's; negative where it is behind.
+    """Return how many seconds our clock is certainly ahead of the server's; negative where behind.
 
-    A date has whole seconds and is of some moment between question and answer: within those
-    bounds the clocks may agree, and the result is 0.
-
-    Args:
-        date: of the answer.
-        asked_at: by our clock, in seconds since 1970, when the question was sent.
-        answered_at: by our clock, when the head of the answer was there.
-
-    Returns:
-        seconds; None where the date is none.
+    A date has whole seconds and is of some moment between question and answer: within those bounds
+    the clocks may agree, and the result is 0. It is None where the date is none.
     """
     told = moment_of(date)
     if told is None:

@@ -95,10 +95,7 @@ def read_choice(query: Sequence[tuple[str, str]]) -> Choice:
 def choose(urls: Mapping[str, str], choice: Choice, *, max_height: int | None) -> str:
     """Return the best URL at or under the quality asked for, or refuse with what there is.
 
-    Args:
-        urls: by the API's fields, those that the video has.
-        choice: what is asked for.
-        max_height: in pixels; nothing higher, however it is asked for.
+    Nothing is higher than `max_height` pixels, however it is asked for.
     """
     there = [
         quality

@@ -49,10 +49,8 @@ class Original:
 def read_original(*, uris: Sequence[str], paths: Sequence[str], methods: Sequence[str]) -> Original:
     """Return the original request, or refuse with `path-not-covered`.
 
-    Args:
-        uris: every value of `X-Original-URI` (nginx's `$request_uri`); exactly one will do.
-        paths: every value of `X-Original-Path` (nginx's `$uri` in the protected location).
-        methods: every value of `X-Original-Method`.
+    Takes every value of nginx's `X-Original-URI` (`$request_uri`), `X-Original-Path` (`$uri` in the
+    protected location) and `X-Original-Method`; of each, exactly one will do.
     """
     path = _only(paths, "X-Original-Path")
     original = _read(_only(uris, "X-Original-URI"), _only(methods, "X-Original-Method"))
@@ -64,21 +62,13 @@ def read_original(*, uris: Sequence[str], paths: Sequence[str], methods: Sequenc
 def read_forwarded(*, uris: Sequence[str], methods: Sequence[str]) -> Original:
     """Return the original request as Caddy and Traefik tell it, or refuse with `path-not-covered`.
 
-    Args:
-        uris: every value of `X-Forwarded-Uri`; exactly one will do.
-        methods: every value of `X-Forwarded-Method`.
+    Takes every value of `X-Forwarded-Uri` and `X-Forwarded-Method`; of each, exactly one will do.
     """
     return _read(_only(uris, "X-Forwarded-Uri"), _only(methods, "X-Forwarded-Method"))
 
 
 def check_unmixed(given: Container[str], others: Sequence[str], route: str) -> None:
-    """Refuse with `path-not-covered` a question with headers of another kind of front door.
-
-    Args:
-        given: the names of the headers that came.
-        others: the headers of the other kind.
-        route: where questions with those headers go.
-    """
+    """Refuse with `path-not-covered` a question with headers that belong to another route."""
     for name in others:
         if name in given:
             raise _not_covered(f"{name} is not for this route, but for {route}")
@@ -93,12 +83,9 @@ def folder_of(path: str, video: VideoId) -> str | None:
 def video_of(
     path: str, rules: Sequence[re.Pattern[str]], video_id_pattern: re.Pattern[str]
 ) -> VideoId:
-    """Return the video that a path belongs to, or refuse with `path-not-covered`.
+    """Return the video that a normalised path belongs to, or refuse with `path-not-covered`.
 
-    Args:
-        path: normalised.
-        rules: patterns with a group `video`; the first that matches the whole path decides.
-        video_id_pattern: what a video id looks like.
+    The first rule that matches the whole path decides, by its group `video`.
     """
     for rule in rules:
         if (match := rule.fullmatch(path)) is not None:

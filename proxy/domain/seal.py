@@ -58,13 +58,9 @@ class Session:
     limits: Limits = NO_LIMITS
 
     def check(self, viewer: Address, *, now: float, longest: float, leeway: float) -> None:
-        """Refuse a viewer from another network, and a session that is not current.
+        """Refuse a viewer from another network, and a session that is not current; in seconds.
 
-        Args:
-            viewer: who sends the request.
-            now: seconds since 1970.
-            longest: for how many seconds a session is valid.
-            leeway: how many seconds the clock of the edge that sealed may be ahead of ours.
+        The clock of the edge that sealed may be ahead of ours by `leeway`.
         """
         if self.started_at > now + leeway:
             ahead = self.started_at - now

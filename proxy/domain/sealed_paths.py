@@ -97,13 +97,10 @@ class Sealer:
         return f"/relay/playlist/{seal}.m3u8"
 
     def bytes_paths(self, urls: Iterable[str], *, base: str, is_fixed: bool) -> dict[str, str]:
-        """Return the paths of all other children of the playlist at `base`.
+        """Return the paths of all other children of the playlist at `base`, by their absolute URLs.
 
-        Args:
-            urls: absolute, without fragments.
-            base: the playlist's own URL.
-            is_fixed: whether it names the same children for ever. Where it does not, a child's
-                path follows from the child alone, never from what else is in the window.
+        Unless the playlist names the same children for ever (`is_fixed`), a child's path follows
+        from the child alone, never from what else is in the window.
         """
         unique = list(dict.fromkeys(urls))
         directory = _shared_directory(unique) if is_fixed else None

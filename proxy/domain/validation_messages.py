@@ -53,10 +53,7 @@ PREFIX = "Value error, "  # before the sentence of a check of ours
 def sentence_for(kind: str, message: str, context: Mapping[str, Any]) -> str:
     """Return what is wrong, as the rest of a sentence that begins with the name of the value.
 
-    Args:
-        kind: the library's error type.
-        message: the library's message; only what a check of ours raised is repeated.
-        context: limits and choices, by name.
+    Of the library's messages, only what a check of ours raised is repeated.
     """
     if kind == "value_error":
         return message.removeprefix(PREFIX)

@@ -55,12 +55,9 @@ class AccessTokens:
     async def replace(self, refused: str, refusal: Refusal) -> str:
         """Return another token than the one that Dailymotion refused.
 
-        The refused one stays in use until there is another: it may be good for other videos, and
-        the token endpoint may be down.
-
-        Raises:
-            Refusal: `refusal` itself if the token had just replaced a refused one: the next would
-                fare no better, and the token endpoint is not to be hammered.
+        The refused one stays in use until there is another: it may be good for other videos. If it
+        has just replaced a refused one, `refusal` is raised: the next would fare no better, and
+        the token endpoint is not to be hammered.
         """
         held = self._held
         if held is None or held.token.value != refused:

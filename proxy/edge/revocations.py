@@ -76,13 +76,10 @@ class Revocations:
     async def revoke(
         self, kind: Kind, value: str, *, issuer: str | None = None, before: int | None = None
     ) -> Revocation:
-        """Revoke what was issued until a moment, or refuse and revoke nothing.
+        """Revoke what was issued until `before` (seconds since 1970; now), or refuse.
 
-        Args:
-            kind: which claim names it.
-            value: the claim's value.
-            issuer: whose tokens are meant, None for those signed with our own keys.
-            before: seconds since 1970, None for now; a `jti` is revoked whatever its `iat`.
+        A `jti` is revoked whatever its `iat`. Without an issuer, tokens signed with our own keys are
+        meant.
         """
         now = int(self._clock.now())
         if before is not None and before > now + self.longest.leeway:

@@ -64,10 +64,7 @@ class SharedAccessToken:
     ) -> AccessToken:
         """Return a better access token than the one that is held, or refuse.
 
-        Args:
-            held: what this instance has.
-            was_refused: whether Dailymotion refused it, so that any other is better.
-            deadline: on the monotonic clock.
+        If Dailymotion refused that one, any other is better. `deadline` is monotonic.
 
         Raises:
             StateError: the login's file cannot be read or written.

@@ -138,12 +138,7 @@ MAX_LINES = 500  # of a settings file; beyond them no line is named
 
 
 def find_place(location: Location, text: str) -> str:
-    """Return where a value comes from, empty if nothing gives it.
-
-    Args:
-        location: the setting, or an entry of it.
-        text: the settings file, empty if there is none.
-    """
+    """Return where a value comes from, a variable or a line; empty if nothing gives it."""
     if name := find_variable(location, list(os.environ)):
         return name
     if name := find_variable(location, secret_names()):

@@ -16,12 +16,9 @@ from proxy.settings.sources import Problem
 def problems_between(
     settings: Settings, *, for_edge: bool, file: Path | None = None
 ) -> Iterator[Problem]:
-    """Yield what is wrong between settings.
+    """Yield what is wrong between settings, each of them good by itself.
 
-    Args:
-        settings: each of them good by itself.
-        for_edge: whether what an edge needs must be there; managing videos takes less.
-        file: the settings file they come from.
+    Without `for_edge`, what only an edge needs may be missing: managing videos takes less.
     """
     platform, tokens = settings.platform, settings.tokens
     needed = {"api_key": platform.api_key, "api_secret": platform.api_secret.get_secret_value()}
@@ -110,12 +107,7 @@ def _egress_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def warnings_about(settings: Settings, file: Path | None) -> Iterator[Problem]:
-    """Yield each setting to think about again, and why.
-
-    Args:
-        settings: as they were loaded.
-        file: from which file.
-    """
+    """Yield each setting to think about again, and why."""
     operator = parse_listen(settings.operator.listen)
     if not operator.is_loopback:
         yield (

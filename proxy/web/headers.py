@@ -30,9 +30,7 @@ PREFLIGHT = {
 def content_security_policy(hosts: Sequence[str], embed_origins: Sequence[str]) -> str:
     """Return the policy of the player page: its own files, and media from Dailymotion's hosts.
 
-    Args:
-        hosts: `platform.allowed_hosts`; one with a port is the sandbox's, on plain http.
-        embed_origins: whose pages may show it in an iframe.
+    A host with a port is the sandbox's, on plain http.
     """
     sources = " ".join(
         f"http://{host}" if ":" in host else f"https://{host} https://*.{host}" for host in hosts

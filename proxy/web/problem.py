@@ -35,14 +35,10 @@ def status_of(reason: Reason, client: ClientKind) -> int:
 def problem(
     refusal: Refusal, request_id: str, *, client: ClientKind = "player", accept: str = ""
 ) -> web.Response:
-    """Return the response of a refusal.
+    """Return the response of a refusal; a browser that asks for text/html gets a page.
 
-    Args:
-        refusal: its reason fixes the status.
-        request_id: what a user quotes to the operator.
-        client: other front doors than nginx pass the response on to the player, who needs the
-            headers of the player port.
-        accept: the request's Accept header; a browser that asks for text/html gets a page.
+    Other front doors than nginx pass the response on to the player, who needs the headers of the
+    player port.
     """
     status = status_of(refusal.reason, client)
     headers = {"X-Deny-Reason": str(refusal.reason), hdrs.VARY: hdrs.ACCEPT}

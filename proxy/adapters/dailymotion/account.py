@@ -130,10 +130,7 @@ class VideosApi:
     async def upload(self, url: str, file: IO[bytes], name: str) -> str:
         """Send a file and return the URL that stands for it, or refuse; it may take hours.
 
-        Args:
-            url: as it came; it is not the API's.
-            file: at its beginning.
-            name: of the file.
+        The URL to send it to stays as it came; it is not the API's.
         """
         form = aiohttp.FormData()
         # Left to itself, aiohttp would send the name of the open file, whatever is in it.

@@ -115,10 +115,7 @@ class Cdn:
     async def fetch_playlist(self, url: str, *, is_blocking: bool = False) -> Received:
         """Return a playlist, or refuse.
 
-        Args:
-            url: absolute.
-            is_blocking: whether the server holds the answer back until there is news (RFC 8216bis,
-                6.2.5.2).
+        With `is_blocking`, the server holds it back until there is news (RFC 8216bis, 6.2.5.2).
         """
         wait = BLOCKING_SECONDS if is_blocking else self._attempt_timeout
         deadline = self._clock.monotonic() + RETRIES_WITHIN

@@ -76,13 +76,7 @@ class TokenEndpoint:
         """Do nothing: a grant of the settings can be asked for again."""
 
     async def ask(self, grant_type: str, *, deadline: float, **form: str) -> Answer:
-        """Return what the endpoint answers to a grant, or refuse.
-
-        Args:
-            grant_type: `client_credentials`, `password`, `authorization_code`, `refresh_token`.
-            deadline: on the monotonic clock.
-            form: what else the grant has to show.
-        """
+        """Return what the endpoint answers to a grant and what that has to show, or refuse."""
         is_scoped = grant_type != "refresh_token"
         data = {
             "grant_type": grant_type,

@@ -98,10 +98,7 @@ def judge_forwarding(
 ) -> Finding:
     """Say whether the address that the edge sees is the viewer's, and nobody's choice.
 
-    Args:
-        seen: what the edge answered to a probe that came with FORGED in its header.
-        private: viewer.private.
-        loopback_viewers: whether viewers may be on this machine; the sandbox's privilege.
+    `seen` is the answer to a probe that came with FORGED in its header.
     """
     viewer, peer, header = seen.get("viewer"), seen.get("peer"), seen.get("header")
     lines = seen.get("forwarded")

@@ -125,13 +125,7 @@ class Keyring:
         published: Mapping[str, Iterable[Key]] | None = None,
         videos: Mapping[str, re.Pattern[str]] | None = None,
     ) -> None:
-        """Take keys.
-
-        Args:
-            keys: those in our settings.
-            published: those that issuers publish, by issuer.
-            videos: what an issuer's published keys may sign tokens for; all videos if not in it.
-        """
+        """Take our own keys, those that issuers publish, and for which videos those may sign."""
         limits = videos or {}
         self.keys = tuple(keys)
         self._own = {key.kid: key for key in self.keys}
@@ -143,9 +137,7 @@ class Keyring:
     def find(self, kid: str | None, issuer: str | None = None) -> Key:
         """Return the key that a token names; a token without `kid` means the only key there is.
 
-        Args:
-            kid: the name.
-            issuer: the token's `iss`, which nobody has verified yet.
+        Nobody has verified its `iss` yet.
         """
         published = None if issuer is None else self._published.get(issuer)
         keys = self._own if published is None else published
