@@ -10,15 +10,12 @@ from proxy.domain.reasons import Reason, Refusal
 
 # Failures that are Dailymotion's or the account's, by operation. That one video may not be had says
 # nothing about the others.
-PLATFORM_TROUBLE = frozenset(
-    {
-        Reason.PLATFORM_CREDENTIALS,
-        Reason.PLATFORM_BAD_ANSWER,
-        Reason.PLATFORM_THROTTLED,
-        Reason.PLATFORM_UNREACHABLE,
-        Reason.PLATFORM_TIMEOUT,
-    }
-)
+# fmt: off
+PLATFORM_TROUBLE = frozenset({
+    Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_BAD_ANSWER, Reason.PLATFORM_THROTTLED,
+    Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_TIMEOUT,
+})
+# fmt: on
 TROUBLE: dict[str, frozenset[Reason]] = {
     "token": PLATFORM_TROUBLE | {Reason.PLATFORM_PERMISSION, Reason.ACCOUNT_UNAVAILABLE},
     "video": PLATFORM_TROUBLE,

@@ -78,8 +78,7 @@ class Revocations:
     ) -> Revocation:
         """Revoke what was issued until `before` (seconds since 1970; now), or refuse.
 
-        A `jti` is revoked whatever its `iat`. Without an issuer, tokens signed with our own keys are
-        meant.
+        A `jti` is revoked whatever its `iat`. Without an issuer, tokens of our own are meant.
         """
         now = int(self._clock.now())
         if before is not None and before > now + self.longest.leeway:

@@ -28,7 +28,7 @@ Grant = DirectGrant | Literal["authorization_code"]
 KeyKind = Literal["private", "public"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """What one kind of key talks to, and the scope that lets it have stream URLs."""
 
@@ -37,23 +37,19 @@ class Endpoints:
     scope: str
 
 
+# fmt: off
 ENDPOINTS: dict[tuple[Generation, KeyKind], Endpoints] = {
     ("legacy", "private"): Endpoints(
-        token_url="https://partner.api.dailymotion.com/oauth/v1/token",  # noqa: S106  # a URL
-        rest_url="https://partner.api.dailymotion.com/rest",
-        scope="read_video_streams",
-    ),
+        "https://partner.api.dailymotion.com/oauth/v1/token",
+        "https://partner.api.dailymotion.com/rest", "read_video_streams"),
     ("legacy", "public"): Endpoints(
-        token_url="https://api.dailymotion.com/oauth/token",  # noqa: S106  # a URL
-        rest_url="https://api.dailymotion.com",
-        scope="read_video_streams",
-    ),
+        "https://api.dailymotion.com/oauth/token",
+        "https://api.dailymotion.com", "read_video_streams"),
     ("v2", "private"): Endpoints(
-        token_url="https://oauth2.dailymotion.com/v2/token",  # noqa: S106  # a URL
-        rest_url="https://api.dailymotion.com/v2",
-        scope="video.read",
-    ),
+        "https://oauth2.dailymotion.com/v2/token",
+        "https://api.dailymotion.com/v2", "video.read"),
 }
+# fmt: on
 
 # Scopes for managing videos.
 MANAGING: dict[KeyKind, str] = {
@@ -65,11 +61,6 @@ MANAGING: dict[KeyKind, str] = {
 def kind_of_key(grant: Grant) -> KeyKind:
     """Return the kind of API key that has this grant; no key has both kinds'."""
     return "private" if grant == "client_credentials" else "public"
-
-
-def endpoints_of(api: Generation, grant: Grant) -> Endpoints:
-    """Return where a key with this grant is known. API v2 knows private keys only."""
-    return ENDPOINTS[api, kind_of_key(grant)]
 
 
 Family = Literal["ipv4", "ipv6"]
@@ -121,7 +112,7 @@ class PlatformConfig(Section):
     @property
     def endpoints(self) -> Endpoints:
         """Where this account's key is known: what is set, and else what its API and grant say."""
-        default = endpoints_of(self.api, self.grant)
+        default = ENDPOINTS[self.api, kind_of_key(self.grant)]
         return Endpoints(
             token_url=self.token_url or default.token_url,
             rest_url=self.rest_url or default.rest_url,
@@ -145,7 +136,7 @@ class VideosConfig(Section):
     @property
     def endpoints(self) -> Endpoints:
         """Where this account's key is known, and what it asks for."""
-        default = endpoints_of("legacy", self.grant)
+        default = ENDPOINTS["legacy", kind_of_key(self.grant)]
         return Endpoints(
             token_url=self.token_url or default.token_url,
             rest_url=self.rest_url or default.rest_url,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
 from string import Formatter
+from typing import get_args
 
 import pytest
 from accounts import logged_in
@@ -35,6 +36,7 @@ from proxy.sandbox.running import running_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.settings.comparing import digest_of
+from proxy.settings.platform import Flag
 
 ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "play", "public", "cors", "forwarding"]  # fmt: skip
 
@@ -529,7 +531,7 @@ def calls_of(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
 
 
 def test_every_finding_is_made_with_all_that_its_texts_name():
-    made: dict[str, set[str]] = {}
+    made: dict[str, set[str]] = {flag: set() for flag in get_args(Flag)}
     for path in (ROOT / "proxy/cli/doctor").glob("*.py"):
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -7,8 +7,8 @@ import pytest
 from support import eventually
 
 from proxy.domain.reasons import Refusal
-from proxy.edge import reading_thread
-from proxy.edge.reading_thread import LARGE, ReadingThread
+from proxy.edge import checking
+from proxy.edge.checking import LARGE, ReadingThread
 
 
 class Work:
@@ -58,7 +58,7 @@ async def test_what_was_given_up_neither_stops_nor_multiplies_the_thread():
 
 
 async def test_who_waits_is_not_blamed_for_the_time_of_others(monkeypatch):
-    monkeypatch.setattr(reading_thread, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(checking, "MAX_SECONDS", 0.3)
     thread, work = ReadingThread(), Work()
     slow = asyncio.create_task(thread.run(LARGE, work.named("slow"), owner=1))
     await eventually(lambda: work.began == ["slow"])

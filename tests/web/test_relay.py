@@ -25,7 +25,7 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import Sealer
 from proxy.domain.video import VideoId
-from proxy.edge import checking, reading_thread
+from proxy.edge import checking
 from proxy.edge.relay_sessions import MAX_OF_SESSION
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
@@ -354,8 +354,8 @@ async def test_a_blocking_request_is_had_of_playlists_that_offer_it_alone(sandbo
 
 
 async def test_a_playlist_that_takes_too_long_to_read_is_refused(sandbox, monkeypatch):
-    monkeypatch.setattr(reading_thread, "MAX_SECONDS", 0.05)
-    monkeypatch.setattr(reading_thread, "LARGE", 1)
+    monkeypatch.setattr(checking, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(checking, "LARGE", 1)
     monkeypatch.setattr(checking, "check", lambda *_, **__: time.sleep(0.5))
     async with an_edge(sandbox, **RELAY) as edge:
         answer = await edge.play()

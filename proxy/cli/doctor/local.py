@@ -23,15 +23,10 @@ from proxy.domain.reasons import Reason
 from proxy.edge.state import state_unavailable
 from proxy.settings.checks import Listen, parse_listen
 from proxy.settings.comparing import digest_of
-from proxy.settings.platform import Flag
 from proxy.settings.rules import warnings_about
 from proxy.wiring import FAMILIES, open_state
 
 DAYS_LEFT = 14  # of a certificate, before it is worth a word
-COSTS: dict[Flag, str] = {
-    "no_ip_lock": "whoever is given a stream URL can play it, from anywhere",
-    "no_expire": "a stream URL that leaks plays for ever",
-}
 OF_THE_ACCOUNT = frozenset({Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_PERMISSION})
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -77,7 +72,7 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
     for setting, text in warnings_about(settings, visit.file):
         yield found("settings-warning", name=setting, text=text)
     for flag in platform.given_up:
-        yield found("given-up", name=flag, cost=COSTS[flag])
+        yield found(flag)
     if platform.grant == "authorization_code":
         permissions = mode_of(Path(platform.login_file))
         if permissions is not None and permissions & OPEN_TO_OTHERS:
