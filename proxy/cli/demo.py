@@ -5,6 +5,7 @@ import shutil
 import sys
 import tomllib
 from contextlib import AsyncExitStack
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -31,25 +32,6 @@ from proxy.settings.sources import CONFIG_VARIABLE
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says, and as well:
 DEFAULT_OPERATOR = f"{HOST}:8081"
-
-WELCOME = """
-Playgate {version}: an edge in front of a Dailymotion that runs on this machine.
-
-  Open   {sandbox}/
-         every video of the sandbox, each with a fresh player page
-
-  Paste  {url}
-         into VLC, ffplay or a <video> tag; good for {ttl} seconds
-
-  Try    curl -si '{url}'
-         {answer}
-
-  More   {command} token mint --config {config} --video {live} --url
-         metrics and health: http://{operator}/metrics  /readyz
-
-Ctrl-C stops it. Log lines follow, one for each play.
-"""
-
 
 REDIRECT = "302 Found, Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…"
 ANSWERS = {
@@ -185,7 +167,8 @@ async def run_both(
             raise ListenFailed(f"cannot listen on {HOST}:{sandbox_port}: {cause}") from None
         edge = await stack.enter_async_context(running_edge(settings, log=log))
         sandbox.edge = DemoEdge(settings, edge.apps)
-        welcome = WELCOME.format(
+        template = (files("proxy.cli") / "welcome.txt").read_text("utf-8")
+        welcome = template.format(
             version=proxy.__version__,
             sandbox=sandbox.origin,
             url=minting.mint(video=VOD).url,
@@ -196,6 +179,6 @@ async def run_both(
             config=path,
             operator=edge.operator,
         )
-        typer.echo(welcome)
+        typer.echo(f"\n{welcome}")
         lines.start()
         await stopped_by_signal()

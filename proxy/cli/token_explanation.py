@@ -2,10 +2,12 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from importlib.resources import files
 from urllib.parse import parse_qs, urlsplit
 
 from proxy.adapters.clock import Clock
@@ -24,31 +26,7 @@ from proxy.settings import Settings
 MILLISECONDS = 10**11  # as seconds, that is the year 5138
 TIMES = ("iat", "nbf", "exp")  # claims that are NumericDates
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
-PASSED: dict[str, str] = {  # by check: what it means that it passed
-    "id": "the video ID is one that this edge knows",
-    "viewer": "the viewer's address can be locked into a stream URL",
-    "token": "the request carries one token",
-    "form": "it is a well-formed signed JWT",
-    "key": "its kid names a key that is in use here",
-    "signature": "it was signed with that key",
-    "claims": "video, iat and exp are there, and every claim can be read",
-    "issuer": "its key may sign for its issuer",
-    "started": "it is valid already",
-    "lifetime": "exp - iat is within tokens.max_ttl",
-    "audience": "it was made for this edge, or names no audience",
-    "video": "it is for this video",
-    "format": "it allows this format",
-    "network": "it is for the viewer's network, or for any",
-    "revoked": "it has not been revoked",
-    "first use": "it is unused, or was first used in this network",
-}
-MISSING: dict[str, str] = {  # by check: what it would need
-    "video": "not checked: no video was named",
-    "network": "not checked: no viewer's address was given",
-    "first use": "not checked: without a state that edges share (state.url), only the edge itself "
-    "knows",
-    "revoked": "not checked: no edge with this operator.key answers, and no state is shared",
-}
+TEXTS = tomllib.loads((files("proxy.cli") / "explanations.toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +152,7 @@ def finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding:
     now = play.now
     if not check.was_made:
         needs_viewer = check.name == "first use" and play.viewer is None
-        text = MISSING["network" if needs_viewer else check.name]
+        text = TEXTS["missing"]["network" if needs_viewer else check.name]
         return Finding(check=check.name, status="warn", text=text)
     expires_at = payload.get("exp")
     if check.name == "expiry" and isinstance(expires_at, int):
@@ -183,7 +161,7 @@ def finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding:
         text = f"token-expired: it expired {when}" if is_over else f"it expires {when}"
         return Finding(check=check.name, status="fail" if is_over else "ok", text=text)
     if check.refusal is None:
-        return Finding(check=check.name, status="ok", text=PASSED[check.name])
+        return Finding(check=check.name, status="ok", text=TEXTS["passed"][check.name])
     detail = check.refusal.detail or check.refusal.message
     return Finding(check=check.name, status="fail", text=f"{check.refusal.reason}: {detail}")
 
