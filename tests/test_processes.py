@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 from collections import Counter
@@ -14,6 +15,8 @@ from processes import Process, in_front_of, playgate, started
 from real_nginx import an_nginx
 from support import SANDBOX_TOML, a_sandbox, eventually
 from yarl import URL
+
+from proxy.cli.serve import stop_on_signals
 
 SECRETS = ["sandbox-secret", "known-to-everybody"]
 
@@ -228,3 +231,11 @@ async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(compon
         await asyncio.gather(*viewers)
 
     assert set(statuses) == {302}, statuses
+
+
+async def test_a_signal_that_comes_while_an_edge_starts_stops_it_in_order():
+    stop = stop_on_signals()
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(20):
+        await stop.wait()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # another ends it at once

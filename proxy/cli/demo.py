@@ -18,7 +18,7 @@ from proxy.adapters.log_writer import MOST, LogWriter
 from proxy.adapters.logs import Logger, capture_standard_logging
 from proxy.cli.demo_tools import DemoEdge
 from proxy.cli.options import fail
-from proxy.cli.serve import build_log, stopped_by_signal
+from proxy.cli.serve import build_log, stop_on_signals
 from proxy.edge.minting import Minting
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.app import PLACES
@@ -152,8 +152,7 @@ async def run_both(
     settings: Settings, path: Path, sandbox_port: int, log: Logger, lines: LogWriter
 ) -> None:
     """Run sandbox and edge; log lines wait until the banner is printed."""
-    minting = Minting(settings, Clock())
-
+    stop, minting = stop_on_signals(), Minting(settings, Clock())
     accounts = Accounts(callback_url=settings.platform.redirect_uri)
     if kind_of_key(settings.platform.grant) == "private":
         secret = settings.platform.api_secret.get_secret_value()
@@ -181,4 +180,4 @@ async def run_both(
         )
         typer.echo(f"\n{welcome}")
         lines.start()
-        await stopped_by_signal()
+        await stop.wait()

@@ -67,12 +67,13 @@ async def run_edge(settings: Settings, source: Source, log: Logger, lines: LogWr
     """Run an edge until a signal says stop."""
     for setting, detail in warnings_about(settings, source.path):
         log.warning("settings-warning", setting=setting, detail=detail)
+    stop = stop_on_signals()  # before anybody is told that it runs
     async with running_edge(settings, log=log, source=source) as edge:
         lines.count_lost = edge.apps.process.telemetry.metrics.log_lines_lost.inc
         if edge.reloading is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
         spare_the_collector()
-        await stopped_by_signal()
+        await stop.wait()
 
 
 def spare_the_collector() -> None:
@@ -92,15 +93,18 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def stopped_by_signal() -> None:
-    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
+        loop.add_signal_handler(number, end)
+    return stop
 
 
 def check_config(config: Config = None) -> None:
