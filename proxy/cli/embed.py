@@ -24,8 +24,7 @@ class Snippet(NamedTuple):
     text: str
 
 
-def read_snippets() -> tuple[Snippet, ...]:
-    """Return the snippets: each begins with a line `# name: about`."""
+def _read_snippets() -> tuple[Snippet, ...]:
     text = (files("proxy.cli") / "snippets.txt").read_text(encoding="utf-8")
     heads = re.split(r"^# (\S+): (.*)\n", text, flags=re.MULTILINE)[1:]
     return tuple(
@@ -34,7 +33,7 @@ def read_snippets() -> tuple[Snippet, ...]:
     )
 
 
-SNIPPETS = read_snippets()
+SNIPPETS = _read_snippets()
 NAMES = ", ".join(snippet.name for snippet in SNIPPETS)
 
 
@@ -51,7 +50,7 @@ def embed(
     """Print snippets that play a video in pages and apps."""
     settings = settings_or_exit(config)
     check(settings, video)
-    token = token_for(settings, video) if mint else PLACEHOLDER
+    token = _token_for(settings, video) if mint else PLACEHOLDER
     chosen = [snippet for snippet in SNIPPETS if only is None or only.lower() == snippet.name]
     if not chosen:
         fail(f"--only: {only!r} is none of {NAMES}")
@@ -81,8 +80,7 @@ def check(settings: Settings, video: str) -> None:
     video_or_exit(settings, video)
 
 
-def token_for(settings: Settings, video: str) -> str:
-    """Return a fresh token, or exit."""
+def _token_for(settings: Settings, video: str) -> str:
     minting = Minting(settings, Clock())
     try:
         return minting.mint(video=video).token

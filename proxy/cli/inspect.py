@@ -80,11 +80,11 @@ def inspect(
 def looked_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
     """Return what is found in one input."""
     if "://" in given:
-        return [inspected_from(run(fetched(given)))]
+        return [_inspected_from(run(fetched(given)))]
     if given == "-":
-        return [inspected_from(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
+        return [_inspected_from(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
     if (body := read_file(Path(given))) is not None:
-        return [inspected_from(check(body))]
+        return [_inspected_from(check(body))]
     return run(follow(given, config, quiet=quiet))
 
 
@@ -156,22 +156,20 @@ async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspec
                 transient=True,
                 disable=quiet or not sys.stderr.isatty(),
             ) as bar:
-                return await inspection.inspect(video, progress_of(bar, given))
+                return await inspection.inspect(video, _progress_of(bar, given))
     except Refusal as refusal:
         detail = f" ({refusal.detail})" if refusal.detail else ""
         raise Unreadable(f"{refusal.reason}: {refusal.message}{detail}") from None
 
 
-def progress_of(bar: Progress, given: str) -> Callable[[int, int, str], None]:
-    """Return what moves a progress bar."""
+def _progress_of(bar: Progress, given: str) -> Callable[[int, int, str], None]:
     task = bar.add_task(given)
     return lambda done, of, what: bar.update(
         task, completed=done, total=of, description=f"{given} {what}"
     )
 
 
-def inspected_from(report: Report) -> Inspected:
-    """Return a report as the one playlist of its input."""
+def _inspected_from(report: Report) -> Inspected:
     return Inspected(name="", kind=report.kind, findings=report.findings, text=report.text)
 
 

@@ -44,7 +44,7 @@ def login(
 ) -> None:
     """Log in to Dailymotion with a public API key."""
     settings = settings_or_exit(config)
-    check_grant(settings, "login")
+    _check_grant(settings, "login")
     callback = URL(settings.platform.redirect_uri)
     if not paste and (callback.scheme != "http" or not is_loopback_host(callback.host or "")):
         fail(
@@ -67,7 +67,7 @@ def login(
 def logout(config: Config = None) -> None:
     """Void the login at Dailymotion and delete it here."""
     settings = settings_or_exit(config)
-    check_grant(settings, "logout")
+    _check_grant(settings, "logout")
     try:
         was_good = run(log_out(settings))
     except (Refusal, StateError) as error:
@@ -77,8 +77,7 @@ def logout(config: Config = None) -> None:
     typer.echo("Logged out." if was_good else "The login was void already; it is forgotten here.")
 
 
-def check_grant(settings: Settings, command: str) -> None:
-    """Exit where there is nothing to log in to."""
+def _check_grant(settings: Settings, command: str) -> None:
     grant = settings.platform.grant
     if grant != "authorization_code":
         fail(
@@ -131,11 +130,10 @@ def show(url: str, *, browser: bool) -> None:
     """Say where to go, and go there."""
     typer.echo(f"Log in to Dailymotion at\n\n  {url}\n")
     if browser:  # one in a terminal keeps its thread until it is left, and nobody waits for it
-        Thread(target=open_browser, args=[url], daemon=True).start()
+        Thread(target=_open_browser, args=[url], daemon=True).start()
 
 
-def open_browser(url: str) -> None:
-    """Open a page, or say that it cannot be."""
+def _open_browser(url: str) -> None:
     if not webbrowser.open(url):
         typer.echo("There is no browser to open here; copy the address into one.")
 

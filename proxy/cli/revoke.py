@@ -71,7 +71,7 @@ def revoke(
     named = [(kind, value) for kind, value in given.items() if value is not None]
     if len(named) != 1:
         fail("name exactly one of --jti, --sub and --video")
-    (kind, value), moment = named[0], None if before is None else moment_or_exit(before)
+    (kind, value), moment = named[0], None if before is None else _moment_or_exit(before)
     if kind == "video":
         video_or_exit(settings, value, option="--video: ")
     elif VISIBLE.fullmatch(value) is None:
@@ -82,7 +82,7 @@ def revoke(
         fail("--issuer: must be an issuer's name, beside --jti or --sub")
     wanted = RevocationRequest(**{kind: value}, issuer=issuer, before=moment, undo=undo)
     is_alone = settings.state.url.get_secret_value() == MEMORY
-    made = run((ask_edge if is_alone else tell_all)(settings, wanted))
+    made = run((_ask_edge if is_alone else _tell_all)(settings, wanted))
     meant = MEANT[kind].format(value=printable(value))
     meant += f" of issuer {issuer}" if issuer is not None else ""
     if made is None:
@@ -111,8 +111,7 @@ def revoke(
 Made = tuple[int | None, int] | None
 
 
-async def tell_all(settings: Settings, wanted: RevocationRequest) -> Made:
-    """Write it where every instance reads it."""
+async def _tell_all(settings: Settings, wanted: RevocationRequest) -> Made:
     try:
         async with open_state(settings, build_telemetry()) as (_, revocations):
             await revocations.pull()  # there is a bound to how many there may be
@@ -129,8 +128,7 @@ async def tell_all(settings: Settings, wanted: RevocationRequest) -> Made:
     return until, made.concerns_until(revocations.longest)
 
 
-async def ask_edge(settings: Settings, wanted: RevocationRequest) -> Made:
-    """Have the one edge of this machine do it."""
+async def _ask_edge(settings: Settings, wanted: RevocationRequest) -> Made:
     if not settings.operator.key.get_secret_value():
         fail("Set operator.key to revoke through the edge.")
     body = wanted.model_dump(exclude_none=True)
@@ -149,8 +147,7 @@ async def ask_edge(settings: Settings, wanted: RevocationRequest) -> Made:
         )
 
 
-def moment_or_exit(text: str) -> int:
-    """Return a moment in seconds since 1970, or say that it is none and exit with 1."""
+def _moment_or_exit(text: str) -> int:
     if text.isdecimal() and text.isascii() and len(text) <= LONGEST_NUMBER:
         return int(text)
     try:

@@ -50,7 +50,7 @@ async def run(settings: Settings, source: Source) -> None:
     with writing(sys.stdout) as lines:
         log = build_log(settings, lines)
         capture_standard_logging(log)
-        await run_edge(settings, source, log, lines)
+        await _run_edge(settings, source, log, lines)
         log.info("stopped")
 
 
@@ -63,8 +63,7 @@ def build_log(settings: Settings, lines: LogWriter) -> Logger:
     return build_logger(lines, level=settings.log.level, processors=processors)
 
 
-async def run_edge(settings: Settings, source: Source, log: Logger, lines: LogWriter) -> None:
-    """Run an edge until a signal says stop."""
+async def _run_edge(settings: Settings, source: Source, log: Logger, lines: LogWriter) -> None:
     for setting, detail in warnings_about(settings, source.path):
         log.warning("settings-warning", setting=setting, detail=detail)
     stop = stop_on_signals()  # before anybody is told that it runs

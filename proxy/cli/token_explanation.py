@@ -75,8 +75,8 @@ async def explain(
         checks += explain_token(carried.token, keyring, play, settings.tokens.policy)
         known = known_checks(settings, carried.token, keyring, play, first_use)
         checks += [check async for check in known]
-    payload = payload_of(carried.token)
-    findings = [finding_of(check, payload, play) for check in checks]
+    payload = _payload_of(carried.token)
+    findings = [_finding_of(check, payload, play) for check in checks]
     if trouble:
         text = f"the keys of the token's issuer cannot be fetched: {trouble}"
         findings.insert(0, Finding(check="issuer", status="warn", text=text))
@@ -123,8 +123,7 @@ def request_checks(settings: Settings, token: str, play: Play) -> Iterator[Check
     yield check_of("token", partial(the_one_token, [token]))
 
 
-def payload_of(token: str) -> dict[str, object]:
-    """Return the claims of a token, none if it cannot be read."""
+def _payload_of(token: str) -> dict[str, object]:
     try:
         return read_compact(token).payload
     except Refusal:
@@ -147,8 +146,7 @@ def content_of(token: str, now: float) -> Iterator[str]:
         yield f"{name:<6} {text}"
 
 
-def finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding:
-    """Return the outcome of a check, in words."""
+def _finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding:
     now = play.now
     if not check.was_made:
         needs_viewer = check.name == "first use" and play.viewer is None

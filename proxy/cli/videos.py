@@ -44,7 +44,7 @@ def list_videos(
         videos: list[Mapping[str, Any]] = []
         size = min(limit, MOST_ON_A_PAGE)
         for number in range(1, -(-limit // size) + 1):
-            page = await api.fetch_page(channel_of(settings), page=number, limit=size)
+            page = await api.fetch_page(_channel_of(settings), page=number, limit=size)
             videos += page.videos
             if not page.has_more:
                 break
@@ -78,7 +78,7 @@ def upload(
 ) -> None:
     """Upload a file and make a video of it; prints its id."""
     settings = settings_or_exit(config, for_edge=False)
-    channel_id = channel_of(settings)
+    channel_id = _channel_of(settings)
     if not file.stat().st_size:
         fail(f"{file}: the file is empty")
     fields = {
@@ -153,8 +153,7 @@ def delete(
     typer.echo(f"{video}: deleted")
 
 
-def channel_of(settings: Settings) -> str:
-    """Return whose videos these are, or exit."""
+def _channel_of(settings: Settings) -> str:
     if not settings.videos.channel_id:
         fail("videos.channel_id is not set: it says whose videos these are")
     return settings.videos.channel_id

@@ -35,14 +35,13 @@ def check_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def check_optional_url(text: str) -> str:
-    """Take an absolute URL, or nothing."""
+def _check_optional_url(text: str) -> str:
     return check_url(text) if text else text
 
 
 def check_public_url(text: str) -> str:
     """Take the URL of a host, or nothing: the routes are at its root."""
-    checked = check_optional_url(text)
+    checked = _check_optional_url(text)
     if URL(checked).path not in {"", "/"}:
         raise ValueError("must have no path: players are sent to /play/… of this host")
     return checked
@@ -55,8 +54,7 @@ def check_line(text: str) -> str:
     return text
 
 
-def check_secret_line(secret: SecretStr) -> SecretStr:
-    """Take a secret of one line."""
+def _check_secret_line(secret: SecretStr) -> SecretStr:
     check_line(secret.get_secret_value())
     return secret
 
@@ -80,8 +78,7 @@ def check_redirect_uri(text: str) -> str:
     return text
 
 
-def check_optional_path(text: str) -> str:
-    """Take the absolute path of a file, or nothing."""
+def _check_optional_path(text: str) -> str:
     if text and not (Path(text).is_absolute() and Path(text).name):
         raise ValueError("must be the absolute path of a file")
     return text
@@ -175,10 +172,10 @@ def check_header_name(text: str) -> str:
     return text
 
 
-OptionalPath = Annotated[str, AfterValidator(check_optional_path)]
-OptionalUrl = Annotated[str, AfterValidator(check_optional_url)]
+OptionalPath = Annotated[str, AfterValidator(_check_optional_path)]
+OptionalUrl = Annotated[str, AfterValidator(_check_optional_url)]
 Line = Annotated[str, AfterValidator(check_line)]
-SecretLine = Annotated[SecretStr, AfterValidator(check_secret_line)]
+SecretLine = Annotated[SecretStr, AfterValidator(_check_secret_line)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 

@@ -43,7 +43,7 @@ def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
     for name, text in sorted(variables.items()):  # a whole table before what is in it
         steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
         if name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields:
-            value = _decoded(text) if is_structured(field_at(steps)) else text
+            value = _decoded(text) if _is_structured(field_at(steps)) else text
             for step in reversed(steps):
                 value = {step: value}
             values = merged(values, value)
@@ -87,8 +87,7 @@ def model_in(field: FieldInfo | None) -> type[BaseModel] | None:
     return next(models, None)
 
 
-def is_structured(field: FieldInfo | None) -> bool:
-    """Say whether a field is a list or a table."""
+def _is_structured(field: FieldInfo | None) -> bool:
     is_list = field is not None and get_origin(field.annotation) is tuple
     return is_list or model_in(field) is not None
 

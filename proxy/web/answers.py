@@ -112,7 +112,7 @@ async def pass_on(request: web.Request, upstream: aiohttp.ClientResponse) -> web
         await response.write_eof()
     except Refusal as refusal:  # too late for another answer, but not for the log
         request[TRACE].refuse(refusal)
-        break_off(request)
+        _break_off(request)
     except ConnectionError:
         request[TRACE].is_abandoned = True
     return response
@@ -136,7 +136,6 @@ def check_answer(request: web.Request, upstream: aiohttp.ClientResponse) -> None
             raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: a page came in place of bytes")
 
 
-def break_off(request: web.Request) -> None:
-    """End the connection in the middle of an answer."""
+def _break_off(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()

@@ -37,7 +37,7 @@ async def readyz(request: web.Request) -> web.Response:
         "state": next((describe(troubles[it]) for it in STATE if it in troubles), None),
         "revocations_age": round(age, 3) if isfinite(age) else None,
         "issuers": {
-            name: describe_issuer(services.issuers, name) for name in services.issuers.published
+            name: _describe_issuer(services.issuers, name) for name in services.issuers.published
         },
         "settings": {
             "digest": services.settings_digest,
@@ -59,8 +59,7 @@ def describe(trouble: Trouble) -> dict[str, str]:
     }
 
 
-def describe_issuer(issuers: Issuers, name: str) -> dict[str, str | float | int | None]:
-    """Return what is known of an issuer's keys as /readyz tells it."""
+def _describe_issuer(issuers: Issuers, name: str) -> dict[str, str | float | int | None]:
     known = issuers.published[name]
     age = issuers.age(known)
     return {

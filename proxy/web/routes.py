@@ -64,7 +64,7 @@ def add_routes(app: web.Application, routes: Sequence[Route]) -> None:
     """Add routes, and after them what refuses every other path and method."""
     for route in routes:
         handlers = dict(route.handlers)
-        handlers.setdefault(hdrs.METH_ANY, refuse_method(route.handlers))
+        handlers.setdefault(hdrs.METH_ANY, _refuse_method(route.handlers))
         _add(app, route, handlers)
     _add(app, UNMATCHED, UNMATCHED.handlers)
 
@@ -77,16 +77,14 @@ def _add(app: web.Application, route: Route, handlers: Mapping[str, Handler]) ->
         )
 
 
-async def refuse_path(_request: web.Request) -> web.Response:
-    """Refuse a path that no route has."""
+async def _refuse_path(_request: web.Request) -> web.Response:
     raise Refusal(Reason.NOT_FOUND)
 
 
-UNMATCHED = Route("unmatched", r"/{path:[\s\S]*}", {hdrs.METH_ANY: refuse_path}, is_logged=True)
+UNMATCHED = Route("unmatched", r"/{path:[\s\S]*}", {hdrs.METH_ANY: _refuse_path}, is_logged=True)
 
 
-def refuse_method(handlers: Mapping[str, Handler]) -> Handler:
-    """Return a handler that refuses every method but these."""
+def _refuse_method(handlers: Mapping[str, Handler]) -> Handler:
 
     async def refuse(request: web.Request) -> web.Response:
         raise web.HTTPMethodNotAllowed(request.method, handlers)

@@ -113,12 +113,11 @@ def judge_forwarding(
         return seen_as("proxy-untrusted")
     if not is_public(address) and not loopback_viewers:
         finding = seen_as("viewer-private")
-        return replace(finding, status="warn") if may_play(address, private) else finding
+        return replace(finding, status="warn") if _may_play(address, private) else finding
     return seen_as("forwarding-good")
 
 
-def may_play(address: Address, private: PrivateViewers) -> bool:
-    """Say whether the edge lets an address play."""
+def _may_play(address: Address, private: PrivateViewers) -> bool:
     try:
         public_viewer(address, private, loopback_viewers=False)
     except Refusal:
