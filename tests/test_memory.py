@@ -128,7 +128,7 @@ async def first_uses() -> object:
     claims = verify(mint(key, video="*", issued_at=NOW, ttl=300), Keyring([key]))
     viewer = IPv6Address("2001:db8:aaaa:bbbb::")
     for n in range(MOST_VALUES):
-        await known.check(a_play(token=f"{padded(n, 100)}.a", viewer=viewer), claims)
+        await known.bind(a_play(token=f"{padded(n, 100)}.a", viewer=viewer), claims)
     return known
 
 

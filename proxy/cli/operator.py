@@ -121,7 +121,7 @@ async def known_checks(
             yield Check(name="first use", was_made=False)
             return
         try:
-            await first_use.check(_head_of(token, claims, play.viewer), claims)
+            await first_use.bind(_head_of(token, claims, play.viewer), claims)
         except Refusal as refusal:
             yield Check(name="first use", refusal=refusal)
         else:

@@ -44,11 +44,11 @@ class FirstUse:
         self._on_failure = on_failure
         self._known: Lru[str, str] = Lru(REMEMBERED)
 
-    async def check(self, play: PlayRequest, claims: Claims) -> bool:
-        """Refuse a viewer outside the network that the token is bound to.
+    async def bind(self, play: PlayRequest, claims: Claims) -> bool:
+        """Bind a token to the viewer's network if the play is a use of it; refuse other networks.
 
         Returns:
-            whether it is bound, or names a network itself; always if the play is a use of it.
+            whether it is bound now, or names a network itself.
         """
         if claims.network is not None:
             return True
@@ -178,4 +178,4 @@ class Admission:
             raise
 
     async def _bind(self, play: PlayRequest, claims: Claims) -> bool:
-        return self._first_use is None or await self._first_use.check(play, claims)
+        return self._first_use is None or await self._first_use.bind(play, claims)

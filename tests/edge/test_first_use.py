@@ -120,7 +120,7 @@ async def test_both_address_families_of_a_viewer_are_theirs(clock):
     first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
 
     async def check(address: str) -> None:
-        await first_use.check(a_play(token="a.b.c", viewer=parse_address(address)), CLAIMS)
+        await first_use.bind(a_play(token="a.b.c", viewer=parse_address(address)), CLAIMS)
 
     await check("203.0.113.7")
     await check("2001:db8:1:2::3")
@@ -200,7 +200,7 @@ async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_
     viewer = parse_address("203.0.113.7")
 
     async def show(n: int) -> None:
-        await first_use.check(a_play(token=f"a.{n}.c", viewer=viewer), CLAIMS)
+        await first_use.bind(a_play(token=f"a.{n}.c", viewer=viewer), CLAIMS)
 
     for n in range(REMEMBERED + 1):
         await show(n)
@@ -209,7 +209,7 @@ async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_
     await show(0)
     assert store.claims == REMEMBERED + 2
     with pytest.raises(Refusal, match="token-used-elsewhere"):
-        await first_use.check(a_play(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS)
+        await first_use.bind(a_play(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS)
 
 
 async def test_stream_urls_and_files_are_uses_too(start_edge):
