@@ -27,12 +27,11 @@ from proxy.domain.rates import RateCounters
 from proxy.domain.revocations import Proofs
 from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.admission import FirstUse
-from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.checking import Checking
-from proxy.edge.growing import Growing
 from proxy.edge.keys import Issuers
 from proxy.edge.relay import RelayState
 from proxy.edge.relay_sessions import SessionLimits
+from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.state import State
@@ -102,8 +101,7 @@ async def open_process(
                 issuers=issuers,
                 counters=RateCounters(),
                 relay=RelayState(
-                    growing=Growing(),
-                    blocking=BlockingPlaylists(),
+                    playlists=RelayedPlaylists(),
                     sessions=SessionLimits(places=limits.concurrency + limits.queue),
                     limit=build_limit(settings, telemetry, "playlist"),
                     blocking_limit=ConcurrencyLimit(BLOCKING_AT_ONCE, queue=0, max_wait=0),

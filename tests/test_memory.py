@@ -29,11 +29,9 @@ from proxy.domain.tokens import compact
 from proxy.domain.tokens.claims import read_claims, verify
 from proxy.domain.tokens.keyring import Keyring, load_key
 from proxy.domain.video import Details, VideoId
-from proxy.edge import blocking_playlists as blocking_list
-from proxy.edge import growing, keys, stream_resolver, verdicts
+from proxy.edge import keys, relayed_playlists, stream_resolver, verdicts
 from proxy.edge.admission import FirstUse, PlayLimits
-from proxy.edge.blocking_playlists import BlockingPlaylists
-from proxy.edge.growing import Growing
+from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.verdicts import Known
 from proxy.settings.schema import LimitsConfig
 
@@ -161,18 +159,18 @@ def known_verdicts() -> object:
 
 
 def growing_playlists() -> object:
-    seen = Growing()
+    seen = RelayedPlaylists()
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n"
-    for n in range(growing.REMEMBERED):
+    for n in range(relayed_playlists.REMEMBERED):
         seen.is_fixed(live, f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8")
     return seen
 
 
 def blocking_playlists() -> object:
-    offering = BlockingPlaylists()
-    for n in range(blocking_list.MAX_PLAYLISTS):
+    offering = RelayedPlaylists()
+    for n in range(relayed_playlists.REMEMBERED):
         text = "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
-        offering.note(f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8", text)
+        offering.note_offer(f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8", text)
     return offering
 
 
@@ -252,9 +250,8 @@ CACHES = {
     "domain/seal.py": 1,
     "domain/caches.py": 2,
     "domain/tokens/compact.py": 1,
-    "edge/blocking_playlists.py": 1,
     "edge/admission.py": 1,
-    "edge/growing.py": 1,
+    "edge/relayed_playlists.py": 2,
     "edge/keys.py": 1,
     "edge/verdicts.py": 1,
     "edge/stream_resolver.py": 1,

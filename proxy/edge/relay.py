@@ -21,10 +21,9 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, Session, network_name
 from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.claims import Claims
-from proxy.edge.blocking_playlists import BlockingPlaylists
 from proxy.edge.checking import Checking
-from proxy.edge.growing import Growing
 from proxy.edge.relay_sessions import RelaySessions, SessionLimits
+from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.stream_resolver import StreamResolver
 
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
@@ -52,8 +51,7 @@ class AskedPlaylist:
 class RelayState:
     """What the relay keeps as long as the process lasts, whatever the settings are."""
 
-    growing: Growing
-    blocking: BlockingPlaylists
+    playlists: RelayedPlaylists
     sessions: SessionLimits
     limit: ConcurrencyLimit
     blocking_limit: ConcurrencyLimit
@@ -123,7 +121,7 @@ class Relay:
         """Return a session's playlist as it stands now, or refuse."""
         sealed, directives = asked.sealed, asked.directives
         is_blocking = not BLOCKING.isdisjoint(directives)
-        if is_blocking and asked.path not in self._state.blocking:
+        if is_blocking and not self._state.playlists.offers_blocking(asked.path):
             is_blocking = False  # it would wait for seconds outside of the concurrency limit
             directives = {name: it for name, it in directives.items() if name not in BLOCKING}
         owner = network_name(viewer)
@@ -177,7 +175,7 @@ class Relay:
         path: str = "",
     ) -> bytes:
         session = seal.session
-        self._state.blocking.note(path, report.text)
+        self._state.playlists.note_offer(path, report.text)
 
         def hand_on() -> bytes:
             text = report.text
@@ -185,7 +183,7 @@ class Relay:
                 text, left = within(text, session.limits)
                 if report.kind == "multivariant" and not left:
                     raise Refusal(Reason.FORMAT_UNAVAILABLE, "every variant is beyond the limits")
-            is_fixed = report.kind == "multivariant" or self._state.growing.is_fixed(text, path)
+            is_fixed = report.kind == "multivariant" or self._state.playlists.is_fixed(path, text)
             return relayed(
                 text,
                 base=received.url,

@@ -1,0 +1,42 @@
+"""What is remembered of relayed playlists: which were seen to grow, and which offer to block."""
+
+import re
+
+from proxy.domain.caches import Lru
+from proxy.domain.playlist.relayed import may_change
+
+REMEMBERED = 20_000  # playlists of either kind; the one unused for longest goes first
+SEAL_END = 40  # characters of a path's end, which tell one seal from any other
+OFFER = re.compile(r"^#EXT-X-SERVER-CONTROL:.*CAN-BLOCK-RELOAD=YES", re.MULTILINE)
+
+
+class RelayedPlaylists:
+    """Remembers playlists by the end of their path.
+
+    A blocking reload (RFC 8216bis, 6.2.5.2) waits for seconds outside of the concurrency limit, so
+    it must not be had of any playlist. Where nothing is known, after a restart say, the playlist is
+    served at once, as a server may, and its next reload blocks.
+    """
+
+    def __init__(self) -> None:
+        self._growing: Lru[str, bool] = Lru(REMEMBERED)
+        self._blocking: Lru[str, bool] = Lru(REMEMBERED)
+
+    def is_fixed(self, path: str, text: str) -> bool:
+        """Say whether a Media Playlist will never change; note it if it may.
+
+        One that was seen to grow keeps the URIs that it had when it ends.
+        """
+        name, may_grow = path[-SEAL_END:], may_change(text)
+        if may_grow:
+            self._growing[name] = True
+        return not may_grow and name not in self._growing
+
+    def note_offer(self, path: str, text: str) -> None:
+        """Note whether a playlist announces CAN-BLOCK-RELOAD."""
+        if OFFER.search(text) is not None:
+            self._blocking[path[-SEAL_END:]] = True
+
+    def offers_blocking(self, path: str) -> bool:
+        """Say whether a playlist was seen to announce it."""
+        return path[-SEAL_END:] in self._blocking
