@@ -15,7 +15,7 @@ from proxy.adapters.telemetry import Loaded
 from proxy.app import Apps, build_services
 from proxy.settings import Settings, SettingsInvalid
 from proxy.settings.comparing import changed_names, without_restart
-from proxy.settings.sources import secrets_folder
+from proxy.settings.sources import secret_files
 
 POLL_SECONDS = 1.0
 GRAIN_NS = 100_000_000  # a file that changed so shortly before it was read may have changed since
@@ -138,9 +138,7 @@ class Reloading:
         tokens, relay = self._settings.tokens, self._settings.relay
         if self._source.path is not None:
             yield self._source.path
-        if (folder := secrets_folder()) is not None:
-            with suppress(OSError):
-                yield from sorted(Path(folder).iterdir())
+        yield from secret_files()
         if tokens.jwks_file:
             yield Path(tokens.jwks_file)
         yield from (key.file for key in tokens.keys if key.file is not None)

@@ -1,41 +1,10 @@
-"""How metrics are made: with all of their series from the start, which are found at once.
+"""How metrics are made: with all of their series from the start."""
 
-The library's `labels` checks, converts and locks each time anew: 3 µs, eight times a play. Labels
-come from closed sets, so that what is remembered is bounded.
-"""
-
-from collections.abc import Hashable, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Self, TypeVar
+from typing import TypeVar
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.metrics import MetricWrapperBase
-
-
-class Remembering(MetricWrapperBase):
-    """Remembers the series that it returned."""
-
-    @cached_property
-    def _found(self) -> dict[Hashable, Self]:
-        return {}
-
-    def labels(self, *values: object, **named: object) -> Self:
-        """Return the series with these labels."""
-        key = (values, *named.items())
-        if (series := self._found.get(key)) is None:
-            series = self._found[key] = super().labels(*values, **named)
-        return series
-
-
-class Counter(Remembering, prometheus_client.Counter):
-    """A counter, or a series of one."""
-
-
-class Histogram(Remembering, prometheus_client.Histogram):
-    """A histogram, or a series of one."""
-
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 OPEN = ()  # the values of a label that are not known beforehand
 Labels = Iterable[str]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -18,7 +19,7 @@ from yarl import URL
 from proxy.adapters.dailymotion.token_endpoint import GrantRefused
 from proxy.adapters.errors import StateError
 from proxy.cli.account import at_the_desk
-from proxy.cli.options import Config, fail, mode_of, printable, run, settings_or_exit, why
+from proxy.cli.options import Config, fail, printable, run, settings_or_exit, why
 from proxy.domain.callback import AuthorizationDenied, CallbackRefused, read_callback
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings
@@ -72,7 +73,7 @@ def logout(config: Config = None) -> None:
         was_good = run(log_out(settings))
     except (Refusal, StateError) as error:
         file = Path(settings.platform.login_file)
-        kept = "" if mode_of(file) is None else f"; {file} is kept"
+        kept = f"; {file} is kept" if os.path.lexists(file) else ""
         fail(f"not logged out: {why(error)}{kept}")
     typer.echo("Logged out." if was_good else "The login was void already; it is forgotten here.")
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import stat
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -93,14 +92,6 @@ def address_or_exit(text: str) -> Address:
     if (address := parse_address(text)) is None:
         fail(f"--ip: {text!r} is not an address")
     return address
-
-
-def mode_of(path: Path) -> int | None:
-    """Return a file's permissions, or None where no file is to be seen."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        return None
 
 
 def printable(text: str) -> str:

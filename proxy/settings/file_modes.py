@@ -5,7 +5,7 @@ Only the mode counts: a container's files often belong to a user of the host.
 
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
 def writable_problems(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the files that others may write: a changed key could sign tokens."""
     for name, file in _files(settings, settings_file):
-        if (mode := _mode_of(file)) & WRITABLE_BY_OTHERS:
+        if (mode := mode_of(file)) & WRITABLE_BY_OTHERS:
             whose = "others" if mode & stat.S_IWOTH else "its group"
             yield name, f"{file} can be written by {whose}: chmod go-w {file}"
 
@@ -31,7 +31,7 @@ def readable_files(settings: Settings, settings_file: Path | None) -> Iterator[P
     """Yield the files with secrets that every user of the machine may read."""
     for name, file in _files(settings, settings_file):
         is_secret = file != settings_file or _has_secret(_read_toml(file))
-        if is_secret and _mode_of(file) & stat.S_IROTH:
+        if is_secret and mode_of(file) & stat.S_IROTH:
             yield name, f"{file} can be read by every user of this machine: chmod o-r {file}"
 
 
@@ -70,7 +70,7 @@ def _folder_mode(folder: Path) -> int:
 def _files(settings: Settings, settings_file: Path | None) -> Iterator[tuple[str, Path]]:
     if settings_file is not None:
         yield "(file)", settings_file
-    yield from ((file.name, file) for file in _secret_files() if file.is_file())
+    yield from ((file.name, file) for file in secret_files() if file.is_file())
     for index, token_key in enumerate(settings.tokens.keys):
         if token_key.file is not None:
             yield f"tokens.keys[{index}].file", token_key.file
@@ -83,13 +83,6 @@ def _files(settings: Settings, settings_file: Path | None) -> Iterator[tuple[str
         yield "platform.login_file", Path(settings.platform.login_file)
 
 
-def _secret_files() -> Iterable[Path]:
-    try:
-        return secret_files()
-    except OSError:  # said elsewhere
-        return ()
-
-
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding=ENCODING))
@@ -97,13 +90,13 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _mode_of(file: Path) -> int:
-    """Return a file's mode, that of a link's target; 0 if there is no regular file."""
+def mode_of(file: Path) -> int:
+    """Return a file's permissions, those of a link's target; 0 if there is no regular file."""
     try:
         mode = file.stat().st_mode
     except (OSError, ValueError):  # said elsewhere
         return 0
-    return mode if stat.S_ISREG(mode) else 0
+    return stat.S_IMODE(mode) if stat.S_ISREG(mode) else 0
 
 
 def _has_secret(value: Any) -> bool:

@@ -6,6 +6,7 @@ Both name a setting like PLAYGATE_PLATFORM__API_SECRET, in any case.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -98,22 +99,16 @@ def secrets_folder() -> str | None:
 
 
 def secret_files() -> list[Path]:
-    """Return the secret files.
-
-    Raises:
-        OSError: their folder cannot be read.
-    """
-    folder = secrets_folder()
-    files = sorted(Path(folder).iterdir()) if folder else []
+    """Return the secret files; none if their folder cannot be read (see `read_secret_files`)."""
+    files: list[Path] = []
+    with suppress(OSError):
+        files = sorted(Path(folder).iterdir()) if (folder := secrets_folder()) else []
     return [file for file in files if file.name.upper().startswith(ENV_PREFIX)]
 
 
 def secret_names() -> list[str]:
-    """Return the names of the secret files; none if their folder cannot be read."""
-    try:
-        return [file.name for file in secret_files()]
-    except OSError:
-        return []
+    """Return the names of the secret files."""
+    return [file.name for file in secret_files()]
 
 
 def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
@@ -121,12 +116,13 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     try:
-        files = secret_files()
+        if folder := secrets_folder():
+            next(Path(folder).iterdir(), None)
     except OSError as error:
         variable = SECRETS_VARIABLE if os.environ.get(SECRETS_VARIABLE) else SYSTEMD_VARIABLE
-        text = f"{secrets_folder()} ({variable}) cannot be read: {error.strerror}"
+        text = f"{folder} ({variable}) cannot be read: {error.strerror}"
         return {}, [(FROM_FILES, text)]
-    for file in files:
+    for file in secret_files():
         try:
             if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe may never end
                 problems.append((file.name, "cannot be read: it is no regular file"))

@@ -1,7 +1,6 @@
 """Dailymotion's Legacy API (v0): one call for all that is to be known of a video."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from yarl import URL
@@ -22,17 +21,16 @@ class LegacyApi:
     """Builds the requests of this generation, and reads its responses."""
 
     def __init__(self, platform: PlatformConfig) -> None:
-        self._videos = str(URL(platform.endpoints.rest_url) / "video")
+        self._videos = URL(platform.endpoints.rest_url) / "video"
         self._flags: dict[str, str] = dict.fromkeys(platform.given_up, "1")
-        self._query_for = cache(self._build_query)  # as many as combinations of formats
 
     def stream_request(
         self, video: VideoId, fields: tuple[str, ...], client_ip: Address | None
     ) -> ApiRequest:
         """Return the request for a video's stream URLs, locked to an address or to the asker's."""
-        query = self._query_for(fields)
+        query = {"fields": ",".join([*fields, *STATE]), **self._flags}
         if client_ip is not None:
-            query = f"{query}&client_ip={client_ip}"
+            query["client_ip"] = str(client_ip)
         return self._request(video, query)
 
     def read_streams(self, members: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
@@ -49,7 +47,7 @@ class LegacyApi:
 
     def details_request(self, video: VideoId) -> ApiRequest:
         """Return the request for what a page says of a video."""
-        return self._request(video, f"fields={','.join(DETAILS)}")
+        return self._request(video, {"fields": ",".join(DETAILS)})
 
     def read_details(self, members: Mapping[str, Any]) -> Details:
         """Return what a page says of a video."""
@@ -60,13 +58,8 @@ class LegacyApi:
             is_on_air=members.get("mode") == "live" and members.get("onair") is True,
         )
 
-    def _build_query(self, fields: tuple[str, ...]) -> str:
-        query = {"fields": ",".join([*fields, *STATE]), **self._flags}
-        return URL.build(query=query).raw_query_string
-
-    def _request(self, video: VideoId, query: str) -> ApiRequest:
-        # Nothing in it needs quoting (SAFE ids, an address), and yarl takes long to see that.
-        return ApiRequest(url=URL(f"{self._videos}/{video}?{query}", encoded=True))
+    def _request(self, video: VideoId, query: Mapping[str, str]) -> ApiRequest:
+        return ApiRequest(url=(self._videos / video).with_query(query))
 
 
 def _refusal_of_null(members: Mapping[str, Any]) -> Refusal:

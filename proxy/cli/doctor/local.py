@@ -18,11 +18,12 @@ from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.doctor.findings import PATIENCE, Visit, found, next_step_of
 from proxy.cli.operator import connected_to, host_of
-from proxy.cli.options import Finding, mode_of
+from proxy.cli.options import Finding
 from proxy.domain.reasons import Reason
 from proxy.edge.state import state_unavailable
 from proxy.settings.checks import Listen, parse_listen
 from proxy.settings.comparing import digest_of
+from proxy.settings.file_modes import mode_of
 from proxy.settings.rules import warnings_about
 from proxy.wiring import FAMILIES, open_state
 
@@ -75,7 +76,7 @@ async def look_at_settings(visit: Visit) -> AsyncGenerator[Finding, None]:
         yield found(flag)
     if platform.grant == "authorization_code":
         permissions = mode_of(Path(platform.login_file))
-        if permissions is not None and permissions & OPEN_TO_OTHERS:
+        if permissions & OPEN_TO_OTHERS:
             yield found("login-file-readable", file=platform.login_file, mode=permissions)
 
 
