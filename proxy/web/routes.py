@@ -19,11 +19,6 @@ def for_players(handler: Handler) -> dict[str, Handler]:
     return {"GET": handler, "HEAD": handler, "OPTIONS": player_port.preflight}
 
 
-def with_head(handler: Handler) -> dict[str, Handler]:
-    """Return the handlers of a route that monitoring may request without content."""
-    return {"GET": handler, "HEAD": handler}
-
-
 OPENAPI = Route("openapi", "/openapi.json", {"GET": openapi})
 # fmt: off
 PLAYER_PORT = (
@@ -49,8 +44,8 @@ OPERATOR_PORT = (
     Route("auth", "/auth", {hdrs.METH_ANY: auth.auth}, client="nginx"),
     Route("forward-auth", "/forward-auth", {hdrs.METH_ANY: auth.forward_auth}, client="front-door"),
     Route("metrics", "/metrics", {"GET": operator_port.metrics}),
-    Route("healthz", "/healthz", with_head(operator_port.healthz)),
-    Route("readyz", "/readyz", with_head(operator_port.readyz)),
+    Route("healthz", "/healthz", {"GET": operator_port.healthz, "HEAD": operator_port.healthz}),
+    Route("readyz", "/readyz", {"GET": operator_port.readyz, "HEAD": operator_port.readyz}),
     Route("tokens", "/tokens", {"POST": operator_api.mint_token}, client="api", is_logged=True),
     Route("revocations", "/revocations",
           {"GET": operator_api.list_revocations, "POST": operator_api.revoke},

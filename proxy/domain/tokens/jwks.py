@@ -10,7 +10,6 @@ from joserfc.jwk import OctKey
 from proxy.domain.tokens.keyring import Key, KeyUnusable, load_jwk
 
 MOST_KEYS = 100
-EMPTY = '{"keys": []}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
