@@ -85,7 +85,7 @@ async def explain(
         content=tuple(content_of(carried.token, play.now)),
         findings=tuple(findings),
         refusal=refusal,
-        conclusion=conclude(refusal, checks, play),
+        conclusion=_conclude(refusal, checks, play),
     )
 
 
@@ -164,8 +164,7 @@ def _finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding
     return Finding(check=check.name, status="fail", text=f"{check.refusal.reason}: {detail}")
 
 
-def conclude(refusal: Refusal | None, checks: list[Check], play: Play) -> str:
-    """Return the edge's answer in a sentence."""
+def _conclude(refusal: Refusal | None, checks: list[Check], play: Play) -> str:
     if refusal is not None:
         reason: Reason = refusal.reason
         return f"The edge answers {reason.status} {reason}: {refusal.message}"

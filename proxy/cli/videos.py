@@ -59,7 +59,7 @@ def list_videos(
     for name in LISTED:
         table.add_column(name, no_wrap=True)
     for video in videos:
-        table.add_row(*(cell(video.get(name)) for name in LISTED))
+        table.add_row(*(_cell(video.get(name)) for name in LISTED))
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     Console(markup=False, highlight=False, width=width).print(table)
 
@@ -84,9 +84,9 @@ def upload(
     fields = {
         "title": text_or_exit("--title", title) or os.fsencode(file.stem).decode(errors="replace"),
         "channel": text_or_exit("--category", category),
-        "published": flag(not draft),
-        "private": flag(private),
-        "is_created_for_kids": flag(for_kids),
+        "published": _flag(not draft),
+        "private": _flag(private),
+        "is_created_for_kids": _flag(for_kids),
     }
 
     async def uploaded(api: VideosApi) -> VideoId:
@@ -127,8 +127,8 @@ def edit(
     known = video_or_exit(settings, video)
     given = {
         "title": None if title is None else text_or_exit("--title", title),
-        "published": None if published is None else flag(published),
-        "private": None if private is None else flag(private),
+        "published": None if published is None else _flag(published),
+        "private": None if private is None else _flag(private),
     }
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
@@ -168,13 +168,11 @@ def text_or_exit(option: str, text: str) -> str:
     return text
 
 
-def flag(value: bool) -> str:
-    """Return a truth value as the API takes it."""
+def _flag(value: bool) -> str:
     return "true" if value else "false"
 
 
-def cell(value: Any) -> str:
-    """Return a field as a cell of a table."""
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from proxy.domain.validation_messages import sentence_for
 from proxy.settings.schema import ENV_PREFIX, Settings
 from proxy.settings.sources import (
     CONFIG_VARIABLE,
     SECRETS_VARIABLE,
+    VARIABLES,
     Problem,
     field_at,
     model_in,
@@ -55,7 +56,9 @@ def placeholder_problems(values: Any, location: Location = ()) -> Iterator[Probl
 
 def unknown_variable_problem(name: str) -> Problem:
     """Return the problem of a variable or secret file that names no setting."""
-    known = [*_variables(Settings, ENV_PREFIX), CONFIG_VARIABLE, SECRETS_VARIABLE]
+    known = [*VARIABLES, CONFIG_VARIABLE, SECRETS_VARIABLE]
+    if whole := next((it for it in VARIABLES if name.upper().startswith(f"{it}__")), None):
+        return name, f"is not a setting; set {whole} as a whole"
     by_single = {it.replace("__", "_"): it for it in known if "__" in it}
     if found := by_single.get(name.upper()):
         return name, f"is not a setting; did you mean {found}, with two underscores?"
@@ -87,7 +90,9 @@ def _suggestion(location: Location) -> str:
         place = f"under [{name}]{_above_list(location)}" if is_table else "above the first table"
         return f": put it {place}"
     tables = _tables_with(str(name))
-    near = difflib.get_close_matches(str(name), list(_model_at(above).model_fields), n=1)
+    near = difflib.get_close_matches(
+        str(name), list((model_in(field_at(above)) or Settings).model_fields), n=1
+    )
     if near and not tables:
         return f"; did you mean {near[0]}?"
     meant = " or ".join(f"{table}.{name}" for table in tables)
@@ -119,19 +124,6 @@ def _tables_with(name: str) -> list[str]:
         for table, field in Settings.model_fields.items()
         if (model := model_in(field)) is not None and name in model.model_fields
     ]
-
-
-def _model_at(location: list[int | str]) -> type[BaseModel]:
-    return model_in(field_at(location)) or Settings
-
-
-def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _variables(inner, f"{prefix}{name.upper()}__")
-        else:
-            yield f"{prefix}{name.upper()}"
 
 
 MAX_LINES = 500  # of a settings file; beyond them no line is named

@@ -35,6 +35,18 @@ def default_file() -> Path | None:
     return next((path for path in DEFAULT_FILES if os.path.lexists(path)), None)
 
 
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _variables(inner, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}"
+
+
+VARIABLES = tuple(_variables(Settings, ENV_PREFIX))  # of each setting
+
+
 def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
     """Return what variables or secret files say, as a settings file would.
 
@@ -42,8 +54,7 @@ def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for name, text in sorted(variables.items()):  # a whole table before what is in it
-        steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
-        if name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields:
+        if steps := _steps_of(name):
             value = _decoded(text) if _is_structured(field_at(steps)) else text
             for step in reversed(steps):
                 value = {step: value}
@@ -138,11 +149,14 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
 def unknown_names() -> Iterator[str]:
     """Yield the variables and secret files with our prefix that name no table of ours."""
     for name in (*os.environ, *secret_names()):
-        table = name.upper().removeprefix(ENV_PREFIX).split("__")[0].lower()
-        ours = name.upper().startswith(ENV_PREFIX)
-        if (
-            ours
-            and name not in {CONFIG_VARIABLE, SECRETS_VARIABLE}
-            and table not in Settings.model_fields
-        ):
+        is_known = name in {CONFIG_VARIABLE, SECRETS_VARIABLE} or _steps_of(name)
+        if name.upper().startswith(ENV_PREFIX) and not is_known:
             yield name
+
+
+def _steps_of(name: str) -> list[str]:
+    """Return the steps to a table or a setting; none for what is in no table, or in a setting."""
+    steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
+    is_within = any(name.upper().startswith(f"{whole}__") for whole in VARIABLES)
+    is_ours = name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields
+    return steps if is_ours and not is_within and "" not in steps else []

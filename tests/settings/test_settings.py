@@ -499,6 +499,10 @@ def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
     [
         ("PLAYGATE_DELIVERY_MODE", "relay", "PLAYGATE_DELIVERY_MODE: is not a setting; did you mean PLAYGATE_DELIVERY__MODE, with two underscores?"),
         ("playgate_web_public_url", "x", "playgate_web_public_url: is not a setting; did you mean PLAYGATE_WEB__PUBLIC_URL, with two underscores?"),
+        ("PLAYGATE_WEB__LISTEN__X", "1", "PLAYGATE_WEB__LISTEN__X: is not a setting; set PLAYGATE_WEB__LISTEN as a whole"),
+        ("PLAYGATE_SANDBOX__A", "1", "PLAYGATE_SANDBOX__A: is not a setting; set PLAYGATE_SANDBOX as a whole"),
+        ("PLAYGATE_TOKENS__KEYS__0__KID", "x", "PLAYGATE_TOKENS__KEYS__0__KID: is not a setting; set PLAYGATE_TOKENS__KEYS as a whole"),
+        ("PLAYGATE_WEB__", "1", "PLAYGATE_WEB__: is not a setting"),
         ("PLAYGATE_CONFG", "x", "PLAYGATE_CONFG: is not a setting; did you mean PLAYGATE_CONFIG?"),
         ("PLAYGATE_PORT", "1", "PLAYGATE_PORT: is not a setting"),
         ("PLAYGATE_SANDBOXX", "1", "PLAYGATE_SANDBOXX: is not a setting; did you mean PLAYGATE_SANDBOX?"),
