@@ -102,20 +102,19 @@ def _texts(payload: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _time(payload: dict[str, Any], name: str) -> int | None:
-    value = payload.get(name)
-    if name not in payload:
-        return None
-    if type(value) is not int or not 0 <= value <= LATEST:  # bool is an int to isinstance
-        raise malformed(f"the claim {name} is not a whole number of seconds since 1970")
-    return value
+    return _number(payload, name, least=0, what="of seconds since 1970")
 
 
 def _size(payload: dict[str, Any], name: str) -> int | None:
+    return _number(payload, name, least=1, what="above 0")
+
+
+def _number(payload: dict[str, Any], name: str, *, least: int, what: str) -> int | None:
     value = payload.get(name)
     if name not in payload:
         return None
-    if type(value) is not int or not 0 < value <= LATEST:
-        raise malformed(f"the claim {name} is not a whole number above 0")
+    if type(value) is not int or not least <= value <= LATEST:  # bool is an int to isinstance
+        raise malformed(f"the claim {name} is not a whole number {what}")
     return value
 
 
