@@ -1,4 +1,4 @@
-"""Work beside other work: in the background, shared by many who wait, and limited."""
+"""Background tasks, shared calls, and a concurrency limit."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable

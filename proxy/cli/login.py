@@ -1,4 +1,4 @@
-"""playgate login and logout: the browser logs in, and comes back to this machine with a code."""
+"""playgate login and logout: the browser returns to this machine with the code."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What commands ask edges: this machine's, through its operator port; all, through the state."""
+"""Ask the edge on this machine through its operator port, and all edges through the state."""
 
 from collections.abc import AsyncIterator
 from functools import partial

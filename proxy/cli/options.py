@@ -1,4 +1,4 @@
-"""What every command takes, how it fails, and how a signal ends it."""
+"""Shared by all commands: options, error messages, and interruption by signals."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""playgate serve and check-config: run an edge, and say whether its settings are good."""
+"""playgate serve and check-config: run an edge, or validate its settings."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Formats and qualities: the names that the API has for them, and which to take."""
+"""Stream formats and qualities: the API's field names, and which one to choose."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Who may play: what the token covers, where it was first used, and how many plays are admitted.
+"""Admission: the token's rules, first-use binding, revocations and rate limits.
 
 A token that names no network belongs to the network in which it was first used, one for each
 address family. That is decided in the state, so that of two networks that race exactly one wins,
@@ -45,7 +45,7 @@ class FirstUse:
         self._known: Lru[str, str] = Lru(REMEMBERED)
 
     async def bind(self, play: PlayRequest, claims: Claims) -> bool:
-        """Bind a token to the viewer's network if the play is a use of it; refuse other networks.
+        """Bind a token to the viewer's network on its first use; refuse other networks.
 
         Returns:
             whether it is bound now, or names a network itself.

@@ -1,4 +1,4 @@
-"""Tokens verified with the keys of the moment: ours, and those that other issuers publish.
+"""Verify tokens with the current keys: our own, and those that other issuers publish.
 
 Published keys are fetched ahead of time, and kept while they cannot be had. A token with a key that
 is not known yet has its issuer asked, once for all who wait, and not again for a while: an issuer

@@ -1,4 +1,4 @@
-"""Relay sessions: whose playback a sealed path belongs to, and how much one may ask for at once."""
+"""Relay sessions: begin and admit them, and limit their concurrent requests."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is remembered of relayed playlists: which were seen to grow, and which offer to block."""
+"""Track relayed playlists: which may grow, and which offer blocking reloads."""
 
 import re
 
@@ -11,7 +11,7 @@ OFFER = re.compile(r"^#EXT-X-SERVER-CONTROL:.*CAN-BLOCK-RELOAD=YES", re.MULTILIN
 
 
 class RelayedPlaylists:
-    """Remembers playlists by the end of their path.
+    """Tracks playlists by the end of their path.
 
     A blocking reload (RFC 8216bis, 6.2.5.2) waits for seconds outside of the concurrency limit, so
     it must not be had of any playlist. Where nothing is known, after a restart say, the playlist is
@@ -23,9 +23,9 @@ class RelayedPlaylists:
         self._blocking: Lru[str, bool] = Lru(REMEMBERED)
 
     def is_fixed(self, path: str, text: str) -> bool:
-        """Say whether a Media Playlist will never change; note it if it may.
+        """Say whether a Media Playlist will never change; track it if it may.
 
-        One that was seen to grow keeps the URIs that it had when it ends.
+        A playlist that was seen to grow counts as growing after its end, so that its URIs stay.
         """
         name, may_grow = path[-SEAL_END:], may_change(text)
         if may_grow:
@@ -33,10 +33,10 @@ class RelayedPlaylists:
         return not may_grow and name not in self._growing
 
     def note_offer(self, path: str, text: str) -> None:
-        """Note whether a playlist announces CAN-BLOCK-RELOAD."""
+        """Track a playlist that announces CAN-BLOCK-RELOAD."""
         if OFFER.search(text) is not None:
             self._blocking[path[-SEAL_END:]] = True
 
     def offers_blocking(self, path: str) -> bool:
-        """Say whether a playlist was seen to announce it."""
+        """Say whether a playlist announced CAN-BLOCK-RELOAD."""
         return path[-SEAL_END:] in self._blocking

@@ -1,4 +1,4 @@
-"""What the API knows of a video: its stream URLs, at the moment of play, and its title."""
+"""Resolve stream URLs at the moment of play, and fetch a video's title for the player page."""
 
 from dataclasses import dataclass
 

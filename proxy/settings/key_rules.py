@@ -1,4 +1,4 @@
-"""Rules over the keys of tokens, of seals and of issuers; and which secrets are the same key."""
+"""Rules for token keys, seal keys and issuers; and whether two secrets are the same key."""
 
 import binascii
 import json

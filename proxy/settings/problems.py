@@ -1,4 +1,4 @@
-"""What validation found, in sentences that name the setting, its place and the next step."""
+"""Turn validation errors into sentences with the setting, its place and the next step."""
 
 import difflib
 import json

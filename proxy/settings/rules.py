@@ -1,4 +1,4 @@
-"""Rules over several settings: what is wrong between them, and what is probably not meant."""
+"""Rules across settings: errors and warnings."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -44,13 +44,13 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name.upper()}"
 
 
-VARIABLES = tuple(_variables(Settings, ENV_PREFIX))  # of each setting
+VARIABLES = tuple(_variables(Settings, ENV_PREFIX))  # one for each setting
 
 
 def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return what variables or secret files say, as a settings file would.
+    """Convert variables or secret files to the tables of a settings file.
 
-    Lists and tables are JSON; what is not stays a text, and is then refused by its key.
+    Lists and tables are JSON. Text that is not JSON stays text, and then fails validation.
     """
     values: dict[str, Any] = {}
     for name, text in sorted(variables.items()):  # a whole table before what is in it
@@ -63,7 +63,7 @@ def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 def merged(weaker: Any, stronger: Any) -> Any:
-    """Return values with stronger ones in place of theirs, table by table."""
+    """Merge two sources, table by table; stronger values replace weaker ones."""
     if not isinstance(weaker, Mapping) or not isinstance(stronger, Mapping):
         return stronger
     common = {
@@ -80,7 +80,7 @@ def _decoded(text: str) -> Any:
 
 
 def field_at(location: Iterable[int | str]) -> FieldInfo | None:
-    """Return the setting, or the table, at a location; None where there is none."""
+    """Return the setting or the table at a location; None if there is none."""
     model: type[BaseModel] | None = Settings
     field = None
     for step in location:
@@ -92,7 +92,7 @@ def field_at(location: Iterable[int | str]) -> FieldInfo | None:
 
 
 def model_in(field: FieldInfo | None) -> type[BaseModel] | None:
-    """Return the table that a field is, or a list of which it is."""
+    """Return the model of a field that is a table or a list of tables."""
     annotation: Any = None if field is None else field.annotation
     inner = [annotation, *get_args(annotation)]
     models = (kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
@@ -155,7 +155,7 @@ def unknown_names() -> Iterator[str]:
 
 
 def _steps_of(name: str) -> list[str]:
-    """Return the steps to a table or a setting; none for what is in no table, or in a setting."""
+    """Split a name into table and setting; empty if it names neither."""
     steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
     is_within = any(name.upper().startswith(f"{whole}__") for whole in VARIABLES)
     is_ours = name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields

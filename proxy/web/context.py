@@ -1,4 +1,4 @@
-"""What a request has at hand: its route, the services that it started with, and its story."""
+"""The context of a request: its route, the services, and its trace."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What only commands ask of the Legacy API: about an access token, and about a channel's videos."""
+"""Legacy API calls of commands alone: about an access token, and for managing videos."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""This machine: the settings, the edge that runs here, the state, and the hosts to reach."""
+"""Check this machine: settings, the running edge, the shared state, the hosts to reach."""
 
 import asyncio
 import socket

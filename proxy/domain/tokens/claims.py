@@ -1,4 +1,4 @@
-"""What a token says, read into values, and believed once a key has verified it."""
+"""Token claims: parse them, and verify the token that carries them."""
 
 import re
 from dataclasses import dataclass, replace
