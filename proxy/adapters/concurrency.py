@@ -38,9 +38,9 @@ class BackgroundTasks:
 
 
 class SingleFlight(Generic[K, V]):
-    """Shares a call that is in flight; keeps nothing once it has answered.
+    """Shares one call between concurrent callers; keeps no result.
 
-    The call is a task of its own: whoever hangs up leaves, and the others get their answer.
+    The call is a task of its own: a caller that leaves does not cancel it.
     """
 
     def __init__(self, shared: Callable[[], None] = lambda: None) -> None:

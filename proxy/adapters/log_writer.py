@@ -56,6 +56,8 @@ class LogWriter:
             self._is_over.wait(GATHERING)
             self._has_lines.clear()
             self._write_gathered()
+        if self._lines:  # that came while the last write was stuck
+            self._write_gathered()
 
     def _write_gathered(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]

@@ -1,4 +1,4 @@
-"""What the edge knows of its own state, for /readyz and for a metric."""
+"""Telemetry: the clock, the log, the metrics, and the health of an edge."""
 
 import io
 from dataclasses import dataclass

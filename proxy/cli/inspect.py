@@ -63,7 +63,7 @@ def inspect(
     worst = 0
     for given in inputs:
         try:
-            found = looked_at(given, config, quiet=as_json)
+            found = _looked_at(given, config, quiet=as_json)
         except Unreadable as unreadable:
             typer.echo(f"{given}: {unreadable}", err=True)
             worst = UNREADABLE
@@ -77,8 +77,7 @@ def inspect(
     raise typer.Exit(worst)
 
 
-def looked_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
-    """Return what is found in one input."""
+def _looked_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
     if "://" in given:
         return [_inspected_from(run(fetched(given)))]
     if given == "-":

@@ -89,7 +89,7 @@ def export(
     if kid is None and (secret or as_jwk):
         fail("--secret and --jwk print one key: name it, as playgate keys list shows it")
     with open_keys(config) as keys:
-        text = public_set(keys) if kid is None else exported(keys, kid, secret=secret, jwk=as_jwk)
+        text = _public_set(keys) if kid is None else exported(keys, kid, secret=secret, jwk=as_jwk)
     # A signer's library would take the end of the line for a part of the secret.
     typer.echo(text, nl=not (secret and not as_jwk) or sys.stdout.isatty())
 
@@ -153,8 +153,7 @@ def exported(keys: KeyFile, kid: str, *, secret: bool, jwk: bool) -> str:
     return text
 
 
-def public_set(keys: KeyFile) -> str:
-    """Return the public keys in use, as a JWK Set, or say why there is none and exit with 1."""
+def _public_set(keys: KeyFile) -> str:
     found = [
         described(own.key, private=False)
         for own in keys.own

@@ -91,7 +91,7 @@ def log_in(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> 
     """Return whose login it is and what for, once it is on the disk."""
     state = secrets.token_urlsafe(32)
     if not paste:
-        return run(wait_for_browser(settings, callback, state, browser=browser))
+        return run(_wait_for_browser(settings, callback, state, browser=browser))
 
     async def send_off() -> None:
         async with at_the_desk(settings) as desk:
@@ -107,8 +107,7 @@ def log_in(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> 
     return run(exchange(read_callback(query_of(address), state=state)))
 
 
-async def wait_for_browser(settings: Settings, callback: URL, state: str, *, browser: bool) -> str:
-    """Show where to log in, and see to whoever comes back."""
+async def _wait_for_browser(settings: Settings, callback: URL, state: str, *, browser: bool) -> str:
     async with at_the_desk(settings) as desk:
         await desk.check_file()
         async with listening(callback, state, desk.log_in) as outcome:

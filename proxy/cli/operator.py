@@ -26,7 +26,7 @@ PATIENCE = aiohttp.ClientTimeout(total=10)  # seconds
 
 
 class NoEdge(Exception):
-    """Nobody answers on the operator port, or nobody of ours."""
+    """No edge responds on the operator port."""
 
 
 async def ask(

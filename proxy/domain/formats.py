@@ -15,6 +15,9 @@ Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
 FORMAT_NAMES: tuple[Format, ...] = get_args(Format)
 QUALITIES: tuple[Quality, ...] = get_args(Quality)  # the smallest first
 DEFAULT_QUALITY: Quality = "hd"
+HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")  # the first that a video has is played
+NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+RESOLUTION = re.compile(r"[0-9]{1,9}x([0-9]{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,6 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys(PROGRESSIVE_FIELDS, "mp4"),
 }
 ANY_FIELDS = tuple(FORMATS)
-HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")  # the first that a video has is played
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +156,6 @@ def _unavailable(choice: Choice, there: Sequence[Quality], *, is_limited: bool) 
 
 def _invalid(message: str) -> Refusal:
     return Refusal(Reason.REQUEST_INVALID, message=f"The query cannot be used: {message}")
-
-
-NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
-RESOLUTION = re.compile(r"[0-9]{1,9}x([0-9]{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
     Raises:
         ValueError: one of them is not a rate.
     """
-    return tuple(_parse(part) for part in text.split(";")) if text else ()
+    return tuple(dict.fromkeys(map(_parse, text.split(";")))) if text else ()
 
 
 def _parse(text: str) -> Rate:

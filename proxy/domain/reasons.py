@@ -140,6 +140,10 @@ class Refusal(Exception):
         self.message = message or reason.message
         self.retry_after = retry_after
 
+    def copy(self) -> "Refusal":
+        """Return the same refusal without its traceback: raised again, it would keep all frames."""
+        return Refusal(self.reason, self.detail, message=self.message, retry_after=self.retry_after)
+
 
 def overloaded(detail: str) -> Refusal:
     """Return the refusal of what this edge cannot do now, since it does so much already."""

@@ -1,4 +1,4 @@
-"""The account's access token, as this instance holds it: there before anybody has to wait."""
+"""Keeps this instance's access token, refreshed before it expires."""
 
 import asyncio
 from dataclasses import dataclass
@@ -100,8 +100,7 @@ class AccessTokens:
 
     async def _fetched(self, *, replaces_refused: bool = False) -> str:
         if self._failure is not None and self._clock.monotonic() < self._failed_until:
-            # A new one each time: an exception raised again drags every earlier trace along.
-            raise Refusal(self._failure.reason, self._failure.detail)
+            raise self._failure.copy()
         fetch = partial(self._fetch, replaces_refused=replaces_refused)
         return await self._fetches.join(None, fetch)
 
@@ -114,11 +113,11 @@ class AccessTokens:
                     held, was_refused=replaces_refused, deadline=deadline
                 )
         except TimeoutError:
-            raise self._failed(Reason.PLATFORM_TIMEOUT, "token: out of time") from None
+            raise self._failed(Refusal(Reason.PLATFORM_TIMEOUT, "token: out of time")) from None
         except StateError as error:
-            raise self._failed(Reason.ACCOUNT_UNAVAILABLE, error.detail) from None
+            raise self._failed(Refusal(Reason.ACCOUNT_UNAVAILABLE, error.detail)) from None
         except Refusal as refusal:
-            raise self._failed(refusal.reason, refusal.detail) from None
+            raise self._failed(refusal.copy()) from None
         self._keep(token, replaces_refused=replaces_refused)
         return token.value
 
@@ -138,8 +137,8 @@ class AccessTokens:
         metrics.token_expiry.set(token.expires_at)
         metrics.token_renewal.set(self._held.renew_at)
 
-    def _failed(self, reason: Reason, detail: str) -> Refusal:
-        self._failure = failure = Refusal(reason, detail)
+    def _failed(self, failure: Refusal) -> Refusal:
+        self._failure = failure
         self._failed_until = self._clock.monotonic() + FAILURE_SECONDS
         self._telemetry.health.note_refusal("token", failure)
-        return Refusal(reason, detail)
+        return failure.copy()

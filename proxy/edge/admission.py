@@ -48,7 +48,7 @@ class FirstUse:
         """Bind a token to the viewer's network on its first use; refuse other networks.
 
         Returns:
-            whether it is bound now, or names a network itself.
+            whether it is bound or names a network, or a failure of the state is to be ignored.
         """
         if claims.network is not None:
             return True

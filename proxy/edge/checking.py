@@ -14,6 +14,11 @@ from proxy.domain.playlist.check import Report, check
 from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
 from proxy.domain.reasons import Reason, Refusal, overloaded
 
+T = TypeVar("T")
+MAX_WAIT_SECONDS = 4.0  # for its turn; players ask again
+MAX_SECONDS = 8.0  # the longest that may be read take a second
+LARGE = 8_000  # bytes: an ordinary one takes 9 ms, and one of single letters 50
+
 
 class Checking:
     """Applies the rules to what was received; counts what is found and how long it took."""
@@ -60,13 +65,6 @@ class Checking:
         except Refusal as refusal:
             return refusal.detail
         return ""
-
-
-T = TypeVar("T")
-
-MAX_WAIT_SECONDS = 4.0  # for its turn; players ask again
-MAX_SECONDS = 8.0  # the longest that may be read take a second
-LARGE = 8_000  # bytes: an ordinary one takes 9 ms, and one of single letters 50
 
 
 class ReadingThread:

@@ -1,8 +1,7 @@
 """Verify tokens with the current keys: our own, and those that other issuers publish.
 
-Published keys are fetched ahead of time, and kept while they cannot be had. A token with a key that
-is not known yet has its issuer asked, once for all who wait, and not again for a while: an issuer
-that rotates is followed at once, and unknown keys bring no storm upon it.
+Issuers' keys are refreshed in the background and kept if a refresh fails. An unknown key triggers
+one fetch, shared by all waiting requests, and then none for ten seconds.
 """
 
 import asyncio

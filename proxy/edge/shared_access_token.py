@@ -75,7 +75,7 @@ class SharedAccessToken:
             if (shared := await self._shared_or_leased(value, floor)) is not None:
                 return shared
         except StateError:
-            pass  # without the state, every instance for itself
+            self._waiting_since = None  # without the state, every instance fetches for itself
         try:
             token = await self._grant.fetch_access_token(deadline=deadline)
             await self._share(token)

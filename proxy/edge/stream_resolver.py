@@ -16,6 +16,10 @@ from proxy.domain.formats import StreamRequest
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import Details, VideoId
 
+CACHE_SECONDS = 60.0
+MAX_CACHED = 1000  # videos
+MAX_TITLE, MAX_POSTER = 500, 2000  # characters
+
 
 class StreamResolver:
     """Resolves videos to stream URLs.
@@ -61,11 +65,6 @@ class StreamResolver:
         for url in urls.values():
             self._hosts.check(url)
         return urls
-
-
-CACHE_SECONDS = 60.0
-MAX_CACHED = 1000  # videos
-MAX_TITLE, MAX_POSTER = 500, 2000  # characters
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def check_operator_key(key: SecretStr) -> SecretStr:
 
 
 def check_state_url(url: SecretStr) -> SecretStr:
-    """Take where instances share their state; no message repeats it, a password may be in it."""
+    """Check the state URL; messages never repeat it, since it may contain a password."""
     text = url.get_secret_value()
     if text == MEMORY:
         return url

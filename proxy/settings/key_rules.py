@@ -22,6 +22,15 @@ from proxy.settings.schema import SANDBOX_SEAL_SECRET, Settings
 from proxy.settings.sources import Problem
 
 PUBLISHED = "the published sandbox key, which everybody knows"
+SPACE_AND_PADDING = b"\x00 \t\r\n"
+HMAC_BLOCK = 64  # bytes of SHA-256; a longer key counts as its hash (RFC 2104, 2)
+BASE64 = re.compile(rb"[A-Za-z0-9_-]+")
+# Printed for all to read, so good for nothing outside the sandbox.
+PUBLISHED_SECRETS = (
+    b"sandbox-signing-key-known-to-everybody",
+    b"sandbox-operator-key-known-to-everybody",
+    SANDBOX_SEAL_SECRET,
+)
 
 
 def key_problems(settings: Settings, *, for_edge: bool) -> Iterator[Problem]:
@@ -111,17 +120,6 @@ def _relaying_setting(settings: Settings) -> str:
 def _secret(key: Key) -> bytes:
     """Return the secret of an HS256 key; empty for others."""
     return key.jwk.raw_value if isinstance(key.jwk, OctKey) else b""
-
-
-SPACE_AND_PADDING = b"\x00 \t\r\n"
-HMAC_BLOCK = 64  # bytes of SHA-256; a longer key counts as its hash (RFC 2104, 2)
-BASE64 = re.compile(rb"[A-Za-z0-9_-]+")
-# Printed for all to read, so good for nothing outside the sandbox.
-PUBLISHED_SECRETS = (
-    b"sandbox-signing-key-known-to-everybody",
-    b"sandbox-operator-key-known-to-everybody",
-    SANDBOX_SEAL_SECRET,
-)
 
 
 def bytes_of(secret: SecretStr) -> bytes:

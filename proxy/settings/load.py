@@ -1,4 +1,4 @@
-"""Read the settings from everywhere they may stand, and say everything that is wrong at once."""
+"""Load the settings from all sources, and report every error at once."""
 
 import os
 import tomllib

@@ -26,6 +26,7 @@ from proxy.settings.sources import (
 Location = tuple[int | str, ...]  # such as ("tokens", "keys", 0, "alg")
 CLOSE = 0.85  # of a variable's name, whose prefix alone makes any two of them alike
 PLACEHOLDERS = frozenset({"…", "..."})  # as the documentation writes them
+MAX_LINES = 500  # of a settings file; beyond them no line is named
 
 
 def problems_of(error: ValidationError) -> Iterator[Problem]:
@@ -124,9 +125,6 @@ def _tables_with(name: str) -> list[str]:
         for table, field in Settings.model_fields.items()
         if (model := model_in(field)) is not None and name in model.model_fields
     ]
-
-
-MAX_LINES = 500  # of a settings file; beyond them no line is named
 
 
 def find_place(location: Location, text: str) -> str:

@@ -1,6 +1,7 @@
 """Rules across settings: errors and warnings."""
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 from yarl import URL
@@ -119,7 +120,7 @@ def warnings_about(settings: Settings, file: Path | None) -> Iterator[Problem]:
         )
     web = parse_listen(settings.web.listen)
     proxies = settings.viewer.trusted_proxies
-    if not web.is_loopback and all(is_loopback_host(proxy) for proxy in proxies):
+    if not web.is_loopback and all(ip_network(it, strict=False).is_loopback for it in proxies):
         yield (
             "web.listen",
             (

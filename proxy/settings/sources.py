@@ -53,7 +53,8 @@ def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
     Lists and tables are JSON. Text that is not JSON stays text, and then fails validation.
     """
     values: dict[str, Any] = {}
-    for name, text in sorted(variables.items()):  # a whole table before what is in it
+    # A table comes before the settings in it.
+    for name, text in sorted(variables.items(), key=lambda it: it[0].upper()):
         if steps := _steps_of(name):
             value = _decoded(text) if _is_structured(field_at(steps)) else text
             for step in reversed(steps):
@@ -148,9 +149,9 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
 
 def unknown_names() -> Iterator[str]:
     """Yield the variables and secret files with our prefix that name no table of ours."""
-    for name in (*os.environ, *secret_names()):
-        is_known = name in {CONFIG_VARIABLE, SECRETS_VARIABLE} or _steps_of(name)
-        if name.upper().startswith(ENV_PREFIX) and not is_known:
+    variables = [name for name in os.environ if name not in {CONFIG_VARIABLE, SECRETS_VARIABLE}]
+    for name in (*variables, *secret_names()):
+        if name.upper().startswith(ENV_PREFIX) and not _steps_of(name):
             yield name
 
 

@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its answer or its refusal, its headers."""
+"""Wraps each route: request ID, error responses, common headers, metrics."""
 
 from time import perf_counter
 
@@ -20,8 +20,8 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 def observed(route: Route, handler: Handler, port: Port) -> Handler:
     """Return a route's handler with all that happens around it.
 
-    Not as a middleware: aiohttp would look up for each request which there are, and put one of its
-    own before them.
+    Not a middleware: aiohttp would resolve the list of middlewares for each request, and prepend
+    its own.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:

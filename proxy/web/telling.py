@@ -1,4 +1,4 @@
-"""What is told of answered requests: their metrics, their log lines."""
+"""Counts and logs finished requests."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SERVED = frozenset({"redirected", "relayed", "listed"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A request that is answered, or refused, or left by who asked; the duration in seconds."""
+    """A finished, refused or abandoned request; duration in seconds."""
 
     route: Route
     method: str
@@ -29,7 +29,7 @@ class Answered:
 
 
 class Telling:
-    """Counts and logs requests behind their answers: all that the loop's last round answered.
+    """Counts and logs requests in batches, after their responses.
 
     Under load that is less work, too: code that runs again at once is still in the processor's
     caches.
@@ -42,7 +42,7 @@ class Telling:
         self._untold: list[Answered] = []
 
     def note(self, answered: Answered) -> None:
-        """Have a request told of, soon."""
+        """Queue a finished request for logging."""
         if not self._untold:
             self._loop.call_soon(self._catch_up)
         self._untold.append(answered)

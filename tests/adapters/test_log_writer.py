@@ -4,7 +4,7 @@ import asyncio
 import io
 import os
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, Timer
 
 import aiohttp
 import pytest
@@ -43,6 +43,30 @@ def test_a_reader_that_stalls_costs_lines_and_no_time():
     assert sum(lost) + len(taken) == 1000
     assert PIPE // len(line) <= len(taken) <= PIPE // len(line) + 300
     assert set(taken) == {line}
+
+
+class StuckOnce(io.StringIO):
+    """A stream whose first write waits for its reader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.is_read = Event(), Event()
+
+    def write(self, text: str) -> int:
+        self.begun.set()
+        assert self.is_read.wait(20)
+        return super().write(text)
+
+
+def test_lines_that_came_during_a_stuck_write_are_written_at_the_end():
+    stream = StuckOnce()
+    with writing(stream) as writer:
+        writer.write("1\n")
+        assert stream.begun.wait(20)
+        writer.write("2\n")
+        Timer(0.1, stream.is_read.set).start()
+
+    assert stream.getvalue() == "1\n2\n"
 
 
 def test_a_full_disk_is_no_reason_to_refuse_anything():

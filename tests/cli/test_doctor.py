@@ -256,7 +256,7 @@ async def test_a_port_that_does_not_answer_is_not_called_free(examine, monkeypat
     with socket.create_server(("127.0.0.1", 0)) as mute:
         found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
 
-    assert "accepts connections and does not answer → Look at that process" in found["edge"]
+    assert "accepts connections but does not respond → Look at that process" in found["edge"]
 
 
 async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
@@ -269,7 +269,7 @@ async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
         port = server.sockets[0].getsockname()[1]
         found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{port}"))
 
-    assert "is no edge of this version → Stop it" in found["edge"]
+    assert "is not an edge of this version → Stop it" in found["edge"]
 
 
 async def test_an_edge_that_has_yet_to_take_the_credentials_is_to_be_restarted_first(edge, examine):
@@ -509,7 +509,7 @@ async def test_the_command_exits_1_where_something_fails_and_prints_json(edge, s
         assert await process.process.wait() == 1
         await process.read_to_the_end()
     assert "fail stream      stream-unavailable" in process.output
-    assert "The first line that fails is the one to mend first." in process.output
+    assert "Fix the first failing check first." in process.output
 
 
 async def test_the_probe_answers_the_operator_alone(edge):

@@ -317,7 +317,7 @@ async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
     ) as process:
         await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         if command == "doctor at its end":
-            await process.says("the renewal of the login goes on")
+            await process.says("the refresh of the login is still running")
             await process.says("does not answer")  # its last line
         process.process.send_signal(number)
         process.process.send_signal(number)  # timeout(1) sends two

@@ -154,7 +154,7 @@ async def test_an_edge_of_one_s_own_uses_the_demo_s_sandbox(sandbox, edge, tmp_p
         async with started(*doctor, cwd=tmp_path) as looking:
             assert await looking.process.wait() == 0
             await looking.read_to_the_end()
-        assert "Everything is as it should be." in looking.output, looking.output
+        assert "All checks passed." in looking.output, looking.output
 
 
 async def test_the_fault_of_the_sandbox_page_is_felt_and_ends(sandbox, edge):

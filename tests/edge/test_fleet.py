@@ -8,8 +8,11 @@ import pytest
 from support import StillClock, a_state, an_edge, eventually
 
 from proxy.adapters.dailymotion.token_endpoint import AccessToken
+from proxy.adapters.errors import StateError
 from proxy.adapters.state.store import MemoryStore
-from proxy.domain.reasons import Reason, Refusal
+from proxy.adapters.telemetry import build_telemetry
+from proxy.domain.reasons import Reason, Refusal, overloaded
+from proxy.edge.access_tokens import AccessTokens
 from proxy.edge.shared_access_token import SharedAccessToken
 from proxy.sandbox.controls import Fault
 from proxy.settings.platform import PlatformConfig
@@ -92,6 +95,17 @@ class Recording(MemoryStore):
     async def put(self, name: str, value: str, *, ttl: float) -> None:
         self.last = (name, value)
         await super().put(name, value, ttl=ttl)
+
+
+class Failing(MemoryStore):
+    """A store that fails when told to."""
+
+    is_failing = False
+
+    async def get(self, name: str) -> str | None:
+        if self.is_failing:
+            raise StateError("told to")
+        return await super().get(name)
 
 
 class Fleet:
@@ -272,3 +286,31 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
             await client.xadd("playgate:verdicts", {"entry": entry})
     await edge.edge.apps.process.verdicts.pull()
     assert (await edge.play()).status == 302
+
+
+async def test_a_refusal_keeps_its_retry_after_also_while_it_answers_for_the_next(fleet):
+    fleet.grants.failure = overloaded("token: this process may not open more files")
+    telemetry = build_telemetry(clock=fleet.clock)
+    tokens = AccessTokens(fleet.instance(), telemetry, fetch_timeout=4)
+    for _ in range(2):
+        with pytest.raises(Refusal) as refused:
+            await tokens.current()
+        assert (refused.value.reason, refused.value.retry_after) == (Reason.OVERLOADED, 1)
+    await tokens.close()
+
+
+async def test_waiting_for_another_instance_begins_anew_after_the_state_failed(fleet):
+    holder, waiting = fleet.instance(), fleet.instance(store=(store := Failing(fleet.clock)))
+    await store.claim(holder.lease_name, "another", ttl=100)
+    first = asyncio.create_task(waiting.get())
+    await fleet.clock.next_sleeper()
+    store.is_failing = True
+    fleet.clock.advance(1)
+    await first  # fetched without the state
+    store.is_failing = False
+    fleet.clock.advance(3000)
+    await store.put(holder.lease_name, "another", ttl=100)
+    second = asyncio.create_task(waiting.get(was_refused=True, held=await first))
+    await fleet.clock.next_sleeper()  # it waits for the live lease
+    assert await store.get(holder.lease_name) == "another"
+    second.cancel()

@@ -225,6 +225,10 @@ def test_counted_names_are_bounded():
     assert not counters.seconds_to_wait(0, rate, 0), "counted longest ago, dropped first"
 
 
+def test_the_same_rate_twice_is_one_rate():
+    assert len(parse_rates("60/minute; 60 per minute; 60 per 1 minutes; 60/hour")) == 2
+
+
 def test_a_window_slides():
     """No burst of twice the rate at the border of two windows."""
     counters, (rate,) = RateCounters(), parse_rates("10/minute")
@@ -370,7 +374,7 @@ async def test_a_viewer_who_leaves_before_being_admitted_takes_nothing(sandbox, 
     limits = {"subject": "1/minute"}
     async with an_edge(sandbox, limits=limits, tokens={"first_use": True}) as edge:
         with monkeypatch.context() as patch:
-            patch.setattr(FirstUse, "check", hang)
+            patch.setattr(FirstUse, "bind", hang)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(outcome(edge, subject="a"), 0.2)

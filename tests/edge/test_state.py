@@ -289,7 +289,7 @@ async def test_a_late_answer_is_good_for_the_next_try(clock):
     claims = read_claims({"video": "x8demo1", "iat": NOW, "exp": NOW + 300})
 
     async def check(viewer: str) -> bool:
-        return await first_use.check(a_play(token="a.b.c", viewer=parse_address(viewer)), claims)
+        return await first_use.bind(a_play(token="a.b.c", viewer=parse_address(viewer)), claims)
 
     with pytest.raises(Refusal, match="state-unavailable"):
         await check("203.0.113.7")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 from support import ROOT, SANDBOX_TOML
 
 from proxy.settings import Settings, SettingsInvalid, load_settings
+from proxy.settings.rules import warnings_about
 from proxy.settings.sources import default_file
 
 BAD = sorted((ROOT / "tests" / "config").glob("bad-*.toml"))
@@ -125,6 +126,30 @@ def test_the_environment_overrides_secret_files_and_they_the_file(tmp_path, monk
     assert settings.platform.scope == "file"
     assert settings.web.listen == "127.0.0.1:9999"
     assert settings.tokens.keys[0].kid == "a"
+
+
+def test_a_setting_overrides_its_table_in_whatever_case_they_are_written(monkeypatch):
+    monkeypatch.setenv("playgate_web", '{"listen": "127.0.0.1:1", "drain_timeout": 3}')
+    monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:2")
+    web = load_settings(SANDBOX_TOML).web
+    assert (web.listen, web.drain_timeout) == ("127.0.0.1:2", 3)
+
+
+@pytest.mark.parametrize("name", ["PLAYGATE_CONFIG", "PLAYGATE_SECRETS_DIR"])
+def test_what_only_a_variable_can_say_is_no_secret_file(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
+    (tmp_path / name).write_text("x")
+    with pytest.raises(SettingsInvalid, match=f"{name}: is not a setting"):
+        load_settings(SANDBOX_TOML)
+
+
+@pytest.mark.parametrize("proxies", [("127.0.0.0/8",), ("127.0.0.1", "::1"), ("::1/128",)])
+def test_a_port_that_only_this_machine_proxies_to_is_not_to_be_open(proxies):
+    settings = load_settings(SANDBOX_TOML)
+    viewer = settings.viewer.model_copy(update={"trusted_proxies": proxies})
+    web = settings.web.model_copy(update={"listen": "0.0.0.0:8080"})
+    changed = settings.model_copy(update={"viewer": viewer, "web": web})
+    assert "web.listen" in dict(warnings_about(changed, None))
 
 
 def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):

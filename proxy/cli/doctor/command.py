@@ -57,31 +57,31 @@ def doctor(
     Checks settings, edge, clock, hosts, credentials, a stream and the public URL. Run it where the
     edge runs. Exit 1 if a check fails.
     """
-    found = run(visited(config, video, ip, quiet=as_json))
-    statuses = {it.status for it in found}
+    findings = run(visited(config, video, ip, quiet=as_json))
+    statuses = {it.status for it in findings}
     if as_json:
-        body = {"ok": "fail" not in statuses, "checks": [asdict(it) for it in found]}
+        body = {"ok": "fail" not in statuses, "checks": [asdict(it) for it in findings]}
         typer.echo(json.dumps(body, ensure_ascii=False))
     elif "fail" in statuses:
-        say("\nThe first line that fails is the one to mend first.")
+        say("\nFix the first failing check first.")
     elif "warn" in statuses:
-        say("\nNothing is broken; the warnings may be meant so.")
+        say("\nNo check failed. Review the warnings.")
     else:
-        say("\nEverything is as it should be.")
+        say("\nAll checks passed.")
     raise typer.Exit("fail" in statuses)
 
 
 async def visited(
     config: Path | None, video: str | None, ip: str | None, *, quiet: bool
 ) -> list[Finding]:
-    """Return all that the checks find, and tell it as it is found."""
-    found = []
+    """Return all that the checks find, and tell it as it is findings."""
+    findings = []
     async with aclosing(look(config, video, ip)) as looking:
         async for finding in looking:
-            found.append(finding)
+            findings.append(finding)
             if not quiet:
                 print_finding(finding)
-    return found
+    return findings
 
 
 async def look(

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from proxy.adapters.errors import CAUSES
+from proxy.adapters.errors import CAUSES, UpstreamError
+from proxy.adapters.http_client import read_body
 from proxy.cli.doctor.findings import PATIENCE, Visit, found
 from proxy.cli.options import Finding
 from proxy.domain.client_ip import Address, PrivateViewers, is_public, parse_address, public_viewer
@@ -19,7 +20,6 @@ from proxy.domain.probe import sign_probe
 from proxy.domain.reasons import Reason, Refusal
 
 FORGED = "192.0.2.66"  # RFC 5737: nobody's address, so nobody but us brought it in
-MOST_READ = 4096  # bytes
 NO_VIDEO = "/play/x0.m3u8"
 
 
@@ -133,10 +133,9 @@ async def ask(
         asyncio.timeout(PATIENCE),
         session.request(method, url, headers=headers, allow_redirects=False) as response,
     ):
-        body = await response.content.read(MOST_READ)
         try:
-            members = json.loads(body)
-        except (ValueError, RecursionError):
+            members = json.loads(await read_body("account", response))
+        except (UpstreamError, ValueError, RecursionError):
             members = {}
         return Told(
             status=response.status,
