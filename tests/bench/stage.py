@@ -56,8 +56,9 @@ def staged(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
     environment = {
         **upstream.environment,
         "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
-        # As shipped, 384 plays at once may wait for Dailymotion, and the 512 would be shed.
+        # With the defaults, 512 plays at once would be shed, on a slow machine even with more places.
         "PLAYGATE_LIMITS__CONCURRENCY": "256",
+        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "20",
         "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8has[0-9]+", "mode": "relay"}]',
     }
     with ExitStack() as stack:
