@@ -5,7 +5,7 @@ import re
 from proxy.domain.caches import Lru
 from proxy.domain.playlist.relayed import may_change
 
-REMEMBERED = 20_000  # playlists of either kind; the one unused for longest goes first
+REMEMBERED = 20_000  # playlists of either kind; the one noted longest ago goes first
 SEAL_END = 40  # characters of a path's end, which tell one seal from any other
 OFFER = re.compile(r"^#EXT-X-SERVER-CONTROL:.*CAN-BLOCK-RELOAD=YES", re.MULTILINE)
 

@@ -38,7 +38,7 @@ NO_FILE = (
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used; every problem is in here, and no value is.
+    """The settings cannot be used; every problem is in here, and no secret is.
 
     A problem's name has the place where the value was given, as in `web.listen (line 4)`.
     """
