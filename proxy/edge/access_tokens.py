@@ -23,7 +23,7 @@ FAILURE_SECONDS = 1.0  # in which a failed fetch answers for the next, so that p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The token in use; times in seconds since 1970."""
+    """The token in use; times in seconds on the monotonic clock, which no clock change may bend."""
 
     token: AccessToken
     renew_at: float
@@ -48,7 +48,7 @@ class AccessTokens:
 
     async def current(self) -> str:
         """Return a token that should do, or refuse as the token endpoint did."""
-        if self._held is not None and self._clock.now() < self._held.last_use:
+        if self._held is not None and self._clock.monotonic() < self._held.last_use:
             return self._held.token.value
         return await self._fetched()
 
@@ -62,7 +62,7 @@ class AccessTokens:
         held = self._held
         if held is None or held.token.value != refused:
             return await self.current()
-        if self._clock.now() < held.kept_until:
+        if self._clock.monotonic() < held.kept_until:
             raise refusal
         return await self._fetched(replaces_refused=True)
 
@@ -96,7 +96,7 @@ class AccessTokens:
         return True
 
     def _until_renewal(self) -> float:
-        return 0.0 if self._held is None else self._held.renew_at - self._clock.now()
+        return 0.0 if self._held is None else self._held.renew_at - self._clock.monotonic()
 
     async def _fetched(self, *, replaces_refused: bool = False) -> str:
         if self._failure is not None and self._clock.monotonic() < self._failed_until:
@@ -122,8 +122,8 @@ class AccessTokens:
         return token.value
 
     def _keep(self, token: AccessToken, *, replaces_refused: bool) -> None:
-        now = self._clock.now()
-        life = max(token.expires_at - now, SHORTEST_LIFE)
+        time, now = self._clock.now(), self._clock.monotonic()
+        life = max(token.expires_at - time, SHORTEST_LIFE)
         self._held = Held(
             token=token,
             renew_at=now + life * RENEW_AT,
@@ -135,7 +135,7 @@ class AccessTokens:
         self._telemetry.health.note_success("token")
         metrics = self._telemetry.metrics.upstream
         metrics.token_expiry.set(token.expires_at)
-        metrics.token_renewal.set(self._held.renew_at)
+        metrics.token_renewal.set(time + life * RENEW_AT)
 
     def _failed(self, failure: Refusal) -> Refusal:
         self._failure = failure

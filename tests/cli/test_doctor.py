@@ -248,7 +248,7 @@ async def test_something_else_at_the_operator_port_is_no_edge(examine, body):
     async with serving(app) as origin:
         found = await examine(OPERATOR__LISTEN=URL(origin).authority)
 
-        assert "warn: what answers at" in troubles(found)["edge"]
+        assert "warn: the server at" in troubles(found)["edge"]
 
 
 async def test_a_port_that_does_not_answer_is_not_called_free(examine, monkeypatch):

@@ -59,6 +59,36 @@ async def test_a_failed_renewal_is_tried_again_later_and_later(sandbox, clock):
         assert await clock.next_sleeper() == LONGEST_SLEEP
 
 
+@pytest.mark.parametrize("seconds_off", [-3600, 3600])
+async def test_a_clock_that_is_set_does_not_change_how_long_a_token_is_used(
+    sandbox, clock, seconds_off
+):
+    sandbox.now = clock.monotonic
+    async with an_edge(sandbox, clock=clock) as edge:
+        clock.time += seconds_off
+        await edge.play()
+        clock.time -= seconds_off
+        await clock.next_sleeper()
+        sandbox.controls.set_fault("token", Fault(status=500))
+        clock.advance(36_000 - 2)
+        assert (await edge.play()).status == 302
+        clock.advance(1.5)
+        assert (await edge.play()).reason == "platform-unreachable"
+
+
+async def test_a_clock_that_is_set_back_does_not_keep_a_refused_token(sandbox, clock):
+    sandbox.now = clock.monotonic
+    async with an_edge(sandbox, clock=clock) as edge:
+        clock.time += 3600
+        await edge.play()
+        sandbox.accounts.access_tokens.clear()
+        assert (await edge.play()).status == 302  # with one that replaces the refused one
+        clock.time -= 3600
+        clock.advance(6)
+        sandbox.accounts.access_tokens.clear()
+        assert (await edge.play()).status == 302
+
+
 async def test_leaving_while_a_fetch_hangs_leaves_nothing_behind(sandbox):
     before = asyncio.all_tasks()
     sandbox.controls.hold("token")
