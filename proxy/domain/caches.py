@@ -16,9 +16,6 @@ class Lru(Generic[K, V]):
         self._max_entries = max_entries
         self._entries: OrderedDict[K, V] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def __contains__(self, key: K) -> bool:
         return key in self._entries
 

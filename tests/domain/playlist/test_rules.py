@@ -108,6 +108,7 @@ BROKEN: list[tuple[str, str | bytes, int | None]] = [
     ("version-missing", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:3.9,\n1.ts\n", 3),
     ("version-missing", f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD=AES-128,URI="k",IV=0x{"0" * 32}\n{SEGMENT}', 3),
     ("version-missing", f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="identity"\n{SEGMENT}', 3),
+    ("version-needed", '#EXTM3U\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI="k",IV=0x' + "0" * 32 + "\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n", 2),
     ("version-needed", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-BYTERANGE:1@0\n" + SEGMENT, 3),
     ("version-needed", '#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI="i"\n' + SEGMENT, 3),
     ("version-needed", '#EXTM3U\n#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="a",NAME="b",INSTREAM-ID="SERVICE1"\n', 2),
