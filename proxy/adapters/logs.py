@@ -61,7 +61,8 @@ def build_logger(
         processors=list(processors or JSON_LINE),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-    return cast("Logger", logger)
+    # Bound once, or the library would make a logger for each line.
+    return cast("Logger", logger.bind())
 
 
 def _begin_line(

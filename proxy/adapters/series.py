@@ -1,6 +1,7 @@
 """How metrics are made: with all of their series from the start."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import product
 from typing import TypeVar
 
@@ -40,6 +41,8 @@ class Maker:
 
 
 def _with_series(metric: M, labels: dict[str, Labels]) -> M:
+    # The library checks and locks each time. Labels come from closed sets, so this is bounded.
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
     for values in product(*labels.values()) if labels else ():
         metric.labels(**dict(zip(labels, values, strict=True)))
     return metric

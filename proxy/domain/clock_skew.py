@@ -1,6 +1,7 @@
 """How far one clock is from another, as far as an HTTP `Date` (RFC 9110, 6.6.1) can tell."""
 
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
 def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | None:
@@ -15,6 +16,7 @@ def seconds_ahead(date: str, *, asked_at: float, answered_at: float) -> float | 
     return max(0.0, asked_at - (told + 1)) + min(0.0, answered_at - told)
 
 
+@lru_cache(maxsize=8)  # it is the same for all answers of a second
 def moment_of(date: str) -> float | None:
     """Return the seconds since 1970 that an HTTP date stands for; None where it is none."""
     try:
