@@ -41,7 +41,7 @@ class Maker:
 
 
 def _with_series(metric: M, labels: dict[str, Labels]) -> M:
-    # The library checks and locks each time. Labels come from closed sets, so this is bounded.
+    # The library checks and locks each time; it keeps every series itself, so this holds no more.
     metric.labels = cache(metric.labels)  # type: ignore[method-assign]
     for values in product(*labels.values()) if labels else ():
         metric.labels(**dict(zip(labels, values, strict=True)))

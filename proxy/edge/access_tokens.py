@@ -23,7 +23,7 @@ FAILURE_SECONDS = 1.0  # in which a failed fetch answers for the next, so that p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The token in use; times in seconds on the monotonic clock, which no clock change may bend."""
+    """The token in use; times in seconds on the monotonic clock."""
 
     token: AccessToken
     renew_at: float
@@ -117,7 +117,7 @@ class AccessTokens:
         except StateError as error:
             raise self._failed(Refusal(Reason.ACCOUNT_UNAVAILABLE, error.detail)) from None
         except Refusal as refusal:
-            raise self._failed(refusal.copy()) from None
+            raise self._failed(refusal) from None
         self._keep(token, replaces_refused=replaces_refused)
         return token.value
 
@@ -138,7 +138,7 @@ class AccessTokens:
         metrics.token_renewal.set(time + life * RENEW_AT)
 
     def _failed(self, failure: Refusal) -> Refusal:
-        self._failure = failure
+        self._failure = failure.copy()
         self._failed_until = self._clock.monotonic() + FAILURE_SECONDS
         self._telemetry.health.note_refusal("token", failure)
         return failure.copy()

@@ -60,7 +60,8 @@ def test_no_file_names_a_package_registry():
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_every_file_that_is_named_exists(path):
-    named = re.findall(r"`((?:proxy|config|tests|deploy|docs)/[\w./-]+)`", path.read_text())
+    folders = "proxy|config|tests|deploy|docs"
+    named = re.findall(rf"(?<![\w./-])((?:{folders})/[\w./@-]*\w)", path.read_text())
 
     assert [name for name in named if not (ROOT / name).exists()] == []
 

@@ -74,7 +74,7 @@ def doctor(
 async def visited(
     config: Path | None, video: str | None, ip: str | None, *, quiet: bool
 ) -> list[Finding]:
-    """Return all that the checks find, and tell it as it is findings."""
+    """Return the findings of all checks; print each as it comes, unless quiet."""
     findings = []
     async with aclosing(look(config, video, ip)) as looking:
         async for finding in looking:
