@@ -11,7 +11,7 @@ const CONTENT = ["200", "206", "416"];
 
 function refuse(r, why) {
     r.status = 502; // what the edge would answer, for the access log
-    r.headersOut["X-Deny-Reason"] = "platform-bad-answer";
+    r.headersOut["X-Deny-Reason"] = "platform-bad-response";
     throw new Error(why); // ends the connection without an answer
 }
 

@@ -10,24 +10,25 @@ from aiohttp import web
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.adapters.telemetry import build_telemetry
-from proxy.domain.client_ip import TrustedProxies, parse_proxies
-from proxy.edge.admission import Admission, PlayLimits
+from proxy.domain.client_ip import TrustedProxies, parse_trusted_networks
+from proxy.edge.admission import Admission, RateLimits
 from proxy.edge.delivery import Delivery
-from proxy.edge.keys import Keys
 from proxy.edge.relay import Relay
 from proxy.edge.relay_sessions import RelaySessions
-from proxy.edge.state import keep_pulling
+from proxy.edge.state_sync import keep_pulling
+from proxy.edge.token_verifier import TokenVerifier
 from proxy.settings import Settings
-from proxy.settings.checks import parse_listen
-from proxy.settings.comparing import digest_of
+from proxy.settings.settings_diff import compute_digest
+from proxy.settings.value_checks import parse_listen
 from proxy.web import headers, routes
+from proxy.web.access_log import AccessLog
 from proxy.web.connection import PORT, Connections, Port
-from proxy.web.context import Current, Route, Services
 from proxy.web.openapi import DOCUMENT, PortName, read_document
-from proxy.web.telling import Telling
-from proxy.wiring import Process, open_process
+from proxy.web.request_context import Route
+from proxy.web.services import Services, ServicesRef
+from proxy.wiring import ProcessServices, open_process_services
 
-MAX_BODY = 16 * 1024  # bytes; only POST /tokens and /revocations have one
+MAX_BODY_BYTES = 16 * 1024  # bytes; only POST /tokens and /revocations have one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +37,27 @@ class Apps:
 
     player: web.Application
     operator: web.Application
-    current: Current
-    process: Process
+    services_ref: ServicesRef
+    process: ProcessServices
 
     @property
     def services(self) -> Services:
         """The services of the moment."""
-        return self.current.services
+        return self.services_ref.services
 
 
 @asynccontextmanager
 async def open_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIterator[Apps]:
     """Build an edge; within the context, background tasks keep its data fresh."""
-    async with open_process(settings, build_telemetry(log, clock)) as process:
-        current = Current(build_services(settings, process))
+    async with open_process_services(settings, build_telemetry(log, clock)) as process:
+        current = ServicesRef(build_services(settings, process))
         page = routes.PLAYER_PAGE if settings.web.player_page else ()
-        player = _app("player", current, (*routes.PLAYER_PORT, *page))
-        operator = _app("operator", current, routes.OPERATOR_PORT)
+        player = _build_app("player", current, (*routes.PLAYER_PORT, *page))
+        operator = _build_app("operator", current, routes.OPERATOR_PORT)
         work = [process.dailymotion.tokens.keep_fresh(), process.issuers.keep_fresh()]
         if process.state.is_shared:
             pulls = [process.revocations.pull, process.verdicts.pull]
-            work.append(keep_pulling(pulls, settings.state.staleness, process.telemetry))
+            work.append(keep_pulling(pulls, settings.state.max_staleness, process.telemetry))
         tasks = list(map(asyncio.create_task, work))
         try:
             yield Apps(player, operator, current, process)
@@ -66,15 +67,15 @@ async def open_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIt
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _app(port: PortName, current: Current, served: Sequence[Route]) -> web.Application:
+def _build_app(port: PortName, current: ServicesRef, served: Sequence[Route]) -> web.Application:
     services = current.services
     config = services.settings.web if port == "player" else services.settings.operator
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[PORT] = Port(
-        current=current,
+        services_ref=current,
         connections=Connections(),
-        telling=Telling(services.telemetry),
-        headers=headers.PLAYER_PORT if port == "player" else headers.OPERATOR_PORT,
+        access_log=AccessLog(services.telemetry),
+        headers=headers.PLAYER_PORT_HEADERS if port == "player" else headers.OPERATOR_PORT_HEADERS,
         is_unix_socket=bool(parse_listen(config.listen).path),
     )
     app[DOCUMENT] = read_document(port, [route.path for route in served])
@@ -82,25 +83,25 @@ def _app(port: PortName, current: Current, served: Sequence[Route]) -> web.Appli
     return app
 
 
-def build_services(settings: Settings, process: Process) -> Services:
+def build_services(settings: Settings, process: ProcessServices) -> Services:
     """Return what the handlers work with: built anew whenever the settings change."""
     telemetry, dailymotion, tokens = process.telemetry, process.dailymotion, settings.tokens
     clock, revocations = telemetry.clock, process.revocations
-    keys = Keys(tokens.keys_at(clock.now()), process.issuers, tokens.issuer_videos)
-    first_use = process.first_use if tokens.first_use else None
-    limits = PlayLimits(settings.limits, process.counters, clock)
+    keys = TokenVerifier(tokens.list_keys(clock.now()), process.issuers, tokens.issuer_videos)
+    first_use = process.first_use if tokens.bind_on_first_use else None
+    limits = RateLimits(settings.limits, process.counters, clock)
     relay = Relay(
         dailymotion.streams,
         dailymotion.cdn,
-        dailymotion.checking,
+        dailymotion.playlist_checker,
         RelaySessions(settings, revocations, clock),
         process.relay,
     )
     return Services(
         settings=settings,
-        settings_digest=digest_of(settings),
+        settings_digest=compute_digest(settings),
         telemetry=telemetry,
-        proxies=TrustedProxies(parse_proxies(settings.viewer.trusted_proxies)),
+        proxies=TrustedProxies(parse_trusted_networks(settings.viewer.trusted_proxies)),
         admission=Admission(keys, tokens.policy, revocations, first_use, limits, clock),
         delivery=Delivery(dailymotion.streams, process.verdicts, relay, settings.delivery),
         relay=relay,

@@ -19,19 +19,19 @@ from aiohttp import web
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import Logger
 from proxy.app import Apps, open_apps
-from proxy.reloading import Reloading, Source
+from proxy.reloading import SettingsReloader, SettingsSource
 from proxy.settings import Settings
-from proxy.settings.checks import Listen, parse_listen
+from proxy.settings.value_checks import ListenAddress, parse_listen
 from proxy.web.connection import PORT, Connection
 
 BACKLOG = 1024
 # What a connection accepted just before the end needs to bring its head in.
-SETTLE_SECONDS = 0.25
-MAX_LINE = 8 * 1024  # bytes; as nginx: longer is 414 there
-MAX_FIELD = 16 * 1024  # bytes; cookies of other services come along
+DRAIN_GRACE_SECONDS = 0.25
+MAX_REQUEST_LINE_BYTES = 8 * 1024  # bytes; as nginx: longer is 414 there
+MAX_HEADER_BYTES = 16 * 1024  # bytes; cookies of other services come along
 
 
-class ListenFailed(Exception):
+class ListenError(Exception):
     """A port could not be opened; the message names it and the cause."""
 
 
@@ -40,18 +40,18 @@ class Edge:
     """A running edge and where it listens."""
 
     apps: Apps
-    player: Listen
-    operator: Listen
-    reloading: Reloading | None
+    player: ListenAddress
+    operator: ListenAddress
+    reloading: SettingsReloader | None
 
 
 @asynccontextmanager
-async def running_edge(
+async def run_edge(
     settings: Settings,
     *,
     log: Logger,
     clock: Clock | None = None,
-    source: Source | None = None,
+    source: SettingsSource | None = None,
 ) -> AsyncIterator[Edge]:
     """Run an edge; leaving the context drains it. Without a source, its settings stay as they are.
 
@@ -62,10 +62,10 @@ async def running_edge(
         apps = await stack.enter_async_context(open_apps(settings, log=log, clock=clock or Clock()))
         # The operator port opens first and closes last: it is how one sees the other one drain.
         operator = await stack.enter_async_context(
-            _port(apps.operator, parse_listen(settings.operator.listen), settings)
+            _open_port(apps.operator, parse_listen(settings.operator.listen), settings)
         )
         player = await stack.enter_async_context(
-            _port(apps.player, parse_listen(settings.web.listen), settings)
+            _open_port(apps.player, parse_listen(settings.web.listen), settings)
         )
         file = None if source is None or source.path is None else str(source.path)
         log.info(
@@ -75,19 +75,21 @@ async def running_edge(
             sandbox=settings.sandbox,
             settings=file,
         )
-        reloading = None if source is None else Reloading(apps, settings, source)
+        reloading = None if source is None else SettingsReloader(apps, settings, source)
         watching = None if reloading is None else asyncio.create_task(reloading.watch())
         try:
             yield Edge(apps, player, operator, reloading)
         finally:
             if watching is not None:
                 watching.cancel()
-            apps.process.telemetry.health.draining = True
+            apps.process.telemetry.health.is_draining = True
             log.info("draining")
 
 
 @asynccontextmanager
-async def _port(app: web.Application, listen: Listen, settings: Settings) -> AsyncIterator[Listen]:
+async def _open_port(
+    app: web.Application, listen: ListenAddress, settings: Settings
+) -> AsyncIterator[ListenAddress]:
     runner = web.AppRunner(
         app, handler_cancellation=True, shutdown_timeout=settings.web.drain_timeout
     )
@@ -98,8 +100,8 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
         runner.server,
         app,
         keepalive_timeout=settings.web.keepalive_timeout,
-        max_line_size=MAX_LINE,
-        max_field_size=MAX_FIELD,
+        max_line_size=MAX_REQUEST_LINE_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
         # No body is inflated or waited for; only POST /tokens and /revocations take one.
         auto_decompress=False,
         lingering_time=0,
@@ -110,19 +112,19 @@ async def _port(app: web.Application, listen: Listen, settings: Settings) -> Asy
         create = loop.create_unix_server if listen.path else loop.create_server
         server = await create(connect, sock=opened, backlog=BACKLOG)
         port = 0 if listen.path else opened.getsockname()[1]
-        ours = _file_of(listen.path)
+        ours = _identify_file(listen.path)
         try:
-            yield Listen(listen.host, port, listen.path)
+            yield ListenAddress(listen.host, port, listen.path)
         finally:
             server.close()
-            await app[PORT].connections.wait_for_heads(SETTLE_SECONDS)
-            if listen.path and _file_of(listen.path) == ours:  # a newer edge's socket stays
+            await app[PORT].connections.wait_for_headers(DRAIN_GRACE_SECONDS)
+            if listen.path and _identify_file(listen.path) == ours:  # a newer edge's socket stays
                 os.unlink(listen.path)  # noqa: PTH108  # no wait is worth a thread here
     finally:
         await runner.cleanup()
 
 
-def _open_socket(listen: Listen) -> socket.socket:
+def _open_socket(listen: ListenAddress) -> socket.socket:
     tcp = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     opened = socket.socket(socket.AF_UNIX if listen.path else tcp, socket.SOCK_STREAM)
     try:
@@ -132,7 +134,7 @@ def _open_socket(listen: Listen) -> socket.socket:
         opened.bind(listen.path or (listen.host, listen.port))
     except OSError as error:
         opened.close()
-        raise ListenFailed(f"cannot listen on {listen}: {error.strerror or error}") from None
+        raise ListenError(f"cannot listen on {listen}: {error.strerror or error}") from None
     return opened
 
 
@@ -147,7 +149,7 @@ def _remove_stale_socket(path: str) -> None:
             Path(path).unlink()
 
 
-def _file_of(path: str) -> tuple[int, int] | None:
+def _identify_file(path: str) -> tuple[int, int] | None:
     """Return what tells the file at a path from any other; None where there is none."""
     try:
         status = Path(path).stat()

@@ -10,12 +10,12 @@ import aiohttp
 
 from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.api_client import ApiClient
-from proxy.adapters.dailymotion.cdn import Cdn, cdn_session
-from proxy.adapters.dailymotion.legacy import LegacyApi
-from proxy.adapters.dailymotion.login_file import LoginFile
-from proxy.adapters.dailymotion.stored_login import PATIENCE, StoredLogin
+from proxy.adapters.dailymotion.cdn import Cdn, open_cdn_session
+from proxy.adapters.dailymotion.legacy_api import LegacyApi
+from proxy.adapters.dailymotion.refresh_token_file import RefreshTokenFile
+from proxy.adapters.dailymotion.refresh_token_grant import TOKEN_TIMEOUT_SECONDS, RefreshTokenGrant
 from proxy.adapters.dailymotion.token_endpoint import TokenEndpoint
-from proxy.adapters.dailymotion.v2 import V2Api
+from proxy.adapters.dailymotion.v2_api import V2Api
 from proxy.adapters.errors import StateError
 from proxy.adapters.http_client import HttpClient, Operation
 from proxy.adapters.state.redis import RedisStore
@@ -24,28 +24,28 @@ from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import parse_address
 from proxy.domain.rates import RateCounters
-from proxy.domain.revocations import Proofs
-from proxy.edge.access_tokens import AccessTokens
+from proxy.domain.revocations import RevocationProofs
+from proxy.edge.access_token_cache import AccessTokenCache
 from proxy.edge.admission import FirstUse
-from proxy.edge.checking import Checking
-from proxy.edge.keys import Issuers
+from proxy.edge.jwks_cache import JwksCache
+from proxy.edge.playable_cache import PlayableCache
+from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.relay import RelayState
 from proxy.edge.relay_sessions import SessionLimits
 from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
-from proxy.edge.state import State
-from proxy.edge.stream_resolver import StreamResolver, VideoDetails
-from proxy.edge.verdicts import Verdicts
+from proxy.edge.shared_state import SharedState
+from proxy.edge.stream_resolver import StreamResolver, VideoDetailsCache
 from proxy.settings import Settings
-from proxy.settings.checks import MEMORY
 from proxy.settings.platform import PlatformConfig
+from proxy.settings.value_checks import MEMORY
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-UPSTREAM_CONNECTIONS = 512  # at once; beyond it calls queue within their time
-DETAILS_AT_ONCE, DETAILS_WAITING = 4, 32  # calls for player pages; plays have their own
+MAX_UPSTREAM_CONNECTIONS = 512  # at once; beyond it calls queue within their time
+MAX_CONCURRENT_DETAILS, MAX_QUEUED_DETAILS = 4, 32  # calls for player pages; plays have their own
 # Reloads that the CDN holds back for seconds; they cost next to nothing meanwhile.
-BLOCKING_AT_ONCE = 1000
+MAX_BLOCKING_RELOADS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,32 +53,32 @@ class Dailymotion:
     """Dailymotion as the edge uses it: its API, its CDN, and checks of playlists."""
 
     http: HttpClient
-    tokens: AccessTokens
+    tokens: AccessTokenCache
     streams: StreamResolver
-    details: VideoDetails
+    details: VideoDetailsCache
     cdn: Cdn
-    checking: Checking
+    playlist_checker: PlaylistChecker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class ProcessServices:
     """What lasts as long as the process, whatever the settings are."""
 
     telemetry: Telemetry
-    state: State
+    state: SharedState
     revocations: Revocations
     first_use: FirstUse
     dailymotion: Dailymotion
-    verdicts: Verdicts
-    issuers: Issuers
+    verdicts: PlayableCache
+    issuers: JwksCache
     counters: RateCounters
     relay: RelayState
 
 
 @asynccontextmanager
-async def open_process(
+async def open_process_services(
     settings: Settings, telemetry: Telemetry, *, is_alone: bool = False
-) -> AsyncIterator[Process]:
+) -> AsyncIterator[ProcessServices]:
     """Build what lasts; a command that is to find out for itself shares no state (`is_alone`)."""
     async with (
         open_state(settings, telemetry, is_alone=is_alone) as (state, revocations),
@@ -86,12 +86,12 @@ async def open_process(
         open_issuers(settings, telemetry) as issuers,
     ):
         timeout = settings.platform.play_timeout
-        streams, cdn, checking = dailymotion.streams, dailymotion.cdn, dailymotion.checking
-        verdicts = Verdicts(streams, cdn, checking, state, telemetry, check_timeout=timeout)
+        streams, cdn, checking = dailymotion.streams, dailymotion.cdn, dailymotion.playlist_checker
+        verdicts = PlayableCache(streams, cdn, checking, state, telemetry, check_timeout=timeout)
         on_failure = settings.state.first_use_on_failure
         limits = settings.limits
         try:
-            yield Process(
+            yield ProcessServices(
                 telemetry=telemetry,
                 state=state,
                 revocations=revocations,
@@ -102,9 +102,9 @@ async def open_process(
                 counters=RateCounters(),
                 relay=RelayState(
                     playlists=RelayedPlaylists(),
-                    sessions=SessionLimits(places=limits.concurrency + limits.queue),
+                    sessions=SessionLimits(places=limits.concurrency + limits.max_queued),
                     limit=build_limit(settings, telemetry, "playlist"),
-                    blocking_limit=ConcurrencyLimit(BLOCKING_AT_ONCE, queue=0, max_wait=0),
+                    blocking_limit=ConcurrencyLimit(MAX_BLOCKING_RELOADS, queue=0, max_wait=0),
                 ),
             )
         finally:
@@ -114,21 +114,21 @@ async def open_process(
 @asynccontextmanager
 async def open_state(
     settings: Settings, telemetry: Telemetry, *, is_alone: bool = False
-) -> AsyncIterator[tuple[State, Revocations]]:
+) -> AsyncIterator[tuple[SharedState, Revocations]]:
     """Open the state that instances share, and read the revocations if it answers."""
     url, config = settings.state.url.get_secret_value(), settings.state
     is_memory = is_alone or url == MEMORY
     store = MemoryStore(telemetry.clock) if is_memory else RedisStore(url, prefix=config.prefix)
-    state = State(store, telemetry, timeout=config.timeout)
-    proofs = Proofs(settings.platform.api_secret.get_secret_value())
-    revocations = Revocations(state, telemetry, config, settings.longest, proofs)
+    state = SharedState(store, telemetry, timeout=config.timeout)
+    proofs = RevocationProofs(settings.platform.api_secret.get_secret_value())
+    revocations = Revocations(state, telemetry, config, settings.validity_limit, proofs)
     try:
         await state.open()
         try:
             await revocations.pull()
         except StateError as error:
             telemetry.log.warning("revocations-unknown", detail=error.detail)
-            telemetry.health.is_informed = config.revocations_on_failure == "allow"
+            telemetry.health.has_current_revocations = config.revocations_on_failure == "allow"
         yield state, revocations
     finally:
         await state.close()
@@ -136,7 +136,7 @@ async def open_state(
 
 @asynccontextmanager
 async def open_dailymotion(
-    settings: Settings, telemetry: Telemetry, state: State
+    settings: Settings, telemetry: Telemetry, state: SharedState
 ) -> AsyncIterator[Dailymotion]:
     """Open the connections to Dailymotion's API and its CDN."""
     platform, clock = settings.platform, telemetry.clock
@@ -145,20 +145,22 @@ async def open_dailymotion(
     timeout = platform.play_timeout
     async with (
         open_api_session(platform) as session,
-        cdn_session(family, private_addresses=settings.sandbox) as playlists,
-        cdn_session(family, private_addresses=settings.sandbox) as files,
+        open_cdn_session(family, private_addresses=settings.sandbox) as playlists,
+        open_cdn_session(family, private_addresses=settings.sandbox) as files,
     ):
         http = HttpClient(session, telemetry, attempt_timeout=platform.attempt_timeout)
         grant = build_grant(platform, http, session, telemetry)
         shared = SharedAccessToken(grant, state, platform, clock)
-        tokens = AccessTokens(shared, telemetry, fetch_timeout=timeout)
+        tokens = AccessTokenCache(shared, telemetry, fetch_timeout=timeout)
         api = V2Api(platform) if platform.api == "v2" else LegacyApi(platform)
         limit = build_limit(settings, telemetry, "video")
         client = ApiClient(http, tokens, limit, telemetry, timeout=timeout)
         egress_ip = parse_address(platform.egress_ip)
         streams = StreamResolver(client, api, hosts, telemetry, egress_ip=egress_ip)
-        few = ConcurrencyLimit(DETAILS_AT_ONCE, queue=DETAILS_WAITING, max_wait=timeout / 2)
-        details = VideoDetails(
+        few = ConcurrencyLimit(
+            MAX_CONCURRENT_DETAILS, queue=MAX_QUEUED_DETAILS, max_wait=timeout / 2
+        )
+        details = VideoDetailsCache(
             ApiClient(http, tokens, few, telemetry, timeout=timeout), api, hosts, clock
         )
         attempt_timeout = platform.attempt_timeout
@@ -170,7 +172,7 @@ async def open_dailymotion(
                 streams=streams,
                 details=details,
                 cdn=cdn,
-                checking=Checking(telemetry, hosts),
+                playlist_checker=PlaylistChecker(telemetry, hosts),
             )
         finally:
             await streams.close()
@@ -182,7 +184,7 @@ async def open_dailymotion(
 async def open_api_session(platform: PlatformConfig) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the session in which Dailymotion's API is called."""
     connector = aiohttp.TCPConnector(
-        limit=0, limit_per_host=UPSTREAM_CONNECTIONS, family=FAMILIES[platform.address_family]
+        limit=0, limit_per_host=MAX_UPSTREAM_CONNECTIONS, family=FAMILIES[platform.address_family]
     )
     async with aiohttp.ClientSession(
         connector=connector,
@@ -193,15 +195,15 @@ async def open_api_session(platform: PlatformConfig) -> AsyncIterator[aiohttp.Cl
 
 
 @asynccontextmanager
-async def open_issuers(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Issuers]:
+async def open_issuers(settings: Settings, telemetry: Telemetry) -> AsyncIterator[JwksCache]:
     """Open the connections to other issuers, over whichever address family."""
     platform = settings.platform
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "playgate"}
     ) as session:
         http = HttpClient(session, telemetry, attempt_timeout=platform.attempt_timeout)
-        fetch = partial(http.fetch_text, "jwks", within=platform.play_timeout)
-        issuers = Issuers(fetch, telemetry)
+        fetch = partial(http.fetch_text, "jwks", max_seconds=platform.play_timeout)
+        issuers = JwksCache(fetch, telemetry)
         issuers.trust(settings.tokens.issuer_urls)
         try:
             yield issuers
@@ -218,19 +220,23 @@ def build_grant(
     """Return the way to the edge's own access token."""
     if platform.grant != "authorization_code":
         return TokenEndpoint(http, platform, telemetry.clock)
-    endpoint = TokenEndpoint(build_patient_http(session, telemetry), platform, telemetry.clock)
-    return StoredLogin(endpoint, LoginFile(platform.login_file, telemetry.clock), telemetry.clock)
+    endpoint = TokenEndpoint(
+        build_single_attempt_client(session, telemetry), platform, telemetry.clock
+    )
+    return RefreshTokenGrant(
+        endpoint, RefreshTokenFile(platform.login_file, telemetry.clock), telemetry.clock
+    )
 
 
-def build_patient_http(session: aiohttp.ClientSession, telemetry: Telemetry) -> HttpClient:
+def build_single_attempt_client(session: aiohttp.ClientSession, telemetry: Telemetry) -> HttpClient:
     """Return the client for what is asked once and waited for: codes, refresh tokens, uploads."""
-    return HttpClient(session, telemetry, attempt_timeout=PATIENCE, attempts=1)
+    return HttpClient(session, telemetry, attempt_timeout=TOKEN_TIMEOUT_SECONDS, max_attempts=1)
 
 
 def build_limit(settings: Settings, telemetry: Telemetry, operation: Operation) -> ConcurrencyLimit:
     """Return the limit of concurrent requests of a kind, with its metric."""
     limits, max_wait = settings.limits, settings.platform.play_timeout / 2
-    limit = ConcurrencyLimit(limits.concurrency, queue=limits.queue, max_wait=max_wait)
+    limit = ConcurrencyLimit(limits.concurrency, queue=limits.max_queued, max_wait=max_wait)
     calls = telemetry.metrics.upstream.calls
     calls.labels(operation=operation, state="active").set_function(lambda: limit.inside)
     calls.labels(operation=operation, state="waiting").set_function(lambda: limit.waiting)

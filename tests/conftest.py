@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
-from real_redis import Server, a_server
+from redis_server import Server, a_server
 from support import RunningEdge, StillClock, a_sandbox, an_edge, skip_or_fail
 
 from proxy.sandbox.state import Sandbox

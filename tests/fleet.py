@@ -12,14 +12,14 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
+from nginx_server import Nginx, an_nginx
 from processes import EdgeProcess, in_front_of
-from real_nginx import Nginx, an_nginx
-from real_redis import Server
+from redis_server import Server
 from support import OPERATOR_KEY, SANDBOX_TOML, eventually
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.edge.minting import Minting
+from proxy.edge.token_minter import TokenMinter
 from proxy.sandbox.state import Sandbox
 from proxy.settings import load_settings
 
@@ -33,7 +33,7 @@ class Fleet:
     sandbox: Sandbox
     server: Server
     edges: list[EdgeProcess]
-    minting: Minting
+    minting: TokenMinter
     sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
 
     def mint(self, **options: Any) -> str:
@@ -140,8 +140,8 @@ async def a_fleet(
     given = {
         **in_front_of(sandbox),
         "PLAYGATE_STATE__URL": server.url,
-        "PLAYGATE_STATE__STALENESS": "1",
-        "PLAYGATE_TOKENS__FIRST_USE": "true",
+        "PLAYGATE_STATE__MAX_STALENESS": "1",
+        "PLAYGATE_TOKENS__BIND_ON_FIRST_USE": "true",
         **env,
     }
     async with AsyncExitStack() as stack:
@@ -154,7 +154,7 @@ async def a_fleet(
         nginx = await stack.enter_async_context(
             an_nginx(program, folder, [e.player for e in edges], [e.operator for e in edges])
         )
-        minting = Minting(load_settings(SANDBOX_TOML), Clock())
+        minting = TokenMinter(load_settings(SANDBOX_TOML), Clock())
         fleet = Fleet(nginx, sandbox, server, edges, minting)
         for edge in edges:
             await eventually(lambda edge=edge: fleet.is_ready(edge))

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dashboard import Panel, Query, read_rows
-from monitored import Monitored, a_monitored_edge
-from real_prometheus import Series
+from monitoring_stack import Monitored, a_monitored_edge
+from prometheus_server import Series
 from rich.console import Console
 from rich.table import Table
 from support import eventually
@@ -30,7 +30,7 @@ WELCOME = """
   edge         {}
   Prometheus   {}
   break it     curl -X POST {} -d '{{"delay": 1.5}}'
-               PlaygateLatencyBurnsSlowly and …Fast fire within minutes; other faults: docs/sandbox.md
+               PlaygateLatencySlowBurn and …Fast fire within minutes; other faults: docs/sandbox.md
   mend it      curl -X DELETE {}
 """
 

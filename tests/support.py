@@ -19,25 +19,25 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 from aiohttp import web
-from described import check_described
+from openapi_contract import check_described
 from yarl import URL
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.adapters.telemetry import build_telemetry
-from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.play_request import PlayRequest
-from proxy.domain.tokens.keyring import Key, load_key
+from proxy.domain.tokens.keyring import SigningKey, load_key
+from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.domain.video import VideoId
-from proxy.edge.minting import Minting
-from proxy.edge.state import State
-from proxy.reloading import Source
-from proxy.sandbox.app import PLACES
-from proxy.sandbox.running import running_sandbox
+from proxy.edge.shared_state import SharedState
+from proxy.edge.token_minter import TokenMinter
+from proxy.reloading import SettingsSource
+from proxy.sandbox.app import BASE_PATHS
+from proxy.sandbox.server import run_sandbox
 from proxy.sandbox.state import Sandbox
-from proxy.serving import Edge, running_edge
+from proxy.serving import Edge, run_edge
 from proxy.settings import Settings, load_settings
-from proxy.settings.platform import kind_of_key
+from proxy.settings.platform import get_key_kind
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_TOML = ROOT / "config" / "sandbox.toml"
@@ -102,7 +102,7 @@ class RunningEdge:
 
     def mint(self, video: str = "x8demo1", **options: Any) -> str:
         services = self.edge.apps.services
-        minting = Minting(services.settings, services.telemetry.clock)
+        minting = TokenMinter(services.settings, services.telemetry.clock)
         return minting.mint(video=video, **options).token
 
     def play_url(self, video: str = "x8demo1", token: str | None = None) -> str:
@@ -175,8 +175,8 @@ class Response:
 def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any) -> Settings:
     """Return settings for free ports in front of a sandbox; `tables` are added to them."""
     platform = tables.get("platform", {})
-    kind = kind_of_key(platform.get("grant", "client_credentials"))
-    token_path, rest_path = PLACES[platform.get("api", "legacy"), kind]
+    kind = get_key_kind(platform.get("grant", "client_credentials"))
+    token_path, rest_path = BASE_PATHS[platform.get("api", "legacy"), kind]
     given: dict[str, Any] = {
         "web": {"listen": "127.0.0.1:0"},
         "operator": {"listen": "127.0.0.1:0"},
@@ -202,7 +202,7 @@ async def an_edge(
 ) -> AsyncIterator[RunningEdge]:
     """Run an edge in front of a sandbox, with settings of its own."""
     log = io.StringIO()
-    async with running_edge(
+    async with run_edge(
         settings_for(sandbox, **tables), log=build_logger(log), clock=clock
     ) as edge:
         running = RunningEdge(edge, log)
@@ -217,8 +217,8 @@ async def an_edge(
 async def a_watching_edge(load: Callable[[], Settings], config: Path) -> AsyncIterator[RunningEdge]:
     """Run an edge that reloads its settings as the file changes."""
     log = io.StringIO()
-    source = Source(load=load, path=config, began_at=time())
-    async with running_edge(load(), log=build_logger(log), source=source) as edge:
+    source = SettingsSource(load=load, path=config, began_at=time())
+    async with run_edge(load(), log=build_logger(log), source=source) as edge:
         running = RunningEdge(edge, log)
         try:
             yield running
@@ -241,7 +241,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 def a_sandbox(**options: Any) -> Any:
     """Return a sandbox to enter, on a free port."""
-    return running_sandbox(Sandbox(**options))
+    return run_sandbox(Sandbox(**options))
 
 
 def b64(value: bytes | str | dict[str, Any]) -> str:
@@ -273,7 +273,7 @@ def run_of(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
 
 def mint(
-    key: Key,
+    key: SigningKey,
     *,
     video: str,
     issued_at: int,
@@ -282,7 +282,7 @@ def mint(
     subject: str | None = None,
     audience: str | None = None,
     formats: Sequence[str] = (),
-    limits: Limits = NO_LIMITS,
+    limits: VariantLimits = NO_LIMITS,
     **claims: object,
 ) -> str:
     """Return a token as the edge mints one, with any claims."""
@@ -314,7 +314,7 @@ def a_play(**options: Any) -> PlayRequest:
     return PlayRequest(**{**given, **options})
 
 
-def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None) -> Key:
+def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None) -> SigningKey:
     return load_key(kid=kid, algorithm="HS256", material=secret, issuer=issuer)
 
 
@@ -325,9 +325,9 @@ def skip_or_fail(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> State:
+def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> SharedState:
     """Return the state as an edge has it, over a store."""
-    return State(store, build_telemetry(log, clock), timeout=timeout)
+    return SharedState(store, build_telemetry(log, clock), timeout=timeout)
 
 
 async def eventually(condition: Any, seconds: float = 20.0) -> None:

@@ -13,12 +13,12 @@ from itertools import count
 from support import NOW, ROOT, SECRET, StillClock, a_play, a_state, mint
 
 from proxy.adapters import log_writer
-from proxy.adapters.state.store import MOST as MOST_VALUES
+from proxy.adapters.state.store import MAX_ENTRIES as MOST_VALUES
 from proxy.adapters.state.store import MemoryStore
 from proxy.domain import original_uri, seal
-from proxy.domain.caches import cached_up_to
-from proxy.domain.client_ip import REMEMBERED as ADDRESSES
-from proxy.domain.client_ip import TrustedProxies, parse_proxies
+from proxy.domain.caches import cache_short_texts
+from proxy.domain.client_ip import MAX_CACHED_ADDRESSES as ADDRESSES
+from proxy.domain.client_ip import TrustedProxies, parse_trusted_networks
 from proxy.domain.original_uri import read_forwarded
 from proxy.domain.playlist import resolve
 from proxy.domain.rates import MAX_NAMES, RateCounters
@@ -28,11 +28,11 @@ from proxy.domain.sealed_paths import Sealer, open_bytes
 from proxy.domain.tokens import compact
 from proxy.domain.tokens.claims import read_claims, verify
 from proxy.domain.tokens.keyring import Keyring, load_key
-from proxy.domain.video import Details, VideoId
-from proxy.edge import keys, relayed_playlists, stream_resolver, verdicts
-from proxy.edge.admission import FirstUse, PlayLimits
+from proxy.domain.video import VideoDetails, VideoId
+from proxy.edge import playable_cache, relayed_playlists, stream_resolver, token_verifier
+from proxy.edge.admission import FirstUse, RateLimits
+from proxy.edge.playable_cache import CachedVerdict
 from proxy.edge.relayed_playlists import RelayedPlaylists
-from proxy.edge.verdicts import Known
 from proxy.settings.schema import LimitsConfig
 
 LONG_NAME = 256  # characters of a sub, a jti, an issuer
@@ -61,33 +61,33 @@ def padded(n: int, length: int) -> str:
 
 def verified_tokens() -> object:
     key = load_key(kid="a", algorithm="HS256", material=SECRET)
-    cached = cached_up_to(
-        keys.MAX_CACHED_TOKEN,
-        entries=keys.CACHED_TOKENS,
+    cached = cache_short_texts(
+        token_verifier.MAX_CACHED_TOKEN_LENGTH,
+        max_entries=token_verifier.MAX_CACHED_TOKENS,
         function=lambda token: verify(token, Keyring([key])),
     )
-    for n in range(keys.CACHED_TOKENS):
+    for n in range(token_verifier.MAX_CACHED_TOKENS):
         names = {"jti": padded(n, 256), "subject": padded(n, 256)}
         token = mint(
             key, video="*", issued_at=NOW, ttl=300, audience="a" * 400, formats=["hls"], **names
         )
-        assert 1300 < len(token) <= keys.MAX_CACHED_TOKEN
+        assert 1300 < len(token) <= token_verifier.MAX_CACHED_TOKEN_LENGTH
         cached(token)
     return cached
 
 
 def token_headers() -> object:
-    for n in range(compact.CACHED_HEADERS):
+    for n in range(compact.MAX_CACHED_HEADERS):
         header = compact.json.dumps({"alg": "HS256", "kid": "a", "x": padded(n, 300)})
         compact.read_header(compact.urlsafe_b64encode(header.encode()).rstrip(b"=").decode())
     return compact.read_header
 
 
 def original_uris() -> object:
-    for n in range(original_uri.CACHED_URIS):
-        uri = f"/hls/{n}?token=".ljust(original_uri.MAX_CACHED_URI, "%")
+    for n in range(original_uri.MAX_CACHED_URIS):
+        uri = f"/hls/{n}?token=".ljust(original_uri.MAX_CACHED_URI_LENGTH, "%")
         read_forwarded(uris=[uri], methods=["GET"])
-    for n in range(original_uri.CACHED_URIS):  # too long to be cached
+    for n in range(original_uri.MAX_CACHED_URIS):  # too long to be cached
         read_forwarded(uris=[f"/hls/{n}?token=".ljust(8000, "x")], methods=["GET"])
     return original_uri
 
@@ -112,9 +112,9 @@ def opened_seals() -> object:
 
 
 def addresses() -> object:
-    proxies = TrustedProxies(parse_proxies(["10.0.0.0/8"]))
+    proxies = TrustedProxies(parse_trusted_networks(["10.0.0.0/8"]))
     for n in range(ADDRESSES):
-        proxies.hop(f"[{IPv6Address(2**125 + n).exploded}]:65535")
+        proxies.read_hop(f"[{IPv6Address(2**125 + n).exploded}]:65535")
     return proxies
 
 
@@ -140,7 +140,7 @@ def revocations() -> object:
 
 def counted_plays() -> object:
     clock = StillClock()
-    counting = PlayLimits(LimitsConfig(subject="10/minute"), RateCounters(), clock)
+    counting = RateLimits(LimitsConfig(subject="10/minute"), RateCounters(), clock)
     claims = read_claims({"video": "*", "iat": 0, "exp": 1})
     for n in range(MAX_NAMES):
         names = {"subject": padded(n, LONG_NAME), "issuer": padded(n, LONG_NAME)}
@@ -151,52 +151,55 @@ def counted_plays() -> object:
 
 def known_verdicts() -> object:
     return {
-        padded(n, 64): Known(
-            verdict="invalid", why=padded(n, verdicts.MAX_WHY), checked_at=1.0 * n, bad_checks=n
+        padded(n, 64): CachedVerdict(
+            verdict="invalid",
+            cause=padded(n, playable_cache.MAX_CAUSE_LENGTH),
+            checked_at=1.0 * n,
+            bad_checks=n,
         )
-        for n in range(verdicts.REMEMBERED)
+        for n in range(playable_cache.MAX_CACHED_VERDICTS)
     }
 
 
 def growing_playlists() -> object:
     seen = RelayedPlaylists()
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n"
-    for n in range(relayed_playlists.REMEMBERED):
+    for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
         seen.is_fixed(live, f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8")
     return seen
 
 
 def blocking_playlists() -> object:
     offering = RelayedPlaylists()
-    for n in range(relayed_playlists.REMEMBERED):
+    for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
         text = "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
-        offering.note_offer(f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8", text)
+        offering.track_blocking(f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8", text)
     return offering
 
 
 def details() -> object:
     return {
-        padded(n, 64): stream_resolver.Cached(
-            Details(
-                title=padded(n, stream_resolver.MAX_TITLE),
-                poster=padded(n, stream_resolver.MAX_POSTER),
+        padded(n, 64): stream_resolver.CachedDetails(
+            VideoDetails(
+                title=padded(n, stream_resolver.MAX_TITLE_LENGTH),
+                poster=padded(n, stream_resolver.MAX_POSTER_LENGTH),
             ),
             1.0 * n,
         )
-        for n in range(stream_resolver.MAX_CACHED)
+        for n in range(stream_resolver.MAX_CACHED_DETAILS)
     }
 
 
 def playlist_folders() -> object:
-    for n in range(2 * resolve.BASES):
+    for n in range(2 * resolve.MAX_CACHED_BASES):
         resolve.read_base(f"https://a.dmcdn.net/{padded(n, 6000)}/a.m3u8")
     return resolve
 
 
 def waiting_lines() -> object:
-    lines = log_writer.LogWriter(io.StringIO(), most=log_writer.MOST)
+    lines = log_writer.LogWriter(io.StringIO(), max_lines=log_writer.MAX_QUEUED_LINES)
     for n in count():
-        if n > log_writer.MOST + 10:
+        if n > log_writer.MAX_QUEUED_LINES + 10:
             break
         lines.write(padded(n, 3 * LONG_NAME + 700))
     return lines
@@ -229,7 +232,7 @@ async def test_all_caches_at_their_worst_stay_under_the_documented_bound():
 def test_every_bounded_cache_is_in_that_sum():
     """A new cache in the code needs a line here, and in docs/operations.md."""
     pattern = re.compile(
-        r"lru_cache\(|cached_up_to\($|= Lru\(|cached_up_to\(\w|deque\(\)", re.MULTILINE
+        r"lru_cache\(|cache_short_texts\($|= LruCache\(|cache_short_texts\(\w|deque\(\)", re.MULTILINE
     )
     layers = ("domain", "edge", "adapters", "web")
     found = {
@@ -252,8 +255,8 @@ CACHES = {
     "domain/tokens/compact.py": 1,
     "edge/admission.py": 1,
     "edge/relayed_playlists.py": 2,
-    "edge/keys.py": 1,
-    "edge/verdicts.py": 1,
+    "edge/token_verifier.py": 1,
+    "edge/playable_cache.py": 1,
     "edge/stream_resolver.py": 1,
     "adapters/log_writer.py": 1,
     "adapters/state/store.py": 1,

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
+from nginx_server import an_nginx
 from ports import free_port
 from processes import Process, in_front_of, playgate, started
-from real_nginx import an_nginx
 from support import SANDBOX_TOML, a_sandbox, eventually
 from yarl import URL
 
-from proxy.cli.serve import stop_on_signals
+from proxy.cli.serve import create_stop_event
 
 SECRETS = ["sandbox-secret", "known-to-everybody"]
 
@@ -234,7 +234,7 @@ async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(compon
 
 
 async def test_a_signal_that_comes_while_an_edge_starts_stops_it_in_order():
-    stop = stop_on_signals()
+    stop = create_stop_event()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(20):
         await stop.wait()

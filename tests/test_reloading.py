@@ -26,8 +26,8 @@ from proxy.domain.client_ip import TrustedProxies
 from proxy.domain.seal import SealKeys
 from proxy.edge.admission import Admission
 from proxy.edge.delivery import Delivery
-from proxy.edge.keys import Keys
 from proxy.edge.relay import Relay
+from proxy.edge.token_verifier import TokenVerifier
 from proxy.settings import load_settings
 
 KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
@@ -76,7 +76,7 @@ async def told(edge):
 async def reload(edge) -> dict:
     """Ask for it, wait, and return its line."""
     count = len(outcomes(edge))
-    edge.edge.reloading.ask()
+    edge.edge.reloading.request_reload()
     await eventually(lambda: len(outcomes(edge)) > count)
     return outcomes(edge)[-1]
 
@@ -203,7 +203,7 @@ async def test_nothing_is_left_of_what_was_replaced(edge, file):
 
 def replaceable() -> Counter[type]:
     """Count what a reload makes anew, and what remembers most of all."""
-    kinds = {Admission, Delivery, Keys, Relay, SealKeys, TrustedProxies}
+    kinds = {Admission, Delivery, TokenVerifier, Relay, SealKeys, TrustedProxies}
     found = Counter(type(it) for it in gc.get_objects() if type(it) in kinds)
     assert found.keys() == kinds
     return found
@@ -268,7 +268,7 @@ async def test_revocations_and_what_was_counted_outlive_a_reload(edge, file):
 
 async def test_first_uses_outlive_a_reload_although_the_state_is_gone(file, server):
     change(file, "[platform]", f'[state]\nurl = "{server.url}"\ntimeout = 1\n[platform]')
-    change(file, "[[tokens.keys]]", "[tokens]\nfirst_use = true\n[[tokens.keys]]")
+    change(file, "[[tokens.keys]]", "[tokens]\nbind_on_first_use = true\n[[tokens.keys]]")
     async with an_edge_of(file) as edge:
         url = edge.play_url()
         assert (await edge.get(url, source="127.0.0.5")).status == 302

@@ -24,13 +24,13 @@ from support import (
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.log_writer import writing
+from proxy.adapters.log_writer import open_log_writer
 from proxy.adapters.logs import build_logger
-from proxy.edge.minting import Minting
-from proxy.sandbox.running import running_sandbox
+from proxy.edge.token_minter import TokenMinter
+from proxy.sandbox.server import run_sandbox
 from proxy.sandbox.state import Sandbox
-from proxy.serving import ListenFailed, running_edge
-from proxy.settings.checks import parse_listen
+from proxy.serving import ListenError, run_edge
+from proxy.settings.value_checks import parse_listen
 from proxy.web.connection import PORT
 
 
@@ -77,7 +77,7 @@ async def test_a_socket_file_left_behind_by_a_killed_process_is_no_obstacle(sand
 async def test_a_socket_that_answers_is_somebodys_and_a_newer_one_is_not_removed(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
-        with pytest.raises(ListenFailed, match="in use"):
+        with pytest.raises(ListenError, match="in use"):
             async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
                 pass
         path.unlink()
@@ -89,7 +89,7 @@ async def test_a_socket_that_answers_is_somebodys_and_a_newer_one_is_not_removed
 async def test_a_file_that_is_no_socket_is_not_removed(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     path.write_text("precious")
-    with pytest.raises(ListenFailed, match=r"cannot listen on unix:.*in use"):
+    with pytest.raises(ListenError, match=r"cannot listen on unix:.*in use"):
         async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
             pass
     assert path.read_text() == "precious"
@@ -97,7 +97,7 @@ async def test_a_file_that_is_no_socket_is_not_removed(sandbox, tmp_path):
 
 async def test_a_port_that_is_taken_is_named(edge, sandbox):
     with pytest.raises(
-        ListenFailed, match=f"cannot listen on {edge.edge.player}: Address already in use"
+        ListenError, match=f"cannot listen on {edge.edge.player}: Address already in use"
     ):
         async with an_edge(sandbox, web={"listen": str(edge.edge.player)}):
             pass
@@ -271,7 +271,7 @@ async def test_bad_http_is_answered_in_our_own_form(edge):
         b"X-Request-Id: ",
     ):
         assert header in head
-    assert await edge.metric("playgate_denials_total") == {'reason="request-invalid"': 1}
+    assert await edge.metric("playgate_refusals_total") == {'reason="request-invalid"': 1}
 
 
 class FullDisk(io.StringIO):
@@ -284,12 +284,12 @@ class FullDisk(io.StringIO):
 
 async def test_a_log_that_cannot_be_written_is_no_reason_to_refuse_a_play(sandbox):
     settings = settings_for(sandbox)
-    with writing(FullDisk()) as lines:
+    with open_log_writer(FullDisk()) as lines:
         async with (
-            running_edge(settings, log=build_logger(lines)) as edge,
+            run_edge(settings, log=build_logger(lines)) as edge,
             aiohttp.ClientSession() as session,
         ):
-            token = Minting(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
+            token = TokenMinter(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
             url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
             async with session.get(url, allow_redirects=False) as response:
                 assert response.status == 302
@@ -340,7 +340,7 @@ async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
     await eventually(lambda: len([line for line in edge.lines() if line["status"] == 499]) == 5)
     sandbox.controls.release("video")
 
-    assert not edge.edge.apps.player[PORT].connections.owe_heads
+    assert not edge.edge.apps.player[PORT].connections.has_incomplete_headers
     assert await edge.metric("playgate_plays_total") == {'outcome="abandoned"': 5}
 
 
@@ -348,9 +348,9 @@ async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
     """Twenty plays hang in Dailymotion when the edge is told to stop: all of them are answered."""
     sandbox.controls.hold("video")
     patient = {"play_timeout": 120}
-    context = running_edge(settings_for(sandbox, platform=patient), log=build_logger(io.StringIO()))
+    context = run_edge(settings_for(sandbox, platform=patient), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
-    minting = Minting(edge.apps.services.settings, Clock())
+    minting = TokenMinter(edge.apps.services.settings, Clock())
     async with aiohttp.ClientSession() as session:
 
         async def play(n: int) -> tuple[int, str]:
@@ -380,10 +380,10 @@ async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
 
 async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
     """Its head is on the way: a stock shutdown would close the door on it."""
-    context = running_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
+    context = run_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
-    await eventually(lambda: edge.apps.player[PORT].connections.owe_heads)
+    await eventually(lambda: edge.apps.player[PORT].connections.has_incomplete_headers)
     stopping = asyncio.create_task(context.__aexit__(None, None, None))
     await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -398,9 +398,9 @@ async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
 async def test_plays_that_hang_for_ever_do_not_hold_the_end_up(sandbox):
     sandbox.controls.hold("video")
     settings = settings_for(sandbox, web={"drain_timeout": 0.2}, platform={"play_timeout": 60})
-    context = running_edge(settings, log=build_logger(io.StringIO()))
+    context = run_edge(settings, log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
-    token = Minting(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
+    token = TokenMinter(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
     async with aiohttp.ClientSession() as session:
         url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
         play = asyncio.create_task(session.get(url, allow_redirects=False))
@@ -437,7 +437,7 @@ async def test_killing_dailymotion_in_mid_load_is_503_or_504_in_time_and_heals_b
         await first.__aexit__(None, None, None)
         await eventually(lambda: len([a for a, _ in dead if a.status != 302]) > 30)
         ready = await edge.get(f"{edge.operator}/readyz")
-        async with running_sandbox(Sandbox(), port=port):
+        async with run_sandbox(Sandbox(), port=port):
             await eventually(lambda: any(a.status == 302 for a, _ in dead[-8:]))
             stop.set()
             await asyncio.gather(*viewers)

@@ -11,7 +11,7 @@ from support import SANDBOX_TOML
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.edge.minting import Minting
+from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
 PLAYERS = 4
@@ -27,7 +27,7 @@ class Traffic:
     """What plays through one edge."""
 
     edge: str  # the player port's origin
-    minting: Minting
+    minting: TokenMinter
     day: tuple[str, ...] = GOOD_DAY
     token: str | None = None  # in place of a good one
     is_over: bool = False
@@ -73,7 +73,7 @@ async def traffic_through(
     clock: Clock | None = None,
 ) -> AsyncIterator[Traffic]:
     """Have players play through an edge."""
-    minting = Minting(load_settings(SANDBOX_TOML), clock or Clock())
+    minting = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
     traffic = Traffic(edge, minting, day, token)
     players = [
         asyncio.create_task(traffic.keep_playing(f"127.0.{n}.7", n * len(day) // PLAYERS))

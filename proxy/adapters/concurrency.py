@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from proxy.domain.reasons import overloaded
+from proxy.domain.reasons import build_overload_refusal
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -22,7 +22,7 @@ class BackgroundTasks:
         """Start some work; its error is its caller's to see, or nobody's."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._discard_finished)
         return task
 
     async def close(self) -> None:
@@ -31,7 +31,7 @@ class BackgroundTasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _discard_finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, or asyncio would write about it
@@ -59,7 +59,7 @@ class SingleFlight(Generic[K, V]):
             self._shared()
         return await asyncio.shield(flight)
 
-    def is_under_way(self, key: K) -> bool:
+    def is_in_flight(self, key: K) -> bool:
         """Say whether there is a call to join."""
         return key in self._flights
 
@@ -99,12 +99,14 @@ class ConcurrencyLimit:
 
     async def _wait(self) -> None:
         if self.waiting >= self._queue:
-            raise overloaded(f"{self.inside} calls are under way, and {self.waiting} wait")
+            raise build_overload_refusal(
+                f"{self.inside} calls are under way, and {self.waiting} wait"
+            )
         self.waiting += 1
         try:
             async with asyncio.timeout(self._max_wait):
                 await self._places.acquire()
         except TimeoutError:
-            raise overloaded(f"waited for {self._max_wait:g} s") from None
+            raise build_overload_refusal(f"waited for {self._max_wait:g} s") from None
         finally:
             self.waiting -= 1

@@ -6,8 +6,8 @@ from typing import Literal
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-Problem = Literal[
-    "unreachable", "timeout", "throttled", "bad-answer", "private-address", "no-descriptors"
+FailureKind = Literal[
+    "unreachable", "timeout", "throttled", "bad-response", "private-address", "no-descriptors"
 ]
 
 
@@ -23,14 +23,14 @@ class UpstreamError(Exception):
 
     def __init__(
         self,
-        problem: Problem,
+        kind: FailureKind,
         detail: str,
         *,
         is_transient: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{problem}: {detail}")
-        self.problem = problem
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
         self.detail = detail
         self.is_transient = is_transient
         self.retry_after = retry_after
@@ -45,7 +45,7 @@ class StateError(Exception):
 
 
 # aiohttp asserts that a literal address is of the session's family.
-CANNOT_CONNECT = (aiohttp.ClientError, OSError, AssertionError)
+CONNECTION_ERRORS = (aiohttp.ClientError, OSError, AssertionError)
 
 CAUSES: dict[type[BaseException], str] = {
     AssertionError: "its address is not of platform.address_family",
@@ -58,18 +58,18 @@ CAUSES: dict[type[BaseException], str] = {
 NO_DESCRIPTORS = frozenset({EMFILE, ENFILE})
 
 
-class PrivateAddress(OSError):
+class PrivateAddressError(OSError):
     """An address that must not be dialled; an OSError, as aiohappyeyeballs expects."""
 
 
-def connection_error(operation: str, host: str | None, error: BaseException) -> UpstreamError:
+def build_connection_error(operation: str, host: str | None, error: BaseException) -> UpstreamError:
     """Return the error for a connection that could not be opened, or broke."""
-    drop_traces(error)
-    if isinstance(getattr(error, "os_error", error), PrivateAddress):
+    drop_tracebacks(error)
+    if isinstance(getattr(error, "os_error", error), PrivateAddressError):
         return UpstreamError("private-address", "its host has a private address")
-    if is_no_http(error):
+    if is_malformed_http(error):
         detail = f"{operation}: what came from {host} is no HTTP"
-        return UpstreamError("bad-answer", detail, is_transient=True)
+        return UpstreamError("bad-response", detail, is_transient=True)
     if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
         return UpstreamError("no-descriptors", f"{operation}: this process may not open more files")
     cause = CAUSES.get(type(error), type(error).__name__)
@@ -77,14 +77,14 @@ def connection_error(operation: str, host: str | None, error: BaseException) -> 
     return UpstreamError("unreachable", detail, is_transient=True)
 
 
-def is_no_http(error: BaseException) -> bool:
+def is_malformed_http(error: BaseException) -> bool:
     """Say whether a connection broke because of what arrived, rather than what did not."""
     return isinstance(error, aiohttp.ClientResponseError) or isinstance(
         error.__cause__, ContentEncodingError
     )
 
 
-def abort_unread(response: aiohttp.ClientResponse) -> None:
+def reset_unread(response: aiohttp.ClientResponse) -> None:
     """Reset the connection of a response of which something is left unread.
 
     aiohttp would send TLS close_notify first, and while TLS waits for the other end to do the same,
@@ -95,7 +95,7 @@ def abort_unread(response: aiohttp.ClientResponse) -> None:
         connection.transport.abort()
 
 
-def drop_traces(error: BaseException) -> None:
+def drop_tracebacks(error: BaseException) -> None:
     """Remove the tracebacks of an error and of those behind it.
 
     Frames of aiohttp's in them hold the error itself and its connection: a cycle that would stay,

@@ -10,26 +10,26 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TextIO
 
-MOST = 10_000  # lines that wait: some seconds of a full load, 5 MB
-GATHERING = 0.05  # seconds from a line to its writing
-LAST_CHANCE = 2.0  # seconds that a reader gets at the end
+MAX_QUEUED_LINES = 10_000  # lines that wait: some seconds of a full load, 5 MB
+BATCH_SECONDS = 0.05  # seconds from a line to its writing
+CLOSE_TIMEOUT_SECONDS = 2.0  # seconds that a reader gets at the end
 
 
 class LogWriter:
     """A stream whose lines are written by a thread; `writing` runs it."""
 
-    def __init__(self, stream: TextIO, *, most: int) -> None:
+    def __init__(self, stream: TextIO, *, max_lines: int) -> None:
         self._stream = stream
-        self._most = most
+        self._max_lines = max_lines
         self._lines: deque[str] = deque()
         self._has_lines = Event()
         self._is_over = Event()
-        self._thread = Thread(target=self._keep_writing, name="log", daemon=True)
+        self._thread = Thread(target=self._write_until_closed, name="log", daemon=True)
         self.count_lost: Callable[[int], None] = lambda _lines: None
 
     def write(self, line: str) -> None:
         """Take a line, or lose it where too many wait already."""
-        if len(self._lines) >= self._most:
+        if len(self._lines) >= self._max_lines:
             self.count_lost(1)
             return
         self._lines.append(line)
@@ -48,18 +48,18 @@ class LogWriter:
         self._is_over.set()
         self._has_lines.set()
         if self._thread.is_alive():
-            self._thread.join(LAST_CHANCE)
+            self._thread.join(CLOSE_TIMEOUT_SECONDS)
 
-    def _keep_writing(self) -> None:
+    def _write_until_closed(self) -> None:
         while not self._is_over.is_set():
             self._has_lines.wait()
-            self._is_over.wait(GATHERING)
+            self._is_over.wait(BATCH_SECONDS)
             self._has_lines.clear()
-            self._write_gathered()
+            self._write_batch()
         if self._lines:  # that came while the last write was stuck
-            self._write_gathered()
+            self._write_batch()
 
-    def _write_gathered(self) -> None:
+    def _write_batch(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         try:
             self._stream.write("".join(lines))
@@ -69,9 +69,9 @@ class LogWriter:
 
 
 @contextmanager
-def writing(stream: TextIO, *, most: int = MOST) -> Iterator[LogWriter]:
+def open_log_writer(stream: TextIO, *, max_lines: int = MAX_QUEUED_LINES) -> Iterator[LogWriter]:
     """Run a writer until the context is left."""
-    writer = LogWriter(stream, most=most)
+    writer = LogWriter(stream, max_lines=max_lines)
     writer.start()
     try:
         yield writer

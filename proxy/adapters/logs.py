@@ -5,45 +5,19 @@ are listed in docs/operations.md.
 """
 
 import logging
-from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, TextIO, cast
 
 import structlog
 
-from proxy.adapters.clock import Clock
 from proxy.adapters.log_writer import LogWriter
 from proxy.settings.schema import LogLevel
 
 Logger = structlog.typing.FilteringBoundLogger
 
-EVENT_WIDTH = 12  # characters; longer events move the rest of their line
-
-
-@dataclass(slots=True)
-class Timings:
-    """Where one request's time went, in seconds."""
-
-    upstream: float = 0.0
-
-
-# Of the request at hand; set anew for each.
-timings: ContextVar[Timings] = ContextVar("timings")
-
-
-@contextmanager
-def waiting_upstream(clock: Clock) -> Iterator[None]:
-    """Count the time until the block ends as what the request at hand waits for Dailymotion."""
-    started = clock.monotonic()
-    try:
-        yield
-    finally:
-        if (spent := timings.get(None)) is not None:
-            spent.upstream += clock.monotonic() - started
+EVENT_COLUMN_WIDTH = 12  # characters; longer events move the rest of their line
 
 
 def build_logger(
@@ -65,7 +39,7 @@ def build_logger(
     return cast("Logger", logger.bind())
 
 
-def _begin_line(
+def _order_fields(
     _logger: object, method: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """Put first what the eye looks for."""
@@ -74,7 +48,7 @@ def _begin_line(
 
 
 JSON_LINE: tuple[structlog.typing.Processor, ...] = (
-    _begin_line,
+    _order_fields,
     structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     ),
@@ -85,11 +59,11 @@ JSON_LINE: tuple[structlog.typing.Processor, ...] = (
 def capture_standard_logging(logger: Logger) -> None:
     """Send what libraries log through our lines, without the parts that may hold a secret."""
     root = logging.getLogger()
-    root.handlers = [_Forwarder(logger)]
+    root.handlers = [_LibraryLogHandler(logger)]
     root.setLevel(logging.WARNING)
 
 
-class _Forwarder(logging.Handler):
+class _LibraryLogHandler(logging.Handler):
     """Turns a library's record into one of our lines.
 
     Of an exception only the kind is kept, and the record's arguments, which may hold a URL, are
@@ -108,16 +82,16 @@ class _Forwarder(logging.Handler):
         self._logger.log(max(record.levelno, logging.INFO), "library", **fields)
 
 
-def console_processors(*, colors: bool) -> list[structlog.typing.Processor]:
+def build_console_processors(*, colors: bool) -> list[structlog.typing.Processor]:
     """Return the steps that make a line for a person out of a log event."""
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors,
-        pad_event_to=EVENT_WIDTH,
+        pad_event_to=EVENT_COLUMN_WIDTH,
         pad_level=False,
         sort_keys=False,
         exception_formatter=write_traceback,
     )
-    return [add_time_and_level, keep_printable, renderer]
+    return [add_time_and_level, escape_fields, renderer]
 
 
 def add_time_and_level(
@@ -128,12 +102,12 @@ def add_time_and_level(
     return {"timestamp": f"{now:%H:%M:%S}.{now.microsecond // 1000:03d}", "level": method, **fields}
 
 
-def keep_printable(
+def escape_fields(
     _logger: object, _method: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """Leave out empty fields, and escape what could steer a terminal."""
     return {
-        name: printable(value) if isinstance(value, str) else value
+        name: to_printable(value) if isinstance(value, str) else value
         for name, value in fields.items()
         if value is not None and value != ""  # 0 and False are kept
     }
@@ -146,10 +120,10 @@ def write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
     """
     plain = StringIO()
     structlog.dev.plain_traceback(plain, error)
-    stream.writelines(f"\n    {printable(line)}" for line in plain.getvalue().split("\n"))
+    stream.writelines(f"\n    {to_printable(line)}" for line in plain.getvalue().split("\n"))
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     """Return a text in one line, without anything that steers a terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text

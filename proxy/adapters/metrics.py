@@ -14,7 +14,7 @@ from prometheus_client import (
 )
 
 import proxy
-from proxy.adapters.series import OPEN, Maker
+from proxy.adapters.metric_factory import ANY_VALUE, MetricFactory
 from proxy.domain.playlist.rules import RULES
 from proxy.domain.reasons import Reason
 
@@ -28,29 +28,29 @@ STATE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
 
 # What became of a play, and of a call to Dailymotion.
-OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
-ANSWERS = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
-RETRIED = ("token", "video", "playlist", "bytes", "jwks")
+PLAY_OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
+UPSTREAM_OUTCOMES = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
+RETRIED_OPERATIONS = ("token", "video", "playlist", "bytes", "jwks")
 
 
 class HttpMetrics:
     """Requests on both ports."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.requests = make.counter(
             "playgate_http_requests_total", "Requests answered, on both ports.",
-            route=OPEN, method=OPEN, code=OPEN,
+            route=ANY_VALUE, method=ANY_VALUE, code=ANY_VALUE,
         )  # fmt: skip
         self.duration = make.histogram(
             "playgate_http_request_duration_seconds", "From the head read to the answer given.",
-            REQUEST_BUCKETS, route=OPEN,
+            REQUEST_BUCKETS, route=ANY_VALUE,
         )  # fmt: skip
         self.in_flight = 0
         make.gauge("playgate_http_requests_in_flight", "Requests being answered now.").set_function(
             lambda: self.in_flight
         )
-        self.denials = make.counter(
-            "playgate_denials_total", "Requests refused, by reason.", reason=Reason
+        self.refusals = make.counter(
+            "playgate_refusals_total", "Requests refused, by reason.", reason=Reason
         )
         self.relayed_bytes = make.counter(
             "playgate_relayed_bytes_total",
@@ -61,12 +61,12 @@ class HttpMetrics:
 class PlayMetrics:
     """Plays: requests to /play and /stream-urls."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.total = make.counter(
             "playgate_plays_total",
             "Plays asked for: redirected, relayed, listed (/stream-urls), denied (4xx), "
             "failed (5xx), or abandoned.",
-            outcome=OUTCOMES,
+            outcome=PLAY_OUTCOMES,
         )
         self.duration = make.histogram(
             "playgate_play_duration_seconds",
@@ -87,21 +87,23 @@ class PlayMetrics:
 class UpstreamMetrics:
     """Dailymotion and its CDN."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.duration = make.histogram(
             "playgate_upstream_request_duration_seconds",
             "Calls to Dailymotion and its CDN, each attempt on its own.",
-            UPSTREAM_BUCKETS, operation=OPEN, outcome=OPEN,
+            UPSTREAM_BUCKETS, operation=ANY_VALUE, outcome=ANY_VALUE,
         )  # fmt: skip
-        for operation, outcome in product(("token", "video"), ANSWERS):
+        for operation, outcome in product(("token", "video"), UPSTREAM_OUTCOMES):
             self.duration.labels(operation=operation, outcome=outcome)
         self.retries = make.counter(
-            "playgate_upstream_retries_total", "Attempts after the first.", operation=RETRIED
+            "playgate_upstream_retries_total",
+            "Attempts after the first.",
+            operation=RETRIED_OPERATIONS,
         )
-        self.lookups = make.counter(
+        self.stream_lookups = make.counter(
             "playgate_stream_lookups_total",
             "Stream URLs needed: with a call of their own to Dailymotion, or sharing one.",
-            call=("own", "shared"),
+            coalesced=("false", "true"),
         )
         self.calls = make.gauge(
             "playgate_upstream_calls",
@@ -122,8 +124,8 @@ class UpstreamMetrics:
             "playgate_access_token_expiry_timestamp_seconds",
             "When the account's access token lapses, in seconds since 1970; 0 before the first.",
         )
-        self.token_renewal = make.gauge(
-            "playgate_access_token_renewal_timestamp_seconds",
+        self.token_refresh = make.gauge(
+            "playgate_access_token_refresh_timestamp_seconds",
             "When the next access token is fetched, in seconds since 1970; 0 before the first.",
         )
 
@@ -131,7 +133,7 @@ class UpstreamMetrics:
 class PlaylistMetrics:
     """Playlists that were checked or relayed."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.checks = make.counter(
             "playgate_playlist_checks_total",
             "Checks of a video's playlists (delivery.mode validate), by verdict.",
@@ -152,11 +154,11 @@ class PlaylistMetrics:
 class StateMetrics:
     """What instances share."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.duration = make.histogram(
             "playgate_state_request_duration_seconds",
             "Questions to the state that instances share, as long as somebody waited for them.",
-            STATE_BUCKETS, operation=OPEN, outcome=OPEN,
+            STATE_BUCKETS, operation=ANY_VALUE, outcome=ANY_VALUE,
         )  # fmt: skip
         self.healthy = make.gauge(
             "playgate_state_healthy",
@@ -175,7 +177,7 @@ class StateMetrics:
 class SettingsMetrics:
     """Settings and keys in use."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: MetricFactory) -> None:
         self.reload_successful = make.gauge(
             "playgate_settings_last_reload_successful",
             "0 if the settings or keys of the last reload could not be used, and older ones are.",
@@ -200,7 +202,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        make = Maker(self.registry)
+        make = MetricFactory(self.registry)
         make.gauge("playgate_build_info", "Always 1; the version is the label.", "version").labels(
             version=proxy.__version__
         ).set(1)

@@ -11,21 +11,21 @@ from proxy.domain.reasons import Reason, Refusal
 # Failures that are Dailymotion's or the account's, by operation. That one video may not be had says
 # nothing about the others.
 # fmt: off
-PLATFORM_TROUBLE = frozenset({
-    Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_BAD_ANSWER, Reason.PLATFORM_THROTTLED,
+PLATFORM_OUTAGE_REASONS = frozenset({
+    Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_BAD_RESPONSE, Reason.PLATFORM_THROTTLED,
     Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_TIMEOUT,
 })
 # fmt: on
-TROUBLE: dict[str, frozenset[Reason]] = {
-    "token": PLATFORM_TROUBLE | {Reason.PLATFORM_PERMISSION, Reason.ACCOUNT_UNAVAILABLE},
-    "video": PLATFORM_TROUBLE,
+OUTAGE_REASONS: dict[str, frozenset[Reason]] = {
+    "token": PLATFORM_OUTAGE_REASONS | {Reason.PLATFORM_PERMISSION, Reason.ACCOUNT_UNAVAILABLE},
+    "video": PLATFORM_OUTAGE_REASONS,
     "state": frozenset({Reason.STATE_UNAVAILABLE}),
     "pull": frozenset({Reason.STATE_UNAVAILABLE}),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Outage:
     """What is wrong, and since when (seconds since 1970)."""
 
     reason: Reason
@@ -34,10 +34,10 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class SettingsStatus:
     """Since when the settings are as they are, and what is wrong with newer ones."""
 
-    at: float  # seconds since 1970
+    loaded_at: float  # seconds since 1970
     problems: tuple[str, ...] = ()
     need_restart: tuple[str, ...] = ()
 
@@ -54,52 +54,56 @@ class Health:
         self._metrics = metrics
         self._log = log
         self.has_access_token = False
-        self.draining = False
-        self.is_informed = True  # of what was taken back, where nobody plays without that
-        self.troubles: dict[str, Trouble] = {}
-        self.loaded = Loaded(at=clock.now())
+        self.is_draining = False
+        self.has_current_revocations = (
+            True  # of what was taken back, where nobody plays without that
+        )
+        self.outages: dict[str, Outage] = {}
+        self.settings_status = SettingsStatus(loaded_at=clock.now())
 
     @property
-    def not_ready(self) -> Reason | None:
+    def not_ready_reason(self) -> Reason | None:
         """Return why no player should be sent here, None if all may come."""
-        if self.draining:
+        if self.is_draining:
             return Reason.DRAINING
-        return None if self.has_access_token and self.is_informed else Reason.STARTING
+        return None if self.has_access_token and self.has_current_revocations else Reason.STARTING
 
-    def note_success(self, operation: str) -> None:
+    def record_success(self, operation: str) -> None:
         """Note an answer as it should be."""
-        if (trouble := self.troubles.pop(operation, None)) is not None:
+        if (trouble := self.outages.pop(operation, None)) is not None:
             lasted = round(self._clock.now() - trouble.since, 3)
-            self._log.info(f"{_side(operation)}-recovered", operation=operation, seconds=lasted)
-            self._tell_metrics()
+            self._log.info(
+                f"{_get_dependency(operation)}-recovered", operation=operation, seconds=lasted
+            )
+            self._update_metrics()
 
-    def note_refusal(self, operation: str, refusal: Refusal) -> None:
+    def record_refusal(self, operation: str, refusal: Refusal) -> None:
         """Note a refusal; one about a video alone is a healthy answer."""
         reason, detail = refusal.reason, refusal.detail
         if reason is Reason.OVERLOADED:  # ours: it says nothing of the other side
             return
-        if reason not in TROUBLE.get(operation, ()):
-            self.note_success(operation)
+        if reason not in OUTAGE_REASONS.get(operation, ()):
+            self.record_success(operation)
             return
-        before = self.troubles.get(operation)
+        before = self.outages.get(operation)
         if before is None or before.reason != reason:
             self._log.warning(
-                f"{_side(operation)}-trouble",
+                f"{_get_dependency(operation)}-failing",
                 operation=operation,
                 reason=str(reason),
                 detail=detail,
             )
         since = self._clock.now() if before is None else before.since
-        self.troubles[operation] = Trouble(reason=reason, detail=detail, since=since)
-        self._tell_metrics()
+        self.outages[operation] = Outage(reason=reason, detail=detail, since=since)
+        self._update_metrics()
 
-    def _tell_metrics(self) -> None:
-        sides = set(map(_side, self.troubles))
+    def _update_metrics(self) -> None:
+        sides = set(map(_get_dependency, self.outages))
         self._metrics.upstream.healthy.set("platform" not in sides)
         self._metrics.state.healthy.set("state" not in sides)
 
 
-def _side(operation: str) -> str:
+def _get_dependency(operation: str) -> str:
     return "state" if operation in {"state", "pull"} else "platform"
 
 

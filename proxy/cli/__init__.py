@@ -19,7 +19,7 @@ from proxy.cli import (
     videos,
 )
 from proxy.cli.doctor import command
-from proxy.cli.options import examples
+from proxy.cli.options import format_examples
 
 app = typer.Typer(
     name="playgate",
@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: no boxes, no types of flags
     pretty_exceptions_enable=False,  # its tracebacks print local variables, and with them secrets
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=examples(
+    epilog=format_examples(
         "playgate demo",
         "playgate check-config --config playgate.toml",
         "playgate serve --config playgate.toml",
@@ -54,7 +54,7 @@ COMMANDS: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
 )
 # fmt: on
 for run, shown in COMMANDS:
-    options.command(app, *shown)(run)
+    options.add_command(app, *shown)(run)
 app.add_typer(token.app, name="token")
 app.add_typer(keys.app, name="keys")
 app.add_typer(videos.app, name="videos")

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proxy.adapters.concurrency import ConcurrencyLimit
-from proxy.adapters.dailymotion.account import AccountApi, VideosApi
+from proxy.adapters.dailymotion.account_api import AccountApi, VideosApi
 from proxy.adapters.dailymotion.api_client import ApiClient
-from proxy.adapters.dailymotion.login_file import Login, LoginFile
-from proxy.adapters.dailymotion.stored_login import PATIENCE, obtain, renew
+from proxy.adapters.dailymotion.refresh_token_file import LockedRefreshToken, RefreshTokenFile
+from proxy.adapters.dailymotion.refresh_token_grant import (
+    TOKEN_TIMEOUT_SECONDS,
+    exchange_grant,
+    refresh_access_token,
+)
 from proxy.adapters.dailymotion.token_endpoint import GrantRefused, TokenEndpoint
 from proxy.adapters.http_client import HttpClient
 from proxy.adapters.telemetry import Telemetry, build_telemetry
-from proxy.cli.options import fail, run, why
+from proxy.cli.options import describe_failure, fail, run
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
-from proxy.wiring import build_patient_http, open_api_session
+from proxy.wiring import build_single_attempt_client, open_api_session
 
 T = TypeVar("T")
 
@@ -27,51 +31,55 @@ class FixedToken:
     def __init__(self, value: str) -> None:
         self._value = value
 
-    async def current(self) -> str:
+    async def get_token(self) -> str:
         """Return it."""
         return self._value
 
-    async def replace(self, refused: str, refusal: Refusal) -> str:  # noqa: ARG002  # the protocol's
+    async def replace_token(self, refused: str, refusal: Refusal) -> str:  # noqa: ARG002  # the protocol's
         """Raise `refusal`: a command starts again."""
         raise refusal
 
 
 def build_client(http: HttpClient, token: str, telemetry: Telemetry) -> ApiClient:
     """Return the client for a command's calls with an access token."""
-    limit = ConcurrencyLimit(1, queue=0, max_wait=PATIENCE)
-    return ApiClient(http, FixedToken(token), limit, telemetry, timeout=PATIENCE)
+    limit = ConcurrencyLimit(1, queue=0, max_wait=TOKEN_TIMEOUT_SECONDS)
+    return ApiClient(http, FixedToken(token), limit, telemetry, timeout=TOKEN_TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountDesk:
+class AccountClient:
     """What logs in and out."""
 
     http: HttpClient
     endpoint: TokenEndpoint
-    file: LoginFile
+    file: RefreshTokenFile
     telemetry: Telemetry
     settings: Settings
 
-    def authorize_url(self, state: str) -> str:
+    def build_authorize_url(self, state: str) -> str:
         """Return where to log in."""
-        return self.endpoint.authorize_url(self.settings.platform.redirect_uri, state)
+        return self.endpoint.build_authorize_url(self.settings.platform.redirect_uri, state)
 
     async def check_file(self) -> None:
         """Refuse where the login could not be kept: before anybody is sent to log in."""
-        async with self._held() as login:
-            login.prepare()
+        async with self._lock_file() as login:
+            login.reserve_space()
 
     async def log_in(self, code: str) -> str:
         """Exchange a code, keep the login, and return whose it is and for what; or refuse."""
         form = {"code": code, "redirect_uri": self.settings.platform.redirect_uri}
-        async with self._held() as login:
-            token = await obtain(
-                login, self.endpoint, "authorization_code", deadline=self._deadline(), form=form
+        async with self._lock_file() as login:
+            token = await exchange_grant(
+                login,
+                self.endpoint,
+                "authorization_code",
+                deadline=self._compute_deadline(),
+                form=form,
             )
         if not token.refresh_token:
-            raise Refusal(Reason.PLATFORM_BAD_ANSWER, "token endpoint: no refresh_token")
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "token endpoint: no refresh_token")
         try:
-            identity = await self._api(token.value).fetch_identity()
+            identity = await self._build_api(token.value).fetch_identity()
         except Refusal:  # it is kept all the same
             return f"Granted: {token.scope or 'Dailymotion does not say what'}."
         return f"Account {identity.channel_id}; granted: {', '.join(identity.scopes) or 'nothing'}."
@@ -82,36 +90,38 @@ class AccountDesk:
         Raises:
             GrantRefused: it was void already; it is forgotten all the same.
         """
-        async with self._held() as login:
+        async with self._lock_file() as login:
             try:
-                token = await renew(login, self.endpoint, deadline=self._deadline())
+                token = await refresh_access_token(
+                    login, self.endpoint, deadline=self._compute_deadline()
+                )
             except GrantRefused:
                 login.remove()
                 raise
-            await self._api(token.value).revoke()
+            await self._build_api(token.value).revoke()
             login.remove()
 
-    def _api(self, token: str) -> AccountApi:
+    def _build_api(self, token: str) -> AccountApi:
         client = build_client(self.http, token, self.telemetry)
         return AccountApi(client, self.settings.platform.endpoints.rest_url)
 
-    def _held(self) -> AbstractAsyncContextManager[Login]:
-        return self.file.locked(deadline=self._deadline())
+    def _lock_file(self) -> AbstractAsyncContextManager[LockedRefreshToken]:
+        return self.file.lock(deadline=self._compute_deadline())
 
-    def _deadline(self) -> float:
-        return self.telemetry.clock.monotonic() + PATIENCE
+    def _compute_deadline(self) -> float:
+        return self.telemetry.clock.monotonic() + TOKEN_TIMEOUT_SECONDS
 
 
 @asynccontextmanager
-async def at_the_desk(settings: Settings) -> AsyncIterator[AccountDesk]:
+async def open_account(settings: Settings) -> AsyncIterator[AccountClient]:
     """Open the way to Dailymotion's account calls."""
     telemetry, platform = build_telemetry(), settings.platform
     async with open_api_session(platform) as session:
-        http = build_patient_http(session, telemetry)
-        yield AccountDesk(
+        http = build_single_attempt_client(session, telemetry)
+        yield AccountClient(
             http=http,
             endpoint=TokenEndpoint(http, platform, telemetry.clock),
-            file=LoginFile(platform.login_file, telemetry.clock),
+            file=RefreshTokenFile(platform.login_file, telemetry.clock),
             telemetry=telemetry,
             settings=settings,
         )
@@ -129,7 +139,7 @@ def run_videos(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) ->
     except Refusal as refusal:
         is_about_scope = refusal.reason is Reason.PLATFORM_PERMISSION
         hint = "; see videos.scope and the API key's permissions" if is_about_scope else ""
-        fail(f"{why(refusal)}{hint}")
+        fail(f"{describe_failure(refusal)}{hint}")
     except OSError as error:
         fail(f"the file cannot be read: {error.strerror}")
 
@@ -142,9 +152,9 @@ async def open_videos(settings: Settings) -> AsyncIterator[VideosApi]:
         fail("videos.api_key is not set: this takes another API key than the edge's")
     telemetry = build_telemetry()
     async with open_api_session(settings.platform) as session:
-        http = build_patient_http(session, telemetry)
+        http = build_single_attempt_client(session, telemetry)
         endpoint = TokenEndpoint(http, videos, telemetry.clock)
-        deadline = telemetry.clock.monotonic() + PATIENCE
+        deadline = telemetry.clock.monotonic() + TOKEN_TIMEOUT_SECONDS
         token = await endpoint.fetch_access_token(deadline=deadline)
         client = build_client(http, token.value, telemetry)
         yield VideosApi(client, videos.endpoints.rest_url, session, token.value)

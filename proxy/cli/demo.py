@@ -14,29 +14,29 @@ import uvloop
 
 import proxy
 from proxy.adapters.clock import Clock
-from proxy.adapters.log_writer import MOST, LogWriter
+from proxy.adapters.log_writer import MAX_QUEUED_LINES, LogWriter
 from proxy.adapters.logs import Logger, capture_standard_logging
 from proxy.cli.demo_tools import DemoEdge
 from proxy.cli.options import fail
-from proxy.cli.serve import build_log, stop_on_signals
-from proxy.edge.minting import Minting
+from proxy.cli.serve import build_log, create_stop_event
+from proxy.edge.token_minter import TokenMinter
 from proxy.sandbox.accounts import Accounts
-from proxy.sandbox.app import PLACES
+from proxy.sandbox.app import BASE_PATHS
 from proxy.sandbox.catalogue import LIVE, VOD
-from proxy.sandbox.running import HOST, running_sandbox
+from proxy.sandbox.server import HOST, run_sandbox
 from proxy.sandbox.state import Sandbox
-from proxy.serving import ListenFailed, running_edge
+from proxy.serving import ListenError, run_edge
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.settings.platform import kind_of_key
+from proxy.settings.platform import get_key_kind
 from proxy.settings.sources import CONFIG_VARIABLE
 
 DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says, and as well:
-DEFAULT_OPERATOR = f"{HOST}:8081"
+DEFAULT_OPERATOR_ADDRESS = f"{HOST}:8081"
 
-REDIRECT = "302 Found, Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…"
-ANSWERS = {
-    "redirect": REDIRECT,
-    "validate": REDIRECT,
+REDIRECT_RESPONSE = "302 Found, Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…"
+RESPONSES_BY_MODE = {
+    "redirect": REDIRECT_RESPONSE,
+    "validate": REDIRECT_RESPONSE,
     "relay": "200 OK, and a playlist whose every URI begins with /relay/",
 }
 
@@ -67,11 +67,11 @@ def demo(
     """
     if len({port, operator_port, sandbox_port}) < len(("port", "operator", "sandbox")):
         fail("--port, --operator-port and --sandbox-port must differ")
-    path = config or sandbox_config()
+    path = config or find_sandbox_config()
     try:
-        settings = demo_settings(path, port, operator_port, sandbox_port)
+        settings = build_demo_settings(path, port, operator_port, sandbox_port)
     except SettingsInvalid as invalid:
-        if config is not None and not says_sandbox(config):
+        if config is not None and not is_sandbox_file(config):
             fail(
                 f"{config}: the demo takes settings with sandbox = true. Leave out --config, and "
                 f"unset {CONFIG_VARIABLE}, to use config/sandbox.toml"
@@ -79,11 +79,11 @@ def demo(
         fail(str(invalid))
     try:
         uvloop.run(run(settings, path, sandbox_port))
-    except ListenFailed as failed:
+    except ListenError as failed:
         fail(f"{failed}; playgate demo --help tells how to choose other ports")
 
 
-def says_sandbox(path: Path) -> bool:
+def is_sandbox_file(path: Path) -> bool:
     """Say whether a settings file has `sandbox = true`; True if it cannot be read at all."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")).get("sandbox") is True
@@ -91,7 +91,7 @@ def says_sandbox(path: Path) -> bool:
         return True
 
 
-def demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) -> Settings:
+def build_demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) -> Settings:
     """Return the settings of a demo on these ports.
 
     Raises:
@@ -112,18 +112,18 @@ def demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) 
             videos={"token_url": f"{origin}/oauth/v1/token", "rest_url": f"{origin}/rest"},
         )
 
-    platform = load(*PLACES["legacy", "private"]).platform
-    return load(*PLACES[platform.api, kind_of_key(platform.grant)])
+    platform = load(*BASE_PATHS["legacy", "private"]).platform
+    return load(*BASE_PATHS[platform.api, get_key_kind(platform.grant)])
 
 
-def sandbox_config() -> Path:
+def find_sandbox_config() -> Path:
     """Return config/sandbox.toml: inside an installed wheel, beside the package in a checkout."""
     package = Path(proxy.__file__).parent
     inside = package / "config" / "sandbox.toml"
     return inside if inside.exists() else package.parent / "config" / "sandbox.toml"
 
 
-def command_name(settings: Settings) -> str:
+def format_command(settings: Settings) -> str:
     """Return what to type for this very command, where it will print this demo's URLs."""
     found = shutil.which("playgate")
     command = "playgate" if found and Path(found).samefile(sys.argv[0]) else sys.argv[0]
@@ -131,14 +131,14 @@ def command_name(settings: Settings) -> str:
         command = f"{sys.executable} -m proxy"
     url, operator = settings.web.public_url, settings.operator.listen
     url_variable = "" if url == DEFAULT_URL else f"PLAYGATE_WEB__PUBLIC_URL={url} "
-    is_default = operator == DEFAULT_OPERATOR
+    is_default = operator == DEFAULT_OPERATOR_ADDRESS
     operator_variable = "" if is_default else f"PLAYGATE_OPERATOR__LISTEN={operator} "
     return f"{url_variable}{operator_variable}{command}"
 
 
 async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
     """Run sandbox and edge until a signal says stop."""
-    lines = LogWriter(sys.stdout, most=MOST)
+    lines = LogWriter(sys.stdout, max_lines=MAX_QUEUED_LINES)
     log = build_log(settings, lines)
     capture_standard_logging(log)
     try:
@@ -152,29 +152,31 @@ async def run_both(
     settings: Settings, path: Path, sandbox_port: int, log: Logger, lines: LogWriter
 ) -> None:
     """Run sandbox and edge; log lines wait until the banner is printed."""
-    stop, minting = stop_on_signals(), Minting(settings, Clock())
+    stop, minting = create_stop_event(), TokenMinter(settings, Clock())
     accounts = Accounts(callback_url=settings.platform.redirect_uri)
-    if kind_of_key(settings.platform.grant) == "private":
+    if get_key_kind(settings.platform.grant) == "private":
         secret = settings.platform.api_secret.get_secret_value()
         accounts.private_key = (settings.platform.api_key, secret)
     async with AsyncExitStack() as stack:
         state = Sandbox(accounts=accounts)
         try:
-            sandbox = await stack.enter_async_context(running_sandbox(state, port=sandbox_port))
+            sandbox = await stack.enter_async_context(run_sandbox(state, port=sandbox_port))
         except OSError as error:
             cause = os.strerror(error.errno or 0)
-            raise ListenFailed(f"cannot listen on {HOST}:{sandbox_port}: {cause}") from None
-        edge = await stack.enter_async_context(running_edge(settings, log=log))
+            raise ListenError(f"cannot listen on {HOST}:{sandbox_port}: {cause}") from None
+        edge = await stack.enter_async_context(run_edge(settings, log=log))
         sandbox.edge = DemoEdge(settings, edge.apps)
         template = (files("proxy.cli") / "welcome.txt").read_text("utf-8")
         welcome = template.format(
             version=proxy.__version__,
             sandbox=sandbox.origin,
             url=minting.mint(video=VOD).url,
-            answer=ANSWERS[settings.delivery.mode].format(sandbox=sandbox.origin, video=VOD),
+            answer=RESPONSES_BY_MODE[settings.delivery.mode].format(
+                sandbox=sandbox.origin, video=VOD
+            ),
             ttl=settings.tokens.default_ttl,
             live=LIVE,
-            command=command_name(settings),
+            command=format_command(settings),
             config=path,
             operator=edge.operator,
         )

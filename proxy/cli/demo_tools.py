@@ -9,7 +9,7 @@ from proxy.app import Apps, build_services
 from proxy.cli import token_explanation
 from proxy.domain.client_ip import parse_address, parse_network
 from proxy.domain.reasons import Refusal
-from proxy.edge.minting import Minting
+from proxy.edge.token_minter import TokenMinter
 from proxy.sandbox.edge_tools import (
     EdgeRefused,
     ExplainedToken,
@@ -37,8 +37,8 @@ class DemoEdge:
         return {"player": self._settings.web.public_url, "operator": operator}
 
     def binds_on_first_use(self) -> bool:
-        """Say whether tokens.first_use is set."""
-        return self._settings.tokens.first_use
+        """Say whether tokens.bind_on_first_use is set."""
+        return self._settings.tokens.bind_on_first_use
 
     def mint(self, form: MintForm) -> MintedLinks:
         """Return a fresh token and its links.
@@ -55,7 +55,7 @@ class DemoEdge:
             sentence = f"{form.ip!r} is neither an address nor a network such as 203.0.113.0/24."
             raise EdgeRefused(sentence) from None
         try:
-            minted = Minting(self._settings, clock).mint(
+            minted = TokenMinter(self._settings, clock).mint(
                 video=form.video, ttl=int(form.ttl) if form.ttl else None, network=network
             )
         except Refusal as refusal:
@@ -86,7 +86,7 @@ class DemoEdge:
         )
         return ExplainedToken(
             content=explained.content,
-            checks=tuple((it.status, it.check, it.text) for it in explained.findings),
+            checks=tuple((it.status, it.check, it.text) for it in explained.results),
             conclusion=explained.conclusion,
         )
 
@@ -97,9 +97,9 @@ class DemoEdge:
         return document
 
     def bind_on_first_use(self, *, is_on: bool) -> None:  # one value to set
-        """Set tokens.first_use of the running edge."""
-        if is_on == self._settings.tokens.first_use:
+        """Set tokens.bind_on_first_use of the running edge."""
+        if is_on == self._settings.tokens.bind_on_first_use:
             return
-        tokens = self._settings.tokens.model_copy(update={"first_use": is_on})
+        tokens = self._settings.tokens.model_copy(update={"bind_on_first_use": is_on})
         self._settings = self._settings.model_copy(update={"tokens": tokens})
-        self._apps.current.services = build_services(self._settings, self._apps.process)
+        self._apps.services_ref.services = build_services(self._settings, self._apps.process)

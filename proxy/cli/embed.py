@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from proxy.adapters.clock import Clock
-from proxy.cli.options import Config, fail, settings_or_exit, video_or_exit
+from proxy.cli.options import Config, fail, load_settings_or_exit, parse_video_or_exit
 from proxy.domain.reasons import Refusal
-from proxy.edge.minting import Minting
+from proxy.edge.token_minter import TokenMinter
 from proxy.settings import Settings
 
-PLACEHOLDER = "TOKEN"
+TOKEN_PLACEHOLDER = "TOKEN"  # noqa: S105  # no secret
 
 
 class Snippet(NamedTuple):
@@ -48,13 +48,13 @@ def embed(
     config: Config = None,
 ) -> None:
     """Print snippets that play a video in pages and apps."""
-    settings = settings_or_exit(config)
-    check(settings, video)
-    token = _token_for(settings, video) if mint else PLACEHOLDER
+    settings = load_settings_or_exit(config)
+    check_playable_in_pages(settings, video)
+    token = _mint_token(settings, video) if mint else TOKEN_PLACEHOLDER
     chosen = [snippet for snippet in SNIPPETS if only is None or only.lower() == snippet.name]
     if not chosen:
         fail(f"--only: {only!r} is none of {NAMES}")
-    texts = [fill(snippet, settings, video, token) for snippet in chosen]
+    texts = [fill_snippet(snippet, settings, video, token) for snippet in chosen]
     if only in {None, "iframe"} and not settings.web.player_page:
         typer.echo("web.player_page is not true: the iframe will show nothing", err=True)
     elif only == "iframe" and not settings.web.embed_origins:
@@ -68,27 +68,27 @@ def embed(
         typer.echo(f"{text}\n")
     if not mint:
         typer.echo(
-            f"In place of {PLACEHOLDER}, your back end writes a token that it has just signed: "
+            f"In place of {TOKEN_PLACEHOLDER}, your back end writes a token that it has just signed: "
             "docs/tokens.md."
         )
 
 
-def check(settings: Settings, video: str) -> None:
+def check_playable_in_pages(settings: Settings, video: str) -> None:
     """Exit where no page could ever play this."""
     if not settings.web.public_url:
         fail("web.public_url is not set: it is what every snippet begins with")
-    video_or_exit(settings, video)
+    parse_video_or_exit(settings, video)
 
 
-def _token_for(settings: Settings, video: str) -> str:
-    minting = Minting(settings, Clock())
+def _mint_token(settings: Settings, video: str) -> str:
+    minting = TokenMinter(settings, Clock())
     try:
         return minting.mint(video=video).token
     except Refusal as refusal:
         fail(refusal.message)
 
 
-def fill(snippet: Snippet, settings: Settings, video: str, token: str) -> str:
+def fill_snippet(snippet: Snippet, settings: Settings, video: str, token: str) -> str:
     """Return a snippet with its URLs, in which no character needs escaping."""
     base = settings.web.public_url
     urls = {

@@ -20,24 +20,24 @@ from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import options
 from proxy.cli.options import Config, run
 from proxy.domain.playlist.check import Report, check
+from proxy.domain.playlist.lexer import scan
 from proxy.domain.playlist.rules import RULES, Finding
-from proxy.domain.playlist.scan import scan
-from proxy.domain.playlist.text import MAX_BYTES, scheme_is_wrong
+from proxy.domain.playlist.text import MAX_BYTES, check_scheme
 from proxy.domain.reasons import Refusal
-from proxy.domain.video import SAFE, parse_video_id
-from proxy.edge.inspection import Inspected, Inspection
+from proxy.domain.video import SAFE_ID, parse_video_id
+from proxy.edge.video_inspector import InspectedPlaylist, VideoInspector
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.wiring import open_dailymotion, open_state
 
-UNREADABLE = 2  # the exit code where an input could not be read
-COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
-MOST_SHOWN = 100  # characters of a line
+EXIT_UNREADABLE = 2  # the exit code where an input could not be read
+SEVERITY_COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
+MAX_SHOWN_LENGTH = 100  # characters of a line
 SIGNATURE = re.compile(r"(sec2?[=(])[A-Za-z0-9_%=-]{8,}")
-SECTION = re.compile(r"\([0-9]+\.[0-9.]+\)")
-FETCH_SECONDS = 20.0
+SECTION_NUMBER = re.compile(r"\([0-9]+\.[0-9.]+\)")
+FETCH_TIMEOUT_SECONDS = 20.0
 
 
-class Unreadable(Exception):
+class UnreadableInput(Exception):
     """An input that could not be read; the message says why."""
 
 
@@ -63,28 +63,28 @@ def inspect(
     worst = 0
     for given in inputs:
         try:
-            found = _looked_at(given, config, quiet=as_json)
-        except Unreadable as unreadable:
+            found = _inspect_input(given, config, quiet=as_json)
+        except UnreadableInput as unreadable:
             typer.echo(f"{given}: {unreadable}", err=True)
-            worst = UNREADABLE
+            worst = EXIT_UNREADABLE
             continue
-        valid = is_valid(found)
+        valid = are_valid(found)
         worst = max(worst, 0 if valid else 1)
         if as_json:
-            typer.echo(json.dumps(summary(given, found), ensure_ascii=False))
+            typer.echo(json.dumps(build_summary(given, found), ensure_ascii=False))
         else:
-            show(given, found)
+            print_report(given, found)
     raise typer.Exit(worst)
 
 
-def _looked_at(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
+def _inspect_input(given: str, config: Path | None, *, quiet: bool) -> list[InspectedPlaylist]:
     if "://" in given:
-        return [_inspected_from(run(fetched(given)))]
+        return [_to_inspected(run(fetch_report(given)))]
     if given == "-":
-        return [_inspected_from(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
+        return [_to_inspected(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
     if (body := read_file(Path(given))) is not None:
-        return [_inspected_from(check(body))]
-    return run(follow(given, config, quiet=quiet))
+        return [_to_inspected(check(body))]
+    return run(inspect_video(given, config, quiet=quiet))
 
 
 def read_file(path: Path) -> bytes | None:
@@ -93,18 +93,18 @@ def read_file(path: Path) -> bytes | None:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        if SAFE.fullmatch(str(path)) is not None:
+        if SAFE_ID.fullmatch(str(path)) is not None:
             return None
-        raise Unreadable(f"{error.strerror}") from None
+        raise UnreadableInput(f"{error.strerror}") from None
     except (OSError, ValueError) as error:
-        raise Unreadable(getattr(error, "strerror", None) or "cannot be read") from None
+        raise UnreadableInput(getattr(error, "strerror", None) or "cannot be read") from None
 
 
-async def fetched(url: str) -> Report:
+async def fetch_report(url: str) -> Report:
     """Return the check of what a URL gives; any host will do, the command is run by hand."""
-    if scheme_is_wrong(url) or not url.startswith(("http://", "https://")):
-        raise Unreadable("only http:// and https:// can be fetched")
-    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+    if check_scheme(url) or not url.startswith(("http://", "https://")):
+        raise UnreadableInput("only http:// and https:// can be fetched")
+    timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
     body = bytearray()
     try:
         async with (
@@ -112,41 +112,43 @@ async def fetched(url: str) -> Report:
             session.get(URL(url, encoded=True)) as response,  # signed URLs stay as they are
         ):
             if response.status != HTTPStatus.OK:
-                raise Unreadable(f"HTTP {response.status}")
+                raise UnreadableInput(f"HTTP {response.status}")
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > MAX_BYTES:
                     break
             base, content_type = str(response.url), response.content_type
     except TimeoutError:
-        raise Unreadable(f"no answer in {FETCH_SECONDS:g} s") from None
+        raise UnreadableInput(f"no answer in {FETCH_TIMEOUT_SECONDS:g} s") from None
     except (aiohttp.ClientError, ValueError, OSError) as error:
         cause = CAUSES.get(type(error), type(error).__name__)
-        raise Unreadable(f"cannot be fetched ({cause})") from None
+        raise UnreadableInput(f"cannot be fetched ({cause})") from None
     return check(bytes(body), base=base, content_type=content_type)
 
 
-async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspected]:
+async def inspect_video(given: str, config: Path | None, *, quiet: bool) -> list[InspectedPlaylist]:
     """Return what is found in all playlists of a video."""
     try:
         settings = load_settings(config)
     except SettingsInvalid as invalid:
         hint = "" if config is not None else " (with --config FILE)"
-        raise Unreadable(
+        raise UnreadableInput(
             f"no such file; to look for a video of that name{hint}, mend this first: {invalid}"
         ) from None
     try:
         video = parse_video_id(given, re.compile(settings.platform.video_id_pattern))
     except Refusal:
-        raise Unreadable("no such file, and not a video id (platform.video_id_pattern)") from None
+        raise UnreadableInput(
+            "no such file, and not a video id (platform.video_id_pattern)"
+        ) from None
     telemetry = build_telemetry()
     try:
         async with (
             open_state(settings, telemetry, is_alone=True) as (state, _),
             open_dailymotion(settings, telemetry, state) as upstream,
         ):
-            inspection = Inspection(
-                upstream.streams, upstream.cdn, upstream.checking, telemetry.clock
+            inspection = VideoInspector(
+                upstream.streams, upstream.cdn, upstream.playlist_checker, telemetry.clock
             )
             with Progress(
                 TextColumn("{task.description}"),
@@ -155,34 +157,34 @@ async def follow(given: str, config: Path | None, *, quiet: bool) -> list[Inspec
                 transient=True,
                 disable=quiet or not sys.stderr.isatty(),
             ) as bar:
-                return await inspection.inspect(video, _progress_of(bar, given))
+                return await inspection.inspect(video, _build_progress(bar, given))
     except Refusal as refusal:
         detail = f" ({refusal.detail})" if refusal.detail else ""
-        raise Unreadable(f"{refusal.reason}: {refusal.message}{detail}") from None
+        raise UnreadableInput(f"{refusal.reason}: {refusal.message}{detail}") from None
 
 
-def _progress_of(bar: Progress, given: str) -> Callable[[int, int, str], None]:
+def _build_progress(bar: Progress, given: str) -> Callable[[int, int, str], None]:
     task = bar.add_task(given)
     return lambda done, of, what: bar.update(
         task, completed=done, total=of, description=f"{given} {what}"
     )
 
 
-def _inspected_from(report: Report) -> Inspected:
-    return Inspected(name="", kind=report.kind, findings=report.findings, text=report.text)
+def _to_inspected(report: Report) -> InspectedPlaylist:
+    return InspectedPlaylist(name="", kind=report.kind, findings=report.findings, text=report.text)
 
 
-def is_valid(found: list[Inspected]) -> bool:
+def are_valid(found: list[InspectedPlaylist]) -> bool:
     """Say whether the specification allows all of it."""
     return all(it.severity == "warning" for one in found for it in one.findings)
 
 
-def summary(given: str, found: list[Inspected]) -> dict[str, object]:
+def build_summary(given: str, found: list[InspectedPlaylist]) -> dict[str, object]:
     """Return what --json says of one input."""
     return {
         "input": given,
         "kind": found[0].kind,
-        "verdict": "ok" if is_valid(found) else "invalid",
+        "verdict": "ok" if are_valid(found) else "invalid",
         "findings": [
             {
                 "rule": finding.rule,
@@ -196,35 +198,35 @@ def summary(given: str, found: list[Inspected]) -> dict[str, object]:
     }
 
 
-def show(given: str, found: list[Inspected]) -> None:
+def print_report(given: str, found: list[InspectedPlaylist]) -> None:
     """Print a report to read."""
     console = Console(highlight=False, soft_wrap=True)
-    word = "[green]ok[/]" if is_valid(found) else "[red]invalid[/]"
+    word = "[green]ok[/]" if are_valid(found) else "[red]invalid[/]"
     console.print(f"[bold]{escape(given)}[/]  {found[0].kind or 'no playlist'}  {word}")
     for one in found:
         if one.name:
-            mark = "[green]ok[/]" if is_valid([one]) else "[red]invalid[/]"
-            console.print(f"  [bold]{escape(printable(one.name))}[/]  {mark}")
+            mark = "[green]ok[/]" if are_valid([one]) else "[red]invalid[/]"
+            console.print(f"  [bold]{escape(to_printable(one.name))}[/]  {mark}")
         lines = [line.text for line in scan(one.text)]
         for finding in one.findings:
-            for text in told(finding, lines):
+            for text in format_finding(finding, lines):
                 console.print(text)
     console.print()
 
 
-def told(finding: Finding, lines: list[str]) -> Iterator[str]:
+def format_finding(finding: Finding, lines: list[str]) -> Iterator[str]:
     """Yield the lines that tell of a finding."""
-    colour = COLOURS[finding.severity]
+    colour = SEVERITY_COLOURS[finding.severity]
     section = RULES[finding.rule].section
-    says_where = section == "hls" or SECTION.search(finding.message) is not None
+    says_where = section == "hls" or SECTION_NUMBER.search(finding.message) is not None
     where = finding.rule if says_where else f"({section})  {finding.rule}"
     yield f"    [{colour}]{finding.severity:<10}[/] {escape(finding.message)}  [dim]{where}[/]"
     if finding.line is not None and finding.line <= len(lines):
-        yield f"    [dim]{finding.line:>10} │ {escape(printable(lines[finding.line - 1]))}[/]"
+        yield f"    [dim]{finding.line:>10} │ {escape(to_printable(lines[finding.line - 1]))}[/]"
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     """Return a line of a playlist as a terminal may have it: short, harmless, unsigned."""
     text = SIGNATURE.sub(r"\1…", text)
-    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
-    return options.printable(text)
+    text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
+    return options.to_printable(text)

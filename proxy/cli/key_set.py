@@ -10,15 +10,15 @@ from typing import Any, cast
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from proxy.adapters.clock import Clock
-from proxy.cli.options import fail, moment_of, settings_or_exit
+from proxy.cli.options import fail, format_time, load_settings_or_exit
 from proxy.domain.tokens.jwks import OwnKey, read_own_set, read_set
-from proxy.domain.tokens.keyring import Algorithm, Jwk, KeyUnusable
+from proxy.domain.tokens.keyring import Algorithm, Jwk, KeyInvalid
 from proxy.settings import Settings, key_file
 
 SECRET_BYTES, RSA_BITS = 32, 3072
 
 
-class KeyFile:
+class KeySetFile:
     """The keys while they are held: as they stand, and as they are read."""
 
     def __init__(self, path: Path, settings: Settings, jwks: Sequence[dict[str, Any]]) -> None:
@@ -29,39 +29,41 @@ class KeyFile:
         self.jwks = list(jwks)
 
     @property
-    def own(self) -> tuple[OwnKey, ...]:
+    def list_keys(self) -> tuple[OwnKey, ...]:
         """The keys in order."""
         return read_own_set(json.dumps({"keys": self.jwks}))
 
-    def signing(self) -> OwnKey | None:
+    def find_signing_key(self) -> OwnKey | None:
         """Return the key that signs."""
-        return next(iter(self._signers()), None)
+        return next(iter(self._list_signing_keys()), None)
 
-    def waiting(self) -> list[OwnKey]:
+    def list_waiting_keys(self) -> list[OwnKey]:
         """Return the keys that could sign and do not yet, the newest last.
 
         One that is older than the signing key was passed over, and is none of them.
         """
-        signers = self._signers()
+        signers = self._list_signing_keys()
         return [own for own in signers[1:] if not self._is_older(own, signers[0])]
 
-    def role(self, own: OwnKey) -> str:
+    def describe_role(self, own: OwnKey) -> str:
         """Return what a key does."""
         if own.expires_at is not None:
             does = "verifies until" if own.is_in_use(self.now) else "expired"
-            return f"{does} {moment_of(own.expires_at)}"
+            return f"{does} {format_time(own.expires_at)}"
         if not own.key.can_sign:
             return "verifies"
-        if own == self.signing():
+        if own == self.find_signing_key():
             return "signs"
-        is_next = own in self.waiting()
+        is_next = own in self.list_waiting_keys()
         return "verifies, does not sign yet" if is_next else "verifies, older than what signs"
 
     def add(self, algorithm: Algorithm) -> str:
         """Add a new key at the end."""
-        kid = f"{day(self.now)}-{token_hex(3)}"
-        made = cast("dict[str, Any]", make(algorithm).as_dict(private=True))
-        newest = max((at for jwk in self.jwks if (at := issued_at(jwk)) is not None), default=0)
+        kid = f"{format_day(self.now)}-{token_hex(3)}"
+        made = cast("dict[str, Any]", generate_key(algorithm).as_dict(private=True))
+        newest = max(
+            (at for jwk in self.jwks if (at := read_creation_time(jwk)) is not None), default=0
+        )
         made_at = max(self.now, newest + 1)  # in order, also within one second
         self.jwks.append({**made, "kid": kid, "alg": algorithm, "use": "sig", "iat": made_at})
         return kid
@@ -79,26 +81,28 @@ class KeyFile:
         """Take a key out."""
         self.jwks = [jwk for jwk in self.jwks if jwk["kid"] != kid]
 
-    def tidied(self) -> str:
+    def format_without_expired(self) -> str:
         """Return the file's new text, without expired keys."""
         needed = [
-            jwk for own, jwk in zip(self.own, self.jwks, strict=True) if own.is_in_use(self.now)
+            jwk
+            for own, jwk in zip(self.list_keys, self.jwks, strict=True)
+            if own.is_in_use(self.now)
         ]
         return json.dumps({"keys": needed}, indent=2) + "\n"
 
     def _is_older(self, own: OwnKey, other: OwnKey) -> bool:
-        by_kid = {jwk["kid"]: issued_at(jwk) for jwk in self.jwks}
+        by_kid = {jwk["kid"]: read_creation_time(jwk) for jwk in self.jwks}
         mine, its = by_kid[own.key.kid], by_kid[other.key.kid]
         return mine is not None and its is not None and mine < its
 
-    def _signers(self) -> list[OwnKey]:
-        return [own for own in self.own if own.key.can_sign and own.expires_at is None]
+    def _list_signing_keys(self) -> list[OwnKey]:
+        return [own for own in self.list_keys if own.key.can_sign and own.expires_at is None]
 
 
 @contextmanager
-def open_keys(config: Path | None) -> Iterator[KeyFile]:
+def open_key_set(config: Path | None) -> Iterator[KeySetFile]:
     """Hold the file, and write what was changed; whatever fails says so and changes nothing."""
-    settings = settings_or_exit(config, for_edge=False)
+    settings = load_settings_or_exit(config, for_edge=False)
     if not settings.tokens.jwks_file:
         fail(
             "tokens.jwks_file is not set: under [tokens], name a file such as "
@@ -111,20 +115,20 @@ def open_keys(config: Path | None) -> Iterator[KeyFile]:
             f"as, with mkdir -p {path.parent}"
         )
     try:
-        with key_file.held(path):
+        with key_file.lock(path):
             text = key_file.read(path)
             jwks = [] if text is None else read_set(text)
-            keys = KeyFile(path, settings, jwks)
+            keys = KeySetFile(path, settings, jwks)
             yield keys
             if keys.jwks != list(jwks):
-                key_file.replace(path, keys.tidied())
+                key_file.replace(path, keys.format_without_expired())
     except OSError as error:
         fail(f"{path}: {error.strerror}")
-    except KeyUnusable as unusable:
+    except KeyInvalid as unusable:
         fail(f"{path}: {unusable}")
 
 
-def make(algorithm: Algorithm) -> Jwk:
+def generate_key(algorithm: Algorithm) -> Jwk:
     """Return a new key."""
     match algorithm:
         case "HS256":
@@ -138,12 +142,12 @@ def make(algorithm: Algorithm) -> Jwk:
             return OKPKey.generate_key("Ed25519")
 
 
-def issued_at(jwk: dict[str, Any]) -> int | None:
+def read_creation_time(jwk: dict[str, Any]) -> int | None:
     """Return when a key was made, in seconds since 1970; None if it does not say."""
     value = jwk.get("iat")
     return value if type(value) is int else None
 
 
-def day(seconds: int) -> str:
+def format_day(seconds: int) -> str:
     """Return the day of a moment."""
-    return moment_of(seconds)[:10]
+    return format_time(seconds)[:10]

@@ -9,9 +9,9 @@ from joserfc.jwk import OctKey
 from rich.console import Console
 from rich.table import Table
 
-from proxy.cli.key_set import KeyFile, day, issued_at, open_keys
-from proxy.cli.options import Config, command, fail, moment_of, printable
-from proxy.domain.tokens.keyring import Algorithm, Key
+from proxy.cli.key_set import KeySetFile, format_day, open_key_set, read_creation_time
+from proxy.cli.options import Config, add_command, fail, format_time, to_printable
+from proxy.domain.tokens.keyring import Algorithm, SigningKey
 
 app = typer.Typer(
     help="Manage the keys in tokens.jwks_file.",
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 
-@command(app, "playgate keys generate", "playgate keys generate --alg ES256")
+@add_command(app, "playgate keys generate", "playgate keys generate --alg ES256")
 def generate(
     alg: Annotated[
         Algorithm | None,
@@ -33,29 +33,31 @@ def generate(
     The first one signs at once. A further one verifies tokens from now on, and signs after
     `playgate keys rotate`.
     """
-    with open_keys(config) as keys:
-        signing = keys.signing()
+    with open_key_set(config) as keys:
+        signing = keys.find_signing_key()
         algorithm = alg or (signing.key.algorithm if signing is not None else "HS256")
         kid = keys.add(algorithm)
     signs = "it signs" if signing is None else "it does not sign yet: run playgate keys rotate"
     typer.echo(f"{kid} ({algorithm}) is in {keys.path}; {signs}")
 
 
-@command(app, "playgate keys list", name="list")
+@add_command(app, "playgate keys list", name="list")
 def list_keys(config: Config = None) -> None:
     """List the keys, the signing one first. Shows no secret."""
     table = Table("kid", "alg", "made", "does", box=None, header_style="bold")
-    with open_keys(config) as keys:
-        for own, jwk in zip(keys.own, keys.jwks, strict=True):
-            at = issued_at(jwk)
-            made = "" if at is None else day(at)
-            table.add_row(printable(own.key.kid), own.key.algorithm, made, keys.role(own))
-    if not keys.own:
+    with open_key_set(config) as keys:
+        for own, jwk in zip(keys.list_keys, keys.jwks, strict=True):
+            at = read_creation_time(jwk)
+            made = "" if at is None else format_day(at)
+            table.add_row(
+                to_printable(own.key.kid), own.key.algorithm, made, keys.describe_role(own)
+            )
+    if not keys.list_keys:
         fail(f"there is no key in {keys.path}; playgate keys generate adds one")
     Console(soft_wrap=True, highlight=False).print(table)
 
 
-@command(
+@add_command(
     app,
     "playgate keys export > jwks.json",
     "playgate keys export KID > public.pem",
@@ -88,18 +90,22 @@ def export(
         fail("--public and --secret exclude each other")
     if kid is None and (secret or as_jwk):
         fail("--secret and --jwk print one key: name it, as playgate keys list shows it")
-    with open_keys(config) as keys:
-        text = _public_set(keys) if kid is None else exported(keys, kid, secret=secret, jwk=as_jwk)
+    with open_key_set(config) as keys:
+        text = (
+            _format_public_set(keys)
+            if kid is None
+            else export_or_exit(keys, kid, secret=secret, jwk=as_jwk)
+        )
     # A signer's library would take the end of the line for a part of the secret.
     typer.echo(text, nl=not (secret and not as_jwk) or sys.stdout.isatty())
 
 
-@command(app, "playgate keys rotate")
+@add_command(app, "playgate keys rotate")
 def rotate(config: Config = None) -> None:
     """Let the newest key sign. The key before it verifies until its last token has expired."""
-    with open_keys(config) as keys:
-        before = keys.signing()
-        waiting = keys.waiting()
+    with open_key_set(config) as keys:
+        before = keys.find_signing_key()
+        waiting = keys.list_waiting_keys()
         if before is None or not waiting:
             fail(
                 "there is no newer key: run playgate keys generate, give every edge the file, "
@@ -107,38 +113,38 @@ def rotate(config: Config = None) -> None:
             )
         until = keys.promote(waiting[-1], before)
     typer.echo(f"{waiting[-1].key.kid} signs from now on")
-    typer.echo(f"{before.key.kid} verifies until {moment_of(until)}, and is then removed")
+    typer.echo(f"{before.key.kid} verifies until {format_time(until)}, and is then removed")
 
 
-@command(app, "playgate keys retire 2026-11-27-1a2b3c")
+@add_command(app, "playgate keys retire 2026-11-27-1a2b3c")
 def retire(
     kid: Annotated[str, typer.Argument(help="The key, as playgate keys list shows it.")],
     config: Config = None,
 ) -> None:
     """Remove a key at once: edges refuse its tokens. Relayed playbacks end by a revocation."""
-    with open_keys(config) as keys:
-        named = [own for own in keys.own if own.key.kid == kid]
+    with open_key_set(config) as keys:
+        named = [own for own in keys.list_keys if own.key.kid == kid]
         if not named:
-            fail(unknown(keys, kid))
-        signing = keys.signing()
+            fail(build_unknown_key_message(keys, kid))
+        signing = keys.find_signing_key()
         if signing is not None and signing.key.kid == kid:
             fail(f"{kid} signs: run playgate keys generate and rotate first, then retire it")
         keys.remove(kid)
     typer.echo(f"{kid} is gone from {keys.path}: edges refuse its tokens as soon as they read that")
 
 
-def exported(keys: KeyFile, kid: str, *, secret: bool, jwk: bool) -> str:
+def export_or_exit(keys: KeySetFile, kid: str, *, secret: bool, jwk: bool) -> str:
     """Return one key as text, or say why there is none and exit with 1."""
-    own = next((own for own in keys.own if own.key.kid == kid), None)
+    own = next((own for own in keys.list_keys if own.key.kid == kid), None)
     if own is None:
-        fail(unknown(keys, kid))
+        fail(build_unknown_key_message(keys, kid))
     key = own.key
     if isinstance(key.jwk, OctKey) and not secret:
         fail(f"{kid} is an HS256 secret and has no public part; --secret prints it")
     if secret and not key.can_sign:
         fail(f"{kid} has no private part in {keys.path}")
     if jwk:
-        return json.dumps(described(key, private=secret), indent=2)
+        return json.dumps(format_jwk(key, private=secret), indent=2)
     if not isinstance(key.jwk, OctKey):
         return key.jwk.as_pem(private=secret).decode().strip()
     try:
@@ -153,10 +159,10 @@ def exported(keys: KeyFile, kid: str, *, secret: bool, jwk: bool) -> str:
     return text
 
 
-def _public_set(keys: KeyFile) -> str:
+def _format_public_set(keys: KeySetFile) -> str:
     found = [
-        described(own.key, private=False)
-        for own in keys.own
+        format_jwk(own.key, private=False)
+        for own in keys.list_keys
         if own.is_in_use(keys.now) and not isinstance(own.key.jwk, OctKey)
     ]
     if not found:
@@ -167,7 +173,7 @@ def _public_set(keys: KeyFile) -> str:
     return json.dumps({"keys": found}, indent=2)
 
 
-def described(key: Key, *, private: bool) -> dict[str, Any]:
+def format_jwk(key: SigningKey, *, private: bool) -> dict[str, Any]:
     """Return a key as a JWK.
 
     An Ed25519 key names no algorithm: libraries know it as `Ed25519` (RFC 9864) or as `EdDSA`
@@ -178,11 +184,11 @@ def described(key: Key, *, private: bool) -> dict[str, Any]:
     return {**members, "kid": key.kid, **alg, "use": "sig"}
 
 
-def unknown(keys: KeyFile, kid: str) -> str:
+def build_unknown_key_message(keys: KeySetFile, kid: str) -> str:
     """Return that a key is not in the file."""
     if kid in keys.kids_in_settings:
         return (
-            f"{printable(kid)} is one of tokens.keys: its secret or file is in the settings. "
+            f"{to_printable(kid)} is one of tokens.keys: its secret or file is in the settings. "
             "playgate keys is for the keys in tokens.jwks_file alone"
         )
-    return f"no key {printable(kid)!r} in {keys.path}; playgate keys list shows them"
+    return f"no key {to_printable(kid)!r} in {keys.path}; playgate keys list shows them"

@@ -18,14 +18,17 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from proxy.adapters.dailymotion.stored_login import PATIENCE, is_seen_through
+from proxy.adapters.dailymotion.refresh_token_grant import (
+    TOKEN_TIMEOUT_SECONDS,
+    is_exchange_running,
+)
 from proxy.adapters.errors import StateError
 from proxy.domain.client_ip import Address, parse_address
 from proxy.domain.reasons import Refusal
-from proxy.domain.validation_messages import sentence_for
+from proxy.domain.validation_messages import format_message
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.settings.sources import CONFIG_VARIABLE, default_file
+from proxy.settings.sources import CONFIG_VARIABLE, find_default_file
 
 Config = Annotated[
     Path | None,
@@ -35,7 +38,7 @@ Config = Annotated[
         metavar="FILE",
         help="The settings file. [default: ./playgate.toml, else /etc/playgate/playgate.toml]",
         show_default=False,
-        callback=lambda given: given or default_file(),
+        callback=lambda given: given or find_default_file(),
     ),
 ]
 
@@ -54,24 +57,24 @@ class PlainCommand(TyperCommand):
         except typer.BadParameter as error:
             if isinstance(error.__cause__, ValidationError):
                 line = error.__cause__.errors(include_url=False, include_input=False)[0]
-                error.message = sentence_for(line["type"], line["msg"], line.get("ctx", {}))
+                error.message = format_message(line["type"], line["msg"], line.get("ctx", {}))
             raise
 
 
 Run = TypeVar("Run", bound=Callable[..., None])
 
 
-def command(app: typer.Typer, *shown: str, name: str | None = None) -> Callable[[Run], Run]:
+def add_command(app: typer.Typer, *shown: str, name: str | None = None) -> Callable[[Run], Run]:
     """Return a decorator that adds a command, with examples at the end of its help."""
-    return app.command(name, cls=PlainCommand, epilog=examples(*shown))
+    return app.command(name, cls=PlainCommand, epilog=format_examples(*shown))
 
 
-def examples(*commands: str) -> str:
+def format_examples(*commands: str) -> str:
     """Return the last paragraph of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
-def settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:
+def load_settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:
     """Return the settings, or say everything that is wrong with them and exit with 1."""
     try:
         return load_settings(config, for_edge=for_edge)
@@ -79,7 +82,7 @@ def settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:
         fail(str(invalid))
 
 
-def video_or_exit(settings: Settings, text: str, *, option: str = "") -> VideoId:
+def parse_video_or_exit(settings: Settings, text: str, *, option: str = "") -> VideoId:
     """Return a video id, or say that it is none and exit with 1."""
     try:
         return parse_video_id(text, re.compile(settings.platform.video_id_pattern))
@@ -87,19 +90,19 @@ def video_or_exit(settings: Settings, text: str, *, option: str = "") -> VideoId
         fail(f"{option}{text!r} is not a video id; see platform.video_id_pattern")
 
 
-def address_or_exit(text: str) -> Address:
+def parse_address_or_exit(text: str) -> Address:
     """Return the address that --ip gives, or say that it is none and exit with 1."""
     if (address := parse_address(text)) is None:
         fail(f"--ip: {text!r} is not an address")
     return address
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     """Return what came from elsewhere as a terminal may have it: in one line, without escapes."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-def moment_of(seconds: int) -> str:
+def format_time(seconds: int) -> str:
     """Return a moment, in seconds since 1970, as people read it."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -107,12 +110,12 @@ def moment_of(seconds: int) -> str:
         return f"{seconds} s since 1970"
 
 
-def say(text: str) -> None:
+def print_markup(text: str) -> None:
     """Print a line of markup, in colour where there is any."""
     Console(soft_wrap=True, highlight=False).print(text)
 
 
-def why(error: Refusal | StateError) -> str:
+def describe_failure(error: Refusal | StateError) -> str:
     """Return what an operator is told of a failure: all of it."""
     if isinstance(error, StateError):
         return error.detail
@@ -126,11 +129,11 @@ def fail(message: str) -> NoReturn:
 
 
 Status = Literal["ok", "warn", "fail"]
-COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+STATUS_COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One line: what was checked, the outcome, and what to do about it."""
 
     check: str
@@ -139,19 +142,21 @@ class Finding:
     next_step: str = ""
 
 
-def print_finding(finding: Finding) -> None:
+def print_result(finding: CheckResult) -> None:
     """Print one finding."""
-    colour = COLOURS[finding.status]
-    say(f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(printable(finding.text))}")
+    colour = STATUS_COLOURS[finding.status]
+    print_markup(
+        f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(to_printable(finding.text))}"
+    )
     if finding.next_step:
-        say(f"{'':<17}[dim]→ {escape(printable(finding.next_step))}[/]")
+        print_markup(f"{'':<17}[dim]→ {escape(to_printable(finding.next_step))}[/]")
 
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SHELL_STATUS = 128  # plus the signal's number, as a shell tells it
-AGAIN = 1.0  # seconds after which a signal insists; timeout(1) sends one twice
+INTERRUPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNAL_EXIT_STATUS = 128  # plus the signal's number, as a shell tells it
+SECOND_SIGNAL_SECONDS = 1.0  # seconds after which a signal insists; timeout(1) sends one twice
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -160,25 +165,25 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     What the work sees through, the answer to a refresh, it sees through. Told again later, the
     process ends at once.
     """
-    return asyncio.run(_interruptible(work))
+    return asyncio.run(_run_interruptible(work))
 
 
-async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
+async def _run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
     told: list[tuple[int, float]] = []  # which signal, and when: monotonic seconds
 
     # Not the loop's own handlers: they never run where something blocks the loop.
     def stop(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if told and now - told[0][1] > AGAIN:
+        if told and now - told[0][1] > SECOND_SIGNAL_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if not told:
             told.append((number, now))
             loop.call_soon_threadsafe(task.cancel)
-            loop.call_soon_threadsafe(loop.call_later, AGAIN, _explain)
+            loop.call_soon_threadsafe(loop.call_later, SECOND_SIGNAL_SECONDS, _explain_wait)
 
-    former = {number: signal.getsignal(number) for number in SIGNALS}
+    former = {number: signal.getsignal(number) for number in INTERRUPT_SIGNALS}
     for number, handler in former.items():
         if handler is not signal.SIG_IGN:  # nohup, or a shell's `&`
             signal.signal(number, stop)
@@ -188,13 +193,13 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
         for number, handler in former.items():
             signal.signal(number, handler)
     if told:
-        raise typer.Exit(SHELL_STATUS + told[0][0])
+        raise typer.Exit(SIGNAL_EXIT_STATUS + told[0][0])
     return task.result()
 
 
-def _explain() -> None:
-    if is_seen_through():
-        most = f"{PATIENCE:g} seconds at most"
+def _explain_wait() -> None:
+    if is_exchange_running():
+        most = f"{TOKEN_TIMEOUT_SECONDS:g} seconds at most"
         typer.echo(
             f"Waiting for Dailymotion's answer, {most}, so that the login is kept.", err=True
         )

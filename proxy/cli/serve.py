@@ -14,20 +14,25 @@ import uvloop
 from yarl import URL
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.log_writer import LogWriter, writing
-from proxy.adapters.logs import Logger, build_logger, capture_standard_logging, console_processors
-from proxy.adapters.loop import Loop
-from proxy.cli.options import Config, fail, settings_or_exit
-from proxy.reloading import Source
-from proxy.serving import ListenFailed, running_edge
+from proxy.adapters.event_loop import Loop
+from proxy.adapters.log_writer import LogWriter, open_log_writer
+from proxy.adapters.logs import (
+    Logger,
+    build_console_processors,
+    build_logger,
+    capture_standard_logging,
+)
+from proxy.cli.options import Config, fail, load_settings_or_exit
+from proxy.reloading import SettingsSource
+from proxy.serving import ListenError, run_edge
 from proxy.settings import Settings, load_settings
-from proxy.settings.checks import MEMORY
-from proxy.settings.rules import warnings_about
+from proxy.settings.cross_checks import find_warnings
+from proxy.settings.value_checks import MEMORY
 
 # Net allocations before a collection of each generation. A play under way holds some two hundred
 # objects, so that the default of 700 looks at plays that are not over. With more than these, what
 # uvloop leaves of a connection that was reset before TLS (some seventeen objects, 60 KB) adds up.
-COLLECT_EVERY = (5_000, 20, 80)
+GC_THRESHOLDS = (5_000, 20, 80)
 
 
 def serve(config: Config = None) -> None:
@@ -36,18 +41,18 @@ def serve(config: Config = None) -> None:
     Plays in flight are finished first. SIGHUP reloads the settings and keys.
     """
     began_at = time.time()
-    settings = settings_or_exit(config)
+    settings = load_settings_or_exit(config)
     raise_descriptor_limit()
-    source = Source(load=partial(load_settings, config), path=config, began_at=began_at)
+    source = SettingsSource(load=partial(load_settings, config), path=config, began_at=began_at)
     try:
         uvloop.run(run(settings, source), loop_factory=Loop)
-    except ListenFailed as failed:
+    except ListenError as failed:
         fail(f"{failed}; web.listen and operator.listen set the addresses")
 
 
-async def run(settings: Settings, source: Source) -> None:
+async def run(settings: Settings, source: SettingsSource) -> None:
     """Run an edge until a signal says stop; SIGHUP has it load its settings again."""
-    with writing(sys.stdout) as lines:
+    with open_log_writer(sys.stdout) as lines:
         log = build_log(settings, lines)
         capture_standard_logging(log)
         await _run_edge(settings, source, log, lines)
@@ -59,23 +64,27 @@ def build_log(settings: Settings, lines: LogWriter) -> Logger:
     is_terminal = sys.stdout.isatty()
     is_json = settings.log.format == "json" or (settings.log.format == "auto" and not is_terminal)
     colors = is_terminal and not os.environ.get("NO_COLOR")
-    processors = () if is_json else console_processors(colors=colors)
+    processors = () if is_json else build_console_processors(colors=colors)
     return build_logger(lines, level=settings.log.level, processors=processors)
 
 
-async def _run_edge(settings: Settings, source: Source, log: Logger, lines: LogWriter) -> None:
-    for setting, detail in warnings_about(settings, source.path):
+async def _run_edge(
+    settings: Settings, source: SettingsSource, log: Logger, lines: LogWriter
+) -> None:
+    for setting, detail in find_warnings(settings, source.path):
         log.warning("settings-warning", setting=setting, detail=detail)
-    stop = stop_on_signals()  # before anybody is told that it runs
-    async with running_edge(settings, log=log, source=source) as edge:
+    stop = create_stop_event()  # before anybody is told that it runs
+    async with run_edge(settings, log=log, source=source) as edge:
         lines.count_lost = edge.apps.process.telemetry.metrics.log_lines_lost.inc
         if edge.reloading is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, edge.reloading.ask)
-        spare_the_collector()
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGHUP, edge.reloading.request_reload
+            )
+        freeze_startup_objects()
         await stop.wait()
 
 
-def spare_the_collector() -> None:
+def freeze_startup_objects() -> None:
     """Have the garbage collector leave alone what is there once an edge runs.
 
     Modules, settings and metrics stay until the end, and going through all of them again and again
@@ -83,7 +92,7 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_EVERY)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def raise_descriptor_limit() -> None:
@@ -92,7 +101,7 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def stop_on_signals() -> asyncio.Event:
+def create_stop_event() -> asyncio.Event:
     """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -111,9 +120,9 @@ def check_config(config: Config = None) -> None:
 
     Exit 1 if there is an error. Warnings go to standard error.
     """
-    settings = settings_or_exit(config)
+    settings = load_settings_or_exit(config)
     now = Clock().now()
-    kids = ", ".join(f"{key.kid} ({key.algorithm})" for key in settings.tokens.keys_at(now))
+    kids = ", ".join(f"{key.kid} ({key.algorithm})" for key in settings.tokens.list_keys(now))
     typer.echo(f"{config or 'defaults and environment (no settings file)'}: ok")
     typer.echo(f"  players    {settings.web.listen}")
     typer.echo(f"  operators  {settings.operator.listen}")
@@ -124,16 +133,18 @@ def check_config(config: Config = None) -> None:
     shared = f"{url.scheme}://{url.host}, prefix {settings.state.prefix}"
     is_alone = str(url) == MEMORY or not url.host
     typer.echo(f"  state      {'memory: this instance alone' if is_alone else shared}")
-    if settings.tokens.first_use:
+    if settings.tokens.bind_on_first_use:
         typer.echo("  first use  on: a link is good in one network")
     platform = settings.platform
     typer.echo(f"  account    API {platform.api}, {platform.grant}, {platform.endpoints.rest_url}")
-    for name in platform.given_up:
+    for name in platform.url_flags:
         typer.echo(f"  given up   platform.{name} = true, see docs/playing.md")
     rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
     typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
-    typer.echo(f"  relay keys {len(settings.seal_secrets()) or 'not set (relaying is disabled)'}")
+    typer.echo(
+        f"  relay keys {len(settings.get_seal_secrets()) or 'not set (relaying is disabled)'}"
+    )
     if settings.sandbox:
         typer.echo("  sandbox    yes: loopback only, published keys")
-    for setting, text in warnings_about(settings, config):
+    for setting, text in find_warnings(settings, config):
         typer.echo(f"  warning    {setting}: {text}", err=True)

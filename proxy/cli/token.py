@@ -9,19 +9,19 @@ from proxy.adapters.clock import Clock
 from proxy.cli import token_explanation
 from proxy.cli.options import (
     Config,
-    address_or_exit,
-    command,
+    add_command,
     fail,
-    print_finding,
-    printable,
+    load_settings_or_exit,
+    parse_address_or_exit,
+    print_markup,
+    print_result,
     run,
-    say,
-    settings_or_exit,
+    to_printable,
 )
 from proxy.domain.client_ip import parse_network
-from proxy.domain.formats import Limits
 from proxy.domain.reasons import Refusal
-from proxy.edge.minting import Minting
+from proxy.domain.variant_limits import VariantLimits
+from proxy.edge.token_minter import TokenMinter
 
 app = typer.Typer(
     help="Mint tokens, and explain why one is refused.",
@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 
-@command(
+@add_command(
     app,
     "playgate token mint --video x8abcd",
     "playgate token mint --video x8abcd --ttl 600 --sub viewer-7 --url",
@@ -71,11 +71,11 @@ def mint(
     config: Config = None,
 ) -> None:
     """Print a signed token, or the whole play URL, and nothing else."""
-    settings = settings_or_exit(config)
-    minting = Minting(settings, Clock())
+    settings = load_settings_or_exit(config)
+    minting = TokenMinter(settings, Clock())
     try:
         network = None if ip is None else parse_network(ip)
-        limits = Limits(max_height=max_height, max_bandwidth=max_bandwidth)
+        limits = VariantLimits(max_height=max_height, max_bandwidth=max_bandwidth)
         minted = minting.mint(
             video=video, ttl=ttl, network=network, subject=sub, formats=fmt or (), limits=limits
         )
@@ -88,7 +88,7 @@ def mint(
     typer.echo(minted.url if url else minted.token)
 
 
-@command(
+@add_command(
     app,
     "playgate token explain 'https://play.example.com/play/x8abcd.m3u8?token=…'",
     "playgate token explain eyJhbGciOi… --video x8abcd --ip 203.0.113.7",
@@ -105,14 +105,14 @@ def explain(
     config: Config = None,
 ) -> None:
     """Print what a token says, and every check that an edge makes; exit 1 if one fails."""
-    settings = settings_or_exit(config)
-    viewer = None if ip is None else address_or_exit(ip)
+    settings = load_settings_or_exit(config)
+    viewer = None if ip is None else parse_address_or_exit(ip)
     explained = run(token_explanation.explain(settings, token, video=video, viewer=viewer))
     for line in explained.content:
-        say(escape(printable(line)))
+        print_markup(escape(to_printable(line)))
     if explained.content:
-        say("")
-    for finding in explained.findings:
-        print_finding(finding)
-    say(f"\n{escape(explained.conclusion)}")
+        print_markup("")
+    for finding in explained.results:
+        print_result(finding)
+    print_markup(f"\n{escape(explained.conclusion)}")
     raise typer.Exit(explained.refusal is not None)

@@ -11,20 +11,20 @@ from importlib.resources import files
 from urllib.parse import parse_qs, urlsplit
 
 from proxy.adapters.clock import Clock
-from proxy.cli.operator import fetched_keyring, known_checks
-from proxy.cli.options import Finding
-from proxy.domain.access import Check, Play, check_of
+from proxy.cli.operator_client import fetch_edge_checks, fetch_keyring
+from proxy.cli.options import CheckResult
+from proxy.domain.access import AccessRequest, TokenCheck, run_check
 from proxy.domain.access import explain as explain_token
-from proxy.domain.client_ip import Address, public_viewer
+from proxy.domain.client_ip import Address, check_viewer
 from proxy.domain.formats import Format
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.compact import read_compact, the_one_token
+from proxy.domain.tokens.compact import read_compact, require_single_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.edge.admission import FirstUse
 from proxy.settings import Settings
 
-MILLISECONDS = 10**11  # as seconds, that is the year 5138
-TIMES = ("iat", "nbf", "exp")  # claims that are NumericDates
+MIN_MILLISECONDS = 10**11  # as seconds, that is the year 5138
+TIME_CLAIMS = ("iat", "nbf", "exp")  # claims that are NumericDates
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 TEXTS = tomllib.loads((files("proxy.cli") / "explanations.toml").read_text("utf-8"))
 
@@ -34,13 +34,13 @@ class Explanation:
     """What there is to say of a token."""
 
     content: tuple[str, ...]  # header and claims, a line each
-    findings: tuple[Finding, ...]
+    results: tuple[CheckResult, ...]
     refusal: Refusal | None  # the edge's answer; None if it accepts the token
     conclusion: str
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class PastedToken:
     """What somebody pasted: a token, and the video and its format if it came in a URL."""
 
     token: str
@@ -61,76 +61,76 @@ async def explain(
     `pasted` is the token, the URL that carries it, or an Authorization header; `video` is the URL's
     by default; `first_use` is the running edge's, if this is its process.
     """
-    carried = read_carrier(pasted)
+    carried = read_pasted(pasted)
     asked = video or carried.video
-    play = Play(
+    play = AccessRequest(
         now=Clock().now(),
         video=None if asked is None else VideoId(asked),
         format=carried.fmt,
         viewer=viewer,
     )
-    keyring, trouble = await fetched_keyring(settings, carried.token, play.now)
-    checks = list(request_checks(settings, carried.token, play))
+    keyring, trouble = await fetch_keyring(settings, carried.token, play.now)
+    checks = list(check_request(settings, carried.token, play))
     if carried.token:
         checks += explain_token(carried.token, keyring, play, settings.tokens.policy)
-        known = known_checks(settings, carried.token, keyring, play, first_use)
+        known = fetch_edge_checks(settings, carried.token, keyring, play, first_use)
         checks += [check async for check in known]
-    payload = _payload_of(carried.token)
-    findings = [_finding_of(check, payload, play) for check in checks]
+    payload = _read_payload(carried.token)
+    findings = [_to_result(check, payload, play) for check in checks]
     if trouble:
         text = f"the keys of the token's issuer cannot be fetched: {trouble}"
-        findings.insert(0, Finding(check="issuer", status="warn", text=text))
+        findings.insert(0, CheckResult(check="issuer", status="warn", text=text))
     refusal = next((check.refusal for check in checks if check.refusal is not None), None)
     return Explanation(
-        content=tuple(content_of(carried.token, play.now)),
-        findings=tuple(findings),
+        content=tuple(describe_content(carried.token, play.now)),
+        results=tuple(findings),
         refusal=refusal,
         conclusion=_conclude(refusal, checks, play),
     )
 
 
-def read_carrier(text: str) -> Carrier:
+def read_pasted(text: str) -> PastedToken:
     """Take the token out of a play URL, a player page's URL, or a header."""
     text = text.strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
     if "/" not in text:
-        return Carrier(text)
+        return PastedToken(text)
     try:
         parts = urlsplit(text)
     except ValueError:  # such as an address in brackets that is none
-        return Carrier(text)
+        return PastedToken(text)
     name, _, ending = parts.path.rpartition("/")[2].partition(".")
     query = parse_qs(parts.query)
     carried = "".join(query.get("token", [])[:1]) or parts.fragment
     if "video_id" in query:  # /stream-urls
         is_file = all("h264" in field for field in query.get("formats", [""])[0].split(","))
-        return Carrier(carried, query["video_id"][0], "mp4" if is_file else "hls")
-    return Carrier(carried, name, "mp4" if ending == "mp4" else "hls")
+        return PastedToken(carried, query["video_id"][0], "mp4" if is_file else "hls")
+    return PastedToken(carried, name, "mp4" if ending == "mp4" else "hls")
 
 
-def request_checks(settings: Settings, token: str, play: Play) -> Iterator[Check]:
+def check_request(settings: Settings, token: str, play: AccessRequest) -> Iterator[TokenCheck]:
     """Yield what the edge checks of a request before it looks into the token."""
     if play.video is not None:
         pattern = re.compile(settings.platform.video_id_pattern)
-        yield check_of("id", partial(parse_video_id, play.video, pattern))
+        yield run_check("id", partial(parse_video_id, play.video, pattern))
     if play.viewer is not None:
         allowed = partial(
-            public_viewer,
+            check_viewer,
             play.viewer,
             settings.viewer.private,
             loopback_viewers=settings.sandbox,
         )
-        yield check_of("viewer", allowed)
-    yield check_of("token", partial(the_one_token, [token]))
+        yield run_check("viewer", allowed)
+    yield run_check("token", partial(require_single_token, [token]))
 
 
-def _payload_of(token: str) -> dict[str, object]:
+def _read_payload(token: str) -> dict[str, object]:
     try:
         return read_compact(token).payload
     except Refusal:
         return {}
 
 
-def content_of(token: str, now: float) -> Iterator[str]:
+def describe_content(token: str, now: float) -> Iterator[str]:
     """Yield what the token says; whether to believe it is what the checks are for."""
     try:
         compact = read_compact(token)
@@ -139,44 +139,44 @@ def content_of(token: str, now: float) -> Iterator[str]:
     yield f"{'kid':<6} {compact.kid}"
     for name, value in compact.payload.items():
         text = json.dumps(value, ensure_ascii=False)
-        if name in TIMES and isinstance(value, int):
-            text = f"{local_time(value, now)} ({relative_time(value, now)})"
-            if value > MILLISECONDS:
+        if name in TIME_CLAIMS and isinstance(value, int):
+            text = f"{format_local_time(value, now)} ({format_relative_time(value, now)})"
+            if value > MIN_MILLISECONDS:
                 text += "; in milliseconds? NumericDates are seconds"
         yield f"{name:<6} {text}"
 
 
-def _finding_of(check: Check, payload: dict[str, object], play: Play) -> Finding:
+def _to_result(check: TokenCheck, payload: dict[str, object], play: AccessRequest) -> CheckResult:
     now = play.now
-    if not check.was_made:
+    if not check.was_run:
         needs_viewer = check.name == "first use" and play.viewer is None
         text = TEXTS["missing"]["network" if needs_viewer else check.name]
-        return Finding(check=check.name, status="warn", text=text)
+        return CheckResult(check=check.name, status="warn", text=text)
     expires_at = payload.get("exp")
     if check.name == "expiry" and isinstance(expires_at, int):
         is_over = check.refusal is not None
-        when = f"{relative_time(expires_at, now)}, at {local_time(expires_at, now)}"
+        when = f"{format_relative_time(expires_at, now)}, at {format_local_time(expires_at, now)}"
         text = f"token-expired: it expired {when}" if is_over else f"it expires {when}"
-        return Finding(check=check.name, status="fail" if is_over else "ok", text=text)
+        return CheckResult(check=check.name, status="fail" if is_over else "ok", text=text)
     if check.refusal is None:
-        return Finding(check=check.name, status="ok", text=TEXTS["passed"][check.name])
+        return CheckResult(check=check.name, status="ok", text=TEXTS["passed"][check.name])
     detail = check.refusal.detail or check.refusal.message
-    return Finding(check=check.name, status="fail", text=f"{check.refusal.reason}: {detail}")
+    return CheckResult(check=check.name, status="fail", text=f"{check.refusal.reason}: {detail}")
 
 
-def _conclude(refusal: Refusal | None, checks: list[Check], play: Play) -> str:
+def _conclude(refusal: Refusal | None, checks: list[TokenCheck], play: AccessRequest) -> str:
     if refusal is not None:
         reason: Reason = refusal.reason
         return f"The edge answers {reason.status} {reason}: {refusal.message}"
     given = {"a video": play.video, "a viewer's address": play.viewer}
     if missing := [name for name, value in given.items() if value is None]:
         return f"No check failed. Name {' and '.join(missing)} to check the rest."
-    unknown = [check.name for check in checks if not check.was_made]
+    unknown = [check.name for check in checks if not check.was_run]
     beyond = f", as far as that can be checked from here (not checked: {', '.join(unknown)})"
     return f"The edge accepts it{beyond if unknown else ''}."
 
 
-def local_time(moment: int, now: float) -> str:
+def format_local_time(moment: int, now: float) -> str:
     """Return a moment in local time, with the date if it is another day."""
     try:
         then, today = (datetime.fromtimestamp(it).astimezone() for it in (moment, now))
@@ -185,7 +185,7 @@ def local_time(moment: int, now: float) -> str:
     return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
-def relative_time(moment: int, now: float) -> str:
+def format_relative_time(moment: int, now: float) -> str:
     """Return how far a moment is from now, rounded, such as `4 minutes ago` or `in 2 hours`."""
     distance = abs(moment - int(now))
     size, unit = next((it for it in UNITS if distance >= it[0]), UNITS[-1])

@@ -13,14 +13,21 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from proxy.adapters.dailymotion.account import LISTED, MOST_ON_A_PAGE, VideosApi
+from proxy.adapters.dailymotion.account_api import LIST_FIELDS, MAX_PAGE_SIZE, VideosApi
 from proxy.cli.account import run_videos
-from proxy.cli.options import Config, command, fail, printable, settings_or_exit, video_or_exit
+from proxy.cli.options import (
+    Config,
+    add_command,
+    fail,
+    load_settings_or_exit,
+    parse_video_or_exit,
+    to_printable,
+)
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.video import VideoId
 from proxy.settings import Settings
 
-PIPED_WIDTH = 300  # characters: nothing is cut off for another program
+NON_TERMINAL_WIDTH = 300  # characters: nothing is cut off for another program
 
 app = typer.Typer(
     help="Manage the channel's videos with an API key of its own.",
@@ -31,20 +38,20 @@ app = typer.Typer(
 VideoArgument = Annotated[str, typer.Argument(metavar="ID", help="The video.")]
 
 
-@command(app, "playgate videos list --limit 5", "playgate videos list --json", name="list")
+@add_command(app, "playgate videos list --limit 5", "playgate videos list --json", name="list")
 def list_videos(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     config: Config = None,
 ) -> None:
     """List the channel's videos."""
-    settings = settings_or_exit(config, for_edge=False)
+    settings = load_settings_or_exit(config, for_edge=False)
 
     async def found(api: VideosApi) -> list[Mapping[str, Any]]:
         videos: list[Mapping[str, Any]] = []
-        size = min(limit, MOST_ON_A_PAGE)
+        size = min(limit, MAX_PAGE_SIZE)
         for number in range(1, -(-limit // size) + 1):
-            page = await api.fetch_page(_channel_of(settings), page=number, limit=size)
+            page = await api.fetch_page(_channel_or_exit(settings), page=number, limit=size)
             videos += page.videos
             if not page.has_more:
                 break
@@ -56,15 +63,15 @@ def list_videos(
             typer.echo(json.dumps(video))
         return
     table = Table(box=None, pad_edge=False)
-    for name in LISTED:
+    for name in LIST_FIELDS:
         table.add_column(name, no_wrap=True)
     for video in videos:
-        table.add_row(*(_cell(video.get(name)) for name in LISTED))
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
+        table.add_row(*(_format_cell(video.get(name)) for name in LIST_FIELDS))
+    width = None if sys.stdout.isatty() else NON_TERMINAL_WIDTH
     Console(markup=False, highlight=False, width=width).print(table)
 
 
-@command(app, "playgate videos upload test.mp4 --title 'A test' --private")
+@add_command(app, "playgate videos upload test.mp4 --title 'A test' --private")
 def upload(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
     title: Annotated[str, typer.Option(help="[default: the file's name]")] = "",
@@ -77,23 +84,24 @@ def upload(
     config: Config = None,
 ) -> None:
     """Upload a file and make a video of it; prints its id."""
-    settings = settings_or_exit(config, for_edge=False)
-    channel_id = _channel_of(settings)
+    settings = load_settings_or_exit(config, for_edge=False)
+    channel_id = _channel_or_exit(settings)
     if not file.stat().st_size:
         fail(f"{file}: the file is empty")
     fields = {
-        "title": text_or_exit("--title", title) or os.fsencode(file.stem).decode(errors="replace"),
-        "channel": text_or_exit("--category", category),
-        "published": _flag(not draft),
-        "private": _flag(private),
-        "is_created_for_kids": _flag(for_kids),
+        "title": check_text_or_exit("--title", title)
+        or os.fsencode(file.stem).decode(errors="replace"),
+        "channel": check_text_or_exit("--category", category),
+        "published": _format_flag(not draft),
+        "private": _format_flag(private),
+        "is_created_for_kids": _format_flag(for_kids),
     }
 
     async def uploaded(api: VideosApi) -> VideoId:
         url = await api.fetch_upload_url()
         hosts = AllowedHosts(settings.platform.allowed_hosts, plain_http=settings.sandbox)
         hosts.check(url)
-        name = printable(file.name)
+        name = to_printable(file.name)
         with (
             Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
             progress.open(file, "rb", description=escape(name)) as body,
@@ -110,7 +118,7 @@ def upload(
     )
 
 
-@command(app, "playgate videos edit x9abcd --title 'Another title'")
+@add_command(app, "playgate videos edit x9abcd --title 'Another title'")
 def edit(
     video: VideoArgument,
     title: Annotated[str | None, typer.Option(help="A new title.")] = None,
@@ -123,12 +131,12 @@ def edit(
     config: Config = None,
 ) -> None:
     """Change a video."""
-    settings = settings_or_exit(config, for_edge=False)
-    known = video_or_exit(settings, video)
+    settings = load_settings_or_exit(config, for_edge=False)
+    known = parse_video_or_exit(settings, video)
     given = {
-        "title": None if title is None else text_or_exit("--title", title),
-        "published": None if published is None else _flag(published),
-        "private": None if private is None else _flag(private),
+        "title": None if title is None else check_text_or_exit("--title", title),
+        "published": None if published is None else _format_flag(published),
+        "private": None if private is None else _format_flag(private),
     }
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
@@ -137,44 +145,46 @@ def edit(
     typer.echo(f"{video}: changed")
 
 
-@command(app, "playgate videos delete x9abcd")
+@add_command(app, "playgate videos delete x9abcd")
 def delete(
     video: VideoArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: Config = None,
 ) -> None:
     """Delete a video for good; asks first."""
-    settings = settings_or_exit(config, for_edge=False)
-    known = video_or_exit(settings, video)
+    settings = load_settings_or_exit(config, for_edge=False)
+    known = parse_video_or_exit(settings, video)
     if not yes:
         title = run_videos(settings, lambda api: api.fetch_title(known))
-        typer.confirm(f"Delete {video}, {printable(title)!r}? This cannot be undone.", abort=True)
+        typer.confirm(
+            f"Delete {video}, {to_printable(title)!r}? This cannot be undone.", abort=True
+        )
     run_videos(settings, lambda api: api.delete(known))
     typer.echo(f"{video}: deleted")
 
 
-def _channel_of(settings: Settings) -> str:
+def _channel_or_exit(settings: Settings) -> str:
     if not settings.videos.channel_id:
         fail("videos.channel_id is not set: it says whose videos these are")
     return settings.videos.channel_id
 
 
-def text_or_exit(option: str, text: str) -> str:
+def check_text_or_exit(option: str, text: str) -> str:
     """Return a text as it can be sent, or say that it cannot and exit with 1."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        fail(f"{option}: {printable(text)!r} is not UTF-8")
+        fail(f"{option}: {to_printable(text)!r} is not UTF-8")
     return text
 
 
-def _flag(value: bool) -> str:
+def _format_flag(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return printable(str(value))
+    return to_printable(str(value))

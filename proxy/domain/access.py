@@ -14,10 +14,10 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import (
     ANY_VIDEO,
     Claims,
-    attributed,
+    attribute_claims,
     check_issuer,
     check_signature,
-    claimed_issuer,
+    read_claimed_issuer,
     read_claims,
 )
 from proxy.domain.tokens.compact import read_compact
@@ -35,7 +35,7 @@ class TokenPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Play:
+class AccessRequest:
     """What somebody wants to do now. `playgate token explain` leaves out what it was not told."""
 
     now: float
@@ -44,13 +44,13 @@ class Play:
     viewer: Address | None
 
 
-def authorize(claims: Claims, play: Play, policy: TokenPolicy) -> None:
+def authorize(claims: Claims, play: AccessRequest, policy: TokenPolicy) -> None:
     """Refuse unless the token allows this play."""
-    for check in RULES.values():
+    for check in CHECKS.values():
         check(claims, play, policy)
 
 
-def check_started(claims: Claims, play: Play, policy: TokenPolicy) -> None:
+def check_not_before(claims: Claims, play: AccessRequest, policy: TokenPolicy) -> None:
     """Refuse a token from the future: it would be usable after its revocation was forgotten."""
     if claims.issued_at > play.now + policy.leeway:
         raise Refusal(Reason.TOKEN_NOT_YET_VALID, "iat is in the future")
@@ -58,13 +58,13 @@ def check_started(claims: Claims, play: Play, policy: TokenPolicy) -> None:
         raise Refusal(Reason.TOKEN_NOT_YET_VALID, "nbf is in the future")
 
 
-def check_expiry(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+def check_expiry(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
     """Refuse a token on or after its `exp` (RFC 7519, 4.1.4)."""
     if claims.expires_at <= play.now:
         raise Refusal(Reason.TOKEN_EXPIRED, f"exp was {play.now - claims.expires_at:.0f} s ago")
 
 
-def check_lifetime(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
+def check_lifetime(claims: Claims, _play: AccessRequest, policy: TokenPolicy) -> None:
     """Refuse a token signed for longer than `tokens.max_ttl`."""
     lifetime = claims.expires_at - claims.issued_at
     if not 0 < lifetime <= policy.max_ttl:
@@ -73,31 +73,31 @@ def check_lifetime(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
         )
 
 
-def check_audience(claims: Claims, _play: Play, policy: TokenPolicy) -> None:
+def check_audience(claims: Claims, _play: AccessRequest, policy: TokenPolicy) -> None:
     """Refuse a token that names its audience and means somebody else (RFC 7519, 4.1.3)."""
     if claims.audience and policy.audience not in claims.audience:
         is_set = "" if policy.audience else ", which is not set"
         raise Refusal(Reason.TOKEN_AUDIENCE, f"aud does not contain tokens.audience{is_set}")
 
 
-def check_video(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+def check_video(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
     """Refuse a token for another video, and one whose key may not sign for this video."""
     if play.video is None:
         return
     if claims.video not in (ANY_VIDEO, play.video):
         raise Refusal(Reason.TOKEN_VIDEO, "the claim video is not the video asked for")
-    if claims.signable is not None and claims.signable.fullmatch(play.video) is None:
+    if claims.signable_videos is not None and claims.signable_videos.fullmatch(play.video) is None:
         whose = "its issuer's" if claims.issuer else "its key's"
         raise Refusal(Reason.TOKEN_VIDEO, f"the video does not match {whose} videos setting")
 
 
-def check_format(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+def check_format(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
     """Refuse a format that the token leaves out."""
     if play.format is not None and claims.formats and play.format not in claims.formats:
         raise Refusal(Reason.TOKEN_FORMAT, f"the claim fmt does not contain {play.format}")
 
 
-def check_network(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
+def check_network(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
     """Refuse a viewer outside the network that the token is for."""
     if claims.network is None or play.viewer is None or play.viewer in claims.network:
         return
@@ -111,8 +111,8 @@ def check_network(claims: Claims, play: Play, _policy: TokenPolicy) -> None:
 
 
 # Each by its name: it refuses, or it has nothing to say.
-RULES: dict[str, Callable[[Claims, Play, TokenPolicy], None]] = {
-    "started": check_started,
+CHECKS: dict[str, Callable[[Claims, AccessRequest, TokenPolicy], None]] = {
+    "started": check_not_before,
     "expiry": check_expiry,
     "lifetime": check_lifetime,
     "audience": check_audience,
@@ -123,15 +123,17 @@ RULES: dict[str, Callable[[Claims, Play, TokenPolicy], None]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class TokenCheck:
     """The outcome of one check; `refusal` is None where it passed."""
 
     name: str
     refusal: Refusal | None = None
-    was_made: bool = True  # not where the caller did not say what to compare with
+    was_run: bool = True  # not where the caller did not say what to compare with
 
 
-def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> Iterator[Check]:
+def explain(
+    token: str, keyring: Keyring, play: AccessRequest, policy: TokenPolicy
+) -> Iterator[TokenCheck]:
     """Yield every check in the edge's order; the first with a refusal is the edge's answer.
 
     Unlike the edge it goes on after a refusal, as long as there is something left to look at.
@@ -139,40 +141,40 @@ def explain(token: str, keyring: Keyring, play: Play, policy: TokenPolicy) -> It
     try:
         compact = read_compact(token)
     except Refusal as refusal:
-        yield Check(name="form", refusal=refusal)
+        yield TokenCheck(name="form", refusal=refusal)
         return
-    yield Check(name="form")
+    yield TokenCheck(name="form")
 
     key = None
     try:
-        key = keyring.find(compact.kid, claimed_issuer(compact))
+        key = keyring.find(compact.kid, read_claimed_issuer(compact))
     except Refusal as refusal:
-        yield Check(name="key", refusal=refusal)
+        yield TokenCheck(name="key", refusal=refusal)
     else:
-        yield Check(name="key")
-        yield check_of("signature", partial(check_signature, compact, key))
+        yield TokenCheck(name="key")
+        yield run_check("signature", partial(check_signature, compact, key))
 
     try:
         claims = read_claims(compact.payload)
     except Refusal as refusal:
-        yield Check(name="claims", refusal=refusal)
+        yield TokenCheck(name="claims", refusal=refusal)
         return
-    yield Check(name="claims")
+    yield TokenCheck(name="claims")
     if key is not None:
-        yield check_of("issuer", partial(check_issuer, claims, key))
-        claims = attributed(claims, key)
+        yield run_check("issuer", partial(check_issuer, claims, key))
+        claims = attribute_claims(claims, key)
     told = {"video": play.video is not None, "network": play.viewer is not None}
-    for name, check in RULES.items():
+    for name, check in CHECKS.items():
         if told.get(name, True):
-            yield check_of(name, partial(check, claims, play, policy))
+            yield run_check(name, partial(check, claims, play, policy))
         else:
-            yield Check(name=name, was_made=False)
+            yield TokenCheck(name=name, was_run=False)
 
 
-def check_of(name: str, check: Callable[[], object]) -> Check:
+def run_check(name: str, check: Callable[[], object]) -> TokenCheck:
     """Make a check and keep its outcome."""
     try:
         check()
     except Refusal as refusal:
-        return Check(name=name, refusal=refusal)
-    return Check(name=name)
+        return TokenCheck(name=name, refusal=refusal)
+    return TokenCheck(name=name)

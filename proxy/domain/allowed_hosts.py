@@ -10,7 +10,7 @@ from proxy.domain.reasons import Reason, Refusal
 URL_TEXT = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,8192}", re.ASCII)
 
 # Scheme, host name and perhaps a port: nothing encoded, no brackets, no credentials.
-BEGINNING = re.compile(
+ORIGIN = re.compile(
     r"(?P<scheme>[a-z]+)://"
     r"(?P<host>(?=[^:/?#]{1,253}(?:[:/?#]|\Z))[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*)"
     r"(?::(?P<port>[0-9]{1,5}))?(?=[/?#]|\Z)",
@@ -33,14 +33,16 @@ class AllowedHosts:
     def check(self, url: str) -> str:
         """Return an absolute URL untouched if it is allowed, or refuse."""
         if URL_TEXT.fullmatch(url) is None:
-            raise _refused("it has characters that no URL has")
-        if (begins := BEGINNING.match(url)) is None:
-            raise _refused("it is not a URL, it carries credentials, or its host is no plain name")
+            raise _build_refusal("it has characters that no URL has")
+        if (begins := ORIGIN.match(url)) is None:
+            raise _build_refusal(
+                "it is not a URL, it carries credentials, or its host is no plain name"
+            )
         scheme, host, port = begins["scheme"], begins["host"].lower(), begins["port"]
         if scheme != "https" and not (self._plain_http and scheme == "http"):
-            raise _refused("it is not https")
+            raise _build_refusal("it is not https")
         if not any(_is_covered(host, port, allowed) for allowed in self._hosts):
-            raise _refused(f"its host, {host}, is not in platform.allowed_hosts")
+            raise _build_refusal(f"its host, {host}, is not in platform.allowed_hosts")
         return url
 
 
@@ -50,5 +52,5 @@ def _is_covered(host: str, port: str | None, allowed: str) -> bool:
     return port is None and (host == allowed or host.endswith(f".{allowed}"))
 
 
-def _refused(why: str) -> Refusal:
+def _build_refusal(why: str) -> Refusal:
     return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, why)

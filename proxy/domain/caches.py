@@ -9,7 +9,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Lru(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """Keeps the entries that were set or read last; each step is atomic for threads."""
 
     def __init__(self, max_entries: int) -> None:
@@ -40,15 +40,15 @@ class Lru(Generic[K, V]):
 T = TypeVar("T")
 
 
-def cached_up_to(
-    max_length: int, *, entries: int, function: Callable[[str], T]
+def cache_short_texts(
+    max_length: int, *, max_entries: int, function: Callable[[str], T]
 ) -> Callable[[str], T]:
     """Return a function that caches the results of texts of so many characters.
 
     What clients send is up to 8 kB long, and 10,000 of those would be 80 MB; what real ones send
     is much shorter. The result unused for longest goes first. Errors are not cached.
     """
-    cached = lru_cache(entries)(function)
+    cached = lru_cache(max_entries)(function)
 
     def call(text: str) -> T:
         return cached(text) if len(text) <= max_length else function(text)

@@ -1,6 +1,5 @@
 """Stream formats and qualities: the API's field names, and which one to choose."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,12 +15,10 @@ FORMAT_NAMES: tuple[Format, ...] = get_args(Format)
 QUALITIES: tuple[Quality, ...] = get_args(Quality)  # the smallest first
 DEFAULT_QUALITY: Quality = "hd"
 HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")  # the first that a video has is played
-NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
-RESOLUTION = re.compile(r"[0-9]{1,9}x([0-9]{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progressive:
+class Mp4File:
     """An MP4 file of a video: the API's field, and how high its picture is at most, in pixels."""
 
     field: str
@@ -29,21 +26,21 @@ class Progressive:
 
 
 # Heights are those of Dailymotion's guide; it calls the first one 380p and has it 512 by 384.
-PROGRESSIVE: dict[Quality, Progressive] = {
-    "sd": Progressive(field="stream_h264_url", height=384),
-    "hq": Progressive(field="stream_h264_hq_url", height=480),
-    "hd": Progressive(field="stream_h264_hd_url", height=720),
-    "hd1080": Progressive(field="stream_h264_hd1080_url", height=1080),
-    "qhd": Progressive(field="stream_h264_qhd_url", height=1440),
-    "uhd": Progressive(field="stream_h264_uhd_url", height=2160),
+MP4_FILES: dict[Quality, Mp4File] = {
+    "sd": Mp4File(field="stream_h264_url", height=384),
+    "hq": Mp4File(field="stream_h264_hq_url", height=480),
+    "hd": Mp4File(field="stream_h264_hd_url", height=720),
+    "hd1080": Mp4File(field="stream_h264_hd1080_url", height=1080),
+    "qhd": Mp4File(field="stream_h264_qhd_url", height=1440),
+    "uhd": Mp4File(field="stream_h264_uhd_url", height=2160),
 }
-PROGRESSIVE_FIELDS = tuple(it.field for it in PROGRESSIVE.values())
+MP4_FIELDS = tuple(it.field for it in MP4_FILES.values())
 
 # Every field that a stream URL comes in.
 FORMATS: dict[str, Format] = {
     "stream_hls_url": "hls",
     "stream_live_hls_url": "hls",
-    **dict.fromkeys(PROGRESSIVE_FIELDS, "mp4"),
+    **dict.fromkeys(MP4_FIELDS, "mp4"),
 }
 ANY_FIELDS = tuple(FORMATS)
 
@@ -64,16 +61,16 @@ class StreamRequest:
     viewer: Address | None = None
     client_ip: Address | None = None
     fields: tuple[str, ...] = HLS_FIELDS
-    is_own: bool = False
+    is_for_edge: bool = False
 
 
-def first_hls(urls: Mapping[str, str]) -> str:
+def find_hls(urls: Mapping[str, str]) -> str:
     """Return the HLS stream URL of those that a video has, one of which is."""
     return next(urls[field] for field in HLS_FIELDS if field in urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Mp4Choice:
     """Which MP4 somebody wants."""
 
     quality: Quality = DEFAULT_QUALITY
@@ -81,68 +78,70 @@ class Choice:
     is_download: bool = False
 
 
-def read_choice(query: Sequence[tuple[str, str]]) -> Choice:
+def read_choice(query: Sequence[tuple[str, str]]) -> Mp4Choice:
     """Return what the query of a play asks for, or refuse with `request-invalid`."""
-    given = _only_once(query, {"quality", "exact", "download"})
+    given = _reject_duplicates(query, {"quality", "exact", "download"})
     quality = next((it for it in QUALITIES if it == given.get("quality", DEFAULT_QUALITY)), None)
     if quality is None:
-        raise _invalid(f"quality is one of {', '.join(QUALITIES)}.")
-    return Choice(
+        raise _build_invalid_refusal(f"quality is one of {', '.join(QUALITIES)}.")
+    return Mp4Choice(
         quality=quality,
-        is_exact=_flag(given, "exact"),
-        is_download=_flag(given, "download"),
+        is_exact=_parse_flag(given, "exact"),
+        is_download=_parse_flag(given, "download"),
     )
 
 
-def choose(urls: Mapping[str, str], choice: Choice, *, max_height: int | None) -> str:
+def choose_mp4(urls: Mapping[str, str], choice: Mp4Choice, *, max_height: int | None) -> str:
     """Return the best URL at or under the quality asked for, or refuse with what there is.
 
     Nothing is higher than `max_height` pixels, however it is asked for.
     """
     there = [
         quality
-        for quality, it in PROGRESSIVE.items()
+        for quality, it in MP4_FILES.items()
         if it.field in urls and (max_height is None or it.height <= max_height)
     ]
     wanted = QUALITIES.index(choice.quality)
     fitting = [quality for quality in there if QUALITIES.index(quality) <= wanted]
     if not fitting or (choice.is_exact and fitting[-1] != choice.quality):
-        raise _unavailable(choice, there, is_limited=max_height is not None)
-    return urls[PROGRESSIVE[fitting[-1]].field]
+        raise _build_unavailable_refusal(choice, there, is_limited=max_height is not None)
+    return urls[MP4_FILES[fitting[-1]].field]
 
 
-def as_download(url: str) -> str:
+def to_download_url(url: str) -> str:
     """Return an MP4's URL in the form that downloads it; nothing of it is written anew."""
     return f"{url}{'&' if '?' in url else '?'}download=1"
 
 
 def read_fields(query: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Return the stream fields that `formats` names, or refuse with `request-invalid`."""
-    given = _only_once(query, {"formats"})
+    given = _reject_duplicates(query, {"formats"})
     names = tuple(dict.fromkeys(given.get("formats", "").split(",")))
     if not FORMATS.keys() >= set(names):
-        raise _invalid(f"formats is a list, with commas, of {', '.join(FORMATS)}.")
+        raise _build_invalid_refusal(f"formats is a list, with commas, of {', '.join(FORMATS)}.")
     return names
 
 
-def _only_once(query: Sequence[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+def _reject_duplicates(query: Sequence[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in query:
         if name in given:
-            raise _invalid(f"{name} is given more than once.")
+            raise _build_invalid_refusal(f"{name} is given more than once.")
         if name in names:
             given[name] = value
     return given
 
 
-def _flag(given: Mapping[str, str], name: str) -> bool:
+def _parse_flag(given: Mapping[str, str], name: str) -> bool:
     value = given.get(name, "0")
     if value not in {"0", "1"}:
-        raise _invalid(f"{name} is 1, or 0, which is the default.")
+        raise _build_invalid_refusal(f"{name} is 1, or 0, which is the default.")
     return value == "1"
 
 
-def _unavailable(choice: Choice, there: Sequence[Quality], *, is_limited: bool) -> Refusal:
+def _build_unavailable_refusal(
+    choice: Mp4Choice, there: Sequence[Quality], *, is_limited: bool
+) -> Refusal:
     wanted = choice.quality if choice.is_exact else f"at or under {choice.quality}"
     within = " within the limits of this token or service" if is_limited else ""
     has = f"There is {', '.join(there)}{within}." if there else f"There is none{within}."
@@ -154,31 +153,5 @@ def _unavailable(choice: Choice, there: Sequence[Quality], *, is_limited: bool) 
     )
 
 
-def _invalid(message: str) -> Refusal:
+def _build_invalid_refusal(message: str) -> Refusal:
     return Refusal(Reason.REQUEST_INVALID, message=f"The query cannot be used: {message}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The largest variant to offer: pixels of height, bits per second; None is no limit."""
-
-    max_height: int | None = None
-    max_bandwidth: int | None = None
-
-    def __bool__(self) -> bool:
-        return self != NO_LIMITS
-
-    def allow(self, values: dict[str, str]) -> bool:
-        """Say whether a variant is within the limits; one that does not say its size is not."""
-        if self.max_bandwidth is not None:
-            bandwidth = values.get("BANDWIDTH", "")
-            if NUMBER.fullmatch(bandwidth) is None or int(bandwidth) > self.max_bandwidth:
-                return False
-        if self.max_height is not None:
-            resolution = RESOLUTION.fullmatch(values.get("RESOLUTION", ""))
-            if resolution is None or int(resolution[1]) > self.max_height:
-                return False
-        return True
-
-
-NO_LIMITS = Limits()

@@ -34,16 +34,16 @@ class PlayRequest:
     counted_as: CountedAs | None = "play"
 
     @property
-    def is_use(self) -> bool:
-        """Say whether this uses the token, and so binds it (`tokens.first_use`)."""
+    def binds_token(self) -> bool:
+        """Say whether this uses the token, and so binds it (`tokens.bind_on_first_use`)."""
         return self.method == "GET"
 
-    def viewer_streams(self, fields: tuple[str, ...] = HLS_FIELDS) -> StreamRequest:
+    def build_viewer_request(self, fields: tuple[str, ...] = HLS_FIELDS) -> StreamRequest:
         """Return the request for the viewer's own stream URLs."""
         return StreamRequest(
             video=self.video, viewer=self.viewer, client_ip=self.client_ip, fields=fields
         )
 
-    def relayed_streams(self, fields: tuple[str, ...] = HLS_FIELDS) -> StreamRequest:
+    def build_edge_request(self, fields: tuple[str, ...] = HLS_FIELDS) -> StreamRequest:
         """Return the request for stream URLs that the edge fetches for this viewer."""
-        return StreamRequest(video=self.video, viewer=self.viewer, fields=fields, is_own=True)
+        return StreamRequest(video=self.video, viewer=self.viewer, fields=fields, is_for_edge=True)

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from math import floor
 
-from proxy.domain.caches import Lru
+from proxy.domain.caches import LruCache
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 RATE = re.compile(
@@ -31,10 +31,10 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
     Raises:
         ValueError: one of them is not a rate.
     """
-    return tuple(dict.fromkeys(map(_parse, text.split(";")))) if text else ()
+    return tuple(dict.fromkeys(map(_parse_rate, text.split(";")))) if text else ()
 
 
-def _parse(text: str) -> Rate:
+def _parse_rate(text: str) -> Rate:
     if (match := RATE.fullmatch(text)) is None:
         raise ValueError('must be a rate such as "60/minute", or several: "10/second; 300/hour"')
     amount, count, unit = int(match["amount"]), int(match["count"] or 1), match["unit"]
@@ -50,11 +50,11 @@ class RateCounters:
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
         # The window's number, the count in the window before, and the count in this one.
-        self._counts: Lru[Hashable, tuple[int, int, int]] = Lru(max_names)
+        self._counts: LruCache[Hashable, tuple[int, int, int]] = LruCache(max_names)
 
-    def seconds_to_wait(self, name: Hashable, rate: Rate, now: float) -> float:
+    def compute_wait(self, name: Hashable, rate: Rate, now: float) -> float:
         """Return how long until one more is within the rate, at least 1; 0 if it is now."""
-        _, before, count = self._read(name, rate, now)
+        _, before, count = self._read_count(name, rate, now)
         left = rate.seconds - now % rate.seconds
         if floor(before * left / rate.seconds + count) < rate.amount:
             return 0.0
@@ -64,11 +64,11 @@ class RateCounters:
 
     def add(self, name: Hashable, rate: Rate, now: float) -> int:
         """Count a name; return the number of its window."""
-        window, before, count = self._read(name, rate, now)
+        window, before, count = self._read_count(name, rate, now)
         self._counts[name] = window, before, count + 1
         return window
 
-    def take_back(self, name: Hashable, window: int) -> None:
+    def subtract(self, name: Hashable, window: int) -> None:
         """Count one less in the window in which it was counted, if that still matters."""
         number, before, count = self._counts.get(name) or (0, 0, 0)
         if number == window and count > 0:
@@ -76,7 +76,7 @@ class RateCounters:
         elif number == window + 1 and before > 0:
             self._counts[name] = number, before - 1, count
 
-    def _read(self, name: Hashable, rate: Rate, now: float) -> tuple[int, int, int]:
+    def _read_count(self, name: Hashable, rate: Rate, now: float) -> tuple[int, int, int]:
         window = int(now // rate.seconds)
         number, before, count = self._counts.get(name) or (window, 0, 0)
         if window > number:

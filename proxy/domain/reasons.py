@@ -90,7 +90,7 @@ class Reason(StrEnum):
         "The video platform refuses this service's credentials. The operator has to act.")
     PLATFORM_PERMISSION = ("platform-permission", 502,
         "The video platform does not let this service have stream URLs. The operator has to act.")
-    PLATFORM_BAD_ANSWER = ("platform-bad-answer", 502,
+    PLATFORM_BAD_RESPONSE = ("platform-bad-response", 502,
         "The video platform gave an answer that cannot be used.")
     STREAM_HOST_NOT_ALLOWED = ("stream-host-not-allowed", 502,
         "The video platform named a stream at an address that is not allowed here.")
@@ -116,7 +116,7 @@ class Reason(StrEnum):
     # fmt: on
 
 
-COME_AGAIN_AFTER = 1  # seconds, of who was one too many
+OVERLOAD_RETRY_SECONDS = 1  # seconds, of who was one too many
 
 
 class Refusal(Exception):
@@ -145,6 +145,6 @@ class Refusal(Exception):
         return Refusal(self.reason, self.detail, message=self.message, retry_after=self.retry_after)
 
 
-def overloaded(detail: str) -> Refusal:
+def build_overload_refusal(detail: str) -> Refusal:
     """Return the refusal of what this edge cannot do now, since it does so much already."""
-    return Refusal(Reason.OVERLOADED, detail, retry_after=COME_AGAIN_AFTER)
+    return Refusal(Reason.OVERLOADED, detail, retry_after=OVERLOAD_RETRY_SECONDS)

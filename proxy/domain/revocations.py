@@ -9,11 +9,11 @@ from typing import Literal, Self, get_args
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import Session
-from proxy.domain.tokens.claims import LATEST, VISIBLE, Claims
+from proxy.domain.tokens.claims import MAX_TIMESTAMP, VISIBLE_TEXT, Claims
 
-Kind = Literal["jti", "sub", "video"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-Name = tuple[Kind, str, str | None]  # kind, value, issuer
+RevocationKind = Literal["jti", "sub", "video"]
+REVOCATION_KINDS: tuple[RevocationKind, ...] = get_args(RevocationKind)
+Name = tuple[RevocationKind, str, str | None]  # kind, value, issuer
 
 MAX_REVOCATIONS = 100_000  # names; to revoke more tokens than that, retire their key
 
@@ -21,7 +21,7 @@ PROOF = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Longest:
+class ValidityLimit:
     """For how long a token may be valid, with what it began in its last second; whole seconds.
 
     `leeway` is how far ahead of ours its signer's clock may be.
@@ -47,7 +47,7 @@ class Revocation:
         proof: that an instance made it; see `Proofs`.
     """
 
-    kind: Kind
+    kind: RevocationKind
     value: str
     before: int
     at: int
@@ -60,13 +60,13 @@ class Revocation:
         """Return what it names."""
         return self.kind, self.value, self.issuer
 
-    def concerns_until(self, longest: Longest) -> int:
+    def compute_end(self, limit: ValidityLimit) -> int:
         """Return when every token that it concerns has expired, so that it may be forgotten."""
         is_limited = self.kind != "jti" and not self.is_undone
-        last_issued = self.at + longest.leeway
-        return (min(self.before, last_issued) if is_limited else last_issued) + longest.validity + 1
+        last_issued = self.at + limit.leeway
+        return (min(self.before, last_issued) if is_limited else last_issued) + limit.validity + 1
 
-    def clipped(self, now: int, leeway: int) -> Self:
+    def clip_times(self, now: int, leeway: int) -> Self:
         """Return it with times that are possible: another writer of the state may invent others."""
         at = self.at if self.at <= now + leeway + 1 else now
         return replace(self, before=min(self.before, at + leeway), at=at)
@@ -91,10 +91,12 @@ class Revocation:
             raise ValueError("not a revocation")
         kind, value, issuer, before, at, is_undone, proof = members
         names = [value] if issuer is None else [value, issuer]
-        is_named = kind in KINDS and all(
-            isinstance(name, str) and VISIBLE.fullmatch(name) is not None for name in names
+        is_named = kind in REVOCATION_KINDS and all(
+            isinstance(name, str) and VISIBLE_TEXT.fullmatch(name) is not None for name in names
         )
-        is_timed = all(type(moment) is int and 0 <= moment <= LATEST for moment in (before, at))
+        is_timed = all(
+            type(moment) is int and 0 <= moment <= MAX_TIMESTAMP for moment in (before, at)
+        )
         is_proven = isinstance(proof, str) and (not proof or PROOF.fullmatch(proof) is not None)
         if not is_named or not is_timed or not isinstance(is_undone, bool) or not is_proven:
             raise ValueError("not a revocation")
@@ -109,7 +111,7 @@ class Revocation:
         )
 
 
-class Proofs:
+class RevocationProofs:
     """Tells what instances made from what another writer of the state made, by an HMAC.
 
     Without a proof a revocation counts, its dates clipped, until the operator undoes it: one that
@@ -120,16 +122,16 @@ class Proofs:
         """Prove with what all instances know, and nobody else."""
         self._key = hmac.digest(secret.encode(), b"playgate revocation 1", "sha256")
 
-    def prove(self, news: Revocation) -> Revocation:
+    def prove(self, revocation: Revocation) -> Revocation:
         """Return it with its proof."""
-        return replace(news, proof=self._proof(news))
+        return replace(revocation, proof=self._compute_proof(revocation))
 
-    def holds(self, news: Revocation) -> bool:
+    def is_proven(self, revocation: Revocation) -> bool:
         """Say whether an instance made it."""
-        return hmac.compare_digest(news.proof, self._proof(news))
+        return hmac.compare_digest(revocation.proof, self._compute_proof(revocation))
 
-    def _proof(self, news: Revocation) -> str:
-        content = replace(news, proof="").to_json().encode()
+    def _compute_proof(self, revocation: Revocation) -> str:
+        content = replace(revocation, proof="").to_json().encode()
         return hmac.digest(self._key, content, "sha256").hex()
 
 
@@ -148,7 +150,7 @@ class RevocationList:
     def __iter__(self) -> Iterator[Revocation]:
         return iter(list(self._entries.values()))
 
-    def in_force(self) -> Iterator[Revocation]:
+    def list_in_force(self) -> Iterator[Revocation]:
         """Yield what is revoked."""
         return (entry for entry in self if not entry.is_undone)
 
@@ -156,27 +158,27 @@ class RevocationList:
         """Return what is known of a name, an undone revocation too."""
         return self._entries.get(name)
 
-    def add(self, news: Revocation) -> bool:
+    def add(self, revocation: Revocation) -> bool:
         """Add news of a name; return False if the list is full and the name is not in it."""
-        known = self._entries.get(news.name)
+        known = self._entries.get(revocation.name)
         if known is None and len(self._entries) >= MAX_REVOCATIONS:
             return False
-        self._entries[news.name] = news if known is None else _merged(known, news)
+        self._entries[revocation.name] = revocation if known is None else _merge(known, revocation)
         return True
 
     def __contains__(self, news: Revocation) -> bool:
         known = self._entries.get(news.name)
-        return known is not None and _merged(known, news) == known
+        return known is not None and _merge(known, news) == known
 
-    def forget(self, now: float, longest: Longest) -> None:
+    def drop_expired(self, now: float, limit: ValidityLimit) -> None:
         """Drop what concerns nothing any more."""
         for name, entry in list(self._entries.items()):
-            if entry.concerns_until(longest) <= now:
+            if entry.compute_end(limit) <= now:
                 del self._entries[name]
 
     def check(self, video: str, whose: Claims | Session) -> None:
         """Refuse what is revoked: plays of a video with a token, or in a session that it opened."""
-        names: tuple[tuple[Kind, str | None, str | None], ...] = (
+        names: tuple[tuple[RevocationKind, str | None, str | None], ...] = (
             ("jti", whose.jti, whose.issuer),
             ("sub", whose.subject, whose.issuer),
             ("video", video, None),
@@ -189,13 +191,17 @@ class RevocationList:
                 raise Refusal(Reason.TOKEN_REVOKED, f"by {kind}")
 
 
-def _merged(known: Revocation, news: Revocation) -> Revocation:
-    if known.is_undone or news.is_undone:
-        later, earlier = (known, news) if known.at > news.at else (news, known)
+def _merge(known: Revocation, revocation: Revocation) -> Revocation:
+    if known.is_undone or revocation.is_undone:
+        later, earlier = (known, revocation) if known.at > revocation.at else (revocation, known)
         # At the same second the undoing counts: a new revocation is dated later than that.
         return earlier if later.at == earlier.at and earlier.is_undone else later
-    merged = replace(known, before=max(news.before, known.before), at=max(news.at, known.at))
-    for one in sorted((known, news), key=lambda it: not it.proof):  # a proven one where it will do
+    merged = replace(
+        known, before=max(revocation.before, known.before), at=max(revocation.at, known.at)
+    )
+    for one in sorted(
+        (known, revocation), key=lambda it: not it.proof
+    ):  # a proven one where it will do
         if (one.before, one.at) == (merged.before, merged.at):
             return one
     return replace(merged, proof="")

@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from proxy.domain.caches import cached_up_to
+from proxy.domain.caches import cache_short_texts
 from proxy.domain.client_ip import Address, Network
-from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.domain.video import VideoId
 
-Kind = Literal["playlist", "whole", "sequence", "directory"]
-KINDS: tuple[Kind, ...] = get_args(Kind)  # their order is in every seal
+SealKind = Literal["playlist", "whole", "sequence", "directory"]
+SEAL_KINDS: tuple[SealKind, ...] = get_args(SealKind)  # their order is in every seal
 
 PURPOSE = b"playgate relay 2"
 SIV_KEY, MAC_KEY = 64, 32  # bytes
@@ -36,8 +36,6 @@ MAC_BYTES = 6  # 48 bits, to be guessed online within one session: hopeless at a
 CACHED_SEALS = 5000  # that were opened: a playback's segments share one
 MAX_CACHED_SEAL = 1500  # characters
 MAX_SEAL = 6000  # characters; nginx takes request lines up to 8 kB
-
-NETWORK_BITS = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +53,9 @@ class Session:
     subject: str | None
     issued_at: int
     issuer: str | None = None
-    limits: Limits = NO_LIMITS
+    limits: VariantLimits = NO_LIMITS
 
-    def check(self, viewer: Address, *, now: float, longest: float, leeway: float) -> None:
+    def check(self, viewer: Address, *, now: float, max_duration: float, leeway: float) -> None:
         """Refuse a viewer from another network, and a session that is not current; in seconds.
 
         The clock of the edge that sealed may be ahead of ours by `leeway`.
@@ -65,20 +63,10 @@ class Session:
         if self.started_at > now + leeway:
             ahead = self.started_at - now
             raise Refusal(Reason.SEAL_INVALID, f"the session starts {ahead:.0f} s in the future")
-        if now >= self.started_at + longest:
+        if now >= self.started_at + max_duration:
             raise Refusal(Reason.SEAL_EXPIRED, f"started {now - self.started_at:.0f} s ago")
         if viewer not in self.network:
             raise Refusal(Reason.SEAL_NETWORK, "the viewer is outside the session's network")
-
-
-def network_of(viewer: Address) -> Network:
-    """Return the network that a viewer's session is bound to: /24, or /64."""
-    return ip_network((viewer, NETWORK_BITS[viewer.version]), strict=False)
-
-
-def network_name(viewer: Address) -> str:
-    """Return the same as a text."""
-    return str(network_of(viewer))
 
 
 class SealKey:
@@ -89,11 +77,11 @@ class SealKey:
         self._aead = AESSIV(made[:SIV_KEY])
         self._mac_key = made[SIV_KEY:]
 
-    def seal(self, kind: Kind, session: Session, content: Any) -> str:
+    def seal(self, kind: SealKind, session: Session, content: Any) -> str:
         """Return the seal of a content, which is made of lists, texts, bytes and numbers."""
         network, limits = session.network, session.limits
         plain = [
-            KINDS.index(kind),
+            SEAL_KINDS.index(kind),
             session.video,
             network.network_address.packed,
             network.prefixlen,
@@ -110,7 +98,7 @@ class SealKey:
             raise Refusal(Reason.PLAYLIST_INVALID, "a URI is too long to seal")
         return seal
 
-    def open(self, seal: str) -> "Opened | None":
+    def open(self, seal: str) -> "OpenedSeal | None":
         """Return what a seal says; None where this key did not make it."""
         try:
             sealed = urlsafe_b64decode(seal + "=" * (-len(seal) % 4))
@@ -130,25 +118,25 @@ class SealKey:
             subject=subject,
             issuer=issuer,
             issued_at=issued_at,
-            limits=Limits(max_height=height, max_bandwidth=bandwidth),
+            limits=VariantLimits(max_height=height, max_bandwidth=bandwidth),
         )
-        return Opened(key=self, kind=KINDS[kind], session=session, content=content)
+        return OpenedSeal(key=self, kind=SEAL_KINDS[kind], session=session, content=content)
 
-    def mac(self, seal: str, name: str) -> str:
+    def compute_mac(self, seal: str, name: str) -> str:
         """Return what proves that a playlist named this child of a sealed directory."""
         return _b64(digest(self._mac_key, f"{seal}/{name}".encode(), sha256)[:MAC_BYTES])
 
-    def proves(self, mac: str, seal: str, name: str) -> bool:
+    def verify_mac(self, mac: str, seal: str, name: str) -> bool:
         """Say whether a child was named."""
-        return compare_digest(mac.encode(), self.mac(seal, name).encode())
+        return compare_digest(mac.encode(), self.compute_mac(seal, name).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedSeal:
     """What a seal says, and the key that opened it."""
 
     key: SealKey
-    kind: Kind
+    kind: SealKind
     session: Session
     content: Any
 
@@ -159,8 +147,8 @@ class SealKeys:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._keys = tuple(map(SealKey, secrets))
         # Without `self`: a cycle is collected late, and one of the edge's start never (gc.freeze).
-        self._remembered = cached_up_to(
-            MAX_CACHED_SEAL, entries=CACHED_SEALS, function=partial(_open, keys=self._keys)
+        self._remembered = cache_short_texts(
+            MAX_CACHED_SEAL, max_entries=CACHED_SEALS, function=partial(_open, keys=self._keys)
         )
 
     @property
@@ -168,21 +156,21 @@ class SealKeys:
         """Return the key for a new session; None where there is no key, and so no relay."""
         return self._keys[0] if self._keys else None
 
-    def open(self, seal: str) -> Opened:
+    def open(self, seal: str) -> OpenedSeal:
         """Return what a seal says, or refuse with `seal-invalid`."""
         if seal.isascii() and len(seal) <= MAX_SEAL:
             return self._remembered(seal)
-        raise seal_invalid("no key in use made this seal")
+        raise build_seal_refusal("no key in use made this seal")
 
 
-def _open(seal: str, keys: Sequence[SealKey]) -> Opened:
+def _open(seal: str, keys: Sequence[SealKey]) -> OpenedSeal:
     for key in keys:
         if (opened := key.open(seal)) is not None:
             return opened
-    raise seal_invalid("no key in use made this seal")
+    raise build_seal_refusal("no key in use made this seal")
 
 
-def seal_invalid(why: str) -> Refusal:
+def build_seal_refusal(why: str) -> Refusal:
     """Return the refusal of a path that we did not make."""
     return Refusal(Reason.SEAL_INVALID, why)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from urllib.parse import unquote
 
-from proxy.domain.seal import Opened, SealKey, SealKeys, Session, seal_invalid
+from proxy.domain.seal import OpenedSeal, SealKey, SealKeys, Session, build_seal_refusal
 
 PLAYLIST = re.compile(r"/relay/playlist/(?P<seal>[A-Za-z0-9_-]+)\.m3u8", re.ASCII)
 BYTES = re.compile(r"/relay/bytes/(?P<seal>[A-Za-z0-9_-]+)/(?P<rest>[A-Za-z0-9._()/-]+)", re.ASCII)
@@ -53,10 +53,10 @@ class SealedBytes:
 def open_playlist(raw_path: str, keys: SealKeys) -> SealedPlaylist:
     """Return what the path of a relayed playlist stands for, or refuse with `seal-invalid`."""
     if (path := PLAYLIST.fullmatch(raw_path)) is None:
-        raise seal_invalid("not the path of a relayed playlist")
+        raise build_seal_refusal("not the path of a relayed playlist")
     opened = keys.open(path["seal"])
     if opened.kind != "playlist":
-        raise seal_invalid(f"the seal is for a {opened.kind}, not for a playlist")
+        raise build_seal_refusal(f"the seal is for a {opened.kind}, not for a playlist")
     url, variables = opened.content
     return SealedPlaylist(url=url, variables=variables, session=opened.session, key=opened.key)
 
@@ -65,12 +65,12 @@ def open_bytes(raw_path: str, keys: SealKeys) -> SealedBytes:
     """Return what the path of relayed bytes stands for, or refuse with `seal-invalid`."""
     path = BYTES.fullmatch(unquote(raw_path))  # some clients write ( and ) as %28 and %29
     if path is None:
-        raise seal_invalid("not the path of relayed bytes")
+        raise build_seal_refusal("not the path of relayed bytes")
     opened = keys.open(path["seal"])
     return SealedBytes(url=_url_of(opened, path["seal"], path["rest"]), session=opened.session)
 
 
-def _url_of(opened: Opened, seal: str, rest: str) -> str:
+def _url_of(opened: OpenedSeal, seal: str, rest: str) -> str:
     if opened.kind == "whole" and rest == file_name(opened.content):
         return str(opened.content)
     if opened.kind == "sequence":
@@ -79,9 +79,9 @@ def _url_of(opened: Opened, seal: str, rest: str) -> str:
             return f"{directory}{rest}"
     if opened.kind == "directory":
         mac, _, name = rest.partition("/")
-        if NAME.fullmatch(name) is not None and opened.key.proves(mac, seal, name):
+        if NAME.fullmatch(name) is not None and opened.key.verify_mac(mac, seal, name):
             return f"{opened.content}{name}"
-    raise seal_invalid(f"the path was not named by a playlist ({opened.kind})")
+    raise build_seal_refusal(f"the path was not named by a playlist ({opened.kind})")
 
 
 class Sealer:
@@ -124,7 +124,7 @@ class Sealer:
     def _children(self, directory: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         seal = self._key.seal("directory", self._session, directory)
         for name in names:
-            yield name, f"/relay/bytes/{seal}/{self._key.mac(seal, name)}/{name}"
+            yield name, f"/relay/bytes/{seal}/{self._key.compute_mac(seal, name)}/{name}"
 
     def _sequences(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         alone: list[str] = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # By the library's error type. {…} is filled from the error's context.
-SENTENCES: Mapping[str, str] = {
+MESSAGES: Mapping[str, str] = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "model_type": "must be a table",
@@ -40,23 +40,23 @@ SENTENCES: Mapping[str, str] = {
     "json_type": "is not JSON",
 }
 # Patterns, in words.
-PATTERNS: Mapping[str, str] = {
+PATTERN_MESSAGES: Mapping[str, str] = {
     r"^[\x21-\x7e]{1,256}$": "must be 1 to 256 visible ASCII characters",
     r"^[A-Za-z0-9_.:-]{1,64}$": "must be 1 to 64 letters, digits or _ . : -",
     r"^[A-Za-z0-9_-]+$": "must be letters, digits, _ or -",
     r"^[A-Za-z0-9_-]*$": "must be letters, digits, _ or -",
     r"^[a-z0-9_]+$": "must be lower-case letters, digits or _",
 }
-PREFIX = "Value error, "  # before the sentence of a check of ours
+PYDANTIC_PREFIX = "Value error, "  # before the sentence of a check of ours
 
 
-def sentence_for(kind: str, message: str, context: Mapping[str, Any]) -> str:
+def format_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
     """Return what is wrong, as the rest of a sentence that begins with the name of the value.
 
     Of the library's messages, only what a check of ours raised is repeated.
     """
     if kind == "value_error":
-        return message.removeprefix(PREFIX)
+        return message.removeprefix(PYDANTIC_PREFIX)
     if kind == "string_pattern_mismatch":
-        return PATTERNS.get(context["pattern"], "is not of the expected form")
-    return SENTENCES.get(kind, "is not valid").format_map(context)
+        return PATTERN_MESSAGES.get(context["pattern"], "is not of the expected form")
+    return MESSAGES.get(kind, "is not valid").format_map(context)

@@ -13,11 +13,11 @@ VideoId = NewType("VideoId", str)
 DEFAULT_PATTERN = "[xk][A-Za-z0-9]{1,31}"
 
 # What an id may be at the very widest, so that it is safe in a path, a query and a header.
-SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Details:
+class VideoDetails:
     """What a page says of a video; empty where the platform does not tell."""
 
     title: str = ""
@@ -27,12 +27,12 @@ class Details:
 
 def parse_video_id(text: str, pattern: re.Pattern[str]) -> VideoId:
     """Return `text` as a video id, case kept; refuse with `video-not-found` what is none."""
-    if SAFE.fullmatch(text) is None or pattern.fullmatch(text) is None:
+    if SAFE_ID.fullmatch(text) is None or pattern.fullmatch(text) is None:
         raise Refusal(Reason.VIDEO_NOT_FOUND, "not a video id; see platform.video_id_pattern")
     return VideoId(text)
 
 
-def named_video(text: str, pattern: re.Pattern[str]) -> VideoId:
+def parse_named_video(text: str, pattern: re.Pattern[str]) -> VideoId:
     """Return a video id that an operator or a back end names, or refuse with what is wrong."""
     try:
         return parse_video_id(text, pattern)
@@ -41,7 +41,7 @@ def named_video(text: str, pattern: re.Pattern[str]) -> VideoId:
         raise Refusal(Reason.REQUEST_INVALID, message=message) from None
 
 
-def loggable(video: VideoId) -> str:
+def to_loggable_id(video: VideoId) -> str:
     """Return the id as it may be logged.
 
     A private id (`k…`) is a secret: who holds it can see the video. A short hash tells two apart.

@@ -16,33 +16,35 @@ from typing import Literal
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.errors import StateError
-from proxy.domain.access import Play, TokenPolicy, authorize
-from proxy.domain.caches import Lru
+from proxy.domain.access import AccessRequest, TokenPolicy, authorize
+from proxy.domain.caches import LruCache
+from proxy.domain.client_ip import format_viewer_network
 from proxy.domain.formats import Format
 from proxy.domain.play_request import CountedAs, PlayRequest
 from proxy.domain.rates import Rate, RateCounters, parse_rates
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import network_name
-from proxy.domain.tokens.claims import Claims, scoped
-from proxy.domain.tokens.compact import identity_of
-from proxy.edge.keys import Keys
+from proxy.domain.tokens.claims import Claims, scope_name
+from proxy.domain.tokens.compact import compute_token_identity
 from proxy.edge.revocations import Revocations
-from proxy.edge.state import State, state_unavailable
+from proxy.edge.shared_state import SharedState, build_state_refusal
+from proxy.edge.token_verifier import TokenVerifier
 from proxy.settings.schema import LimitsConfig, OnFailure
 
-MARGIN = 60.0  # seconds: to an instance whose clock is behind, the token is good for longer
-MAX_HOLDER = 64  # characters: longer than any network that an instance writes
-REMEMBERED = 20_000  # tokens, in either address family
+BINDING_MARGIN_SECONDS = (
+    60.0  # seconds: to an instance whose clock is behind, the token is good for longer
+)
+MAX_HOLDER_LENGTH = 64  # characters: longer than any network that an instance writes
+MAX_CACHED_BINDINGS = 20_000  # tokens, in either address family
 
 
 class FirstUse:
     """Binds tokens to networks."""
 
-    def __init__(self, state: State, clock: Clock, *, on_failure: OnFailure) -> None:
+    def __init__(self, state: SharedState, clock: Clock, *, on_failure: OnFailure) -> None:
         self._state = state
         self._clock = clock
         self._on_failure = on_failure
-        self._known: Lru[str, str] = Lru(REMEMBERED)
+        self._known: LruCache[str, str] = LruCache(MAX_CACHED_BINDINGS)
 
     async def bind(self, play: PlayRequest, claims: Claims) -> bool:
         """Bind a token to the viewer's network on its first use; refuse other networks.
@@ -52,16 +54,16 @@ class FirstUse:
         """
         if claims.network is not None:
             return True
-        network = network_name(play.viewer)
-        name = f"first-use:{identity_of(play.token)}:{play.viewer.version}"
+        network = format_viewer_network(play.viewer)
+        name = f"first-use:{compute_token_identity(play.token)}:{play.viewer.version}"
         holder = self._known.get(name)
         if holder is None:
             try:
-                holder = await self._ask(name, network, claims, binds=play.is_use)
+                holder = await self._claim_or_read(name, network, claims, binds=play.binds_token)
             except StateError as error:
                 if self._on_failure == "allow":
-                    return play.is_use
-                raise state_unavailable(error) from None
+                    return play.binds_token
+                raise build_state_refusal(error) from None
         if holder is not None and holder != network:
             raise Refusal(
                 Reason.TOKEN_USED_ELSEWHERE,
@@ -69,19 +71,21 @@ class FirstUse:
             )
         return holder is not None
 
-    async def _ask(self, name: str, network: str, claims: Claims, *, binds: bool) -> str | None:
+    async def _claim_or_read(
+        self, name: str, network: str, claims: Claims, *, binds: bool
+    ) -> str | None:
         if not binds:
             return await self._state.get(name)
         left = claims.expires_at - self._clock.now()
         return await self._state.claim(
             name,
             network,
-            ttl=left + MARGIN,
-            heard=partial(self._remember, name),  # late, it is good for the player's next try
+            ttl=left + BINDING_MARGIN_SECONDS,
+            heard=partial(self._cache_holder, name),  # late, it is good for the player's next try
         )
 
-    def _remember(self, name: str, holder: str) -> None:
-        self._known[name] = holder[:MAX_HOLDER]
+    def _cache_holder(self, name: str, holder: str) -> None:
+        self._known[name] = holder[:MAX_HOLDER_LENGTH]
 
 
 Scope = Literal["network", "subject"]
@@ -89,7 +93,7 @@ Name = tuple[CountedAs, Scope, str, Rate]
 Reservation = tuple[tuple[Name, int], ...]  # where a play was counted: names and windows
 
 
-class PlayLimits:
+class RateLimits:
     """Counts plays, and refuses with `rate-limited` those beyond the rates.
 
     A play is counted before anything is awaited, so that simultaneous plays cannot all pass; and
@@ -106,10 +110,10 @@ class PlayLimits:
         """Count a play, or refuse it."""
         if not self._rates or play.counted_as is None:
             return ()
-        names, now = list(self._names(play, claims, play.counted_as)), self._clock.monotonic()
+        names, now = list(self._build_names(play, claims, play.counted_as)), self._clock.monotonic()
         for name in names:
             _, scope, _, rate = name
-            if wait := self._counters.seconds_to_wait(name, rate, now):
+            if wait := self._counters.compute_wait(name, rate, now):
                 raise Refusal(
                     Reason.RATE_LIMITED,
                     f"limits.{scope}: {rate.text}",
@@ -117,17 +121,17 @@ class PlayLimits:
                 )
         return tuple((name, self._counters.add(name, name[-1], now)) for name in names)
 
-    def give_back(self, reservation: Reservation) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Uncount a play that was not admitted."""
         for name, window in reservation:
-            self._counters.take_back(name, window)
+            self._counters.subtract(name, window)
 
-    def _names(self, play: PlayRequest, claims: Claims, kind: CountedAs) -> Iterator[Name]:
+    def _build_names(self, play: PlayRequest, claims: Claims, kind: CountedAs) -> Iterator[Name]:
         for scope, rates in self._rates.items():
             if scope == "network":
-                name = network_name(play.viewer)
+                name = format_viewer_network(play.viewer)
             elif claims.subject is not None:
-                name = scoped(claims.subject, claims.issuer)
+                name = scope_name(claims.subject, claims.issuer)
             else:
                 continue
             yield from ((kind, scope, name, rate) for rate in rates)
@@ -138,11 +142,11 @@ class Admission:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: TokenVerifier,
         policy: TokenPolicy,
         revocations: Revocations,
         first_use: FirstUse | None,
-        limits: PlayLimits,
+        limits: RateLimits,
         clock: Clock,
     ) -> None:
         self._keys = keys
@@ -159,12 +163,12 @@ class Admission:
     async def admit(self, play: PlayRequest, claims: Claims) -> bool:
         """Refuse unless the token allows this play; return whether it is bound, or needs not be.
 
-        Only a request that is no use of the token can leave it unbound (`tokens.first_use`).
+        Only a request that is no use of the token can leave it unbound (`tokens.bind_on_first_use`).
         """
         now = self._clock.now()
         formats: Sequence[Format | None] = play.formats or [None]
         for fmt in formats:
-            wanted = Play(now=now, video=play.video, format=fmt, viewer=play.viewer)
+            wanted = AccessRequest(now=now, video=play.video, format=fmt, viewer=play.viewer)
             authorize(claims, wanted, self._policy)
         self._revocations.check(play.video, claims)
         if play.counted_as is None:
@@ -174,7 +178,7 @@ class Admission:
         try:
             return await self._bind(play, claims)
         except (Refusal, asyncio.CancelledError):  # a viewer who left was not admitted either
-            self._limits.give_back(reservation)
+            self._limits.release(reservation)
             raise
 
     async def _bind(self, play: PlayRequest, claims: Claims) -> bool:

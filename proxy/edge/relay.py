@@ -9,19 +9,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from proxy.adapters.concurrency import ConcurrencyLimit
-from proxy.adapters.dailymotion.cdn import Cdn, Received
-from proxy.domain.client_ip import Address
-from proxy.domain.formats import ANY_FIELDS, Choice, as_download, choose, first_hls
+from proxy.adapters.dailymotion.cdn import Cdn, ReceivedPlaylist
+from proxy.domain.client_ip import Address, format_viewer_network
+from proxy.domain.formats import ANY_FIELDS, Mp4Choice, choose_mp4, find_hls, to_download_url
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.playlist.check import Report
-from proxy.domain.playlist.directives import BLOCKING, read_directives, with_directives
-from proxy.domain.playlist.relayed import relayed
-from proxy.domain.playlist.variants import within
+from proxy.domain.playlist.directives import BLOCKING, add_directives, read_directives
+from proxy.domain.playlist.seal_uris import seal_uris
+from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import SealKey, Session, network_name
+from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.claims import Claims
-from proxy.edge.checking import Checking
+from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.relay_sessions import RelaySessions, SessionLimits
 from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.stream_resolver import StreamResolver
@@ -73,7 +73,7 @@ class Relay:
         self,
         streams: StreamResolver,
         cdn: Cdn,
-        checking: Checking,
+        checking: PlaylistChecker,
         sessions: RelaySessions,
         state: RelayState,
     ) -> None:
@@ -91,8 +91,8 @@ class Relay:
     async def begin(self, play: PlayRequest, claims: Claims) -> RelayedPlaylist:
         """Return the first playlist of a new session, or refuse."""
         key, session = self._sessions.begin(play, claims)
-        url = first_hls(await self._streams.resolve(play.relayed_streams()))
-        owner = network_name(play.viewer)
+        url = find_hls(await self._streams.resolve(play.build_edge_request()))
+        owner = format_viewer_network(play.viewer)
         with self.request("reload", session, play.viewer):
             async with self._state.limit:
                 received = await self._cdn.fetch_playlist(url)
@@ -102,15 +102,15 @@ class Relay:
                 body = await self._hand_on(report, received, Seal(key, session, owner))
                 return RelayedPlaylist(body=body)
 
-    async def begin_file(self, play: PlayRequest, claims: Claims, choice: Choice) -> str:
+    async def begin_file(self, play: PlayRequest, claims: Claims, choice: Mp4Choice) -> str:
         """Return the path of a video's MP4 in a new session, or refuse."""
         key, session = self._sessions.begin(play, claims)
         if session.limits.max_bandwidth is not None:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "an MP4 does not say its bandwidth")
         # HLS too: a video without any MP4 is not without any stream.
-        urls = await self._streams.resolve(play.relayed_streams(ANY_FIELDS))
-        url = choose(urls, choice, max_height=session.limits.max_height)
-        return Sealer(key, session).file_path(as_download(url) if choice.is_download else url)
+        urls = await self._streams.resolve(play.build_edge_request(ANY_FIELDS))
+        url = choose_mp4(urls, choice, max_height=session.limits.max_height)
+        return Sealer(key, session).file_path(to_download_url(url) if choice.is_download else url)
 
     def find_playlist(self, raw_path: str, query: Sequence[tuple[str, str]]) -> AskedPlaylist:
         """Return what a sealed path of a playlist stands for, or refuse."""
@@ -124,7 +124,7 @@ class Relay:
         if is_blocking and not self._state.playlists.offers_blocking(asked.path):
             is_blocking = False  # it would wait for seconds outside of the concurrency limit
             directives = {name: it for name, it in directives.items() if name not in BLOCKING}
-        owner = network_name(viewer)
+        owner = format_viewer_network(viewer)
         async with AsyncExitStack() as places:
             if is_blocking:
                 await places.enter_async_context(self._state.blocking_limit)
@@ -132,7 +132,7 @@ class Relay:
                 places.enter_context(self.request("reload", sealed.session, viewer))
                 await places.enter_async_context(self._state.limit)
             received = await self._cdn.fetch_playlist(
-                with_directives(sealed.url, directives), is_blocking=is_blocking
+                add_directives(sealed.url, directives), is_blocking=is_blocking
             )
             return await self._hand_on(
                 await self._checked(received, owner),
@@ -154,10 +154,10 @@ class Relay:
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
         return WRAPPED.format(path=Sealer(key, session).playlist_path(url, {})).encode()
 
-    async def _checked(self, received: Received, owner: str) -> Report:
+    async def _checked(self, received: ReceivedPlaylist, owner: str) -> Report:
         report = await self._checking.check(received, owner=owner)
         if not report.is_playlist:
-            raise Refusal(Reason.PLATFORM_BAD_ANSWER, "CDN: what came is no playlist")
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: what came is no playlist")
         if not report.is_checked:
             why = next(it.message for it in report.findings if it.rule == "excess")
             raise Refusal(Reason.PLAYLIST_INVALID, why)
@@ -168,23 +168,23 @@ class Relay:
     async def _hand_on(
         self,
         report: Report,
-        received: Received,
+        received: ReceivedPlaylist,
         seal: Seal,
         *,
         imported: Mapping[str, str] | None = None,
         path: str = "",
     ) -> bytes:
         session = seal.session
-        self._state.playlists.note_offer(path, report.text)
+        self._state.playlists.track_blocking(path, report.text)
 
         def hand_on() -> bytes:
             text = report.text
             if session.limits:
-                text, left = within(text, session.limits)
+                text, left = drop_variants(text, session.limits)
                 if report.kind == "multivariant" and not left:
                     raise Refusal(Reason.FORMAT_UNAVAILABLE, "every variant is beyond the limits")
             is_fixed = report.kind == "multivariant" or self._state.playlists.is_fixed(path, text)
-            return relayed(
+            return seal_uris(
                 text,
                 base=received.url,
                 sealer=Sealer(seal.key, session),

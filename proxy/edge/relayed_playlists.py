@@ -2,12 +2,12 @@
 
 import re
 
-from proxy.domain.caches import Lru
-from proxy.domain.playlist.relayed import may_change
+from proxy.domain.caches import LruCache
+from proxy.domain.playlist.seal_uris import may_change
 
-REMEMBERED = 20_000  # playlists of either kind; the one noted longest ago goes first
-SEAL_END = 40  # characters of a path's end, which tell one seal from any other
-OFFER = re.compile(r"^#EXT-X-SERVER-CONTROL:.*CAN-BLOCK-RELOAD=YES", re.MULTILINE)
+MAX_TRACKED_PLAYLISTS = 20_000  # playlists of either kind; the one noted longest ago goes first
+TRACKED_PATH_LENGTH = 40  # characters of a path's end, which tell one seal from any other
+BLOCKING_RELOAD_TAG = re.compile(r"^#EXT-X-SERVER-CONTROL:.*CAN-BLOCK-RELOAD=YES", re.MULTILINE)
 
 
 class RelayedPlaylists:
@@ -19,24 +19,24 @@ class RelayedPlaylists:
     """
 
     def __init__(self) -> None:
-        self._growing: Lru[str, bool] = Lru(REMEMBERED)
-        self._blocking: Lru[str, bool] = Lru(REMEMBERED)
+        self._growing: LruCache[str, bool] = LruCache(MAX_TRACKED_PLAYLISTS)
+        self._blocking: LruCache[str, bool] = LruCache(MAX_TRACKED_PLAYLISTS)
 
     def is_fixed(self, path: str, text: str) -> bool:
         """Say whether a Media Playlist will never change; track it if it may.
 
         A playlist that was seen to grow counts as growing after its end, so that its URIs stay.
         """
-        name, may_grow = path[-SEAL_END:], may_change(text)
+        name, may_grow = path[-TRACKED_PATH_LENGTH:], may_change(text)
         if may_grow:
             self._growing[name] = True
         return not may_grow and name not in self._growing
 
-    def note_offer(self, path: str, text: str) -> None:
+    def track_blocking(self, path: str, text: str) -> None:
         """Track a playlist that announces CAN-BLOCK-RELOAD."""
-        if OFFER.search(text) is not None:
-            self._blocking[path[-SEAL_END:]] = True
+        if BLOCKING_RELOAD_TAG.search(text) is not None:
+            self._blocking[path[-TRACKED_PATH_LENGTH:]] = True
 
     def offers_blocking(self, path: str) -> bool:
         """Say whether a playlist announced CAN-BLOCK-RELOAD."""
-        return path[-SEAL_END:] in self._blocking
+        return path[-TRACKED_PATH_LENGTH:] in self._blocking

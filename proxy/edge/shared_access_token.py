@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.token_endpoint import AccessToken
 from proxy.adapters.errors import StateError
-from proxy.edge.state import State
+from proxy.edge.shared_state import SharedState
 from proxy.settings.platform import PlatformConfig
 
 PURPOSE = b"playgate access token 1"
-WAIT = 0.1  # seconds between looks while another instance fetches
-LEASE_MARGIN = 1.0  # seconds beyond the time that a fetch may take
-SHORTEST_LIFE = 30.0  # seconds: a shared token with less to live is not taken over
+LEASE_POLL_SECONDS = 0.1  # seconds between looks while another instance fetches
+LEASE_MARGIN_SECONDS = 1.0  # seconds beyond the time that a fetch may take
+MIN_SHARED_SECONDS = 30.0  # seconds: a shared token with less to live is not taken over
 
 
 class Grant(Protocol):
@@ -42,12 +42,16 @@ class Grant(Protocol):
 class SharedAccessToken:
     """The access token of an account, fetched by one instance for all."""
 
-    def __init__(self, grant: Grant, state: State, platform: PlatformConfig, clock: Clock) -> None:
+    def __init__(
+        self, grant: Grant, state: SharedState, platform: PlatformConfig, clock: Clock
+    ) -> None:
         """Share what `grant` gives among instances with this account and its secret."""
         self._grant = grant
         self._state = state
         self._clock = clock
-        self._lease = platform.play_timeout + LEASE_MARGIN  # seconds, then a fetch counts as lost
+        self._lease = (
+            platform.play_timeout + LEASE_MARGIN_SECONDS
+        )  # seconds, then a fetch counts as lost
         endpoints = platform.endpoints
         account = [platform.grant, platform.api_key, platform.username]
         name = "\n".join([*account, endpoints.token_url, endpoints.scope])
@@ -72,7 +76,7 @@ class SharedAccessToken:
         floor = 0.0 if held is None or was_refused else held.expires_at
         value = "" if held is None else held.value
         try:
-            if (shared := await self._shared_or_leased(value, floor)) is not None:
+            if (shared := await self._read_or_lease(value, floor)) is not None:
                 return shared
         except StateError:
             self._waiting_since = None  # without the state, every instance fetches for itself
@@ -88,7 +92,7 @@ class SharedAccessToken:
         """Finish what must not be broken off."""
         await self._grant.close()
 
-    async def _shared_or_leased(self, held: str, floor: float) -> AccessToken | None:
+    async def _read_or_lease(self, held: str, floor: float) -> AccessToken | None:
         """Return what another instance fetched, or None once it is upon this one to fetch."""
         while True:
             if (shared := await self._read(held, floor)) is not None:
@@ -105,7 +109,7 @@ class SharedAccessToken:
                 self._waiting_since = None
                 await self._state.put(self.lease_name, self._me, ttl=self._lease)
                 return None
-            await self._clock.sleep(WAIT)
+            await self._clock.sleep(LEASE_POLL_SECONDS)
 
     async def _read(self, held: str, floor: float) -> AccessToken | None:
         """Return what another instance fetched; None if it is no better than what is held."""
@@ -114,7 +118,9 @@ class SharedAccessToken:
             value, expires_at = json.loads(self._box.decrypt(sealed or ""))
         except (InvalidToken, ValueError):
             return None
-        is_better = value != held and expires_at >= max(floor, self._clock.now() + SHORTEST_LIFE)
+        is_better = value != held and expires_at >= max(
+            floor, self._clock.now() + MIN_SHARED_SECONDS
+        )
         return AccessToken(value=value, expires_at=float(expires_at)) if is_better else None
 
     async def _share(self, token: AccessToken) -> None:

@@ -10,17 +10,17 @@ from typing import Literal
 KeyKind = Literal["private", "public"]
 Rotation = Literal["lenient", "strict", "none"]
 
-ACCESS_TOKEN_TTL = 36_000  # seconds
-CODE_TTL = 600  # seconds
+ACCESS_TOKEN_TTL_SECONDS = 36_000  # seconds
+CODE_TTL_SECONDS = 600  # seconds
 CHANNEL_ID = "x1sandbox"
 CALLBACK_URL = "http://127.0.0.1:8085/callback"
 PUBLIC_KEY = ("sandbox-public", "sandbox-public-secret")
 STUDIO_KEY = ("sandbox-studio", "sandbox-studio-secret")  # private, for managing videos
-MANAGING = {"upload_videos", "read_videos", "edit_videos", "delete_videos"}
+MANAGING_SCOPES = {"upload_videos", "read_videos", "edit_videos", "delete_videos"}
 USER = ("publisher", "sandbox-password")
 
 
-class GrantRefused(Exception):
+class OAuthError(Exception):
     """The token endpoint's no: the `error` of RFC 6749, 5.2, and its description."""
 
     def __init__(self, error: str, description: str, *, status: int = 400) -> None:
@@ -31,7 +31,7 @@ class GrantRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class AccessGrant:
     """What an access token stands for; times in seconds since 1970."""
 
     expires_at: float
@@ -40,7 +40,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
+class AuthorizationCode:
     """What an authorization code stands for."""
 
     expires_at: float
@@ -49,12 +49,12 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh:
+class RefreshGrant:
     """What a refresh token stands for, and which one it came after."""
 
     login: str
     scope: str
-    after: str = ""
+    previous: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,31 +62,31 @@ class Accounts:
     """Keys, and what was granted."""
 
     private_key: tuple[str, str] = ("sandbox", "sandbox-secret")
-    access_token_ttl: int = ACCESS_TOKEN_TTL
+    access_token_ttl: int = ACCESS_TOKEN_TTL_SECONDS
     rotation: Rotation = "lenient"
     callback_url: str = CALLBACK_URL
-    access_tokens: dict[str, Access] = field(default_factory=dict)
-    codes: dict[str, Code] = field(default_factory=dict)
-    refresh_tokens: dict[str, Refresh] = field(default_factory=dict)
+    access_tokens: dict[str, AccessGrant] = field(default_factory=dict)
+    codes: dict[str, AuthorizationCode] = field(default_factory=dict)
+    refresh_tokens: dict[str, RefreshGrant] = field(default_factory=dict)
 
     def check_key(self, kind: KeyKind, api_key: str, api_secret: str) -> None:
         """Refuse an API key that this kind of endpoint does not know."""
         known = [self.private_key, STUDIO_KEY] if kind == "private" else [PUBLIC_KEY]
         if (api_key, api_secret) not in known:
-            raise GrantRefused("invalid_client", "invalid secret_key")
+            raise OAuthError("invalid_client", "invalid secret_key")
 
     def check_scope(self, api_key: str, scope: str) -> None:
         """Refuse a scope that the key has no permission for: the edge's may manage nothing."""
-        if api_key == self.private_key[0] and MANAGING & set(scope.split()):
-            raise GrantRefused("invalid_scope", "The key has no permission for this scope")
+        if api_key == self.private_key[0] and MANAGING_SCOPES & set(scope.split()):
+            raise OAuthError("invalid_scope", "The key has no permission for this scope")
 
-    def issue(
+    def issue_tokens(
         self, scope: str, *, now: float, login: str = "", after: str = ""
     ) -> dict[str, object]:
         """Return the answer of a token endpoint: an access token, for a login one to renew it."""
         value = secrets.token_urlsafe(24)
         expires_at = now + self.access_token_ttl
-        self.access_tokens[value] = Access(expires_at=expires_at, scope=scope, login=login)
+        self.access_tokens[value] = AccessGrant(expires_at=expires_at, scope=scope, login=login)
         answer: dict[str, object] = {
             "access_token": value,
             "token_type": "Bearer",
@@ -95,7 +95,9 @@ class Accounts:
         }
         if login and not (after and self.rotation == "none"):
             refresh_token = answer["refresh_token"] = secrets.token_urlsafe(32)
-            self.refresh_tokens[str(refresh_token)] = Refresh(login=login, scope=scope, after=after)
+            self.refresh_tokens[str(refresh_token)] = RefreshGrant(
+                login=login, scope=scope, previous=after
+            )
             if self.rotation == "strict":
                 self.refresh_tokens.pop(after, None)
         return answer
@@ -103,28 +105,30 @@ class Accounts:
     def authorize(self, scope: str, redirect_uri: str, *, now: float) -> str:
         """Return a code for a user who said yes."""
         code = secrets.token_urlsafe(16)
-        self.codes[code] = Code(expires_at=now + CODE_TTL, scope=scope, redirect_uri=redirect_uri)
+        self.codes[code] = AuthorizationCode(
+            expires_at=now + CODE_TTL_SECONDS, scope=scope, redirect_uri=redirect_uri
+        )
         return code
 
-    def exchange(self, code: str, redirect_uri: str, *, now: float) -> dict[str, object]:
+    def exchange_code(self, code: str, redirect_uri: str, *, now: float) -> dict[str, object]:
         """Return the answer for a code, which is good for one exchange."""
         known = self.codes.pop(code, None)
         if known is None or now >= known.expires_at or redirect_uri != known.redirect_uri:
-            raise GrantRefused("invalid_grant", "Invalid authorization code or redirect_uri")
-        return self.issue(known.scope, now=now, login=secrets.token_hex(8))
+            raise OAuthError("invalid_grant", "Invalid authorization code or redirect_uri")
+        return self.issue_tokens(known.scope, now=now, login=secrets.token_hex(8))
 
     def refresh(self, refresh_token: str, *, now: float) -> dict[str, object]:
         """Return the answer for a refresh token; the one before it is void once it is used."""
         known = self.refresh_tokens.get(refresh_token)
         if known is None:
-            raise GrantRefused("invalid_grant", "Invalid refresh token")
-        self.refresh_tokens.pop(known.after, None)
-        return self.issue(known.scope, now=now, login=known.login, after=refresh_token)
+            raise OAuthError("invalid_grant", "Invalid refresh token")
+        self.refresh_tokens.pop(known.previous, None)
+        return self.issue_tokens(known.scope, now=now, login=known.login, after=refresh_token)
 
     def log_in(self, username: str, password: str) -> None:
         """Refuse whoever is not the user."""
         if (username, password) != USER:
-            raise GrantRefused("invalid_grant", "Invalid username or password")
+            raise OAuthError("invalid_grant", "Invalid username or password")
 
     def revoke(self, access_token: str) -> None:
         """Void an access token, and the login that it came from."""

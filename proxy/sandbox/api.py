@@ -6,72 +6,72 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.sandbox.accounts import CHANNEL_ID, Access
-from proxy.sandbox.catalogue import MISSING, VIDEOS, Video, api_error, field_value
-from proxy.sandbox.state import STATE, Sandbox, answer_fault
-from proxy.sandbox.streams import stream_url
+from proxy.sandbox.accounts import CHANNEL_ID, AccessGrant
+from proxy.sandbox.catalogue import MISSING, VIDEOS, Video, build_api_error, get_field
+from proxy.sandbox.state import STATE, Sandbox, send_fault
+from proxy.sandbox.streams import build_stream_url
 
 SLOW_SECONDS = 10.0
 STREAM_SCOPES = {"read_video_streams", "manage_videos"}
-FLAGS = ("no_expire", "no_ip_lock")
-GARBAGE = "<!doctype html><title>Oops</title>"
+STREAM_FLAGS = ("no_expire", "no_ip_lock")
+GARBAGE_BODY = "<!doctype html><title>Oops</title>"
 
 
-async def video(request: web.Request) -> web.StreamResponse:
+async def get_video(request: web.Request) -> web.StreamResponse:
     """Answer GET /video/ID: the fields asked for, stream URLs locked to client_ip."""
     sandbox = request.app[STATE]
     if (fault := await sandbox.controls.pass_through("video")) is not None:
-        return await answer_fault(request, fault)
+        return await send_fault(request, fault)
     video_id, names = request.match_info["video_id"], request.query.get("fields", "id").split(",")
     client_ip = request.query.get("client_ip", request.remote or "")
     known = sandbox.videos.get(video_id, VIDEOS[MISSING])
-    if (refused := _refusal_of(request, known, names, client_ip)) is not None:
+    if (refused := _find_error(request, known, names, client_ip)) is not None:
         return refused
     if known.behaviour == "slow":
         await asyncio.sleep(SLOW_SECONDS)
     if known.behaviour == "garbage":
-        return web.Response(text=GARBAGE, content_type="text/html")
-    flags = frozenset(name for name in FLAGS if request.query.get(name) == "1")
+        return web.Response(text=GARBAGE_BODY, content_type="text/html")
+    flags = frozenset(name for name in STREAM_FLAGS if request.query.get(name) == "1")
     return web.json_response(
         {
-            name: stream_url(sandbox, video_id, known, name, client_ip=client_ip, flags=flags)
+            name: build_stream_url(sandbox, video_id, known, name, client_ip=client_ip, flags=flags)
             if name.startswith("stream_")
-            else field_value(sandbox.origin, video_id, known, name)
+            else get_field(sandbox.origin, video_id, known, name)
             for name in names
         }
     )
 
 
-def _refusal_of(
+def _find_error(
     request: web.Request, known: Video, names: list[str], client_ip: str
 ) -> web.Response | None:
     """Return the error that the API gives for this call, None where it has an answer."""
     needs = STREAM_SCOPES if any("stream_" in name for name in names) else None
-    if (refused := refusal(request, needs, "can-read-video-streams")) is not None:
+    if (refused := check_access(request, needs, "can-read-video-streams")) is not None:
         return refused
     if not is_address(client_ip):
-        return error_response(parameter_error("invalid_parameter", "client_ip"))
-    return error_response(known.error) if known.error is not None else None
+        return build_error_response(build_parameter_error("invalid_parameter", "client_ip"))
+    return build_error_response(known.error) if known.error is not None else None
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
     """Answer GET /echo: is my token alive."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
-        return await answer_fault(request, fault)
-    if (refused := refusal(request)) is not None:
+        return await send_fault(request, fault)
+    if (refused := check_access(request)) is not None:
         return refused
     if "message" not in request.query:
-        return error_response(parameter_error("missing_required_parameter", "message"))
+        return build_error_response(build_parameter_error("missing_required_parameter", "message"))
     return web.json_response({"message": request.query["message"]})
 
 
-async def auth(request: web.Request) -> web.StreamResponse:
+async def get_identity(request: web.Request) -> web.StreamResponse:
     """Answer GET /auth: who am I, and what may I."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
-        return await answer_fault(request, fault)
-    access = access_of(request, request.app[STATE])
+        return await send_fault(request, fault)
+    access = find_access(request, request.app[STATE])
     if access is None:
-        return unauthorized()
+        return build_unauthorized_response()
     roles = ["publisher"] if access.login else []
     return web.json_response({"id": CHANNEL_ID, "scope": access.scope.split(), "roles": roles})
 
@@ -79,34 +79,34 @@ async def auth(request: web.Request) -> web.StreamResponse:
 async def logout(request: web.Request) -> web.StreamResponse:
     """Answer GET /logout: void the token, and what can renew it."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
-        return await answer_fault(request, fault)
-    if (refused := refusal(request)) is not None:
+        return await send_fault(request, fault)
+    if (refused := check_access(request)) is not None:
         return refused
-    request.app[STATE].accounts.revoke(bearer_of(request))
+    request.app[STATE].accounts.revoke(read_bearer(request))
     return web.json_response({})
 
 
-def refusal(
+def check_access(
     request: web.Request, scopes: set[str] | None = None, reason: str = ""
 ) -> web.Response | None:
     """Return the answer to a call without a good token, or with none of these scopes."""
-    access = access_of(request, request.app[STATE])
+    access = find_access(request, request.app[STATE])
     if access is None:
-        return unauthorized()
+        return build_unauthorized_response()
     if scopes is not None and not scopes & set(access.scope.split()):
-        return error_response(
-            api_error(403, "access_forbidden", "Insufficient scope", reason=reason)
+        return build_error_response(
+            build_api_error(403, "access_forbidden", "Insufficient scope", reason=reason)
         )
     return None
 
 
-def access_of(request: web.Request, sandbox: Sandbox) -> Access | None:
+def find_access(request: web.Request, sandbox: Sandbox) -> AccessGrant | None:
     """Return what the request's access token stands for, while it is good."""
-    access = sandbox.accounts.access_tokens.get(bearer_of(request))
+    access = sandbox.accounts.access_tokens.get(read_bearer(request))
     return access if access is not None and sandbox.now() < access.expires_at else None
 
 
-def bearer_of(request: web.Request) -> str:
+def read_bearer(request: web.Request) -> str:
     """Return the request's access token, whatever it is worth."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     return value if scheme == "Bearer" else ""
@@ -121,19 +121,21 @@ def is_address(text: str) -> bool:
     return True
 
 
-def unauthorized() -> web.Response:
+def build_unauthorized_response() -> web.Response:
     """Return the answer to a token that is none, or was good once."""
-    status, body = api_error(401, "invalid_token", "The access token is invalid or has expired")
+    status, body = build_api_error(
+        401, "invalid_token", "The access token is invalid or has expired"
+    )
     challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     return web.json_response(body, status=status, headers=challenge)
 
 
-def parameter_error(kind: str, name: str) -> tuple[int, dict[str, Any]]:
+def build_parameter_error(kind: str, name: str) -> tuple[int, dict[str, Any]]:
     """Return the error about one parameter."""
-    return api_error(400, kind, f"{kind}: {name}", reason=kind, param=name)
+    return build_api_error(400, kind, f"{kind}: {name}", reason=kind, param=name)
 
 
-def error_response(error: tuple[int, dict[str, Any]]) -> web.Response:
+def build_error_response(error: tuple[int, dict[str, Any]]) -> web.Response:
     """Return an error of the API as it is sent."""
     status, body = error
     return web.json_response(body, status=status)

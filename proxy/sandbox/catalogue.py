@@ -8,13 +8,13 @@ Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
 
 VOD = "x8demo1"
 LIVE = "x8live1"
-HELD = "x8live2"  # a channel whose server holds reloads back until there is news
+LIVE_BLOCKING = "x8live2"  # a channel whose server holds reloads back until there is news
 KEYED = "x8keys1"
 FMP4 = "x8fmp41"
 TALL = "x8tall1"
 EMPTY = "x8empty"
 CHALLENGED = "x8robot"
-CHANNELS = (LIVE, HELD)
+CHANNELS = (LIVE, LIVE_BLOCKING)
 MISSING = "x8missing"  # as any id that is not in the list
 
 
@@ -31,7 +31,9 @@ class Video:
     qualities: tuple[Quality, ...] = ()  # as MP4
 
 
-def api_error(status: int, kind: str, message: str, **data: Any) -> tuple[int, dict[str, Any]]:
+def build_api_error(
+    status: int, kind: str, message: str, **data: Any
+) -> tuple[int, dict[str, Any]]:
     """Return an error in the Legacy API's shape."""
     error = {
         "code": status,
@@ -43,7 +45,7 @@ def api_error(status: int, kind: str, message: str, **data: Any) -> tuple[int, d
     return status, {"error": error}
 
 
-NOT_FOUND = api_error(
+NOT_FOUND = build_api_error(
     404,
     "not_found",
     "The requested object does not exist",
@@ -64,7 +66,7 @@ VIDEOS: dict[str, Video] = {
         expect="plays",
         fields={"mode": "live", "onair": True},
     ),
-    HELD: Video(
+    LIVE_BLOCKING: Video(
         title="A live channel with blocking playlist reload",
         expect="plays",
         fields={"mode": "live", "onair": True},
@@ -89,7 +91,7 @@ VIDEOS: dict[str, Video] = {
     ),
     CHALLENGED: Video(
         title="A bot challenge in place of the playlist",
-        expect="a redirect that no player plays; platform-bad-answer where it is relayed",
+        expect="a redirect that no player plays; platform-bad-response where it is relayed",
         fields={"mode": "vod"},
     ),
     "k8demoPrivateKnownToYou": Video(
@@ -113,7 +115,7 @@ VIDEOS: dict[str, Video] = {
         title="The API key may not have its streams",
         expect="platform-permission",
         behaviour="error",
-        error=api_error(
+        error=build_api_error(
             403,
             "access_forbidden",
             "You are not allowed to access this field",
@@ -124,13 +126,15 @@ VIDEOS: dict[str, Video] = {
         title="A private video",
         expect="video-private",
         behaviour="error",
-        error=api_error(403, "access_forbidden", "This video is private", reason="video_private"),
+        error=build_api_error(
+            403, "access_forbidden", "This video is private", reason="video_private"
+        ),
     ),
     "x8password": Video(
         title="A video with a password",
         expect="video-password",
         behaviour="error",
-        error=api_error(
+        error=build_api_error(
             403,
             "password_protected",
             "This video is protected by a password",
@@ -141,7 +145,9 @@ VIDEOS: dict[str, Video] = {
         title="A video not for this country",
         expect="video-geoblocked",
         behaviour="error",
-        error=api_error(403, "access_forbidden", "Not available in your country", reason="DM007"),
+        error=build_api_error(
+            403, "access_forbidden", "Not available in your country", reason="DM007"
+        ),
     ),
     MISSING: Video(
         title="An id that does not exist",
@@ -153,17 +159,17 @@ VIDEOS: dict[str, Video] = {
         title="Throttled as spam",
         expect="platform-throttled",
         behaviour="error",
-        error=api_error(403, "access_forbidden", "Request blocked as spam"),
+        error=build_api_error(403, "access_forbidden", "Request blocked as spam"),
     ),
     "x8slow": Video(title="Answers after ten seconds", expect="platform-timeout", behaviour="slow"),
     "x8error": Video(
         title="500",
         expect="platform-unreachable",
         behaviour="error",
-        error=api_error(500, "internal_error", "Something went wrong"),
+        error=build_api_error(500, "internal_error", "Something went wrong"),
     ),
     "x8garbage": Video(
-        title="200 with a page instead of JSON", expect="platform-bad-answer", behaviour="garbage"
+        title="200 with a page instead of JSON", expect="platform-bad-response", behaviour="garbage"
     ),
     "x8elsewhere": Video(
         title="A stream on a host that is not Dailymotion's",
@@ -184,7 +190,7 @@ DEFAULT_FIELDS: dict[str, Any] = {
 }
 
 
-def field_value(origin: str, video_id: str, video: Video, name: str) -> Any:
+def get_field(origin: str, video_id: str, video: Video, name: str) -> Any:
     """Return a field as the API gives it, stream URLs aside; unknown ones are null."""
     if name == "id":
         return video_id

@@ -7,9 +7,9 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.sandbox import playlists
-from proxy.sandbox.catalogue import CHALLENGED, CHANNELS, HELD, KEYED
-from proxy.sandbox.locks import Locked
-from proxy.sandbox.state import STATE, Sandbox, answer_fault
+from proxy.sandbox.catalogue import CHALLENGED, CHANNELS, KEYED, LIVE_BLOCKING
+from proxy.sandbox.locks import LockError
+from proxy.sandbox.state import STATE, Sandbox, send_fault
 
 MEDIA = Path(str(files("proxy.sandbox"))) / "media"
 FOLDERS = {
@@ -23,7 +23,7 @@ FOLDERS = {
 M3U8 = "application/vnd.apple.mpegurl"
 CONTENT_TYPES = {"ts": "video/mp2t", "m4s": "video/mp4", "mp4": "video/mp4"}
 CHALLENGE = "<!doctype html><title>Just a moment</title><p>Are you a robot?</p>"
-SMALL_HEIGHT = 480  # pixels, by name; the sandbox has two sizes
+SMALL_FILE_MAX_HEIGHT = 480  # pixels, by name; the sandbox has two sizes
 POSTER = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 640 360'>"
     "<rect width='640' height='360' fill='#235'/>"
@@ -35,113 +35,117 @@ POSTER = (
 CORS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 
 
-async def manifest(request: web.Request) -> web.StreamResponse:
+async def serve_manifest(request: web.Request) -> web.StreamResponse:
     """Serve the multivariant playlist of a stream URL."""
-    sandbox, video, sec = request.app[STATE], request.match_info["video"], _sec(request)
-    if (denied := await _denied(request, "playlist", video, sec)) is not None:
+    sandbox, video, sec = request.app[STATE], request.match_info["video"], _read_sec(request)
+    if (denied := await _find_refusal(request, "playlist", video, sec)) is not None:
         return denied
     if video == CHALLENGED:
         return web.Response(text=CHALLENGE, content_type="text/html", headers=CORS)
-    return _playlist(playlists.multivariant(sandbox.origin, video, sec))
+    return _build_playlist_response(playlists.build_multivariant(sandbox.origin, video, sec))
 
 
-async def media(request: web.Request) -> web.StreamResponse:
+async def serve_media_playlist(request: web.Request) -> web.StreamResponse:
     """Serve the media playlist of a variant."""
     video, folder = request.match_info["video"], request.match_info["folder"]
-    if (denied := await _denied(request, "playlist", video, _sec(request))) is not None:
+    if (denied := await _find_refusal(request, "playlist", video, _read_sec(request))) is not None:
         return denied
     sandbox = request.app[STATE]
     if video in CHANNELS:
-        if video == HELD and (wanted := request.query.get("_HLS_msn", "")).isdecimal():
-            await _until_there_is(int(wanted), sandbox)
-        return _playlist(playlists.live_media(video, folder, on_air=sandbox.on_air()))
-    return _playlist(playlists.vod_media(sandbox.origin, video, _sec(request), folder))
+        if video == LIVE_BLOCKING and (wanted := request.query.get("_HLS_msn", "")).isdecimal():
+            await _wait_for_segment(int(wanted), sandbox)
+        return _build_playlist_response(
+            playlists.build_live_playlist(video, folder, on_air=sandbox.get_time_on_air())
+        )
+    return _build_playlist_response(
+        playlists.build_vod_playlist(sandbox.origin, video, _read_sec(request), folder)
+    )
 
 
-async def _until_there_is(number: int, sandbox: Sandbox) -> None:
+async def _wait_for_segment(number: int, sandbox: Sandbox) -> None:
     """Hold a reload back until the playlist has this segment (RFC 8216bis, 6.2.5.2)."""
     try:
         async with asyncio.timeout(3 * playlists.SEGMENT_SECONDS):
-            while playlists.newest_segment(sandbox.on_air()) < number:  # noqa: ASYNC110  # a clock
+            while playlists.get_newest_segment(sandbox.get_time_on_air()) < number:  # noqa: ASYNC110  # a clock
                 await asyncio.sleep(0.05)
     except TimeoutError:
         return
 
 
-async def segment(request: web.Request) -> web.StreamResponse:
+async def serve_segment(request: web.Request) -> web.StreamResponse:
     """Serve a segment, or an initialization section."""
     video, folder = request.match_info["video"], request.match_info["folder"]
-    if (denied := await _denied(request, "segment", video, _sec(request))) is not None:
+    if (denied := await _find_refusal(request, "segment", video, _read_sec(request))) is not None:
         return denied
     number, kind = int(request.match_info.get("number", "0")), request.match_info["kind"]
-    name = "init" if kind == "mp4" else number % playlists.SEGMENTS
+    name = "init" if kind == "mp4" else number % playlists.SEGMENT_COUNT
     file = MEDIA / folder / f"{name}.{kind}"
     if folder not in FOLDERS or not file.is_file():
         return web.Response(status=404, headers=CORS)
     if video == KEYED:
-        body = playlists.encrypted(file.read_bytes(), number)
+        body = playlists.encrypt_segment(file.read_bytes(), number)
         return web.Response(body=body, content_type=CONTENT_TYPES[kind], headers=CORS)
     # Ranges and conditional requests, as any CDN answers them.
     return web.FileResponse(file, headers={**CORS, "Content-Type": CONTENT_TYPES[kind]})
 
 
-async def file(request: web.Request) -> web.StreamResponse:
+async def serve_file(request: web.Request) -> web.StreamResponse:
     """Serve an MP4; with `download=1`, for saving."""
-    video, sec = request.match_info["video"], _sec(request)
-    if (denied := await _denied(request, "segment", video, sec)) is not None:
+    video, sec = request.match_info["video"], _read_sec(request)
+    if (denied := await _find_refusal(request, "segment", video, sec)) is not None:
         return denied
     request.app[STATE].ranges.append(request.headers.get("Range", ""))
-    is_small = int(request.match_info["height"]) <= SMALL_HEIGHT
+    is_small = int(request.match_info["height"]) <= SMALL_FILE_MAX_HEIGHT
     headers = {**CORS, "Content-Type": "video/mp4"}
     if request.query.get("download") == "1":
         headers["Content-Disposition"] = f'attachment; filename="{video}.mp4"'
     return web.FileResponse(MEDIA / f"file_{180 if is_small else 360}.mp4", headers=headers)
 
 
-async def thumbnail(request: web.Request) -> web.Response:
+async def serve_thumbnail(request: web.Request) -> web.Response:
     """Serve a poster: the id on a field of colour."""
     video = request.match_info["video"]
     return web.Response(text=POSTER.format(video=video), content_type="image/svg+xml")
 
 
-async def key(request: web.Request) -> web.StreamResponse:
+async def serve_key(request: web.Request) -> web.StreamResponse:
     """Serve the key of the encrypted video."""
-    video, sec = request.match_info["video"], _sec(request)
-    if (denied := await _denied(request, "segment", video, sec)) is not None:
+    video, sec = request.match_info["video"], _read_sec(request)
+    if (denied := await _find_refusal(request, "segment", video, sec)) is not None:
         return denied
     return web.Response(body=playlists.KEY, headers=CORS)
 
 
-async def subtitles(request: web.Request) -> web.StreamResponse:
+async def serve_subtitles(request: web.Request) -> web.StreamResponse:
     """Serve the subtitle track: its playlist, and its one segment."""
-    video, sec = request.match_info["video"], _sec(request)
-    if (denied := await _denied(request, "playlist", video, sec)) is not None:
+    video, sec = request.match_info["video"], _read_sec(request)
+    if (denied := await _find_refusal(request, "playlist", video, sec)) is not None:
         return denied
     if request.match_info["kind"] == "m3u8":
-        return _playlist(playlists.subtitle_media(video, sec))
-    return web.Response(text=playlists.subtitle_text(), content_type="text/vtt", headers=CORS)
+        return _build_playlist_response(playlists.build_subtitle_playlist(video, sec))
+    return web.Response(text=playlists.build_subtitle_text(), content_type="text/vtt", headers=CORS)
 
 
-def _sec(request: web.Request) -> str:
+def _read_sec(request: web.Request) -> str:
     return request.match_info.get("sec") or request.query.get("sec", "")
 
 
-async def _denied(
+async def _find_refusal(
     request: web.Request, kind: str, video: str, sec: str
 ) -> web.StreamResponse | None:
     """Return a fault or a 403, None where the request may pass."""
     sandbox = request.app[STATE]
     fault = await sandbox.controls.pass_through("segment" if kind == "segment" else "playlist")
     if fault is not None:
-        return await answer_fault(request, fault)
+        return await send_fault(request, fault)
     try:
         sandbox.locks.check(sec, video=video, address=request.remote or "", now=sandbox.now())
-    except Locked as locked:
+    except LockError as locked:
         # The real CDN gives no reason; a developer gets one, in a header that no player reads.
         why = {"X-Sandbox-Why": str(locked)}
         return web.Response(status=403, text="Forbidden\n", headers={**CORS, **why})
     return None
 
 
-def _playlist(text: str) -> web.Response:
+def _build_playlist_response(text: str) -> web.Response:
     return web.Response(text=text, content_type=M3U8, headers=CORS)

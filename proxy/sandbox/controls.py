@@ -5,10 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-Kind = Literal["token", "video", "playlist", "segment", "account", "manage", "upload"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+CallKind = Literal["token", "video", "playlist", "segment", "account", "manage", "upload"]
+CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
 
-HOLD_LIMIT = 60.0  # seconds; no answer is ever held back for ever
+MAX_HOLD_SECONDS = 60.0  # seconds; no answer is ever held back for ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,11 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Refuse what would hold an answer back for ever, or for no time that there is."""
-        if not 0 <= self.delay <= HOLD_LIMIT:
+        if not 0 <= self.delay <= MAX_HOLD_SECONDS:
             raise ValueError("delay")
 
     @property
-    def is_only_late(self) -> bool:
+    def is_delay_only(self) -> bool:
         """Say whether the answer itself is still to be given."""
         return bool(self.delay) and self.status is None and not self.body and not self.cut
 
@@ -40,28 +40,28 @@ class Controls:
     """Calls by kind, gates by kind, faults by kind."""
 
     def __init__(self) -> None:
-        self.calls: Counter[Kind] = Counter()
-        self.waiting: Counter[Kind] = Counter()
-        self._gates: dict[Kind, tuple[asyncio.Event, int | None]] = {}
-        self._faults: dict[Kind, Fault] = {}
+        self.calls: Counter[CallKind] = Counter()
+        self.waiting: Counter[CallKind] = Counter()
+        self._gates: dict[CallKind, tuple[asyncio.Event, int | None]] = {}
+        self._faults: dict[CallKind, Fault] = {}
 
-    def hold(self, kind: Kind, until: int | None = None) -> None:
+    def hold(self, kind: CallKind, until: int | None = None) -> None:
         """Hold answers back until `until` calls of the kind wait, or until `release`."""
         self._gates[kind] = (asyncio.Event(), until)
 
-    def release(self, kind: Kind) -> None:
+    def release(self, kind: CallKind) -> None:
         """Let the answers held back go."""
         if (gate := self._gates.pop(kind, None)) is not None:
             gate[0].set()
 
-    def set_fault(self, kind: Kind, fault: Fault | None) -> None:
+    def set_fault(self, kind: CallKind, fault: Fault | None) -> None:
         """Break the kind of call, or mend it."""
         if fault is None:
             self._faults.pop(kind, None)
         else:
             self._faults[kind] = fault
 
-    async def pass_through(self, kind: Kind) -> Fault | None:
+    async def pass_through(self, kind: CallKind) -> Fault | None:
         """Count a call, wait where answers are held back, and return the fault it meets."""
         self.calls[kind] += 1
         if (gate := self._gates.get(kind)) is not None:
@@ -72,14 +72,14 @@ class Controls:
             self.set_fault(kind, None if left == 0 else replace(fault, times=left))
         if fault is not None and fault.delay:
             await asyncio.sleep(fault.delay)
-        return None if fault is None or fault.is_only_late else fault
+        return None if fault is None or fault.is_delay_only else fault
 
-    async def _wait(self, kind: Kind, opened: asyncio.Event, until: int | None) -> None:
+    async def _wait(self, kind: CallKind, opened: asyncio.Event, until: int | None) -> None:
         self.waiting[kind] += 1
         try:
             if until is not None and self.waiting[kind] >= until:
                 self.release(kind)
-            async with asyncio.timeout(HOLD_LIMIT):
+            async with asyncio.timeout(MAX_HOLD_SECONDS):
                 await opened.wait()
         except TimeoutError:
             self.release(kind)

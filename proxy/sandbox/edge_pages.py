@@ -7,24 +7,26 @@ from typing import Any
 from aiohttp import web
 
 from proxy.sandbox.edge_tools import EdgeRefused, EdgeTools, ExplainForm, MintForm, PortName
-from proxy.sandbox.html import page
+from proxy.sandbox.html import build_page
 from proxy.sandbox.state import STATE
 
-NEEDS = {"token": "a token", "token_in_query": "a token", "operator_key": "operator.key"}
+SECURITY_NAMES = {"token": "a token", "token_in_query": "a token", "operator_key": "operator.key"}
 PORTS: dict[str, PortName] = {"player": "player", "operator": "operator"}
 
 
-async def mint(request: web.Request) -> web.Response:
+async def mint_token(request: web.Request) -> web.Response:
     """Mint a token from the form, and show where it plays."""
-    edge, form = edge_of(request), await _form_of(request)
-    wanted = MintForm(video=_text(form, "video"), ttl=_text(form, "ttl"), ip=_text(form, "ip"))
+    edge, form = get_edge(request), await _read_form(request)
+    wanted = MintForm(
+        video=_get_text(form, "video"), ttl=_get_text(form, "ttl"), ip=_get_text(form, "ip")
+    )
     try:
         minted = edge.mint(wanted)
     except EdgeRefused as refused:
-        return page("No token", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
-    edge.bind_on_first_use(is_on="first_use" in form)
+        return build_page("No token", f"<p>{escape(str(refused))}</p>{BACK_LINK}", status=400)
+    edge.bind_on_first_use(is_on="bind_on_first_use" in form)
     bound = (
-        "<p>Links are bound on first use now (<code>tokens.first_use</code>): each one without an "
+        "<p>Links are bound on first use now (<code>tokens.bind_on_first_use</code>): each one without an "
         "address plays in the first network (/24) that plays it, and nowhere else. To end this, "
         "mint again without the tick.</p>"
         if edge.binds_on_first_use()
@@ -36,56 +38,56 @@ async def mint(request: web.Request) -> web.Response:
         if minted.play_url
         else "<p>A token for every video has no play URL of its own.</p>"
     )
-    return page(
+    return build_page(
         "A fresh token",
         f"<p>It expires in {minted.expires_in} seconds.</p>{bound}{play}"
         f"<p>Token</p><pre>{escape(minted.token)}</pre>"
-        f"{explain_form(ExplainForm(token=minted.play_url or minted.token))}{BACK}",
+        f"{build_explain_form(ExplainForm(token=minted.play_url or minted.token))}{BACK_LINK}",
     )
 
 
-async def explain(request: web.Request) -> web.Response:
+async def explain_token(request: web.Request) -> web.Response:
     """Explain the token of the form."""
-    edge, form = edge_of(request), await _form_of(request)
+    edge, form = get_edge(request), await _read_form(request)
     asked = ExplainForm(
-        token=_text(form, "token"), video=_text(form, "video"), ip=_text(form, "ip")
+        token=_get_text(form, "token"), video=_get_text(form, "video"), ip=_get_text(form, "ip")
     )
     try:
         explained = await edge.explain(asked)
     except EdgeRefused as refused:
-        return page("Not explained", f"<p>{escape(str(refused))}</p>{BACK}", status=400)
+        return build_page("Not explained", f"<p>{escape(str(refused))}</p>{BACK_LINK}", status=400)
     rows = "".join(
         f"<tr><td class='{status}'>{status}<td>{escape(name)}<td>{escape(text)}"
         for status, name, text in explained.checks
     )
     content = escape("\n".join(explained.content))
-    return page(
+    return build_page(
         "The token, explained",
         f"<p><strong>{escape(explained.conclusion)}</strong></p><pre>{content}</pre>"
-        f"<table class='checks'>{rows}</table>{explain_form(asked)}{BACK}",
+        f"<table class='checks'>{rows}</table>{build_explain_form(asked)}{BACK_LINK}",
     )
 
 
-async def describe(request: web.Request) -> web.Response:
+async def describe_port(request: web.Request) -> web.Response:
     """Show a port's OpenAPI document as tables."""
     port = PORTS.get(request.match_info["port"])
     if port is None:
         raise web.HTTPNotFound
-    document = edge_of(request).describe(port)
+    document = get_edge(request).describe(port)
     about = escape(document["info"]["description"])
     paths = "".join(
-        _operation(path, method, operation)
-        for path, methods in _resolved(document["paths"], document).items()
-        for method, operation in _operations(methods)
+        _build_operation(path, method, operation)
+        for path, methods in _resolve_references(document["paths"], document).items()
+        for method, operation in _list_operations(methods)
     )
-    return page(
+    return build_page(
         f"The {port} port",
-        f"<p>{about} <a href='{escape(edge_of(request).urls[port])}/openapi.json'>As JSON</a>.</p>"
-        f"{paths}{BACK}",
+        f"<p>{about} <a href='{escape(get_edge(request).urls[port])}/openapi.json'>As JSON</a>.</p>"
+        f"{paths}{BACK_LINK}",
     )
 
 
-def mint_form(edge: EdgeTools) -> str:
+def build_mint_form(edge: EdgeTools) -> str:
     """Return the form that mints a token."""
     checked = " checked" if edge.binds_on_first_use() else ""
     return (
@@ -94,13 +96,13 @@ def mint_form(edge: EdgeTools) -> str:
         "<label>Lifetime in seconds <input name='ttl' inputmode='numeric' "
         "placeholder='300'></label>"
         "<label>Viewer's address or network <input name='ip' placeholder='any'></label>"
-        f"<label><span><input type='checkbox' name='first_use'{checked}> Bind links on first use "
+        f"<label><span><input type='checkbox' name='bind_on_first_use'{checked}> Bind links on first use "
         "(of this edge, for every link)</span></label>"
         "<button>Mint</button></form>"
     )
 
 
-def explain_form(asked: ExplainForm = ExplainForm(token="")) -> str:  # noqa: B008  # frozen
+def build_explain_form(asked: ExplainForm = ExplainForm(token="")) -> str:  # noqa: B008  # frozen
     """Return the form that explains a token, filled in as it was asked before."""
     return (
         "<form method='post' action='/explain'><h2>Explain a token</h2>"
@@ -113,7 +115,7 @@ def explain_form(asked: ExplainForm = ExplainForm(token="")) -> str:  # noqa: B0
     )
 
 
-def edge_of(request: web.Request) -> EdgeTools:
+def get_edge(request: web.Request) -> EdgeTools:
     """Return the edge in front of this sandbox."""
     edge = request.app[STATE].edge
     if edge is None:
@@ -121,7 +123,7 @@ def edge_of(request: web.Request) -> EdgeTools:
     return edge
 
 
-def _operations(methods: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _list_operations(methods: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the methods of a path; a route that takes every method in the same way, once."""
     operations = {name: it for name, it in methods.items() if name != "parameters"}
     if len({it["summary"] for it in operations.values()}) == 1 and len(operations) > 1:
@@ -131,25 +133,25 @@ def _operations(methods: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
         yield name.upper(), operation
 
 
-def _resolved(node: Any, document: dict[str, Any]) -> Any:
+def _resolve_references(node: Any, document: dict[str, Any]) -> Any:
     """Replace every `$ref` by what it refers to."""
     if isinstance(node, list):
-        return [_resolved(item, document) for item in node]
+        return [_resolve_references(item, document) for item in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
         target: Any = document
         for name in node["$ref"].removeprefix("#/").split("/"):
             target = target[name]
-        return _resolved(target, document)
-    return {name: _resolved(value, document) for name, value in node.items()}
+        return _resolve_references(target, document)
+    return {name: _resolve_references(value, document) for name, value in node.items()}
 
 
-def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+def _build_operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parameters = ", ".join(
         f"<code>{escape(it['name'])}</code>" for it in operation.get("parameters", ())
     )
-    needs = {NEEDS[name] for option in operation.get("security", ()) for name in option}
+    needs = {SECURITY_NAMES[name] for option in operation.get("security", ()) for name in option}
     facts = [
         f"Parameters: {parameters}" if parameters else "",
         f"Needs: {escape(', '.join(sorted(needs)))}" if needs else "",
@@ -165,7 +167,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     )
 
 
-async def _form_of(request: web.Request) -> Any:
+async def _read_form(request: web.Request) -> Any:
     if request.content_type not in FORM_TYPES:
         text = "This takes an HTML form. Programs ask the edge: POST /tokens, operator port.\n"
         raise web.HTTPUnsupportedMediaType(text=text)
@@ -175,10 +177,10 @@ async def _form_of(request: web.Request) -> Any:
         raise web.HTTPBadRequest(text="This is no form that can be read.\n") from None
 
 
-def _text(form: Any, name: str) -> str:
+def _get_text(form: Any, name: str) -> str:
     value = form.get(name, "")
     return value.strip() if isinstance(value, str) else ""
 
 
 FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data"}
-BACK = "<p><a href='/'>Back to the videos</a></p>"
+BACK_LINK = "<p><a href='/'>Back to the videos</a></p>"

@@ -68,7 +68,7 @@ class EdgeTools(Protocol):
         """Return the OpenAPI document of a port."""
 
     def binds_on_first_use(self) -> bool:
-        """Say whether tokens.first_use is set."""
+        """Say whether tokens.bind_on_first_use is set."""
 
     def bind_on_first_use(self, *, is_on: bool) -> None:
-        """Set tokens.first_use."""
+        """Set tokens.bind_on_first_use."""

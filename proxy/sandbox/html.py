@@ -4,7 +4,7 @@ from html import escape
 
 from aiohttp import web
 
-STYLE = """
+PAGE_STYLE = """
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1.5rem auto }
 body { padding: 0 1rem }
@@ -31,7 +31,7 @@ button { padding: .4rem 1.25rem }
 """
 
 
-def page(title: str, body: str, *, status: int = 200) -> web.Response:
+def build_page(title: str, body: str, *, status: int = 200) -> web.Response:
     """Return a page of the sandbox."""
     return web.Response(
         text=(
@@ -39,7 +39,7 @@ def page(title: str, body: str, *, status: int = 200) -> web.Response:
             "<meta name='viewport' content='width=device-width, initial-scale=1'>"
             "<meta name='referrer' content='no-referrer'>"
             f"<title>{escape(title)}</title><link rel='icon' href='data:,'>"
-            f"<style>{STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
+            f"<style>{PAGE_STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
         ),
         content_type="text/html",
         status=status,

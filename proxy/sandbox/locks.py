@@ -4,10 +4,10 @@ import json
 
 from cryptography.fernet import Fernet, InvalidToken
 
-EVERYBODY = "*"
+ANY_ADDRESS = "*"
 
 
-class Locked(Exception):
+class LockError(Exception):
     """The CDN does not answer; the text says why, which the real one never does."""
 
 
@@ -21,9 +21,9 @@ class Locks:
         self._fernet = Fernet(Fernet.generate_key())
         self.ttl = ttl
 
-    def seal(self, video: str, address: str, *, now: float, lapses: bool = True) -> str:
+    def seal(self, video: str, address: str, *, now: float, expires: bool = True) -> str:
         """Return `sec` for a video and the one address that may use it; EVERYBODY is all."""
-        text = json.dumps([video, address, lapses]).encode()
+        text = json.dumps([video, address, expires]).encode()
         return self._fernet.encrypt_at_time(text, int(now)).decode()
 
     def check(self, sec: str, *, video: str, address: str, now: float) -> None:
@@ -32,9 +32,9 @@ class Locks:
             made_for = json.loads(self._fernet.decrypt(sec.encode()))
             made_at = self._fernet.extract_timestamp(sec.encode())
         except InvalidToken:
-            raise Locked("sec is not one of ours") from None
+            raise LockError("sec is not one of ours") from None
         made_for_video, made_for_address, lapses = made_for
-        if made_for_video != video or made_for_address not in {address, EVERYBODY}:
-            raise Locked(f"made for {made_for_address}, asked for by {address}")
+        if made_for_video != video or made_for_address not in {address, ANY_ADDRESS}:
+            raise LockError(f"made for {made_for_address}, asked for by {address}")
         if lapses and now - made_at > self.ttl:
-            raise Locked(f"made {now - made_at:.0f} s ago, good for {self.ttl:.0f} s")
+            raise LockError(f"made {now - made_at:.0f} s ago, good for {self.ttl:.0f} s")

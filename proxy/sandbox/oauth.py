@@ -6,32 +6,32 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from proxy.sandbox.accounts import PUBLIC_KEY, GrantRefused, KeyKind
-from proxy.sandbox.html import page
-from proxy.sandbox.state import STATE, Sandbox, answer_fault
+from proxy.sandbox.accounts import PUBLIC_KEY, KeyKind, OAuthError
+from proxy.sandbox.html import build_page
+from proxy.sandbox.state import STATE, Sandbox, send_fault
 
 Form = dict[str, str]
 
 
-async def private_token(request: web.Request) -> web.StreamResponse:
+async def issue_private_token(request: web.Request) -> web.StreamResponse:
     """Answer POST /oauth/v1/token and /v2/token, where private keys are known."""
-    return await _answer(request, "private")
+    return await _build_token_response(request, "private")
 
 
-async def public_token(request: web.Request) -> web.StreamResponse:
+async def issue_public_token(request: web.Request) -> web.StreamResponse:
     """Answer POST /oauth/token, where public keys are known."""
-    return await _answer(request, "public")
+    return await _build_token_response(request, "public")
 
 
-async def _answer(request: web.Request, kind: KeyKind) -> web.StreamResponse:
+async def _build_token_response(request: web.Request, kind: KeyKind) -> web.StreamResponse:
     sandbox = request.app[STATE]
     # Read before anything is held back: who dies meanwhile has been heard.
     form = {name: str(value) for name, value in (await request.post()).items()}
     if (fault := await sandbox.controls.pass_through("token")) is not None:
-        return await answer_fault(request, fault)
+        return await send_fault(request, fault)
     try:
         granted = _grant(sandbox, kind, form)
-    except GrantRefused as refused:
+    except OAuthError as refused:
         body = {"error": refused.error, "error_description": refused.description}
         return web.json_response(body, status=refused.status)
     return web.json_response(granted)
@@ -42,17 +42,19 @@ def _grant(sandbox: Sandbox, kind: KeyKind, form: Form) -> dict[str, object]:
     grant_type = form.get("grant_type")
     if grant_type not in GRANTS[kind]:
         said = f"A {kind} key takes grant_type={' or '.join(GRANTS[kind])}"
-        raise GrantRefused("unsupported_grant_type", said)
+        raise OAuthError("unsupported_grant_type", said)
     accounts.check_key(kind, form.get("client_id", ""), form.get("client_secret", ""))
     accounts.check_scope(form.get("client_id", ""), scope)
     if grant_type == "client_credentials":
-        return accounts.issue(scope, now=now)
+        return accounts.issue_tokens(scope, now=now)
     if grant_type == "refresh_token":
-        return accounts.refresh(_needed(form, "refresh_token"), now=now)
+        return accounts.refresh(_require(form, "refresh_token"), now=now)
     if grant_type == "authorization_code":
-        return accounts.exchange(_needed(form, "code"), _needed(form, "redirect_uri"), now=now)
-    accounts.log_in(_needed(form, "username"), _needed(form, "password"))
-    return accounts.issue(scope, now=now, login=secrets.token_hex(8))
+        return accounts.exchange_code(
+            _require(form, "code"), _require(form, "redirect_uri"), now=now
+        )
+    accounts.log_in(_require(form, "username"), _require(form, "password"))
+    return accounts.issue_tokens(scope, now=now, login=secrets.token_hex(8))
 
 
 GRANTS: dict[KeyKind, tuple[str, ...]] = {
@@ -61,39 +63,39 @@ GRANTS: dict[KeyKind, tuple[str, ...]] = {
 }
 
 
-def _needed(form: Form, name: str) -> str:
+def _require(form: Form, name: str) -> str:
     if name not in form:
-        raise GrantRefused("invalid_request", f"Missing parameter: {name}", status=422)
+        raise OAuthError("invalid_request", f"Missing parameter: {name}", status=422)
     return form[name]
 
 
-async def authorize(request: web.Request) -> web.Response:
+async def show_authorization_page(request: web.Request) -> web.Response:
     """Show the page of GET /oauth/authorize; what is wrong with the key is never sent on."""
-    if (wrong := _wrong(request, dict(request.query))) is not None:
+    if (wrong := _find_problem(request, dict(request.query))) is not None:
         return wrong
-    return _ask(dict(request.query))
+    return _build_authorization_page(dict(request.query))
 
 
-async def decide(request: web.Request) -> web.Response:
+async def handle_decision(request: web.Request) -> web.Response:
     """Take the user's yes or no, and send the browser back with it."""
     sandbox = request.app[STATE]
     form = {name: str(value) for name, value in (await request.post()).items()}
-    if (wrong := _wrong(request, form)) is not None:
+    if (wrong := _find_problem(request, form)) is not None:
         return wrong
     state = {"state": form["state"]} if "state" in form else {}
     if form.get("answer") != "allow":
-        return _back(form, {"error": "access_denied", **state})
+        return _redirect_back(form, {"error": "access_denied", **state})
     try:
         sandbox.accounts.log_in(form.get("username", ""), form.get("password", ""))
-    except GrantRefused as refused:
-        return _ask(form, refused.description)
+    except OAuthError as refused:
+        return _build_authorization_page(form, refused.description)
     code = sandbox.accounts.authorize(
         form.get("scope", ""), form["redirect_uri"], now=sandbox.now()
     )
-    return _back(form, {"code": code, **state})
+    return _redirect_back(form, {"code": code, **state})
 
 
-def _wrong(request: web.Request, form: Form) -> web.Response | None:
+def _find_problem(request: web.Request, form: Form) -> web.Response | None:
     callback_url = request.app[STATE].accounts.callback_url
     if form.get("client_id") != PUBLIC_KEY[0]:
         said = "Unknown client_id: only public API keys have an authorize page."
@@ -103,17 +105,17 @@ def _wrong(request: web.Request, form: Form) -> web.Response | None:
         said = f"redirect_uri must be the key's callback URL, {callback_url}."
     else:
         return None
-    return page("Log in", f"<p>{escape(said)}</p>", status=400)
+    return build_page("Log in", f"<p>{escape(said)}</p>", status=400)
 
 
-def _ask(form: Form, problem: str = "") -> web.Response:
+def _build_authorization_page(form: Form, problem: str = "") -> web.Response:
     passed_on = "".join(
         f"<input type='hidden' name='{name}' value='{escape(form[name])}'>"
         for name in ("response_type", "client_id", "redirect_uri", "scope", "state")
         if name in form
     )
     scope = escape(form.get("scope", "") or "nothing in particular")
-    return page(
+    return build_page(
         "Log in",
         f"<p>An application asks for <code>{scope}</code>.</p><p role='alert'>{escape(problem)}</p>"
         f"<form method='post' action='/oauth/authorize'>{passed_on}"
@@ -125,7 +127,7 @@ def _ask(form: Form, problem: str = "") -> web.Response:
     )
 
 
-def _back(form: Form, query: Form) -> web.Response:
+def _redirect_back(form: Form, query: Form) -> web.Response:
     uri = form["redirect_uri"]
     location = f"{uri}{'&' if '?' in uri else '?'}{urlencode(query)}"
     return web.Response(status=302, headers={"Location": location})

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from proxy.sandbox.catalogue import CHANNELS, EMPTY, FMP4, HELD, KEYED
+from proxy.sandbox.catalogue import CHANNELS, EMPTY, FMP4, KEYED, LIVE_BLOCKING
 
 SEGMENT_SECONDS = 2
-SEGMENTS = 6  # of the VOD, and of the loop that the live channel shows
-WINDOW = 6  # segments in the live playlist
+SEGMENT_COUNT = 6  # of the VOD, and of the loop that the live channel shows
+LIVE_WINDOW = 6  # segments in the live playlist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +49,16 @@ SUBTITLES = (
 )
 
 
-def multivariant(origin: str, video: str, sec: str) -> str:
+def build_multivariant(origin: str, video: str, sec: str) -> str:
     """Return the multivariant playlist of a video; every URI carries the same lock."""
     base = f"{origin}/sec2({sec})"
     lines = ["#EXTM3U"]
     live = video in CHANNELS
     group = "" if live else ',SUBTITLES="subs"'
-    for cell, rendition in enumerate(renditions(video), start=4):
+    for cell, rendition in enumerate(list_renditions(video), start=4):
         kind = "live" if live else "video"
         lines += [
-            _stream_inf(rendition) + group,
+            _format_stream_inf(rendition) + group,
             f"{base}/{kind}/612/345/{video}_{rendition.folder}.m3u8#cell=cf{cell}",
         ]
     if not live:
@@ -69,7 +69,7 @@ def multivariant(origin: str, video: str, sec: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def renditions(video: str) -> tuple[Rendition, ...]:
+def list_renditions(video: str) -> tuple[Rendition, ...]:
     """Return what there is of a video; without any, its playlist names nothing to play."""
     if video in CHANNELS:
         return LIVE_RENDITIONS
@@ -78,56 +78,59 @@ def renditions(video: str) -> tuple[Rendition, ...]:
     return () if video == EMPTY else VOD_RENDITIONS
 
 
-def vod_media(origin: str, video: str, sec: str, folder: str) -> str:
+def build_vod_playlist(origin: str, video: str, sec: str, folder: str) -> str:
     """Return the media playlist of one variant of a VOD."""
     lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}", "#EXT-X-PLAYLIST-TYPE:VOD"]
     if video == KEYED:
         lines.append(f'#EXT-X-KEY:METHOD=AES-128,URI="{origin}/cdn/key/{video}.key?sec={sec}"')
     if video == FMP4:
         lines.append(f'#EXT-X-MAP:URI="../../../init/{video}_{folder}.mp4"')
-    for number in range(SEGMENTS):
-        lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _segment("video", video, folder, number)]
+    for number in range(SEGMENT_COUNT):
+        lines += [
+            f"#EXTINF:{SEGMENT_SECONDS:.3f},",
+            _format_segment("video", video, folder, number),
+        ]
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 
-def live_media(video: str, folder: str, *, on_air: float) -> str:
+def build_live_playlist(video: str, folder: str, *, on_air: float) -> str:
     """Return the playlist of a channel that has been on the air for so many seconds: a loop.
 
     Each turn of the loop begins with a discontinuity, since the media's clock starts again.
     """
-    newest = newest_segment(on_air)
-    first = newest - WINDOW + 1
+    newest = get_newest_segment(on_air)
+    first = newest - LIVE_WINDOW + 1
     lines = [
         "#EXTM3U",
         f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}",
         f"#EXT-X-MEDIA-SEQUENCE:{first}",
         # Discontinuities that have left the window (RFC 8216, 6.2.2).
-        f"#EXT-X-DISCONTINUITY-SEQUENCE:{(first - 1) // SEGMENTS}",
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{(first - 1) // SEGMENT_COUNT}",
     ]
-    if video == HELD:
+    if video == LIVE_BLOCKING:
         lines.insert(2, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")
     for number in range(first, newest + 1):
-        if number % SEGMENTS == 0:
+        if number % SEGMENT_COUNT == 0:
             lines.append("#EXT-X-DISCONTINUITY")
-        lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _segment("live", video, folder, number)]
+        lines += [f"#EXTINF:{SEGMENT_SECONDS:.3f},", _format_segment("live", video, folder, number)]
     return "\n".join(lines) + "\n"
 
 
-def newest_segment(on_air: float) -> int:
+def get_newest_segment(on_air: float) -> int:
     """Return the Media Sequence Number of the last segment that is complete."""
     return int(on_air // SEGMENT_SECONDS) - 1
 
 
-def subtitle_media(video: str, sec: str) -> str:
+def build_subtitle_playlist(video: str, sec: str) -> str:
     """Return the subtitles' media playlist: one WebVTT segment."""
-    duration = SEGMENTS * SEGMENT_SECONDS
+    duration = SEGMENT_COUNT * SEGMENT_SECONDS
     return (
         f"#EXTM3U\n#EXT-X-TARGETDURATION:{duration}\n#EXT-X-PLAYLIST-TYPE:VOD\n"
         f"#EXTINF:{duration:.3f},\n{video}_en.vtt?sec={sec}\n#EXT-X-ENDLIST\n"
     )
 
 
-def subtitle_text() -> str:
+def build_subtitle_text() -> str:
     """Return the subtitles, in WebVTT. MPEG-TS starts at 1.4 s here, so the map says so."""
     cues = [
         f"00:00:{start:02d}.000 --> 00:00:{end:02d}.000\n{text}\n" for start, end, text in SUBTITLES
@@ -135,7 +138,7 @@ def subtitle_text() -> str:
     return "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:126000,LOCAL:00:00:00.000\n\n" + "\n".join(cues)
 
 
-def encrypted(segment: bytes, number: int) -> bytes:
+def encrypt_segment(segment: bytes, number: int) -> bytes:
     """Return a segment encrypted with AES-128; its number is the IV (RFC 8216bis, 5.2)."""
     padder = PKCS7(128).padder()
     encryptor = Cipher(AES128(KEY), CBC(number.to_bytes(16, "big"))).encryptor()
@@ -143,13 +146,13 @@ def encrypted(segment: bytes, number: int) -> bytes:
     return encryptor.update(padded) + encryptor.finalize()
 
 
-def _stream_inf(rendition: Rendition) -> str:
+def _format_stream_inf(rendition: Rendition) -> str:
     return (
         f'#EXT-X-STREAM-INF:BANDWIDTH={rendition.bandwidth},CODECS="{CODECS}",'
         f'RESOLUTION={rendition.resolution},NAME="{rendition.name}"'
     )
 
 
-def _segment(kind: str, video: str, folder: str, number: int) -> str:
+def _format_segment(kind: str, video: str, folder: str, number: int) -> str:
     ending = "m4s" if video == FMP4 else "ts"
     return f"../../../frag({number})/{kind}/612/345/{video}_{folder}.{ending}"

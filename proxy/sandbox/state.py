@@ -37,7 +37,7 @@ class Sandbox:
         # Not in 1970: hls.js needs seconds for a playlist that is 150 million discontinuities old.
         self.went_on_air = self.now() - 3600
 
-    def on_air(self) -> float:
+    def get_time_on_air(self) -> float:
         """Return how long the channels have been on the air, in seconds."""
         return self.now() - self.went_on_air
 
@@ -45,7 +45,7 @@ class Sandbox:
 STATE: web.AppKey[Sandbox] = web.AppKey("sandbox", Sandbox)
 
 
-async def answer_fault(request: web.Request, fault: Fault) -> web.StreamResponse:
+async def send_fault(request: web.Request, fault: Fault) -> web.StreamResponse:
     """Give the fault instead of an answer."""
     status = fault.status or 500
     if fault.cut == "before":

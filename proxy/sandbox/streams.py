@@ -4,7 +4,7 @@ import secrets
 from urllib.parse import urlencode
 
 from proxy.sandbox.catalogue import CHANNELS, Quality, Video
-from proxy.sandbox.locks import EVERYBODY
+from proxy.sandbox.locks import ANY_ADDRESS
 from proxy.sandbox.state import Sandbox
 
 # By the API's field: the quality, and the size that stands in an MP4's URL.
@@ -18,7 +18,7 @@ H264: dict[str, tuple[Quality, str]] = {
 }
 
 
-def stream_url(
+def build_stream_url(
     sandbox: Sandbox,
     video_id: str,
     video: Video,
@@ -43,11 +43,11 @@ def stream_url(
         path = ""
     if not path:
         return None
-    address = EVERYBODY if "no_ip_lock" in flags else client_ip
+    address = ANY_ADDRESS if "no_ip_lock" in flags else client_ip
     query = urlencode(
         {
             "sec": sandbox.locks.seal(
-                video_id, address, now=sandbox.now(), lapses="no_expire" not in flags
+                video_id, address, now=sandbox.now(), expires="no_expire" not in flags
             ),
             "dmTs": secrets.randbelow(900_000) + 100_000,
             "dmV1st": secrets.token_hex(16),

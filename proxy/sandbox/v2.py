@@ -11,60 +11,66 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from proxy.sandbox.api import FLAGS, GARBAGE, SLOW_SECONDS, access_of, is_address
+from proxy.sandbox.api import GARBAGE_BODY, SLOW_SECONDS, STREAM_FLAGS, find_access, is_address
 from proxy.sandbox.catalogue import MISSING, VIDEOS, Video
-from proxy.sandbox.state import STATE, answer_fault
-from proxy.sandbox.streams import stream_url
+from proxy.sandbox.state import STATE, send_fault
+from proxy.sandbox.streams import build_stream_url
 
 SCOPE = "video.read"
 PROTOCOLS = ("hls", "dash", "hbbtv")
 HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")
 
 
-async def streams(request: web.Request) -> web.StreamResponse:
+async def get_streams(request: web.Request) -> web.StreamResponse:
     """Answer POST /v2/videos/ID/streams."""
     sandbox = request.app[STATE]
     if (fault := await sandbox.controls.pass_through("video")) is not None:
-        return await answer_fault(request, fault)
+        return await send_fault(request, fault)
     video_id = request.match_info["video_id"]
     known = sandbox.videos.get(video_id, VIDEOS[MISSING])
-    wanted = await _body(request)
-    if (refused := _refusal_of(request, known, wanted)) is not None:
+    wanted = await _read_body(request)
+    if (refused := _find_error(request, known, wanted)) is not None:
         return refused
     if known.behaviour == "slow":
         await asyncio.sleep(SLOW_SECONDS)
     if known.behaviour == "garbage":
-        return web.Response(text=GARBAGE, content_type="text/html")
+        return web.Response(text=GARBAGE_BODY, content_type="text/html")
     client_ip = wanted.get("client_ip", request.remote or "")
-    flags = frozenset(name for name in FLAGS if wanted.get(name) is True)
+    flags = frozenset(name for name in STREAM_FLAGS if wanted.get(name) is True)
     found = [
         url
         for field in HLS_FIELDS
-        if (url := stream_url(sandbox, video_id, known, field, client_ip=client_ip, flags=flags))
+        if (
+            url := build_stream_url(
+                sandbox, video_id, known, field, client_ip=client_ip, flags=flags
+            )
+        )
         is not None
     ]
     return web.json_response({"stream_urls": [{"stream_url": url} for url in found]})
 
 
-def _refusal_of(request: web.Request, known: Video, wanted: dict[str, Any]) -> web.Response | None:
-    access = access_of(request, request.app[STATE])
+def _find_error(request: web.Request, known: Video, wanted: dict[str, Any]) -> web.Response | None:
+    access = find_access(request, request.app[STATE])
     if access is None:
-        return _error(401, "UNAUTHORIZED", "The access token is invalid or has expired")
+        return _build_error(401, "UNAUTHORIZED", "The access token is invalid or has expired")
     if SCOPE not in access.scope.split():
-        return _error(403, "FORBIDDEN", "Insufficient scope", reason="insufficient_scope")
+        return _build_error(403, "FORBIDDEN", "Insufficient scope", reason="insufficient_scope")
     if wanted.get("protocol", "hls") != "hls":
-        return _error(400, "INVALID_PARAMETER", f"protocol must be one of {', '.join(PROTOCOLS)}")
+        return _build_error(
+            400, "INVALID_PARAMETER", f"protocol must be one of {', '.join(PROTOCOLS)}"
+        )
     if not is_address(wanted.get("client_ip", "127.0.0.1")):
-        return _error(400, "INVALID_PARAMETER", "client_ip is not an address")
+        return _build_error(400, "INVALID_PARAMETER", "client_ip is not an address")
     if known.error is None:
         return None
     status, body = known.error
     error = body["error"]
     code = "RESOURCE_NOT_FOUND" if error["type"] == "not_found" else error["type"].upper()
-    return _error(status, code, error["message"], **error["error_data"])
+    return _build_error(status, code, error["message"], **error["error_data"])
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def _read_body(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.read() or b"{}")
     except ValueError:
@@ -72,7 +78,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _error(status: int, code: str, message: str, **details: Any) -> web.Response:
+def _build_error(status: int, code: str, message: str, **details: Any) -> web.Response:
     error = {
         "code": code,
         "message": message,

@@ -10,46 +10,46 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from proxy.settings.checks import ENCODING
 from proxy.settings.key_file import WRITABLE_BY_OTHERS
 from proxy.settings.schema import Settings
-from proxy.settings.sources import Problem, secret_files
+from proxy.settings.sources import Problem, list_secret_files
+from proxy.settings.value_checks import ENCODING
 
 MAX_LINKS = 40  # as Linux
 SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
 
 
-def writable_problems(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
+def find_writable_files(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the files that others may write: a changed key could sign tokens."""
-    for name, file in _files(settings, settings_file):
-        if (mode := mode_of(file)) & WRITABLE_BY_OTHERS:
+    for name, file in _list_files(settings, settings_file):
+        if (mode := read_mode(file)) & WRITABLE_BY_OTHERS:
             whose = "others" if mode & stat.S_IWOTH else "its group"
             yield name, f"{file} can be written by {whose}: chmod go-w {file}"
 
 
-def readable_files(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
+def find_readable_files(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the files with secrets that every user of the machine may read."""
-    for name, file in _files(settings, settings_file):
+    for name, file in _list_files(settings, settings_file):
         is_secret = file != settings_file or _has_secret(_read_toml(file))
-        if is_secret and mode_of(file) & stat.S_IROTH:
+        if is_secret and read_mode(file) & stat.S_IROTH:
             yield name, f"{file} can be read by every user of this machine: chmod o-r {file}"
 
 
-def writable_folders(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
+def find_writable_folders(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
     """Yield the folders in which others may replace one of the files.
 
     Where the sticky bit is set, as on /tmp, nobody can replace a file of somebody else.
     """
     seen: set[Path] = set()
-    for name, file in _files(settings, settings_file):
-        for folder in _folders_of(file):
-            mode = 0 if folder in seen else _folder_mode(folder)
+    for name, file in _list_files(settings, settings_file):
+        for folder in _list_folders(file):
+            mode = 0 if folder in seen else _read_folder_mode(folder)
             seen.add(folder)
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 yield name, f"{folder} can be written by others: chmod o-w {folder}"
 
 
-def _folders_of(file: Path) -> Iterator[Path]:
+def _list_folders(file: Path) -> Iterator[Path]:
     """Yield the folders that lead to a file, those of each link on the way included."""
     with suppress(OSError):  # said elsewhere
         for _ in range(MAX_LINKS):
@@ -60,17 +60,17 @@ def _folders_of(file: Path) -> Iterator[Path]:
             file = file.parent / file.readlink()
 
 
-def _folder_mode(folder: Path) -> int:
+def _read_folder_mode(folder: Path) -> int:
     try:
         return folder.stat().st_mode
     except OSError:
         return 0
 
 
-def _files(settings: Settings, settings_file: Path | None) -> Iterator[tuple[str, Path]]:
+def _list_files(settings: Settings, settings_file: Path | None) -> Iterator[tuple[str, Path]]:
     if settings_file is not None:
         yield "(file)", settings_file
-    yield from ((file.name, file) for file in secret_files() if file.is_file())
+    yield from ((file.name, file) for file in list_secret_files() if file.is_file())
     for index, token_key in enumerate(settings.tokens.keys):
         if token_key.file is not None:
             yield f"tokens.keys[{index}].file", token_key.file
@@ -90,7 +90,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return {}
 
 
-def mode_of(file: Path) -> int:
+def read_mode(file: Path) -> int:
     """Return a file's permissions, those of a link's target; 0 if there is no regular file."""
     try:
         mode = file.stat().st_mode

@@ -13,7 +13,7 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Keep other writers out; readers always find a whole file."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -23,7 +23,7 @@ def held(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def read_regular(path: Path, *, encoding: str) -> str:
+def read_regular_file(path: Path, *, encoding: str) -> str:
     """Return a file's text, or fail as the disk does: OSError, ValueError.
 
     A pipe is refused: to open one waits for its writer, for ever perhaps.
@@ -36,7 +36,7 @@ def read_regular(path: Path, *, encoding: str) -> str:
 def read(path: Path) -> str | None:
     """Return what is in the file, None where there is none, or fail as the disk does: OSError."""
     try:
-        return read_regular(path, encoding="utf-8")
+        return read_regular_file(path, encoding="utf-8")
     except FileNotFoundError:
         return None
 

@@ -8,11 +8,17 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from proxy.domain.access import TokenPolicy
-from proxy.domain.tokens.claims import VISIBLE
+from proxy.domain.tokens.claims import VISIBLE_TEXT
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
-from proxy.domain.tokens.keyring import MIN_SECRET_BYTES, Algorithm, Key, KeyUnusable, load_key
+from proxy.domain.tokens.keyring import (
+    MIN_SECRET_BYTES,
+    Algorithm,
+    KeyInvalid,
+    SigningKey,
+    load_key,
+)
 from proxy.settings import key_file
-from proxy.settings.checks import ENCODING, OptionalPath, Section, check_pattern, check_url
+from proxy.settings.value_checks import ENCODING, OptionalPath, Section, check_pattern, check_url
 
 FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
 
@@ -25,10 +31,10 @@ def check_key_file(file: Path) -> Path:
 
 
 VideoPattern = Annotated[str, AfterValidator(check_pattern)]  # of whole IDs; empty for all
-KeyFile = Annotated[Path, AfterValidator(check_key_file)] | None
+KeyPath = Annotated[Path, AfterValidator(check_key_file)] | None
 
 
-def shown_name(file: Path) -> str:
+def format_file_name(file: Path) -> str:
     """Return a file's name for a message, with a space before it.
 
     Empty if it may be a secret in the wrong place, which no message repeats.
@@ -37,9 +43,9 @@ def shown_name(file: Path) -> str:
     return f" {file}" if is_in_folder or file.suffix in FILE_SUFFIXES else ""
 
 
-def subject_name(file: Path) -> str:
+def format_file_subject(file: Path) -> str:
     """Return a file's name as the subject of a message, as far as it may be shown."""
-    return shown_name(file).strip() or "the file"
+    return format_file_name(file).strip() or "the file"
 
 
 def read_secret(secret: SecretStr, file: Path | None) -> str:
@@ -48,10 +54,10 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
         raise ValueError("needs either secret or file")
     if file is not None and secret.get_secret_value():
         raise ValueError("has both secret and file; leave one out")
-    name = "" if file is None else shown_name(file)
+    name = "" if file is None else format_file_name(file)
     try:
         text = (
-            key_file.read_regular(file, encoding=ENCODING)
+            key_file.read_regular_file(file, encoding=ENCODING)
             if file is not None
             else secret.get_secret_value()
         )
@@ -66,13 +72,13 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
 
 def check_own_set(text: str) -> str:
     """Take the path of a JWK Set that is good, or of none yet."""
-    read_own_set_at(text)
+    read_own_set_file(text)
     return text
 
 
-def read_own_set_at(path: str) -> tuple[OwnKey, ...]:
+def read_own_set_file(path: str) -> tuple[OwnKey, ...]:
     """Return the keys of a file that `playgate keys` looks after; none if there is no file."""
-    name = subject_name(Path(path))
+    name = format_file_subject(Path(path))
     try:
         text = key_file.read(Path(path)) if path else None
         return () if text is None else read_own_set(text)
@@ -80,22 +86,22 @@ def read_own_set_at(path: str) -> tuple[OwnKey, ...]:
         raise ValueError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{name} is not text") from None
-    except KeyUnusable as unusable:
+    except KeyInvalid as unusable:
         raise ValueError(f"{name}: {unusable}") from None
 
 
-class TokenKey(Section):
+class TokenKeyConfig(Section):
     """One key: `secret` in place, or `file` that holds the secret or the PEM."""
 
     kid: Annotated[str, Field(min_length=1, max_length=128)]
     alg: Algorithm
     secret: SecretStr = SecretStr("")
-    file: KeyFile = None
-    issuer: Annotated[str, Field(pattern=rf"^({VISIBLE.pattern})?$")] = ""
+    file: KeyPath = None
+    issuer: Annotated[str, Field(pattern=rf"^({VISIBLE_TEXT.pattern})?$")] = ""
     videos: VideoPattern = ""
 
     @cached_property
-    def key(self) -> Key:
+    def signing_key(self) -> SigningKey:
         """The key itself, read once."""
         return load_key(
             kid=self.kid,
@@ -106,15 +112,15 @@ class TokenKey(Section):
         )
 
     @model_validator(mode="after")
-    def _is_usable(self) -> Self:
-        _ = self.key
+    def _check_usable(self) -> Self:
+        _ = self.signing_key
         return self
 
 
-class Issuer(Section):
+class IssuerConfig(Section):
     """Another issuer of tokens, and where it publishes its keys."""
 
-    issuer: Annotated[str, Field(pattern=rf"^{VISIBLE.pattern}$")]
+    issuer: Annotated[str, Field(pattern=rf"^{VISIBLE_TEXT.pattern}$")]
     jwks_url: Annotated[str, AfterValidator(check_url)]
     videos: VideoPattern = ""
 
@@ -122,25 +128,25 @@ class Issuer(Section):
 class TokensConfig(Section):
     """Which tokens are good."""
 
-    keys: tuple[TokenKey, ...] = ()
+    keys: tuple[TokenKeyConfig, ...] = ()
     jwks_file: Annotated[OptionalPath, AfterValidator(check_own_set)] = ""
-    issuers: tuple[Issuer, ...] = ()
+    issuers: tuple[IssuerConfig, ...] = ()
     max_ttl: Annotated[int, Field(gt=0)] = 3600
     default_ttl: Annotated[int, Field(gt=0)] = 300
     leeway: Annotated[int, Field(ge=0, le=60)] = 5
     audience: str = ""
     cookie: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "playgate_token"
-    first_use: bool = False
+    bind_on_first_use: bool = False
 
     @cached_property
-    def own_set(self) -> tuple[OwnKey, ...]:
+    def own_keys(self) -> tuple[OwnKey, ...]:
         """The keys of the file, read once; none where there is no file."""
-        return read_own_set_at(self.jwks_file)
+        return read_own_set_file(self.jwks_file)
 
-    def keys_at(self, now: float) -> list[Key]:
+    def list_keys(self, now: float) -> list[SigningKey]:
         """Return the keys of our own that are in use now, the signing one first."""
-        ours = [own.key for own in self.own_set if own.is_in_use(now)]
-        return [*ours, *(entry.key for entry in self.keys)]
+        ours = [own.key for own in self.own_keys if own.is_in_use(now)]
+        return [*ours, *(entry.signing_key for entry in self.keys)]
 
     @property
     def policy(self) -> TokenPolicy:
@@ -158,8 +164,8 @@ class TokensConfig(Section):
         return {entry.issuer: re.compile(entry.videos) for entry in self.issuers if entry.videos}
 
     @model_validator(mode="after")
-    def _is_usable(self) -> Self:
-        _ = self.own_set  # read now: the file may be another one later
+    def _check_usable(self) -> Self:
+        _ = self.own_keys  # read now: the file may be another one later
         if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
             raise ValueError("two of issuers have the same issuer")
         if both := {entry.issuer for entry in self.issuers} & {it.issuer for it in self.keys}:
@@ -167,11 +173,11 @@ class TokensConfig(Section):
         return self
 
 
-class SealSecret(Section):
+class SealKeyConfig(Section):
     """One secret that seals are made with: `secret` in place, or `file` that holds it."""
 
     secret: SecretStr = SecretStr("")
-    file: KeyFile = None
+    file: KeyPath = None
 
     @cached_property
     def material(self) -> bytes:
@@ -184,6 +190,6 @@ class SealSecret(Section):
         return read
 
     @model_validator(mode="after")
-    def _is_usable(self) -> Self:
+    def _check_usable(self) -> Self:
         _ = self.material
         return self

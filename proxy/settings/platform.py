@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from proxy.domain import video
-from proxy.settings.checks import (
-    Line,
+from proxy.settings.value_checks import (
+    OneLineSecret,
+    OneLineText,
     OptionalPath,
     OptionalUrl,
     Seconds,
-    SecretLine,
     Section,
     check_allowed_host,
     check_optional_address,
@@ -23,7 +23,7 @@ from proxy.settings.checks import (
 
 Generation = Literal["legacy", "v2"]
 DirectGrant = Literal["client_credentials", "password"]  # needs nobody at a browser
-Flag = Literal["no_expire", "no_ip_lock"]  # what may be given up for all stream URLs alike
+UrlFlag = Literal["no_expire", "no_ip_lock"]  # what may be given up for all stream URLs alike
 Grant = DirectGrant | Literal["authorization_code"]
 KeyKind = Literal["private", "public"]
 
@@ -52,13 +52,13 @@ ENDPOINTS: dict[tuple[Generation, KeyKind], Endpoints] = {
 # fmt: on
 
 # Scopes for managing videos.
-MANAGING: dict[KeyKind, str] = {
+MANAGING_SCOPES: dict[KeyKind, str] = {
     "private": "read_videos upload_videos edit_videos delete_videos",
     "public": "manage_videos",
 }
 
 
-def kind_of_key(grant: Grant) -> KeyKind:
+def get_key_kind(grant: Grant) -> KeyKind:
     """Return the kind of API key that has this grant; no key has both kinds'."""
     return "private" if grant == "client_credentials" else "public"
 
@@ -71,10 +71,10 @@ class PlatformConfig(Section):
 
     api: Generation = "legacy"
     grant: Grant = "client_credentials"
-    api_key: Line = ""
-    api_secret: SecretLine = SecretStr("")
-    username: Line = ""
-    password: SecretLine = SecretStr("")
+    api_key: OneLineText = ""
+    api_secret: OneLineSecret = SecretStr("")
+    username: OneLineText = ""
+    password: OneLineSecret = SecretStr("")
     login_file: OptionalPath = ""
     redirect_uri: Annotated[str, AfterValidator(check_redirect_uri)] = (
         "http://127.0.0.1:8085/callback"
@@ -104,15 +104,15 @@ class PlatformConfig(Section):
         return self.play_timeout / 2
 
     @property
-    def given_up(self) -> tuple[Flag, ...]:
+    def url_flags(self) -> tuple[UrlFlag, ...]:
         """What is given up for all stream URLs alike."""
-        flags: dict[Flag, bool] = {"no_ip_lock": self.no_ip_lock, "no_expire": self.no_expire}
+        flags: dict[UrlFlag, bool] = {"no_ip_lock": self.no_ip_lock, "no_expire": self.no_expire}
         return tuple(flag for flag, is_set in flags.items() if is_set)
 
     @property
     def endpoints(self) -> Endpoints:
         """Where this account's key is known: what is set, and else what its API and grant say."""
-        default = ENDPOINTS[self.api, kind_of_key(self.grant)]
+        default = ENDPOINTS[self.api, get_key_kind(self.grant)]
         return Endpoints(
             token_url=self.token_url or default.token_url,
             rest_url=self.rest_url or default.rest_url,
@@ -123,11 +123,11 @@ class PlatformConfig(Section):
 class VideosConfig(Section):
     """The account that `playgate videos` acts for; the edge itself never uses it."""
 
-    api_key: Line = ""
-    api_secret: SecretLine = SecretStr("")
+    api_key: OneLineText = ""
+    api_secret: OneLineSecret = SecretStr("")
     grant: DirectGrant = "client_credentials"
-    username: Line = ""
-    password: SecretLine = SecretStr("")
+    username: OneLineText = ""
+    password: OneLineSecret = SecretStr("")
     channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$")] = ""
     scope: str = ""
     token_url: OptionalUrl = ""
@@ -136,9 +136,9 @@ class VideosConfig(Section):
     @property
     def endpoints(self) -> Endpoints:
         """Where this account's key is known, and what it asks for."""
-        default = ENDPOINTS["legacy", kind_of_key(self.grant)]
+        default = ENDPOINTS["legacy", get_key_kind(self.grant)]
         return Endpoints(
             token_url=self.token_url or default.token_url,
             rest_url=self.rest_url or default.rest_url,
-            scope=self.scope or MANAGING[kind_of_key(self.grant)],
+            scope=self.scope or MANAGING_SCOPES[get_key_kind(self.grant)],
         )

@@ -12,11 +12,13 @@ from pydantic import (
 )
 
 from proxy.domain.client_ip import PrivateViewers
-from proxy.domain.revocations import Longest
-from proxy.settings.checks import (
+from proxy.domain.revocations import ValidityLimit
+from proxy.settings.keys import SealKeyConfig, TokensConfig
+from proxy.settings.platform import Family, PlatformConfig, VideosConfig
+from proxy.settings.value_checks import (
     MEMORY,
+    OneLineSecret,
     Seconds,
-    SecretLine,
     Section,
     check_header_name,
     check_listen,
@@ -29,8 +31,6 @@ from proxy.settings.checks import (
     check_rate,
     check_state_url,
 )
-from proxy.settings.keys import SealSecret, TokensConfig
-from proxy.settings.platform import Family, PlatformConfig, VideosConfig
 
 ENV_PREFIX = "PLAYGATE_"
 SANDBOX_SEAL_SECRET = b"sandbox-relay-key-known-to-everybody"
@@ -41,14 +41,14 @@ Mode = Literal["redirect", "validate", "relay"]
 OnFailure = Literal["allow", "deny"]  # what to do while the state does not answer
 
 
-ListenAddress = Annotated[str, AfterValidator(check_listen)]
+ListenText = Annotated[str, AfterValidator(check_listen)]
 NetworkText = Annotated[str, AfterValidator(check_network)]
 
 
 class WebConfig(Section):
     """The player port."""
 
-    listen: ListenAddress = "127.0.0.1:8080"
+    listen: ListenText = "127.0.0.1:8080"
     public_url: Annotated[str, AfterValidator(check_public_url)] = ""
     player_page: bool = False
     embed_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = ()
@@ -59,8 +59,8 @@ class WebConfig(Section):
 class OperatorConfig(Section):
     """The operator port."""
 
-    listen: ListenAddress = "127.0.0.1:8081"
-    key: Annotated[SecretLine, AfterValidator(check_operator_key)] = SecretStr("")
+    listen: ListenText = "127.0.0.1:8081"
+    key: Annotated[OneLineSecret, AfterValidator(check_operator_key)] = SecretStr("")
 
 
 class ViewerConfig(Section):
@@ -76,7 +76,7 @@ class StateConfig(Section):
 
     url: Annotated[SecretStr, AfterValidator(check_state_url)] = SecretStr(MEMORY)
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "playgate"
-    staleness: Annotated[float, Field(ge=0.1, le=60)] = 5
+    max_staleness: Annotated[float, Field(ge=0.1, le=60)] = 5
     timeout: Annotated[float, Field(gt=0, le=5)] = 0.05
     first_use_on_failure: OnFailure = "deny"
     revocations_on_failure: OnFailure = "allow"
@@ -112,22 +112,22 @@ class DeliveryConfig(Section):
 class RelayConfig(Section):
     """Playlists and bytes on behalf of viewers."""
 
-    keys: tuple[SealSecret, ...] = ()
+    keys: tuple[SealKeyConfig, ...] = ()
     session_max: Annotated[float, Field(gt=0, le=7 * 86_400)] = 21_600
 
 
-Rate = Annotated[str, AfterValidator(check_rate)]
+RateText = Annotated[str, AfterValidator(check_rate)]
 
 
 class LimitsConfig(Section):
     """How much is let through, by each instance."""
 
-    network: Rate = ""
-    subject: Rate = ""
+    network: RateText = ""
+    subject: RateText = ""
     concurrency: Annotated[int, Field(ge=1, le=500)] = 128
 
     @property
-    def queue(self) -> int:
+    def max_queued(self) -> int:
         """How many more may wait for their turn."""
         return 2 * self.concurrency
 
@@ -135,14 +135,14 @@ class LimitsConfig(Section):
 class AuthConfig(Section):
     """What nginx's subrequest may allow."""
 
-    paths: tuple[Annotated[str, AfterValidator(check_path_rule)], ...] = (
+    protected_paths: tuple[Annotated[str, AfterValidator(check_path_rule)], ...] = (
         r"/play/(?P<video>[^/]+)\.m3u8",
     )
 
     @cached_property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
         """What a whole path is matched against."""
-        return tuple(map(re.compile, self.paths))
+        return tuple(map(re.compile, self.protected_paths))
 
 
 class Settings(Section):
@@ -162,7 +162,7 @@ class Settings(Section):
     auth: AuthConfig = AuthConfig()
     videos: VideosConfig = VideosConfig()
 
-    def seal_secrets(self) -> list[bytes]:
+    def get_seal_secrets(self) -> list[bytes]:
         """Return the secrets of `relay.keys`, the newest first; the sandbox has a published one.
 
         Never a token's secret: a signer of tokens, for one issuer perhaps, must not seal.
@@ -172,7 +172,7 @@ class Settings(Section):
         return [key.material for key in self.relay.keys]
 
     @property
-    def longest(self) -> Longest:
+    def validity_limit(self) -> ValidityLimit:
         """For how long a token, or what it began in its last second, may be valid."""
-        sessions = ceil(self.relay.session_max) if self.seal_secrets() else 0
-        return Longest(validity=self.tokens.max_ttl + sessions, leeway=self.tokens.leeway)
+        sessions = ceil(self.relay.session_max) if self.get_seal_secrets() else 0
+        return ValidityLimit(validity=self.tokens.max_ttl + sessions, leeway=self.tokens.leeway)

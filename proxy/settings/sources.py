@@ -13,12 +13,12 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from proxy.settings.checks import ENCODING
 from proxy.settings.schema import ENV_PREFIX, Settings
+from proxy.settings.value_checks import ENCODING
 
 Problem = tuple[str, str]  # the setting, and what is wrong with it
 
-FROM_FILES = "(secret files)"  # in place of a setting's name
+SECRET_FILES_SOURCE = "(secret files)"  # noqa: S105  # in place of a setting's name
 
 # Where to look, rather than what to set; so they are no settings.
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
@@ -30,24 +30,24 @@ SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
 DEFAULT_FILES = (Path("playgate.toml"), Path("/etc/playgate/playgate.toml"))
 
 
-def default_file() -> Path | None:
+def find_default_file() -> Path | None:
     """Return the settings file that is used if none is named; what cannot be read counts, too."""
     return next((path for path in DEFAULT_FILES if os.path.lexists(path)), None)
 
 
-def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _list_variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _variables(inner, f"{prefix}{name.upper()}__")
+            yield from _list_variables(inner, f"{prefix}{name.upper()}__")
         else:
             yield f"{prefix}{name.upper()}"
 
 
-VARIABLES = tuple(_variables(Settings, ENV_PREFIX))  # one for each setting
+VARIABLES = tuple(_list_variables(Settings, ENV_PREFIX))  # one for each setting
 
 
-def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
+def convert_variables(variables: Mapping[str, str]) -> dict[str, Any]:
     """Convert variables or secret files to the tables of a settings file.
 
     Lists and tables are JSON. Text that is not JSON stays text, and then fails validation.
@@ -55,32 +55,30 @@ def values_of(variables: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     # A table comes before the settings in it.
     for name, text in sorted(variables.items(), key=lambda it: it[0].upper()):
-        if steps := _steps_of(name):
-            value = _decoded(text) if _is_structured(field_at(steps)) else text
+        if steps := _split_name(name):
+            value = _decode_json(text) if _is_structured(find_field(steps)) else text
             for step in reversed(steps):
                 value = {step: value}
-            values = merged(values, value)
+            values = merge(values, value)
     return values
 
 
-def merged(weaker: Any, stronger: Any) -> Any:
+def merge(weaker: Any, stronger: Any) -> Any:
     """Merge two sources, table by table; stronger values replace weaker ones."""
     if not isinstance(weaker, Mapping) or not isinstance(stronger, Mapping):
         return stronger
-    common = {
-        name: merged(weaker[name], stronger[name]) for name in weaker.keys() & stronger.keys()
-    }
+    common = {name: merge(weaker[name], stronger[name]) for name in weaker.keys() & stronger.keys()}
     return {**weaker, **stronger, **common}
 
 
-def _decoded(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
 
 
-def field_at(location: Iterable[int | str]) -> FieldInfo | None:
+def find_field(location: Iterable[int | str]) -> FieldInfo | None:
     """Return the setting or the table at a location; None if there is none."""
     model: type[BaseModel] | None = Settings
     field = None
@@ -88,11 +86,11 @@ def field_at(location: Iterable[int | str]) -> FieldInfo | None:
         if isinstance(step, int):
             continue
         field = None if model is None else model.model_fields.get(step)
-        model = model_in(field)
+        model = find_model(field)
     return field
 
 
-def model_in(field: FieldInfo | None) -> type[BaseModel] | None:
+def find_model(field: FieldInfo | None) -> type[BaseModel] | None:
     """Return the model of a field that is a table or a list of tables."""
     annotation: Any = None if field is None else field.annotation
     inner = [annotation, *get_args(annotation)]
@@ -102,25 +100,25 @@ def model_in(field: FieldInfo | None) -> type[BaseModel] | None:
 
 def _is_structured(field: FieldInfo | None) -> bool:
     is_list = field is not None and get_origin(field.annotation) is tuple
-    return is_list or model_in(field) is not None
+    return is_list or find_model(field) is not None
 
 
-def secrets_folder() -> str | None:
+def find_secrets_folder() -> str | None:
     """Return the folder of secret files, if there is one."""
     return os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
 
 
-def secret_files() -> list[Path]:
+def list_secret_files() -> list[Path]:
     """Return the secret files; none if their folder cannot be read (see `read_secret_files`)."""
     files: list[Path] = []
     with suppress(OSError):
-        files = sorted(Path(folder).iterdir()) if (folder := secrets_folder()) else []
+        files = sorted(Path(folder).iterdir()) if (folder := find_secrets_folder()) else []
     return [file for file in files if file.name.upper().startswith(ENV_PREFIX)]
 
 
-def secret_names() -> list[str]:
+def list_secret_names() -> list[str]:
     """Return the names of the secret files."""
-    return [file.name for file in secret_files()]
+    return [file.name for file in list_secret_files()]
 
 
 def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
@@ -128,13 +126,13 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     try:
-        if folder := secrets_folder():
+        if folder := find_secrets_folder():
             next(Path(folder).iterdir(), None)
     except OSError as error:
         variable = SECRETS_VARIABLE if os.environ.get(SECRETS_VARIABLE) else SYSTEMD_VARIABLE
         text = f"{folder} ({variable}) cannot be read: {error.strerror}"
-        return {}, [(FROM_FILES, text)]
-    for file in secret_files():
+        return {}, [(SECRET_FILES_SOURCE, text)]
+    for file in list_secret_files():
         try:
             if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe may never end
                 problems.append((file.name, "cannot be read: it is no regular file"))
@@ -147,15 +145,15 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
     return texts, problems
 
 
-def unknown_names() -> Iterator[str]:
+def find_unknown_names() -> Iterator[str]:
     """Yield the variables and secret files with our prefix that name no table of ours."""
     variables = [name for name in os.environ if name not in {CONFIG_VARIABLE, SECRETS_VARIABLE}]
-    for name in (*variables, *secret_names()):
-        if name.upper().startswith(ENV_PREFIX) and not _steps_of(name):
+    for name in (*variables, *list_secret_names()):
+        if name.upper().startswith(ENV_PREFIX) and not _split_name(name):
             yield name
 
 
-def _steps_of(name: str) -> list[str]:
+def _split_name(name: str) -> list[str]:
     """Split a name into table and setting; empty if it names neither."""
     steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
     is_within = any(name.upper().startswith(f"{whole}__") for whole in VARIABLES)

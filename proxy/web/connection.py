@@ -9,13 +9,13 @@ from uuid import uuid4
 from aiohttp import web
 
 from proxy.domain.reasons import Reason, Refusal
-from proxy.web.context import Current
-from proxy.web.problem import problem
-from proxy.web.telling import Telling
+from proxy.web.access_log import AccessLog
+from proxy.web.problem_details import build_problem_response
+from proxy.web.services import ServicesRef
 
-HEAD_TIMEOUT = 10.0  # seconds that the head of a request may take to come in
-WRITE_TIMEOUT = 30.0  # seconds; asyncio buffers 64 KiB, so that a client must read 2 kB/s
-CHECK_SECONDS = 1.0
+HEADER_TIMEOUT_SECONDS = 10.0  # seconds that the head of a request may take to come in
+WRITE_TIMEOUT_SECONDS = 30.0  # seconds; asyncio buffers 64 KiB, so that a client must read 2 kB/s
+CHECK_INTERVAL_SECONDS = 1.0
 
 
 class Connection(web.RequestHandler):
@@ -46,7 +46,7 @@ class Connection(web.RequestHandler):
         """Start the clock again if a further request begins."""
         if self.is_idle:
             self.is_idle = False
-            self._port.connections.await_head_of(self)
+            self._port.connections.start_header_timeout(self)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -98,15 +98,15 @@ class Connection(web.RequestHandler):
         if status == Reason.NOT_FOUND.status:
             reason = Reason.NOT_FOUND
         request_id = uuid4().hex
-        telemetry = self._port.current.services.telemetry
+        telemetry = self._port.services_ref.services.telemetry
         http, log = telemetry.metrics.http, telemetry.log
         http.requests.labels(route="unmatched", method="other", code=reason.status).inc()
-        http.denials.labels(reason=reason).inc()
+        http.refusals.labels(reason=reason).inc()
         if reason is Reason.INTERNAL:
             log.error("internal", request_id=request_id, exc_info=exc)
         else:
             log.info("bad-request", request_id=request_id, error=type(exc).__name__)
-        response = problem(Refusal(reason), request_id)
+        response = build_problem_response(Refusal(reason), request_id)
         response.headers.update(self._port.headers, **{"X-Request-Id": request_id})
         response.force_close()
         return response
@@ -127,29 +127,29 @@ class Connections:
         return len(self._open)
 
     @property
-    def owe_heads(self) -> bool:
+    def has_incomplete_headers(self) -> bool:
         """Say whether a connection is new, or has begun a request whose head is not all here."""
         return any(connection.head_due is not None for connection in self._open)
 
     def add(self, connection: Connection) -> None:
         """Look after a connection."""
         self._open.add(connection)
-        self.await_head_of(connection)
+        self.start_header_timeout(connection)
         if self._timer is None:
-            self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+            self._timer = self._loop.call_later(CHECK_INTERVAL_SECONDS, self._check)
 
     def discard(self, connection: Connection) -> None:
         """Look after it no more."""
         self._open.discard(connection)
 
-    def await_head_of(self, connection: Connection) -> None:
+    def start_header_timeout(self, connection: Connection) -> None:
         """Close the connection unless a head comes in time."""
-        connection.head_due = self._loop.time() + HEAD_TIMEOUT
+        connection.head_due = self._loop.time() + HEADER_TIMEOUT_SECONDS
 
-    async def wait_for_heads(self, seconds: float) -> None:
+    async def wait_for_headers(self, seconds: float) -> None:
         """Wait until no head is owed, at most a while."""
         until = self._loop.time() + seconds
-        while self.owe_heads and self._loop.time() < until:  # noqa: ASYNC110  # at the end only
+        while self.has_incomplete_headers and self._loop.time() < until:  # noqa: ASYNC110  # at the end only
             await asyncio.sleep(0.01)
 
     def _check(self) -> None:
@@ -162,19 +162,19 @@ class Connections:
                 connection.stuck_since = None
             elif connection.stuck_since is None:
                 connection.stuck_since = now
-            elif now - connection.stuck_since >= WRITE_TIMEOUT:
+            elif now - connection.stuck_since >= WRITE_TIMEOUT_SECONDS:
                 connection.abort()
         if self._open:
-            self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+            self._timer = self._loop.call_later(CHECK_INTERVAL_SECONDS, self._check)
 
 
-def note_head(connection: web.RequestHandler) -> None:
+def mark_active(connection: web.RequestHandler) -> None:
     """Note that the head of a request has come."""
     if isinstance(connection, Connection):
         connection.head_due = None
 
 
-def note_response(connection: web.RequestHandler) -> None:
+def mark_idle(connection: web.RequestHandler) -> None:
     """Note that a request is answered: what comes next on its connection begins another head."""
     if isinstance(connection, Connection):
         connection.is_idle = True
@@ -184,9 +184,9 @@ def note_response(connection: web.RequestHandler) -> None:
 class Port:
     """What the requests of one port share."""
 
-    current: Current
+    services_ref: ServicesRef
     connections: Connections
-    telling: Telling
+    access_log: AccessLog
     headers: Mapping[str, str]  # of every answer
     is_unix_socket: bool
 

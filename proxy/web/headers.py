@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-PLAYER_PORT = {
+PLAYER_PORT_HEADERS = {
     # Any page may play, and hls.js must be able to read a refusal; the token is the protection.
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "X-Deny-Reason, X-Request-Id, Retry-After",
@@ -17,9 +17,9 @@ PLAYER_PORT = {
     "Server": "playgate",
 }
 
-OPERATOR_PORT = {"Cache-Control": "no-store", "Server": "playgate"}
+OPERATOR_PORT_HEADERS = {"Cache-Control": "no-store", "Server": "playgate"}
 
-PREFLIGHT = {
+PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     # `*` does not cover Authorization (Fetch, CORS-safelisting); players send Range.
     "Access-Control-Allow-Headers": "Authorization, Range",
@@ -27,7 +27,7 @@ PREFLIGHT = {
 }
 
 
-def content_security_policy(hosts: Sequence[str], embed_origins: Sequence[str]) -> str:
+def build_content_security_policy(hosts: Sequence[str], embed_origins: Sequence[str]) -> str:
     """Return the policy of the player page: its own files, and media from Dailymotion's hosts.
 
     A host with a port is the sandbox's, on plain http.

@@ -12,7 +12,7 @@ from faults.wire import reset
 from support import serving
 from yarl import URL
 
-from proxy.adapters.dailymotion.cdn import Cdn, cdn_session
+from proxy.adapters.dailymotion.cdn import Cdn, open_cdn_session
 from proxy.adapters.telemetry import build_telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
@@ -36,7 +36,7 @@ async def a_cdn(
     app.router.add_get("/a.m3u8", playlist)
     async with (
         serving(app) as origin,
-        cdn_session(family, private_addresses=private_addresses) as session,
+        open_cdn_session(family, private_addresses=private_addresses) as session,
     ):
         port = URL(origin).port
         cdn = Cdn(
@@ -147,7 +147,7 @@ async def test_the_address_family_is_pinned():
 
 async def test_nothing_of_the_viewer_goes_along(sandbox):
     """No cookie is kept, none is sent, and nothing compressed is asked for."""
-    async with cdn_session(socket.AF_INET, private_addresses=True) as session:
+    async with open_cdn_session(socket.AF_INET, private_addresses=True) as session:
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
         assert session.headers == {"Accept-Encoding": "identity", "User-Agent": "playgate"}
 
@@ -177,7 +177,7 @@ async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending
         async with cdn.open("GET", url, {}) as answer:
             return await answer.read()
 
-    async with server, cdn_session(socket.AF_INET, private_addresses=True) as session:
+    async with server, open_cdn_session(socket.AF_INET, private_addresses=True) as session:
         cdn = Cdn(
             session, session, AllowedHosts([f"127.0.0.1:{port}"], plain_http=True), metrics,
             attempt_timeout=5,

@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from proxy.adapters.dailymotion.api_responses import refusal_of
-from proxy.adapters.errors import PrivateAddress, connection_error
+from proxy.adapters.dailymotion.api_responses import to_refusal
+from proxy.adapters.errors import PrivateAddressError, build_connection_error
 
 KEY = ConnectionKey(
     host="api.example.com",
@@ -31,16 +31,16 @@ def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
         (as_aiohttp_tells(OSError(ENFILE, "Too many open files")), "overloaded", 1),
         (OSError(EMFILE, "Too many open files"), "overloaded", 1),
         (as_aiohttp_tells(OSError(ECONNREFUSED, "refused")), "platform-unreachable", None),
-        (as_aiohttp_tells(PrivateAddress("10.0.0.1")), "stream-host-not-allowed", None),
-        (PrivateAddress("10.0.0.1"), "stream-host-not-allowed", None),
+        (as_aiohttp_tells(PrivateAddressError("10.0.0.1")), "stream-host-not-allowed", None),
+        (PrivateAddressError("10.0.0.1"), "stream-host-not-allowed", None),
         (aiohttp.ServerDisconnectedError(), "platform-unreachable", None),
         (aiohttp.ClientPayloadError("half a body"), "platform-unreachable", None),
-        (aiohttp.ClientResponseError(None, ()), "platform-bad-answer", None),
+        (aiohttp.ClientResponseError(None, ()), "platform-bad-response", None),
         (AssertionError(), "platform-unreachable", None),
     ],
 )
 def test_a_failed_connection_has_its_reason(error, reason, retry_after):
-    refusal = refusal_of(connection_error("video", "api.example.com", error))
+    refusal = to_refusal(build_connection_error("video", "api.example.com", error))
 
     assert str(refusal.reason) == reason
     assert refusal.retry_after == retry_after
@@ -83,7 +83,7 @@ def test_no_error_keeps_frames_nor_does_one_behind_it(fail):
     behind = {error.__cause__, error.__context__, getattr(error, "os_error", None)} - {None}
     assert all(it.__traceback__ is not None for it in (error, *behind))
 
-    connection_error("video", "api.example.com", error)
+    build_connection_error("video", "api.example.com", error)
 
     assert len(behind) == 1
     assert all(it.__traceback__ is None for it in (error, *behind))

@@ -12,14 +12,14 @@ from ports import free_port
 from processes import in_front_of, playgate
 from support import SANDBOX_TOML, eventually
 
-from proxy.adapters.log_writer import writing
+from proxy.adapters.log_writer import open_log_writer
 
 PIPE = 64 * 1024  # bytes that Linux keeps for a reader who does not read
 
 
 def test_lines_are_written_in_order_and_all_of_them_before_the_end():
     stream = io.StringIO()
-    with writing(stream) as writer:
+    with open_log_writer(stream) as writer:
         for n in range(1000):
             writer.write(f"{n}\n")
 
@@ -32,7 +32,7 @@ def test_a_reader_that_stalls_costs_lines_and_no_time():
     taken: list[str] = []
     line = "x" * 1023 + "\n"
     with os.fdopen(reading) as reader:
-        with os.fdopen(written, "w") as stream, writing(stream, most=100) as writer:
+        with os.fdopen(written, "w") as stream, open_log_writer(stream, max_lines=100) as writer:
             writer.count_lost = lost.append
             for _ in range(1000):  # this would never end where somebody waits for the reader
                 writer.write(line)
@@ -60,7 +60,7 @@ class StuckOnce(io.StringIO):
 
 def test_lines_that_came_during_a_stuck_write_are_written_at_the_end():
     stream = StuckOnce()
-    with writing(stream) as writer:
+    with open_log_writer(stream) as writer:
         writer.write("1\n")
         assert stream.begun.wait(20)
         writer.write("2\n")
@@ -78,7 +78,7 @@ def test_a_full_disk_is_no_reason_to_refuse_anything():
 
 
 def write_to_a_full_disk(lost: list[int]) -> None:
-    with Path("/dev/full").open("w") as stream, writing(stream) as writer:
+    with Path("/dev/full").open("w") as stream, open_log_writer(stream) as writer:
         writer.count_lost = lost.append
         writer.write("lost\n")
 

@@ -12,12 +12,14 @@ from ports import free_port
 from processes import playgate, started
 from support import SANDBOX_TOML
 
-from proxy.adapters.logs import build_logger, console_processors
+from proxy.adapters.logs import build_console_processors, build_logger
 
 
 def console(*, colors: bool = False, **fields: object) -> str:
     stream = io.StringIO()
-    build_logger(stream, processors=console_processors(colors=colors)).info("request", **fields)
+    build_logger(stream, processors=build_console_processors(colors=colors)).info(
+        "request", **fields
+    )
     return stream.getvalue()
 
 
@@ -41,7 +43,7 @@ def test_no_value_steers_a_terminal(value):
 
 def test_no_exception_steers_a_terminal_or_looks_like_an_event():
     stream = io.StringIO()
-    log = build_logger(stream, processors=console_processors(colors=False))
+    log = build_logger(stream, processors=build_console_processors(colors=False))
     log.error("internal", exc_info=ValueError("\x1b[2Jhello\r\n12:00:00.000 [info] request"))
 
     first, *others = stream.getvalue().splitlines()
@@ -56,7 +58,7 @@ def refuse_to_count() -> None:
 
 def test_a_trace_has_no_local_variables():
     stream = io.StringIO()
-    log = build_logger(stream, processors=console_processors(colors=False))
+    log = build_logger(stream, processors=build_console_processors(colors=False))
     try:
         refuse_to_count()
     except ValueError as error:
@@ -69,10 +71,10 @@ def test_events_below_the_level_are_left_out():
     stream = io.StringIO()
     log = build_logger(stream, level="warning")
     log.info("request")
-    log.warning("state-trouble")
+    log.warning("state-failing")
 
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
-        "state-trouble"
+        "state-failing"
     ]
 
 

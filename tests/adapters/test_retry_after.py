@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.adapters.http_client import seconds_to_wait
+from proxy.adapters.http_client import parse_retry_after
 
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 
@@ -26,13 +26,13 @@ DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
     ],
 )
 def test_retry_after(header, seconds):
-    assert seconds_to_wait(header, DATE) == seconds
+    assert parse_retry_after(header, DATE) == seconds
 
 
 def test_a_date_without_the_servers_own_says_nothing():
-    assert seconds_to_wait(DATE, None) is None
+    assert parse_retry_after(DATE, None) is None
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_text_raises(header, date):
-    seconds_to_wait(header, date)
+    parse_retry_after(header, date)

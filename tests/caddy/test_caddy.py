@@ -6,9 +6,9 @@ from ipaddress import ip_network
 
 import pytest
 import pytest_asyncio
+from caddy_server import CADDYFILE, a_caddy
+from nginx_server import GUARD, MEDIA
 from ports import free_port
-from real_caddy import CADDYFILE, a_caddy
-from real_nginx import GUARD, MEDIA
 from support import ROOT, a_sandbox, an_edge, eventually
 
 PAGE = (ROOT / "docs" / "forward-auth.md").read_text()

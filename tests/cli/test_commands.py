@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import proxy
 from proxy.cli import app
-from proxy.cli.token_explanation import local_time, relative_time
+from proxy.cli.token_explanation import format_local_time, format_relative_time
 
 CONFIG = ["--config", str(SANDBOX_TOML)]
 
@@ -239,13 +239,15 @@ def test_explain_names_just_what_is_missing_and_knows_milliseconds():
     ],
 )
 def test_moments_are_told_in_words(moment, said):
-    assert relative_time(moment, 1_000_000_000.4) == said
+    assert format_relative_time(moment, 1_000_000_000.4) == said
 
 
 def test_moments_of_another_day_have_a_date_and_impossible_ones_their_number():
-    assert re.fullmatch(r"\d\d:\d\d:\d\d", local_time(1_000_000_000, 1_000_000_001))
-    assert re.fullmatch(r"2001-09-\d\d \d\d:\d\d:\d\d", local_time(1_000_000_000, 1_100_000_000))
-    assert local_time(10**18, 1_000_000_000) == f"{10**18} s since 1970"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", format_local_time(1_000_000_000, 1_000_000_001))
+    assert re.fullmatch(
+        r"2001-09-\d\d \d\d:\d\d:\d\d", format_local_time(1_000_000_000, 1_100_000_000)
+    )
+    assert format_local_time(10**18, 1_000_000_000) == f"{10**18} s since 1970"
 
 
 def test_explain_of_an_expired_token_says_when_it_expired():

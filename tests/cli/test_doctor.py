@@ -13,30 +13,35 @@ from string import Formatter
 from typing import get_args
 
 import pytest
-from accounts import logged_in
+from account_settings import logged_in
 from aiohttp import web
 from certificates import certify
+from nginx_server import BEHIND, an_nginx
 from ports import free_port
 from processes import playgate, started
-from real_nginx import BEHIND, an_nginx
 from support import ROOT, SANDBOX_TOML, an_edge, eventually, serving
 from yarl import URL
 
-from proxy.cli.doctor import local
-from proxy.cli.doctor.command import visited
-from proxy.cli.doctor.findings import FINDINGS
-from proxy.cli.doctor.front import FORGED, Told, judge_cors, judge_forwarding
-from proxy.cli.doctor.local import reach
-from proxy.cli.doctor.platform import judge_clock
-from proxy.cli.doctor.play import judge_play
-from proxy.cli.options import print_finding
+from proxy.cli.doctor import this_machine
+from proxy.cli.doctor.command import collect_results
+from proxy.cli.doctor.platform import assess_clock
+from proxy.cli.doctor.play import assess_play
+from proxy.cli.doctor.public_url import (
+    FORGED_ADDRESS,
+    PublicResponse,
+    assess_cors,
+    assess_forwarding,
+)
+from proxy.cli.doctor.results import TEXTS
+from proxy.cli.doctor.this_machine import check_host
+from proxy.cli.options import print_result
 from proxy.domain.reasons import Reason, Refusal
 from proxy.sandbox.controls import Fault
-from proxy.sandbox.running import running_sandbox
+from proxy.sandbox.server import run_sandbox
 from proxy.sandbox.state import Sandbox
 from proxy.settings import SettingsInvalid, load_settings
-from proxy.settings.comparing import digest_of
-from proxy.settings.platform import Flag
+from proxy.settings.platform import UrlFlag
+from proxy.settings.settings_diff import compute_digest
 
 ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo", "stream", "cdn", "cdn", "cors", "families", "egress", "play", "public", "cors", "forwarding"]  # fmt: skip
 
@@ -67,16 +72,16 @@ def examine(sandbox, monkeypatch):
             await eventually(lambda: edge.edge.apps.process.telemetry.health.has_access_token)
             if not is_another:
                 run_these_settings(edge)
-        return await visited(SANDBOX_TOML, video, ip, quiet=True)
+        return await collect_results(SANDBOX_TOML, video, ip, quiet=True)
 
     return run
 
 
 def run_these_settings(edge) -> None:
     """Have an edge say that it runs what the doctor reads, which has its ports as variables."""
-    current = edge.edge.apps.current
+    current = edge.edge.apps.services_ref
     with suppress(SettingsInvalid):
-        digest = digest_of(load_settings(SANDBOX_TOML))
+        digest = compute_digest(load_settings(SANDBOX_TOML))
         current.services = replace(current.services, settings_digest=digest)
 
 
@@ -102,7 +107,7 @@ async def test_an_edge_that_runs_other_settings_is_not_called_ready(edge, examin
 def test_what_a_player_on_this_machine_gets_is_not_passed_over():
     """It is refused as viewer-private, while a viewer with a public address would play."""
     local = IPv4Address("127.0.0.1")
-    found = judge_play("would be redirected", local, "refuse", loopback_viewers=False)
+    found = assess_play("would be redirected", local, "refuse", loopback_viewers=False)
 
     assert found.status == "warn"
     assert "a viewer with a public address would be redirected" in found.text
@@ -113,7 +118,7 @@ def test_what_a_player_on_this_machine_gets_is_not_passed_over():
         (local, "omit", False),
         (IPv4Address("8.8.8.8"), "refuse", False),
     ):
-        found = judge_play("would be relayed", viewer, private, loopback_viewers=is_sandbox)
+        found = assess_play("would be relayed", viewer, private, loopback_viewers=is_sandbox)
         assert (found.status, found.text) == ("ok", "would be relayed")
 
 
@@ -195,10 +200,10 @@ async def test_a_viewer_is_judged_as_the_edge_would(edge, examine, *, ip, privat
     [
         ("x8demo1", {}, None, "ok: would be relayed"),
         ("x8empty", {}, None, "fail: playlist-invalid (variants-none"),
-        ("x8robot", {}, None, "fail: platform-bad-answer (CDN: what came is no playlist) → Try playgate"),
+        ("x8robot", {}, None, "fail: platform-bad-response (CDN: what came is no playlist) → Try playgate"),
         ("x8demo1", {}, Fault(status=403), "→ The line cdn says what that may be."),
         ("x8demo1", {}, Fault(status=404), "→ The CDN does not have the stream"),
-        ("x8demo1", {"DELIVERY__MODE": "validate"}, Fault(status=403), "warn: would be redirected unchecked: platform-bad-answer"),
+        ("x8demo1", {"DELIVERY__MODE": "validate"}, Fault(status=403), "warn: would be redirected unchecked: platform-bad-response"),
         ("x8empty", {"DELIVERY__MODE": "validate"}, None, "fail: playlist-invalid (variants-none"),
         ("x8empty", {"DELIVERY__MODE": "redirect"}, None, "ok: would be redirected"),
     ],
@@ -252,7 +257,7 @@ async def test_something_else_at_the_operator_port_is_no_edge(examine, body):
 
 
 async def test_a_port_that_does_not_answer_is_not_called_free(examine, monkeypatch):
-    monkeypatch.setattr(local, "PATIENCE", 1.0)
+    monkeypatch.setattr(this_machine, "CHECK_TIMEOUT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
 
@@ -275,8 +280,8 @@ async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
 async def test_an_edge_that_has_yet_to_take_the_credentials_is_to_be_restarted_first(edge, examine):
     health = edge.edge.apps.process.telemetry.health
     await edge.play()  # so there is a token already
-    health.note_refusal("token", Refusal(Reason.PLATFORM_CREDENTIALS))
-    health.loaded = replace(health.loaded, need_restart=("platform.api_secret",))
+    health.record_refusal("token", Refusal(Reason.PLATFORM_CREDENTIALS))
+    health.settings_status = replace(health.settings_status, need_restart=("platform.api_secret",))
     found = [it for it in await examine(edge) if it.check == "edge"]
 
     assert found[0].text == "these settings are not in use yet: platform.api_secret"
@@ -296,33 +301,33 @@ def test_the_digest_tells_keys_in_files_apart(tmp_path):
             {"tokens": {"jwks_file": str(jwks)}},
             {"relay": {"keys": [{"file": str(file)}]}},
         ):
-            digests.add(digest_of(load_settings(SANDBOX_TOML, **tables)))
+            digests.add(compute_digest(load_settings(SANDBOX_TOML, **tables)))
 
     assert len(digests) == 6
 
 
 def test_the_digest_tells_every_setting_apart_secrets_too():
     """Except for those in which instances of one edge differ, and those that no edge uses."""
-    base = digest_of(load_settings(SANDBOX_TOML))
+    base = compute_digest(load_settings(SANDBOX_TOML))
     changes = [
         {"operator": {"key": "another-key-of-16-characters"}},
         {"platform": {"api_secret": "another"}},
         {"tokens": {"max_ttl": 600}},
         {"tokens": {"keys": [{"kid": "sandbox", "alg": "HS256", "secret": "s" * 32}]}},
     ]
-    digests = [digest_of(load_settings(SANDBOX_TOML, **change)) for change in changes]
+    digests = [compute_digest(load_settings(SANDBOX_TOML, **change)) for change in changes]
 
     assert len({base, *digests}) == 1 + len(changes)
     own = {"web": {"listen": "127.0.0.1:1"}, "operator": {"listen": "127.0.0.1:2"}}
     own["videos"] = {"api_secret": "another"}
-    assert digest_of(load_settings(SANDBOX_TOML, **own)) == base
+    assert compute_digest(load_settings(SANDBOX_TOML, **own)) == base
 
 
 async def test_what_others_say_cannot_write_to_the_terminal(edge, examine, sandbox, capsys):
     body = '{"id": "\\u001b]0;pwned\\u0007\\n[ok]", "scope": []}'
     sandbox.controls.set_fault("account", Fault(status=200, body=body))
     for finding in await examine(edge):
-        print_finding(finding)
+        print_result(finding)
 
     printed = capsys.readouterr().out
     assert "pwned" in printed and "\x1b]0" not in printed and "\n[ok]" not in printed
@@ -412,16 +417,16 @@ class TestForwarding:
         ("changes", "status", "says"),
         [
             ({"viewer": "93.184.216.34", "forwarded": ["93.184.216.34"]}, "ok", "as 93.184.216.34"),
-            ({"viewer": "93.184.216.34", "peer_is_trusted": False, "forwarded": [FORGED]}, "ok", "sees"),
-            ({"viewer": FORGED, "forwarded": [FORGED]}, "fail", "choose their own address"),
+            ({"viewer": "93.184.216.34", "peer_is_trusted": False, "forwarded": [FORGED_ADDRESS]}, "ok", "sees"),
+            ({"viewer": FORGED_ADDRESS, "forwarded": [FORGED_ADDRESS]}, "fail", "choose their own address"),
             ({"viewer": None, "forwarded": []}, "fail", "names no viewer"),
-            ({"viewer": "10.0.0.2", "forwarded": [f"{FORGED}, 1.2.3.4"], "peer_is_trusted": False}, "fail", "Add 10.0.0.2 to viewer.trusted_proxies"),
+            ({"viewer": "10.0.0.2", "forwarded": [f"{FORGED_ADDRESS}, 1.2.3.4"], "peer_is_trusted": False}, "fail", "Add 10.0.0.2 to viewer.trusted_proxies"),
             ({"viewer": "10.0.0.2", "forwarded": ["10.0.0.2"]}, "fail", "which is private"),
         ],
     )  # fmt: skip
     def test_each_way_of_getting_it_wrong_has_its_step(self, changes, status, says):
         seen = {**SEEN, **changes}
-        finding = judge_forwarding(seen, "refuse", loopback_viewers=False)
+        finding = assess_forwarding(seen, "refuse", loopback_viewers=False)
 
         assert finding.status == status
         assert says in f"{finding.text} {finding.next_step}"
@@ -440,7 +445,7 @@ class TestForwarding:
 def test_a_private_address_is_judged_as_the_edge_judges_it(viewer, private, status):
     seen = {**SEEN, "viewer": viewer, "forwarded": [viewer]}
 
-    assert judge_forwarding(seen, private, loopback_viewers=False).status == status
+    assert assess_forwarding(seen, private, loopback_viewers=False).status == status
 
 
 @pytest.mark.parametrize(
@@ -448,10 +453,12 @@ def test_a_private_address_is_judged_as_the_edge_judges_it(viewer, private, stat
     [("*", "*", "ok"), ("", "*", "fail"), ("*", "", "fail"), ("https://a.example", "*", "fail")],
 )
 def test_cors_headers_that_do_not_come_through_are_named(denied, preflight, status):
-    def told(code: int, origin: str) -> Told:
-        return Told(status=code, headers={"Access-Control-Allow-Origin": origin} if origin else {})
+    def told(code: int, origin: str) -> PublicResponse:
+        return PublicResponse(
+            status=code, headers={"Access-Control-Allow-Origin": origin} if origin else {}
+        )
 
-    assert judge_cors(told(401, denied), told(204, preflight)).status == status
+    assert assess_cors(told(401, denied), told(204, preflight)).status == status
 
 
 @pytest.mark.parametrize(
@@ -467,7 +474,7 @@ def test_cors_headers_that_do_not_come_through_are_named(denied, preflight, stat
     ],
 )
 def test_a_clock_that_is_off_is_named(ahead, status, says):
-    finding = judge_clock(ahead)
+    finding = assess_clock(ahead)
 
     assert (finding.status, says in finding.text) == (status, True)
 
@@ -476,15 +483,15 @@ async def test_a_host_is_resolved_reached_and_verified(tmp_path, monkeypatch):
     authority, chain = certify(tmp_path, "localhost")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain)
-    async with running_sandbox(Sandbox(), tls=tls) as sandbox:
+    async with run_sandbox(Sandbox(), tls=tls) as sandbox:
         url = URL(sandbox.origin)
-        assert "TLS fails" in (await reach("hosts", url, socket.AF_INET, "ipv4")).text
+        assert "TLS fails" in (await check_host("hosts", url, socket.AF_INET, "ipv4")).text
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-        finding = await reach("hosts", url, socket.AF_INET, "ipv4")
+        finding = await check_host("hosts", url, socket.AF_INET, "ipv4")
         assert "TLSv1.3, certificate until 20" in finding.text
-    gone = await reach("hosts", URL(f"http://127.0.0.1:{free_port()}"), socket.AF_INET, "ipv4")
+    gone = await check_host("hosts", URL(f"http://127.0.0.1:{free_port()}"), socket.AF_INET, "ipv4")
     assert "no connection" in gone.text
-    unknown = await reach("hosts", URL("https://nowhere.invalid"), socket.AF_INET, "ipv4")
+    unknown = await check_host("hosts", URL("https://nowhere.invalid"), socket.AF_INET, "ipv4")
     assert unknown.text == "nowhere.invalid: no ipv4 address in DNS"
 
 
@@ -531,7 +538,7 @@ def calls_of(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
 
 
 def test_every_finding_is_made_with_all_that_its_texts_name():
-    made: dict[str, set[str]] = {flag: set() for flag in get_args(Flag)}
+    made: dict[str, set[str]] = {flag: set() for flag in get_args(UrlFlag)}
     for path in (ROOT / "proxy/cli/doctor").glob("*.py"):
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -540,14 +547,14 @@ def test_every_finding_is_made_with_all_that_its_texts_name():
             common = {
                 keyword.arg for call in calls_of(function, {"partial"}) for keyword in call.keywords
             }
-            for call in calls_of(function, {"found", "seen_as"}):
+            for call in calls_of(function, {"build_result", "seen_as"}):
                 named = {it.value for it in ast.walk(call.args[0]) if isinstance(it, ast.Constant)}
                 given = {keyword.arg for keyword in call.keywords} | common
-                for name in (named or texts - made.keys()) & FINDINGS.keys():
+                for name in (named or texts - made.keys()) & TEXTS.keys():
                     made[name] = given
-    assert made.keys() == FINDINGS.keys() - {"steps"}
+    assert made.keys() == TEXTS.keys() - {"steps"}
     for name, given in made.items():
-        entry = FINDINGS[name]
+        entry = TEXTS[name]
         fields = {
             field
             for text in (entry["text"], entry.get("step", ""))
@@ -558,4 +565,4 @@ def test_every_finding_is_made_with_all_that_its_texts_name():
 
 
 def test_every_next_step_is_for_a_reason():
-    assert FINDINGS["steps"]["reasons"].keys() <= set(Reason)
+    assert TEXTS["steps"]["reasons"].keys() <= set(Reason)

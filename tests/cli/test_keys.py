@@ -142,8 +142,8 @@ def test_an_expired_key_verifies_nothing_and_is_removed(keys):
     settings = load_settings(SANDBOX_TOML)
     lapsed_at = content["keys"][1]["exp"]
     before = lapsed_at - 1
-    assert len(settings.tokens.keys_at(before)) == 3
-    assert len(settings.tokens.keys_at(lapsed_at)) == 2
+    assert len(settings.tokens.list_keys(before)) == 3
+    assert len(settings.tokens.list_keys(lapsed_at)) == 2
 
     content["keys"][1]["exp"] = 1_700_000_000
     keys.file.write_text(json.dumps(content))

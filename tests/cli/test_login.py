@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from accounts import LOGIN, logged_in
+from account_settings import LOGIN, logged_in
 from ports import free_port
 from processes import Process, playgate, started
 from support import SANDBOX_TOML, an_edge, eventually

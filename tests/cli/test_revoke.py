@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from processes import playgate, started
 from support import SANDBOX_TOML, an_edge, eventually, serving
 
-from proxy.cli.doctor.command import visited
+from proxy.cli.doctor.command import collect_results
 
 CONFIG = ("--config", SANDBOX_TOML)
 
@@ -43,10 +43,10 @@ async def test_it_asks_the_edge_where_there_is_one_alone(edge):
 
 
 async def test_it_tells_every_instance_where_they_share_a_state(sandbox, server):
-    shared = {"url": server.url, "staleness": 0.5}
+    shared = {"url": server.url, "max_staleness": 0.5}
     async with an_edge(sandbox, state=shared) as one, an_edge(sandbox, state=shared) as two:
         token = one.mint(subject="viewer-7")
-        env = {"STATE__URL": server.url, "STATE__STALENESS": "0.5"}
+        env = {"STATE__URL": server.url, "STATE__MAX_STALENESS": "0.5"}
         code, said = await revoke("--sub", "viewer-7", **env)
         assert (code, "within 0.5 s by every instance" in said) == (0, True)
         for edge in (one, two):
@@ -69,8 +69,8 @@ async def test_a_revocation_can_be_undone(edge, sandbox, server):
     code, said = await revoke("--sub", "viewer-7", "--undo", **listen)
     assert (code, "No revocation of this sub is in force" in said) == (1, True)
 
-    shared = {"url": server.url, "staleness": 0.5}
-    env = {"STATE__URL": server.url, "STATE__STALENESS": "0.5"}
+    shared = {"url": server.url, "max_staleness": 0.5}
+    env = {"STATE__URL": server.url, "STATE__MAX_STALENESS": "0.5"}
     async with an_edge(sandbox, state=shared) as one:
         token = one.mint(subject="viewer-7")
         await revoke("--sub", "viewer-7", **env)
@@ -139,7 +139,7 @@ async def test_the_doctor_looks_at_the_state(server, monkeypatch):
     ):
         monkeypatch.setenv("PLAYGATE_STATE__URL", url)
         monkeypatch.setenv("PLAYGATE_STATE__TIMEOUT", "5")
-        found = await visited(SANDBOX_TOML, None, None, quiet=True)
+        found = await collect_results(SANDBOX_TOML, None, None, quiet=True)
         (line,) = [it for it in found if it.check == "state"]
         assert line.status == status
         assert line.text.startswith(says)
@@ -174,10 +174,10 @@ async def test_explain_knows_what_was_taken_back(edge, sandbox, server):
 
 async def test_explain_knows_where_a_token_was_first_used(sandbox, server):
     shared = {"url": server.url}
-    async with an_edge(sandbox, state=shared, tokens={"first_use": True}) as edge:
+    async with an_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
         token = edge.mint()
         assert (await edge.get(edge.play_url(token=token), source="127.0.0.5")).status == 302
-        env = {"STATE__URL": server.url, "TOKENS__FIRST_USE": "true"}
+        env = {"STATE__URL": server.url, "TOKENS__BIND_ON_FIRST_USE": "true"}
         code, said = await explain(token, "--ip", "127.0.1.5", **env)
         assert (code, "token-used-elsewhere" in said) == (1, True), said
         code, said = await explain(token, "--ip", "127.0.0.9", **env)

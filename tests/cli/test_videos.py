@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from accounts import PASSWORD, PUBLIC
+from account_settings import PASSWORD, PUBLIC
 from processes import playgate, started
 from support import SANDBOX_TOML, an_edge
 from yarl import URL
@@ -139,8 +139,8 @@ async def test_what_cannot_work_is_said(sandbox, command, account, says):
     [
         (Fault(status=500), "platform-unreachable: videos: upload: HTTP 500"),
         (Fault(cut="before"), "platform-unreachable: videos: no connection"),
-        (Fault(status=413, body="<html>"), "platform-bad-answer: videos: HTTP 413 without JSON"),
-        (Fault(status=200, body="{}"), "platform-bad-answer: videos: no url in the answer"),
+        (Fault(status=413, body="<html>"), "platform-bad-response: videos: HTTP 413 without JSON"),
+        (Fault(status=200, body="{}"), "platform-bad-response: videos: no url in the answer"),
     ],
 )
 async def test_an_upload_that_fails_publishes_nothing(sandbox, tmp_path, broken, says):

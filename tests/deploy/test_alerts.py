@@ -1,38 +1,38 @@
 """Every alert, seen firing by a real Prometheus that looks at what is really broken."""
 
-from broken import systems
+from alert_scenarios import systems
 from support import eventually
 
 BORN_SO = {  # broken from the beginning
     "PlaygateClockSkew": {"playgate-clock"},
-    "PlaygateIssuerKeysOld": {"playgate-issuer"},
+    "PlaygateIssuerKeysStale": {"playgate-issuer"},
 }
 FIRING = BORN_SO | {
-    "PlaygateAvailabilityBurnsFast": {"playgate-token"},
-    "PlaygateAvailabilityBurnsSlowly": {"playgate-token"},
-    "PlaygateLatencyBurnsFast": {"playgate-slow"},
-    "PlaygateLatencyBurnsSlowly": {"playgate-slow"},
-    "PlaygatePlaysCease": {"playgate-front"},
-    "PlaygateAccessTokenLapses": {"playgate-token"},
+    "PlaygateAvailabilityFastBurn": {"playgate-token"},
+    "PlaygateAvailabilitySlowBurn": {"playgate-token"},
+    "PlaygateLatencyFastBurn": {"playgate-slow"},
+    "PlaygateLatencySlowBurn": {"playgate-slow"},
+    "PlaygateNoPlays": {"playgate-front"},
+    "PlaygateAccessTokenExpiring": {"playgate-token"},
     "PlaygateUpstreamErrors": {"playgate-token"},
-    "PlaygateDenialsSurge": {"playgate-denials"},
+    "PlaygateRefusalsSpike": {"playgate-refusals"},
     "PlaygateManifestsInvalid": {"playgate-garbage"},
     "PlaygateManifestsUnknown": {"playgate-robot"},
     "PlaygateStateDown": {"playgate-state"},
-    "PlaygateRevocationsOld": {"playgate-state"},
+    "PlaygateRevocationsStale": {"playgate-state"},
     "PlaygateReloadFailed": {"playgate-reload"},
     "PlaygateInstanceDown": {"playgate-killed"},
     "PlaygateDown": {"playgate-killed"},
 }
 LASTING = {  # for hours after the end, a minute of haste for each
-    "PlaygateAvailabilityBurnsSlowly",
-    "PlaygateLatencyBurnsSlowly",
+    "PlaygateAvailabilitySlowBurn",
+    "PlaygateLatencySlowBurn",
 }
 # Whatever a busy machine makes slow, these fire for what is broken, and for nothing else. An access
 # token does lapse, in haste, where its renewal waits for a second.
 EXACT = {
     "PlaygateManifestsInvalid",
-    "PlaygateIssuerKeysOld",
+    "PlaygateIssuerKeysStale",
     "PlaygateReloadFailed",
     "PlaygateClockSkew",
 }
@@ -53,7 +53,7 @@ async def test_each_alert_fires_for_what_is_broken_and_ends_when_it_is_mended(co
 
         async def the_usual_is_known() -> bool:
             await firing()
-            known = 'playgate:denials:rate10m{job="playgate-denials"} offset 60s'
+            known = 'playgate:refusals:rate10m{job="playgate-refusals"} offset 60s'
             return bool(await prometheus.query(known))
 
         async def all_fired() -> bool:

@@ -6,9 +6,9 @@ from math import isnan
 
 import yaml
 from dashboard import DASHBOARD, Query, read_annotations, read_rows
-from metrics_used import labels_by_metric, unknown_in
-from monitored import a_monitored_edge
-from real_prometheus import DEPLOYED
+from monitoring_stack import a_monitored_edge
+from prometheus_server import DEPLOYED
+from promql import labels_by_metric, unknown_in
 from support import ROOT, eventually
 from traffic import BAD_DAY
 

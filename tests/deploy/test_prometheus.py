@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from metrics_used import labels_by_metric, unknown_in, unknown_values_in, values_by_label
-from real_prometheus import DEPLOYED, hastened
+from prometheus_server import DEPLOYED, hastened
+from promql import labels_by_metric, unknown_in, unknown_values_in, values_by_label
 from support import ROOT, an_edge
 
 TESTS = sorted(Path(__file__).parent.glob("*.test.yml"))

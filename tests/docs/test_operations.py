@@ -25,7 +25,7 @@ def commands(question: str) -> str:
 async def edge(sandbox, server, tmp_path):
     """An edge whose settings are in the folder where the commands are run."""
     tables = {
-        "state": {"url": server.url, "staleness": 0.5, "timeout": 5},
+        "state": {"url": server.url, "max_staleness": 0.5, "timeout": 5},
         "tokens": {"jwks_file": str(tmp_path / "keys.json")},
     }
     text = SANDBOX_TOML.read_text()

@@ -6,9 +6,9 @@ import re
 import sys
 
 import pytest
+from nginx_server import an_nginx
 from ports import free_port
 from processes import started
-from real_nginx import an_nginx
 from support import ROOT
 from yarl import URL
 

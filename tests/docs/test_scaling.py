@@ -33,8 +33,8 @@ async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbo
     await store.append("log", ["3"], keep=60)
     assert (await store.read("log", "")).entries == ("3",)
     await store.close()
-    shared = {"url": allowed, "staleness": 0.5, "timeout": 1}
-    async with an_edge(sandbox, state=shared, tokens={"first_use": True}) as edge:
+    shared = {"url": allowed, "max_staleness": 0.5, "timeout": 1}
+    async with an_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
         url = edge.play_url()
         assert (await edge.get(url)).status == 302
         assert (await edge.get(url, source="127.0.1.5")).reason == "token-used-elsewhere"

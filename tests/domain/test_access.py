@@ -6,13 +6,13 @@ from ipaddress import ip_address
 import pytest
 from support import NOW
 
-from proxy.domain.access import Play, TokenPolicy, authorize
+from proxy.domain.access import AccessRequest, TokenPolicy, authorize
 from proxy.domain.client_ip import parse_address, parse_network
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import Claims
 
 POLICY = TokenPolicy(max_ttl=3600, leeway=5, audience="edge")
-PLAY = Play(now=NOW, video="x8abcd", format="hls", viewer=ip_address("203.0.113.7"))
+PLAY = AccessRequest(now=NOW, video="x8abcd", format="hls", viewer=ip_address("203.0.113.7"))
 CLAIMS = Claims(
     video="x8abcd", issued_at=NOW, expires_at=NOW + 300, not_before=None, audience=(),
     issuer=None, jti=None, subject=None, network=None, formats=(),

@@ -8,27 +8,27 @@ from hypothesis import strategies as st
 
 from proxy.domain import client_ip
 from proxy.domain.client_ip import (
+    MAX_CACHED_ADDRESSES,
     MAX_HOPS,
-    REMEMBERED,
     TrustedProxies,
+    check_viewer,
+    find_viewer,
     is_public,
-    lockable,
     parse_address,
     parse_literal,
     parse_network,
-    parse_proxies,
-    parse_trusted,
-    public_viewer,
-    viewer_of,
+    parse_trusted_network,
+    parse_trusted_networks,
+    select_client_ip,
 )
 from proxy.domain.reasons import Refusal
 
-OURS = TrustedProxies(parse_proxies(["10.0.0.0/8", "2001:db8:ffff::/48"]))
+OURS = TrustedProxies(parse_trusted_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
 VIEWER = ip_address("8.8.4.4")
 
 
 def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
-    found = viewer_of(None if peer is None else OURS.hop(peer), lines, OURS)
+    found = find_viewer(None if peer is None else OURS.read_hop(peer), lines, OURS)
     return None if found is None else str(found)
 
 
@@ -133,7 +133,7 @@ def test_networks_are_canonical(text, expected):
 )  # fmt: skip
 def test_what_is_no_network_is_refused(text):
     """A netmask of zeros is everybody, and hardly meant."""
-    for parse in (parse_network, parse_trusted):
+    for parse in (parse_network, parse_trusted_network):
         with pytest.raises(ValueError):  # noqa: PT011  # the message is ipaddress's own
             parse(text)
 
@@ -155,10 +155,10 @@ def test_what_is_no_network_is_refused(text):
 )
 def test_trust_is_decided_on_the_literal_address(peer, trusted, is_ours):
     """Behind NAT64 a stranger's address carries an IPv4 address that it may choose."""
-    hop = TrustedProxies(parse_proxies([trusted])).hop(peer)
+    hop = TrustedProxies(parse_trusted_networks([trusted])).read_hop(peer)
     assert hop is not None
-    assert hop.is_ours is is_ours
-    viewer = viewer_of(hop, ["8.8.4.4"], TrustedProxies(parse_proxies([trusted])))
+    assert hop.is_trusted_proxy is is_ours
+    viewer = find_viewer(hop, ["8.8.4.4"], TrustedProxies(parse_trusted_networks([trusted])))
     assert viewer == (ip_address("8.8.4.4") if is_ours else hop.address)
 
 
@@ -171,7 +171,7 @@ PRIVATE = ["10.1.2.3", "192.168.0.1", "127.0.0.1", "::1", "fc00::1", "fe80::1", 
 @pytest.mark.parametrize("text", PRIVATE)
 def test_a_private_viewer_is_refused_by_default(text):
     with pytest.raises(Refusal) as refused:
-        public_viewer(ip_address(text), "refuse", loopback_viewers=True)
+        check_viewer(ip_address(text), "refuse", loopback_viewers=True)
 
     assert refused.value.reason == "viewer-private"
     assert "viewer.trusted_proxies" in refused.value.message
@@ -192,31 +192,31 @@ def test_a_private_viewer_is_refused_by_default(text):
 )
 def test_a_public_viewer_may_play_under_any_setting(text):
     for private in ("refuse", "pass", "omit"):
-        assert public_viewer(ip_address(text), private, loopback_viewers=False) == ip_address(text)
+        assert check_viewer(ip_address(text), private, loopback_viewers=False) == ip_address(text)
 
 
 def test_a_viewer_that_nobody_named_is_refused_whatever_the_setting():
     for private in ("refuse", "pass", "omit"):
         with pytest.raises(Refusal, match="viewer-private"):
-            public_viewer(None, private, loopback_viewers=True)
+            check_viewer(None, private, loopback_viewers=True)
 
 
 def test_private_viewers_may_be_let_pass_but_loopback_only_in_the_sandbox():
     private, loopback = ip_address("10.1.2.3"), ip_address("127.0.0.1")
 
-    assert public_viewer(private, "pass", loopback_viewers=False) == private
-    assert public_viewer(loopback, "pass", loopback_viewers=True) == loopback
+    assert check_viewer(private, "pass", loopback_viewers=False) == private
+    assert check_viewer(loopback, "pass", loopback_viewers=True) == loopback
     with pytest.raises(Refusal, match="viewer-private"):
-        public_viewer(loopback, "pass", loopback_viewers=False)
+        check_viewer(loopback, "pass", loopback_viewers=False)
 
 
 def test_omit_asks_without_a_private_address_and_with_a_public_one():
     private = ip_address("10.1.2.3")
 
-    assert public_viewer(private, "omit", loopback_viewers=False) == private
-    assert lockable(private, "omit") is None
-    assert lockable(VIEWER, "omit") == VIEWER
-    assert lockable(private, "pass") == private
+    assert check_viewer(private, "omit", loopback_viewers=False) == private
+    assert select_client_ip(private, "omit") is None
+    assert select_client_ip(VIEWER, "omit") == VIEWER
+    assert select_client_ip(private, "pass") == private
 
 
 @given(st.ip_addresses(v=4))
@@ -232,15 +232,15 @@ def test_our_table_of_special_addresses_is_the_library_s(address):
 
 
 def test_what_is_remembered_of_addresses_is_bounded(monkeypatch):
-    proxies, read = TrustedProxies(parse_proxies(["10.0.0.0/8"])), []
+    proxies, read = TrustedProxies(parse_trusted_networks(["10.0.0.0/8"])), []
     monkeypatch.setattr(client_ip, "parse_literal", lambda it: read.append(it) or parse_literal(it))
 
-    assert proxies.hop("8.8.4.4" + " " * 1000) is None
+    assert proxies.read_hop("8.8.4.4" + " " * 1000) is None
     assert read == []
     for _ in range(2):
-        proxies.hop("8.8.4.4")
+        proxies.read_hop("8.8.4.4")
     assert read == ["8.8.4.4"]
-    for n in range(REMEMBERED):
-        proxies.hop(f"8.9.{n // 250}.{n % 250}")
-    proxies.hop("8.8.4.4")
+    for n in range(MAX_CACHED_ADDRESSES):
+        proxies.read_hop(f"8.9.{n // 250}.{n % 250}")
+    proxies.read_hop("8.8.4.4")
     assert read.count("8.8.4.4") == 2

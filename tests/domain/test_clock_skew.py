@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.domain.clock_skew import seconds_ahead
+from proxy.domain.clock_skew import measure_skew
 
 DATE = "Sun, 09 Sep 2001 01:46:40 GMT"  # 1,000,000,000
 
@@ -21,11 +21,11 @@ DATE = "Sun, 09 Sep 2001 01:46:40 GMT"  # 1,000,000,000
 def test_only_what_is_certain_counts(asked_at, answered_at, ahead):
     moments = {"asked_at": 1e9 + asked_at, "answered_at": 1e9 + answered_at}
 
-    assert seconds_ahead(DATE, **moments) == pytest.approx(ahead)
+    assert measure_skew(DATE, **moments) == pytest.approx(ahead)
 
 
 @pytest.mark.parametrize(
     "date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:40 -0000"]
 )
 def test_what_is_no_date_tells_nothing(date):
-    assert seconds_ahead(date, asked_at=0, answered_at=0) is None
+    assert measure_skew(date, asked_at=0, answered_at=0) is None

@@ -6,19 +6,19 @@ from hypothesis import strategies as st
 
 from proxy.domain.formats import (
     FORMATS,
-    PROGRESSIVE,
+    MP4_FILES,
     QUALITIES,
-    Choice,
-    as_download,
-    choose,
+    Mp4Choice,
+    choose_mp4,
     read_choice,
     read_fields,
+    to_download_url,
 )
 from proxy.domain.reasons import Reason, Refusal
 
 
 def urls(*qualities: str) -> dict[str, str]:
-    return {PROGRESSIVE[quality].field: f"https://{quality}" for quality in qualities}
+    return {MP4_FILES[quality].field: f"https://{quality}" for quality in qualities}
 
 
 def test_the_fields_are_those_of_dailymotions_guide():
@@ -45,9 +45,9 @@ def test_the_fields_are_those_of_dailymotions_guide():
     ],
 )
 def test_the_best_at_or_under_is_taken(there, asked, exact, taken):
-    choice = Choice(quality=asked, is_exact=exact)
+    choice = Mp4Choice(quality=asked, is_exact=exact)
 
-    assert choose(urls(*there), choice, max_height=None) == f"https://{taken}"
+    assert choose_mp4(urls(*there), choice, max_height=None) == f"https://{taken}"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_best_at_or_under_is_taken(there, asked, exact, taken):
 )  # fmt: skip
 def test_what_there_is_is_listed(there, asked, exact, max_height, says):
     with pytest.raises(Refusal) as refused:
-        choose(urls(*there), Choice(quality=asked, is_exact=exact), max_height=max_height)
+        choose_mp4(urls(*there), Mp4Choice(quality=asked, is_exact=exact), max_height=max_height)
 
     assert refused.value.reason is Reason.FORMAT_UNAVAILABLE
     assert says in refused.value.message
@@ -78,23 +78,23 @@ def test_nothing_above_what_is_asked_or_allowed_is_ever_taken(there, asked, exac
     fitting = [
         quality
         for quality in QUALITIES[: QUALITIES.index(asked) + 1]
-        if quality in there and (most is None or PROGRESSIVE[quality].height <= most)
+        if quality in there and (most is None or MP4_FILES[quality].height <= most)
     ]
-    choice = Choice(quality=asked, is_exact=exact)
+    choice = Mp4Choice(quality=asked, is_exact=exact)
     if fitting and (fitting[-1] == asked or not exact):
-        assert choose(urls(*there), choice, max_height=most) == f"https://{fitting[-1]}"
+        assert choose_mp4(urls(*there), choice, max_height=most) == f"https://{fitting[-1]}"
     else:
         with pytest.raises(Refusal):
-            choose(urls(*there), choice, max_height=most)
+            choose_mp4(urls(*there), choice, max_height=most)
 
 
 @pytest.mark.parametrize(
     ("query", "choice"),
     [
-        ([], Choice()),
-        ([("token", "t"), ("x", "1"), ("quality", "uhd")], Choice(quality="uhd")),
-        ([("exact", "1"), ("download", "1")], Choice(is_exact=True, is_download=True)),
-        ([("exact", "0"), ("download", "0")], Choice()),
+        ([], Mp4Choice()),
+        ([("token", "t"), ("x", "1"), ("quality", "uhd")], Mp4Choice(quality="uhd")),
+        ([("exact", "1"), ("download", "1")], Mp4Choice(is_exact=True, is_download=True)),
+        ([("exact", "0"), ("download", "0")], Mp4Choice()),
     ],
 )
 def test_a_query_says_which(query, choice):
@@ -147,5 +147,5 @@ def test_only_known_fields_are_asked_for(query):
 def test_a_download_leaves_the_signature_alone():
     signed = "https://dmcdn.net/sec2(a%2fb)/x.mp4"
 
-    assert as_download(signed) == f"{signed}?download=1"
-    assert as_download(f"{signed}?sec=a%2b") == f"{signed}?sec=a%2b&download=1"
+    assert to_download_url(signed) == f"{signed}?download=1"
+    assert to_download_url(f"{signed}?sec=a%2b") == f"{signed}?sec=a%2b&download=1"

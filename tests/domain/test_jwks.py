@@ -10,8 +10,8 @@ from support import NOW, mint
 
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import verify
-from proxy.domain.tokens.jwks import MOST_KEYS, read_own_set, read_published_set
-from proxy.domain.tokens.keyring import Key, Keyring, KeyUnusable, load_jwk
+from proxy.domain.tokens.jwks import MAX_KEYS, read_own_set, read_published_set
+from proxy.domain.tokens.keyring import KeyInvalid, Keyring, SigningKey, load_jwk
 
 ISSUER = "https://login.example.com"
 KINDS = ("HS256", "ES256", "RS256", "Ed25519")
@@ -89,14 +89,14 @@ def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
     ],
 )
 def test_a_key_of_ours_that_cannot_be_used_is_named(key, says):
-    with pytest.raises(KeyUnusable) as unusable:
+    with pytest.raises(KeyInvalid) as unusable:
         read_own_set(a_set(jwk("Ed25519"), key))
     assert str(unusable.value).startswith(f"key 2 of the set: {says}")
     assert str(key.get("k")) not in str(unusable.value)
 
 
 def test_a_short_rsa_key_is_refused():
-    with pytest.raises(KeyUnusable, match="fewer than 2048 bits"):
+    with pytest.raises(KeyInvalid, match="fewer than 2048 bits"):
         load_jwk({**SHORT_RSA, "kid": "short"})
 
 
@@ -110,17 +110,17 @@ SHORT_RSA = {
 @pytest.mark.parametrize(
     "text",
     ["", "null", "[]", "{}", '{"keys": {}}', '{"keys": [1]}', "[" * 10_000,
-     json.dumps({"keys": [{}] * (MOST_KEYS + 1)})],
+     json.dumps({"keys": [{}] * (MAX_KEYS + 1)})],
 )  # fmt: skip
 def test_what_is_no_set_says_so(text):
-    with pytest.raises(KeyUnusable, match=r"not a JWK Set|more than 100 keys"):
+    with pytest.raises(KeyInvalid, match=r"not a JWK Set|more than 100 keys"):
         read_own_set(text)
-    with pytest.raises(KeyUnusable):
+    with pytest.raises(KeyInvalid):
         read_published_set(text, ISSUER)
 
 
 def test_two_keys_of_ours_have_two_names():
-    with pytest.raises(KeyUnusable, match="two keys of the set have the same kid"):
+    with pytest.raises(KeyInvalid, match="two keys of the set have the same kid"):
         read_own_set(a_set(jwk("ES256"), jwk("ES256", number=1)))
 
 
@@ -156,7 +156,7 @@ def test_what_an_issuer_publishes_by_mistake_is_not_read():
     assert [key.kid for key in read_published_set(a_set(hostile), ISSUER)] == ["hostile"]
 
 
-def key(kid: str, number: int, issuer: str | None = None) -> Key:
+def key(kid: str, number: int, issuer: str | None = None) -> SigningKey:
     return load_jwk(jwk("ES256", number=number, kid=kid), issuer=issuer)
 
 
@@ -194,7 +194,7 @@ def points_of_small_order() -> list[int]:
 def test_an_ed25519_point_of_small_order_is_no_key(y, sign):
     """With such a key, one signature verifies for any message (RFC 8032, 8.9)."""
     jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": encoded(y, sign)}
-    with pytest.raises(KeyUnusable, match=r"small order|is not a JWK"):
+    with pytest.raises(KeyInvalid, match=r"small order|is not a JWK"):
         load_jwk(jwk)
     assert read_published_set(json.dumps({"keys": [jwk]}), "https://a.example") == ()
 
@@ -207,7 +207,7 @@ def test_an_rsa_exponent_that_makes_verifying_slow_is_no_key(bits):
 
     modulus = made("RS256", 0).as_dict(private=False)["n"]
     slow = {"kty": "RSA", "kid": "a", "n": modulus, "e": number(2**bits - 1)}
-    with pytest.raises(KeyUnusable, match=r"RSA exponent|is not a JWK"):
+    with pytest.raises(KeyInvalid, match=r"RSA exponent|is not a JWK"):
         load_jwk({**slow, "alg": "RS256"})
     assert read_published_set(json.dumps({"keys": [slow]}), "https://a.example") == ()
 
@@ -217,9 +217,9 @@ def test_an_issuers_keys_are_for_its_own_tokens_and_no_others():
     ours, theirs, others = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")
     keyring = Keyring([ours], {ISSUER: [theirs], "https://other.example": [others]})
 
-    def signed(by: Key, issuer: str | None) -> str:
+    def signed(by: SigningKey, issuer: str | None) -> str:
         number = 1 + [ours, theirs, others].index(by)  # what is published cannot sign
-        named = Key(kid="1", algorithm="ES256", jwk=key("1", number).jwk, issuer=issuer)
+        named = SigningKey(kid="1", algorithm="ES256", jwk=key("1", number).jwk, issuer=issuer)
         return mint(named, video="x8abcd", issued_at=NOW, ttl=60)
 
     assert verdict(signed(ours, None), keyring) == "x8abcd"

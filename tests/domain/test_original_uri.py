@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.original_uri import (
-    FORWARD_AUTH,
-    NGINX,
-    check_unmixed,
-    folder_of,
+    FORWARD_AUTH_HEADERS,
+    NGINX_HEADERS,
+    find_folder,
+    find_video,
     read_forwarded,
     read_original,
-    video_of,
+    reject_foreign_headers,
 )
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import DEFAULT_PATTERN, VideoId
@@ -34,7 +34,7 @@ def read(uri: str, path: str | None = None, method: str = "GET") -> str:
 def ask(uris: list[str], paths: list[str], methods: list[str]) -> str:
     try:
         original = read_original(uris=uris, paths=paths, methods=methods)
-        video = video_of(original.path, RULES, re.compile(DEFAULT_PATTERN))
+        video = find_video(original.path, RULES, re.compile(DEFAULT_PATTERN))
     except Refusal as refusal:
         return str(refusal.reason)
     return f"{video} {','.join(original.query_tokens)}".strip()
@@ -152,7 +152,7 @@ def test_a_path_is_covered_only_as_nginx_sees_it(tail):
 def forwarded(uris: list[str], methods: list[str]) -> str:
     try:
         original = read_forwarded(uris=uris, methods=methods)
-        video = video_of(original.path, RULES, re.compile(DEFAULT_PATTERN))
+        video = find_video(original.path, RULES, re.compile(DEFAULT_PATTERN))
     except Refusal as refusal:
         return refusal.detail
     return f"{original.method} {video} {','.join(original.query_tokens)}".strip()
@@ -177,7 +177,7 @@ def forwarded(uris: list[str], methods: list[str]) -> str:
         (["/hls/x8abcd/1.ts%3b"], ["GET"], "the path can be read in more than one way"),
         (["/hls/x8abcd/%c3%a9"], ["GET"], "the path can be read in more than one way"),
         (["/hls/x8abcd/%zz"], ["GET"], "the path can be read in more than one way"),
-        (["/elsewhere"], ["GET"], "no rule in auth.paths matches"),
+        (["/elsewhere"], ["GET"], "no rule in auth.protected_paths matches"),
     ],
 )
 def test_a_raw_uri_alone_has_to_be_one_that_everybody_reads_alike(uris, methods, expected):
@@ -185,10 +185,10 @@ def test_a_raw_uri_alone_has_to_be_one_that_everybody_reads_alike(uris, methods,
 
 
 def test_a_question_with_headers_of_another_front_door_is_refused():
-    check_unmixed({"X-Forwarded-For"}, FORWARD_AUTH, "/forward-auth")
-    for name in FORWARD_AUTH + NGINX:
+    reject_foreign_headers({"X-Forwarded-For"}, FORWARD_AUTH_HEADERS, "/forward-auth")
+    for name in FORWARD_AUTH_HEADERS + NGINX_HEADERS:
         with pytest.raises(Refusal) as refused:
-            check_unmixed({name}, FORWARD_AUTH + NGINX, "/elsewhere")
+            reject_foreign_headers({name}, FORWARD_AUTH_HEADERS + NGINX_HEADERS, "/elsewhere")
         assert refused.value.detail == f"{name} is not for this route, but for /elsewhere"
 
 
@@ -204,4 +204,4 @@ def test_a_question_with_headers_of_another_front_door_is_refused():
     ],
 )
 def test_the_folder_of_a_video_is_the_one_that_is_named_after_it(path, folder):
-    assert folder_of(path, VideoId("x8abcd")) == folder
+    assert find_folder(path, VideoId("x8abcd")) == folder

@@ -2,14 +2,14 @@
 
 import pytest
 
-from proxy.domain.probe import TTL, check_probe, sign_probe
+from proxy.domain.probe import PROBE_TTL_SECONDS, check_probe, sign_probe
 from proxy.domain.reasons import Reason, Refusal
 
 KEY, NOW = "k" * 16, 1_800_000_000
 PROBE = sign_probe(KEY, now=NOW)
 
 
-@pytest.mark.parametrize("now", [NOW, NOW + 0.5, NOW + TTL - 1, NOW - 1])
+@pytest.mark.parametrize("now", [NOW, NOW + 0.5, NOW + PROBE_TTL_SECONDS - 1, NOW - 1])
 def test_a_probe_is_good_for_a_minute(now):
     check_probe(PROBE, KEY, now=now)
 
@@ -17,7 +17,7 @@ def test_a_probe_is_good_for_a_minute(now):
 @pytest.mark.parametrize(
     ("probe", "key", "now"),
     [
-        (PROBE, KEY, NOW + TTL),
+        (PROBE, KEY, NOW + PROBE_TTL_SECONDS),
         (PROBE, KEY, NOW - 2),
         (PROBE, "l" * 16, NOW),
         (PROBE, "", NOW),

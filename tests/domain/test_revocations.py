@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import (
-    KINDS,
     MAX_REVOCATIONS,
-    Longest,
-    Proofs,
+    REVOCATION_KINDS,
     Revocation,
     RevocationList,
+    RevocationProofs,
+    ValidityLimit,
 )
-from proxy.domain.tokens.claims import LATEST, read_claims
+from proxy.domain.tokens.claims import MAX_TIMESTAMP, read_claims
 
 NOW = 1_800_000_000
 TOKEN = read_claims({"video": "*", "iat": NOW, "exp": NOW + 60, "jti": "one", "sub": "viewer-7"})
 PLAY = ("x8abcd", TOKEN)
 
 
-LONGEST = Longest(validity=3600, leeway=5)
+LONGEST = ValidityLimit(validity=3600, leeway=5)
 
 
 def a_revocation(kind="sub", value="viewer-7", before=NOW, at=NOW, **more) -> Revocation:
@@ -82,7 +82,7 @@ def test_an_issuer_s_names_are_its_own():
         revoked.check("x8abcd", replace(TOKEN, issuer="https://sport.example"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REVOCATION_KINDS)
 def test_a_revocation_can_be_undone_and_made_again(kind):
     value = {"jti": "one", "sub": "viewer-7", "video": "x8abcd"}[kind]
     made = a_revocation(kind, value, at=NOW)
@@ -93,7 +93,7 @@ def test_a_revocation_can_be_undone_and_made_again(kind):
         for told in news:
             revoked.add(told)
         revoked.check(*PLAY)
-        assert list(revoked.in_force()) == []
+        assert list(revoked.list_in_force()) == []
         assert (made in revoked, undone in revoked, again in revoked) == (True, True, False)
         revoked.add(again)
         with pytest.raises(Refusal, match="token-revoked"):
@@ -106,16 +106,16 @@ def test_a_revocation_can_be_undone_and_made_again(kind):
         (NOW, NOW, (NOW, NOW)),
         (NOW + 5, NOW, (NOW + 5, NOW)),
         (NOW + 6, NOW, (NOW + 5, NOW)),
-        (LATEST, NOW - 100, (NOW - 95, NOW - 100)),  # the same at every reading
+        (MAX_TIMESTAMP, NOW - 100, (NOW - 95, NOW - 100)),  # the same at every reading
         (NOW, NOW + 6, (NOW, NOW + 6)),
-        (LATEST, NOW + 7, (NOW + 5, NOW)),
-        (LATEST, LATEST, (NOW + 5, NOW)),
+        (MAX_TIMESTAMP, NOW + 7, (NOW + 5, NOW)),
+        (MAX_TIMESTAMP, MAX_TIMESTAMP, (NOW + 5, NOW)),
     ],
 )
 def test_impossible_dates_are_clipped(before, at, expected):
-    clipped = a_revocation(before=before, at=at).clipped(NOW, 5)
+    clipped = a_revocation(before=before, at=at).clip_times(NOW, 5)
     assert (clipped.before, clipped.at) == expected
-    assert clipped.concerns_until(LONGEST) <= NOW + 6 + 5 + 3600 + 1
+    assert clipped.compute_end(LONGEST) <= NOW + 6 + 5 + 3600 + 1
 
 
 def test_a_full_list_takes_no_new_name_and_keeps_what_it_has():
@@ -129,10 +129,10 @@ def test_a_full_list_takes_no_new_name_and_keeps_what_it_has():
 
 revocations = st.builds(
     Revocation,
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(REVOCATION_KINDS),
     value=st.sampled_from(["one", "two"]),
-    before=st.integers(0, LATEST),
-    at=st.integers(0, LATEST),
+    before=st.integers(0, MAX_TIMESTAMP),
+    at=st.integers(0, MAX_TIMESTAMP),
 )
 
 
@@ -161,9 +161,9 @@ def test_the_order_of_news_does_not_matter_and_nothing_gets_weaker(told, randomn
 def test_what_concerns_nothing_any_more_is_forgotten(told, seconds):
     taken_back = RevocationList()
     taken_back.add(told)
-    taken_back.forget(NOW + seconds - 1, LONGEST)
+    taken_back.drop_expired(NOW + seconds - 1, LONGEST)
     assert told in taken_back
-    taken_back.forget(NOW + seconds, LONGEST)
+    taken_back.drop_expired(NOW + seconds, LONGEST)
     assert (told in taken_back, len(taken_back)) == (False, 0)
 
 
@@ -171,7 +171,7 @@ def test_where_tokens_are_good_for_longer_it_is_kept_for_longer():
     """Also what was taken back before that was set."""
     taken_back = RevocationList()
     taken_back.add(a_revocation())
-    taken_back.forget(NOW + 5000, Longest(validity=7200, leeway=5))
+    taken_back.drop_expired(NOW + 5000, ValidityLimit(validity=7200, leeway=5))
     assert len(taken_back) == 1
 
 
@@ -198,16 +198,16 @@ def test_what_is_no_revocation_is_told_from_one(text):
 
 
 def test_a_proof_is_for_what_an_instance_made_and_for_nothing_else():
-    proofs = Proofs("a secret")
+    proofs = RevocationProofs("a secret")
     proven = proofs.prove(a_revocation(before=NOW - 9, at=NOW))
-    assert proofs.holds(proven)
-    assert not proofs.holds(replace(proven, at=NOW + 1))
-    assert not Proofs("another").holds(proven)
+    assert proofs.is_proven(proven)
+    assert not proofs.is_proven(replace(proven, at=NOW + 1))
+    assert not RevocationProofs("another").is_proven(proven)
 
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_of_two_equal_entries_the_proven_one_is_kept_and_a_mixed_one_has_no_proof(is_first):
-    proven = Proofs("a secret").prove(a_revocation(before=NOW - 9, at=NOW))
+    proven = RevocationProofs("a secret").prove(a_revocation(before=NOW - 9, at=NOW))
     for other, kept in (
         (replace(proven, proof=""), proven.proof),
         (a_revocation(before=NOW, at=NOW - 9), ""),

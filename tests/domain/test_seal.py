@@ -11,18 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.formats import Limits
-from proxy.domain.playlist.relayed import may_change, relayed
+from proxy.domain.client_ip import format_viewer_network, get_viewer_network
+from proxy.domain.playlist.seal_uris import may_change, seal_uris
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import PURPOSE, SealKeys, Session, network_name, network_of
+from proxy.domain.seal import PURPOSE, SealKeys, Session
 from proxy.domain.sealed_paths import Names, Sealer, file_name, open_bytes, open_playlist, sequences
+from proxy.domain.variant_limits import VariantLimits
 
 OLD, NEW = b"o" * 32, b"n" * 32
 KEYS = SealKeys([NEW, OLD])
 SESSION = Session(
     video="x8abcd", network=ip_network("203.0.113.0/24"), started_at=1_800_000_000,
     jti="1b4e28ba-2fa1-11d2-883f-0016d3cca427", subject="viewer-7", issued_at=1_799_999_990,
-    limits=Limits(max_height=360),
+    limits=VariantLimits(max_height=360),
 )  # fmt: skip
 SEC = urlsafe_b64encode(os.urandom(90)).decode()
 ROOT_URL = f"https://vod3.cf.dmcdn.net/sec2({SEC})/"
@@ -41,7 +42,7 @@ def segments(numbers: range) -> str:
 def hand_on(
     text: str, *, base: str = BASE, fixed: bool = False, session: Session = SESSION, **options
 ) -> str:
-    return relayed(
+    return seal_uris(
         text, base=base, sealer=Sealer(KEYS.newest, session), imported=options.get("imported", {}),
         allow=options.get("allow", lambda url: url), is_fixed=fixed,
     )  # fmt: skip
@@ -180,7 +181,7 @@ def test_accountable_a_seal_says_whose_playback_it_is():
         "viewer-7",
         1_799_999_990,
     )
-    assert session.limits == Limits(max_height=360)
+    assert session.limits == VariantLimits(max_height=360)
 
 
 def test_accountable_children_are_sealed_with_the_key_that_opened_their_parent():
@@ -189,7 +190,7 @@ def test_accountable_children_are_sealed_with_the_key_that_opened_their_parent()
     path = Sealer(before.newest, SESSION).playlist_path(BASE, {})
     opened = open_playlist(path, KEYS)
     text = LIVE.format(first=1, segments=segments(range(1, 3)))
-    then = relayed(
+    then = seal_uris(
         text,
         base=BASE,
         sealer=Sealer(before.newest, SESSION),
@@ -197,7 +198,7 @@ def test_accountable_children_are_sealed_with_the_key_that_opened_their_parent()
         allow=str,
         is_fixed=False,
     )
-    now = relayed(
+    now = seal_uris(
         text,
         base=BASE,
         sealer=Sealer(opened.key, opened.session),
@@ -221,7 +222,7 @@ def test_small_a_long_vod_playlist_stays_under_twice_its_size_when_compressed():
 
 def test_a_seal_opens_for_its_network_and_its_time():
     def check(viewer: str, now: float) -> str:
-        return reason(lambda: SESSION.check(ip_address(viewer), now=now, longest=60, leeway=5))
+        return reason(lambda: SESSION.check(ip_address(viewer), now=now, max_duration=60, leeway=5))
 
     assert check("203.0.113.255", 1_800_000_059) == "opened"
     assert check("203.0.114.0", 1_800_000_059) == "seal-network"
@@ -232,13 +233,13 @@ def test_a_seal_opens_for_its_network_and_its_time():
 
 
 def test_a_session_is_bound_to_the_network_around_its_viewer():
-    assert str(network_of(ip_address("203.0.113.77"))) == "203.0.113.0/24"
-    assert str(network_of(ip_address("2001:db8:1:2:3::4"))) == "2001:db8:1:2::/64"
+    assert str(get_viewer_network(ip_address("203.0.113.77"))) == "203.0.113.0/24"
+    assert str(get_viewer_network(ip_address("2001:db8:1:2:3::4"))) == "2001:db8:1:2::/64"
 
 
 @given(st.ip_addresses())
 def test_a_network_has_one_name(address):
-    assert network_name(address) == str(network_of(address))
+    assert format_viewer_network(address) == str(get_viewer_network(address))
 
 
 def test_without_keys_nothing_opens():
@@ -465,7 +466,7 @@ def test_what_a_playlist_becomes_is_bounded(line, why):
     """Variables are in the URIs that use them, and in the path of each playlist."""
     text = VARIABLE + "".join(line.replace("{n}", str(n)) for n in range(8000))
     with pytest.raises(Refusal) as refused:
-        relayed(
+        seal_uris(
             text,
             base="https://a.dmcdn.net/m.m3u8",
             sealer=Sealer(KEYS.newest, SESSION),

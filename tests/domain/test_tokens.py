@@ -14,8 +14,13 @@ from support import NOW, SECRET, b64, hs256_key, mint, signed
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import verify
-from proxy.domain.tokens.compact import MAX_LENGTH, decode_part, read_compact, the_one_token
-from proxy.domain.tokens.keyring import ALGORITHMS, Keyring, KeyUnusable, load_key
+from proxy.domain.tokens.compact import (
+    MAX_TOKEN_LENGTH,
+    decode_part,
+    read_compact,
+    require_single_token,
+)
+from proxy.domain.tokens.keyring import ALGORITHMS, KeyInvalid, Keyring, load_key
 
 CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
 HEADER = {"alg": "HS256", "kid": "one", "typ": "JWT"}
@@ -261,7 +266,7 @@ def test_length_is_looked_at_before_anything_is_decoded():
         read_compact("A" * 5_000_000)
     with pytest.raises(Refusal, match="longer than"):
         read_compact(f"{'A' * 600_000}.e30.AA")
-    assert MAX_LENGTH < 600_000
+    assert MAX_TOKEN_LENGTH < 600_000
 
 
 # Claims
@@ -356,7 +361,7 @@ def test_what_a_key_with_an_issuer_mints_names_it():
     ],
 )
 def test_a_key_that_is_weak_or_of_another_kind_is_refused_at_start(algorithm, material, complaint):
-    with pytest.raises(KeyUnusable, match=complaint) as unusable:
+    with pytest.raises(KeyInvalid, match=complaint) as unusable:
         load_key(kid="k", algorithm=algorithm, material=material)
     assert not material or material not in str(unusable.value)
 
@@ -373,14 +378,14 @@ def test_a_signature_of_a_strange_length_is_only_a_wrong_signature():
 
 
 def test_the_one_token_of_a_request():
-    assert the_one_token(["a", "", "a"]) == "a"
+    assert require_single_token(["a", "", "a"]) == "a"
     for found, reason in (
         ([], Reason.TOKEN_MISSING),
         ([""], Reason.TOKEN_MISSING),
         (["a", "b"], Reason.TOKEN_CONFLICT),
     ):
         with pytest.raises(Refusal) as refused:
-            the_one_token(found)
+            require_single_token(found)
         assert refused.value.reason == reason
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from proxy.domain.reasons import Refusal
-from proxy.domain.video import DEFAULT_PATTERN, loggable, parse_video_id
+from proxy.domain.video import DEFAULT_PATTERN, parse_video_id, to_loggable_id
 
 
 @pytest.mark.parametrize("text", ["x8abcd", "xa", "x123456789", "kAbCdEfGhIjKlMnOpQr"])
@@ -42,6 +42,6 @@ def test_a_setting_widens_what_an_id_is_but_never_beyond_a_path_segment():
 
 
 def test_a_private_id_is_logged_as_a_hash_that_tells_two_apart():
-    assert loggable("x8abcd") == "x8abcd"
-    assert loggable("kSecretOne") != loggable("kSecretTwo")
-    assert "Secret" not in loggable("kSecretOne")
+    assert to_loggable_id("x8abcd") == "x8abcd"
+    assert to_loggable_id("kSecretOne") != to_loggable_id("kSecretTwo")
+    assert "Secret" not in to_loggable_id("kSecretOne")

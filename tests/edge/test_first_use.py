@@ -13,9 +13,9 @@ from proxy.adapters.state.store import MemoryStore
 from proxy.domain.client_ip import parse_address, parse_network
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
-from proxy.edge.admission import REMEMBERED, FirstUse
+from proxy.edge.admission import MAX_CACHED_BINDINGS, FirstUse
 
-ON = {"tokens": {"first_use": True}}
+ON = {"tokens": {"bind_on_first_use": True}}
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 CLAIMS = read_claims({"video": "x8demo1", "iat": NOW, "exp": NOW + 300})
 HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
@@ -105,7 +105,7 @@ async def test_the_twin_of_a_signature_is_the_same_token(start_edge):
         serialization.NoEncryption(),
     ).decode()
     keys = [{"kid": "ec", "alg": "ES256", "secret": pem}]
-    edge = await start_edge(tokens={"first_use": True, "keys": keys})
+    edge = await start_edge(tokens={"bind_on_first_use": True, "keys": keys})
     signed, _, signature = (token := edge.mint()).rpartition(".")
     raw = urlsafe_b64decode(signature + "==")
     r, s = raw[:32], int.from_bytes(raw[32:])
@@ -155,7 +155,7 @@ async def test_where_it_is_off_nothing_is_asked(server, start_edge):
 
 
 async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, start_edge):
-    guard = {"auth": {"paths": ["/hls/(?P<video>[^/]+)/.+"]}}
+    guard = {"auth": {"protected_paths": ["/hls/(?P<video>[^/]+)/.+"]}}
     shared = {**ON, **guard, "state": {"url": server.url}}
     edge = await start_edge(**shared, viewer={"trusted_proxies": ["127.0.0.1"]})
     token = edge.mint()
@@ -202,12 +202,12 @@ async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_
     async def show(n: int) -> None:
         await first_use.bind(a_play(token=f"a.{n}.c", viewer=viewer), CLAIMS)
 
-    for n in range(REMEMBERED + 1):
+    for n in range(MAX_CACHED_BINDINGS + 1):
         await show(n)
-    await show(REMEMBERED)
-    assert store.claims == REMEMBERED + 1
+    await show(MAX_CACHED_BINDINGS)
+    assert store.claims == MAX_CACHED_BINDINGS + 1
     await show(0)
-    assert store.claims == REMEMBERED + 2
+    assert store.claims == MAX_CACHED_BINDINGS + 2
     with pytest.raises(Refusal, match="token-used-elsewhere"):
         await first_use.bind(a_play(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS)
 

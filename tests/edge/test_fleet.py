@@ -11,8 +11,8 @@ from proxy.adapters.dailymotion.token_endpoint import AccessToken
 from proxy.adapters.errors import StateError
 from proxy.adapters.state.store import MemoryStore
 from proxy.adapters.telemetry import build_telemetry
-from proxy.domain.reasons import Reason, Refusal, overloaded
-from proxy.edge.access_tokens import AccessTokens
+from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
+from proxy.edge.access_token_cache import AccessTokenCache
 from proxy.edge.shared_access_token import SharedAccessToken
 from proxy.sandbox.controls import Fault
 from proxy.settings.platform import PlatformConfig
@@ -232,7 +232,7 @@ async def test_a_token_that_somebody_else_wrote_is_none(fleet):
 
 async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):
     shared = {
-        "state": {"url": server.url, "staleness": 0.2},
+        "state": {"url": server.url, "max_staleness": 0.2},
         "delivery": {"mode": "validate"},
     }
     one, two = await start_edge(**shared), await start_edge(**shared)
@@ -265,7 +265,7 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
     server, start_edge
 ):
     shared = {
-        "state": {"url": server.url, "staleness": 0.2},
+        "state": {"url": server.url, "max_staleness": 0.2},
         "delivery": {"mode": "validate"},
     }
     edge = await start_edge(**shared)
@@ -289,12 +289,12 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
 
 
 async def test_a_refusal_keeps_its_retry_after_also_while_it_answers_for_the_next(fleet):
-    fleet.grants.failure = overloaded("token: this process may not open more files")
+    fleet.grants.failure = build_overload_refusal("token: this process may not open more files")
     telemetry = build_telemetry(clock=fleet.clock)
-    tokens = AccessTokens(fleet.instance(), telemetry, fetch_timeout=4)
+    tokens = AccessTokenCache(fleet.instance(), telemetry, fetch_timeout=4)
     for _ in range(2):
         with pytest.raises(Refusal) as refused:
-            await tokens.current()
+            await tokens.get_token()
         assert (refused.value.reason, refused.value.retry_after) == (Reason.OVERLOADED, 1)
     await tokens.close()
 

@@ -16,18 +16,18 @@ def a_health() -> Health:
 
 def test_trouble_ends_with_an_answer_even_if_it_is_a_no():
     health = a_health()
-    health.note_refusal("video", Refusal(Reason.PLATFORM_UNREACHABLE))
-    assert "video" in health.troubles
+    health.record_refusal("video", Refusal(Reason.PLATFORM_UNREACHABLE))
+    assert "video" in health.outages
 
-    health.note_refusal("video", Refusal(Reason.VIDEO_NOT_FOUND))
-    assert health.troubles == {}
+    health.record_refusal("video", Refusal(Reason.VIDEO_NOT_FOUND))
+    assert health.outages == {}
 
 
 def test_our_own_trouble_says_nothing_of_theirs():
     health = a_health()
-    health.note_refusal("video", Refusal(Reason.OVERLOADED))
-    assert health.troubles == {}
+    health.record_refusal("video", Refusal(Reason.OVERLOADED))
+    assert health.outages == {}
 
-    health.note_refusal("video", Refusal(Reason.PLATFORM_CREDENTIALS))
-    health.note_refusal("video", Refusal(Reason.OVERLOADED))
-    assert health.troubles["video"].reason is Reason.PLATFORM_CREDENTIALS
+    health.record_refusal("video", Refusal(Reason.PLATFORM_CREDENTIALS))
+    health.record_refusal("video", Refusal(Reason.OVERLOADED))
+    assert health.outages["video"].reason is Reason.PLATFORM_CREDENTIALS

@@ -10,7 +10,7 @@ from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.domain.rates import RateCounters, parse_rates
 from proxy.domain.reasons import Refusal
 from proxy.domain.tokens.claims import read_claims
-from proxy.edge.admission import FirstUse, PlayLimits
+from proxy.edge.admission import FirstUse, RateLimits
 from proxy.settings.schema import LimitsConfig
 
 HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
@@ -79,14 +79,14 @@ async def test_programs_are_told_in_their_own_way(limited):
 @pytest.mark.parametrize("first_use", [False, True])
 async def test_simultaneous_plays_are_counted_one_by_one(sandbox, first_use):
     limits = {"network": "1/minute"}
-    async with an_edge(sandbox, limits=limits, tokens={"first_use": first_use}) as edge:
+    async with an_edge(sandbox, limits=limits, tokens={"bind_on_first_use": first_use}) as edge:
         outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
         assert outcomes == {302: 1, "rate-limited": 59}
 
 
 async def test_simultaneous_plays_are_counted_while_the_state_is_slow(sandbox, server):
     """Between two plays each waits for Redis; the limit must hold all the same."""
-    tables = {"state": {"url": server.url, "timeout": 5}, "tokens": {"first_use": True}}
+    tables = {"state": {"url": server.url, "timeout": 5}, "tokens": {"bind_on_first_use": True}}
     async with an_edge(sandbox, limits={"network": "3/minute"}, **tables) as edge:
         outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
         assert outcomes == {302: 3, "rate-limited": 57}
@@ -102,7 +102,7 @@ async def test_plays_that_fail_upstream_count(limited, sandbox):
 async def test_a_play_is_taken_off_where_it_was_counted(clock):
     """Refused in the next window, it must make no room in that one."""
     clock.ticks = 60 * 20 - 1.0
-    limits = PlayLimits(LimitsConfig(network="10/minute"), RateCounters(), clock)
+    limits = RateLimits(LimitsConfig(network="10/minute"), RateCounters(), clock)
     play, claims = a_play(), read_claims({"video": "*", "iat": 0, "exp": 1})
 
     def reserve() -> object:
@@ -116,11 +116,11 @@ async def test_a_play_is_taken_off_where_it_was_counted(clock):
     clock.advance(1)  # the window before still counts in full
     assert reserve() is None
     for n, reservation in enumerate(reserved, start=1):
-        limits.give_back(reservation)
+        limits.release(reservation)
         assert reserve() is not None
         assert reserve() is None, f"one for each that was taken off, and {n} were"
     clock.advance(600)
-    limits.give_back(reserved[0])  # long over
+    limits.release(reserved[0])  # long over
     assert [reserve() is not None for _ in range(11)] == [True] * 10 + [False]
 
 
@@ -178,7 +178,9 @@ async def test_what_is_refused_anyway_counts_for_nothing(limited):
 
 
 async def test_a_refused_play_does_not_bind_its_token(sandbox):
-    async with an_edge(sandbox, limits={"network": "1/minute"}, tokens={"first_use": True}) as edge:
+    async with an_edge(
+        sandbox, limits={"network": "1/minute"}, tokens={"bind_on_first_use": True}
+    ) as edge:
         assert await outcome(edge) == 302
         url = edge.play_url()
         assert (await edge.get(url, source=HERE)).reason == "rate-limited"
@@ -186,7 +188,9 @@ async def test_a_refused_play_does_not_bind_its_token(sandbox):
 
 
 async def test_a_leaked_link_does_not_use_up_what_is_its_owners(sandbox):
-    async with an_edge(sandbox, limits={"subject": "3/minute"}, tokens={"first_use": True}) as edge:
+    async with an_edge(
+        sandbox, limits={"subject": "3/minute"}, tokens={"bind_on_first_use": True}
+    ) as edge:
         url = edge.play_url(token=edge.mint(subject="owner"))
         assert (await edge.get(url, source=HERE)).status == 302
         for _ in range(5):
@@ -203,7 +207,7 @@ async def test_segments_are_no_plays(sandbox, clock):
         sandbox,
         clock=clock,
         limits={"network": "1/minute"},
-        auth={"paths": ["/hls/(?P<video>[^/]+)/.+"]},
+        auth={"protected_paths": ["/hls/(?P<video>[^/]+)/.+"]},
         viewer={"trusted_proxies": ["127.0.0.1"]},
     ) as edge:
         for n in range(5):
@@ -219,10 +223,10 @@ async def test_segments_are_no_plays(sandbox, clock):
 def test_counted_names_are_bounded():
     counters, (rate,) = RateCounters(max_names=100), parse_rates("1/minute")
     for n in range(1000):
-        assert not counters.seconds_to_wait(n, rate, 0)
+        assert not counters.compute_wait(n, rate, 0)
         counters.add(n, rate, 0)
-    assert counters.seconds_to_wait(999, rate, 0)
-    assert not counters.seconds_to_wait(0, rate, 0), "counted longest ago, dropped first"
+    assert counters.compute_wait(999, rate, 0)
+    assert not counters.compute_wait(0, rate, 0), "counted longest ago, dropped first"
 
 
 def test_the_same_rate_twice_is_one_rate():
@@ -237,7 +241,7 @@ def test_a_window_slides():
         """Return which of `count` plays are admitted."""
         outcomes = []
         for _ in range(count):
-            outcomes.append(not counters.seconds_to_wait("x", rate, now))
+            outcomes.append(not counters.compute_wait("x", rate, now))
             if outcomes[-1]:
                 counters.add("x", rate, now)
         return outcomes
@@ -253,11 +257,11 @@ def test_after_the_wait_one_more_is_within_the_rate(at):
     counters, (rate,) = RateCounters(), parse_rates("10/minute")
     for _ in range(10):
         counters.add("x", rate, 30)
-    while not counters.seconds_to_wait("x", rate, at):
+    while not counters.compute_wait("x", rate, at):
         counters.add("x", rate, at)
-    wait = counters.seconds_to_wait("x", rate, at)
-    assert counters.seconds_to_wait("x", rate, at + wait - 1.1) or wait == 1
-    assert not counters.seconds_to_wait("x", rate, at + wait + 0.001)
+    wait = counters.compute_wait("x", rate, at)
+    assert counters.compute_wait("x", rate, at + wait - 1.1) or wait == 1
+    assert not counters.compute_wait("x", rate, at + wait + 0.001)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +376,7 @@ async def test_a_viewer_who_leaves_before_being_admitted_takes_nothing(sandbox, 
         return True
 
     limits = {"subject": "1/minute"}
-    async with an_edge(sandbox, limits=limits, tokens={"first_use": True}) as edge:
+    async with an_edge(sandbox, limits=limits, tokens={"bind_on_first_use": True}) as edge:
         with monkeypatch.context() as patch:
             patch.setattr(FirstUse, "bind", hang)
             for _ in range(3):

@@ -10,7 +10,7 @@ from support import NOW, OPERATOR_KEY, SANDBOX_TOML, an_edge, eventually, mint
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.state.redis import RedisStore
-from proxy.adapters.state.store import PAGE
+from proxy.adapters.state.store import PAGE_SIZE
 from proxy.domain import revocations as domain
 from proxy.domain.revocations import Revocation
 from proxy.edge import revocations
@@ -38,7 +38,7 @@ async def outcome(edge, url, **options):
 @pytest.fixture
 async def instances(server, start_edge):
     """Return two edges that share a state and hear of each other twice a second."""
-    shared = {"state": {"url": server.url, "staleness": 0.5}}
+    shared = {"state": {"url": server.url, "max_staleness": 0.5}}
     return [await start_edge(**shared), await start_edge(**shared)]
 
 
@@ -199,7 +199,9 @@ async def test_it_is_forgotten_when_nothing_it_concerns_can_be_valid(sandbox, cl
 
 
 async def test_without_a_relay_sessions_do_not_count(sandbox, clock, monkeypatch):
-    monkeypatch.setattr(Settings, "seal_secrets", lambda _settings: [])  # as outside the sandbox
+    monkeypatch.setattr(
+        Settings, "get_seal_secrets", lambda _settings: []
+    )  # as outside the sandbox
     both = {"cdn_families": ["ipv4", "ipv6"]}
     async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}, delivery=both) as edge:
         assert (await revoke(edge, sub="viewer-7")).json["until"] == NOW + 601
@@ -284,9 +286,9 @@ async def test_what_somebody_else_dates_ahead_ends_and_can_be_undone(server, sta
     ban = Revocation(kind="sub", value="viewer-7", before=far, at=far)
     store = RedisStore(server.url, prefix="playgate")
     await store.append("revocations", [ban.to_json()], keep=3600)
-    shared = {"url": server.url, "staleness": 0.5}
+    shared = {"url": server.url, "max_staleness": 0.5}
     first = await start_edge(state=shared)
-    key = load_settings(SANDBOX_TOML).tokens.keys[0].key
+    key = load_settings(SANDBOX_TOML).tokens.keys[0].signing_key
     now = int(time())
     claims = {"video": "*", "ttl": 600, "jti": "a", "subject": "viewer-7"}
     old = mint(key, issued_at=now - 60, **claims)
@@ -360,7 +362,7 @@ class AheadClock(Clock):
 async def test_what_an_instance_ahead_of_its_time_undid_can_be_revoked_again(
     server, sandbox, start_edge
 ):
-    shared = {"state": {"url": server.url, "staleness": 0.5}}
+    shared = {"state": {"url": server.url, "max_staleness": 0.5}}
     here = await start_edge(**shared)
     async with an_edge(sandbox, clock=AheadClock(), **shared) as ahead:
         token = here.mint(subject="viewer-7")
@@ -390,11 +392,13 @@ async def test_more_entries_than_there_may_be_stop_nothing(server, start_edge, m
     monkeypatch.setattr(domain, "MAX_REVOCATIONS", 50)
     store = RedisStore(server.url, prefix="playgate")
     now = int(time())
-    told = [Revocation(kind="sub", value=f"v-{n}", before=now, at=now) for n in range(5 * PAGE)]
-    for start in range(0, len(told), PAGE):
-        page = [it.to_json() for it in told[start : start + PAGE]]
+    told = [
+        Revocation(kind="sub", value=f"v-{n}", before=now, at=now) for n in range(5 * PAGE_SIZE)
+    ]
+    for start in range(0, len(told), PAGE_SIZE):
+        page = [it.to_json() for it in told[start : start + PAGE_SIZE]]
         await store.append("revocations", page, keep=3600)
-    edge = await start_edge(state={"url": server.url, "staleness": 0.2})
+    edge = await start_edge(state={"url": server.url, "max_staleness": 0.2})
     await eventually(lambda: is_informed(edge))
     assert (await edge.metric("playgate_revocations"))[""] == 50
     assert edge.lines("revocations-full")[0]["count"] == 50
@@ -438,11 +442,11 @@ async def test_an_edge_learns_as_many_as_there_may_be(server, start_edge):
     now = int(time())
     told = [Revocation(kind="sub", value=f"viewer-{n}", before=now, at=now) for n in range(100_000)]
     store = RedisStore(server.url, prefix="playgate")
-    for start in range(0, len(told), PAGE):
-        entries = [it.to_json() for it in told[start : start + PAGE]]
+    for start in range(0, len(told), PAGE_SIZE):
+        entries = [it.to_json() for it in told[start : start + PAGE_SIZE]]
         await store.append("revocations", entries, keep=3600)
-    edge = await start_edge(state={"url": server.url, "staleness": 0.5})
-    key = load_settings(SANDBOX_TOML).tokens.keys[0].key
+    edge = await start_edge(state={"url": server.url, "max_staleness": 0.5})
+    key = load_settings(SANDBOX_TOML).tokens.keys[0].signing_key
     token = mint(key, video="*", issued_at=now, ttl=600, jti="a", subject="viewer-99999")
     # Known at the start, unless a page took longer than its time on a slow machine.
     await eventually(lambda: is_refused(edge, edge.play_url(token=token)), seconds=60)
@@ -481,7 +485,7 @@ async def test_an_edge_that_never_heard_of_any_says_so_and_is_not_ready_where_th
 ):
     await server.stop()
     for policy, status in (("allow", 200), ("deny", 503)):
-        state = {"url": server.url, "revocations_on_failure": policy, "staleness": 0.5}
+        state = {"url": server.url, "revocations_on_failure": policy, "max_staleness": 0.5}
         async with an_edge(sandbox, state=state) as edge:
             await edge.play()
             assert len(edge.lines("revocations-unknown")) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import Session
-from proxy.edge.relay_sessions import MAX_OF_NETWORK, MAX_OF_SESSION, SessionLimits
+from proxy.edge.relay_sessions import MAX_PER_NETWORK, MAX_PER_SESSION, SessionLimits
 
 SESSION = Session(
     video="x8abcd",
@@ -21,7 +21,7 @@ SESSION = Session(
 
 
 VIEWER, NEIGHBOUR, ELSEWHERE = map(ip_address, ("203.0.113.5", "203.0.113.77", "198.51.100.5"))
-SHARE = {**MAX_OF_NETWORK, "reload": 192}
+SHARE = {**MAX_PER_NETWORK, "reload": 192}
 
 
 @pytest.mark.parametrize("kind", SHARE)
@@ -29,7 +29,7 @@ def test_a_network_has_its_share_in_however_many_sessions(kind):
     limits = SessionLimits(places=384)
     with ExitStack() as under_way:
         for n in range(SHARE[kind]):
-            session = replace(SESSION, started_at=n // MAX_OF_SESSION[kind])
+            session = replace(SESSION, started_at=n // MAX_PER_SESSION[kind])
             under_way.enter_context(limits.request(kind, session, VIEWER))
         with pytest.raises(Refusal, match="of this network are under way"):
             under_way.enter_context(

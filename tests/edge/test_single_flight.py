@@ -80,7 +80,7 @@ async def test_a_failure_that_nobody_waits_for_is_not_a_complaint(rounds):
     for _ in range(rounds):  # of the loop, until it fails
         await asyncio.sleep(0)
     gate.set()
-    await eventually(lambda: not flights.is_under_way("k"))
+    await eventually(lambda: not flights.is_in_flight("k"))
     del alone  # the frames of its error hold the call
     gc.collect()
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from dataclasses import dataclass
 from functools import partial
 
-from faults.breaks import BREAKS, CUT, OK, TIMEOUT, UNREACHABLE, WELCOMES, Break, Welcome
+from faults.broken_exchanges import BREAKS, CUT, OK, TIMEOUT, UNREACHABLE, WELCOMES, Break, Welcome
 from faults.players import NOBODY, PARTS, Part
 from faults.stage import NAME_SERVER, Stage
 from faults.wire import KINDS, Kind

@@ -14,9 +14,9 @@ from support import SANDBOX_TOML, eventually
 from traffic import child_of
 from yarl import URL
 
-from faults.breaks import CUT, OK
+from faults.broken_exchanges import CUT, OK
 from proxy.adapters.clock import Clock
-from proxy.edge.minting import Minting
+from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
 Part = Literal["redirect", "playlist", "bytes"]
@@ -65,7 +65,7 @@ class Players:
     """Players of three kinds: redirected, relayed, and amid a relayed playback."""
 
     edge: str  # the player port's origin
-    minting: Minting
+    minting: TokenMinter
     traffic: Traffic
     seen: list[Seen] = field(default_factory=list)
     is_over: bool = False
@@ -147,7 +147,7 @@ async def players_at(
     edge: str, clock: Clock | None = None, traffic: Traffic | None = None
 ) -> AsyncIterator[Players]:
     """Have players play until the context is left."""
-    minting = Minting(load_settings(SANDBOX_TOML), clock or Clock())
+    minting = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
     players = Players(edge, minting, traffic or Traffic())
     await players.begin()
     tasks = [asyncio.create_task(players.keep_playing(part)) for part in PARTS * EACH]

@@ -9,7 +9,7 @@ mpl.use("agg")
 
 from matplotlib import pyplot as plt
 
-from faults.breaks import OK
+from faults.broken_exchanges import OK
 from faults.soak import Soak
 
 

@@ -17,7 +17,7 @@ from support import ROOT, a_sandbox, eventually
 
 from faults.players import Part, Players, Traffic, players_at
 from faults.wire import Wire, a_wire
-from proxy.adapters.dailymotion.cdn import SILENCE
+from proxy.adapters.dailymotion.cdn import READ_TIMEOUT_SECONDS
 from proxy.sandbox.accounts import Accounts
 
 ATTEMPT, PLAY = 3.0, 6.0  # seconds: of one request, and platform.play_timeout
@@ -27,7 +27,7 @@ BUSY = 6.0  # seconds that a machine may do something else as well
 BUDGETS: dict[Part, float] = {
     "redirect": PLAY + BUSY,
     "playlist": PLAY + 2 * (ATTEMPT + 1.0) + BUSY,
-    "bytes": ATTEMPT + SILENCE + 1.0,
+    "bytes": ATTEMPT + READ_TIMEOUT_SECONDS + 1.0,
 }
 TOKEN_TTL = 4  # seconds: a token endpoint that is broken is soon noticed
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -187,7 +187,7 @@ def libfaketime() -> Path | None:
 
 def program(folder: Path) -> list[str | Path]:
     names = ["sh", "-c", NAMES, folder / "hosts", folder / "resolv.conf"]
-    watched = [sys.executable, "-m", "faults.watched", folder / "watched"]
+    watched = [sys.executable, "-m", "faults.edge_debug", folder / "watched"]
     return [*unshared(), *names, *watched]
 
 

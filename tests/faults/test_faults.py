@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from support import eventually, skip_or_fail
 
-from faults.breaks import OK
+from faults.broken_exchanges import OK
 from faults.faults import FAULTS, Fault
 from faults.players import Seen
 from faults.stage import BUDGETS, Stage, staged, what_is_missing

@@ -16,14 +16,14 @@ from random import Random
 
 from fuzz.targets import BASE, HOSTS, SEALER
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.formats import Limits
 from proxy.domain.playlist.check import check
 from proxy.domain.playlist.model import PlaylistUnreadable, read_model
-from proxy.domain.playlist.relayed import relayed
+from proxy.domain.playlist.seal_uris import seal_uris
 from proxy.domain.playlist.tags import TAGS
 from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
-from proxy.domain.playlist.variants import within
+from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Refusal
+from proxy.domain.variant_limits import VariantLimits
 
 SMALL = 4096  # bytes
 HEADS = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")
@@ -163,9 +163,9 @@ def measure(body: bytes) -> float:
         read_model(report.text, BASE)
     modelled = time.process_time()
     with suppress(Refusal):
-        text, _ = within(report.text, Limits(max_bandwidth=10**6))
+        text, _ = drop_variants(report.text, VariantLimits(max_bandwidth=10**6))
         options = {"sealer": SEALER, "imported": {}, "allow": _allow, "is_fixed": False}
-        relayed(text, base=BASE, **options)
+        seal_uris(text, base=BASE, **options)
     sealed = time.process_time()
     return checked - started + max(modelled - checked, sealed - modelled)
 

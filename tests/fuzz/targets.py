@@ -13,28 +13,34 @@ from urllib.parse import unquote, urlsplit
 from support import hs256_key, signed
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.api_responses import error_kinds, read_done, read_object
-from proxy.adapters.dailymotion.legacy import LegacyApi
+from proxy.adapters.dailymotion.api_responses import check_success, read_error_kinds, read_object
+from proxy.adapters.dailymotion.legacy_api import LegacyApi
 from proxy.adapters.dailymotion.token_endpoint import TokenEndpoint
-from proxy.adapters.dailymotion.v2 import V2Api
-from proxy.adapters.http_client import Answer
-from proxy.domain.access import Play, TokenPolicy, authorize
+from proxy.adapters.dailymotion.v2_api import V2Api
+from proxy.adapters.http_client import HttpResponse
+from proxy.domain.access import AccessRequest, TokenPolicy, authorize
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.client_ip import TrustedProxies, parse_network, parse_proxies, viewer_of
-from proxy.domain.formats import ANY_FIELDS, Limits
+from proxy.domain.client_ip import (
+    TrustedProxies,
+    find_viewer,
+    parse_network,
+    parse_trusted_networks,
+)
+from proxy.domain.formats import ANY_FIELDS
 from proxy.domain.original_uri import read_forwarded, read_original
 from proxy.domain.playlist.check import check
-from proxy.domain.playlist.relayed import relayed
-from proxy.domain.playlist.variants import within
+from proxy.domain.playlist.seal_uris import seal_uris
+from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import Revocation
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
-from proxy.domain.tokens.keyring import Keyring, KeyUnusable
+from proxy.domain.tokens.keyring import KeyInvalid, Keyring
+from proxy.domain.variant_limits import VariantLimits
 from proxy.settings.platform import PlatformConfig
-from proxy.web.operator_api import RevocationRequest, TokenRequest, parse_body
+from proxy.web.admin_api import RevocationRequest, TokenRequest, parse_body
 
 NOW = 1_800_000_000
 LEGACY, V2 = LegacyApi(PlatformConfig()), V2Api(PlatformConfig())
@@ -42,9 +48,9 @@ ENDPOINT = TokenEndpoint(None, PlatformConfig(), Clock())
 RING = Keyring([hs256_key()])
 POLICY = TokenPolicy(max_ttl=86_400, leeway=10, audience=None)
 VIEWER = ip_address("8.8.4.4")
-NETWORKS = parse_proxies(["10.0.0.0/8", "2001:db8:ffff::/48"])
+NETWORKS = parse_trusted_networks(["10.0.0.0/8", "2001:db8:ffff::/48"])
 OURS = TrustedProxies(NETWORKS)
-PROXY = OURS.hop("10.0.0.1")
+PROXY = OURS.read_hop("10.0.0.1")
 FORGED = "6.6.6.6"
 SEAL_KEYS = SealKeys([b"n" * 32])
 SESSION = Session(
@@ -75,7 +81,7 @@ def show(token: str) -> None:
     """Have a token verified, and used: what it opens is what it says."""
     with suppress(Refusal):
         claims = verify(token, RING)
-        play = Play(now=NOW, video="x8abcd", format="hls", viewer=VIEWER)
+        play = AccessRequest(now=NOW, video="x8abcd", format="hls", viewer=VIEWER)
         authorize(claims, play, POLICY)
         assert claims.video in {"x8abcd", "*"}
         assert claims.expires_at > NOW
@@ -99,10 +105,10 @@ def token_payload(data: bytes) -> None:
 def forwarding(data: bytes) -> None:
     """What stands left of the viewer, who wrote it, makes no difference."""
     lines = data.decode("latin-1").split("\n")
-    found = viewer_of(PROXY, lines, OURS)
+    found = find_viewer(PROXY, lines, OURS)
     if found is not None and not any(found in network for network in NETWORKS):
-        assert viewer_of(PROXY, [FORGED, *lines], OURS) == found
-        assert viewer_of(PROXY, [f"{FORGED}, {lines[0]}", *lines[1:]], OURS) == found
+        assert find_viewer(PROXY, [FORGED, *lines], OURS) == found
+        assert find_viewer(PROXY, [f"{FORGED}, {lines[0]}", *lines[1:]], OURS) == found
 
 
 def network(data: bytes) -> None:
@@ -122,7 +128,7 @@ def playlist_relayed(data: bytes) -> None:
 
     text, options = check(data, base=BASE).text, {"sealer": SEALER, "imported": {}, "allow": allow}
     try:
-        handed_on = relayed(text, base=BASE, is_fixed=b"VOD" in data, **options)
+        handed_on = seal_uris(text, base=BASE, is_fixed=b"VOD" in data, **options)
     except Refusal:
         return
     handed_on.encode(errors="surrogateescape")
@@ -136,7 +142,9 @@ def playlist_relayed(data: bytes) -> None:
 def playlist_within(data: bytes) -> None:
     """No variant beyond the limits is left."""
     with suppress(Refusal):
-        text, _ = within(data.decode(errors="surrogateescape"), Limits(max_bandwidth=10**6))
+        text, _ = drop_variants(
+            data.decode(errors="surrogateescape"), VariantLimits(max_bandwidth=10**6)
+        )
         for line in re.findall(r"^#EXT-X-STREAM-INF:(.*)", text, re.MULTILINE):
             for bandwidth in re.findall(r"(?:\A|,)BANDWIDTH=([0-9]{1,18})(?:,|\Z)", line)[:1]:
                 assert int(bandwidth) <= 10**6
@@ -183,9 +191,9 @@ def stream_url(data: bytes) -> None:
 
 def upstream_json(data: bytes) -> None:
     for status in (200, 400, 401, 403, 404):
-        answer = Answer(status=status, headers={}, body=data)
+        answer = HttpResponse(status=status, headers={}, body=data)
         with suppress(Refusal):
-            read_done("videos", answer)
+            check_success("videos", answer)
         with suppress(Refusal):
             members = read_object("video", answer)
             urls = LEGACY.read_streams(members, ANY_FIELDS)
@@ -194,16 +202,16 @@ def upstream_json(data: bytes) -> None:
             (url,) = V2.read_streams(read_object("video", answer), ANY_FIELDS).values()
             assert url and isinstance(url, str)
         with suppress(Refusal):
-            granted = ENDPOINT.read(answer, "client_credentials")
+            granted = ENDPOINT.read_token(answer, "client_credentials")
             assert granted.value.isprintable() and 0 < granted.expires_at < float("inf")
     with suppress(ValueError, RecursionError):
-        error_kinds(json.loads(data))
+        read_error_kinds(json.loads(data))
 
 
 def published_keys(data: bytes) -> None:
     text = data.decode(errors="replace")
     for read in (read_own_set, lambda it: read_published_set(it, "issuer")):
-        with suppress(KeyUnusable):
+        with suppress(KeyInvalid):
             read(text)
 
 

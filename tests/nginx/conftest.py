@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from real_nginx import BEHIND, Nginx, an_nginx
+from nginx_server import BEHIND, Nginx, an_nginx
 from support import RunningEdge, an_edge
 
 

@@ -3,7 +3,7 @@
 import subprocess
 
 import yaml
-from real_nginx import BEHIND, CONF, running_nginx
+from nginx_server import BEHIND, CONF, running_nginx
 from support import ROOT, an_edge
 
 NETWORK, HERE = "172.30.77.", "127.30.77."  # the whole of 127.0.0.0/8 is this machine

@@ -8,8 +8,8 @@ import subprocess
 from ipaddress import ip_network
 
 import pytest
+from nginx_server import BEHIND, CONF, MEDIA, an_nginx
 from ports import free_port
-from real_nginx import BEHIND, CONF, MEDIA, an_nginx
 from support import an_edge, eventually
 
 HLS = "/hls/x8abcd/index.m3u8"

@@ -10,16 +10,16 @@ from ipaddress import ip_network
 import aiohttp
 import pytest
 from certificates import certify
+from nginx_server import send_raw
 from players.test_players import frames_of
-from real_nginx import send_raw
-from relaying import relaying
+from relay_stack import relaying
 from support import ROOT, eventually
 
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer
 from proxy.sandbox.controls import Fault
 from proxy.settings.schema import SANDBOX_SEAL_SECRET
-from proxy.web.answers import TOLD
+from proxy.web.responses import FORWARDED_RESPONSE_HEADERS
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ async def test_an_edge_or_a_cdn_that_breaks_off_leaves_no_signature_in_any_log(r
 @pytest.mark.parametrize(
     ("fault", "status", "reason"),
     [
-        (Fault(status=403), 403, "platform-bad-answer"),
+        (Fault(status=403), 403, "platform-bad-response"),
         (Fault(status=404), 404, "stream-unavailable"),
         (Fault(status=500), 503, "platform-unreachable"),
         (Fault(status=503), 503, "platform-unreachable"),
@@ -273,7 +273,10 @@ def test_the_list_is_the_edges_own():
     script = (ROOT / "deploy" / "relay_headers.js").read_text()
     (listed,) = re.findall(r"const KEPT = \[(.*?)\];", script, re.DOTALL)
     own = {"connection", "date", "server", "transfer-encoding"}
-    assert set(re.findall(r'"([a-z-]+)"', listed)) == {name.lower() for name in TOLD} | own
+    assert (
+        set(re.findall(r'"([a-z-]+)"', listed))
+        == {name.lower() for name in FORWARDED_RESPONSE_HEADERS} | own
+    )
 
 
 FINAL = (
@@ -394,4 +397,4 @@ async def test_what_is_no_content_never_speaks_for_our_origin(hostile):
             elif not answer:
                 line = hostile.log().splitlines()[-1]
                 logged = json.loads(line)
-                assert (logged["status"], logged["reason"]) == (502, "platform-bad-answer"), name
+                assert (logged["status"], logged["reason"]) == (502, "platform-bad-response"), name

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from players.conftest import NATIVE, WITH_HLS_JS, a_page_elsewhere, playing
-from relaying import relaying
+from relay_stack import relaying
 from support import eventually
 
 from proxy.settings.schema import SANDBOX_SEAL_SECRET
@@ -38,4 +38,4 @@ async def test_a_live_session_outlives_its_token_and_every_key(component, browse
 
         assert state["error"] is None and state["errors"] == []
         assert await relayed.metric("playgate_relayed_bytes_total") == 0
-        assert await relayed.metric(r'playgate_denials_total{reason="seal-\w+"}') == 0
+        assert await relayed.metric(r'playgate_refusals_total{reason="seal-\w+"}') == 0

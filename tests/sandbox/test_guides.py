@@ -10,7 +10,7 @@ import pytest
 from support import StillClock, a_sandbox
 from yarl import URL
 
-from proxy.sandbox.accounts import PUBLIC_KEY, STUDIO_KEY, USER, GrantRefused
+from proxy.sandbox.accounts import PUBLIC_KEY, STUDIO_KEY, USER, OAuthError
 
 PRIVATE = {"client_id": "sandbox", "client_secret": "sandbox-secret"}
 PUBLIC = {"client_id": PUBLIC_KEY[0], "client_secret": PUBLIC_KEY[1]}
@@ -158,8 +158,8 @@ class TestGrants:
             accounts = sandbox.accounts
             code = accounts.authorize("s", accounts.callback_url, now=clock.now())
             clock.advance(600)
-            with pytest.raises(GrantRefused, match="invalid_grant"):
-                accounts.exchange(code, accounts.callback_url, now=clock.now())
+            with pytest.raises(OAuthError, match="invalid_grant"):
+                accounts.exchange_code(code, accounts.callback_url, now=clock.now())
 
     async def test_logout_voids_the_token_and_what_renews_it(self, call):
         _, granted, _ = await call("POST", "/oauth/token", data=PASSWORD)

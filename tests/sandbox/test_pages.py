@@ -88,7 +88,7 @@ async def test_first_use_binds_links_until_it_is_taken_off(page, index, edge):
     for is_on in (True, False):
         await page.goto(index)
         mint = page.locator("form[action='/mint']")
-        await mint.locator("[name=first_use]").set_checked(is_on)
+        await mint.locator("[name=bind_on_first_use]").set_checked(is_on)
         await mint.locator("button").click()
         url = await page.locator("pre").first.inner_text()
         assert (await edge.get(url, source="127.0.0.5")).status == 302
@@ -108,7 +108,7 @@ async def test_a_refused_form_changes_nothing(page, index, sandbox):
         sandbox.edge.bind_on_first_use(is_on=is_on)
         await page.goto(index)
         mint = page.locator("form[action='/mint']")
-        await mint.locator("[name=first_use]").set_checked(not is_on)
+        await mint.locator("[name=bind_on_first_use]").set_checked(not is_on)
         await mint.locator("[name=video]").fill("x8 dmo")
         await mint.locator("button").click()
         assert "is not a video id" in await page.locator("body").inner_text()

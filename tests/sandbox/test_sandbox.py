@@ -9,7 +9,7 @@ from support import CREDENTIALS, StillClock, a_sandbox, eventually
 
 from proxy.sandbox import playlists
 from proxy.sandbox.catalogue import VIDEOS
-from proxy.sandbox.controls import KINDS
+from proxy.sandbox.controls import CALL_KINDS
 from proxy.sandbox.locks import Locks
 
 FORM = {
@@ -196,7 +196,7 @@ async def test_every_child_of_every_playlist_is_there_and_locked(sandbox, sessio
 
 
 def test_the_multivariant_playlist_has_the_shape_of_the_real_ones():
-    text = playlists.multivariant("http://127.0.0.1:1", "x8demo1", "SEC")
+    text = playlists.build_multivariant("http://127.0.0.1:1", "x8demo1", "SEC")
     heights = [variant.stream_info.resolution[1] for variant in m3u8.loads(text).playlists]
 
     assert "#EXT-X-VERSION" not in text
@@ -209,9 +209,9 @@ def test_the_live_window_slides_without_a_gap():
     seen: dict[int, tuple[str, bool]] = {}
     previous = None
     for on_air in range(3600, 3660):
-        playlist = m3u8.loads(playlists.live_media("x8live1", "live_180", on_air=on_air))
+        playlist = m3u8.loads(playlists.build_live_playlist("x8live1", "live_180", on_air=on_air))
         first = playlist.media_sequence
-        assert len(playlist.segments) == playlists.WINDOW and not playlist.is_endlist
+        assert len(playlist.segments) == playlists.LIVE_WINDOW and not playlist.is_endlist
         discontinuities = playlist.discontinuity_sequence
         for number, segment in enumerate(playlist.segments, first):
             assert seen.setdefault(number, (segment.uri, segment.discontinuity)) == (
@@ -236,7 +236,7 @@ async def test_answers_can_be_held_back_until_enough_calls_wait(sandbox, session
         calls = await response.json()
     waiting = calls.pop("waiting")
     assert {kind: count for kind, count in calls.items() if count} == {"token": 3}
-    assert set(calls) == set(waiting) == set(KINDS) and not any(waiting.values())
+    assert set(calls) == set(waiting) == set(CALL_KINDS) and not any(waiting.values())
     async with (
         session.delete(f"{sandbox.origin}/__calls"),
         session.get(f"{sandbox.origin}/__calls") as response,

@@ -11,7 +11,7 @@ import pytest
 from support import SANDBOX_TOML
 
 from proxy.settings import SettingsInvalid, key_file, load_settings
-from proxy.settings.rules import warnings_about
+from proxy.settings.cross_checks import find_warnings
 
 TOML = """
 [platform]
@@ -75,11 +75,11 @@ def test_a_file_that_others_may_write_is_refused(folder, name, mode, whose):
 @pytest.mark.parametrize("name", FILES)
 def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
     path = folder / "playgate.toml"
-    assert list(warnings_about(load_settings(path), path)) == []
+    assert list(find_warnings(load_settings(path), path)) == []
     file = find(folder, name)
     file.chmod(0o644)
     expected = (FILES[name], f"{file} can be read by every user of this machine: chmod o-r {file}")
-    assert list(warnings_about(load_settings(path), path)) == [expected]
+    assert list(find_warnings(load_settings(path), path)) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_a_folder_in_which_others_may_replace_a_file_is_warned_of(folder, name, 
     (folder / name).chmod(mode)
     where = folder / name
     expected = (setting, f"{where} can be written by others: chmod o-w {where}")
-    assert list(warnings_about(load_settings(path), path)) == [expected]
+    assert list(find_warnings(load_settings(path), path)) == [expected]
     (folder / name).chmod(mode | 0o1000)
-    assert list(warnings_about(load_settings(path), path)) == []
+    assert list(find_warnings(load_settings(path), path)) == []
 
 
 def test_the_folders_of_every_link_on_the_way_count_too(folder):
@@ -103,11 +103,11 @@ def test_the_folders_of_every_link_on_the_way_count_too(folder):
     (folder / "token.secret").rename(elsewhere / "token.secret")
     (between / "token.secret").symlink_to(elsewhere / "token.secret")
     (folder / "token.secret").symlink_to(Path("between", "token.secret"))
-    assert list(warnings_about(load_settings(path), path)) == []
+    assert list(find_warnings(load_settings(path), path)) == []
     for made in (between, elsewhere):
         made.chmod(0o777)
         text = f"{made} can be written by others: chmod o-w {made}"
-        assert list(warnings_about(load_settings(path), path)) == [("tokens.keys[0].file", text)]
+        assert list(find_warnings(load_settings(path), path)) == [("tokens.keys[0].file", text)]
         made.chmod(0o700)
 
 
@@ -116,7 +116,7 @@ def test_a_settings_file_without_secrets_may_be_read(folder, monkeypatch):
     path = folder / "playgate.toml"
     path.write_text(TOML.format(folder=folder, secret="").replace('api_secret = ""', ""))
     path.chmod(0o644)
-    assert list(warnings_about(load_settings(path), path)) == []
+    assert list(find_warnings(load_settings(path), path)) == []
 
 
 def test_a_link_counts_as_the_file_it_leads_to(folder):
@@ -235,7 +235,7 @@ def test_the_sandbox_is_exempt(tmp_path):
     path = tmp_path / "sandbox.toml"
     path.write_text(SANDBOX_TOML.read_text())
     path.chmod(0o666)
-    assert list(warnings_about(load_settings(path), path)) == []
+    assert list(find_warnings(load_settings(path), path)) == []
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, 0o600), (0o666, 0o644), (0o640, 0o640)])

@@ -11,8 +11,8 @@ from pydantic import BaseModel, SecretStr
 from support import ROOT, SANDBOX_TOML
 
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.settings.rules import warnings_about
-from proxy.settings.sources import default_file
+from proxy.settings.cross_checks import find_warnings
+from proxy.settings.sources import find_default_file
 
 BAD = sorted((ROOT / "tests" / "config").glob("bad-*.toml"))
 PLAYGATE_TOML = ROOT / "config" / "playgate.toml"
@@ -54,11 +54,11 @@ def test_relaying_needs_a_relay_key(setting, tables):
         load_settings(None, **GOOD, **tables)
     relay = {**tables.get("relay", {}), "keys": [{"secret": "r" * 32}]}
     settings = load_settings(None, **GOOD, **{**tables, "relay": relay})
-    assert settings.seal_secrets() == [b"r" * 32]
+    assert settings.get_seal_secrets() == [b"r" * 32]
 
 
 def test_without_relay_keys_nothing_seals():
-    assert load_settings(None, **GOOD).seal_secrets() == []
+    assert load_settings(None, **GOOD).get_seal_secrets() == []
 
 
 def test_there_are_bad_files_for_every_kind_of_mistake():
@@ -149,7 +149,7 @@ def test_a_port_that_only_this_machine_proxies_to_is_not_to_be_open(proxies):
     viewer = settings.viewer.model_copy(update={"trusted_proxies": proxies})
     web = settings.web.model_copy(update={"listen": "0.0.0.0:8080"})
     changed = settings.model_copy(update={"viewer": viewer, "web": web})
-    assert "web.listen" in dict(warnings_about(changed, None))
+    assert "web.listen" in dict(find_warnings(changed, None))
 
 
 def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
@@ -220,7 +220,7 @@ def test_the_keys_of_a_file_are_those_that_were_checked(tmp_path):
     file.write_text(json.dumps({"keys": [{**JWK, "kid": "b"}]}))
     settings = load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
     file.write_text("nonsense")
-    assert [key.kid for key in settings.tokens.keys_at(0)] == ["b", "a"]
+    assert [key.kid for key in settings.tokens.list_keys(0)] == ["b", "a"]
 
 
 def test_two_keys_without_a_kid_are_not_said_to_share_one():
@@ -258,7 +258,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "key").write_bytes(mark + b"k" * 40)
     key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "key")}
     settings = load_settings(tmp_path / "x.toml", tokens={"keys": [key]})
-    assert settings.tokens.keys[0].key.jwk.raw_value == b"k" * 40
+    assert settings.tokens.keys[0].signing_key.jwk.raw_value == b"k" * 40
 
 
 def test_a_password_may_have_a_space_that_does_not_break(monkeypatch):
@@ -284,9 +284,9 @@ def test_a_default_file_that_cannot_be_read_is_not_passed_over(tmp_path, monkeyp
         folder.mkdir()
         monkeypatch.chdir(folder)
         make(Path("playgate.toml"))
-        assert default_file() == Path("playgate.toml")
+        assert find_default_file() == Path("playgate.toml")
         with pytest.raises(SettingsInvalid, match="cannot be read"):
-            load_settings(default_file())
+            load_settings(find_default_file())
 
 
 def test_a_commands_options_are_stronger_than_anything(monkeypatch):
@@ -427,7 +427,7 @@ def test_a_key_may_lie_in_a_file(tmp_path):
     key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "secret")}
     settings = load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
 
-    assert settings.tokens.keys[0].key.can_sign
+    assert settings.tokens.keys[0].signing_key.can_sign
     (tmp_path / "secret").unlink()
     with pytest.raises(
         SettingsInvalid,
@@ -564,12 +564,12 @@ trusted_proxies = [
 ]
 
 [auth]
-paths = ['''
+protected_paths = ['''
 (''']
 web.lisen = 1
 """
     assert complaints(text + README_FILE, tmp_path)[1:] == [
-        "  auth.paths[0] (line 9): is not a regular expression: missing ), unterminated subpattern at position 0",
+        "  auth.protected_paths[0] (line 9): is not a regular expression: missing ), unterminated subpattern at position 0",
         "  auth.web (line 11): is not a setting: put it under [web]",
         "  viewer.trusted_proxies[1] (line 3): must be an address or a network such as 10.0.0.0/8",
     ]

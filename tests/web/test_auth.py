@@ -48,7 +48,7 @@ async def test_a_success_is_counted_and_not_logged_and_a_refusal_is_both(edge):
 
     (line,) = edge.lines()
     assert (line["route"], line["reason"], line["video"]) == ("auth", "token-video", "x8abcd")
-    assert await edge.metric("playgate_denials_total") == {'reason="token-video"': 1}
+    assert await edge.metric("playgate_refusals_total") == {'reason="token-video"': 1}
     requests = await edge.metric("playgate_http_requests_total")
     assert requests['code="204",method="GET",route="auth"'] == 1
 

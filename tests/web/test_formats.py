@@ -6,10 +6,11 @@ import pytest
 from support import an_edge, eventually
 from yarl import URL
 
-from proxy.domain.formats import PROGRESSIVE, Limits
+from proxy.domain.formats import MP4_FILES
+from proxy.domain.variant_limits import VariantLimits
 
 RELAY = {"delivery": {"mode": "relay"}}
-ALL = ["stream_hls_url", "stream_live_hls_url", *(it.field for it in PROGRESSIVE.values())]
+ALL = ["stream_hls_url", "stream_live_hls_url", *(it.field for it in MP4_FILES.values())]
 
 
 def file_url(edge, query: str = "", video: str = "x8demo1", token: str = "") -> str:
@@ -147,7 +148,7 @@ class TestRelayed:
             assert file.headers["Content-Disposition"] == 'attachment; filename="x8demo1.mp4"'
 
     async def test_a_limit_holds_however_much_is_asked_for(self, edge):
-        token = edge.mint(limits=Limits(max_height=480))
+        token = edge.mint(limits=VariantLimits(max_height=480))
         path = (await edge.get(file_url(edge, "&quality=uhd", token=token))).location
         services = edge.edge.apps.services
         sealed = services.relay.find_bytes(path, [])
@@ -158,7 +159,7 @@ class TestRelayed:
         assert "There is sd, hq within the limits" in answer.json["detail"]
 
     async def test_a_bandwidth_limit_has_no_file_that_says_it_keeps_it(self, edge):
-        token = edge.mint(limits=Limits(max_bandwidth=10**9))
+        token = edge.mint(limits=VariantLimits(max_bandwidth=10**9))
 
         assert (await edge.get(file_url(edge, token=token))).reason == "format-unavailable"
 
@@ -233,7 +234,7 @@ class TestStreamUrls:
         assert (await edge.get(urls_url(edge, formats, video))).reason == reason
 
     async def test_a_token_with_limits_gets_no_url_that_has_none(self, edge):
-        token = edge.mint(limits=Limits(max_height=480))
+        token = edge.mint(limits=VariantLimits(max_height=480))
         answer = await edge.get(urls_url(edge, "stream_hls_url", token=token))
 
         assert answer.reason == "format-unavailable"

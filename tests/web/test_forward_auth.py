@@ -6,7 +6,7 @@ from support import an_edge
 PATH = "/hls/x8abcd/index.m3u8"
 BEHIND = {
     "viewer": {"trusted_proxies": ["127.0.0.1"]},
-    "auth": {"paths": ["/hls/(?P<video>[^/]+)/.+", r"/play/(?P<video>[^/]+)\.m3u8"]},
+    "auth": {"protected_paths": ["/hls/(?P<video>[^/]+)/.+", r"/play/(?P<video>[^/]+)\.m3u8"]},
 }
 
 
@@ -85,7 +85,7 @@ async def test_a_refusal_is_the_players_status_and_headers_and_all(edge):
 
 
 async def test_a_refusal_keeps_its_status_since_nobody_makes_500_of_it(sandbox, server):
-    tables = {"state": {"url": server.url}, "tokens": {"first_use": True}}
+    tables = {"state": {"url": server.url}, "tokens": {"bind_on_first_use": True}}
     async with an_edge(sandbox, **BEHIND, **tables) as edge:
         await server.stop()
         answer = await ask(edge)

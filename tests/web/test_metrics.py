@@ -55,14 +55,14 @@ async def test_a_call_that_is_shared_is_told_from_one_s_own(edge, sandbox):
     plays = [asyncio.create_task(edge.play()) for _ in range(3)]
 
     async def all_have_asked() -> bool:
-        return await value(edge, "playgate_stream_lookups_total", 'call="shared"') == 2
+        return await value(edge, "playgate_stream_lookups_total", 'coalesced="true"') == 2
 
     await eventually(all_have_asked)
     sandbox.controls.release("video")
     assert [answer.status for answer in await asyncio.gather(*plays)] == [302] * 3
     assert await edge.metric("playgate_stream_lookups_total") == {
-        'call="own"': 2,
-        'call="shared"': 2,
+        'coalesced="false"': 2,
+        'coalesced="true"': 2,
     }
 
 
@@ -83,7 +83,7 @@ async def test_when_the_access_token_is_renewed(clock, start_edge):
 
     await eventually(is_there)
     lapses = await value(edge, "playgate_access_token_expiry_timestamp_seconds")
-    renewed = await value(edge, "playgate_access_token_renewal_timestamp_seconds")
+    renewed = await value(edge, "playgate_access_token_refresh_timestamp_seconds")
     assert (lapses, renewed) == (clock.now() + 36_000, clock.now() + 28_800)
 
 
@@ -114,7 +114,7 @@ async def test_an_answer_that_cannot_tell_the_time_tells_nothing(headers):
         given = (("Content-Type", "application/json"), *headers.items())
         sandbox.controls.set_fault("token", Fault(status=400, body="{}", headers=given))
         async with an_edge(sandbox, clock=StillClock(0)) as edge:
-            await eventually(lambda: edge.lines("platform-trouble"))
+            await eventually(lambda: edge.lines("platform-failing"))
             skew = await value(edge, "playgate_clock_skew_seconds")
     assert isnan(skew)
 

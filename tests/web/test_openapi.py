@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from described import DOCUMENTS, TABLES, resolve
+from openapi_contract import DOCUMENTS, TABLES, resolve
 from support import OPERATOR_KEY
 
 from proxy.domain.reasons import Reason
-from proxy.web.openapi import PATTERN
-from proxy.web.operator_api import RevocationRequest, TokenRequest
+from proxy.web.admin_api import RevocationRequest, TokenRequest
+from proxy.web.openapi import PATH_PATTERN
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 ELSEWHERE = {
@@ -26,7 +26,7 @@ ELSEWHERE = {
 def test_every_route_is_described(port):
     described = DOCUMENTS[port]["paths"]
     methods = {
-        PATTERN.sub(r"{\1}", route.path): {
+        PATH_PATTERN.sub(r"{\1}", route.path): {
             "get" if it == "*" else it.lower() for it in route.handlers
         }
         for route in TABLES[port]

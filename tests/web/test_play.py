@@ -14,7 +14,7 @@ from proxy.sandbox.catalogue import VIDEOS
 REASON_STATUS = {
     "stream-unavailable": 404, "live-off-air": 404, "video-not-found": 404,
     "video-private": 403, "video-password": 403, "video-geoblocked": 403,
-    "platform-permission": 502, "platform-bad-answer": 502, "stream-host-not-allowed": 502,
+    "platform-permission": 502, "platform-bad-response": 502, "stream-host-not-allowed": 502,
     "platform-throttled": 503, "platform-unreachable": 503, "platform-timeout": 504,
 }  # fmt: skip
 
@@ -205,7 +205,7 @@ async def test_one_line_and_one_count_for_each_play(edge):
         'outcome="redirected"': 1,
         'outcome="denied"': 1,
     }
-    assert await edge.metric("playgate_denials_total") == {'reason="token-missing"': 1}
+    assert await edge.metric("playgate_refusals_total") == {'reason="token-missing"': 1}
     assert await edge.metric("playgate_viewers_total") == {'family="ipv4"': 2}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.domain.reasons import Reason, Refusal
-from proxy.web.problem import prefers_html, problem_page
+from proxy.web.problem_details import build_problem_page, prefers_html
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_only_an_accept_that_names_html_gets_a_page(accept, is_page):
 
 def test_nothing_of_a_request_is_markup_in_the_page():
     refusal = Refusal(Reason.REQUEST_INVALID, message="<script>alert(1)</script>")
-    page = problem_page(refusal, "<b>", 400)
+    page = build_problem_page(refusal, "<b>", 400)
 
     assert "<script" not in page and "<b>" not in page
     assert "&lt;script&gt;" in page and "request-invalid" in page

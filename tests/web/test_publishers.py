@@ -62,7 +62,7 @@ async def test_a_pattern_means_the_whole_id(shared):
 
 
 async def test_the_other_routes_know_the_limit_too(shared):
-    auth = {"paths": [r"/vod/(?P<video>[^/]+)/.*"]}
+    auth = {"protected_paths": [r"/vod/(?P<video>[^/]+)/.*"]}
     trusted = {"trusted_proxies": ["127.0.0.1"]}
     async with shared(auth=auth, viewer=trusted) as edge:
         forwarded = {"X-Forwarded-For": "127.0.0.9"}
@@ -124,7 +124,7 @@ async def test_a_revocation_is_for_the_names_of_one_issuer(shared, name):
 
 
 async def test_a_first_use_binds_no_token_of_another_issuer(shared):
-    async with shared(tokens={"first_use": True}) as edge:
+    async with shared(tokens={"bind_on_first_use": True}) as edge:
         same = {"sub": "viewer-7", "jti": "one"}
         assert await outcome(edge, signed(NEWS, **same), source="127.0.0.5") == 302
         assert await outcome(edge, signed(SPORT, **same), source="127.0.1.5") == 302

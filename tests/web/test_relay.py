@@ -19,14 +19,14 @@ import pytest
 from aiohttp import web
 from support import NOW, OPERATOR_KEY, SECRET, StillClock, an_edge, eventually, serving
 
-from proxy.adapters.dailymotion.cdn import PIECE
-from proxy.domain.formats import Limits
+from proxy.adapters.dailymotion.cdn import CHUNK_BYTES
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import Sealer
+from proxy.domain.variant_limits import VariantLimits
 from proxy.domain.video import VideoId
-from proxy.edge import checking
-from proxy.edge.relay_sessions import MAX_OF_SESSION
+from proxy.edge import playlist_checker
+from proxy.edge.relay_sessions import MAX_PER_SESSION
 from proxy.sandbox.controls import Fault
 from proxy.settings import Settings
 
@@ -354,9 +354,9 @@ async def test_a_blocking_request_is_had_of_playlists_that_offer_it_alone(sandbo
 
 
 async def test_a_playlist_that_takes_too_long_to_read_is_refused(sandbox, monkeypatch):
-    monkeypatch.setattr(checking, "MAX_SECONDS", 0.05)
-    monkeypatch.setattr(checking, "LARGE", 1)
-    monkeypatch.setattr(checking, "check", lambda *_, **__: time.sleep(0.5))
+    monkeypatch.setattr(playlist_checker, "MAX_PARSE_SECONDS", 0.05)
+    monkeypatch.setattr(playlist_checker, "MIN_THREAD_BYTES", 1)
+    monkeypatch.setattr(playlist_checker, "check", lambda *_, **__: time.sleep(0.5))
     async with an_edge(sandbox, **RELAY) as edge:
         answer = await edge.play()
         assert (answer.status, answer.reason) == (502, "playlist-invalid")
@@ -372,7 +372,7 @@ async def test_one_session_does_not_starve_others(sandbox, kind):
             paths.append(playlist if kind == "playlist" else uris(body)[0])
         held = "playlist" if kind == "playlist" else "segment"
         sandbox.controls.hold(held)
-        most = MAX_OF_SESSION[kind]
+        most = MAX_PER_SESSION[kind]
         one, other = (edge.player + path for path in paths)
         greedy = [asyncio.create_task(edge.get(one, source="127.0.1.5")) for _ in range(most + 10)]
         await eventually(lambda: sandbox.controls.waiting[held] == most)
@@ -390,7 +390,7 @@ async def test_one_session_does_not_starve_others(sandbox, kind):
 async def test_what_is_no_playlist_is_not_relayed(edge, sandbox, body):
     sandbox.controls.set_fault("playlist", Fault(status=200, body=body.decode(), headers=M3U8))
 
-    assert (await edge.play()).reason == "platform-bad-answer"
+    assert (await edge.play()).reason == "platform-bad-response"
 
 
 async def test_an_endless_playlist_is_cut_off(sandbox):
@@ -410,7 +410,7 @@ async def test_an_endless_playlist_is_cut_off(sandbox):
             sandbox.controls.set_fault("playlist", Fault(status=302, headers=location))
             answer = await edge.play()
 
-    assert (answer.status, answer.reason) == (502, "platform-bad-answer")
+    assert (answer.status, answer.reason) == (502, "platform-bad-response")
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ async def test_an_endless_playlist_is_cut_off(sandbox):
 async def test_variants_beyond_the_limits_are_left_out(sandbox, limits):
     """A token with a limit is relayed whatever the mode."""
     async with an_edge(sandbox) as edge:
-        answer = await edge.get(edge.play_url(token=edge.mint(limits=Limits(**limits))))
+        answer = await edge.get(edge.play_url(token=edge.mint(limits=VariantLimits(**limits))))
         series = await edge.metric("playgate_plays_total")
 
     assert answer.status == 200
@@ -435,13 +435,13 @@ async def test_limits_hold_where_no_size_is_told(edge, sandbox):
     """A stream URL that is a media playlist has one variant, of a size that nobody says."""
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg1.ts\n"
     sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
-    token = edge.mint(limits=Limits(max_height=360))
+    token = edge.mint(limits=VariantLimits(max_height=360))
 
     assert (await edge.get(edge.play_url(token=token))).reason == "format-unavailable"
 
 
 async def test_limits_hold_in_reports_on_other_renditions(edge, sandbox):
-    token = edge.mint("x8live1", limits=Limits(max_height=180))
+    token = edge.mint("x8live1", limits=VariantLimits(max_height=180))
     path = uris((await edge.get(edge.play_url("x8live1", token))).body)[0]
     text = '#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n#EXT-X-RENDITION-REPORT:URI="../1080/m.m3u8",LAST-MSN=1\n'
     sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
@@ -451,7 +451,7 @@ async def test_limits_hold_in_reports_on_other_renditions(edge, sandbox):
 
 
 async def test_no_variant_within_the_limits_is_404(edge):
-    answer = await edge.get(edge.play_url(token=edge.mint(limits=Limits(max_height=100))))
+    answer = await edge.get(edge.play_url(token=edge.mint(limits=VariantLimits(max_height=100))))
 
     assert (answer.status, answer.reason) == (404, "format-unavailable")
 
@@ -482,7 +482,7 @@ async def test_the_egress_address_is_what_streams_are_locked_to(start_edge, sand
     edge = await start_edge(platform={"egress_ip": "127.0.0.9"}, **RELAY)
     answer = await edge.play()
 
-    assert (answer.status, answer.reason) == (502, "platform-bad-answer")
+    assert (answer.status, answer.reason) == (502, "platform-bad-response")
     assert (
         edge.lines()[-1]["detail"]
         == "CDN: HTTP 403; see platform.address_family and platform.egress_ip"
@@ -492,7 +492,7 @@ async def test_the_egress_address_is_what_streams_are_locked_to(start_edge, sand
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (Fault(status=403), "platform-bad-answer"),
+        (Fault(status=403), "platform-bad-response"),
         (Fault(status=404), "stream-unavailable"),
         (Fault(status=410), "stream-unavailable"),
         (Fault(status=429), "platform-throttled"),
@@ -500,9 +500,9 @@ async def test_the_egress_address_is_what_streams_are_locked_to(start_edge, sand
         (Fault(cut="before"), "platform-unreachable"),
         (Fault(cut="within", status=200), "platform-unreachable"),
         (Fault(cut="drip", status=200), "platform-timeout"),
-        (Fault(status=200, body="<html>are you a robot"), "platform-bad-answer"),
+        (Fault(status=200, body="<html>are you a robot"), "platform-bad-response"),
         (Fault(status=200, body="#EXTM3U\n#EXT-X-ENDLIST\n", headers=M3U8), "playlist-invalid"),
-        (Fault(status=200, body="#EXTM3U\n" + "a" * 50_000_000, headers=M3U8), "platform-bad-answer"),
+        (Fault(status=200, body="#EXTM3U\n" + "a" * 50_000_000, headers=M3U8), "platform-bad-response"),
         (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttps://evil.example/1.ts\n", headers=M3U8), "stream-host-not-allowed"),
         (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\njavascript:alert(1)\n", headers=M3U8), "stream-host-not-allowed"),
         (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n", headers=M3U8), "stream-host-not-allowed"),
@@ -631,14 +631,14 @@ async def test_a_second_encoding_is_seen_too(sandbox):
         return response
 
     async with relaying(sandbox, bytes_of) as (edge, url):
-        assert (await edge.get(url)).reason == "platform-bad-answer"
+        assert (await edge.get(url)).reason == "platform-bad-response"
 
 
 async def test_an_unasked_for_304_is_no_answer(edge, sandbox):
     _, body = await media_of(edge)
     sandbox.controls.set_fault("segment", Fault(status=304))
 
-    assert (await edge.get(edge.player + uris(body)[0])).reason == "platform-bad-answer"
+    assert (await edge.get(edge.player + uris(body)[0])).reason == "platform-bad-response"
 
 
 @pytest.mark.parametrize(
@@ -649,7 +649,7 @@ async def test_an_odd_redirect_is_no_bug_of_ours(edge, sandbox, location):
     for kind, url in (("playlist", path), ("segment", uris(body)[0])):
         sandbox.controls.set_fault(kind, Fault(status=302, headers=(("Location", location),)))
         answer = await edge.get(edge.player + url)
-        assert answer.reason in {"stream-host-not-allowed", "platform-bad-answer"}
+        assert answer.reason in {"stream-host-not-allowed", "platform-bad-response"}
 
 
 async def test_a_chunked_segment_that_breaks_off_is_not_made_whole(sandbox):
@@ -726,7 +726,7 @@ async def test_a_slow_viewer_costs_no_memory(sandbox):
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(403, "platform-bad-answer"), (404, "stream-unavailable"), (500, "platform-unreachable"), (429, "platform-throttled"), (204, "platform-bad-answer")],
+    [(403, "platform-bad-response"), (404, "stream-unavailable"), (500, "platform-unreachable"), (429, "platform-throttled"), (204, "platform-bad-response")],
 )  # fmt: skip
 async def test_trouble_with_bytes_has_its_reason(edge, sandbox, status, reason):
     _, body = await media_of(edge)
@@ -774,11 +774,13 @@ async def test_a_refused_relay_request_says_whose_it_is(sandbox):
 
 
 async def test_an_edge_without_a_relay_key_cannot_relay(sandbox, monkeypatch):
-    monkeypatch.setattr(Settings, "seal_secrets", lambda _settings: [])  # as outside the sandbox
+    monkeypatch.setattr(
+        Settings, "get_seal_secrets", lambda _settings: []
+    )  # as outside the sandbox
     async with an_edge(sandbox, delivery={"cdn_families": ["ipv4", "ipv6"]}) as edge:
         assert (await edge.play()).status == 302
         with pytest.raises(Refusal, match="request-invalid"):  # it says so when asked to mint
-            edge.mint(limits=Limits(max_height=360))
+            edge.mint(limits=VariantLimits(max_height=360))
         claims = {
             "video": "*",
             "iat": int(time.time()),
@@ -914,7 +916,7 @@ async def test_bytes_are_held_a_piece_at_a_time(sandbox, monkeypatch):
     async with relaying(sandbox, bytes_of) as (edge, url):
         monkeypatch.setattr(web.StreamResponse, "write", noted)
         assert len((await edge.get(url)).body) == 3_000_000
-    assert max(pieces) <= PIECE
+    assert max(pieces) <= CHUNK_BYTES
 
 
 async def test_a_playlist_counts_until_it_is_read(sandbox):
@@ -923,7 +925,7 @@ async def test_a_playlist_counts_until_it_is_read(sandbox):
         path, _ = await media_of(edge, "x8tall1")
         port = int(edge.player.rpartition(":")[2])
         unread = []
-        for _ in range(MAX_OF_SESSION["playlist"]):
+        for _ in range(MAX_PER_SESSION["playlist"]):
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
             socket = writer.get_extra_info("socket")
             socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)

@@ -8,16 +8,16 @@ import time
 import pytest
 from support import OPERATOR_KEY, a_sandbox, an_edge, eventually
 
-from proxy.adapters.loop import Loop
-from proxy.web import connection, reading
+from proxy.adapters.event_loop import Loop
+from proxy.web import connection, request_parsing
 from proxy.web.connection import PORT
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT", 1.0)
-    monkeypatch.setattr(connection, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(reading, "BODY_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "CHECK_INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr(request_parsing, "BODY_TIMEOUT_SECONDS", 0.5)
 
 
 async def flood(port: int, request: bytes, times: int) -> socket.socket:

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 from yarl import URL
 
 from proxy.adapters.concurrency import ConcurrencyLimit
-from proxy.adapters.dailymotion.api_responses import AccessTokenRefused, read_object, refusal_of
+from proxy.adapters.dailymotion.api_responses import AccessTokenRefused, read_object, to_refusal
 from proxy.adapters.errors import UpstreamError
-from proxy.adapters.http_client import Answer, HttpClient, Operation
+from proxy.adapters.http_client import HttpClient, HttpResponse, Operation
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason, Refusal
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 class TokenSource(Protocol):
     """Where access tokens come from: kept by the edge, or fetched once by a command."""
 
-    async def current(self) -> str:
+    async def get_token(self) -> str:
         """Return a token that should do, or refuse."""
 
-    async def replace(self, refused: str, refusal: Refusal) -> str:
+    async def replace_token(self, refused: str, refusal: Refusal) -> str:
         """Return another token than the refused one, or raise `refusal` if there is none."""
 
 
@@ -60,38 +60,38 @@ class ApiClient:
         """Return the JSON object of a response, or refuse within the time."""
         return await self.call(request, read_object)
 
-    async def call(self, request: ApiRequest, read: Callable[[Operation, Answer], T]) -> T:
+    async def call(self, request: ApiRequest, read: Callable[[Operation, HttpResponse], T]) -> T:
         """Return what `read` makes of a response, or refuse within the time."""
         deadline = self._clock.monotonic() + self._timeout
         try:
             async with asyncio.timeout(self._timeout), self._limit:
-                token = await self._tokens.current()
+                token = await self._tokens.get_token()
                 try:
                     return await self._attempt(request, read, token, deadline)
                 except AccessTokenRefused as refusal:
-                    token = await self._tokens.replace(token, refusal)
+                    token = await self._tokens.replace_token(token, refusal)
                 return await self._attempt(request, read, token, deadline)
         except TimeoutError:
             late = Refusal(Reason.PLATFORM_TIMEOUT, f"{request.operation}: out of time")
-            self._health.note_refusal(request.operation, late)
+            self._health.record_refusal(request.operation, late)
             raise late from None
 
     async def _attempt(
         self,
         request: ApiRequest,
-        read: Callable[[Operation, Answer], T],
+        read: Callable[[Operation, HttpResponse], T],
         token: str,
         deadline: float,
     ) -> T:
         try:
             result = read(request.operation, await self._send(request, token, deadline))
         except Refusal as refusal:
-            self._health.note_refusal(request.operation, refusal)
+            self._health.record_refusal(request.operation, refusal)
             raise
-        self._health.note_success(request.operation)
+        self._health.record_success(request.operation)
         return result
 
-    async def _send(self, request: ApiRequest, token: str, deadline: float) -> Answer:
+    async def _send(self, request: ApiRequest, token: str, deadline: float) -> HttpResponse:
         try:
             return await self._http.send(
                 request.operation,
@@ -102,4 +102,4 @@ class ApiClient:
                 **request.options,
             )
         except UpstreamError as error:
-            raise refusal_of(error) from None
+            raise to_refusal(error) from None

@@ -9,9 +9,9 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from proxy.adapters.errors import Problem, UpstreamError
-from proxy.adapters.http_client import Answer, Operation
-from proxy.domain.reasons import Reason, Refusal, overloaded
+from proxy.adapters.errors import FailureKind, UpstreamError
+from proxy.adapters.http_client import HttpResponse, Operation
+from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
 
 
 class AccessTokenRefused(Refusal):
@@ -22,7 +22,7 @@ class AccessTokenRefused(Refusal):
 
 
 # What an error says in its code, type or reason, in words that public code and threads report.
-REASON_WORDS = (
+ERROR_WORD_REASONS = (
     ("DM007", Reason.VIDEO_GEOBLOCKED),
     ("geoblock", Reason.VIDEO_GEOBLOCKED),
     ("geo_block", Reason.VIDEO_GEOBLOCKED),
@@ -36,31 +36,31 @@ REASON_WORDS = (
     ("not_found", Reason.VIDEO_NOT_FOUND),
 )
 
-REASON_STATUS: dict[int, Reason] = {
+STATUS_REASONS: dict[int, Reason] = {
     HTTPStatus.FORBIDDEN: Reason.PLATFORM_PERMISSION,
     HTTPStatus.NOT_FOUND: Reason.VIDEO_NOT_FOUND,
     HTTPStatus.TOO_MANY_REQUESTS: Reason.PLATFORM_THROTTLED,
 }
 
-SLUG = re.compile(r"[A-Za-z0-9_.-]{1,48}", re.ASCII)
+LOGGABLE = re.compile(r"[A-Za-z0-9_.-]{1,48}", re.ASCII)
 
-PROBLEM_REASON: dict[Problem, Reason] = {
+FAILURE_REASONS: dict[FailureKind, Reason] = {
     "unreachable": Reason.PLATFORM_UNREACHABLE,
     "timeout": Reason.PLATFORM_TIMEOUT,
     "throttled": Reason.PLATFORM_THROTTLED,
-    "bad-answer": Reason.PLATFORM_BAD_ANSWER,
+    "bad-response": Reason.PLATFORM_BAD_RESPONSE,
     "private-address": Reason.STREAM_HOST_NOT_ALLOWED,
 }
 
 
-def refusal_of(error: UpstreamError) -> Refusal:
+def to_refusal(error: UpstreamError) -> Refusal:
     """Return what a failed request to Dailymotion, or its CDN, means for a play."""
-    if error.problem == "no-descriptors":
-        return overloaded(error.detail)
-    return Refusal(PROBLEM_REASON[error.problem], error.detail)
+    if error.kind == "no-descriptors":
+        return build_overload_refusal(error.detail)
+    return Refusal(FAILURE_REASONS[error.kind], error.detail)
 
 
-def read_object(operation: Operation, answer: Answer) -> dict[str, Any]:
+def read_object(operation: Operation, answer: HttpResponse) -> dict[str, Any]:
     """Return what the API answered to a call with an access token, or refuse.
 
     Raises:
@@ -70,66 +70,68 @@ def read_object(operation: Operation, answer: Answer) -> dict[str, Any]:
     challenge = answer.headers.get("WWW-Authenticate", "")
     if answer.status == HTTPStatus.UNAUTHORIZED or "invalid_token" in challenge:
         raise AccessTokenRefused(f"{operation}: HTTP {answer.status}")
-    members = json_object(operation, answer)
+    members = read_json_object(operation, answer)
     if answer.status != HTTPStatus.OK or members.get("error") is not None:
-        raise _refusal_for(operation, answer.status, members.get("error"))
+        raise _build_refusal(operation, answer.status, members.get("error"))
     return members
 
 
-def read_done(operation: Operation, answer: Answer) -> None:
+def check_success(operation: Operation, answer: HttpResponse) -> None:
     """Refuse as `read_object` does unless it was done; what the body says then is no matter."""
     if answer.status != HTTPStatus.OK or b'"error"' in answer.body:
         read_object(operation, answer)
 
 
-def json_object(what: str, answer: Answer) -> dict[str, Any]:
-    """Return the JSON object of an answer, or refuse with `platform-bad-answer`."""
+def read_json_object(what: str, answer: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object of an answer, or refuse with `platform-bad-response`."""
     try:
         members = json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise bad_answer(f"{what}: HTTP {answer.status} without JSON") from None
+        raise build_bad_response_refusal(f"{what}: HTTP {answer.status} without JSON") from None
     if not isinstance(members, dict):
-        raise bad_answer(f"{what}: HTTP {answer.status} with JSON that is no object")
+        raise build_bad_response_refusal(
+            f"{what}: HTTP {answer.status} with JSON that is no object"
+        )
     return members
 
 
-def error_kinds(error: Any) -> list[str]:
+def read_error_kinds(error: Any) -> list[str]:
     """Return what an error says of its kind, without its prose; `code` is a number or a text."""
     if isinstance(error, str):
         return [error]
-    reason = _member(_member(error, "error_data"), "reason")
-    reason = reason or _member(_member(error, "details"), "reason")
-    parts = (_member(error, "type"), reason, _member(error, "code"))
+    reason = _get_member(_get_member(error, "error_data"), "reason")
+    reason = reason or _get_member(_get_member(error, "details"), "reason")
+    parts = (_get_member(error, "type"), reason, _get_member(error, "code"))
     return [str(part) for part in parts if part]
 
 
-def loggable(text: str) -> str:
+def to_loggable(text: str) -> str:
     """Return an upstream's own word for the log, where it is one: its prose may repeat anything."""
-    return text if SLUG.fullmatch(text) else "(not a word)"
+    return text if LOGGABLE.fullmatch(text) else "(not a word)"
 
 
-def bad_answer(detail: str) -> Refusal:
+def build_bad_response_refusal(detail: str) -> Refusal:
     """Return the refusal for an answer that cannot be used."""
-    return Refusal(Reason.PLATFORM_BAD_ANSWER, detail)
+    return Refusal(Reason.PLATFORM_BAD_RESPONSE, detail)
 
 
-def _refusal_for(operation: Operation, status: int, error: Any) -> Refusal:
-    kinds = error_kinds(error)
-    detail = " ".join([f"{operation}: HTTP {status}", *map(loggable, kinds)])
-    said = " ".join([*kinds, str(_member(error, "message"))]).lower()
-    for word, reason in REASON_WORDS:
+def _build_refusal(operation: Operation, status: int, error: Any) -> Refusal:
+    kinds = read_error_kinds(error)
+    detail = " ".join([f"{operation}: HTTP {status}", *map(to_loggable, kinds)])
+    said = " ".join([*kinds, str(_get_member(error, "message"))]).lower()
+    for word, reason in ERROR_WORD_REASONS:
         if word.lower() in said:
             return Refusal(reason, f"{detail}, says {word}")
-    code = _code(error) if status == HTTPStatus.OK else status
+    code = _read_code(error) if status == HTTPStatus.OK else status
     if code == HTTPStatus.UNAUTHORIZED:
         return AccessTokenRefused(detail)
-    return Refusal(REASON_STATUS.get(code, Reason.PLATFORM_BAD_ANSWER), detail)
+    return Refusal(STATUS_REASONS.get(code, Reason.PLATFORM_BAD_RESPONSE), detail)
 
 
-def _code(error: Any) -> int:
-    code = str(_member(error, "code"))
+def _read_code(error: Any) -> int:
+    code = str(_get_member(error, "code"))
     return int(code) if re.fullmatch(r"[0-9]{3}", code) else 0
 
 
-def _member(value: Any, name: str) -> Any:
+def _get_member(value: Any, name: str) -> Any:
     return value.get(name, "") if isinstance(value, dict) else ""

@@ -8,17 +8,17 @@ from yarl import URL
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.api_responses import (
-    bad_answer,
-    error_kinds,
-    json_object,
-    loggable,
-    refusal_of,
+    build_bad_response_refusal,
+    read_error_kinds,
+    read_json_object,
+    to_loggable,
+    to_refusal,
 )
-from proxy.adapters.dailymotion.login_file import is_credential
+from proxy.adapters.dailymotion.refresh_token_file import is_credential
 from proxy.adapters.errors import UpstreamError
-from proxy.adapters.http_client import Answer, HttpClient
+from proxy.adapters.http_client import HttpClient, HttpResponse
 from proxy.domain.reasons import Reason, Refusal
-from proxy.settings.platform import KeyKind, PlatformConfig, VideosConfig, kind_of_key
+from proxy.settings.platform import KeyKind, PlatformConfig, VideosConfig, get_key_kind
 
 Account: TypeAlias = PlatformConfig | VideosConfig
 
@@ -37,7 +37,7 @@ GRANT_HINTS = {
 }
 
 DEFAULT_EXPIRES_IN = 3600.0  # seconds; RFC 6749 only recommends `expires_in`
-LONGEST_EXPIRES_IN = 10**9  # seconds, thirty years: more is not meant
+MAX_EXPIRES_IN = 10**9  # seconds, thirty years: more is not meant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +69,13 @@ class TokenEndpoint:
         account, form = self._account, {}
         if account.grant == "password":
             form = {"username": account.username, "password": account.password.get_secret_value()}
-        answer = await self.ask(account.grant, deadline=deadline, **form)
-        return self.read(answer, account.grant)
+        answer = await self.request_token(account.grant, deadline=deadline, **form)
+        return self.read_token(answer, account.grant)
 
     async def close(self) -> None:
         """Do nothing: a grant of the settings can be asked for again."""
 
-    async def ask(self, grant_type: str, *, deadline: float, **form: str) -> Answer:
+    async def request_token(self, grant_type: str, *, deadline: float, **form: str) -> HttpResponse:
         """Return what the endpoint answers to a grant and what that has to show, or refuse."""
         is_scoped = grant_type != "refresh_token"
         data = {
@@ -88,21 +88,25 @@ class TokenEndpoint:
         try:
             return await self._http.send("token", "POST", self._url, deadline=deadline, data=data)
         except UpstreamError as error:
-            raise refusal_of(error) from None
+            raise to_refusal(error) from None
 
-    def read(self, answer: Answer, grant_type: str) -> AccessToken:
+    def read_token(self, answer: HttpResponse, grant_type: str) -> AccessToken:
         """Return the access token of an answer, or refuse."""
-        members = json_object("token endpoint", answer)
+        members = read_json_object("token endpoint", answer)
         if answer.status != HTTPStatus.OK or members.get("error") is not None:
-            kinds = error_kinds(members.get("error"))
-            raise _refusal_for(answer.status, kinds, grant_type, kind_of_key(self._account.grant))
+            kinds = read_error_kinds(members.get("error"))
+            raise _build_refusal(
+                answer.status, kinds, grant_type, get_key_kind(self._account.grant)
+            )
         value = members.get("access_token")
         if not is_credential(value):
-            raise bad_answer("token endpoint: no access_token")
+            raise build_bad_response_refusal("token endpoint: no access_token")
         expires_in = members.get("expires_in", DEFAULT_EXPIRES_IN)
         is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
-        if not is_number or not 0 < expires_in <= LONGEST_EXPIRES_IN:  # NaN is in no range
-            raise bad_answer("token endpoint: expires_in is not a number of seconds")
+        if not is_number or not 0 < expires_in <= MAX_EXPIRES_IN:  # NaN is in no range
+            raise build_bad_response_refusal(
+                "token endpoint: expires_in is not a number of seconds"
+            )
         scope = members.get("scope")
         return AccessToken(
             value=str(value),
@@ -111,7 +115,7 @@ class TokenEndpoint:
             refresh_token=read_refresh_token(answer),
         )
 
-    def authorize_url(self, redirect_uri: str, state: str) -> str:
+    def build_authorize_url(self, redirect_uri: str, state: str) -> str:
         """Return the page on which a user allows an application in (RFC 6749, 4.1.1).
 
         It lies beside the token endpoint.
@@ -126,10 +130,10 @@ class TokenEndpoint:
         return str(self._url.with_name("authorize").with_query(query))
 
 
-def read_refresh_token(answer: Answer) -> str:
+def read_refresh_token(answer: HttpResponse) -> str:
     """Return the refresh token of an answer, whatever else a grant says; nothing without one."""
     try:
-        members = json_object("token endpoint", answer)
+        members = read_json_object("token endpoint", answer)
     except Refusal:
         return ""
     value = members.get("refresh_token")
@@ -137,8 +141,8 @@ def read_refresh_token(answer: Answer) -> str:
     return str(value) if is_granted and is_credential(value) else ""
 
 
-def _refusal_for(status: int, kinds: list[str], grant_type: str, kind: KeyKind) -> Refusal:
-    said = " ".join([f"token endpoint: HTTP {status}", *map(loggable, kinds)])
+def _build_refusal(status: int, kinds: list[str], grant_type: str, kind: KeyKind) -> Refusal:
+    said = " ".join([f"token endpoint: HTTP {status}", *map(to_loggable, kinds)])
     if not SCOPE_ERRORS.isdisjoint(kinds):
         return Refusal(Reason.PLATFORM_PERMISSION, f"{said}; see platform.scope")
     if "invalid_grant" in kinds and grant_type in GRANT_HINTS:

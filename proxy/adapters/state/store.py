@@ -11,15 +11,15 @@ from itertools import islice
 from typing import Literal, Protocol
 
 from proxy.adapters.clock import Clock
-from proxy.domain.caches import Lru
+from proxy.domain.caches import LruCache
 
-Operation = Literal["get", "put", "claim", "release", "append", "read", "probe"]
+StoreOperation = Literal["get", "put", "claim", "release", "append", "read", "probe"]
 
-PAGE = 1000  # entries of a log that are read at once
+PAGE_SIZE = 1000  # entries of a log that are read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class LogPage:
     """A page of a log, the oldest entry first.
 
     `position` is where to read on from, and `is_last` says that there is nothing more. Where the
@@ -53,7 +53,7 @@ class Store(Protocol):
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
         """Add to the end of a log, at least one, and let go of what is older than `keep`."""
 
-    async def read(self, log: str, position: str) -> Reading:
+    async def read(self, log: str, position: str) -> LogPage:
         """Return a page of what came after a position; the empty one is the beginning."""
 
     async def probe(self) -> None:
@@ -63,7 +63,7 @@ class Store(Protocol):
         """Let go of connections."""
 
 
-MOST = 100_000  # values, and entries of each log
+MAX_ENTRIES = 100_000  # values, and entries of each log
 
 
 class MemoryStore:
@@ -71,10 +71,12 @@ class MemoryStore:
 
     is_shared = False
 
-    def __init__(self, clock: Clock, *, most: int = MOST) -> None:
+    def __init__(self, clock: Clock, *, max_entries: int = MAX_ENTRIES) -> None:
         self._clock = clock
-        self._most = most
-        self._values: Lru[str, tuple[str, float]] = Lru(most)  # and when they expire
+        self._max_entries = max_entries
+        self._values: LruCache[str, tuple[str, float]] = LruCache(
+            max_entries
+        )  # and when they expire
         self._logs: defaultdict[str, deque[tuple[int, str, float]]] = defaultdict(deque)
         self._appended = 0
 
@@ -105,19 +107,19 @@ class MemoryStore:
         for entry in entries:
             self._appended += 1
             kept.append((self._appended, entry, now))
-        while kept[0][2] < now - keep or len(kept) > self._most:
+        while kept[0][2] < now - keep or len(kept) > self._max_entries:
             kept.popleft()
 
-    async def read(self, log: str, position: str) -> Reading:
+    async def read(self, log: str, position: str) -> LogPage:
         """Return a page of what came after a position; nothing is ever lost before its time."""
         last = int(position or 0)
         fresh = ((number, entry) for number, entry, _ in self._logs[log] if number > last)
-        found = tuple(islice(fresh, PAGE))
-        return Reading(
+        found = tuple(islice(fresh, PAGE_SIZE))
+        return LogPage(
             entries=tuple(entry for _, entry in found),
             position=str(found[-1][0]) if found else position,
             is_continued=True,
-            is_last=len(found) < PAGE,
+            is_last=len(found) < PAGE_SIZE,
         )
 
     async def probe(self) -> None:

@@ -11,34 +11,34 @@ import typer
 
 from proxy.adapters.telemetry import build_telemetry
 from proxy.app import build_services
-from proxy.cli.doctor.findings import Check, Visit, found
-from proxy.cli.doctor.front import look_at_public_url
-from proxy.cli.doctor.local import look_at_edge, look_at_hosts, look_at_settings, look_at_state
-from proxy.cli.doctor.platform import look_at_account, look_at_clock
-from proxy.cli.doctor.play import look_at_stream
+from proxy.cli.doctor.platform import check_account, check_clock
+from proxy.cli.doctor.play import check_stream
+from proxy.cli.doctor.public_url import check_public_url
+from proxy.cli.doctor.results import CheckContext, CheckFunction, build_result
+from proxy.cli.doctor.this_machine import check_edge, check_hosts, check_settings, check_state
 from proxy.cli.options import (
+    CheckResult,
     Config,
-    Finding,
-    address_or_exit,
-    print_finding,
+    parse_address_or_exit,
+    parse_video_or_exit,
+    print_markup,
+    print_result,
     run,
-    say,
-    video_or_exit,
 )
 from proxy.domain.client_ip import Address
 from proxy.domain.video import VideoId
 from proxy.settings import Settings, SettingsInvalid, load_settings
-from proxy.wiring import open_process
+from proxy.wiring import open_process_services
 
-CHECKS: tuple[Check, ...] = (
-    look_at_settings,
-    look_at_edge,
-    look_at_state,
-    look_at_hosts,
-    look_at_clock,
-    look_at_account,
-    look_at_stream,
-    look_at_public_url,
+CHECKS: tuple[CheckFunction, ...] = (
+    check_settings,
+    check_edge,
+    check_state,
+    check_hosts,
+    check_clock,
+    check_account,
+    check_stream,
+    check_public_url,
 )
 
 
@@ -57,36 +57,36 @@ def doctor(
     Checks settings, edge, clock, hosts, credentials, a stream and the public URL. Run it where the
     edge runs. Exit 1 if a check fails.
     """
-    findings = run(visited(config, video, ip, quiet=as_json))
+    findings = run(collect_results(config, video, ip, quiet=as_json))
     statuses = {it.status for it in findings}
     if as_json:
         body = {"ok": "fail" not in statuses, "checks": [asdict(it) for it in findings]}
         typer.echo(json.dumps(body, ensure_ascii=False))
     elif "fail" in statuses:
-        say("\nFix the first failing check first.")
+        print_markup("\nFix the first failing check first.")
     elif "warn" in statuses:
-        say("\nNo check failed. Review the warnings.")
+        print_markup("\nNo check failed. Review the warnings.")
     else:
-        say("\nAll checks passed.")
+        print_markup("\nAll checks passed.")
     raise typer.Exit("fail" in statuses)
 
 
-async def visited(
+async def collect_results(
     config: Path | None, video: str | None, ip: str | None, *, quiet: bool
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Return the findings of all checks; print each as it comes, unless quiet."""
     findings = []
-    async with aclosing(look(config, video, ip)) as looking:
+    async with aclosing(run_checks(config, video, ip)) as looking:
         async for finding in looking:
             findings.append(finding)
             if not quiet:
-                print_finding(finding)
+                print_result(finding)
     return findings
 
 
-async def look(
+async def run_checks(
     config: Path | None, video: str | None, ip: str | None
-) -> AsyncGenerator[Finding, None]:
+) -> AsyncGenerator[CheckResult, None]:
     """Yield what there is to find."""
     try:
         settings = load_settings(config)
@@ -96,12 +96,12 @@ async def look(
         if invalid.file is None:
             step = "Name a settings file with --config or PLAYGATE_CONFIG."
         for key, text in invalid.problems:
-            yield found("settings-invalid", problem=f"{where}{key}: {text}", step=step)
-        yield found("edge-unknown")
+            yield build_result("settings-invalid", problem=f"{where}{key}: {text}", step=step)
+        yield build_result("edge-unknown")
         return
-    asked = None if video is None else video_or_exit(settings, video, option="--video: ")
-    viewer = None if ip is None else address_or_exit(ip)
-    async with visiting(settings, config, asked, viewer) as visit:
+    asked = None if video is None else parse_video_or_exit(settings, video, option="--video: ")
+    viewer = None if ip is None else parse_address_or_exit(ip)
+    async with open_context(settings, config, asked, viewer) as visit:
         for check in CHECKS:
             async with aclosing(check(visit)) as findings:
                 async for finding in findings:
@@ -109,13 +109,13 @@ async def look(
 
 
 @asynccontextmanager
-async def visiting(
+async def open_context(
     settings: Settings, file: Path | None, video: VideoId | None, viewer: Address | None
-) -> AsyncIterator[Visit]:
+) -> AsyncIterator[CheckContext]:
     """Build what the checks use: the edge's own services."""
-    async with open_process(settings, build_telemetry(), is_alone=True) as process:
+    async with open_process_services(settings, build_telemetry(), is_alone=True) as process:
         delivery = build_services(settings, process).delivery
-        yield Visit(
+        yield CheckContext(
             settings=settings,
             file=file,
             process=process,

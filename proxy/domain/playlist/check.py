@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.domain.playlist.lexer import MAX_LINE, Attribute, Line, is_too_long
 from proxy.domain.playlist.media import Media
 from proxy.domain.playlist.multivariant import Multivariant
-from proxy.domain.playlist.resolve import resolved
+from proxy.domain.playlist.resolve import resolve_uri
 from proxy.domain.playlist.rewrite import Reference, references
 from proxy.domain.playlist.rules import Finding, Findings
-from proxy.domain.playlist.scan import MAX_LINE, Attribute, Line, is_too_long
 from proxy.domain.playlist.tags import TAGS, Scope, Tag
 from proxy.domain.playlist.text import (
     BOM,
@@ -18,27 +18,31 @@ from proxy.domain.playlist.text import (
     MAX_BYTES,
     NOT_UTF_8,
     TagCount,
+    check_scheme,
     find_excess,
     is_playlist,
-    scheme_is_wrong,
 )
 from proxy.domain.playlist.variables import MAX_INSERTED, Variables
 from proxy.domain.playlist.versions import Versions
 
-Kind = Literal["multivariant", "media"]
+PlaylistKind = Literal["multivariant", "media"]
 
 IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)  # as players tell
 CONTENT_TYPES = frozenset(
     {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
 )
-KINDS: dict[Scope, Kind] = {"multivariant": "multivariant", "media": "media", "segment": "media"}
+KINDS: dict[Scope, PlaylistKind] = {
+    "multivariant": "multivariant",
+    "media": "media",
+    "segment": "media",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a text is, and what is wrong with it. `text` is the playlist without a BOM."""
 
-    kind: Kind | None
+    kind: PlaylistKind | None
     findings: tuple[Finding, ...]
     text: str
 
@@ -96,7 +100,7 @@ def check(
         findings.add("content-type", None, found=content_type or "not given")
     if not text.endswith("\n"):
         findings.add("last-line", text.count("\n") + 1)
-    kind = _Pass(findings, base, why_not or scheme_is_wrong).run(text)
+    kind = _Pass(findings, base, why_not or check_scheme).run(text)
     return Report(kind=kind, findings=findings.in_order(), text=text)
 
 
@@ -109,17 +113,17 @@ class _Pass:
         self._why_not = why_not
         self._variables = Variables(base)
         self._versions = Versions(findings)
-        self._rules: dict[Kind, Multivariant | Media] = {
+        self._rules: dict[PlaylistKind, Multivariant | Media] = {
             "multivariant": Multivariant(findings, self._versions),
             "media": Media(findings, self._versions),
         }
-        self._kind: Kind | None = None
+        self._kind: PlaylistKind | None = None
         self._seen: set[str] = set()
         self._imports: list[Line] = []
         self._is_mixed = False
         self._count = TagCount()
 
-    def run(self, text: str) -> Kind | None:
+    def run(self, text: str) -> PlaylistKind | None:
         """Check every line, then what only the whole can tell."""
         self._kind = "media" if IS_MEDIA.search(text) is not None else None
         is_plain = CONTROL.search(text) is None and (
@@ -241,7 +245,7 @@ class _Pass:
         uri = self._variables.fill(reference.uri)
         if "{$" in uri:
             return
-        if why := self._why_not(resolved(self._base, uri)):
+        if why := self._why_not(resolve_uri(self._base, uri)):
             self._findings.add("uri", reference.line, why=why)
 
     def _report(self, rule: str, line: Line, tag: Tag, **fields: object) -> None:

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from proxy.domain.playlist.lexer import Line
 from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.scan import Line
-from proxy.domain.playlist.shapes import moment
+from proxy.domain.playlist.value_syntax import moment
 
 Values = dict[str, str]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from proxy.domain.seal import seal_invalid
+from proxy.domain.seal import build_seal_refusal
 
 # These go on to the server …
 DIRECTIVES = frozenset({"_HLS_msn", "_HLS_part", "_HLS_skip"})
@@ -19,12 +19,12 @@ def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:
         if name in IGNORED:
             continue
         if name not in DIRECTIVES or name in directives or not value or not WORD.issuperset(value):
-            raise seal_invalid("a query was added")
+            raise build_seal_refusal("a query was added")
         directives[name] = value
     return directives
 
 
-def with_directives(url: str, directives: Mapping[str, str]) -> str:
+def add_directives(url: str, directives: Mapping[str, str]) -> str:
     """Return a URL with directives added; they come in alphabetical order (6.2.5)."""
     added = "&".join(f"{name}={value}" for name, value in sorted(directives.items()))
     return f"{url}{'&' if '?' in url else '?'}{added}" if added else url

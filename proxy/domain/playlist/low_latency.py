@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from proxy.domain.playlist.lexer import Line
 from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.scan import Line
 
 Values = dict[str, str]
 

@@ -3,9 +3,9 @@
 import re
 
 from proxy.domain.playlist.dateranges import DateRanges
+from proxy.domain.playlist.lexer import Line
 from proxy.domain.playlist.low_latency import LowLatency
 from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.scan import Line
 from proxy.domain.playlist.versions import Versions
 
 Values = dict[str, str]

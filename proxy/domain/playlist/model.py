@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import m3u8
 
-from proxy.domain.playlist.resolve import resolved
+from proxy.domain.playlist.resolve import resolve_uri
 from proxy.domain.playlist.text import CONTROL
 
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -36,7 +36,7 @@ class Child:
     @property
     def url(self) -> str:
         """Return its absolute URL."""
-        return resolved(self.base, self.uri)
+        return resolve_uri(self.base, self.uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from proxy.domain.playlist.lexer import Line
 from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.scan import Line
-from proxy.domain.playlist.shapes import CAPTIONS
+from proxy.domain.playlist.value_syntax import CAPTIONS
 from proxy.domain.playlist.versions import Versions
 
 GROUP_TYPES = ("AUDIO", "VIDEO", "SUBTITLES", "CLOSED-CAPTIONS")

@@ -3,7 +3,7 @@
 from proxy.domain.playlist.model import Playlist
 from proxy.domain.playlist.rules import Finding, Findings
 
-LATEST = 1.5  # target durations within which a live playlist has something new
+MAX_RELOAD_FACTOR = 1.5  # target durations within which a live playlist has something new
 
 
 def compare(before: Playlist, after: Playlist, *, seconds: float) -> tuple[Finding, ...]:
@@ -20,7 +20,7 @@ def compare(before: Playlist, after: Playlist, *, seconds: float) -> tuple[Findi
             after=after.target_duration,
         )
     has_moved = _end(after) != _end(before) or after.has_ended
-    if not has_moved and seconds >= LATEST * before.target_duration:
+    if not has_moved and seconds >= MAX_RELOAD_FACTOR * before.target_duration:
         findings.add("window-stood", None, seconds=f"{seconds:g}")
     return findings.in_order()
 

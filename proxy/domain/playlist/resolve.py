@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-BASES = 128  # remembered; the children of a playlist have the same
+MAX_CACHED_BASES = 128  # remembered; the children of a playlist have the same
 
 # Every text matches. What comes before a colon is a scheme only if it looks like one.
 REFERENCE = re.compile(
@@ -27,7 +27,7 @@ class Base(NamedTuple):
     whole: str  # without fragment
 
 
-@lru_cache(BASES)
+@lru_cache(MAX_CACHED_BASES)
 def read_base(url: str) -> Base:
     """Return the parts of an absolute URL."""
     whole = url.partition("#")[0]
@@ -41,7 +41,7 @@ def read_base(url: str) -> Base:
     return Base(scheme, origin, origin + folder, document, whole)
 
 
-def resolved(base: str, uri: str) -> str:
+def resolve_uri(base: str, uri: str) -> str:
     """Return a URI of a playlist that came from `base`, without its fragment.
 
     A URI that is absolute stays as it is, its scheme in small letters. Without a base, so does

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from proxy.domain.playlist.scan import Line, scan
+from proxy.domain.playlist.lexer import Line, scan
 from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
 
 

@@ -145,7 +145,7 @@ RULES: dict[str, Rule] = {
     )
 }
 
-MOST_FINDINGS = 20  # of one rule in one playlist; a hundred thousand tell no more
+MAX_FINDINGS_PER_RULE = 20  # of one rule in one playlist; a hundred thousand tell no more
 
 
 class Findings:
@@ -158,7 +158,7 @@ class Findings:
     def add(self, rule_id: str, line: int | None, **fields: object) -> None:
         """Note a broken rule."""
         count = self._counts[rule_id] = self._counts.get(rule_id, 0) + 1
-        if count <= MOST_FINDINGS:
+        if count <= MAX_FINDINGS_PER_RULE:
             rule = RULES[rule_id]
             shown = {name: _shown(value) for name, value in fields.items()}
             message = rule.message.format_map(shown)
@@ -172,8 +172,8 @@ class Findings:
 def _shown(value: object) -> str:
     """Return a value from a playlist for a message: short, and nothing that moves a cursor."""
     text = str(value)
-    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-MOST_SHOWN = 60  # characters
+MAX_SHOWN_LENGTH = 60  # characters

@@ -2,7 +2,7 @@
 
 import re
 
-from proxy.domain.playlist.scan import Line
+from proxy.domain.playlist.lexer import Line
 
 MAX_BYTES = 2 * 1024 * 1024
 # What a playlist costs depends on its lines and tags more than on its bytes: 2 MiB of newlines took
@@ -59,7 +59,7 @@ def is_playlist(text: str) -> bool:
     return re.match(r"#EXTM3U(?:[ \t\r\n]|\Z)", text) is not None
 
 
-def scheme_is_wrong(url: str) -> str:
+def check_scheme(url: str) -> str:
     """Return why no player would fetch a URL, whatever its host; nothing where one might."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)
     if scheme is None or scheme[1].lower() in {"http", "https", "skd"}:

@@ -8,8 +8,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 USE = re.compile(rf"\{{\$({NAME.pattern})\}}", re.ASCII)
 # Characters that all values of a playlist, or of one filled-in text, may have: variables can be
 # used in each other's company any number of times, and go into every child's seal.
-MOST_DEFINED = 2048
-MOST_FILLED = 4096
+MAX_DEFINED = 2048
+MAX_FILLED = 4096
 # And that one playlist may take from variables in all: as many as it may have of its own. That is a
 # signature of 300 in each URI of 7,000 segments.
 MAX_INSERTED = 2 * 1024 * 1024
@@ -26,7 +26,7 @@ class Variables:
 
     def __init__(self, base: str = "", imported: Mapping[str, str] | None = None) -> None:
         self.values: dict[str, str | None] = {}
-        self._room = MOST_DEFINED
+        self._room = MAX_DEFINED
         self._to_insert = MAX_INSERTED
         self.is_used_up = False  # whether a variable was left as written because of MAX_INSERTED
         self._query = query_of(base)
@@ -62,7 +62,7 @@ class Variables:
         """Return the text with every variable in it replaced by its value, where that is known."""
         if "{$" not in text:
             return text
-        filled, left = [], min(MOST_FILLED, self._to_insert)
+        filled, left = [], min(MAX_FILLED, self._to_insert)
         at = 0
         for use in USE.finditer(text):
             value = self.values.get(use[1])

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from proxy.domain.formats import Limits
-from proxy.domain.playlist.scan import Line, first_values, scan
+from proxy.domain.playlist.lexer import Line, first_values, scan
+from proxy.domain.variant_limits import VariantLimits
 
 SIZED = frozenset({"EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"})
 READ = SIZED | {"EXT-X-MEDIA"}
 
 
-def within(text: str, limits: Limits) -> tuple[str, int]:
+def drop_variants(text: str, limits: VariantLimits) -> tuple[str, int]:
     """Return a playlist without what leads beyond the limits, and how many variants stay.
 
     With the variants go the video renditions (EXT-X-MEDIA) that none of the others refers to, URIs
@@ -23,12 +23,12 @@ def within(text: str, limits: Limits) -> tuple[str, int]:
         values = first_values(line) if line.tag in SIZED else {}
         if line.tag == "EXT-X-STREAM-INF":
             has_variants = True
-            variant = "kept" if limits.allow(values) else "left out"
+            variant = "kept" if limits.allows(values) else "left out"
             if variant == "kept":
                 count += 1
                 groups.add(values.get("VIDEO"))
         is_left_out = (
-            (line.tag in SIZED and not limits.allow(values))
+            (line.tag in SIZED and not limits.allows(values))
             or line.tag == "EXT-X-RENDITION-REPORT"
             or (has_variants and bool(line.uri) and variant != "kept")
         )

@@ -5,20 +5,22 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from proxy.domain.client_ip import Network, parse_network
-from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.compact import Compact, malformed, read_compact
-from proxy.domain.tokens.keyring import OLDER_NAMES, Key, Keyring
+from proxy.domain.tokens.compact import CompactToken, build_malformed_refusal, read_compact
+from proxy.domain.tokens.keyring import OLDER_NAMES, Keyring, SigningKey
+from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 
 T = TypeVar("T")
 
 ANY_VIDEO = "*"
 
-LATEST = 2**53  # beyond it, JSON numbers mean different things to different readers (RFC 8259, 6)
-MAX_TEXT = 256
+MAX_TIMESTAMP = (
+    2**53
+)  # beyond it, JSON numbers mean different things to different readers (RFC 8259, 6)
+MAX_TEXT_LENGTH = 256
 
 # Opaque names travel in a header and in logs.
-VISIBLE = re.compile(rf"[\x21-\x7e]{{1,{MAX_TEXT}}}", re.ASCII)
+VISIBLE_TEXT = re.compile(rf"[\x21-\x7e]{{1,{MAX_TEXT_LENGTH}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +45,11 @@ class Claims:
     subject: str | None
     network: Network | None
     formats: tuple[str, ...]
-    limits: Limits = NO_LIMITS
-    signable: re.Pattern[str] | None = None
+    limits: VariantLimits = NO_LIMITS
+    signable_videos: re.Pattern[str] | None = None
 
 
-def scoped(name: str, issuer: str | None) -> str:
+def scope_name(name: str, issuer: str | None) -> str:
     """Return a `sub` or `jti` as it counts here: issuers name theirs independently.
 
     Neither part has a space, so that no two of them read the same.
@@ -58,74 +60,78 @@ def scoped(name: str, issuer: str | None) -> str:
 def read_claims(payload: dict[str, Any]) -> Claims:
     """Read the claims of a payload, or refuse with `token-malformed`."""
     return Claims(
-        video=_required(_text(payload, "video"), "video"),
-        issued_at=_required(_time(payload, "iat"), "iat"),
-        expires_at=_required(_time(payload, "exp"), "exp"),
-        not_before=_time(payload, "nbf"),
-        audience=_texts(payload, "aud"),
-        issuer=_text(payload, "iss"),
-        jti=_text(payload, "jti"),
-        subject=_text(payload, "sub"),
-        network=_network(payload),
-        formats=_texts(payload, "fmt"),
-        limits=Limits(
-            max_height=_size(payload, "max_height"),
-            max_bandwidth=_size(payload, "max_bandwidth"),
+        video=_require(_read_text(payload, "video"), "video"),
+        issued_at=_require(_read_time(payload, "iat"), "iat"),
+        expires_at=_require(_read_time(payload, "exp"), "exp"),
+        not_before=_read_time(payload, "nbf"),
+        audience=_read_texts(payload, "aud"),
+        issuer=_read_text(payload, "iss"),
+        jti=_read_text(payload, "jti"),
+        subject=_read_text(payload, "sub"),
+        network=_read_network(payload),
+        formats=_read_texts(payload, "fmt"),
+        limits=VariantLimits(
+            max_height=_read_size(payload, "max_height"),
+            max_bandwidth=_read_size(payload, "max_bandwidth"),
         ),
     )
 
 
-def _required(value: T | None, name: str) -> T:
+def _require(value: T | None, name: str) -> T:
     if value is None:
-        raise malformed(f"the claim {name} is missing")
+        raise build_malformed_refusal(f"the claim {name} is missing")
     return value
 
 
-def _text(payload: dict[str, Any], name: str) -> str | None:
+def _read_text(payload: dict[str, Any], name: str) -> str | None:
     value = payload.get(name)
     if name not in payload:
         return None
-    if not isinstance(value, str) or VISIBLE.fullmatch(value) is None:
-        raise malformed(f"the claim {name} is not 1 to {MAX_TEXT} visible ASCII characters")
+    if not isinstance(value, str) or VISIBLE_TEXT.fullmatch(value) is None:
+        raise build_malformed_refusal(
+            f"the claim {name} is not 1 to {MAX_TEXT_LENGTH} visible ASCII characters"
+        )
     return value
 
 
-def _texts(payload: dict[str, Any], name: str) -> tuple[str, ...]:
+def _read_texts(payload: dict[str, Any], name: str) -> tuple[str, ...]:
     value = payload.get(name, [])
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise malformed(f"the claim {name} is not a text or a list of texts")
+        raise build_malformed_refusal(f"the claim {name} is not a text or a list of texts")
     if name in payload and not value:
-        raise malformed(f"the claim {name} is an empty list, which allows nothing")
+        raise build_malformed_refusal(f"the claim {name} is an empty list, which allows nothing")
     return tuple(value)
 
 
-def _time(payload: dict[str, Any], name: str) -> int | None:
-    return _number(payload, name, least=0, what="of seconds since 1970")
+def _read_time(payload: dict[str, Any], name: str) -> int | None:
+    return _read_number(payload, name, least=0, what="of seconds since 1970")
 
 
-def _size(payload: dict[str, Any], name: str) -> int | None:
-    return _number(payload, name, least=1, what="above 0")
+def _read_size(payload: dict[str, Any], name: str) -> int | None:
+    return _read_number(payload, name, least=1, what="above 0")
 
 
-def _number(payload: dict[str, Any], name: str, *, least: int, what: str) -> int | None:
+def _read_number(payload: dict[str, Any], name: str, *, least: int, what: str) -> int | None:
     value = payload.get(name)
     if name not in payload:
         return None
-    if type(value) is not int or not least <= value <= LATEST:  # bool is an int to isinstance
-        raise malformed(f"the claim {name} is not a whole number {what}")
+    if (
+        type(value) is not int or not least <= value <= MAX_TIMESTAMP
+    ):  # bool is an int to isinstance
+        raise build_malformed_refusal(f"the claim {name} is not a whole number {what}")
     return value
 
 
-def _network(payload: dict[str, Any]) -> Network | None:
+def _read_network(payload: dict[str, Any]) -> Network | None:
     if "ip" not in payload:
         return None
     value = payload["ip"]
     try:
         return parse_network(value if isinstance(value, str) else "")
     except ValueError:
-        raise malformed("the claim ip is not an address or a network") from None
+        raise build_malformed_refusal("the claim ip is not an address or a network") from None
 
 
 def verify(token: str, keyring: Keyring) -> Claims:
@@ -135,34 +141,34 @@ def verify(token: str, keyring: Keyring) -> Claims:
     keyring lives.
     """
     compact = read_compact(token)
-    key = keyring.find(compact.kid, claimed_issuer(compact))
+    key = keyring.find(compact.kid, read_claimed_issuer(compact))
     check_signature(compact, key)
     claims = read_claims(compact.payload)
     check_issuer(claims, key)
-    return attributed(claims, key)
+    return attribute_claims(claims, key)
 
 
-def attributed(claims: Claims, key: Key) -> Claims:
+def attribute_claims(claims: Claims, key: SigningKey) -> Claims:
     """Return claims with what follows from the key: whose they are, and for which videos."""
-    return replace(claims, issuer=key.issuer, signable=key.videos)
+    return replace(claims, issuer=key.issuer, signable_videos=key.videos)
 
 
-def claimed_issuer(compact: Compact) -> str | None:
+def read_claimed_issuer(compact: CompactToken) -> str | None:
     """Return whose key to look for; whether it is true is found out with that key."""
     issuer = compact.payload.get("iss")
     return issuer if isinstance(issuer, str) else None
 
 
-def check_signature(compact: Compact, key: Key) -> None:
+def check_signature(compact: CompactToken, key: SigningKey) -> None:
     """Refuse a token that this key did not sign with the key's own algorithm."""
     algorithm = OLDER_NAMES.get(compact.algorithm, compact.algorithm)
     if algorithm != key.algorithm:
         raise Refusal(Reason.TOKEN_SIGNATURE, f"alg is not {key.algorithm}, which the key is for")
-    if not key.verifies(compact.signing_input, compact.signature):
+    if not key.verify_signature(compact.signing_input, compact.signature):
         raise Refusal(Reason.TOKEN_SIGNATURE, "signed with another key than the one it names")
 
 
-def check_issuer(claims: Claims, key: Key) -> None:
+def check_issuer(claims: Claims, key: SigningKey) -> None:
     """Refuse a token that speaks for another issuer than the owner of its key."""
     if key.issuer is not None and claims.issuer != key.issuer:
         raise Refusal(Reason.TOKEN_ISSUER, "iss is not the issuer of the key that signed it")

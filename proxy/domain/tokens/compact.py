@@ -13,18 +13,18 @@ from hashlib import sha256
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from proxy.domain.caches import cached_up_to
+from proxy.domain.caches import cache_short_texts
 from proxy.domain.reasons import Reason, Refusal
 
-MAX_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
+MAX_TOKEN_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
 MAX_KID_LENGTH = 128
-CACHED_HEADERS, MAX_CACHED_HEADER = 256, 512  # and characters of one
+MAX_CACHED_HEADERS, MAX_CACHED_HEADER_LENGTH = 256, 512  # and characters of one
 
 BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class TokenHeader:
     """What a header says; nothing of it is believed yet."""
 
     algorithm: str
@@ -32,7 +32,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compact:
+class CompactToken:
     """A token taken apart; nothing in it is believed yet."""
 
     algorithm: str
@@ -42,16 +42,16 @@ class Compact:
     signature: bytes
 
 
-def read_compact(token: str) -> Compact:
+def read_compact(token: str) -> CompactToken:
     """Take a token apart, or refuse with `token-malformed`."""
-    if len(token) > MAX_LENGTH:
-        raise malformed(f"longer than {MAX_LENGTH} characters")
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise build_malformed_refusal(f"longer than {MAX_TOKEN_LENGTH} characters")
     parts = token.split(".")
     if len(parts) != len(("header", "payload", "signature")):
-        raise malformed(f"{len(parts)} parts instead of 3")
+        raise build_malformed_refusal(f"{len(parts)} parts instead of 3")
     header = read_header(parts[0])
     payload = read_json(decode_part(parts[1], "payload"), "payload")
-    return Compact(
+    return CompactToken(
         algorithm=header.algorithm,
         kid=header.kid,
         signing_input=f"{parts[0]}.{parts[1]}".encode(),
@@ -60,37 +60,39 @@ def read_compact(token: str) -> Compact:
     )
 
 
-def _read_header(part: str) -> Header:
+def _read_header(part: str) -> TokenHeader:
     """Read a header, or refuse one that asks for what is not done here.
 
     Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are not even looked at.
     """
     header = read_json(decode_part(part, "header"), "header")
     if not isinstance(header.get("alg"), str):
-        raise malformed("the header has no alg")
+        raise build_malformed_refusal("the header has no alg")
     kid = header.get("kid", "")
     if not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH:
-        raise malformed(f"kid is not a text of at most {MAX_KID_LENGTH} characters")
+        raise build_malformed_refusal(f"kid is not a text of at most {MAX_KID_LENGTH} characters")
     if "crit" in header:
-        raise malformed("the header has crit, and no extension is understood here")
+        raise build_malformed_refusal("the header has crit, and no extension is understood here")
     if header.get("b64", True) is not True:
-        raise malformed("the header has b64:false")
-    return Header(algorithm=header["alg"], kid=header.get("kid"))
+        raise build_malformed_refusal("the header has b64:false")
+    return TokenHeader(algorithm=header["alg"], kid=header.get("kid"))
 
 
 # A signer's tokens have the same one.
-read_header = cached_up_to(MAX_CACHED_HEADER, entries=CACHED_HEADERS, function=_read_header)
+read_header = cache_short_texts(
+    MAX_CACHED_HEADER_LENGTH, max_entries=MAX_CACHED_HEADERS, function=_read_header
+)
 
 
 def decode_part(part: str, name: str) -> bytes:
     """Decode base64url without padding, in the one form that an encoder writes."""
     if BASE64URL.fullmatch(part) is None:
-        raise malformed(f"the {name} is empty or not base64url")
+        raise build_malformed_refusal(f"the {name} is empty or not base64url")
     if len(part) % 4 == 1:
-        raise malformed(f"the {name} is cut off")
+        raise build_malformed_refusal(f"the {name} is cut off")
     decoded = urlsafe_b64decode(part + "=" * (-len(part) % 4))
     if urlsafe_b64encode(decoded).rstrip(b"=") != part.encode():
-        raise malformed(f"the {name} is not in canonical base64url")
+        raise build_malformed_refusal(f"the {name} is not in canonical base64url")
     return decoded
 
 
@@ -99,13 +101,13 @@ def read_json(text: bytes, name: str) -> dict[str, Any]:
     try:
         value = DECODER.decode(text.decode())
     except (ValueError, RecursionError):
-        raise malformed(f"the {name} is not strict JSON") from None
+        raise build_malformed_refusal(f"the {name} is not strict JSON") from None
     if not isinstance(value, dict):
-        raise malformed(f"the {name} is not a JSON object")
+        raise build_malformed_refusal(f"the {name} is not a JSON object")
     return value
 
 
-def identity_of(token: str) -> str:
+def compute_token_identity(token: str) -> str:
     """Return what tells a verified token from every other one: a digest of what was signed.
 
     Not of the whole text: an ES256 signature has a twin that verifies too (r, n - s).
@@ -114,12 +116,12 @@ def identity_of(token: str) -> str:
     return urlsafe_b64encode(sha256(signed.encode()).digest()).rstrip(b"=").decode()
 
 
-def tokens_in(query: str) -> list[str]:
+def read_query_tokens(query: str) -> list[str]:
     """Return the value of every `token` in the query of a URL, decoded."""
     return [text for name, text in parse_qsl(query, keep_blank_values=True) if name == "token"]
 
 
-def the_one_token(found: Iterable[str]) -> str:
+def require_single_token(found: Iterable[str]) -> str:
     """Return the token of a request that may have carried it in several places."""
     different = {token for token in found if token}
     if not different:
@@ -129,22 +131,22 @@ def the_one_token(found: Iterable[str]) -> str:
     return different.pop()
 
 
-def malformed(why: str) -> Refusal:
+def build_malformed_refusal(why: str) -> Refusal:
     """Return the refusal of a token whose form is wrong."""
     message = f"The token is malformed: {why}. Copy the link whole; if it was, mend its signer."
     return Refusal(Reason.TOKEN_MALFORMED, why, message=message)
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a name stands twice")
     return members
 
 
-def _no_constant(_constant: str) -> NoReturn:
+def _reject_constant(_constant: str) -> NoReturn:
     raise ValueError("not JSON")
 
 
 # One for all; `json.loads` would make another for each.
-DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant)

@@ -7,16 +7,16 @@ from typing import Any
 
 from joserfc.jwk import OctKey
 
-from proxy.domain.tokens.keyring import Key, KeyUnusable, load_jwk
+from proxy.domain.tokens.keyring import KeyInvalid, SigningKey, load_jwk
 
-MOST_KEYS = 100
+MAX_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnKey:
     """A key of ours; `expires_at`, in seconds since 1970, is when it verifies no more."""
 
-    key: Key
+    key: SigningKey
     expires_at: int | None
 
     def is_in_use(self, now: float) -> bool:
@@ -33,23 +33,23 @@ def read_own_set(text: str) -> tuple[OwnKey, ...]:
     keys = []
     for index, jwk in enumerate(read_set(text)):
         try:
-            keys.append(_own(jwk))
-        except KeyUnusable as unusable:
-            raise KeyUnusable(f"key {index + 1} of the set: {unusable}") from None
+            keys.append(_read_own_key(jwk))
+        except KeyInvalid as unusable:
+            raise KeyInvalid(f"key {index + 1} of the set: {unusable}") from None
     kids = [own.key.kid for own in keys]
     if twice := sorted({kid for kid in kids if kids.count(kid) > 1}):
-        raise KeyUnusable(f"two keys of the set have the same kid, {twice[0]!r}")
+        raise KeyInvalid(f"two keys of the set have the same kid, {twice[0]!r}")
     return tuple(keys)
 
 
-def _own(jwk: dict[str, Any]) -> OwnKey:
+def _read_own_key(jwk: dict[str, Any]) -> OwnKey:
     expires_at = jwk.get("exp")
     if expires_at is not None and type(expires_at) is not int:
-        raise KeyUnusable("its exp is not a whole number of seconds since 1970")
+        raise KeyInvalid("its exp is not a whole number of seconds since 1970")
     return OwnKey(key=load_jwk(jwk), expires_at=expires_at)
 
 
-def read_published_set(text: str, issuer: str) -> tuple[Key, ...]:
+def read_published_set(text: str, issuer: str) -> tuple[SigningKey, ...]:
     """Return the keys of an issuer's set that can verify tokens; what else is there is its own.
 
     A secret that is published is none, so no `oct` key is taken.
@@ -57,11 +57,11 @@ def read_published_set(text: str, issuer: str) -> tuple[Key, ...]:
     Raises:
         KeyUnusable: it is no JWK Set.
     """
-    keys: dict[str, Key] = {}
+    keys: dict[str, SigningKey] = {}
     for jwk in read_set(text):
         try:
             key = load_jwk(jwk, issuer=issuer)
-        except KeyUnusable:
+        except KeyInvalid:
             continue
         if not isinstance(key.jwk, OctKey):
             keys.setdefault(key.kid, key)
@@ -77,9 +77,9 @@ def read_set(text: str) -> Sequence[dict[str, Any]]:
     try:
         keys = json.loads(text)["keys"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise KeyUnusable('it is not a JWK Set: {"keys": […]}') from None
+        raise KeyInvalid('it is not a JWK Set: {"keys": […]}') from None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise KeyUnusable('it is not a JWK Set: {"keys": […]}')
-    if len(keys) > MOST_KEYS:
-        raise KeyUnusable(f"it has more than {MOST_KEYS} keys")
+        raise KeyInvalid('it is not a JWK Set: {"keys": […]}')
+    if len(keys) > MAX_KEYS:
+        raise KeyInvalid(f"it has more than {MAX_KEYS} keys")
     return keys

@@ -18,14 +18,14 @@ Algorithm = Literal["HS256", "ES256", "RS256", "Ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 # The primitives alone: form and header of a token are read by us, once (compact.py).
-REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS))
-MODELS = {name: REGISTRY.get_alg(name) for name in ALGORITHMS}
+JWS_REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS))
+ALGORITHM_MODELS = {name: JWS_REGISTRY.get_alg(name) for name in ALGORITHMS}
 
 # RFC 9864 gave Ed25519 its own name; libraries older than that write "EdDSA" (RFC 8037).
 OLDER_NAMES = {"EdDSA": "Ed25519"}
 
 KID = re.compile(rf"[\x21-\x7e]{{1,{MAX_KID_LENGTH}}}", re.ASCII)
-MAX_MEMBER = 1400  # characters: RSA of 8,192 bits takes 1,366
+MAX_MEMBER_LENGTH = 1400  # characters: RSA of 8,192 bits takes 1,366
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi"})
 RSA_PRIMES = frozenset({"p", "q"})
 
@@ -51,17 +51,28 @@ JWK_KINDS: dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]] = {
 
 
 # The y of the eight points of small order on edwards25519, and those of p more that mean the same.
-P = 2**255 - 19
-Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
-SMALL_ORDER = frozenset(y.to_bytes(32, "little") for y in (0, 1, P - 1, P, P + 1, Y8, P - Y8))
+FIELD_PRIME = 2**255 - 19
+ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+SMALL_ORDER_POINTS = frozenset(
+    y.to_bytes(32, "little")
+    for y in (
+        0,
+        1,
+        FIELD_PRIME - 1,
+        FIELD_PRIME,
+        FIELD_PRIME + 1,
+        ORDER_8_Y,
+        FIELD_PRIME - ORDER_8_Y,
+    )
+)
 
 
-class KeyUnusable(ValueError):
+class KeyInvalid(ValueError):
     """A key that cannot be used; the message never contains any of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class SigningKey:
     """One key with the one algorithm it is for.
 
     Attributes:
@@ -83,16 +94,16 @@ class Key:
         """Say whether the private part is here."""
         return isinstance(self.jwk, OctKey) or self.jwk.is_private
 
-    def verifies(self, signing_input: bytes, signature: bytes) -> bool:
+    def verify_signature(self, signing_input: bytes, signature: bytes) -> bool:
         """Say whether this key made the signature."""
-        return MODELS[self.algorithm].verify(signing_input, signature, self.jwk)
+        return ALGORITHM_MODELS[self.algorithm].verify(signing_input, signature, self.jwk)
 
     def sign(self, claims: Mapping[str, object]) -> str:
         """Return a token with these claims, those that are None left out."""
         header = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT"}
         said = {name: value for name, value in claims.items() if value is not None}
         payload = json.dumps(said, separators=(",", ":"))
-        return serialize_compact(header, payload, self.jwk, registry=REGISTRY)
+        return serialize_compact(header, payload, self.jwk, registry=JWS_REGISTRY)
 
 
 def load_key(
@@ -102,14 +113,14 @@ def load_key(
     material: str,
     issuer: str | None = None,
     videos: re.Pattern[str] | None = None,
-) -> Key:
+) -> SigningKey:
     """Return a key made of its text: a secret for HS256, PEM for the others.
 
     Raises:
         KeyUnusable: it is too short, of another kind, or no key at all.
     """
     jwk = _load_secret(material) if algorithm == "HS256" else _load_pem(algorithm, material)
-    return Key(kid=kid, algorithm=algorithm, jwk=jwk, issuer=issuer, videos=videos)
+    return SigningKey(kid=kid, algorithm=algorithm, jwk=jwk, issuer=issuer, videos=videos)
 
 
 class Keyring:
@@ -121,8 +132,8 @@ class Keyring:
 
     def __init__(
         self,
-        keys: Iterable[Key],
-        published: Mapping[str, Iterable[Key]] | None = None,
+        keys: Iterable[SigningKey],
+        published: Mapping[str, Iterable[SigningKey]] | None = None,
         videos: Mapping[str, re.Pattern[str]] | None = None,
     ) -> None:
         """Take our own keys, those that issuers publish, and for which videos those may sign."""
@@ -134,7 +145,7 @@ class Keyring:
             for issuer, theirs in (published or {}).items()
         }
 
-    def find(self, kid: str | None, issuer: str | None = None) -> Key:
+    def find(self, kid: str | None, issuer: str | None = None) -> SigningKey:
         """Return the key that a token names; a token without `kid` means the only key there is.
 
         Nobody has verified its `iss` yet.
@@ -152,12 +163,12 @@ class Keyring:
             raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no key in {whose} has the token's kid")
         return key
 
-    def signing_key(self) -> Key | None:
+    def signing_key(self) -> SigningKey | None:
         """Return the first key that can sign."""
         return next((key for key in self.keys if key.can_sign), None)
 
 
-def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> Key:
+def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> SigningKey:
     """Return a key made of a JSON Web Key (RFC 7517); what it does not need, it does not read.
 
     Raises:
@@ -165,48 +176,50 @@ def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> Key:
     """
     kid, kind = jwk.get("kid"), (jwk.get("kty"), jwk.get("crv"))
     if not isinstance(kid, str) or KID.fullmatch(kid) is None:
-        raise KeyUnusable(f"its kid is not a text of 1 to {MAX_KID_LENGTH} visible characters")
+        raise KeyInvalid(f"its kid is not a text of 1 to {MAX_KID_LENGTH} visible characters")
     if (known := JWK_KINDS.get((str(kind[0]), kind[1] and str(kind[1])))) is None:
-        raise KeyUnusable("its kty and crv are not those of HS256, ES256, RS256 or Ed25519")
+        raise KeyInvalid("its kty and crv are not those of HS256, ES256, RS256 or Ed25519")
     algorithm, members = known
     named = jwk.get("alg", algorithm)
     if OLDER_NAMES.get(str(named), named) != algorithm:
-        raise KeyUnusable(f"its alg is not {algorithm}, which its kty is for")
+        raise KeyInvalid(f"its alg is not {algorithm}, which its kty is for")
     operations = jwk.get("key_ops", ["verify"])
     is_for_signatures = isinstance(operations, list) and not {"sign", "verify"}.isdisjoint(
         map(str, operations)
     )
     if jwk.get("use", "sig") != "sig" or not is_for_signatures:
-        raise KeyUnusable("it is not for signatures")
+        raise KeyInvalid("it is not for signatures")
     unread = PRIVATE_MEMBERS if issuer is not None else frozenset()  # what is published is public
     material = {
         name: jwk[name] for name in ("kty", "crv", *members) if name in jwk and name not in unread
     }
-    if not all(isinstance(text, str) and len(text) <= MAX_MEMBER for text in material.values()):
-        raise KeyUnusable(f"its members are not texts of at most {MAX_MEMBER} characters")
+    if not all(
+        isinstance(text, str) and len(text) <= MAX_MEMBER_LENGTH for text in material.values()
+    ):
+        raise KeyInvalid(f"its members are not texts of at most {MAX_MEMBER_LENGTH} characters")
     if algorithm == "RS256" and "d" in material and not material.keys() >= RSA_PRIMES:
-        raise KeyUnusable("its private key has no p and q, and to find them takes minutes")
-    made = _checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
+        raise KeyInvalid("its private key has no p and q, and to find them takes minutes")
+    made = _load_checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
     if isinstance(made, OctKey) and len(made.raw_value) < MIN_SECRET_BYTES:
-        raise KeyUnusable(TOO_SHORT)
-    return Key(kid=kid, algorithm=algorithm, jwk=made, issuer=issuer)
+        raise KeyInvalid(TOO_SHORT)
+    return SigningKey(kid=kid, algorithm=algorithm, jwk=made, issuer=issuer)
 
 
 def _load_secret(secret: str) -> OctKey:
     if secret.startswith("-----BEGIN"):
-        raise KeyUnusable("its secret is a PEM key, and HS256 takes random bytes")
+        raise KeyInvalid("its secret is a PEM key, and HS256 takes random bytes")
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise KeyUnusable(TOO_SHORT)
+        raise KeyInvalid(TOO_SHORT)
     return OctKey.import_key(secret.encode())
 
 
 def _load_pem(algorithm: Algorithm, pem: str) -> Jwk:
-    return _checked(
+    return _load_checked(
         algorithm, lambda: JWK_CLASSES[algorithm].import_key(pem), form="a PEM key (-----BEGIN …)"
     )
 
 
-def _exponent(jwk: RSAKey) -> int:
+def _read_exponent(jwk: RSAKey) -> int:
     return jwk.public_key.public_numbers().e
 
 
@@ -214,22 +227,22 @@ def _is_small_order(jwk: OKPKey) -> bool:
     """Say whether a point is of order 1, 2, 4 or 8: signatures of anything verify with it."""
     point = bytearray(jwk.public_key.public_bytes_raw())
     point[-1] &= 0x7F  # the sign of x, which matters for none of them
-    return bytes(point) in SMALL_ORDER
+    return bytes(point) in SMALL_ORDER_POINTS
 
 
-def _checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JWK") -> Jwk:
+def _load_checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JWK") -> Jwk:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SecurityWarning)  # joserfc only warns of a short key
             jwk = load()
-        MODELS[algorithm].check_key(jwk)
+        ALGORITHM_MODELS[algorithm].check_key(jwk)
         if isinstance(jwk, OKPKey) and _is_small_order(jwk):
-            raise KeyUnusable("its Ed25519 point has a small order, so anybody can sign for it")
-        if isinstance(jwk, RSAKey) and _exponent(jwk) > MAX_RSA_EXPONENT:
-            raise KeyUnusable("its RSA exponent has more than 32 bits; use 65537")
+            raise KeyInvalid("its Ed25519 point has a small order, so anybody can sign for it")
+        if isinstance(jwk, RSAKey) and _read_exponent(jwk) > MAX_RSA_EXPONENT:
+            raise KeyInvalid("its RSA exponent has more than 32 bits; use 65537")
     except SecurityWarning:
         too_short = f"its RSA key has fewer than {MIN_RSA_BITS} bits"
-        raise KeyUnusable(TOO_SHORT if algorithm == "HS256" else too_short) from None
+        raise KeyInvalid(TOO_SHORT if algorithm == "HS256" else too_short) from None
     except (JoseError, ValueError, TypeError):
-        raise KeyUnusable(f"it is not {form} for {algorithm}") from None
+        raise KeyInvalid(f"it is not {form} for {algorithm}") from None
     return jwk

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.domain.formats import NO_LIMITS, Limits
 from proxy.domain.playlist.check import check
-from proxy.domain.playlist.resolve import resolved
+from proxy.domain.playlist.lexer import scan
+from proxy.domain.playlist.resolve import resolve_uri
 from proxy.domain.playlist.rewrite import references, rewrite
-from proxy.domain.playlist.scan import scan
 from proxy.domain.playlist.variables import Variables
-from proxy.domain.playlist.variants import within
+from proxy.domain.playlist.variants import drop_variants
+from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 
 # Text that is likely to be read as something.
 PIECES = st.sampled_from(
@@ -53,7 +53,7 @@ RESOLVED = {
 
 @pytest.mark.parametrize("uri", RESOLVED)
 def test_a_uri_is_resolved_as_rfc_3986_says(uri):
-    assert resolved(BASE, uri) == RESOLVED[uri]
+    assert resolve_uri(BASE, uri) == RESOLVED[uri]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_uri_is_resolved_as_rfc_3986_says(uri):
     ],
 )  # fmt: skip
 def test_a_base_counts_up_to_its_last_folder(base, expected):
-    assert resolved(base, "g") == expected
+    assert resolve_uri(base, "g") == expected
 
 
 PARTS = st.text("ab.%()~:@=,-_+!2f/?#", max_size=8)
@@ -78,7 +78,7 @@ def test_a_child_is_where_the_specification_says(uri, path, port):
     assume(not any("//" in text for text in paths))
     expected = urljoin(base, uri).partition("#")[0]
 
-    assert resolved(base, uri).rstrip("?") == expected.rstrip("?")
+    assert resolve_uri(base, uri).rstrip("?") == expected.rstrip("?")
 
 
 @given(TEXTS)
@@ -100,8 +100,8 @@ def test_no_body_makes_the_check_raise(body):
 
 @given(TEXTS)
 def test_filtering_raises_nothing_and_only_leaves_lines_out(text):
-    for limits in (Limits(max_height=1, max_bandwidth=1), NO_LIMITS):
-        left = scan(within(text, limits)[0])
+    for limits in (VariantLimits(max_height=1, max_bandwidth=1), NO_LIMITS):
+        left = scan(drop_variants(text, limits)[0])
         before = iter(line.text for line in scan(text))
         assert all(line.text in before for line in left)  # in their order
 
@@ -176,7 +176,7 @@ class TestLimits:
     )
 
     def names(self, **limits: int) -> list[str]:
-        text, count = within(self.TEXT, Limits(**limits))
+        text, count = drop_variants(self.TEXT, VariantLimits(**limits))
         names = [it.uri for _, found in references(text) for it in found]
         assert count == sum(name in {"big.m3u8", "mid.m3u8", "unknown.m3u8"} for name in names)
         return names
@@ -196,7 +196,7 @@ class TestLimits:
         assert self.names(max_bandwidth=399, max_height=360) == ["audio.m3u8"]
 
     def test_everything_within_the_limits_stays_byte_for_byte(self):
-        assert within(self.TEXT, Limits(max_bandwidth=10**9)) == (self.TEXT, 3)
+        assert drop_variants(self.TEXT, VariantLimits(max_bandwidth=10**9)) == (self.TEXT, 3)
 
     @pytest.mark.parametrize(
         "attributes",
@@ -207,7 +207,7 @@ class TestLimits:
     )  # fmt: skip
     def test_no_trick_makes_a_variant_smaller(self, attributes):
         text = f"#EXTM3U\n#EXT-X-STREAM-INF:{attributes}\nbig.m3u8\n"
-        limited, count = within(text, Limits(max_height=360, max_bandwidth=400))
+        limited, count = drop_variants(text, VariantLimits(max_height=360, max_bandwidth=400))
 
         assert count == ('RESOLUTION="1x1' in attributes) and ("big" in limited) == bool(count)
 
@@ -217,14 +217,14 @@ class TestLimits:
             '#EXT-X-RENDITION-REPORT:URI="../1080/media.m3u8",LAST-MSN=1\n'
         )
 
-        assert within(text, Limits(max_bandwidth=1)) == (
+        assert drop_variants(text, VariantLimits(max_bandwidth=1)) == (
             "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nsmall.m3u8\n", 1,
         )  # fmt: skip
 
     def test_segments_of_a_media_playlist_stay(self):
         text = "#EXTM3U\n#EXTINF:4,\n1.ts\n#EXTINF:4,\n2.ts\n"
 
-        assert within(text, Limits(max_height=1)) == (text, 0)
+        assert drop_variants(text, VariantLimits(max_height=1)) == (text, 0)
 
 
 HOSTILE = [
@@ -246,7 +246,7 @@ HOSTILE = [
 def test_no_text_takes_for_ever(text):
     """Each of these once took minutes or more; now they take about a second."""
     check(f"#EXTM3U\n{text}".encode(), base="https://a/b.m3u8?" + "c=d&" * 2000)
-    within(text, Limits(max_height=1))
+    drop_variants(text, VariantLimits(max_height=1))
 
 
 def test_variables_cannot_blow_a_playlist_up():

@@ -11,7 +11,7 @@ from proxy.domain.playlist.check import check
 from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
 from proxy.domain.playlist.reload import compare
 from proxy.domain.playlist.rewrite import references, rewrite
-from proxy.domain.playlist.rules import MOST_FINDINGS, RULES
+from proxy.domain.playlist.rules import MAX_FINDINGS_PER_RULE, RULES
 from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 from proxy.domain.playlist.variables import MAX_INSERTED
 
@@ -310,7 +310,7 @@ def test_a_report_says_what_delivery_asks():
 def test_findings_of_one_rule_are_told_a_few_times_only():
     report = check((MEDIA + "1.ts\n" * 40_000).encode())
 
-    assert len(report.findings) == MOST_FINDINGS
+    assert len(report.findings) == MAX_FINDINGS_PER_RULE
 
 
 def test_a_finding_never_carries_what_moves_a_cursor_or_fills_a_page():

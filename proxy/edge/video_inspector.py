@@ -1,0 +1,108 @@
+"""Look at all of a video: its playlists one after the other, and one segment behind each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.dailymotion.cdn import Cdn, check_status
+from proxy.domain.formats import StreamRequest, find_hls
+from proxy.domain.playlist.check import PlaylistKind
+from proxy.domain.playlist.model import Child, Playlist
+from proxy.domain.playlist.reload import MAX_RELOAD_FACTOR, compare
+from proxy.domain.playlist.rules import Finding, Findings
+from proxy.domain.reasons import Refusal
+from proxy.domain.video import VideoId
+from proxy.edge.playlist_checker import PlaylistChecker
+from proxy.edge.stream_resolver import StreamResolver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedPlaylist:
+    """One playlist: what it is called in the one above, what it is, and what was found."""
+
+    name: str
+    kind: PlaylistKind | None
+    findings: tuple[Finding, ...]
+    text: str
+
+
+class VideoInspector:
+    """Follows a video from its stream URL down."""
+
+    def __init__(
+        self, streams: StreamResolver, cdn: Cdn, checking: PlaylistChecker, clock: Clock
+    ) -> None:
+        self._streams = streams
+        self._cdn = cdn
+        self._checking = checking
+        self._clock = clock
+
+    async def inspect(
+        self, video: VideoId, progress: Callable[[int, int, str], None]
+    ) -> list[InspectedPlaylist]:
+        """Return what is found in every playlist of a video, or refuse where there is none.
+
+        Args:
+            video: resolved for our own address.
+            progress: told how many are done, of how many, and what comes next.
+        """
+        progress(0, 1, "stream URL")
+        url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))
+        progress(0, 1, "playlist")
+        first, model = await self._inspect_playlist(Child(name="", uri=url, base=""), is_first=True)
+        found = [first]
+        children = [*model.variants, *model.renditions] if model is not None else []
+        unique = list({child.url: child for child in children}.values())
+        for done, child in enumerate(unique, start=1):
+            progress(done, 1 + len(unique), child.name)
+            try:
+                found.append((await self._inspect_playlist(child, is_first=False))[0])
+            except Refusal as refusal:
+                found.append(_build_missing_result(child.name, refusal))
+        progress(1, 1, "")
+        return found
+
+    async def _inspect_playlist(
+        self, child: Child, *, is_first: bool
+    ) -> tuple[InspectedPlaylist, Playlist | None]:
+        received = await self._cdn.fetch_playlist(child.url)
+        report = await self._checking.check(received)
+        findings = list(report.findings)
+        model = await self._checking.read_model(report, received.url)
+        if model is not None and model.segments:
+            findings += await self._fetch_first_segment(model)
+            if model.is_live and not is_first:
+                findings += await self._compare_reload(child, model)
+        inspected = InspectedPlaylist(
+            name=child.name, kind=report.kind, findings=tuple(findings), text=report.text
+        )
+        return inspected, model
+
+    async def _fetch_first_segment(self, model: Playlist) -> tuple[Finding, ...]:
+        segment = model.segments[-1] if model.is_live else model.segments[0]
+        findings = Findings()
+        try:
+            async with self._cdn.open("GET", segment.url, {"Range": "bytes=0-0"}) as response:
+                check_status(response.status)
+        except Refusal as refusal:
+            findings.add("fetch", None, what=segment.name.capitalize(), why=refusal.detail)
+        return findings.in_order()
+
+    async def _compare_reload(self, child: Child, before: Playlist) -> tuple[Finding, ...]:
+        wait = MAX_RELOAD_FACTOR * before.target_duration
+        await self._clock.sleep(wait)
+        try:
+            received = await self._cdn.fetch_playlist(child.url)
+        except Refusal as refusal:
+            return _build_missing_result("", refusal, what="Its reload").findings
+        report = await self._checking.check(received)
+        after = await self._checking.read_model(report, received.url)
+        if after is None:
+            return report.findings
+        return compare(before, after, seconds=wait)
+
+
+def _build_missing_result(name: str, refusal: Refusal, *, what: str = "It") -> InspectedPlaylist:
+    findings = Findings()
+    findings.add("fetch", None, what=what, why=refusal.detail)
+    return InspectedPlaylist(name=name, kind=None, findings=findings.in_order(), text="")

@@ -1,0 +1,122 @@
+"""Counts and logs finished requests."""
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from proxy.adapters.logs import Logger
+from proxy.adapters.metrics import Metrics
+from proxy.adapters.telemetry import Telemetry
+from proxy.domain.reasons import Reason
+from proxy.domain.video import to_loggable_id
+from proxy.web.request_context import RequestContext, Route
+
+ABANDONED_STATUS = 499  # nginx's number for a client that left before its answer
+PLAY_METHODS = frozenset({"GET", "HEAD"})
+SERVED_OUTCOMES = frozenset({"redirected", "relayed", "listed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRequest:
+    """A finished, refused or abandoned request; duration in seconds."""
+
+    route: Route
+    method: str
+    status: int
+    duration: float
+    context: RequestContext
+
+
+class AccessLog:
+    """Counts and logs requests in batches, after their responses.
+
+    Under load that is less work, too: code that runs again at once is still in the processor's
+    caches.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._metrics = telemetry.metrics
+        self._log = telemetry.log
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[FinishedRequest] = []
+
+    def add(self, answered: FinishedRequest) -> None:
+        """Queue a finished request for logging."""
+        if not self._queue:
+            self._loop.call_soon(self._process_queue)
+        self._queue.append(answered)
+
+    def _process_queue(self) -> None:
+        untold, self._queue = self._queue, []
+        for answered in untold:
+            try:
+                count_request(answered, self._metrics)
+                write_log_line(answered, self._log)
+            except Exception:  # noqa: BLE001  # a bug: it must not keep the others untold
+                request_id = answered.context.request_id
+                self._log.exception("internal", task="telling", request_id=request_id)
+
+
+def count_request(answered: FinishedRequest, metrics: Metrics) -> None:
+    """Count an answered request."""
+    route, method, context = answered.route, answered.method, answered.context
+    metrics.http.requests.labels(route.name, method, str(answered.status)).inc()
+    metrics.http.duration.labels(route.name).observe(answered.duration)
+    if context.refusal is not None:
+        metrics.http.refusals.labels(reason=context.refusal.reason).inc()
+    if route.is_play and method in PLAY_METHODS:
+        plays, outcome = metrics.plays, _classify_play(answered)
+        plays.total.labels(outcome=outcome).inc()
+        if outcome in SERVED_OUTCOMES:
+            upstream = context.timings.upstream
+            plays.duration.observe(answered.duration)
+            plays.part_duration.labels(part="upstream").observe(upstream)
+            plays.part_duration.labels(part="edge").observe(max(0.0, answered.duration - upstream))
+        if context.viewer is not None:
+            plays.viewers.labels(family=f"ipv{context.viewer.version}").inc()
+
+
+def write_log_line(answered: FinishedRequest, log: Logger) -> None:
+    """Write a request's line, if it has one."""
+    route, context = answered.route, answered.context
+    if context.refusal is None and not route.is_logged:
+        return
+    fields: dict[str, Any] = {
+        "request_id": context.request_id,
+        "route": route.name,
+        "method": answered.method,
+        "status": answered.status,
+    }
+    if context.refusal is not None:
+        fields["reason"] = str(context.refusal.reason)
+        if context.refusal.detail:
+            fields["detail"] = context.refusal.detail
+    if context.video is not None:
+        fields["video"] = to_loggable_id(context.video)
+    if context.viewer is not None:
+        fields["viewer"] = str(context.viewer)
+    if (token := context.token) is not None:
+        names = {"subject": token.subject, "jti": token.jti, "issuer": token.issuer}
+        fields |= {name: value for name, value in names.items() if value is not None}
+    fields["duration_ms"] = round(answered.duration * 1000, 2)
+    if context.timings.upstream:
+        fields["upstream_ms"] = round(context.timings.upstream * 1000, 2)
+    write = log.warning if answered.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
+    write("request", **fields)
+
+
+def _classify_play(answered: FinishedRequest) -> str:
+    status, context = answered.status, answered.context
+    if status == ABANDONED_STATUS:
+        return "abandoned"
+    if context.refusal is not None and context.refusal.reason is Reason.RATE_LIMITED:
+        return "denied"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "failed"
+    if status >= HTTPStatus.BAD_REQUEST:
+        return "denied"
+    if answered.route.name == "stream-urls":
+        return "listed"
+    is_redirect = status >= HTTPStatus.MULTIPLE_CHOICES and not context.is_relayed
+    return "redirected" if is_redirect else "relayed"

@@ -1,0 +1,178 @@
+"""What players may ask. A handler reads, awaits, decides and answers; nothing else."""
+
+from functools import cache
+from importlib.resources import files
+
+from aiohttp import web
+
+from proxy.domain.formats import FORMATS, read_choice, read_fields
+from proxy.domain.play_request import PlayRequest
+from proxy.domain.probe import check_probe
+from proxy.domain.tokens.claims import Claims
+from proxy.edge.delivery import Redirect
+from proxy.web.headers import PREFLIGHT_HEADERS, build_content_security_policy
+from proxy.web.request_context import CONTEXT
+from proxy.web.request_parsing import (
+    find_viewer_address,
+    read_play,
+    read_queried_video,
+    read_video,
+    read_viewer,
+    record_session,
+)
+from proxy.web.responses import (
+    M3U8,
+    build_playlist_response,
+    relay_response,
+    select_request_headers,
+    send,
+)
+from proxy.web.services import SERVICES
+
+PAGE_FOLDER = files("proxy.web") / "player"
+ASSET_TYPES = {
+    "watch.js": "text/javascript",
+    "watch.css": "text/css",
+    "hls.min.js": "text/javascript",
+}
+
+
+MP4_TYPE = "video/mp4"
+
+
+async def play(request: web.Request) -> web.Response:
+    """Answer a player's first request: redirect to its video, or serve the playlist itself."""
+    wanted = read_play(request, "hls")
+    claims, is_bound = await admit(request, wanted)
+    if not is_bound:
+        return web.Response(content_type=M3U8)
+    delivered = await request[SERVICES].delivery.deliver(wanted, claims)
+    if isinstance(delivered, Redirect):
+        return web.Response(status=302, headers={"Location": delivered.url})
+    return build_playlist_response(request, delivered.body)
+
+
+async def play_file(request: web.Request) -> web.Response:
+    """Redirect a player to an MP4, in the quality that the query names."""
+    wanted = read_play(request, "mp4")
+    claims, is_bound = await admit(request, wanted)
+    choice = read_choice(list(request.query.items()))
+    if not is_bound:
+        return web.Response(content_type=MP4_TYPE)
+    redirect = await request[SERVICES].delivery.deliver_file(wanted, claims, choice)
+    request[CONTEXT].is_relayed = redirect.is_relayed
+    return web.Response(status=302, headers={"Location": redirect.url})
+
+
+async def list_stream_urls(request: web.Request) -> web.Response:
+    """Return the client's stream URLs, in the JSON of Dailymotion's guide."""
+    video = read_queried_video(request)
+    fields = read_fields(list(request.query.items()))
+    wanted = read_play(request, *(FORMATS[field] for field in fields), video=video)
+    claims, _ = await admit(request, wanted)
+    return web.json_response(await request[SERVICES].delivery.find_urls(wanted, claims, fields))
+
+
+async def admit(request: web.Request, wanted: PlayRequest) -> tuple[Claims, bool]:
+    """Return what the token says if it allows the play, or refuse; and whether it is bound.
+
+    A HEAD binds no token (`tokens.bind_on_first_use`), so before a token is bound it gets nothing of use.
+    """
+    admission = request[SERVICES].admission
+    claims = await admission.verify(wanted.token)
+    request[CONTEXT].token = claims  # for the log line, also of a token that is then refused
+    return claims, await admission.admit(wanted, claims)
+
+
+async def relay_playlist(request: web.Request) -> web.StreamResponse:
+    """Serve a playlist of a relayed session: its sealed path says which, and whose."""
+    relay, viewer = request[SERVICES].relay, read_viewer(request)
+    url = request.rel_url
+    asked = relay.find_playlist(url.raw_path, list(url.query.items()))
+    session = asked.sealed.session
+    record_session(request, session)
+    relay.admit(session, viewer)
+    with relay.request("playlist", session, viewer):
+        body = await relay.fetch_playlist(asked, viewer)
+        return await send(request, build_playlist_response(request, body))
+
+
+async def relay_bytes(request: web.Request) -> web.StreamResponse:
+    """Pass on a segment, a key or the like, where no nginx does (deploy/nginx.conf, c)."""
+    relay, viewer = request[SERVICES].relay, read_viewer(request)
+    url = request.rel_url
+    sealed = relay.find_bytes(url.raw_path, list(url.query.items()))
+    record_session(request, sealed.session)
+    relay.admit(sealed.session, viewer)
+    with relay.request("bytes", sealed.session, viewer):
+        async with relay.open(
+            request.method, sealed.url, select_request_headers(request)
+        ) as upstream:
+            return await relay_response(request, upstream)
+
+
+async def answer_preflight(_request: web.Request) -> web.Response:
+    """Answer a browser that asks whether it may ask; no token is needed to be told."""
+    return web.Response(status=204, headers=PREFLIGHT_HEADERS)
+
+
+async def answer_probe(request: web.Request) -> web.Response:
+    """Tell the operator whom the edge sees, and why (playgate doctor)."""
+    services = request[SERVICES]
+    header, key = services.settings.viewer.forwarded_header, services.settings.operator.key
+    probe_token = "".join(request.query.getall("token", []))
+    check_probe(probe_token, key.get_secret_value(), now=services.telemetry.clock.now())
+    address = find_viewer_address(request)
+    return web.json_response(
+        {
+            "viewer": None if address is None else str(address),
+            "peer": request.remote or "unix",
+            "peer_is_trusted": request[CONTEXT].is_from_proxy,
+            "header": header,
+            "forwarded": request.headers.getall(header, []),
+            "host": request.host,
+        }
+    )
+
+
+async def serve_player_page(request: web.Request) -> web.Response:
+    """Serve the player page. It never mints: its token comes in the URL fragment."""
+    settings, _ = request[SERVICES].settings, read_video(request)
+    policy = build_content_security_policy(
+        settings.platform.allowed_hosts, settings.web.embed_origins
+    )
+    return web.Response(
+        body=read_page_file("watch.html"),
+        content_type="text/html",
+        charset="utf-8",
+        headers={"Content-Security-Policy": policy},
+    )
+
+
+async def serve_details(request: web.Request) -> web.Response:
+    """Return what the player page shows around the video."""
+    wanted = read_play(request, "hls", counted_as="details")
+    await admit(request, wanted)
+    found = await request[SERVICES].details.find(wanted.video)
+    return web.json_response(
+        {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}
+    )
+
+
+async def serve_asset(request: web.Request) -> web.Response:
+    """Serve a file of the player page."""
+    name = request.match_info["name"]
+    if name not in ASSET_TYPES:
+        raise web.HTTPNotFound
+    return web.Response(
+        body=read_page_file(name),
+        content_type=ASSET_TYPES[name],
+        charset="utf-8",
+        headers={"Cache-Control": "public, max-age=3600"},
+    )
+
+
+@cache
+def read_page_file(name: str) -> bytes:
+    """Return a file of the player page, read from the disk once: reading blocks everybody."""
+    return (PAGE_FOLDER / name).read_bytes()

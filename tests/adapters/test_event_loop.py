@@ -1,0 +1,58 @@
+"""The loop's own addition: of a connection that failed, nobody closes the descriptor again."""
+
+import asyncio
+import gc
+import os
+import socket
+import ssl
+import warnings
+
+import pytest
+import uvloop
+from faults.wire import reset
+
+from proxy.adapters.event_loop import Loop
+
+
+async def fail_to_connect(connected: socket.socket) -> None:
+    """Begin TLS on a connection that its other end has reset."""
+    loop = asyncio.get_running_loop()
+    with pytest.raises(OSError, match=r"reset|Broken pipe"):
+        await loop.create_connection(
+            asyncio.Protocol,
+            sock=connected,
+            ssl=ssl.create_default_context(),
+            server_hostname="localhost",
+        )
+    await asyncio.sleep(0.05)
+
+
+def is_closed_again(runner: asyncio.Runner) -> bool:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connected = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        reset(accepted)
+        accepted.close()
+    number = connected.fileno()
+    runner.run(fail_to_connect(connected))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)  # closed, and anybody's
+    other = os.open(os.devnull, os.O_RDONLY)
+    if other != number:
+        os.dup2(other, number)
+        os.close(other)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del connected
+        gc.collect()
+    try:
+        os.close(number)
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("loop", "is_so"), [(uvloop.Loop, True), (Loop, False)])
+def test_a_descriptor_is_closed_once(loop, is_so):
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert is_closed_again(runner) == is_so

@@ -1,0 +1,267 @@
+"""One contract for every kind of key, every grant and both APIs; and what each says when it fails."""
+
+import asyncio
+import json
+import stat
+
+import pytest
+from account_settings import ACCOUNTS, LOGIN, PASSWORD, PRIVATE, PUBLIC, V2, logged_in
+from support import an_edge, eventually
+
+from proxy.sandbox.accounts import Accounts
+from proxy.sandbox.controls import Fault
+from proxy.sandbox.locks import Locks
+
+
+@pytest.fixture(params=ACCOUNTS)
+def account(request, sandbox, tmp_path):
+    if request.param == "login":
+        return logged_in(sandbox, tmp_path / "login.json")
+    return ACCOUNTS[request.param]
+
+
+OUTCOMES = {
+    "x8demo1": None,
+    "x8live1": None,
+    "k8demoPrivateKnownToYou": None,
+    "x8null": "stream-unavailable",
+    "x8offair": "live-off-air",
+    "x8forbidden": "platform-permission",
+    "x8private": "video-private",
+    "x8password": "video-password",
+    "x8geo": "video-geoblocked",
+    "x8missing": "video-not-found",
+    "x8throttled": "platform-throttled",
+    "x8error": "platform-unreachable",
+    "x8slow": "platform-timeout",
+    "x8garbage": "platform-bad-response",
+    "x8elsewhere": "stream-host-not-allowed",
+}
+# What v2 says of a channel off air is not known; an empty list is all that can be read.
+V2_OUTCOMES = {**OUTCOMES, "x8offair": "stream-unavailable"}
+
+
+async def test_every_video_has_the_same_outcome(sandbox, account):
+    outcomes = V2_OUTCOMES if account == V2 else OUTCOMES
+    async with an_edge(sandbox, platform=account) as edge:
+        answers = await asyncio.gather(*(edge.play(video) for video in outcomes))
+
+        assert dict(zip(outcomes, (it.reason for it in answers), strict=True)) == outcomes
+        assert {it.status for it in answers if it.reason is None} == {302}
+
+
+async def test_the_stream_is_the_viewers_own(sandbox, account):
+    async with an_edge(sandbox, platform=account) as edge:
+        url = (await edge.play(source="127.0.0.7")).location
+
+        assert (await edge.get(url, source="127.0.0.7")).status == 200
+        assert (await edge.get(url, source="127.0.0.8")).status == 403
+
+
+async def test_a_refused_access_token_is_replaced_once(sandbox, account):
+    async with an_edge(sandbox, platform=account) as edge:
+        await edge.play()
+        sandbox.accounts.access_tokens.clear()
+
+        assert (await edge.play()).status == 302
+        assert sandbox.controls.calls == {"token": 2, "video": 3}
+
+
+@pytest.mark.parametrize("flag", ["no_ip_lock", "no_expire"])
+async def test_a_flag_gives_up_what_it_says_and_nothing_else(sandbox, account, flag, clock):
+    sandbox.locks = Locks(ttl=60)
+    async with an_edge(sandbox, platform={**account, flag: True}) as edge:
+        url = (await edge.play(source="127.0.0.7")).location
+        elsewhere = (await edge.get(url, source="127.0.0.8")).status
+        late, sandbox.now = sandbox.now() + 61, lambda: late
+        later = (await edge.get(url, source="127.0.0.7")).status
+
+        assert (elsewhere, later) == ((200, 403) if flag == "no_ip_lock" else (403, 200))
+
+
+@pytest.mark.parametrize(
+    ("account", "says"),
+    [
+        (PUBLIC, "invalid_client; this takes a private API key; a public one has other grants"),
+        (
+            {**PASSWORD, "api_key": "sandbox", "api_secret": "sandbox-secret"},
+            "invalid_client; this takes a public API key; for a private one, set grant to client",
+        ),
+        ({**V2, **PUBLIC}, "invalid_client; this takes a private API key"),
+        ({**PASSWORD, "password": "wrong-password"}, "invalid_grant; see username and password"),
+    ],
+)
+async def test_a_key_of_the_other_kind_is_told_so(sandbox, account, says):
+    async with an_edge(sandbox, platform=account) as edge:
+        assert (await edge.play()).reason == "platform-credentials"
+        ready = await edge.get(f"{edge.operator}/readyz")
+
+        assert says in ready.json["platform"]["token"]["detail"]
+        assert "-secret" not in ready.body.decode() + edge.log.getvalue()
+        assert "wrong-password" not in ready.body.decode() + edge.log.getvalue()
+
+
+async def test_v2_without_its_scope_says_so(sandbox):
+    async with an_edge(sandbox, platform={**V2, "scope": "something"}) as edge:
+        assert (await edge.play()).reason == "platform-permission"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"stream_urls": []}, "stream-unavailable"),
+        ({"stream_urls": [{}]}, "stream-unavailable"),
+        ({"stream_urls": [{"stream_url": None}]}, "stream-unavailable"),
+        ({"stream_urls": [{"stream_url": 7}]}, "platform-bad-response"),
+        ({"stream_urls": [{"stream_url": ""}]}, "platform-bad-response"),
+        ({"stream_urls": "https://dmcdn.net/x"}, "platform-bad-response"),
+        ({"stream_urls": [["https://dmcdn.net/x"]]}, "platform-bad-response"),
+        ({"stream_urls": [{"stream_url": "https://evil.example/x"}]}, "stream-host-not-allowed"),
+        ({}, "platform-bad-response"),
+        ({"error": {"code": "RESOURCE_NOT_FOUND"}}, "video-not-found"),
+        ({"error": {"code": "X", "details": {"reason": "DM007"}}}, "video-geoblocked"),
+    ],
+)
+async def test_what_v2_may_answer(sandbox, body, reason):
+    async with an_edge(sandbox, platform=V2) as edge:
+        sandbox.controls.set_fault("video", Fault(status=200, body=json.dumps(body)))
+
+        assert (await edge.play()).reason == reason
+
+
+async def test_v2_has_no_mp4_and_says_so(sandbox):
+    async with an_edge(sandbox, platform=V2) as edge:
+        answer = await edge.get(f"{edge.player}/play/x8demo1.mp4?token={edge.mint()}")
+        assert (answer.status, answer.reason) == (404, "format-unavailable")
+        url = f"{edge.player}/stream-urls?video_id=x8demo1&token={edge.mint()}&formats="
+        assert (await edge.get(f"{url}stream_h264_url")).json == {"stream_h264_url": None}
+        both = await edge.get(f"{url}stream_h264_url,stream_hls_url")
+        assert both.json["stream_h264_url"] is None and both.json["stream_hls_url"]
+
+
+class TestLogin:
+    """The login that `playgate login` left, as an edge uses it."""
+
+    async def test_every_renewal_leaves_the_newest_refresh_token_in_the_file(
+        self, sandbox, tmp_path, clock
+    ):
+        file = tmp_path / "login.json"
+        account = logged_in(sandbox, file)
+        seen = {file.read_text()}
+        async with an_edge(sandbox, clock=clock, platform=account) as edge:
+            for _ in range(3):
+                assert (await edge.play()).status == 302
+                assert file.read_text() not in seen
+                assert stat.S_IMODE(file.stat().st_mode) == 0o600
+                seen.add(file.read_text())
+                sandbox.accounts.access_tokens.clear()
+                clock.advance(6)  # a token that replaced a refused one is kept for five seconds
+
+    async def test_two_edges_share_a_login_even_where_a_refresh_token_is_good_once(
+        self, sandbox, tmp_path, clock
+    ):
+        sandbox.accounts.rotation = "strict"
+        account = logged_in(sandbox, tmp_path / "login.json")
+        async with (
+            an_edge(sandbox, clock=clock, platform=account) as one,
+            an_edge(sandbox, clock=clock, platform=account) as other,
+        ):
+            for _ in range(3):
+                sandbox.accounts.access_tokens.clear()
+                clock.advance(6)
+                answers = await asyncio.gather(one.play(), other.play())
+                assert [answer.status for answer in answers] == [302, 302]
+
+    async def test_a_server_that_gives_no_new_refresh_token_leaves_the_old_one(
+        self, sandbox, tmp_path
+    ):
+        sandbox.accounts.rotation = "none"
+        file = tmp_path / "login.json"
+        account, before = logged_in(sandbox, file), file.read_text()
+        async with an_edge(sandbox, platform=account) as edge:
+            assert (await edge.play()).status == 302
+
+        assert file.read_text() == before
+        assert sorted(it.name for it in tmp_path.iterdir()) == ["login.json", "login.json.lock"]
+
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            (None, "no login is kept here: run playgate login"),
+            ("", "no login is kept here: run playgate login"),
+            ('{"refresh_', "no login is kept here: run playgate login"),
+            ("[]", "no login is kept here: run playgate login"),
+            ('{"refresh_token": 7, "api_key": "a"}', "no login is kept here: run playgate login"),
+            ('{"refresh_token": "r"}', "this login was made with another API key"),
+            ('{"refresh_token": "r", "api_key": "x"}', "this login was made with another API key"),
+            (
+                '{"refresh_token": "hush", "api_key": "sandbox-public"}',
+                "HTTP 400 invalid_grant; the login has lapsed or was revoked: run playgate login",
+            ),
+        ],
+    )
+    async def test_without_a_good_login_the_operator_is_told_what_to_do(
+        self, sandbox, tmp_path, content, says
+    ):
+        file = tmp_path / "login.json"
+        if content is not None:
+            file.write_text(content)
+        async with an_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
+            assert (await edge.play()).reason == "platform-credentials"
+            ready = await edge.get(f"{edge.operator}/readyz")
+
+            assert says in ready.json["platform"]["token"]["detail"]
+            assert "hush" not in ready.body.decode() + edge.log.getvalue()
+
+    async def test_a_login_made_later_is_found_without_a_restart(self, sandbox, tmp_path):
+        file = tmp_path / "login.json"
+        async with an_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
+            assert (await edge.play()).reason == "platform-credentials"
+            logged_in(sandbox, file)
+
+            async def plays() -> bool:
+                return (await edge.play()).status == 302
+
+            await eventually(plays)
+
+    async def test_a_login_that_could_not_be_kept_is_not_asked_for(self, sandbox, tmp_path):
+        """A folder stands where the next login would be written: root may write anything else."""
+        account = logged_in(sandbox, tmp_path / "login.json")
+        (tmp_path / "login.json.next").mkdir()
+        async with an_edge(sandbox, platform=account) as edge:
+            assert (await edge.play()).reason == "account-unavailable"
+            ready = await edge.get(f"{edge.operator}/readyz")
+
+            assert "the login cannot be" in ready.json["platform"]["token"]["detail"]
+            assert sandbox.controls.calls["token"] == 0
+
+    async def test_a_login_in_use_by_another_is_waited_for_at_most_a_plays_time(
+        self, sandbox, tmp_path
+    ):
+        account = logged_in(sandbox, tmp_path / "login.json")
+        sandbox.controls.hold("token")
+        quick = {**account, "play_timeout": 1}
+        async with an_edge(sandbox, platform={**account, "play_timeout": 100}):
+            await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+            async with an_edge(sandbox, platform=quick) as edge:
+                assert (await edge.play()).reason == "platform-timeout"
+            sandbox.controls.release("token")
+
+
+def test_a_code_is_good_once_and_a_strict_server_voids_what_was_used():
+    accounts = Accounts(rotation="strict")
+    code = accounts.authorize("s", accounts.callback_url, now=0)
+    first = accounts.exchange_code(code, accounts.callback_url, now=0)
+    second = accounts.refresh(str(first["refresh_token"]), now=0)
+
+    assert list(accounts.refresh_tokens) == [second["refresh_token"]]
+    assert not accounts.codes
+
+
+@pytest.mark.parametrize("account", [PRIVATE, PASSWORD, V2])
+async def test_what_needs_no_login_writes_no_file(sandbox, account, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with an_edge(sandbox, platform=account) as edge:
+        assert (await edge.play()).status == 302
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,149 @@
+"""Systems that are really broken, each in one way, and what a real Prometheus says of them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from processes import EdgeProcess, in_front_of
+from prometheus_server import Prometheus, a_prometheus
+from redis_server import Server, a_server
+from support import SANDBOX_TOML, RunningEdge, a_sandbox, a_watching_edge, an_edge, settings_for
+from traffic import Traffic, traffic_through
+
+from proxy.adapters.clock import Clock
+from proxy.edge import playable_cache
+from proxy.sandbox.accounts import Accounts
+from proxy.sandbox.controls import CALL_KINDS, Fault
+from proxy.sandbox.state import Sandbox
+
+GOOD = ("x8demo1", "x8tall1")  # videos that play
+TEN_HOURS = 36_000
+M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
+CUT_OFF = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000\n"
+LATE = 1.3  # seconds: longer than the objective, and shorter than half of platform.play_timeout
+AHEAD = 20.0
+
+
+class FastClock(Clock):
+    """The clock of a machine without NTP."""
+
+    def now(self) -> float:
+        return super().now() + AHEAD
+
+
+@dataclass(slots=True)
+class Systems:
+    """Edges, each with a Dailymotion of its own and players, by the job that Prometheus knows."""
+
+    program: Callable[[str], str]
+    folder: Path
+    token_ttl: int  # seconds that access tokens live in the one that is to lose its own
+    stack: AsyncExitStack
+    edges: dict[str, RunningEdge] = field(default_factory=dict)
+    players: dict[str, Traffic] = field(default_factory=dict)
+    sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+    killed: EdgeProcess | None = None
+    redis: Server | None = None
+    forger: Traffic | None = None
+
+    @property
+    def settings(self) -> Path:
+        """The file of the edge that is to reload."""
+        return self.folder / "playgate.toml"
+
+    @property
+    def jobs(self) -> dict[str, list[str]]:
+        assert self.killed is not None
+        jobs = {job: [str(edge.edge.operator)] for job, edge in self.edges.items()}
+        return {**jobs, "playgate-killed": [f"127.0.0.1:{self.killed.operator}"]}
+
+    async def start(self) -> None:
+        self.redis = await self.stack.enter_async_context(
+            a_server(self.program("redis-server"), self.folder)
+        )
+        validate = {"mode": "validate"}
+        issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/none"}
+        self.stack.callback(
+            setattr, playable_cache, "VERDICT_TTL_SECONDS", playable_cache.VERDICT_TTL_SECONDS
+        )
+        playable_cache.VERDICT_TTL_SECONDS = (
+            1.0  # or the robot's page would be met only when the verdicts are renewed
+        )
+        await self.add("playgate-well")
+        await self.add("playgate-front")
+        await self.add("playgate-token", token_ttl=self.token_ttl)
+        await self.add("playgate-slow")
+        await self.add("playgate-garbage", delivery=validate)
+        await self.add("playgate-robot", delivery=validate)
+        await self.add("playgate-refusals")
+        await self.add("playgate-state", state={"url": self.redis.url, "max_staleness": 1})
+        await self.add("playgate-clock", clock=FastClock())
+        await self.add("playgate-issuer", tokens={"issuers": [issuer]})
+        self.killed = await self.a_process()
+        self.settings.write_text(SANDBOX_TOML.read_text())
+        load = partial(settings_for, self.sandboxes["playgate-well"], config=self.settings)
+        self.edges["playgate-reload"] = await self.stack.enter_async_context(
+            a_watching_edge(load, self.settings)
+        )
+
+    async def add(self, job: str, *, token_ttl: int = TEN_HOURS, **options: Any) -> None:
+        accounts = Accounts(access_token_ttl=token_ttl)
+        sandbox = await self.stack.enter_async_context(a_sandbox(accounts=accounts))
+        edge = await self.stack.enter_async_context(an_edge(sandbox, **options))
+        self.sandboxes[job], self.edges[job] = sandbox, edge
+        self.players[job] = await self.play(edge, clock=options.get("clock"))
+
+    async def play(self, edge: RunningEdge, **options: Any) -> Traffic:
+        return await self.stack.enter_async_context(traffic_through(edge.player, GOOD, **options))
+
+    async def a_process(self) -> EdgeProcess:
+        edge = EdgeProcess(in_front_of(self.sandboxes["playgate-well"]))
+        self.stack.push_async_callback(edge.close)
+        await edge.start()
+        return edge
+
+    async def break_all(self) -> None:
+        """Break each in its own way."""
+        faults = {
+            "playgate-token": ("token", Fault(status=503)),
+            "playgate-slow": ("video", Fault(delay=LATE)),
+            "playgate-garbage": ("playlist", Fault(status=200, body=CUT_OFF, headers=M3U8)),
+            "playgate-robot": ("playlist", Fault(status=200, body="<html>Are you human?")),
+        }  # fmt: skip
+        for job, (kind, fault) in faults.items():
+            self.sandboxes[job].controls.set_fault(kind, fault)
+        assert self.redis is not None and self.killed is not None
+        self.settings.write_text("sandbox = true\n[wiever]\n")
+        await self.redis.stop()
+        await self.killed.kill()
+        self.forger = await self.play(self.edges["playgate-refusals"], token="forged")
+        self.players["playgate-front"].is_over = True  # none gets through to the edge
+
+    async def mend_all(self) -> None:
+        """Mend what can be mended while they run."""
+        for sandbox in self.sandboxes.values():
+            for kind in CALL_KINDS:
+                sandbox.controls.set_fault(kind, None)
+        assert self.redis is not None and self.killed is not None and self.forger is not None
+        self.forger.is_over = True
+        await self.play(self.edges["playgate-front"])
+        self.settings.write_text(SANDBOX_TOML.read_text())
+        await self.redis.start()
+        await self.killed.start()
+
+
+@asynccontextmanager
+async def systems(
+    program: Callable[[str], str], folder: Path, *, in_haste: bool, token_ttl: int
+) -> AsyncIterator[tuple[Systems, Prometheus]]:
+    """Run them, well so far, and a Prometheus that looks at all of them."""
+    async with AsyncExitStack() as stack:
+        them = Systems(program, folder, token_ttl, stack)
+        await them.start()
+        prometheus = await stack.enter_async_context(
+            a_prometheus(program("prometheus"), folder, them.jobs, in_haste=in_haste)
+        )
+        yield them, prometheus

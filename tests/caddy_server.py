@@ -1,0 +1,101 @@
+"""Real Caddy with deploy/Caddyfile: only addresses and folders are substituted."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from nginx_server import MEDIA, replaced, send_raw
+from ports import free_port
+from processes import Process, started
+from support import ROOT, eventually
+from yarl import URL
+
+CADDYFILE = ROOT / "deploy" / "Caddyfile"
+
+
+@dataclass(slots=True)
+class Caddy:
+    port: int
+    process: Process
+    session: aiohttp.ClientSession
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.process.output
+
+    async def ask(self, path: str, method: str = "GET", **headers: str) -> "Answer":
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.request(
+            method, URL(self.origin + path, encoded=True), headers=named, allow_redirects=False
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def send(self, raw: bytes) -> bytes:
+        """Send bytes as they are; return everything that came back."""
+        return await send_raw(self.port, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: aiohttp.typedefs.CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def reason(self) -> str | None:
+        return self.headers.get("X-Deny-Reason")
+
+
+def addressed(player: str, operator: str) -> str:
+    """Return deploy/Caddyfile for an edge that listens there."""
+    sockets = " ".join(f"unix//run/playgate/{n}/player.sock" for n in (8081, 8082, 8083))
+    ports = " ".join(f"127.0.0.1:{n}" for n in (8081, 8082, 8083))
+    text = replaced(CADDYFILE.read_text(), {sockets: player, ports: operator})
+    return replaced(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
+
+
+@asynccontextmanager
+async def a_caddy(
+    program: str, folder: Path, player: str, operator: str, *, text: str | None = None
+) -> AsyncIterator[Caddy]:
+    """Run a Caddy before an edge that listens there, with a file of its own or what is deployed."""
+    files = folder / "www" / "hls" / "x8abcd"
+    files.mkdir(parents=True)
+    (files / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\n0.ts\n#EXT-X-ENDLIST\n")
+    (files / "0.ts").write_bytes((MEDIA / "0.ts").read_bytes())
+    (folder / "www" / "secret").write_text("nobody's")
+    port = free_port()
+    text = replaced(
+        text or addressed(player, operator),
+        {
+            "play.example.com {": f"http://127.0.0.1:{port} {{\n\tbind 127.0.0.1",
+            "/var/www": str(folder / "www"),
+        },
+    )
+    (folder / "Caddyfile").write_text(
+        text if "admin off" in text else f"{{\n\tadmin off\n}}\n{text}"
+    )
+    command = [program, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    async with (
+        started(*command, env=home) as process,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+    ):
+        caddy = Caddy(port, process, session)
+
+        async def answers() -> bool:
+            assert process.process.returncode is None, caddy.log
+            try:
+                await caddy.ask("/elsewhere")
+            except aiohttp.ClientError:
+                return False
+            return True
+
+        await eventually(answers)
+        yield caddy

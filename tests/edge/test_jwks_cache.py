@@ -1,0 +1,213 @@
+"""The keys of other issuers: cached, followed when they change, kept when they cannot be had."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from support import StillClock, an_edge, eventually, serving
+
+from proxy.edge.jwks_cache import (
+    MAX_KEY_AGE_SECONDS,
+    MIN_FETCH_INTERVAL_SECONDS,
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+)
+
+ISSUER = "https://login.example.com"
+
+
+class Idp:
+    """Somebody who signs tokens and publishes keys; how it answers is up to the test."""
+
+    def __init__(self, clock: StillClock) -> None:
+        self.clock = clock
+        self.keys = {"one": generate_private_key(SECP256R1())}
+        self.calls = 0
+        self.status = 200
+        self.body: str | None = None
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def answer(self, _request: web.Request) -> web.Response:
+        self.calls += 1
+        await self.go.wait()
+        return web.Response(status=self.status, text=self.body or self.published())
+
+    def published(self) -> str:
+        export = jwt.algorithms.ECAlgorithm.to_jwk
+        keys = [
+            {**export(key.public_key(), as_dict=True), "kid": kid} for kid, key in self.keys.items()
+        ]
+        return json.dumps({"keys": [{"kty": "RSA", "use": "enc"}, *keys]})
+
+    def token(self, kid: str = "one", key=None, issuer: str = ISSUER) -> str:
+        now = int(self.clock.now())
+        claims = {"video": "x8demo1", "iat": now, "exp": now + 300, "iss": issuer}
+        return jwt.encode(claims, key or self.keys[kid], algorithm="ES256", headers={"kid": kid})
+
+
+@pytest.fixture
+async def idp(clock) -> Idp:
+    return Idp(clock)
+
+
+@asynccontextmanager
+async def trusting(sandbox, idp, clock, **limits):
+    sandbox.now = clock.now
+    app = web.Application()
+    app.router.add_get("/jwks.json", idp.answer)
+    async with serving(app) as origin:
+        issuers = [{"issuer": ISSUER, "jwks_url": f"{origin}/jwks.json", **limits}]
+        async with an_edge(sandbox, clock=clock, tokens={"issuers": issuers}) as edge:
+            yield edge
+
+
+async def outcome(edge, token):
+    answer = await edge.get(edge.play_url(token=token))
+    return answer.reason or answer.status
+
+
+async def told(edge):
+    return (await edge.get(f"{edge.operator}/readyz")).json["issuers"][ISSUER]
+
+
+async def test_an_issuer_opens_only_the_videos_it_may_sign_for(sandbox, idp, clock):
+    async with trusting(sandbox, idp, clock, videos="x8live.*") as edge:
+        assert await outcome(edge, idp.token()) == "token-video"
+        assert await outcome(edge, edge.mint()) == 302
+    async with trusting(sandbox, idp, clock, videos="x8demo.*") as edge:
+        assert await outcome(edge, idp.token()) == 302
+
+
+async def test_tokens_of_an_issuer_play_beside_our_own(sandbox, idp, clock):
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == 302
+        assert await outcome(edge, edge.mint()) == 302
+        assert await outcome(edge, idp.token(issuer="https://other.example")) == "token-key-unknown"
+        forged = idp.token(key=generate_private_key(SECP256R1()))
+        assert await outcome(edge, forged) == "token-signature"
+        assert (await told(edge))["keys"] == 1
+        fetched = await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
+        assert fetched == {f'issuer="{ISSUER}"': clock.now()}
+    assert idp.calls == 1
+
+
+async def test_plays_that_come_before_the_keys_wait_for_one_fetch(sandbox, idp, clock):
+    idp.go.clear()
+    async with trusting(sandbox, idp, clock) as edge:
+        plays = [asyncio.create_task(outcome(edge, idp.token())) for _ in range(20)]
+        await eventually(lambda: idp.calls == 1)
+        await asyncio.sleep(0.1)
+        idp.go.set()
+        assert await asyncio.gather(*plays) == [302] * 20
+    assert idp.calls == 1
+
+
+async def test_a_key_that_is_new_is_asked_for_at_once(sandbox, idp, clock):
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == 302
+        idp.keys = {"two": generate_private_key(SECP256R1())}
+        clock.advance(MIN_FETCH_INTERVAL_SECONDS)
+        assert await outcome(edge, idp.token("two")) == 302
+        assert idp.calls == 2
+
+
+async def test_keys_that_nobody_has_bring_no_storm(sandbox, idp, clock):
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == 302
+        clock.advance(MIN_FETCH_INTERVAL_SECONDS)
+        stranger = generate_private_key(SECP256R1())
+        plays = [outcome(edge, idp.token(f"made-up-{n}", stranger)) for n in range(30)]
+        assert set(await asyncio.gather(*plays)) == {"token-key-unknown"}
+        for n in range(30):
+            assert await outcome(edge, idp.token(f"again-{n}", stranger)) == "token-key-unknown"
+        assert idp.calls == 2
+        clock.advance(MIN_FETCH_INTERVAL_SECONDS)
+        assert await outcome(edge, idp.token("made-up-1", stranger)) == "token-key-unknown"
+        assert idp.calls == 3
+
+
+async def test_a_key_that_its_issuer_takes_back_is_gone_with_the_next_fetch(sandbox, idp, clock):
+    """Although a token that it signed was verified before, and is remembered."""
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == 302
+        clock.advance(REFRESH_SECONDS - 10)
+        token = idp.token()
+        assert await outcome(edge, token) == 302
+        idp.keys = {"two": generate_private_key(SECP256R1())}
+        clock.advance(10)
+        await eventually(lambda: has_only_two(edge, idp))
+        assert idp.calls == 2
+        assert await outcome(edge, token) == "token-key-unknown"
+
+
+async def has_only_two(edge, idp):
+    return await outcome(edge, idp.token("two")) == 302
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (500, None, "jwks: HTTP 500"),
+        (404, "nothing", "jwks: HTTP 404"),
+        (302, "", "jwks: HTTP 302"),
+        (200, "<html>", "it is not a JWK Set"),
+        (200, '{"keys": 1}', "it is not a JWK Set"),
+        (200, "x" * 300_000, "an answer of more than"),
+    ],
+)
+async def test_keys_stay_while_their_issuer_fails(sandbox, idp, clock, *, status, body, says):
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == 302
+        idp.status, idp.body = status, body
+        clock.advance(REFRESH_SECONDS)
+        await eventually(lambda: has_error(edge))
+        assert says in (await told(edge))["error"]
+        assert await outcome(edge, idp.token()) == 302
+        assert [line["issuer"] for line in edge.lines("issuer-failing")] == [ISSUER]
+        assert (await edge.get(f"{edge.operator}/readyz")).status == 200
+
+        idp.status, idp.body = 200, None
+        clock.advance(RETRY_SECONDS)
+        await eventually(lambda: is_well(edge))
+        assert len(edge.lines("issuer-recovered")) == 1
+
+
+async def has_error(edge):
+    return (await told(edge))["error"] is not None
+
+
+async def is_well(edge):
+    return (await told(edge))["error"] is None
+
+
+async def test_but_not_for_ever(sandbox, idp, clock):
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == 302
+        idp.status = 503
+        clock.advance(MAX_KEY_AGE_SECONDS - 1)
+        await eventually(lambda: has_error(edge))
+        assert await outcome(edge, idp.token()) == 302
+        clock.advance(RETRY_SECONDS)
+        await eventually(lambda: has_no_keys(edge))
+        assert await outcome(edge, idp.token()) == "token-key-unknown"
+
+
+async def has_no_keys(edge):
+    return (await told(edge))["keys"] == 0
+
+
+async def test_an_issuer_that_is_down_at_the_start_is_found_later(sandbox, idp, clock):
+    idp.status = 503
+    async with trusting(sandbox, idp, clock) as edge:
+        assert await outcome(edge, idp.token()) == "token-key-unknown"
+        assert await outcome(edge, edge.mint()) == 302
+        assert (await told(edge))["age"] is None
+        idp.status = 200
+        clock.advance(RETRY_SECONDS)
+        await eventually(lambda: is_well(edge))
+        assert await outcome(edge, idp.token()) == 302

@@ -1,0 +1,216 @@
+"""Verdicts: remembered, renewed behind the plays, and never made of a single bad check."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from support import eventually, serving
+
+from proxy.sandbox.controls import Fault
+
+M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
+EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
+VALIDATE = {"delivery": {"mode": "validate"}}
+
+
+async def checks(edge, verdict: str) -> float:
+    return (await edge.metric("playgate_playlist_checks_total")).get(f'verdict="{verdict}"', 0)
+
+
+@pytest.fixture
+async def validating(start_edge, clock):
+    return await start_edge(clock=clock, **VALIDATE)
+
+
+async def settled(edge, count: int) -> None:
+    async def done() -> bool:
+        return sum((await edge.metric("playgate_playlist_checks_total")).values()) >= count
+
+    await eventually(done)
+
+
+async def test_the_viewer_gets_a_url_of_their_own_and_the_edge_another(validating, sandbox):
+    answer = await validating.play(source="127.0.0.5")
+
+    assert answer.status == 302
+    assert sandbox.controls.calls["video"] == 2  # the viewer's, and the edge's own
+    assert (await validating.get(answer.location, source="127.0.0.5")).status == 200
+    assert (await validating.get(answer.location, source="127.0.0.1")).status == 403
+
+
+async def test_a_verdict_is_remembered_and_renewed_behind_the_plays(validating, sandbox, clock):
+    await validating.play()
+    for _ in range(5):
+        await validating.play()
+    assert await checks(validating, "ok") == 1
+    assert sandbox.controls.calls["playlist"] == 2  # multivariant and first media
+
+    clock.advance(30)
+    sandbox.controls.hold("playlist")
+    assert (await validating.play()).status == 302  # although the check hangs
+    await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+    for _ in range(3):
+        assert (await validating.play()).status == 302
+    assert sandbox.controls.waiting["playlist"] == 1
+    sandbox.controls.release("playlist")
+    await settled(validating, 2)
+    assert await checks(validating, "ok") == 2
+
+
+async def test_many_first_plays_share_one_check(validating, sandbox):
+    sandbox.controls.hold("playlist")
+    plays = [asyncio.create_task(validating.play(source=f"127.0.0.{n}")) for n in range(1, 21)]
+    await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+    sandbox.controls.release("playlist")
+
+    assert {answer.status for answer in await asyncio.gather(*plays)} == {302}
+    assert await checks(validating, "ok") == 1
+
+
+async def test_one_bad_check_refuses_nobody_and_two_in_a_row_do(validating, sandbox, clock):
+    sandbox.controls.set_fault("playlist", EMPTY)
+    assert (await validating.play()).status == 302
+    assert await checks(validating, "unknown") == 1
+
+    clock.advance(1)  # a video in doubt is looked at again soon
+    assert (await validating.play()).status == 302  # behind this one
+    await settled(validating, 2)
+    answer = await validating.play()
+
+    assert (answer.status, answer.reason) == (502, "playlist-invalid")
+    assert validating.lines()[-1]["detail"] == "empty"
+    assert await checks(validating, "invalid") == 1
+    assert (await validating.metric("playgate_playlist_findings_total"))['rule="empty"'] == 2
+
+
+async def test_bad_checks_that_are_not_in_a_row_refuse_nobody(validating, sandbox, clock):
+    for count, fault in enumerate([EMPTY, Fault(status=403), EMPTY, None, EMPTY], start=1):
+        sandbox.controls.set_fault("playlist", fault)
+        assert (await validating.play()).status == 302
+        await settled(validating, count)
+        clock.advance(30)
+    assert await checks(validating, "invalid") == 0
+
+
+async def test_a_video_that_was_mended_plays_again(validating, sandbox, clock):
+    sandbox.controls.set_fault("playlist", EMPTY)
+    for count in (1, 2):
+        await validating.play()
+        await settled(validating, count)
+        clock.advance(1)
+    assert (await validating.play()).status == 502
+
+    sandbox.controls.set_fault("playlist", None)
+    clock.advance(4)
+    await validating.play()
+    await settled(validating, 3)
+    assert (await validating.play()).status == 302
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=403),
+        Fault(status=404),
+        Fault(status=500),
+        Fault(status=200, body="<!doctype html><title>Just a moment</title>", headers=(("Content-Type", "text/html"),)),
+        Fault(status=200, body='{"error": "robot"}'),
+        Fault(status=200, body=""),
+        Fault(cut="before"),
+        Fault(cut="within", status=200),
+        Fault(status=302, headers=(("Location", "http://127.0.0.1:1/elsewhere.m3u8"),)),
+        Fault(status=302, headers=(("Location", "/loop.m3u8"),)),
+        Fault(status=200, body="#EXTM3U\n" + "#" * 2_100_000, headers=M3U8),
+        Fault(status=200, body="#EXTM3U\n", headers=(*M3U8, ("Content-Encoding", "gzip"))),
+    ],
+    ids=lambda fault: f"{fault.status}-{fault.cut}{fault.body[:12]}",
+)  # fmt: skip
+async def test_what_keeps_us_from_knowing_is_unknown_however_often(
+    validating, sandbox, clock, fault
+):
+    sandbox.controls.set_fault("playlist", fault)
+    for count in (1, 2, 3):
+        assert (await validating.play()).status == 302
+        await settled(validating, count)
+        clock.advance(30)
+
+    assert await checks(validating, "unknown") >= 3
+    assert await checks(validating, "invalid") == 0
+    assert validating.lines("playlist-check")[0]["verdict"] == "unknown"
+
+
+async def test_a_cdn_that_hangs_delays_the_first_play_only_so_long(start_edge, sandbox):
+    edge = await start_edge(delivery={"mode": "validate"}, platform={"play_timeout": 0.5})
+    sandbox.controls.hold("playlist")
+
+    assert (await edge.play()).status == 302
+    assert await checks(edge, "unknown") == 1
+    sandbox.controls.release("playlist")
+
+
+async def test_the_first_media_playlist_is_checked_as_well(start_edge, sandbox):
+    edge = await start_edge(**VALIDATE)
+    await edge.play()
+
+    assert sandbox.controls.calls["playlist"] == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict"), [(["bad", "good"], "ok"), (["bad", "bad"], "invalid")]
+)
+async def test_one_bad_variant_is_no_bad_video(start_edge, sandbox, clock, names, verdict):
+    """A player that finds nothing in one variant tries the next."""
+    bodies = {
+        "multi": "#EXTM3U\n"
+        + "".join(f"#EXT-X-STREAM-INF:BANDWIDTH=1\n{name}.m3u8\n" for name in names),
+        "bad": "#EXTM3U\n#EXT-X-ENDLIST\n",
+        "good": "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n",
+    }
+
+    async def playlist(request: web.Request) -> web.Response:
+        return web.Response(text=bodies[request.match_info["name"]])
+
+    app = web.Application()
+    app.router.add_get("/{name}.m3u8", playlist)
+    async with serving(app) as origin:
+        hosts = [origin.removeprefix("http://"), sandbox.origin.removeprefix("http://")]
+        edge = await start_edge(clock=clock, platform={"allowed_hosts": hosts}, **VALIDATE)
+        location = (("Location", f"{origin}/multi.m3u8"),)
+        sandbox.controls.set_fault("playlist", Fault(status=302, headers=location))
+        for _ in range(2):
+            await edge.play()
+            clock.advance(400)
+
+        assert await checks(edge, verdict) == (2 if verdict == "ok" else 1)
+
+
+async def test_a_playlist_that_names_itself_is_looked_at_a_few_times_only(validating, sandbox):
+    text = "#EXTM3U\n" + "".join(
+        f"#EXT-X-STREAM-INF:BANDWIDTH={n}\nself.m3u8\n" for n in range(1, 9)
+    )
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+    # the URLs of the variants are the sandbox's own, and answer with the same again
+    assert (await validating.play()).status == 302
+    assert sandbox.controls.calls["playlist"] <= 4
+
+
+async def test_a_refusal_of_the_viewers_own_url_stays_what_it_is(validating):
+    assert (await validating.play("x8null")).reason == "stream-unavailable"
+
+
+async def test_a_bug_in_the_check_refuses_nobody(validating, monkeypatch):
+    async def bug(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("proxy.edge.playlist_checker.PlaylistChecker.check", bug)
+    assert (await validating.play()).status == 302
+    assert validating.lines("internal")[0]["task"] == "check"
+
+
+async def test_the_verdicts_remembered_are_bounded(start_edge, monkeypatch):
+    monkeypatch.setattr("proxy.edge.playable_cache.MAX_CACHED_VERDICTS", 2)
+    validating = await start_edge(**VALIDATE)
+    for video in ("x8demo1", "x8live1", "x8keys1", "x8demo1"):
+        await validating.play(video)
+
+    assert await checks(validating, "ok") == 4

@@ -1,0 +1,318 @@
+"""When the state fails: plays wait for a moment at most, get what was promised, and it comes back.
+
+Real Redis, stopped, hung and emptied while an edge uses it.
+"""
+
+import asyncio
+import io
+import time
+from time import monotonic
+
+import pytest
+from support import NOW, a_play, a_state, eventually
+
+from proxy.adapters.clock import Clock
+from proxy.adapters.errors import StateError
+from proxy.adapters.logs import build_logger
+from proxy.adapters.state.store import MemoryStore
+from proxy.domain.client_ip import parse_address
+from proxy.domain.reasons import Refusal
+from proxy.domain.tokens.claims import read_claims
+from proxy.edge.admission import FirstUse
+
+HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
+
+
+@pytest.fixture
+def an_instance(server, start_edge):
+    def start(**state):
+        shared = {"url": server.url, "max_staleness": 0.5, **state}
+        return start_edge(tokens={"bind_on_first_use": True}, state=shared)
+
+    return start
+
+
+async def outcome(edge, url, source=HERE):
+    answer = await edge.get(url, source=source)
+    assert answer.status != 500
+    return answer.reason or answer.status
+
+
+async def is_well(edge):
+    return (await edge.metric("playgate_state_healthy"))[""] == 1
+
+
+async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(server, an_instance):
+    edge = await an_instance()
+    known = edge.play_url()
+    assert await outcome(edge, known) == 302
+    await server.stop()
+
+    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    assert await outcome(edge, known) == 302
+    assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
+    told = (await edge.get(f"{edge.operator}/readyz")).json
+    assert (told["status"], told["state"]["reason"]) == ("ready", "state-unavailable")
+    assert not await is_well(edge)
+    assert edge.lines("state-failing")[0]["operation"] == "state"
+
+    await server.start()
+    await eventually(lambda: is_well(edge))
+    new = edge.play_url()
+    assert await outcome(edge, new) == 302
+    assert await outcome(edge, new, ELSEWHERE) == "token-used-elsewhere"
+    assert edge.lines("state-recovered")[0]["operation"] == "state"
+    assert (await edge.get(f"{edge.operator}/readyz")).json["state"] is None
+
+
+async def test_or_lets_all_of_them_play_where_that_is_set(server, an_instance):
+    edge = await an_instance(first_use_on_failure="allow")
+    known = edge.play_url()
+    assert await outcome(edge, known) == 302
+    await server.stop()
+    new = edge.play_url()
+    assert await outcome(edge, new) == 302
+    assert await outcome(edge, new, ELSEWHERE) == 302
+    assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
+    await server.start()
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, new, ELSEWHERE) == 302, "the first that the state is told of"
+    assert await outcome(edge, new) == "token-used-elsewhere"
+
+
+async def test_a_state_that_hangs_holds_up_one_play_for_a_moment_and_no_other(server, an_instance):
+    edge = await an_instance(timeout=0.2)
+    assert await outcome(edge, edge.play_url()) == 302
+    server.hang()
+    started = monotonic()
+    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    first = monotonic() - started
+    started = monotonic()
+    for _ in range(20):
+        assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    others = monotonic() - started
+    assert 0.2 <= first < 2
+    assert others < 20 * 0.2, "none of them waits again"
+
+    server.resume()
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, edge.play_url()) == 302
+
+
+async def test_a_state_that_was_emptied_has_forgotten_first_uses_and_the_edge_has_not(
+    server, an_instance
+):
+    one, two = await an_instance(), await an_instance()
+    token = one.mint()
+    assert await outcome(one, one.play_url(token=token)) == 302
+    await server.empty()
+    assert await outcome(one, one.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
+    assert await outcome(two, two.play_url(token=token)) == 302
+
+
+async def test_revocations_stay_as_last_pulled(server, an_instance):
+    edge = await an_instance()
+    token = edge.mint(subject="viewer-7")
+    known = edge.play_url(token=token)
+    assert await outcome(edge, known) == 302
+    await edge.edge.apps.services.revocations.revoke("sub", "viewer-7")
+    await server.stop()
+    assert await outcome(edge, known) == "token-revoked"
+
+
+async def test_or_nobody_plays_once_the_list_is_old(server, an_instance):
+    edge = await an_instance(revocations_on_failure="deny")
+    known = edge.play_url()
+    assert await outcome(edge, known) == 302
+    await server.stop()
+    await eventually(lambda: is_refused(edge, known))
+    line = edge.lines()[-1]
+    assert line["detail"] == "the list of revocations is not up to date"
+    assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] > 1
+    await server.start()
+    await eventually(lambda: plays(edge, known))
+
+
+async def is_refused(edge, url):
+    return await outcome(edge, url) == "state-unavailable"
+
+
+async def plays(edge, url):
+    return await outcome(edge, url) == 302
+
+
+async def test_an_edge_starts_without_its_state_and_finds_it_later(server, an_instance):
+    await server.stop()
+    edge = await an_instance()
+    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] is None
+    await server.start()
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, edge.play_url()) == 302
+
+
+async def test_without_first_use_nobody_notices(server, start_edge):
+    edge = await start_edge(state={"url": server.url, "max_staleness": 0.5})
+    await server.stop()
+    for _ in range(5):
+        assert await outcome(edge, edge.play_url()) == 302
+    await eventually(lambda: edge.lines("state-failing"))
+
+
+async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an_instance):
+    """Full, or a replica: answers to reading alone are no recovery, and the log is not flooded."""
+    edge = await an_instance()
+    assert await outcome(edge, edge.play_url()) == 302
+    async with server.client() as client:
+        await client.config_set("maxmemory", "1")
+        for _ in range(5):
+            assert await outcome(edge, edge.play_url()) == "state-unavailable"
+            await asyncio.sleep(0.1)
+        troubles = [it for it in edge.lines("state-failing") if it["operation"] == "state"]
+        assert len(troubles) == 1
+        assert "OutOfMemoryError" in troubles[0]["detail"]
+        await client.config_set("maxmemory", "0")
+    await eventually(lambda: is_well(edge))
+    assert await outcome(edge, edge.play_url()) == 302
+
+
+class Elsewhere(MemoryStore):
+    """A store that an instance has to wait for."""
+
+    is_shared = True
+
+
+class Hanging(Elsewhere):
+    """A store whose answers come when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.go = asyncio.Event()
+        self.asked = 0
+
+    async def get(self, name: str) -> str | None:
+        self.asked += 1
+        await self.go.wait()
+        return await super().get(name)
+
+    async def probe(self) -> None:
+        await self.go.wait()
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_answered_all_the_same():
+    """It may have been a connection that took its time, and the next one finds it made."""
+    store = Hanging()
+    state = a_state(store, Clock(), timeout=0.01)
+    with pytest.raises(StateError, match="in time"):
+        await state.get("name")
+    await eventually(lambda: is_down(state))
+    asked = store.asked
+    with pytest.raises(StateError, match="is down"):
+        await state.get("name")
+    assert store.asked == asked
+    store.go.set()
+    await eventually(lambda: is_answered(state))
+    await state.close()
+
+
+async def is_down(state):
+    try:
+        await state.get("name")
+    except StateError as error:
+        return "is down" in error.detail
+
+
+async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_store():
+    """A pause of anybody's, ours too: the plays beside it are served."""
+
+    class OnceLate(Elsewhere):
+        asked = 0
+
+        async def get(self, name: str) -> str | None:
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.sleep(0.2)
+            return await super().get(name)
+
+    state = a_state(OnceLate(Clock()), Clock(), timeout=0.05)
+    late = asyncio.create_task(state.get("name"))
+    await asyncio.sleep(0.1)
+    assert await state.get("name") is None
+    with pytest.raises(StateError, match="in time"):
+        await late
+    await state.close()
+
+
+async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
+    class Near(Elsewhere):
+        async def get(self, name: str) -> str | None:
+            await asyncio.sleep(0.001)
+            for _step in range(5):  # as reading and parsing take
+                await asyncio.sleep(0)
+            return await super().get(name)
+
+    state = a_state(Near(Clock()), Clock(), timeout=0.02)
+    asking = asyncio.create_task(state.get("name"))
+    await asyncio.sleep(0)  # asked, and not heard yet
+    time.sleep(0.1)  # noqa: ASYNC251  # somebody's long computation
+    assert await asking is None
+    await state.close()
+
+
+async def test_a_prober_that_stumbles_goes_on():
+    class Broken(Elsewhere):
+        failures = 2
+
+        async def probe(self) -> None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise TypeError("a bug")
+
+    log = io.StringIO()
+    state = a_state(Broken(Clock()), Clock(), log=build_logger(log))
+    await state.open()
+    await eventually(lambda: log.getvalue().count('"task": "state"') == 2)
+    await eventually(lambda: is_answered(state))
+    await state.close()
+
+
+async def test_a_late_answer_is_good_for_the_next_try(clock):
+    """A Redis that is always a little too slow lets a player in with its second request."""
+
+    class Slow(Elsewhere):
+        async def claim(self, name: str, value: str, *, ttl: float) -> str:
+            holder = await super().claim(name, value, ttl=ttl)
+            await asyncio.sleep(0.1)
+            return holder
+
+    first_use = FirstUse(a_state(Slow(clock), clock, timeout=0.02), clock, on_failure="deny")
+    claims = read_claims({"video": "x8demo1", "iat": NOW, "exp": NOW + 300})
+
+    async def check(viewer: str) -> bool:
+        return await first_use.bind(a_play(token="a.b.c", viewer=parse_address(viewer)), claims)
+
+    with pytest.raises(Refusal, match="state-unavailable"):
+        await check("203.0.113.7")
+    await asyncio.sleep(0.2)
+    assert await check("203.0.113.7")
+    with pytest.raises(Refusal, match="token-used-elsewhere"):
+        await check("198.51.100.7")
+
+
+async def is_answered(state):
+    try:
+        return await state.get("name") is None
+    except StateError:
+        return False
+
+
+async def test_a_viewer_who_hangs_up_leaves_the_question_alone():
+    store = Hanging()
+    state = a_state(store, Clock(), timeout=10)
+    asking = asyncio.create_task(state.get("name"))
+    await eventually(lambda: store.asked == 1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    store.go.set()
+    assert await state.get("name") is None
+    await state.close()

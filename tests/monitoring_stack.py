@@ -1,0 +1,57 @@
+"""An edge as on an ordinary day: sandbox, Redis, players of all kinds, and a real Prometheus."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import EdgeProcess, in_front_of
+from prometheus_server import Prometheus, a_prometheus
+from redis_server import a_server
+from support import a_sandbox
+from traffic import RELAYED, traffic_through
+
+from proxy.sandbox.state import Sandbox
+
+
+@dataclass(slots=True)
+class Monitored:
+    edge: EdgeProcess
+    sandbox: Sandbox
+    prometheus: Prometheus
+
+    async def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self.edge.operator}/metrics"
+        async with self.prometheus.session.get(url) as answer:
+            return await answer.text()
+
+
+def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
+    """Return the settings of an edge that uses everything there is to look at."""
+    return {
+        **in_front_of(sandbox),
+        "PLAYGATE_STATE__URL": state_url,
+        "PLAYGATE_TOKENS__BIND_ON_FIRST_USE": "true",
+        "PLAYGATE_DELIVERY__MODE": "validate",
+        "PLAYGATE_DELIVERY__RULES": json.dumps([{"videos": RELAYED, "mode": "relay"}]),
+    }
+
+
+@asynccontextmanager
+async def a_monitored_edge(
+    program: Callable[[str], str], folder: Path, *, in_haste: bool, day: tuple[str, ...]
+) -> AsyncIterator[Monitored]:
+    """Run all of it; `program` finds what is installed."""
+    async with a_sandbox() as sandbox, a_server(program("redis-server"), folder) as server:
+        edge = EdgeProcess(environment_for(sandbox, server.url))
+        async with edge.stack:
+            await edge.start()
+            targets = {"playgate": [f"127.0.0.1:{edge.operator}"]}
+            async with (
+                traffic_through(f"http://127.0.0.1:{edge.player}", day),
+                a_prometheus(
+                    program("prometheus"), folder, targets, in_haste=in_haste
+                ) as prometheus,
+            ):
+                yield Monitored(edge, sandbox, prometheus)

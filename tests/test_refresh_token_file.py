@@ -1,0 +1,272 @@
+"""A login survives whatever ends the process: killed for good at every step of a renewal."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import stat
+import sys
+
+import pytest
+from account_settings import logged_in
+from processes import Process, started
+from support import an_edge, eventually
+
+from proxy.adapters.dailymotion.refresh_token_grant import TOKEN_TIMEOUT_SECONDS
+from proxy.sandbox.controls import Fault
+
+# Renews once; dies before the n-th thing that it does to the file, and says what that would be.
+RENEW = """
+import asyncio, os, signal, sys
+from proxy.adapters.clock import Clock
+from proxy.adapters.logs import build_logger
+from proxy.adapters.telemetry import build_telemetry
+from proxy.settings import load_settings
+from proxy.wiring import build_grant, build_single_attempt_client, open_api_session
+
+steps, file = int(sys.argv[1]), sys.argv[2]
+
+def watch(event, arguments):
+    global steps
+    name = str(arguments[0]) if arguments else ""
+    folder = os.path.dirname(file)
+    if event == "os.truncate" or (
+        event in {"open", "os.rename"} and (name.startswith(file) or name == folder)
+    ):
+        steps -= 1
+        if steps == 0:
+            writes = event == "open" and arguments[2] & os.O_WRONLY
+            ending = name.removeprefix(file) if event != "os.truncate" else ""
+            os.write(1, f"{event}{' to write' if writes else ''} {ending}".strip().encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+async def renew():
+    settings, clock = load_settings(None), Clock()
+    async with open_api_session(settings.platform) as session:
+        telemetry = build_telemetry(clock=clock)
+        http = build_single_attempt_client(session, telemetry)
+        sys.addaudithook(watch)
+        grant = build_grant(settings.platform, http, session, telemetry)
+        await grant.fetch_access_token(deadline=clock.monotonic() + 60)
+
+asyncio.run(renew())
+"""
+
+
+def environment(sandbox, account) -> dict[str, str]:
+    return {
+        "PLAYGATE_SANDBOX": "true",
+        "PLAYGATE_TOKENS__KEYS": json.dumps([{"kid": "a", "alg": "HS256", "secret": "s" * 32}]),
+        "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/token",
+        "PLAYGATE_PLATFORM__REST_URL": sandbox.origin,
+        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "100",
+        **{f"PLAYGATE_PLATFORM__{name.upper()}": value for name, value in account.items()},
+    }
+
+
+def renewal(sandbox, account, *, steps: int) -> Process:
+    return started(
+        sys.executable,
+        "-c",
+        RENEW,
+        str(steps),
+        account["login_file"],
+        env=environment(sandbox, account),
+    )
+
+
+async def plays(sandbox, account) -> str | None:
+    async with an_edge(sandbox, platform=account) as edge:
+        return (await edge.play()).reason
+
+
+@pytest.mark.parametrize("rotation", ["lenient", "strict", "none"])
+async def test_a_renewal_killed_before_any_of_its_steps_leaves_a_good_login(
+    sandbox, tmp_path, rotation
+):
+    """One moment is in nobody's hands: a server that voids a token as it sends the next one.
+
+    Whoever is killed between that server's answer and the first byte on the disk has lost it, and
+    is told to log in again.
+    """
+    file = tmp_path / "login.json"
+    steps: dict[str, str | None] = {}
+    for number in range(1, 40):
+        sandbox.accounts.rotation = rotation
+        account = logged_in(sandbox, file)
+        async with renewal(sandbox, account, steps=number) as process:
+            async with asyncio.timeout(60):
+                code = await process.process.wait()
+            await process.read_to_the_end()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, process.output
+        outcome = await plays(sandbox, account)
+        steps[f"{number} {process.output}"] = outcome
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert json.loads(file.read_text())["refresh_token"]
+
+    assert code == 0
+    lost = [step.partition(" ")[2] for step, outcome in steps.items() if outcome is not None]
+    assert lost == (["open to write .next"] if rotation == "strict" else [])
+    names = [step.partition(" ")[2] for step in steps]
+    assert {"open .next", "open", "open to write .next"} <= set(names)
+    if rotation != "none":
+        assert "os.truncate" in names and "os.rename .next" in names
+
+
+@pytest.mark.parametrize("rotation", ["lenient", "strict"])
+async def test_a_renewal_killed_while_the_server_answers(sandbox, tmp_path, rotation):
+    sandbox.accounts.rotation = rotation
+    account = logged_in(sandbox, tmp_path / "login.json")
+    before = set(sandbox.accounts.refresh_tokens)
+    sandbox.controls.hold("token")
+    async with renewal(sandbox, account, steps=0) as process:
+        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        process.process.kill()
+        await process.process.wait()
+    sandbox.controls.release("token")
+    await eventually(lambda: set(sandbox.accounts.refresh_tokens) != before)
+
+    assert await plays(sandbox, account) == (
+        None if rotation == "lenient" else "platform-credentials"
+    )
+
+
+async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, tmp_path):
+    """A server that voids a token as it sends the next one would otherwise have the last word."""
+    sandbox.accounts.rotation = "strict"
+    account = logged_in(sandbox, tmp_path / "login.json")
+    quick = {**account, "play_timeout": 0.5}
+    sandbox.controls.hold("token")
+    async with an_edge(sandbox, platform=quick) as edge:
+        assert (await edge.play()).reason == "platform-timeout"
+        assert (await edge.play()).reason == "platform-timeout"
+        sandbox.controls.release("token")
+
+        async def is_well() -> bool:
+            return (await edge.play()).status == 302
+
+        await eventually(is_well)
+        assert sandbox.controls.calls["token"] == 1
+
+
+async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
+    account = logged_in(sandbox, tmp_path / "login.json")
+    with (tmp_path / "login.json.lock").open("w") as held_elsewhere:
+        fcntl.flock(held_elsewhere, fcntl.LOCK_EX)
+        edge = an_edge(sandbox, platform={**account, "play_timeout": 0.5})
+        running = await edge.__aenter__()
+        assert (await running.play()).reason == "platform-timeout"
+        async with asyncio.timeout(TOKEN_TIMEOUT_SECONDS / 2):
+            await edge.__aexit__(None, None, None)
+
+    assert sandbox.controls.calls["token"] == 0
+
+
+async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
+    sandbox.accounts.rotation = "strict"
+    account = logged_in(sandbox, tmp_path / "login.json")
+    sandbox.controls.hold("token")
+    edge = an_edge(sandbox, platform=account)
+    await edge.__aenter__()
+    await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+    stopping = asyncio.create_task(edge.__aexit__(None, None, None))
+    done, _ = await asyncio.wait([stopping], timeout=1)
+    assert not done
+    sandbox.controls.release("token")
+    await stopping
+
+    assert await plays(sandbox, account) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"expires_in": "soon"},
+        {"expires_in": 0},
+        {"access_token": None},
+        {"access_token": ""},
+        {"error": ""},
+        {"scope": 7},
+    ],
+)
+async def test_a_new_refresh_token_is_kept_whatever_else_the_answer_says(sandbox, tmp_path, odd):
+    file = tmp_path / "login.json"
+    account = logged_in(sandbox, file)
+    body = {"access_token": "a", "expires_in": 3600, "refresh_token": "the-next", **odd}
+    sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
+    await plays(sandbox, account)
+
+    assert json.loads(file.read_text())["refresh_token"] == "the-next"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+async def test_an_answer_that_grants_nothing_replaces_no_refresh_token(sandbox, tmp_path, status):
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    body = {"error": "temporarily_unavailable", "refresh_token": "redacted"}
+    sandbox.controls.set_fault("token", Fault(status=status, body=json.dumps(body)))
+    await plays(sandbox, account)
+
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize("token", ["", "a" * 5000, "a\r\nb", "é", 7, ["x"], None])
+async def test_what_is_no_refresh_token_replaces_none(sandbox, tmp_path, token):
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    body = {"access_token": "a", "expires_in": 3600, "refresh_token": token}
+    sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
+    await plays(sandbox, account)
+
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "left", ['{"refresh_', '{"refresh_token": ""}', "[" * 200_000, "\0" * 8192, '"x"']
+)
+async def test_what_was_left_half_written_replaces_nothing(sandbox, tmp_path, left):
+    file = tmp_path / "login.json"
+    account = logged_in(sandbox, file)
+    (tmp_path / "login.json.next").write_text(left)
+
+    assert await plays(sandbox, account) is None
+
+
+async def test_a_link_to_the_file_stays_one(sandbox, tmp_path):
+    (tmp_path / "volume").mkdir()
+    real = tmp_path / "volume" / "kept.json"
+    account = logged_in(sandbox, real)
+    link = tmp_path / "login.json"
+    link.symlink_to(real)
+    before = real.read_text()
+    assert await plays(sandbox, {**account, "login_file": str(link)}) is None
+
+    assert link.is_symlink() and real.read_text() != before
+
+
+async def test_root_leaves_the_file_to_whose_it_was(sandbox, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to somebody")
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    os.chown(file, 65534, 65534)
+    assert await plays(sandbox, account) is None
+
+    assert file.read_text() != before
+    for name in ("login.json", "login.json.lock"):
+        assert (tmp_path / name).stat().st_uid == 65534
+
+
+async def test_a_renewal_that_fails_changes_nothing(sandbox, tmp_path):
+    file = tmp_path / "login.json"
+    account, before = logged_in(sandbox, file), file.read_text()
+    for broken in (Fault(status=500), Fault(status=200, body="<html>"), Fault(cut="within")):
+        sandbox.controls.set_fault("token", broken)
+        assert await plays(sandbox, account) is not None
+        assert file.read_text() == before
+    sandbox.controls.set_fault("token", None)
+
+    assert await plays(sandbox, account) is None
