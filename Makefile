@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo monitor bench soak fuzz test lint components
+.PHONY: setup demo monitor bench soak fuzz test lint docs components
 
 ROUNDS ?= 5
 MINUTES ?= 10
@@ -43,6 +43,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: setup ## write docs/settings.md from the settings schema
+	$(BIN)/python docs/generate_settings.py
 
 components:
 	sh tests/components.sh
