@@ -31,7 +31,7 @@ def test_a_network_has_its_share_in_however_many_sessions(kind):
         for n in range(SHARE[kind]):
             session = replace(SESSION, started_at=n // MAX_PER_SESSION[kind])
             under_way.enter_context(limits.request(kind, session, VIEWER))
-        with pytest.raises(Refusal, match="of this network are under way"):
+        with pytest.raises(Refusal, match="this network already has .* requests in flight"):
             under_way.enter_context(
                 limits.request(kind, replace(SESSION, started_at=99), NEIGHBOUR)
             )
