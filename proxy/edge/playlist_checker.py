@@ -72,9 +72,9 @@ class PlaylistChecker:
 class PlaylistThread:
     """Runs work on playlists in a single thread, with a fair queue.
 
-    A second thread would not be faster, because Python runs one thread at a time, and the event loop
-    would compete with both. Each owner (a viewer's network, say) has at most one playlist in the
-    queue, so that owners take turns.
+    A second thread would not be faster, because Python runs one thread at a time, and the event
+    loop would compete with both. Each owner (a viewer's network, for example) has at most one
+    playlist in the queue, so that owners take turns.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class PlaylistThread:
         self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, size: int, work: Callable[[], T], *, owner: Hashable) -> T:
-        """Run `work` on a playlist of `size` bytes and return the result; skip the queue if small.
+        """Run `work` on a playlist of `size` bytes, at once if it is small; return its result.
 
         Raises:
             Refusal: `overloaded` after `MAX_QUEUE_SECONDS` in the queue; `playlist-invalid` if

@@ -64,7 +64,7 @@ class SessionLimits:
     """Limits the requests in flight per session and per network."""
 
     def __init__(self, *, places: int) -> None:
-        """Limit each network to half of `places`, the number of reloads that run or queue at once."""
+        """Limit each network to half of `places`: the reloads that can run or queue at once."""
         self._max_per_network = {**MAX_PER_NETWORK, "reload": max(1, places // 2)}
         self._in_flight: Counter[tuple[RelayRequestKind, Session | str]] = Counter()
 

@@ -223,7 +223,7 @@ async def test_without_a_relay_sessions_do_not_count(sandbox, clock, monkeypatch
         ({"jti": 7}, "jti "),
         ({"sub": "a", "before": -1}, "before "),
         ({"sub": "a", "before": 10**11}, "before is in the future"),
-        ({"sub": "a", "before": 5}, "every token meant has expired"),
+        ({"sub": "a", "before": 5}, "every token issued until then has expired"),
         ({"subject": "a"}, "subject is not known here"),
     ],
 )
