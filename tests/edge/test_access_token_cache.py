@@ -9,7 +9,9 @@ from proxy.edge.access_token_cache import MAX_SLEEP_SECONDS
 from proxy.sandbox.controls import Fault
 
 
-async def test_it_is_renewed_ahead_of_its_expiry_while_plays_use_the_old_one(sandbox, clock):
+async def test_an_access_token_is_refreshed_before_it_expires_while_plays_use_the_old_one(
+    sandbox, clock
+):
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock) as edge:
         await edge.play()
@@ -27,7 +29,7 @@ async def test_it_is_renewed_ahead_of_its_expiry_while_plays_use_the_old_one(san
         assert sandbox.controls.calls["token"] == 2
 
 
-async def test_the_last_second_of_a_token_is_not_used(sandbox, clock):
+async def test_an_access_token_is_not_used_in_its_last_second(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock) as edge:
         await edge.play()
@@ -38,7 +40,7 @@ async def test_the_last_second_of_a_token_is_not_used(sandbox, clock):
         assert (await edge.play()).reason == "platform-unreachable"
 
 
-async def test_a_failed_renewal_is_tried_again_later_and_later(sandbox, clock):
+async def test_a_failed_refresh_is_retried_with_growing_delays(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock) as edge:
         await edge.play()
@@ -60,7 +62,7 @@ async def test_a_failed_renewal_is_tried_again_later_and_later(sandbox, clock):
 
 
 @pytest.mark.parametrize("seconds_off", [-3600, 3600])
-async def test_a_clock_that_is_set_does_not_change_how_long_a_token_is_used(
+async def test_setting_the_system_clock_does_not_change_how_long_a_token_is_used(
     sandbox, clock, seconds_off
 ):
     sandbox.now = clock.monotonic
@@ -76,7 +78,7 @@ async def test_a_clock_that_is_set_does_not_change_how_long_a_token_is_used(
         assert (await edge.play()).reason == "platform-unreachable"
 
 
-async def test_a_clock_that_is_set_back_does_not_keep_a_refused_token(sandbox, clock):
+async def test_a_refused_token_is_replaced_after_the_system_clock_was_set_back(sandbox, clock):
     sandbox.now = clock.monotonic
     async with an_edge(sandbox, clock=clock) as edge:
         clock.time += 3600
@@ -89,7 +91,7 @@ async def test_a_clock_that_is_set_back_does_not_keep_a_refused_token(sandbox, c
         assert (await edge.play()).status == 302
 
 
-async def test_leaving_while_a_fetch_hangs_leaves_nothing_behind(sandbox):
+async def test_stopping_during_a_slow_fetch_leaves_no_task_behind(sandbox):
     before = asyncio.all_tasks()
     sandbox.controls.hold("token")
     async with an_edge(sandbox):

@@ -33,7 +33,7 @@ async def outcome(edge, url, source, method="GET"):
     return answer.reason or answer.status
 
 
-async def test_whoever_comes_first_has_it_on_every_instance(instances):
+async def test_the_first_network_to_use_a_token_keeps_it_on_every_instance(instances):
     one, two = instances
     token = one.mint()
     on_one, on_two = one.play_url(token=token), two.play_url(token=token)
@@ -48,7 +48,7 @@ async def test_whoever_comes_first_has_it_on_every_instance(instances):
     assert token not in two.log.getvalue()
 
 
-async def test_of_two_networks_at_once_exactly_one_wins(instances):
+async def test_exactly_one_of_two_simultaneous_networks_wins(instances):
     async def race() -> list[int]:
         token = instances[0].mint()
         urls = [edge.play_url(token=token) for edge in instances]
@@ -60,7 +60,7 @@ async def test_of_two_networks_at_once_exactly_one_wins(instances):
         assert await asyncio.gather(*(race() for _ in range(10))) == [[302, 403]] * 10
 
 
-async def test_head_options_and_refusals_bind_nothing(instances):
+async def test_head_options_and_refused_requests_do_not_bind_a_token(instances):
     one, two = instances
     token = one.mint()
     url = one.play_url(token=token)
@@ -73,7 +73,7 @@ async def test_head_options_and_refusals_bind_nothing(instances):
     assert await outcome(one, url, HERE, "HEAD") == 302
 
 
-async def test_a_head_that_settles_nothing_is_of_no_use(instances, sandbox):
+async def test_head_with_an_unbound_token_gets_no_stream_url(instances, sandbox):
     """Or one link would play in any network that begins with HEAD."""
     one, _ = instances
     token = one.mint()
@@ -86,7 +86,7 @@ async def test_a_head_that_settles_nothing_is_of_no_use(instances, sandbox):
     assert sandbox.controls.calls["video"] == calls
 
 
-async def test_a_token_that_names_its_network_needs_no_state(server, instances):
+async def test_a_token_that_names_its_network_does_not_use_the_shared_state(server, instances):
     one, _ = instances
     token = one.mint(network=parse_network("127.0.0.0/16"))
     await one.play()
@@ -96,7 +96,7 @@ async def test_a_token_that_names_its_network_needs_no_state(server, instances):
     assert await server.commands() == before
 
 
-async def test_the_twin_of_a_signature_is_the_same_token(start_edge):
+async def test_a_token_with_the_twin_signature_is_the_same_token(start_edge):
     """An ES256 signature (r, s) has a twin (r, n - s) that verifies too, and no key is needed."""
     made = generate_private_key(SECP256R1())
     pem = made.private_bytes(
@@ -116,7 +116,7 @@ async def test_the_twin_of_a_signature_is_the_same_token(start_edge):
     assert await outcome(edge, edge.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
 
 
-async def test_both_address_families_of_a_viewer_are_theirs(clock):
+async def test_a_token_is_bound_to_one_network_per_address_family(clock):
     first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
 
     async def check(address: str) -> None:
@@ -131,7 +131,7 @@ async def test_both_address_families_of_a_viewer_are_theirs(clock):
             await check(elsewhere)
 
 
-async def test_a_play_is_one_round_trip_and_a_further_one_none(server, instances):
+async def test_the_first_play_costs_one_round_trip_and_later_plays_none(server, instances):
     one, other = instances
     token = one.mint()
     for edge in (one, other):  # scripts, connections and access tokens are there now
@@ -145,7 +145,7 @@ async def test_a_play_is_one_round_trip_and_a_further_one_none(server, instances
     assert (asked, await server.commands() - before) == (4, 4)  # MULTI SET GET EXEC, sent at once
 
 
-async def test_where_it_is_off_nothing_is_asked(server, start_edge):
+async def test_plays_without_first_use_binding_send_no_request_to_redis(server, start_edge):
     edge = await start_edge(state={"url": server.url})
     await edge.play()
     before = await server.commands()
@@ -154,7 +154,7 @@ async def test_where_it_is_off_nothing_is_asked(server, start_edge):
     assert await server.commands() == before
 
 
-async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, start_edge):
+async def test_many_auth_requests_with_one_token_send_one_request_to_redis(server, start_edge):
     guard = {"auth": {"protected_paths": ["/hls/(?P<video>[^/]+)/.+"]}}
     shared = {**ON, **guard, "state": {"url": server.url}}
     edge = await start_edge(**shared, viewer={"trusted_proxies": ["127.0.0.1"]})
@@ -179,7 +179,7 @@ async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, 
     assert await server.commands() - before == 4
 
 
-async def test_one_instance_alone_needs_no_redis(start_edge):
+async def test_a_single_instance_binds_tokens_without_redis(start_edge):
     edge = await start_edge(**ON)
     url = edge.play_url()
     assert await outcome(edge, url, HERE) == 302
@@ -187,7 +187,7 @@ async def test_one_instance_alone_needs_no_redis(start_edge):
     assert await outcome(edge, edge.play_url(), ELSEWHERE) == 302
 
 
-async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_again(clock):
+async def test_cached_bindings_are_bounded_and_evicted_ones_are_read_again(clock):
     class Counting(MemoryStore):
         claims = 0
 
@@ -212,7 +212,7 @@ async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_
         await first_use.bind(a_play(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS)
 
 
-async def test_stream_urls_and_files_are_uses_too(start_edge):
+async def test_stream_urls_and_mp4_requests_bind_a_token(start_edge):
     edge = await start_edge(**ON)
     token = edge.mint()
     listed = f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={token}"
@@ -221,7 +221,7 @@ async def test_stream_urls_and_files_are_uses_too(start_edge):
     assert await outcome(edge, file, ELSEWHERE) == "token-used-elsewhere"
 
 
-async def test_a_token_in_a_header_is_the_same_token(start_edge):
+async def test_a_token_in_the_authorization_header_has_the_same_binding(start_edge):
     edge = await start_edge(**ON)
     token = edge.mint()
     assert await outcome(edge, edge.play_url(token=token), HERE) == 302

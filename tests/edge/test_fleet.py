@@ -32,7 +32,7 @@ async def test_instances_that_start_together_fetch_one_access_token(sandbox, ser
             assert (await edge.get(f"{edge.operator}/readyz")).status == 200
 
 
-async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all(sandbox, server):
+async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all_instances(sandbox, server):
     async with AsyncExitStack() as stack:
         edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(3)]
         started = await asyncio.gather(*map(stack.enter_async_context, edges))
@@ -43,7 +43,7 @@ async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all(sandbox
         assert sandbox.controls.calls["token"] == 2
 
 
-async def test_without_the_state_every_instance_fetches_for_itself(sandbox, server):
+async def test_every_instance_fetches_its_own_token_while_the_shared_state_is_down(sandbox, server):
     await server.stop()
     async with (
         an_edge(sandbox, state={"url": server.url}) as one,
@@ -53,7 +53,7 @@ async def test_without_the_state_every_instance_fetches_for_itself(sandbox, serv
     assert sandbox.controls.calls["token"] == 2
 
 
-async def test_what_lies_in_the_state_is_of_no_use_to_who_reads_it(sandbox, server):
+async def test_the_shared_state_does_not_reveal_secrets(sandbox, server):
     async with an_edge(sandbox, state={"url": server.url}) as edge:
         await edge.play()
         async with server.client() as client:
@@ -136,7 +136,7 @@ async def fleet() -> Fleet:
     return Fleet()
 
 
-async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fleet):
+async def test_instances_share_a_token_and_its_replacement(fleet):
     one, two = fleet.instance(), fleet.instance()
     first = await one.get()
     fleet.clock.advance(600)
@@ -147,7 +147,7 @@ async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fl
     assert fleet.grants.given == 2
 
 
-async def test_a_renewal_never_takes_over_an_older_token(fleet):
+async def test_a_refresh_does_not_use_an_older_shared_token_unless_its_own_was_refused(fleet):
     """Unless what it has was refused: then any other may do."""
     await fleet.instance().get()
     old = fleet.store.last
@@ -159,13 +159,13 @@ async def test_a_renewal_never_takes_over_an_older_token(fleet):
     assert fleet.grants.given == 2
 
 
-async def test_a_token_that_soon_lapses_is_not_taken_over(fleet):
+async def test_a_shared_token_that_expires_soon_is_not_used(fleet):
     await fleet.instance().get()
     fleet.clock.advance(3600 - 20)
     assert (await fleet.instance().get()).expires_at == fleet.clock.now() + 3600
 
 
-async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fleet):
+async def test_a_dead_lease_holder_delays_the_others_until_its_lease_expires(fleet):
     class Dead(MemoryStore):
         async def release(self, name: str, value: str) -> None:
             """Who is killed releases nothing."""
@@ -189,7 +189,7 @@ async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fle
 
 
 @pytest.mark.parametrize("is_renewed", [False, True])
-async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
+async def test_a_lease_that_never_expires_does_not_block_instances(fleet, is_renewed):
     """Written by somebody else, and perhaps written again and again."""
     name = fleet.instance().lease_name
     await fleet.store.put(name, "somebody", ttl=10**9)
@@ -208,7 +208,7 @@ async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
     await asyncio.wait_for(fleet.instance().get(), 5)
 
 
-async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
+async def test_a_failed_fetch_releases_the_lease(fleet):
     fleet.grants.failure = Refusal(Reason.PLATFORM_CREDENTIALS)
     for _ in range(2):
         with pytest.raises(Refusal, match="platform-credentials"):
@@ -218,19 +218,19 @@ async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
 
 
 @pytest.mark.parametrize("other", [{"api_key": "two"}, {"api_secret": "another"}])
-async def test_accounts_and_secrets_do_not_share(fleet, other):
+async def test_instances_with_another_key_or_secret_do_not_share_a_token(fleet, other):
     await fleet.instance().get()
     assert (await fleet.instance(**other).get()).value == "token-2"
 
 
-async def test_a_token_that_somebody_else_wrote_is_none(fleet):
+async def test_a_shared_token_from_another_writer_is_ignored(fleet):
     await fleet.instance().get()
     name, _ = fleet.store.last
     await fleet.store.put(name, '["foisted", 99999999999]', ttl=60)
     assert (await fleet.instance().get()).value == "token-2"
 
 
-async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):
+async def test_instances_share_verdicts(sandbox, server, start_edge):
     shared = {
         "state": {"url": server.url, "max_staleness": 0.2},
         "delivery": {"mode": "validate"},
@@ -261,9 +261,7 @@ async def is_invalid(edge):
     return (await edge.play()).reason == "playlist-invalid"
 
 
-async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all(
-    server, start_edge
-):
+async def test_older_and_malformed_verdicts_from_the_shared_log_are_ignored(server, start_edge):
     shared = {
         "state": {"url": server.url, "max_staleness": 0.2},
         "delivery": {"mode": "validate"},
@@ -288,7 +286,7 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
     assert (await edge.play()).status == 302
 
 
-async def test_a_refusal_keeps_its_retry_after_also_while_it_answers_for_the_next(fleet):
+async def test_a_cached_refusal_keeps_its_retry_after(fleet):
     fleet.grants.failure = build_overload_refusal("token: this process may not open more files")
     telemetry = build_telemetry(clock=fleet.clock)
     tokens = AccessTokenCache(fleet.instance(), telemetry, fetch_timeout=4)
@@ -299,7 +297,7 @@ async def test_a_refusal_keeps_its_retry_after_also_while_it_answers_for_the_nex
     await tokens.close()
 
 
-async def test_waiting_for_another_instance_begins_anew_after_the_state_failed(fleet):
+async def test_waiting_for_a_lease_starts_over_after_the_shared_state_failed(fleet):
     holder, waiting = fleet.instance(), fleet.instance(store=(store := Failing(fleet.clock)))
     await store.claim(holder.lease_name, "another", ttl=100)
     first = asyncio.create_task(waiting.get())

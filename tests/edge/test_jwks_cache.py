@@ -83,7 +83,7 @@ async def test_an_issuer_opens_only_the_videos_it_may_sign_for(sandbox, idp, clo
         assert await outcome(edge, idp.token()) == 302
 
 
-async def test_tokens_of_an_issuer_play_beside_our_own(sandbox, idp, clock):
+async def test_tokens_of_an_issuer_and_of_the_edge_are_both_accepted(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         assert await outcome(edge, edge.mint()) == 302
@@ -96,7 +96,7 @@ async def test_tokens_of_an_issuer_play_beside_our_own(sandbox, idp, clock):
     assert idp.calls == 1
 
 
-async def test_plays_that_come_before_the_keys_wait_for_one_fetch(sandbox, idp, clock):
+async def test_plays_before_the_first_keys_share_one_fetch(sandbox, idp, clock):
     idp.go.clear()
     async with trusting(sandbox, idp, clock) as edge:
         plays = [asyncio.create_task(outcome(edge, idp.token())) for _ in range(20)]
@@ -107,7 +107,7 @@ async def test_plays_that_come_before_the_keys_wait_for_one_fetch(sandbox, idp, 
     assert idp.calls == 1
 
 
-async def test_a_key_that_is_new_is_asked_for_at_once(sandbox, idp, clock):
+async def test_a_token_with_a_new_key_triggers_a_fetch_at_once(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         idp.keys = {"two": generate_private_key(SECP256R1())}
@@ -116,7 +116,7 @@ async def test_a_key_that_is_new_is_asked_for_at_once(sandbox, idp, clock):
         assert idp.calls == 2
 
 
-async def test_keys_that_nobody_has_bring_no_storm(sandbox, idp, clock):
+async def test_tokens_with_unknown_keys_trigger_few_fetches(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         clock.advance(MIN_FETCH_INTERVAL_SECONDS)
@@ -131,7 +131,7 @@ async def test_keys_that_nobody_has_bring_no_storm(sandbox, idp, clock):
         assert idp.calls == 3
 
 
-async def test_a_key_that_its_issuer_takes_back_is_gone_with_the_next_fetch(sandbox, idp, clock):
+async def test_a_key_that_its_issuer_removes_is_refused_after_the_next_fetch(sandbox, idp, clock):
     """Although a token that it signed was verified before, and is remembered."""
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
@@ -160,7 +160,7 @@ async def has_only_two(edge, idp):
         (200, "x" * 300_000, "an answer of more than"),
     ],
 )
-async def test_keys_stay_while_their_issuer_fails(sandbox, idp, clock, *, status, body, says):
+async def test_keys_stay_valid_while_their_issuer_fails(sandbox, idp, clock, *, status, body, says):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         idp.status, idp.body = status, body
@@ -185,7 +185,7 @@ async def is_well(edge):
     return (await told(edge))["error"] is None
 
 
-async def test_but_not_for_ever(sandbox, idp, clock):
+async def test_keys_of_an_issuer_that_fails_for_a_day_are_dropped(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         idp.status = 503
@@ -201,7 +201,7 @@ async def has_no_keys(edge):
     return (await told(edge))["keys"] == 0
 
 
-async def test_an_issuer_that_is_down_at_the_start_is_found_later(sandbox, idp, clock):
+async def test_the_keys_of_an_issuer_that_is_down_at_start_are_fetched_later(sandbox, idp, clock):
     idp.status = 503
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == "token-key-unknown"

@@ -27,7 +27,7 @@ def limited(sandbox, clock):
     return lambda **limits: an_edge(sandbox, clock=clock, limits=limits)
 
 
-async def test_a_network_has_its_share(limited):
+async def test_plays_are_limited_per_network(limited):
     async with limited(network="3/minute") as edge:
         assert [await outcome(edge, source=at) for at in (HERE, NEIGHBOUR, HERE)] == [302] * 3
         assert await outcome(edge, source=NEIGHBOUR) == "rate-limited"
@@ -35,7 +35,7 @@ async def test_a_network_has_its_share(limited):
         assert edge.lines()[-2]["detail"] == "limits.network: 3 per 1 minute"
 
 
-async def test_a_viewer_has_theirs_and_a_token_without_one_has_none(limited):
+async def test_plays_are_limited_per_subject_and_not_without_a_subject(limited):
     async with limited(subject="1/minute") as edge:
         assert await outcome(edge, subject="a") == 302
         assert await outcome(edge, subject="a", source=ELSEWHERE) == "rate-limited"
@@ -43,7 +43,7 @@ async def test_a_viewer_has_theirs_and_a_token_without_one_has_none(limited):
         assert [await outcome(edge) for _ in range(3)] == [302] * 3
 
 
-async def test_several_rates_count_side_by_side(limited, clock):
+async def test_several_rates_apply_at_once(limited, clock):
     async with limited(network="2/second; 3/minute") as edge:
         assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
         clock.advance(2)
@@ -51,7 +51,7 @@ async def test_several_rates_count_side_by_side(limited, clock):
         assert edge.lines()[-1]["detail"] == "limits.network: 3 per 1 minute"
 
 
-async def test_a_limit_comes_back_and_says_when(limited, clock):
+async def test_a_rate_limited_response_says_when_to_retry(limited, clock):
     async with limited(network="60/minute") as edge:
         for _ in range(60):
             assert await outcome(edge) == 302
@@ -63,7 +63,7 @@ async def test_a_limit_comes_back_and_says_when(limited, clock):
         assert await outcome(edge) == 302
 
 
-async def test_programs_are_told_in_their_own_way(limited):
+async def test_stream_urls_respond_429_to_a_rate_limited_request(limited):
     async with limited(network="1/minute") as edge:
         assert await outcome(edge) == 302
         url = (
@@ -84,7 +84,7 @@ async def test_simultaneous_plays_are_counted_one_by_one(sandbox, first_use):
         assert outcomes == {302: 1, "rate-limited": 59}
 
 
-async def test_simultaneous_plays_are_counted_while_the_state_is_slow(sandbox, server):
+async def test_simultaneous_plays_are_counted_while_the_shared_state_is_slow(sandbox, server):
     """Between two plays each waits for Redis; the limit must hold all the same."""
     tables = {"state": {"url": server.url, "timeout": 5}, "tokens": {"bind_on_first_use": True}}
     async with an_edge(sandbox, limits={"network": "3/minute"}, **tables) as edge:
@@ -92,14 +92,14 @@ async def test_simultaneous_plays_are_counted_while_the_state_is_slow(sandbox, s
         assert outcomes == {302: 3, "rate-limited": 57}
 
 
-async def test_plays_that_fail_upstream_count(limited, sandbox):
+async def test_plays_that_fail_upstream_count_towards_the_limit(limited, sandbox):
     """A token for all videos must not try out ids without limit."""
     async with limited(network="3/minute") as edge:
         outcomes = [await outcome(edge, f"x8none{n}") for n in range(5)]
         assert outcomes == ["video-not-found"] * 3 + ["rate-limited"] * 2
 
 
-async def test_a_play_is_taken_off_where_it_was_counted(clock):
+async def test_a_released_play_is_subtracted_from_the_window_that_counted_it(clock):
     """Refused in the next window, it must make no room in that one."""
     clock.ticks = 60 * 20 - 1.0
     limits = RateLimits(LimitsConfig(network="10/minute"), RateCounters(), clock)
@@ -124,7 +124,7 @@ async def test_a_play_is_taken_off_where_it_was_counted(clock):
     assert [reserve() is not None for _ in range(11)] == [True] * 10 + [False]
 
 
-async def test_details_are_counted_beside_plays_and_cached(sandbox, clock):
+async def test_details_are_cached_and_counted_separately_from_plays(sandbox, clock):
     sandbox.now = clock.now
     tables = {"limits": {"network": "2/minute"}, "web": {"player_page": True}}
     async with an_edge(sandbox, clock=clock, **tables) as edge:
@@ -146,7 +146,7 @@ async def test_details_are_counted_beside_plays_and_cached(sandbox, clock):
         ]  # fmt: skip
 
 
-async def test_details_never_fill_the_queue_of_plays(sandbox):
+async def test_details_requests_do_not_fill_the_queue_of_plays(sandbox):
     tables = {"web": {"player_page": True}, "limits": {"concurrency": 2}}
     async with an_edge(sandbox, **tables) as edge:
         await edge.play()
@@ -165,7 +165,7 @@ async def test_details_never_fill_the_queue_of_plays(sandbox):
         assert reasons == {"video-not-found": 36, "overloaded": 64}
 
 
-async def test_what_is_refused_anyway_counts_for_nothing(limited):
+async def test_refused_plays_do_not_count_towards_a_limit(limited):
     async with limited(network="1/minute", subject="2/minute") as edge:
         for _ in range(3):
             bad = await edge.get(edge.play_url(token="a.b.c"), source=HERE)
@@ -177,7 +177,7 @@ async def test_what_is_refused_anyway_counts_for_nothing(limited):
         assert await outcome(edge, **where) == 302, "the others did not count for the viewer"
 
 
-async def test_a_refused_play_does_not_bind_its_token(sandbox):
+async def test_a_rate_limited_play_does_not_bind_its_token(sandbox):
     async with an_edge(
         sandbox, limits={"network": "1/minute"}, tokens={"bind_on_first_use": True}
     ) as edge:
@@ -187,7 +187,7 @@ async def test_a_refused_play_does_not_bind_its_token(sandbox):
         assert (await edge.get(url, source=ELSEWHERE)).status == 302
 
 
-async def test_a_leaked_link_does_not_use_up_what_is_its_owners(sandbox):
+async def test_a_leaked_link_does_not_use_up_the_limit_of_its_owner(sandbox):
     async with an_edge(
         sandbox, limits={"subject": "3/minute"}, tokens={"bind_on_first_use": True}
     ) as edge:
@@ -201,7 +201,7 @@ async def test_a_leaked_link_does_not_use_up_what_is_its_owners(sandbox):
         assert line["jti"]
 
 
-async def test_segments_are_no_plays(sandbox, clock):
+async def test_segments_do_not_count_as_plays(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(
         sandbox,
@@ -253,7 +253,7 @@ def test_a_window_slides():
 
 
 @pytest.mark.parametrize("at", [30, 59, 61, 90, 119])
-def test_after_the_wait_one_more_is_within_the_rate(at):
+def test_one_more_play_is_allowed_after_the_computed_wait(at):
     counters, (rate,) = RateCounters(), parse_rates("10/minute")
     for _ in range(10):
         counters.add("x", rate, 30)
@@ -274,19 +274,19 @@ def test_after_the_wait_one_more_is_within_the_rate(at):
         ("", []),
     ],
 )
-def test_rates_are_read(text, found):
+def test_rates_are_parsed(text, found):
     assert [(rate.amount, rate.seconds) for rate in parse_rates(text)] == found
 
 
 @pytest.mark.parametrize(
     "text", ["many", "0/minute", "1/0 minutes", "1/fortnight", "1.5/minute", "-1/minute", "1/minute;", " ", "1//minute"]
 )  # fmt: skip
-def test_what_is_no_rate_is_refused(text):
+def test_a_malformed_rate_is_refused(text):
     with pytest.raises(ValueError, match="must be a rate such as"):
         parse_rates(text)
 
 
-async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
+async def test_an_overload_refuses_the_newest_and_serves_the_queue_in_order():
     gate, order, go = ConcurrencyLimit(2, queue=3, max_wait=20), [], asyncio.Event()
 
     async def work(n: int) -> str:
@@ -313,7 +313,7 @@ async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
     assert (gate.inside, gate.waiting) == (0, 0)
 
 
-async def test_nobody_waits_for_ever():
+async def test_a_queued_call_is_refused_after_the_maximum_wait():
     gate = ConcurrencyLimit(1, queue=5, max_wait=0.01)
     async with gate:
         with pytest.raises(Refusal, match="overloaded: waited for"):
@@ -323,7 +323,7 @@ async def test_nobody_waits_for_ever():
         assert gate.inside == 1
 
 
-async def test_dailymotion_is_asked_so_much_at_once_and_plays_beyond_are_told(sandbox):
+async def test_concurrent_calls_to_dailymotion_are_limited_and_excess_plays_are_overloaded(sandbox):
     """A slow API: what is under way, what waits, and what is shed, as operators see it."""
     async with an_edge(sandbox, limits={"concurrency": 2}) as edge:
         await edge.play()
@@ -345,7 +345,7 @@ async def test_dailymotion_is_asked_so_much_at_once_and_plays_beyond_are_told(sa
         assert told["platform"] == {}, "that is us, and not Dailymotion"
 
 
-async def test_relayed_playlists_have_a_queue_of_their_own(sandbox):
+async def test_relayed_playlists_have_a_separate_queue(sandbox):
     async with an_edge(sandbox, delivery={"mode": "relay"}, limits={"concurrency": 1}) as edge:
         sandbox.controls.hold("playlist")
         plays = []
@@ -364,7 +364,7 @@ async def test_relayed_playlists_have_a_queue_of_their_own(sandbox):
         assert [answer.status for answer in await asyncio.gather(*plays)] == [200] * 3
 
 
-async def test_a_viewer_who_leaves_before_being_admitted_takes_nothing(sandbox, monkeypatch):
+async def test_a_viewer_who_disconnects_before_admission_is_not_counted(sandbox, monkeypatch):
     """Or a leaked link would use up its owner's limit, though it is bound to the owner."""
     asked = asyncio.Queue[None]()
 

@@ -41,7 +41,7 @@ async def test_owners_take_turns():
     assert work.began == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-async def test_what_was_given_up_neither_stops_nor_multiplies_the_thread():
+async def test_cancelled_work_neither_stops_nor_multiplies_the_thread():
     thread, work = PlaylistThread(), Work()
     given_up = [
         asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.named(f"{n}"), owner=n))
@@ -59,7 +59,7 @@ async def test_what_was_given_up_neither_stops_nor_multiplies_the_thread():
     assert work.began == ["0", "last"]
 
 
-async def test_who_waits_is_not_blamed_for_the_time_of_others(monkeypatch):
+async def test_time_in_the_queue_does_not_count_as_parse_time(monkeypatch):
     monkeypatch.setattr(playlist_checker, "MAX_PARSE_SECONDS", 0.3)
     thread, work = PlaylistThread(), Work()
     slow = asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.named("slow"), owner=1))

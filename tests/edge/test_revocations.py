@@ -42,7 +42,7 @@ async def instances(server, start_edge):
     return [await start_edge(**shared), await start_edge(**shared)]
 
 
-async def test_a_token_can_be_taken_back_by_its_id(edge):
+async def test_a_token_can_be_revoked_by_its_jti(edge):
     minted = await edge.get(
         f"{edge.operator}/tokens", method="POST", data='{"video": "x8demo1"}', headers=KEY
     )
@@ -59,7 +59,7 @@ async def test_a_token_can_be_taken_back_by_its_id(edge):
     assert await in_force(edge) == [answer.json]
 
 
-async def test_a_viewer_and_a_video_can_be_taken_back_up_to_a_moment(sandbox, clock):
+async def test_tokens_of_a_viewer_or_a_video_issued_until_a_time_can_be_revoked(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock) as edge:
         of_viewer = edge.play_url(token=edge.mint(subject="viewer-7"))
@@ -82,7 +82,7 @@ async def test_a_viewer_and_a_video_can_be_taken_back_up_to_a_moment(sandbox, cl
         assert await outcome(edge, edge.play_url(token=edge.mint(subject="viewer-7"))) == 302
 
 
-async def test_it_reaches_relayed_sessions_and_nginx(sandbox):
+async def test_a_revocation_applies_to_relay_sessions_and_auth_requests(sandbox):
     async with an_edge(
         sandbox, delivery={"mode": "relay"}, viewer={"trusted_proxies": ["127.0.0.1"]}
     ) as edge:
@@ -105,7 +105,7 @@ async def test_it_reaches_relayed_sessions_and_nginx(sandbox):
             assert (answer.status, answer.reason) == (403, "token-revoked")
 
 
-async def test_every_instance_hears_of_it_within_the_staleness(instances):
+async def test_every_instance_applies_a_revocation_within_max_staleness(instances):
     one, two = instances
     tokens = {subject: one.mint(subject=subject) for subject in ("a", "b", "c", "d")}
     for subject, token in tokens.items():
@@ -125,14 +125,16 @@ async def is_refused(edge, url):
     return await outcome(edge, url) == "token-revoked"
 
 
-async def test_an_instance_that_starts_knows_it_with_its_first_play(server, instances, start_edge):
+async def test_a_new_instance_applies_revocations_from_its_first_play(
+    server, instances, start_edge
+):
     token = instances[0].mint(subject="viewer-7")
     await revoke(instances[0], sub="viewer-7")
     new = await start_edge(state={"url": server.url})
     assert await outcome(new, new.play_url(token=token)) == "token-revoked"
 
 
-async def test_what_a_store_has_lost_is_put_back(server, instances, start_edge):
+async def test_instances_restore_revocations_that_the_store_has_lost(server, instances, start_edge):
     """Emptied, or restarted without a dump: the instances remember for it."""
     one, two = instances
     token = one.mint(subject="viewer-7")
@@ -164,7 +166,7 @@ async def is_there_again(server):
         return await client.xlen("playgate:revocations") > 0
 
 
-async def test_one_that_the_store_lost_before_anybody_read_it_is_told_again(server, instances):
+async def test_a_revocation_that_the_store_lost_before_a_pull_is_published_again(server, instances):
     """A primary that fails loses what its replica had not heard of yet."""
     one, two = instances
     await revoke(one, sub="kept")
@@ -183,7 +185,9 @@ async def knows(edge, subject):
     return subject in [it.get("sub") for it in await in_force(edge)]
 
 
-async def test_it_is_forgotten_when_nothing_it_concerns_can_be_valid(sandbox, clock):
+async def test_a_revocation_is_dropped_once_every_affected_token_and_session_has_expired(
+    sandbox, clock
+):
     """max_ttl, and after it the longest session that the token's last second could begin."""
     sandbox.now = clock.now
     async with an_edge(
@@ -198,7 +202,9 @@ async def test_it_is_forgotten_when_nothing_it_concerns_can_be_valid(sandbox, cl
         assert (await edge.metric("playgate_revocations"))[""] == 0
 
 
-async def test_without_a_relay_sessions_do_not_count(sandbox, clock, monkeypatch):
+async def test_relay_sessions_do_not_prolong_a_revocation_if_relaying_is_disabled(
+    sandbox, clock, monkeypatch
+):
     monkeypatch.setattr(
         Settings, "get_seal_secrets", lambda _settings: []
     )  # as outside the sandbox
@@ -227,20 +233,20 @@ async def test_without_a_relay_sessions_do_not_count(sandbox, clock, monkeypatch
         ({"subject": "a"}, "subject is not known here"),
     ],
 )
-async def test_a_body_that_cannot_be_meant_is_refused(edge, body, says):
+async def test_an_invalid_request_body_is_refused(edge, body, says):
     answer = await revoke(edge, **body)
     assert (answer.status, answer.reason) == (400, "request-invalid")
     assert says in answer.json["detail"]
     assert await in_force(edge) == []
 
 
-async def test_what_is_no_video_id_is_said_so(edge):
+async def test_an_invalid_video_id_is_refused(edge):
     answer = await revoke(edge, video="no id")
     assert (answer.status, answer.reason) == (400, "request-invalid")
     assert "is not a video id" in answer.json["detail"]
 
 
-async def test_only_the_operator_takes_back_and_sees_the_list(edge):
+async def test_revoking_and_listing_require_the_operator_key(edge):
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         assert (await revoke(edge, headers, sub="a")).reason == "operator-key"
         listed = await edge.get(f"{edge.operator}/revocations", headers=headers)
@@ -248,7 +254,7 @@ async def test_only_the_operator_takes_back_and_sees_the_list(edge):
     assert await in_force(edge) == []
 
 
-async def test_there_is_a_bound_and_it_forgets_nothing(edge, monkeypatch):
+async def test_a_full_list_refuses_new_revocations_and_keeps_the_old_ones(edge, monkeypatch):
     monkeypatch.setattr(revocations, "MAX_REVOCATIONS", 2)
     for subject in ("a", "b"):
         assert (await revoke(edge, sub=subject)).status == 201
@@ -258,7 +264,7 @@ async def test_there_is_a_bound_and_it_forgets_nothing(edge, monkeypatch):
     assert [it["sub"] for it in await in_force(edge)] == ["a", "b"]
 
 
-async def test_a_revocation_can_be_undone_everywhere(instances):
+async def test_a_revocation_can_be_undone_on_every_instance(instances):
     one, two = instances
     token = one.mint(subject="viewer-7")
     await revoke(one, sub="viewer-7")
@@ -280,7 +286,9 @@ async def plays(edge, token):
     return await outcome(edge, edge.play_url(token=token)) == 302
 
 
-async def test_what_somebody_else_dates_ahead_ends_and_can_be_undone(server, start_edge):
+async def test_a_future_dated_revocation_of_another_writer_expires_and_can_be_undone(
+    server, start_edge
+):
     """Who writes to Redis must not revoke for ever."""
     far = 2**53
     ban = Revocation(kind="sub", value="viewer-7", before=far, at=far)
@@ -308,7 +316,7 @@ async def test_what_somebody_else_dates_ahead_ends_and_can_be_undone(server, sta
 
 @pytest.mark.parametrize("proof", ["", "0" * 64])
 @pytest.mark.parametrize("ahead", [0, 5, 2**40])
-async def test_who_writes_to_redis_cannot_make_a_revoked_token_good(
+async def test_an_undo_without_a_valid_proof_does_not_make_a_revoked_token_valid(
     server, instances, proof, ahead
 ):
     one, two = instances
@@ -332,7 +340,7 @@ async def test_who_writes_to_redis_cannot_make_a_revoked_token_good(
     ] * 2
 
 
-async def test_an_old_undoing_that_is_replayed_undoes_nothing_later(server, instances):
+async def test_a_replayed_undo_does_not_undo_a_later_revocation(server, instances):
     """Neither alone, nor behind a forged revocation that would give way to it."""
     one, two = instances
     token = one.mint(subject="viewer-7")
@@ -359,7 +367,7 @@ class AheadClock(Clock):
         return super().now() + 3600
 
 
-async def test_what_an_instance_ahead_of_its_time_undid_can_be_revoked_again(
+async def test_an_undo_by_an_instance_whose_clock_is_ahead_does_not_block_a_new_revocation(
     server, sandbox, start_edge
 ):
     shared = {"state": {"url": server.url, "max_staleness": 0.5}}
@@ -386,7 +394,7 @@ async def is_informed(edge):
     return age is not None
 
 
-async def test_more_entries_than_there_may_be_stop_nothing(server, start_edge, monkeypatch):
+async def test_more_revocations_than_the_maximum_do_not_stop_plays(server, start_edge, monkeypatch):
     """They are read in several pulls; the list takes as many as it may, and says so."""
     monkeypatch.setattr(revocations, "MAX_PAGES", 2)
     monkeypatch.setattr(domain, "MAX_REVOCATIONS", 50)
@@ -406,7 +414,7 @@ async def test_more_entries_than_there_may_be_stop_nothing(server, start_edge, m
     await store.close()
 
 
-async def test_what_another_version_wrote_is_passed_over(server, instances):
+async def test_malformed_and_expired_entries_in_the_log_are_skipped(server, instances):
     async with server.client() as client:
         huge = f'["sub","x",null,1,{"9" * 400},false,""]'
         for entry in (
@@ -427,7 +435,7 @@ async def test_what_another_version_wrote_is_passed_over(server, instances):
     assert len(await in_force(instances[1])) == 1
 
 
-async def test_a_revocation_that_nobody_could_be_told_of_is_refused(server, instances):
+async def test_a_revocation_that_cannot_be_published_is_refused(server, instances):
     one, _ = instances
     token = one.mint(subject="viewer-7")
     await server.stop()
@@ -437,7 +445,7 @@ async def test_a_revocation_that_nobody_could_be_told_of_is_refused(server, inst
     assert await outcome(one, one.play_url(token=token)) == 302, "all of them, or none"
 
 
-async def test_an_edge_learns_as_many_as_there_may_be(server, start_edge):
+async def test_an_edge_reads_and_restores_the_maximum_number_of_revocations(server, start_edge):
     """A page at a time, each within its time; and puts all of them back."""
     now = int(time())
     told = [Revocation(kind="sub", value=f"viewer-{n}", before=now, at=now) for n in range(100_000)]
@@ -461,7 +469,7 @@ async def all_are_back(server):
         return await client.xlen("playgate:revocations") >= 100_000
 
 
-async def test_a_clock_that_is_set_wrong_and_right_again_forgets_nothing(sandbox, clock):
+async def test_a_temporarily_wrong_clock_does_not_drop_revocations(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}) as edge:
         token = edge.mint(subject="viewer-7")
@@ -472,7 +480,7 @@ async def test_a_clock_that_is_set_wrong_and_right_again_forgets_nothing(sandbox
         assert await outcome(edge, edge.play_url(token=token)) == "token-revoked"
 
 
-async def test_who_took_back_what_is_in_the_log(edge):
+async def test_a_revocation_is_logged(edge):
     await revoke(edge, sub="viewer-7")
     await revoke(edge, video="k1234567")
     lines = [(it["kind"], it["value"]) for it in edge.lines("revoked")]
@@ -480,9 +488,7 @@ async def test_who_took_back_what_is_in_the_log(edge):
     assert lines[1][1].startswith("k-") and "k1234567" not in edge.log.getvalue()
 
 
-async def test_an_edge_that_never_heard_of_any_says_so_and_is_not_ready_where_that_counts(
-    server, sandbox
-):
+async def test_an_edge_without_revocations_logs_that_and_is_not_ready_under_deny(server, sandbox):
     await server.stop()
     for policy, status in (("allow", 200), ("deny", 503)):
         state = {"url": server.url, "revocations_on_failure": policy, "max_staleness": 0.5}

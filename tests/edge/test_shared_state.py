@@ -42,7 +42,7 @@ async def is_well(edge):
     return (await edge.metric("playgate_state_healthy"))[""] == 1
 
 
-async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(server, an_instance):
+async def test_new_tokens_are_refused_and_cached_ones_play_while_redis_is_down(server, an_instance):
     edge = await an_instance()
     known = edge.play_url()
     assert await outcome(edge, known) == 302
@@ -65,7 +65,9 @@ async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(ser
     assert (await edge.get(f"{edge.operator}/readyz")).json["state"] is None
 
 
-async def test_or_lets_all_of_them_play_where_that_is_set(server, an_instance):
+async def test_new_tokens_play_while_redis_is_down_if_first_use_on_failure_is_allow(
+    server, an_instance
+):
     edge = await an_instance(first_use_on_failure="allow")
     known = edge.play_url()
     assert await outcome(edge, known) == 302
@@ -80,7 +82,9 @@ async def test_or_lets_all_of_them_play_where_that_is_set(server, an_instance):
     assert await outcome(edge, new) == "token-used-elsewhere"
 
 
-async def test_a_state_that_hangs_holds_up_one_play_for_a_moment_and_no_other(server, an_instance):
+async def test_a_hanging_redis_delays_one_play_until_the_timeout_and_no_later_play(
+    server, an_instance
+):
     edge = await an_instance(timeout=0.2)
     assert await outcome(edge, edge.play_url()) == 302
     server.hang()
@@ -99,9 +103,7 @@ async def test_a_state_that_hangs_holds_up_one_play_for_a_moment_and_no_other(se
     assert await outcome(edge, edge.play_url()) == 302
 
 
-async def test_a_state_that_was_emptied_has_forgotten_first_uses_and_the_edge_has_not(
-    server, an_instance
-):
+async def test_an_edge_keeps_its_cached_bindings_after_redis_was_emptied(server, an_instance):
     one, two = await an_instance(), await an_instance()
     token = one.mint()
     assert await outcome(one, one.play_url(token=token)) == 302
@@ -110,7 +112,7 @@ async def test_a_state_that_was_emptied_has_forgotten_first_uses_and_the_edge_ha
     assert await outcome(two, two.play_url(token=token)) == 302
 
 
-async def test_revocations_stay_as_last_pulled(server, an_instance):
+async def test_revocations_stay_in_force_while_redis_is_down(server, an_instance):
     edge = await an_instance()
     token = edge.mint(subject="viewer-7")
     known = edge.play_url(token=token)
@@ -120,7 +122,9 @@ async def test_revocations_stay_as_last_pulled(server, an_instance):
     assert await outcome(edge, known) == "token-revoked"
 
 
-async def test_or_nobody_plays_once_the_list_is_old(server, an_instance):
+async def test_plays_are_refused_once_the_revocations_are_out_of_date_under_deny(
+    server, an_instance
+):
     edge = await an_instance(revocations_on_failure="deny")
     known = edge.play_url()
     assert await outcome(edge, known) == 302
@@ -141,7 +145,7 @@ async def plays(edge, url):
     return await outcome(edge, url) == 302
 
 
-async def test_an_edge_starts_without_its_state_and_finds_it_later(server, an_instance):
+async def test_an_edge_starts_while_redis_is_down_and_connects_later(server, an_instance):
     await server.stop()
     edge = await an_instance()
     assert await outcome(edge, edge.play_url()) == "state-unavailable"
@@ -151,7 +155,7 @@ async def test_an_edge_starts_without_its_state_and_finds_it_later(server, an_in
     assert await outcome(edge, edge.play_url()) == 302
 
 
-async def test_without_first_use_nobody_notices(server, start_edge):
+async def test_plays_without_first_use_binding_work_while_redis_is_down(server, start_edge):
     edge = await start_edge(state={"url": server.url, "max_staleness": 0.5})
     await server.stop()
     for _ in range(5):
@@ -159,7 +163,7 @@ async def test_without_first_use_nobody_notices(server, start_edge):
     await eventually(lambda: edge.lines("state-failing"))
 
 
-async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an_instance):
+async def test_a_redis_that_refuses_writes_counts_as_down(server, an_instance):
     """Full, or a replica: answers to reading alone are no recovery, and the log is not flooded."""
     edge = await an_instance()
     assert await outcome(edge, edge.play_url()) == 302
@@ -199,7 +203,7 @@ class Hanging(Elsewhere):
         await self.go.wait()
 
 
-async def test_a_question_that_nobody_waits_for_any_more_is_answered_all_the_same():
+async def test_a_request_that_timed_out_still_completes():
     """It may have been a connection that took its time, and the next one finds it made."""
     store = Hanging()
     state = a_state(store, Clock(), timeout=0.01)
@@ -222,7 +226,7 @@ async def is_down(state):
         return "is down" in error.detail
 
 
-async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_store():
+async def test_a_single_late_response_does_not_mark_the_store_as_down():
     """A pause of anybody's, ours too: the plays beside it are served."""
 
     class OnceLate(Elsewhere):
@@ -243,7 +247,7 @@ async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_s
     await state.close()
 
 
-async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
+async def test_a_response_that_arrived_while_the_event_loop_was_busy_counts():
     class Near(Elsewhere):
         async def get(self, name: str) -> str | None:
             await asyncio.sleep(0.001)
@@ -259,7 +263,7 @@ async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
     await state.close()
 
 
-async def test_a_prober_that_stumbles_goes_on():
+async def test_probing_continues_after_an_unexpected_exception():
     class Broken(Elsewhere):
         failures = 2
 
@@ -276,7 +280,7 @@ async def test_a_prober_that_stumbles_goes_on():
     await state.close()
 
 
-async def test_a_late_answer_is_good_for_the_next_try(clock):
+async def test_a_binding_that_arrived_late_is_used_by_the_next_request(clock):
     """A Redis that is always a little too slow lets a player in with its second request."""
 
     class Slow(Elsewhere):
@@ -306,7 +310,7 @@ async def is_answered(state):
         return False
 
 
-async def test_a_viewer_who_hangs_up_leaves_the_question_alone():
+async def test_a_request_continues_after_its_viewer_disconnects():
     store = Hanging()
     state = a_state(store, Clock(), timeout=10)
     asking = asyncio.create_task(state.get("name"))

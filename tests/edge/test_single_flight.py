@@ -9,7 +9,7 @@ from support import eventually
 from proxy.adapters.concurrency import SingleFlight
 
 
-async def test_those_who_ask_at_once_share_a_call_and_the_next_has_its_own():
+async def test_concurrent_callers_share_a_call_and_a_later_caller_starts_another():
     flights, calls = SingleFlight(), []
 
     async def call() -> int:
@@ -22,7 +22,7 @@ async def test_those_who_ask_at_once_share_a_call_and_the_next_has_its_own():
     assert flights._flights == {}  # noqa: SLF001  # nothing is kept: that is the promise
 
 
-async def test_a_failure_is_everybodys_and_is_not_kept():
+async def test_a_failure_is_raised_to_every_caller_and_not_cached():
     flights, calls = SingleFlight(), []
 
     async def call() -> None:
@@ -37,7 +37,7 @@ async def test_a_failure_is_everybodys_and_is_not_kept():
         await flights.join("k", call)
 
 
-async def test_whoever_leaves_takes_nobody_along_not_even_the_first_or_the_last():
+async def test_a_cancelled_caller_does_not_cancel_the_call_for_the_others():
     flights, gate = SingleFlight(), asyncio.Event()
     finished = []
 
@@ -65,7 +65,7 @@ async def test_whoever_leaves_takes_nobody_along_not_even_the_first_or_the_last(
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 5])
-async def test_a_failure_that_nobody_waits_for_is_not_a_complaint(rounds):
+async def test_a_failure_without_a_waiting_caller_is_not_reported_as_unretrieved(rounds):
     flights, gate, complaints = SingleFlight(), asyncio.Event(), []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, it: complaints.append(it))
 
@@ -87,7 +87,7 @@ async def test_a_failure_that_nobody_waits_for_is_not_a_complaint(rounds):
     assert complaints == []
 
 
-async def test_closing_ends_what_is_under_way():
+async def test_closing_cancels_the_calls_in_flight():
     flights = SingleFlight()
     waiter = asyncio.create_task(flights.join("k", lambda: asyncio.sleep(3600)))
     await asyncio.sleep(0)
