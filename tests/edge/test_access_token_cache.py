@@ -1,4 +1,4 @@
-"""The access token is there before anybody has to wait for it. The clock stands still here."""
+"""The access token is refreshed before plays have to wait for it. The test clock stands still."""
 
 import asyncio
 
@@ -17,12 +17,12 @@ async def test_an_access_token_is_refreshed_before_it_expires_while_plays_use_th
         await edge.play()
         sandbox.controls.hold("token")
         started = clock.ticks
-        while sandbox.controls.waiting["token"] == 0:  # nobody plays, and hours go by
+        while sandbox.controls.waiting["token"] == 0:  # hours pass without a play
             clock.advance(await clock.next_sleeper())
             await eventually(lambda: clock.has_sleepers or sandbox.controls.waiting["token"])
 
         assert clock.ticks - started == pytest.approx(36_000 * 0.8, abs=61)
-        # The renewal hangs in the token endpoint, and a player does not.
+        # The refresh hangs in the token endpoint, and plays do not.
         assert (await edge.get(edge.play_url(token=edge.mint()))).status == 302
         sandbox.controls.release("token")
         await clock.next_sleeper()
@@ -53,7 +53,7 @@ async def test_a_failed_refresh_is_retried_with_growing_delays(sandbox, clock):
             clock.advance(waits[-1])
 
         assert waits == [1, 2, 5, 10, 30, 30, 30]
-        await clock.next_sleeper()  # the eighth has failed as well
+        await clock.next_sleeper()  # the eighth attempt has failed, too
         assert (await edge.play()).status == 302
         sandbox.controls.set_fault("token", None)
         await clock.next_sleeper()
@@ -84,7 +84,7 @@ async def test_a_refused_token_is_replaced_after_the_system_clock_was_set_back(s
         clock.time += 3600
         await edge.play()
         sandbox.accounts.access_tokens.clear()
-        assert (await edge.play()).status == 302  # with one that replaces the refused one
+        assert (await edge.play()).status == 302  # with the token that replaces the refused one
         clock.time -= 3600
         clock.advance(6)
         sandbox.accounts.access_tokens.clear()
@@ -99,8 +99,7 @@ async def test_stopping_during_a_slow_fetch_leaves_no_task_behind(sandbox):
         assert len(asyncio.all_tasks() - before) > 2
     sandbox.controls.release("token")
 
-    def ours() -> set[asyncio.Task]:
-        left = asyncio.all_tasks() - before
-        return {task for task in left if "proxy/edge" in repr(task) or "keep_fresh" in repr(task)}
-
-    assert ours() == set()
+    remaining = asyncio.all_tasks() - before
+    assert not [
+        task for task in remaining if "proxy/edge" in repr(task) or "keep_fresh" in repr(task)
+    ]

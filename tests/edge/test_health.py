@@ -1,4 +1,4 @@
-"""What counts as trouble of the other side."""
+"""Which refusals begin and end an outage of Dailymotion."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""One call for all who ask at once, and nothing kept."""
+"""Concurrent callers share one call, and its result is not cached."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ async def test_concurrent_callers_share_a_call_and_a_later_caller_starts_another
 
     assert await asyncio.gather(*(flights.join("k", call) for _ in range(9))) == [1] * 9
     assert await flights.join("k", call) == 2
-    assert flights._flights == {}  # noqa: SLF001  # nothing is kept: that is the promise
+    assert flights._flights == {}  # noqa: SLF001  # the result must not be cached
 
 
 async def test_a_failure_is_raised_to_every_caller_and_not_cached():
@@ -44,7 +44,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_call_for_the_others():
     async def call() -> str:
         await gate.wait()
         finished.append(1)
-        return "answer"
+        return "response"
 
     waiters = [asyncio.create_task(flights.join("k", call)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -52,7 +52,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_call_for_the_others():
     waiters[2].cancel()
     await asyncio.sleep(0)
     gate.set()
-    assert await waiters[1] == "answer"
+    assert await waiters[1] == "response"
 
     gate.clear()
     alone = asyncio.create_task(flights.join("k", call))
@@ -67,7 +67,9 @@ async def test_a_cancelled_caller_does_not_cancel_the_call_for_the_others():
 @pytest.mark.parametrize("rounds", [0, 1, 5])
 async def test_a_failure_without_a_waiting_caller_is_not_reported_as_unretrieved(rounds):
     flights, gate, complaints = SingleFlight(), asyncio.Event(), []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, it: complaints.append(it))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: complaints.append(context)
+    )
 
     async def call() -> None:
         await gate.wait()
@@ -77,11 +79,11 @@ async def test_a_failure_without_a_waiting_caller_is_not_reported_as_unretrieved
     await asyncio.sleep(0)
     alone.cancel()
     await asyncio.gather(alone, return_exceptions=True)
-    for _ in range(rounds):  # of the loop, until it fails
+    for _ in range(rounds):  # of the event loop, before the call fails
         await asyncio.sleep(0)
     gate.set()
     await eventually(lambda: not flights.is_in_flight("k"))
-    del alone  # the frames of its error hold the call
+    del alone  # the traceback of its error references the call
     gc.collect()
 
     assert complaints == []
