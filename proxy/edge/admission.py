@@ -131,7 +131,7 @@ class RateLimits:
         return tuple((name, self._counters.add(name, name[-1], now)) for name in names)
 
     def release(self, reservation: Reservation) -> None:
-        """Subtract a play that was not admitted from its counters."""
+        """Remove a play that was not admitted from the counters."""
         for name, window in reservation:
             self._counters.subtract(name, window)
 

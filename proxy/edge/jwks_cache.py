@@ -68,7 +68,12 @@ class JwksCache:
         self._woken.set()
 
     async def fetch_unknown_key(self, issuer: str | None) -> bool:
-        """Fetch an issuer's keys after a token with an unknown key; return whether a key is new."""
+        """Fetch the keys of an issuer whose token has an unknown key.
+
+        Returns:
+            Whether any cached key changed. False without a fetch if `issuer` is not trusted, or if
+            its keys were fetched within `MIN_FETCH_INTERVAL_SECONDS`.
+        """
         if issuer is None or (cached := self.published.get(issuer)) is None:
             return False
         if (

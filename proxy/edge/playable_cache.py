@@ -35,7 +35,7 @@ MAX_PAGES_PER_PULL = 10  # of the shared log; the next pull continues there
 MAX_AHEAD_SECONDS = 60.0  # by which another instance's clock may be ahead
 MAX_CAUSE_LENGTH = 200  # characters
 MAX_CACHED_VERDICTS = 10_000  # videos; the least recently used is evicted first
-# After one bad check, and after MIN_BAD_CHECKS, the next play triggers another check this soon.
+# After one bad check, or after MIN_BAD_CHECKS, a verdict is refreshed sooner than usual.
 DOUBT_TTL_SECONDS, INVALID_TTL_SECONDS = 1.0, 5.0
 MIN_BAD_CHECKS = 2  # consecutive bad checks that make a verdict `invalid`
 MAX_CHECKED_VARIANTS = 3  # if this many are unplayable, so is the video

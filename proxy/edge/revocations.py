@@ -61,7 +61,7 @@ class Revocations:
         self._pulled_at = float("-inf")
         self._offset = clock.now() - clock.monotonic()
         self._stepped_at = float("-inf")
-        self.longest = longest  # a reload may change it
+        self.longest = longest  # a reload of the settings may change this
         metrics.revocations.set_function(self._count_in_force)
         if not state.is_shared:
             metrics.revocations_pulled.set_function(clock.now)
@@ -122,10 +122,10 @@ class Revocations:
 
     async def undo(self, kind: RevocationKind, value: str, *, issuer: str | None = None) -> None:
         """Undo a revocation on every instance. If that fails, raise Refusal and change nothing."""
-        known = self._list.find((kind, value, issuer))
-        if known is None or known.is_undone:
+        existing = self._list.find((kind, value, issuer))
+        if existing is None or existing.is_undone:
             raise _build_invalid_refusal(f"No revocation of this {kind} is in force.")
-        at = max(known.at, int(self._clock.now()))
+        at = max(existing.at, int(self._clock.now()))
         undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undone=True)
         await self._publish(undone)
         self._log.info("revocation-undone", **_build_log_fields(undone))
@@ -153,7 +153,7 @@ class Revocations:
         if is_full:
             self._log.error("revocations-full", count=len(self._list))
         if not is_last:
-            return  # far more entries than usual; out of date until all of them are read
+            return  # too many entries for one pull; the list counts as out of date
         self._pulled_at = self._clock.monotonic()
         self._metrics.revocations_pulled.set(self._clock.now())
         self._drop_expired()
@@ -178,8 +178,8 @@ class Revocations:
 
     def _choose_time(self, name: Name) -> int:
         """Return the current time, or a second after the last undo, which would win otherwise."""
-        now, known = int(self._clock.now()), self._list.find(name)
-        return max(now, known.at + 1) if known is not None and known.is_undone else now
+        now, existing = int(self._clock.now()), self._list.find(name)
+        return max(now, existing.at + 1) if existing and existing.is_undone else now
 
     async def _publish(self, revocation: Revocation) -> None:
         proven = self._proofs.prove(revocation)

@@ -12,7 +12,7 @@ PULL_INTERVAL_SHARE = 0.8  # of `state.max_staleness`; the rest is for the respo
 
 
 async def keep_pulling(pulls: Sequence[Pull], max_staleness: float, telemetry: Telemetry) -> None:
-    """Pull so often that no data is older than `max_staleness` seconds; run until cancelled."""
+    """Pull often enough that data is at most `max_staleness` seconds old; run until cancelled."""
     while True:
         failure = None
         for pull in pulls:

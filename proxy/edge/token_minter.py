@@ -60,7 +60,7 @@ class TokenMinter:
         config, key = self._settings.tokens, self._keyring.signing_key()
         if key is None:
             raise _build_invalid_refusal(
-                "No key of this edge can sign: all of them are public. Add a key to tokens.keys."
+                "No key of this edge can sign: all of them are public. Add a secret or private key."
             )
         ttl = config.default_ttl if ttl is None else ttl
         if not 0 < ttl <= config.max_ttl:
@@ -98,9 +98,8 @@ class TokenMinter:
             },
         )
         try:
-            verify(
-                token, self._keyring
-            )  # `subject` comes from the caller, and may make the token invalid
+            # `subject` comes from the caller, and may make the token invalid.
+            verify(token, self._keyring)
         except Refusal as refusal:
             raise _build_invalid_refusal(
                 f"The token would not be accepted: {refusal.detail}."
