@@ -4,11 +4,11 @@ import signal
 import sys
 
 if "serve" in sys.argv[1:2]:
-    # There is nothing to load again yet, and the imports below take a while. A handler, and not
-    # SIG_IGN, which children would inherit.
+    # Ignore SIGHUP until the edge runs: the imports below take a while, and there are no settings
+    # to reload yet. Use a handler, because child processes would inherit SIG_IGN.
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
-from proxy.cli import main  # the signal first
+from proxy.cli import main  # after the signal handler is set
 
 if __name__ == "__main__":
     main()

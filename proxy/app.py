@@ -1,4 +1,4 @@
-"""The applications of both ports, and the services that their handlers use."""
+"""Build the aiohttp applications of both ports, and the services that their handlers use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -28,12 +28,12 @@ from proxy.web.request_context import Route
 from proxy.web.services import Services, ServicesRef
 from proxy.wiring import ProcessServices, open_process_services
 
-MAX_BODY_BYTES = 16 * 1024  # bytes; only POST /tokens and /revocations have one
+MAX_BODY_BYTES = 16 * 1024  # of a request; only POST /tokens and /revocations have a body
 
 
 @dataclass(frozen=True, slots=True)
 class Apps:
-    """The applications of both ports, and what they work with."""
+    """The applications of both ports, and the services behind them."""
 
     player: web.Application
     operator: web.Application
@@ -42,49 +42,51 @@ class Apps:
 
     @property
     def services(self) -> Services:
-        """The services of the moment."""
+        """The current services; a reload of the settings replaces them."""
         return self.services_ref.services
 
 
 @asynccontextmanager
 async def open_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIterator[Apps]:
-    """Build an edge; within the context, background tasks keep its data fresh."""
+    """Build an edge; background tasks keep its data fresh until the context ends."""
     async with open_process_services(settings, build_telemetry(log, clock)) as process:
-        current = ServicesRef(build_services(settings, process))
+        services_ref = ServicesRef(build_services(settings, process))
         page = routes.PLAYER_PAGE if settings.web.player_page else ()
-        player = _build_app("player", current, (*routes.PLAYER_PORT, *page))
-        operator = _build_app("operator", current, routes.OPERATOR_PORT)
-        work = [process.dailymotion.tokens.keep_fresh(), process.issuers.keep_fresh()]
+        player = _build_app("player", services_ref, (*routes.PLAYER_PORT, *page))
+        operator = _build_app("operator", services_ref, routes.OPERATOR_PORT)
+        jobs = [process.dailymotion.tokens.keep_fresh(), process.issuers.keep_fresh()]
         if process.state.is_shared:
             pulls = [process.revocations.pull, process.verdicts.pull]
-            work.append(keep_pulling(pulls, settings.state.max_staleness, process.telemetry))
-        tasks = list(map(asyncio.create_task, work))
+            jobs.append(keep_pulling(pulls, settings.state.max_staleness, process.telemetry))
+        tasks = list(map(asyncio.create_task, jobs))
         try:
-            yield Apps(player, operator, current, process)
+            yield Apps(player, operator, services_ref, process)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _build_app(port: PortName, current: ServicesRef, served: Sequence[Route]) -> web.Application:
-    services = current.services
+def _build_app(
+    port: PortName, services_ref: ServicesRef, port_routes: Sequence[Route]
+) -> web.Application:
+    services = services_ref.services
     config = services.settings.web if port == "player" else services.settings.operator
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[PORT] = Port(
-        services_ref=current,
+        services_ref=services_ref,
         connections=Connections(),
         access_log=AccessLog(services.telemetry),
         headers=headers.PLAYER_PORT_HEADERS if port == "player" else headers.OPERATOR_PORT_HEADERS,
         is_unix_socket=bool(parse_listen(config.listen).path),
     )
-    app[DOCUMENT] = read_document(port, [route.path for route in served])
-    routes.add_routes(app, served)
+    app[DOCUMENT] = read_document(port, [route.path for route in port_routes])
+    routes.add_routes(app, port_routes)
     return app
 
 
 def build_services(settings: Settings, process: ProcessServices) -> Services:
-    """Return what the handlers work with: built anew whenever the settings change."""
+    """Build the services of the handlers, at start and after every change of the settings."""
     telemetry, dailymotion, tokens = process.telemetry, process.dailymotion, settings.tokens
     clock, revocations = telemetry.clock, process.revocations
     keys = TokenVerifier(tokens.list_keys(clock.now()), process.issuers, tokens.issuer_videos)

@@ -1,7 +1,8 @@
-"""New settings and keys for an edge that runs: on SIGHUP, and when a file changes.
+"""Reload settings and keys while the edge runs: on SIGHUP, and when a file changes.
 
-All of it or nothing: what cannot be used leaves the edge as it is, and is said in the log, in a
-metric and in /readyz. Requests are answered with what there was when they came.
+A reload applies completely or not at all. If the new settings are invalid, the edge keeps the old
+ones and reports the problems in the log, in a metric and in /readyz. In-flight requests keep the
+services they started with.
 """
 
 import asyncio
@@ -18,66 +19,66 @@ from proxy.settings.settings_diff import keep_restart_settings, list_changed_nam
 from proxy.settings.sources import list_secret_files
 
 POLL_SECONDS = 1.0
-MTIME_RESOLUTION_NS = (
-    100_000_000  # a file that changed so shortly before it was read may have changed since
-)
+# A file that changed less than this before it was read may change again with the same timestamp.
+MTIME_RESOLUTION_NS = 100_000_000
 
-# Of each file: path, inode, size, and when it, or the link to it, changed.
+# Per file: path, inode, size, and the time when the file, or the link to it, last changed.
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsSource:
-    """Where settings come from."""
+    """Where an edge loads its settings from, and when it started to load them."""
 
     load: Callable[[], Settings]
     path: Path | None
-    began_at: float  # when those that the edge starts with began to be read, in seconds since 1970
+    began_at: float  # when the first load of the settings began, in seconds since 1970
 
 
 class SettingsReloader:
-    """Keeps an edge in step with its files."""
+    """Reloads the settings of a running edge when their files change."""
 
     def __init__(self, apps: Apps, settings: Settings, source: SettingsSource) -> None:
-        """Take what runs, and the settings that it runs with."""
+        """Reload the settings of `apps`, which currently run with `settings`."""
         self._apps = apps
         self._settings = settings
         self._source = source
         self._telemetry = apps.process.telemetry
-        self._asked = asyncio.Event()
+        self._reload_requested = asyncio.Event()
         self._loaded = self._fingerprint_if_unchanged(source.began_at)
-        self._keys = self._are_keys_current()
+        self._kids = self._list_kids()
         self._record_status(SettingsStatus(loaded_at=self._telemetry.clock.now()))
 
     def request_reload(self) -> None:
-        """Have the settings loaded again, changed or not (SIGHUP)."""
-        self._asked.set()
+        """Request a reload even if no file has changed (SIGHUP)."""
+        self._reload_requested.set()
 
     async def watch(self) -> None:
-        """Load the settings again whenever that is asked for, or a file has changed; for ever.
+        """Reload the settings on request and after a file has changed; run until cancelled.
 
-        A file is read once it has stopped changing, so that none is read half written.
+        A changed file is read only after it has stayed the same between two polls, so that the edge
+        does not read a file that is half written.
         """
         before = self._fingerprint_files()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
-                    await self._asked.wait()
+                    await self._reload_requested.wait()
             try:
-                before = await self._has_changed_since(before)
-            except Exception:  # a bug: it must not end the watching
+                before = await self._reload_if_needed(before)
+            except Exception:  # a bug; it must not end this loop
                 self._telemetry.log.exception("internal", task="reload")
 
-    async def _has_changed_since(self, before: Fingerprint) -> Fingerprint:
-        seen = self._fingerprint_files()
-        if self._asked.is_set() or (seen != self._loaded and seen == before):
-            self._asked.clear()
+    async def _reload_if_needed(self, before: Fingerprint) -> Fingerprint:
+        current = self._fingerprint_files()
+        if self._reload_requested.is_set() or (current != self._loaded and current == before):
+            self._reload_requested.clear()
             await self._reload_and_log()
         elif self._telemetry.health.settings_status.problems:
-            await self._reload_and_log()  # what was missing may be in a file that nobody told us of
-        elif self._are_keys_current() != self._keys:  # one of them has lapsed
+            await self._reload_and_log()  # the problem may be fixed in a file that is not polled
+        elif self._list_kids() != self._kids:  # a key has expired
             self._apply(self._settings)
-        return seen
+        return current
 
     async def _reload_and_log(self) -> None:
         began_at = time.time()
@@ -85,7 +86,7 @@ class SettingsReloader:
             await self._reload()
         except SettingsInvalid as invalid:
             self._record_failure([f"{name}: {text}" for name, text in invalid.problems])
-        except Exception:  # a bug: the edge goes on as it is
+        except Exception:  # a bug; the edge keeps its settings
             self._telemetry.log.exception("internal", task="reload")
             self._record_failure(["internal"])
         self._loaded = self._fingerprint_if_unchanged(began_at)
@@ -93,26 +94,29 @@ class SettingsReloader:
     async def _reload(self) -> None:
         new = await asyncio.to_thread(self._source.load)
         if new.sandbox != self._settings.sandbox:
-            # With it go rules about all others, and keys that everybody knows.
-            raise SettingsInvalid([("sandbox", "takes a restart")], source=self._source.path)
+            # `sandbox` relaxes the rules of other settings, and enables keys that are public.
+            problem = "sandbox", "cannot change while the edge runs; restart the edge"
+            raise SettingsInvalid([problem], source=self._source.path)
         usable = keep_restart_settings(self._settings, new)
         self._apply(usable)
-        taken = list_changed_names(self._settings, usable)
-        left = list_changed_names(usable, new)
+        applied = list_changed_names(self._settings, usable)
+        need_restart = list_changed_names(usable, new)
         self._settings = usable
-        self._telemetry.log.info("reloaded", changed=taken, need_restart=left, keys=self._keys)
+        self._telemetry.log.info(
+            "reloaded", changed=applied, need_restart=need_restart, keys=self._kids
+        )
         self._record_status(
-            SettingsStatus(loaded_at=self._telemetry.clock.now(), need_restart=tuple(left))
+            SettingsStatus(loaded_at=self._telemetry.clock.now(), need_restart=tuple(need_restart))
         )
 
     def _apply(self, settings: Settings) -> None:
         process = self._apps.process
         services, longest = build_services(settings, process), settings.validity_limit
-        # From here on nothing can fail.
+        # Nothing below can fail, so the settings are applied completely.
         process.issuers.trust(settings.tokens.issuer_urls)
         process.revocations.longest = longest
         self._apps.services_ref.services = services
-        self._keys = self._are_keys_current(settings)
+        self._kids = self._list_kids(settings)
 
     def _record_failure(self, problems: list[str]) -> None:
         if tuple(problems) != self._telemetry.health.settings_status.problems:
@@ -121,21 +125,21 @@ class SettingsReloader:
             replace(self._telemetry.health.settings_status, problems=tuple(problems))
         )
 
-    def _record_status(self, loaded: SettingsStatus) -> None:
-        self._telemetry.health.settings_status = loaded
+    def _record_status(self, status: SettingsStatus) -> None:
+        self._telemetry.health.settings_status = status
         metrics = self._telemetry.metrics.settings
-        metrics.reload_successful.set(not loaded.problems)
-        metrics.reload_success_time.set(loaded.loaded_at)
+        metrics.reload_successful.set(not status.problems)
+        metrics.reload_success_time.set(status.loaded_at)
 
-    def _are_keys_current(self, settings: Settings | None = None) -> tuple[str, ...]:
+    def _list_kids(self, settings: Settings | None = None) -> tuple[str, ...]:
         tokens = (settings or self._settings).tokens
         return tuple(key.kid for key in tokens.list_keys(self._telemetry.clock.now()))
 
     def _fingerprint_if_unchanged(self, began_at: float) -> Fingerprint | None:
-        """Return the files as they were read; None where one may have changed in between."""
-        seen = self._fingerprint_files()
-        newest = max((changed for _, _, _, changed in seen), default=0)
-        return None if newest > began_at * 1e9 - MTIME_RESOLUTION_NS else seen
+        """Return the files' fingerprint, or None if a file may have changed since `began_at`."""
+        current = self._fingerprint_files()
+        newest = max((changed for _, _, _, changed in current), default=0)
+        return None if newest > began_at * 1e9 - MTIME_RESOLUTION_NS else current
 
     def _fingerprint_files(self) -> Fingerprint:
         return tuple(_fingerprint_file(path) for path in self._list_files())
@@ -156,5 +160,5 @@ def _fingerprint_file(path: Path) -> tuple[str, int, int, int]:
         file, link = path.stat(), path.lstat()
     except OSError:
         return str(path), 0, 0, 0
-    # Not when its content changed: a file that is moved to its place keeps that.
+    # ctime, because a file that is moved into place keeps its mtime.
     return str(path), file.st_ino, file.st_size, max(file.st_ctime_ns, link.st_ctime_ns)

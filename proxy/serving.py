@@ -1,8 +1,8 @@
-"""Run an edge on its two ports until told to stop, and then let nobody down who was there.
+"""Run an edge on its two ports; on shutdown, drain it.
 
-Stopping: readiness goes off, the listeners close, and what has arrived is answered, with
-`Connection: close`. A connection that nginx made before it noticed is reset, and nginx asks the
-other edge; a request whose head was read is never dropped.
+Draining: `/readyz` reports not ready, the listeners close, and every request whose header was read
+gets its response, with `Connection: close`. A connection that nginx opened before it noticed is
+reset, and nginx retries on the other edge.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from proxy.settings.value_checks import ListenAddress, parse_listen
 from proxy.web.connection import PORT, Connection
 
 BACKLOG = 1024
-# What a connection accepted just before the end needs to bring its head in.
+# Time for a connection accepted just before shutdown to deliver its request header.
 DRAIN_GRACE_SECONDS = 0.25
-MAX_REQUEST_LINE_BYTES = 8 * 1024  # bytes; as nginx: longer is 414 there
-MAX_HEADER_BYTES = 16 * 1024  # bytes; cookies of other services come along
+MAX_REQUEST_LINE_BYTES = 8 * 1024  # as in nginx, which responds 414 to a longer line
+MAX_HEADER_BYTES = 16 * 1024  # large, because cookies of other services are included
 
 
 class ListenError(Exception):
-    """A port could not be opened; the message names it and the cause."""
+    """A port could not be opened; the message names the address and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A running edge and where it listens."""
+    """A running edge and the addresses it listens on."""
 
     apps: Apps
     player: ListenAddress
@@ -53,35 +53,36 @@ async def run_edge(
     clock: Clock | None = None,
     source: SettingsSource | None = None,
 ) -> AsyncIterator[Edge]:
-    """Run an edge; leaving the context drains it. Without a source, its settings stay as they are.
+    """Run an edge; leaving the context drains it. Without `source`, settings are not reloaded.
 
     Raises:
-        ListenFailed: a port is taken, or not ours to open.
+        ListenError: a port is in use, or this process has no permission to open it.
     """
     async with AsyncExitStack() as stack:
         apps = await stack.enter_async_context(open_apps(settings, log=log, clock=clock or Clock()))
-        # The operator port opens first and closes last: it is how one sees the other one drain.
+        # The operator port opens first and closes last: health checks and metrics stay available
+        # while the player port drains.
         operator = await stack.enter_async_context(
             _open_port(apps.operator, parse_listen(settings.operator.listen), settings)
         )
         player = await stack.enter_async_context(
             _open_port(apps.player, parse_listen(settings.web.listen), settings)
         )
-        file = None if source is None or source.path is None else str(source.path)
+        settings_path = None if source is None or source.path is None else str(source.path)
         log.info(
             "serving",
             player=str(player),
             operator=str(operator),
             sandbox=settings.sandbox,
-            settings=file,
+            settings=settings_path,
         )
-        reloading = None if source is None else SettingsReloader(apps, settings, source)
-        watching = None if reloading is None else asyncio.create_task(reloading.watch())
+        reloader = None if source is None else SettingsReloader(apps, settings, source)
+        watch_task = None if reloader is None else asyncio.create_task(reloader.watch())
         try:
-            yield Edge(apps, player, operator, reloading)
+            yield Edge(apps, player, operator, reloader)
         finally:
-            if watching is not None:
-                watching.cancel()
+            if watch_task is not None:
+                watch_task.cancel()
             apps.process.telemetry.health.is_draining = True
             log.info("draining")
 
@@ -94,7 +95,7 @@ async def _open_port(
         app, handler_cancellation=True, shutdown_timeout=settings.web.drain_timeout
     )
     await runner.setup()
-    assert runner.server is not None  # noqa: S101  # set up, one line above
+    assert runner.server is not None  # noqa: S101  # set by setup(), one line above
     connect = partial(
         Connection,
         runner.server,
@@ -102,44 +103,46 @@ async def _open_port(
         keepalive_timeout=settings.web.keepalive_timeout,
         max_line_size=MAX_REQUEST_LINE_BYTES,
         max_field_size=MAX_HEADER_BYTES,
-        # No body is inflated or waited for; only POST /tokens and /revocations take one.
+        # Bodies are never decompressed, and unread ones not waited for: only POST /tokens and
+        # /revocations take a body.
         auto_decompress=False,
         lingering_time=0,
     )
     try:
-        opened = _open_socket(listen)
+        listener = _open_socket(listen)
         loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if listen.path else loop.create_server
-        server = await create(connect, sock=opened, backlog=BACKLOG)
-        port = 0 if listen.path else opened.getsockname()[1]
-        ours = _identify_file(listen.path)
+        create_server = loop.create_unix_server if listen.path else loop.create_server
+        server = await create_server(connect, sock=listener, backlog=BACKLOG)
+        port = 0 if listen.path else listener.getsockname()[1]
+        socket_file = _identify_file(listen.path)
         try:
             yield ListenAddress(listen.host, port, listen.path)
         finally:
             server.close()
             await app[PORT].connections.wait_for_headers(DRAIN_GRACE_SECONDS)
-            if listen.path and _identify_file(listen.path) == ours:  # a newer edge's socket stays
-                os.unlink(listen.path)  # noqa: PTH108  # no wait is worth a thread here
+            # Unless a newer edge has replaced the socket file.
+            if listen.path and _identify_file(listen.path) == socket_file:
+                os.unlink(listen.path)  # noqa: PTH108  # too short to need a thread
     finally:
         await runner.cleanup()
 
 
 def _open_socket(listen: ListenAddress) -> socket.socket:
-    tcp = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    opened = socket.socket(socket.AF_UNIX if listen.path else tcp, socket.SOCK_STREAM)
+    tcp_family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(socket.AF_UNIX if listen.path else tcp_family, socket.SOCK_STREAM)
     try:
         if listen.path:
             _remove_stale_socket(listen.path)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(listen.path or (listen.host, listen.port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(listen.path or (listen.host, listen.port))
     except OSError as error:
-        opened.close()
+        listener.close()
         raise ListenError(f"cannot listen on {listen}: {error.strerror or error}") from None
-    return opened
+    return listener
 
 
 def _remove_stale_socket(path: str) -> None:
-    """Remove what a killed process left. One that answers, or any other file, stays."""
+    """Remove the socket file of a killed process; keep a socket in use, and any other file."""
     if not Path(path).is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -150,7 +153,7 @@ def _remove_stale_socket(path: str) -> None:
 
 
 def _identify_file(path: str) -> tuple[int, int] | None:
-    """Return what tells the file at a path from any other; None where there is none."""
+    """Return the device and inode of a file, or None if the file does not exist."""
     try:
         status = Path(path).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What lasts as long as the process: the state, Dailymotion, issuers; made of the settings."""
+"""Build the services that live as long as the process: shared state, Dailymotion, issuers."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -42,15 +42,15 @@ from proxy.settings.platform import PlatformConfig
 from proxy.settings.value_checks import MEMORY
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-MAX_UPSTREAM_CONNECTIONS = 512  # at once; beyond it calls queue within their time
-MAX_CONCURRENT_DETAILS, MAX_QUEUED_DETAILS = 4, 32  # calls for player pages; plays have their own
-# Reloads that the CDN holds back for seconds; they cost next to nothing meanwhile.
+MAX_UPSTREAM_CONNECTIONS = 512  # per host; further calls queue until their deadline
+MAX_CONCURRENT_DETAILS, MAX_QUEUED_DETAILS = 4, 32  # calls for player pages, apart from plays
+# The CDN delays the response to a blocking reload by seconds; waiting costs next to nothing.
 MAX_BLOCKING_RELOADS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dailymotion:
-    """Dailymotion as the edge uses it: its API, its CDN, and checks of playlists."""
+    """The clients of Dailymotion's API and CDN, and the checker of its playlists."""
 
     http: HttpClient
     tokens: AccessTokenCache
@@ -62,7 +62,7 @@ class Dailymotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessServices:
-    """What lasts as long as the process, whatever the settings are."""
+    """The services that live as long as the process; a reload of the settings keeps them."""
 
     telemetry: Telemetry
     state: SharedState
@@ -79,15 +79,19 @@ class ProcessServices:
 async def open_process_services(
     settings: Settings, telemetry: Telemetry, *, is_alone: bool = False
 ) -> AsyncIterator[ProcessServices]:
-    """Build what lasts; a command that is to find out for itself shares no state (`is_alone`)."""
+    """Open the services that live as long as the process.
+
+    With `is_alone`, state is kept in memory instead of `state.url`: for commands whose result must
+    not depend on other instances.
+    """
     async with (
         open_state(settings, telemetry, is_alone=is_alone) as (state, revocations),
         open_dailymotion(settings, telemetry, state) as dailymotion,
         open_issuers(settings, telemetry) as issuers,
     ):
         timeout = settings.platform.play_timeout
-        streams, cdn, checking = dailymotion.streams, dailymotion.cdn, dailymotion.playlist_checker
-        verdicts = PlayableCache(streams, cdn, checking, state, telemetry, check_timeout=timeout)
+        streams, cdn, checker = dailymotion.streams, dailymotion.cdn, dailymotion.playlist_checker
+        verdicts = PlayableCache(streams, cdn, checker, state, telemetry, check_timeout=timeout)
         on_failure = settings.state.first_use_on_failure
         limits = settings.limits
         try:
@@ -115,7 +119,7 @@ async def open_process_services(
 async def open_state(
     settings: Settings, telemetry: Telemetry, *, is_alone: bool = False
 ) -> AsyncIterator[tuple[SharedState, Revocations]]:
-    """Open the state that instances share, and read the revocations if it answers."""
+    """Open the shared state, and read the revocations; if that fails, log a warning."""
     url, config = settings.state.url.get_secret_value(), settings.state
     is_memory = is_alone or url == MEMORY
     store = MemoryStore(telemetry.clock) if is_memory else RedisStore(url, prefix=config.prefix)
@@ -138,7 +142,7 @@ async def open_state(
 async def open_dailymotion(
     settings: Settings, telemetry: Telemetry, state: SharedState
 ) -> AsyncIterator[Dailymotion]:
-    """Open the connections to Dailymotion's API and its CDN."""
+    """Open the clients of Dailymotion's API and CDN."""
     platform, clock = settings.platform, telemetry.clock
     hosts = AllowedHosts(platform.allowed_hosts, plain_http=settings.sandbox)
     family = FAMILIES[platform.address_family]
@@ -157,11 +161,11 @@ async def open_dailymotion(
         client = ApiClient(http, tokens, limit, telemetry, timeout=timeout)
         egress_ip = parse_address(platform.egress_ip)
         streams = StreamResolver(client, api, hosts, telemetry, egress_ip=egress_ip)
-        few = ConcurrencyLimit(
+        details_limit = ConcurrencyLimit(
             MAX_CONCURRENT_DETAILS, queue=MAX_QUEUED_DETAILS, max_wait=timeout / 2
         )
         details = VideoDetailsCache(
-            ApiClient(http, tokens, few, telemetry, timeout=timeout), api, hosts, clock
+            ApiClient(http, tokens, details_limit, telemetry, timeout=timeout), api, hosts, clock
         )
         attempt_timeout = platform.attempt_timeout
         cdn = Cdn(playlists, files, hosts, telemetry, attempt_timeout=attempt_timeout)
@@ -182,7 +186,7 @@ async def open_dailymotion(
 
 @asynccontextmanager
 async def open_api_session(platform: PlatformConfig) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open the session in which Dailymotion's API is called."""
+    """Open the HTTP session for calls to Dailymotion's API."""
     connector = aiohttp.TCPConnector(
         limit=0, limit_per_host=MAX_UPSTREAM_CONNECTIONS, family=FAMILIES[platform.address_family]
     )
@@ -196,7 +200,7 @@ async def open_api_session(platform: PlatformConfig) -> AsyncIterator[aiohttp.Cl
 
 @asynccontextmanager
 async def open_issuers(settings: Settings, telemetry: Telemetry) -> AsyncIterator[JwksCache]:
-    """Open the connections to other issuers, over whichever address family."""
+    """Open the cache of the issuers' keys; its connections use IPv4 and IPv6."""
     platform = settings.platform
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "playgate"}
@@ -217,7 +221,7 @@ def build_grant(
     session: aiohttp.ClientSession,
     telemetry: Telemetry,
 ) -> Grant:
-    """Return the way to the edge's own access token."""
+    """Return the OAuth grant with which the edge gets its access token (`platform.grant`)."""
     if platform.grant != "authorization_code":
         return TokenEndpoint(http, platform, telemetry.clock)
     endpoint = TokenEndpoint(
@@ -229,12 +233,12 @@ def build_grant(
 
 
 def build_single_attempt_client(session: aiohttp.ClientSession, telemetry: Telemetry) -> HttpClient:
-    """Return the client for what is asked once and waited for: codes, refresh tokens, uploads."""
+    """Return a client that never retries: for codes, refresh tokens and uploads."""
     return HttpClient(session, telemetry, attempt_timeout=TOKEN_TIMEOUT_SECONDS, max_attempts=1)
 
 
 def build_limit(settings: Settings, telemetry: Telemetry, operation: Operation) -> ConcurrencyLimit:
-    """Return the limit of concurrent requests of a kind, with its metric."""
+    """Return the limit of concurrent requests of one operation, and export its metrics."""
     limits, max_wait = settings.limits, settings.platform.play_timeout / 2
     limit = ConcurrencyLimit(limits.concurrency, queue=limits.max_queued, max_wait=max_wait)
     calls = telemetry.metrics.upstream.calls

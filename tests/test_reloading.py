@@ -293,7 +293,9 @@ async def test_the_sandbox_is_not_entered_by_a_reload(file):
     async with an_edge_of(file) as edge:
         file.write_text(text)
         await eventually(lambda: edge.lines("reload-failed"))
-        assert edge.lines("reload-failed")[0]["problems"] == ["sandbox: takes a restart"]
+        assert edge.lines("reload-failed")[0]["problems"] == [
+            "sandbox: cannot change while the edge runs; restart the edge"
+        ]
         assert jwt.get_unverified_header(edge.mint())["kid"] == "one"
 
 

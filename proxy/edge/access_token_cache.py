@@ -1,4 +1,4 @@
-"""Keeps this instance's access token, refreshed before it expires."""
+"""Keep this instance's access token, and refresh it before it expires."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,36 +11,32 @@ from proxy.adapters.telemetry import Telemetry
 from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.shared_access_token import SharedAccessToken
 
-REFRESH_SHARE = (
-    0.8  # of its life: of ten hours, two are left to ride out a token endpoint that is down
-)
-MIN_REMAINING_SECONDS = (
-    1.0  # in which a token is not handed out any more: it would expire on its way
-)
-MIN_REMAINING_SHARE = 0.1  # … or, if it lives for seconds only, this much of its life
-MIN_LIFETIME_SECONDS = (
-    2.0  # assumed for any token, so that one that expires at once is no busy loop
-)
-RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # between attempts in the background
-MAX_SLEEP_SECONDS = 60.0  # then look again: a play may have put another token in place meanwhile
-REFUSAL_CACHE_SECONDS = 5.0  # in which a token that replaced a refused one is not replaced itself
-FAILURE_CACHE_SECONDS = (
-    1.0  # in which a failed fetch answers for the next, so that plays do not hammer
-)
+# A token is refreshed after this share of its lifetime: of ten hours, two remain to survive an
+# outage of the token endpoint.
+REFRESH_SHARE = 0.8
+# A token is not used in the last second before it expires: it could expire in transit. If the
+# token lives only for seconds, in the last tenth of its lifetime.
+MIN_REMAINING_SECONDS = 1.0
+MIN_REMAINING_SHARE = 0.1
+MIN_LIFETIME_SECONDS = 2.0  # assumed at least, or a token that expires at once causes a busy loop
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # between background attempts
+MAX_SLEEP_SECONDS = 60.0  # then check again: a play may have replaced the token meanwhile
+REFUSAL_CACHE_SECONDS = 5.0  # a token that replaced a refused one is kept at least this long
+FAILURE_CACHE_SECONDS = 1.0  # a failed fetch is not retried by plays for this long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedToken:
-    """The token in use; times in seconds on the monotonic clock."""
+    """The current access token; times in seconds on the monotonic clock."""
 
     token: AccessToken
     refresh_at: float
     last_use: float
-    kept_until: float  # whoever is refused with it before then is not served by another
+    kept_until: float  # if Dailymotion refuses the token before then, it is not replaced
 
 
 class AccessTokenCache:
-    """Keeps the access token: fetched once under any concurrency, refreshed before it expires."""
+    """Caches the access token; concurrent requests share one fetch."""
 
     def __init__(
         self, shared: SharedAccessToken, telemetry: Telemetry, *, fetch_timeout: float
@@ -50,32 +46,32 @@ class AccessTokenCache:
         self._clock = telemetry.clock
         self._fetch_timeout = fetch_timeout
         self._fetches: SingleFlight[None, str] = SingleFlight()
-        self._held: CachedToken | None = None
+        self._current: CachedToken | None = None
         self._failure: Refusal | None = None
-        self._failed_until = float("-inf")  # monotonic: until then a failure answers for the next
+        self._failed_until = float("-inf")  # on the monotonic clock; until then, raise `_failure`
 
     async def get_token(self) -> str:
-        """Return a token that should do, or refuse as the token endpoint did."""
-        if self._held is not None and self._clock.monotonic() < self._held.last_use:
-            return self._held.token.value
+        """Return a token that has not expired. Raises the Refusal of a failed fetch."""
+        if self._current is not None and self._clock.monotonic() < self._current.last_use:
+            return self._current.token.value
         return await self._fetch_once()
 
     async def replace_token(self, refused: str, refusal: Refusal) -> str:
-        """Return another token than the one that Dailymotion refused.
+        """Return a token other than `refused`, which Dailymotion has refused with `refusal`.
 
-        The refused one stays in use until there is another: it may be good for other videos. If it
-        has just replaced a refused one, `refusal` is raised: the next would fare no better, and
-        the token endpoint is not to be hammered.
+        The refused token stays in use until another has been fetched: it may work for other videos.
+        If it has itself just replaced a refused token, `refusal` is raised: another token is
+        unlikely to work either, and the token endpoint must not be flooded.
         """
-        held = self._held
-        if held is None or held.token.value != refused:
+        current = self._current
+        if current is None or current.token.value != refused:
             return await self.get_token()
-        if self._clock.monotonic() < held.kept_until:
+        if self._clock.monotonic() < current.kept_until:
             raise refusal
         return await self._fetch_once(replaces_refused=True)
 
     async def keep_fresh(self) -> None:
-        """Fetch the first token, and every next one ahead of time, for ever."""
+        """Fetch the first token, then refresh before each expiry; run until cancelled."""
         failures = 0
         while True:
             if (wait := self._compute_wait()) > 0:
@@ -88,23 +84,23 @@ class AccessTokenCache:
             failures += 1
 
     async def close(self) -> None:
-        """Give up a fetch under way, as far as its grant lets us."""
+        """Cancel the fetch in flight, unless its grant must complete it."""
         await self._fetches.close()
         await self._shared.close()
 
     async def _try_refresh(self) -> bool:
-        """Fetch, and say whether that worked; whatever happens, the keeper lives on."""
+        """Fetch a token and return whether that succeeded; never raises."""
         try:
             await self._fetches.join(None, self._fetch)
         except Refusal:
             return False
-        except Exception:  # a bug: it must not end the renewals
+        except Exception:  # a bug; it must not end the refreshes
             self._telemetry.log.exception("internal", task="keep_fresh")
             return False
         return True
 
     def _compute_wait(self) -> float:
-        return 0.0 if self._held is None else self._held.refresh_at - self._clock.monotonic()
+        return 0.0 if self._current is None else self._current.refresh_at - self._clock.monotonic()
 
     async def _fetch_once(self, *, replaces_refused: bool = False) -> str:
         if self._failure is not None and self._clock.monotonic() < self._failed_until:
@@ -114,11 +110,11 @@ class AccessTokenCache:
 
     async def _fetch(self, *, replaces_refused: bool = False) -> str:
         deadline = self._clock.monotonic() + self._fetch_timeout
-        held = None if self._held is None else self._held.token
+        current = None if self._current is None else self._current.token
         try:
             async with asyncio.timeout(self._fetch_timeout):
                 token = await self._shared.fetch(
-                    held, was_refused=replaces_refused, deadline=deadline
+                    current, was_refused=replaces_refused, deadline=deadline
                 )
         except TimeoutError:
             raise self._record_failure(
@@ -134,7 +130,7 @@ class AccessTokenCache:
     def _keep(self, token: AccessToken, *, replaces_refused: bool) -> None:
         time, now = self._clock.now(), self._clock.monotonic()
         life = max(token.expires_at - time, MIN_LIFETIME_SECONDS)
-        self._held = CachedToken(
+        self._current = CachedToken(
             token=token,
             refresh_at=now + life * REFRESH_SHARE,
             last_use=now + life - min(MIN_REMAINING_SECONDS, life * MIN_REMAINING_SHARE),

@@ -1,11 +1,11 @@
 """Admission: the token's rules, first-use binding, revocations and rate limits.
 
-A token that names no network belongs to the network in which it was first used, one for each
-address family. That is decided in the state, so that of two networks that race exactly one wins,
-whichever instances they come to; and it never changes, so that an instance asks once and remembers.
+A token without a network is bound to the network that first uses it, separately for IPv4 and IPv6.
+The binding is an atomic claim in the shared state: if two networks race, exactly one wins, even on
+different instances. A binding never changes, so each instance caches it after one read.
 
-Each instance counts plays for itself, and only plays that are otherwise admitted: nobody without a
-token uses up what is left to those who have one.
+Rate limits are per instance, and count only plays that pass every other check: requests without a
+valid token do not use up the rate of valid ones.
 """
 
 import asyncio
@@ -30,33 +30,37 @@ from proxy.edge.shared_state import SharedState, build_state_refusal
 from proxy.edge.token_verifier import TokenVerifier
 from proxy.settings.schema import LimitsConfig, OnFailure
 
-BINDING_MARGIN_SECONDS = (
-    60.0  # seconds: to an instance whose clock is behind, the token is good for longer
-)
+# A binding outlives its token by this much: an instance whose clock is behind accepts it longer.
+BINDING_MARGIN_SECONDS = 60.0
 MAX_HOLDER_LENGTH = 64  # characters: longer than any network that an instance writes
-MAX_CACHED_BINDINGS = 20_000  # tokens, in either address family
+MAX_CACHED_BINDINGS = 20_000  # a token used over IPv4 and IPv6 counts twice
 
 
 class FirstUse:
-    """Binds tokens to networks."""
+    """Binds each token to the network that first uses it."""
 
     def __init__(self, state: SharedState, clock: Clock, *, on_failure: OnFailure) -> None:
         self._state = state
         self._clock = clock
         self._on_failure = on_failure
-        self._known: LruCache[str, str] = LruCache(MAX_CACHED_BINDINGS)
+        self._holders: LruCache[str, str] = LruCache(MAX_CACHED_BINDINGS)
 
     async def bind(self, play: PlayRequest, claims: Claims) -> bool:
         """Bind a token to the viewer's network on its first use; refuse other networks.
 
         Returns:
-            whether it is bound or names a network, or a failure of the state is to be ignored.
+            False if the play may not get a stream yet: the token is unbound, and this request (a
+            HEAD, say) does not bind tokens. True if the token is bound or names a network, or if
+            the shared state failed and `state.first_use_on_failure` allows the play.
+
+        Raises:
+            Refusal: `token-used-elsewhere`, or `state-unavailable`.
         """
         if claims.network is not None:
             return True
         network = format_viewer_network(play.viewer)
         name = f"first-use:{compute_token_identity(play.token)}:{play.viewer.version}"
-        holder = self._known.get(name)
+        holder = self._holders.get(name)
         if holder is None:
             try:
                 holder = await self._claim_or_read(name, network, claims, binds=play.binds_token)
@@ -76,28 +80,29 @@ class FirstUse:
     ) -> str | None:
         if not binds:
             return await self._state.get(name)
-        left = claims.expires_at - self._clock.now()
+        token_ttl = claims.expires_at - self._clock.now()
         return await self._state.claim(
             name,
             network,
-            ttl=left + BINDING_MARGIN_SECONDS,
-            heard=partial(self._cache_holder, name),  # late, it is good for the player's next try
+            ttl=token_ttl + BINDING_MARGIN_SECONDS,
+            # Also called after a timeout, so that the player's next attempt finds the holder.
+            on_holder=partial(self._cache_holder, name),
         )
 
     def _cache_holder(self, name: str, holder: str) -> None:
-        self._known[name] = holder[:MAX_HOLDER_LENGTH]
+        self._holders[name] = holder[:MAX_HOLDER_LENGTH]
 
 
 Scope = Literal["network", "subject"]
 Name = tuple[CountedAs, Scope, str, Rate]
-Reservation = tuple[tuple[Name, int], ...]  # where a play was counted: names and windows
+Reservation = tuple[tuple[Name, int], ...]  # the counters that a play was added to, with windows
 
 
 class RateLimits:
-    """Counts plays, and refuses with `rate-limited` those beyond the rates.
+    """Counts plays per network and per subject, and refuses plays above the configured rates.
 
-    A play is counted before anything is awaited, so that simultaneous plays cannot all pass; and
-    it stays counted if Dailymotion fails, or a token for all videos could probe IDs without limit.
+    A play is counted before the first await, so that simultaneous plays cannot all pass. It stays
+    counted if Dailymotion fails; otherwise a token for all videos could probe IDs without limit.
     """
 
     def __init__(self, limits: LimitsConfig, counters: RateCounters, clock: Clock) -> None:
@@ -107,7 +112,11 @@ class RateLimits:
         self._clock = clock
 
     def reserve(self, play: PlayRequest, claims: Claims) -> Reservation:
-        """Count a play, or refuse it."""
+        """Count a play under each limit that applies to it.
+
+        Raises:
+            Refusal: `rate-limited`; the play is not counted.
+        """
         if not self._rates or play.counted_as is None:
             return ()
         names, now = list(self._build_names(play, claims, play.counted_as)), self._clock.monotonic()
@@ -122,7 +131,7 @@ class RateLimits:
         return tuple((name, self._counters.add(name, name[-1], now)) for name in names)
 
     def release(self, reservation: Reservation) -> None:
-        """Uncount a play that was not admitted."""
+        """Remove a play that was not admitted from the counters."""
         for name, window in reservation:
             self._counters.subtract(name, window)
 
@@ -138,18 +147,18 @@ class RateLimits:
 
 
 class Admission:
-    """Admits plays under one policy; what a token covers, and when, is checked every time."""
+    """Checks each play against its token, the revocations and the rate limits."""
 
     def __init__(
         self,
-        keys: TokenVerifier,
+        verifier: TokenVerifier,
         policy: TokenPolicy,
         revocations: Revocations,
         first_use: FirstUse | None,
         limits: RateLimits,
         clock: Clock,
     ) -> None:
-        self._keys = keys
+        self._verifier = verifier
         self._policy = policy
         self._revocations = revocations
         self._first_use = first_use
@@ -157,27 +166,33 @@ class Admission:
         self._clock = clock
 
     async def verify(self, token: str) -> Claims:
-        """Return the claims of a token that one of the keys signed, or refuse."""
-        return await self._keys.verify(token)
+        """Return the claims of a token. Raises Refusal if no trusted key signed the token."""
+        return await self._verifier.verify(token)
 
     async def admit(self, play: PlayRequest, claims: Claims) -> bool:
-        """Refuse unless the token allows this play; return whether it is bound, or needs not be.
+        """Check that the token allows this play, count it, and bind the token on its first use.
 
-        Only a request that is no use of the token can leave it unbound (`tokens.bind_on_first_use`).
+        Returns:
+            False only with `tokens.bind_on_first_use`, for a request that does not bind tokens (a
+            HEAD, say) while the token is still unbound: respond without a stream.
+
+        Raises:
+            Refusal: the token does not allow the play, is revoked, is bound to another network, or
+                exceeds a rate limit.
         """
         now = self._clock.now()
         formats: Sequence[Format | None] = play.formats or [None]
         for fmt in formats:
-            wanted = AccessRequest(now=now, video=play.video, format=fmt, viewer=play.viewer)
-            authorize(claims, wanted, self._policy)
+            request = AccessRequest(now=now, video=play.video, format=fmt, viewer=play.viewer)
+            authorize(claims, request, self._policy)
         self._revocations.check(play.video, claims)
         if play.counted_as is None:
             return await self._bind(play, claims)
-        # Before anything is awaited, and before the token is bound.
+        # Count before the first await, and before the token is bound.
         reservation = self._limits.reserve(play, claims)
         try:
             return await self._bind(play, claims)
-        except (Refusal, asyncio.CancelledError):  # a viewer who left was not admitted either
+        except (Refusal, asyncio.CancelledError):  # cancelled: the viewer has disconnected
             self._limits.release(reservation)
             raise
 

@@ -1,4 +1,4 @@
-"""How a viewer gets a stream: redirect, validate then redirect, or relay."""
+"""Deliver a stream to a viewer: redirect, validate then redirect, or relay."""
 
 from dataclasses import dataclass
 
@@ -20,31 +20,39 @@ from proxy.edge.stream_resolver import StreamResolver
 from proxy.settings.schema import DeliveryConfig, Mode
 
 RELAYED_ONLY = (
-    "This video is relayed here, and its stream URLs are not given out. Play /play/ID.m3u8."
+    "This video is relayed, so its stream URLs are not available. Play /play/ID.m3u8 instead."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """Where the viewer is sent: a URL made for this viewer, Dailymotion's or of our relay."""
+    """A redirect to a URL for this viewer only: Dailymotion's, or a sealed path of the relay."""
 
     url: str
     is_relayed: bool = False
 
 
 class Delivery:
-    """Decides the mode of a play, and carries it out."""
+    """Chooses the delivery mode of each play and applies it."""
 
     def __init__(
-        self, streams: StreamResolver, verdicts: PlayableCache, relay: Relay, config: DeliveryConfig
+        self,
+        streams: StreamResolver,
+        playable_cache: PlayableCache,
+        relay: Relay,
+        config: DeliveryConfig,
     ) -> None:
         self._streams = streams
-        self._verdicts = verdicts
+        self._playable_cache = playable_cache
         self._relay = relay
         self._config = config
 
     async def deliver(self, play: PlayRequest, claims: Claims) -> Redirect | RelayedPlaylist:
-        """Return where to send the viewer, or the playlist itself, or refuse."""
+        """Return the redirect to the stream, or the relayed playlist.
+
+        Raises:
+            Refusal: the video cannot be resolved, played or relayed.
+        """
         mode = self.choose_mode(play, claims)
         if mode == "relay":
             return await self._relay.begin(play, claims)
@@ -54,7 +62,10 @@ class Delivery:
         return Redirect(url=url)
 
     async def deliver_file(self, play: PlayRequest, claims: Claims, choice: Mp4Choice) -> Redirect:
-        """Return where the viewer finds an MP4, or refuse; there is no playlist to check."""
+        """Return the redirect to an MP4. Raises Refusal if there is none.
+
+        The modes `redirect` and `validate` are the same here: an MP4 has no playlist to check.
+        """
         if self.choose_mode(play, claims) == "relay":
             path = await self._relay.begin_file(play, claims, choice)
             return Redirect(url=path, is_relayed=True)
@@ -68,27 +79,33 @@ class Delivery:
     async def find_urls(
         self, play: PlayRequest, claims: Claims, fields: tuple[str, ...]
     ) -> dict[str, str | None]:
-        """Return this viewer's URL of each format, None if the video lacks it, or refuse.
+        """Return this viewer's URL for each field, or None if the video lacks that format.
 
-        Of what is relayed there are none: they would lead past the relay and its limits. All
-        formats are asked for, or a video without these would look like one without any stream.
+        Raises:
+            Refusal: `format-unavailable` if the video is relayed, because its URLs would bypass the
+                relay and its limits; other reasons if the video cannot be resolved or played.
         """
         mode = self.choose_mode(play, claims)
         if mode == "relay":
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "its mode is relay", message=RELAYED_ONLY)
+        # Request all fields, or a video without these formats looks like one without streams.
         urls = await self._streams.resolve(play.build_viewer_request(ANY_FIELDS))
         if mode == "validate" and any(FORMATS[field] == "hls" for field in urls.keys() & fields):
             await self._check(play.video)
         return {field: urls.get(field) for field in fields}
 
     async def _check(self, video: VideoId) -> None:
-        """Refuse a video that no player could play."""
-        known = await self._verdicts.find(video)
-        if known.verdict == "invalid":
-            raise Refusal(Reason.PLAYLIST_INVALID, known.cause)
+        """Raise Refusal if no player could play this video's playlists."""
+        cached = await self._playable_cache.find(video)
+        if cached.verdict == "invalid":
+            raise Refusal(Reason.PLAYLIST_INVALID, cached.cause)
 
     def choose_mode(self, play: PlayRequest, claims: Claims) -> Mode:
-        """Return the mode of a play: what only the relay can do goes before what is configured."""
+        """Return the delivery mode of a play.
+
+        Limits in the token, and an address family that the CDN does not serve, require the relay
+        whatever is configured.
+        """
         if claims.limits or f"ipv{play.viewer.version}" not in self._config.cdn_families:
             return "relay"
         for rule in self._config.rules:

@@ -1,9 +1,10 @@
-"""What is known of a video's playlists, through a stream URL of our own, never a viewer's.
+"""Cache, for each video, whether its playlists are playable.
 
-A verdict is remembered for each video; while plays go on it is renewed behind them. Two checks in a
-row must find what no player could play before anybody is refused: a CDN that coughs once is no
-reason. Whatever keeps us from knowing (a 403 to our address, a timeout, a bot challenge in place of
-a playlist) is no reason either. Instances tell each other what they found.
+The edge checks the playlists through a stream URL of its own, never a viewer's. A play with an old
+verdict triggers a new check in the background. A video is refused only after two consecutive checks
+found playlists that no player could play: one bad check does not block plays. Neither does a check
+without a result (a 403 to the edge's address, a timeout, a bot challenge instead of a playlist).
+Instances share their verdicts through the shared state.
 """
 
 import asyncio
@@ -30,23 +31,25 @@ from proxy.edge.stream_resolver import StreamResolver
 Verdict = Literal["ok", "invalid", "unknown"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-MAX_PAGES_PER_PULL = 10  # of the shared log, read in one pull; the next one goes on
-MAX_AHEAD_SECONDS = 60.0  # seconds that another instance's clock may be ahead
+MAX_PAGES_PER_PULL = 10  # of the shared log; the next pull continues there
+MAX_AHEAD_SECONDS = 60.0  # by which another instance's clock may be ahead
 MAX_CAUSE_LENGTH = 200  # characters
-MAX_CACHED_VERDICTS = 10_000  # videos; the one asked for longest ago goes first
-# Seconds after which a video that failed one check, or more, is checked again with the next play.
+MAX_CACHED_VERDICTS = 10_000  # videos; the least recently used is evicted first
+# After one bad check, or after MIN_BAD_CHECKS, a verdict is refreshed sooner than usual.
 DOUBT_TTL_SECONDS, INVALID_TTL_SECONDS = 1.0, 5.0
-MIN_BAD_CHECKS = 2  # in a row, before a verdict is `invalid`
-MAX_CHECKED_VARIANTS = 3  # looked at, before all of them are taken to be unplayable
-LOG_NAME = "verdicts"  # of all instances, in the state
-VERDICT_TTL_SECONDS = 30.0  # seconds after which a verdict is renewed, behind the plays
-SHARED_TTL_FACTOR = 2  # times `TTL`: what is older helps nobody who starts now
-STORED_TTL_FACTOR = 10  # times `TTL`: older than that, a play waits for the next check
+MIN_BAD_CHECKS = 2  # consecutive bad checks that make a verdict `invalid`
+MAX_CHECKED_VARIANTS = 3  # if this many are unplayable, so is the video
+LOG_NAME = "verdicts"  # of the log in the shared state
+VERDICT_TTL_SECONDS = 30.0  # after this, plays refresh the verdict in the background
+# Multiples of VERDICT_TTL_SECONDS: how long the shared log keeps a verdict for new instances, and
+# the age from which a play waits for a new check (unless the verdict is `invalid`: then from 1).
+SHARED_TTL_FACTOR = 2
+STORED_TTL_FACTOR = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedVerdict:
-    """The verdict on a video: why, from when (monotonic clock), after how many bad checks."""
+    """The verdict on a video; `checked_at` in seconds on the monotonic clock."""
 
     verdict: Verdict
     cause: str
@@ -55,13 +58,13 @@ class CachedVerdict:
 
 
 class PlayableCache:
-    """Checks videos, and remembers."""
+    """Checks videos and caches the verdicts."""
 
     def __init__(
         self,
         streams: StreamResolver,
         cdn: Cdn,
-        checking: PlaylistChecker,
+        checker: PlaylistChecker,
         state: SharedState,
         telemetry: Telemetry,
         *,
@@ -69,111 +72,110 @@ class PlayableCache:
     ) -> None:
         self._streams = streams
         self._cdn = cdn
-        self._checking = checking
+        self._checker = checker
         self._state = state
         self._clock = telemetry.clock
         self._checks_made = telemetry.metrics.playlists.checks
         self._log = telemetry.log
         self._check_timeout = check_timeout
-        self._known: LruCache[VideoId, CachedVerdict] = LruCache(MAX_CACHED_VERDICTS)
+        self._verdicts: LruCache[VideoId, CachedVerdict] = LruCache(MAX_CACHED_VERDICTS)
         self._checks: SingleFlight[VideoId, CachedVerdict] = SingleFlight()
-        self._tasks = BackgroundTasks()  # renewals, and news for other instances
+        self._tasks = BackgroundTasks()  # refreshes, and verdicts to publish
         self._position = ""
 
     async def find(self, video: VideoId) -> CachedVerdict:
-        """Return what is known of a video; waits for a check only where nothing recent is."""
-        known = self._known.get(video)
-        if known is None or self._has_expired(known):
+        """Return the verdict on a video; wait for a check only if no recent verdict is cached."""
+        cached = self._verdicts.get(video)
+        if cached is None or self._has_expired(cached):
             with measure_upstream(self._clock):
                 return await self._check_once(video)
-        if self._compute_age(known) >= self._compute_ttl(known):
+        if self._compute_age(cached) >= self._compute_ttl(cached):
             self._tasks.spawn(self._check_once(video))
-        return known
+        return cached
 
     async def pull(self) -> None:
-        """Take in what other instances found; a play never waits for it.
+        """Read the verdicts of other instances from the shared state; plays never wait for this.
 
         Raises:
-            StateError: the state does not answer.
+            StateError: the shared state does not respond.
         """
         is_last, pages = False, 0
         while not is_last and pages < MAX_PAGES_PER_PULL:
             pages += 1
-            reading = await self._state.read(LOG_NAME, self._position)
-            self._position, is_last = reading.position, reading.is_last
-            for entry in reading.entries:
-                # What is none is of another version of this program, or nobody's.
+            page = await self._state.read(LOG_NAME, self._position)
+            self._position, is_last = page.position, page.is_last
+            for entry in page.entries:
+                # Skip malformed entries: from another version of Playgate, or another writer.
                 with suppress(ValueError, TypeError, OverflowError, RecursionError):
                     self._store(*self._read_entry(entry))
 
     async def close(self) -> None:
-        """Give up the checks under way."""
+        """Cancel the checks in flight."""
         await self._tasks.close()
         await self._checks.close()
 
-    def _has_expired(self, known: CachedVerdict) -> bool:
-        return self._compute_age(known) >= VERDICT_TTL_SECONDS * (
-            1 if known.verdict == "invalid" else STORED_TTL_FACTOR
+    def _has_expired(self, cached: CachedVerdict) -> bool:
+        return self._compute_age(cached) >= VERDICT_TTL_SECONDS * (
+            1 if cached.verdict == "invalid" else STORED_TTL_FACTOR
         )
 
-    def _compute_age(self, known: CachedVerdict) -> float:
-        return self._clock.monotonic() - known.checked_at
+    def _compute_age(self, cached: CachedVerdict) -> float:
+        return self._clock.monotonic() - cached.checked_at
 
-    def _compute_ttl(self, known: CachedVerdict) -> float:
-        if not known.bad_checks:
+    def _compute_ttl(self, cached: CachedVerdict) -> float:
+        if not cached.bad_checks:
             return VERDICT_TTL_SECONDS
-        soon = DOUBT_TTL_SECONDS if known.bad_checks < MIN_BAD_CHECKS else INVALID_TTL_SECONDS
-        return min(soon, VERDICT_TTL_SECONDS)
+        ttl = DOUBT_TTL_SECONDS if cached.bad_checks < MIN_BAD_CHECKS else INVALID_TTL_SECONDS
+        return min(ttl, VERDICT_TTL_SECONDS)
 
     async def _check_once(self, video: VideoId) -> CachedVerdict:
         return await self._checks.join(video, lambda: self._check(video))
 
     async def _check(self, video: VideoId) -> CachedVerdict:
-        timings.set(Timings())  # a check's time is no play's
-        before = self._known.get(video)
-        verdict, why = await self._check_video(video)
+        timings.set(Timings())  # the time of a check does not count as the time of a play
+        before = self._verdicts.get(video)
+        verdict, cause = await self._check_video(video)
         bad_checks = 0
         if verdict == "invalid":
             bad_checks = 1 + (before.bad_checks if before is not None else 0)
             verdict = "invalid" if bad_checks >= MIN_BAD_CHECKS else "unknown"
         self._checks_made.labels(verdict=verdict).inc()
-        if (verdict, why) != (("ok", "") if before is None else (before.verdict, before.cause)):
+        if (verdict, cause) != (("ok", "") if before is None else (before.verdict, before.cause)):
             write = self._log.warning if verdict == "invalid" else self._log.info
-            write("playlist-check", video=to_loggable_id(video), verdict=verdict, detail=why)
-        known = CachedVerdict(
-            verdict=verdict, cause=why, checked_at=self._clock.monotonic(), bad_checks=bad_checks
+            write("playlist-check", video=to_loggable_id(video), verdict=verdict, detail=cause)
+        latest = CachedVerdict(
+            verdict=verdict, cause=cause, checked_at=self._clock.monotonic(), bad_checks=bad_checks
         )
-        self._known[video] = known
+        self._verdicts[video] = latest
         if self._state.is_shared:
-            self._tasks.spawn(self._publish(video, known))
-        return known
+            self._tasks.spawn(self._publish(video, latest))
+        return latest
 
-    def _store(self, video: VideoId, known: CachedVerdict) -> None:
-        mine = self._known.get(video)
-        if mine is None or mine.checked_at < known.checked_at:
-            self._known[video] = known
+    def _store(self, video: VideoId, received: CachedVerdict) -> None:
+        cached = self._verdicts.get(video)
+        if cached is None or cached.checked_at < received.checked_at:
+            self._verdicts[video] = received
 
-    async def _publish(self, video: VideoId, known: CachedVerdict) -> None:
+    async def _publish(self, video: VideoId, latest: CachedVerdict) -> None:
         at = round(self._clock.now(), 3)
-        entry = json.dumps([video, known.verdict, known.cause, at, known.bad_checks])
+        entry = json.dumps([video, latest.verdict, latest.cause, at, latest.bad_checks])
         with suppress(StateError):
             await self._state.append(
                 LOG_NAME, [entry], keep=VERDICT_TTL_SECONDS * SHARED_TTL_FACTOR
             )
 
     def _read_entry(self, entry: str) -> tuple[VideoId, CachedVerdict]:
-        video, verdict, why, at, bad_checks = json.loads(entry)
+        video, verdict, cause, at, bad_checks = json.loads(entry)
         if verdict not in VERDICTS or SAFE_ID.fullmatch(video) is None:
-            raise ValueError("not a verdict")
+            raise ValueError("the entry has no valid verdict or video")
         age = self._clock.now() - float(at)
-        if (
-            not -MAX_AHEAD_SECONDS <= age < inf
-        ):  # NaN, too: a check of tomorrow would be good for ever
-            raise ValueError("not a moment of a check")
+        # Also false for NaN. A verdict dated in the future would not expire.
+        if not -MAX_AHEAD_SECONDS <= age < inf:
+            raise ValueError("the entry has no valid time")
         age = max(0.0, age)
         return VideoId(str(video)), CachedVerdict(
             verdict=verdict,
-            cause=str(why)[:MAX_CAUSE_LENGTH],
+            cause=str(cause)[:MAX_CAUSE_LENGTH],
             checked_at=self._clock.monotonic() - age,
             bad_checks=int(bad_checks),
         )
@@ -186,30 +188,30 @@ class PlayableCache:
             return "unknown", "out of time"
         except Refusal as refusal:
             return "unknown", f"{refusal.reason}: {refusal.detail}"
-        except Exception:  # noqa: BLE001  # a bug: it must not refuse a play
+        except Exception:  # noqa: BLE001  # a bug; it must not refuse a play
             self._log.exception("internal", task="check")
             return "unknown", "internal"
 
     async def _check_playlists(self, video: VideoId) -> tuple[Verdict, str]:
         url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))
-        verdict, why, variants = await self._check_playlist(url)
+        verdict, cause, variants = await self._check_playlist(url)
         for variant in variants:
-            verdict, why, _ = await self._check_playlist(variant.url)
-            if verdict != "invalid":  # a player that finds nothing in one variant tries the next
+            verdict, cause, _ = await self._check_playlist(variant.url)
+            if verdict != "invalid":  # players skip an unplayable variant and try the next
                 break
-        return verdict, why
+        return verdict, cause
 
     async def _check_playlist(self, url: str) -> tuple[Verdict, str, tuple[Child, ...]]:
         received = await self._cdn.fetch_playlist(url)
-        report = await self._checking.check(received)
+        report = await self._checker.check(received)
         if not report.is_playlist:
-            why = "what came is no playlist: a bot challenge may look like that"
-            return "unknown", why, ()
+            cause = "the CDN's response is not a playlist; it may be a bot challenge"
+            return "unknown", cause, ()
         if not report.is_checked:
             return "unknown", report.findings[0].message, ()
         if report.unplayable:
             return "invalid", ", ".join(report.unplayable), ()
         if report.kind != "multivariant":
             return "ok", "", ()
-        model = await self._checking.read_model(report, received.url)
+        model = await self._checker.read_model(report, received.url)
         return "ok", "", () if model is None else model.variants[:MAX_CHECKED_VARIANTS]

@@ -1,4 +1,4 @@
-"""Check playlists without holding up anybody else: a thread reads the large ones."""
+"""Check playlists without blocking the event loop: a thread reads the large ones."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -15,13 +15,15 @@ from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
 from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
 
 T = TypeVar("T")
-MAX_QUEUE_SECONDS = 4.0  # for its turn; players ask again
-MAX_PARSE_SECONDS = 8.0  # the longest that may be read take a second
-MIN_THREAD_BYTES = 8_000  # bytes: an ordinary one takes 9 ms, and one of single letters 50
+MAX_QUEUE_SECONDS = 4.0  # of waiting for the thread; players retry
+MAX_PARSE_SECONDS = 8.0  # the largest accepted playlists take a second
+# Smaller playlists are read on the event loop. At this size, an ordinary one takes 9 ms there, and
+# one that consists of single letters 50 ms.
+MIN_THREAD_BYTES = 8_000
 
 
 class PlaylistChecker:
-    """Applies the rules to what was received; counts what is found and how long it took."""
+    """Checks received playlists; exports metrics of the findings and the duration."""
 
     def __init__(self, telemetry: Telemetry, hosts: AllowedHosts) -> None:
         self._metrics = telemetry.metrics.playlists
@@ -30,7 +32,7 @@ class PlaylistChecker:
         self.thread = PlaylistThread()
 
     async def check(self, received: ReceivedPlaylist, *, owner: Hashable = None) -> Report:
-        """Return what is found in a playlist; `owner`s take turns."""
+        """Return the report on a playlist. Owners take turns, see `PlaylistThread.run`."""
 
         def run() -> tuple[Report, float]:
             started = self._clock.monotonic()
@@ -49,7 +51,7 @@ class PlaylistChecker:
         return report
 
     async def read_model(self, report: Report, base: str) -> Playlist | None:
-        """Return what a checked playlist offers; None where that cannot be told."""
+        """Return the variants and segments of a checked playlist, or None if it is unreadable."""
         if not report.is_playlist or not report.is_checked:
             return None
         try:
@@ -68,10 +70,11 @@ class PlaylistChecker:
 
 
 class PlaylistThread:
-    """Reads playlists without holding up anybody else.
+    """Runs work on playlists in a single thread, with a fair queue.
 
-    Two threads would read no faster, since Python runs one at a time, and answers would wait for
-    both. An owner, a viewer's network say, has one playlist in the queue: owners take turns.
+    A second thread would not be faster, because Python runs one thread at a time, and the event
+    loop would compete with both. Each owner (a viewer's network, for example) has at most one
+    playlist in the queue, so that owners take turns.
     """
 
     def __init__(self) -> None:
@@ -80,23 +83,23 @@ class PlaylistThread:
         self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, size: int, work: Callable[[], T], *, owner: Hashable) -> T:
-        """Return what `work` does with so many bytes: at once if they are few.
+        """Run `work` on a playlist of `size` bytes, at once if it is small; return its result.
 
         Raises:
-            Refusal: `overloaded`, if its turn does not come; `playlist-invalid`, if it takes
-                longer than `MAX_SECONDS`. The thread goes on.
+            Refusal: `overloaded` after `MAX_QUEUE_SECONDS` in the queue; `playlist-invalid` if
+                `work` takes longer than `MAX_PARSE_SECONDS`. The thread still completes it.
         """
         if size < MIN_THREAD_BYTES:
             return work()
         turn = self._turns.setdefault(owner, asyncio.Lock())
-        async with AsyncExitStack() as held:
+        async with AsyncExitStack() as locks:
             try:
                 async with asyncio.timeout(MAX_QUEUE_SECONDS):
-                    await held.enter_async_context(turn)
-                    await held.enter_async_context(self._free)
+                    await locks.enter_async_context(turn)
+                    await locks.enter_async_context(self._free)
             except TimeoutError:
                 raise build_overload_refusal(
-                    f"a playlist waited {MAX_QUEUE_SECONDS:g} s to be read"
+                    f"a playlist waited {MAX_QUEUE_SECONDS:g} s for the parser thread"
                 ) from None
             try:
                 async with asyncio.timeout(MAX_PARSE_SECONDS):

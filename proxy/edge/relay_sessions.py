@@ -1,4 +1,4 @@
-"""Relay sessions: begin and admit them, and limit their concurrent requests."""
+"""Begin relay sessions, admit their requests, and limit how many are concurrent."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ RELAYING_DISABLED = "max_height and max_bandwidth require relaying; relay.keys i
 
 
 class RelaySessions:
-    """Begins sessions and admits their requests; the sessions themselves are kept in the seals."""
+    """Begins and admits sessions. Stateless: the sealed paths carry the session."""
 
     def __init__(self, settings: Settings, revocations: Revocations, clock: Clock) -> None:
         self.keys = SealKeys(settings.get_seal_secrets())
@@ -28,7 +28,7 @@ class RelaySessions:
         self._clock = clock
 
     def begin(self, play: PlayRequest, claims: Claims) -> tuple[SealKey, Session]:
-        """Return a new session and the key that seals it, or refuse."""
+        """Return a new session and the key that seals it. Raises Refusal without `relay.keys`."""
         if (key := self.keys.newest) is None:
             raise Refusal(Reason.TOKEN_FORMAT, RELAYING_DISABLED)
         return key, Session(
@@ -43,48 +43,48 @@ class RelaySessions:
         )
 
     def admit(self, session: Session, viewer: Address) -> None:
-        """Refuse a viewer outside the session's network, and a session that is not current."""
+        """Raise Refusal if the session has expired, is revoked, or belongs to another network."""
         now = self._clock.now()
         session.check(viewer, now=now, max_duration=self._session_max, leeway=self._leeway)
         self._revocations.check(session.video, session)
 
 
-# "reload" is a playlist that is fetched and read, "playlist" one until it is sent.
+# "reload": the edge fetches and rewrites a playlist. "playlist": until that response is sent.
 RelayRequestKind = Literal["reload", "playlist", "bytes"]
 
-# Players have two or three playlists and up to six segments under way. Viewers who started one
-# token's playback in the same second and network count as one session.
+# Players have two or three playlist requests and up to six segment requests in flight. Viewers who
+# start playback with the same token, in the same second and network, count as one session.
 MAX_PER_SESSION: dict[RelayRequestKind, int] = {"reload": 32, "playlist": 32, "bytes": 64}
-# A viewer begins a session with each play, so that networks have their share as well: half of the
-# places for blocking reloads, and half of the connections to one host of the CDN.
+# Every play begins a new session, so networks are limited too: to half of the places for blocking
+# reloads, and half of the connections to one CDN host.
 MAX_PER_NETWORK: dict[RelayRequestKind, int] = {"playlist": 500, "bytes": 512}
 
 
 class SessionLimits:
-    """Counts the requests that are under way; keeps nothing of the others."""
+    """Limits the requests in flight per session and per network."""
 
     def __init__(self, *, places: int) -> None:
-        """Leave half of so many places for reloads to other networks."""
-        self._of_network = {**MAX_PER_NETWORK, "reload": max(1, places // 2)}
-        self._under_way: Counter[tuple[RelayRequestKind, Session | str]] = Counter()
+        """Limit each network to half of `places`: the reloads that can run or queue at once."""
+        self._max_per_network = {**MAX_PER_NETWORK, "reload": max(1, places // 2)}
+        self._in_flight: Counter[tuple[RelayRequestKind, Session | str]] = Counter()
 
     @contextmanager
     def request(self, kind: RelayRequestKind, session: Session, viewer: Address) -> Iterator[None]:
-        """Count a request while it is under way, or refuse it with `rate-limited`."""
+        """Count a request while the context is open. Raises Refusal `rate-limited` at a limit."""
         network = format_viewer_network(viewer)
         self._check(kind, session, MAX_PER_SESSION[kind], "session")
-        self._check(kind, network, self._of_network[kind], "network")
+        self._check(kind, network, self._max_per_network[kind], "network")
         keys = (kind, session), (kind, network)
-        self._under_way.update(keys)
+        self._in_flight.update(keys)
         try:
             yield
         finally:
-            self._under_way.subtract(keys)
+            self._in_flight.subtract(keys)
             for key in keys:
-                if not self._under_way[key]:
-                    del self._under_way[key]
+                if not self._in_flight[key]:
+                    del self._in_flight[key]
 
-    def _check(self, kind: RelayRequestKind, owner: Session | str, most: int, word: str) -> None:
-        if self._under_way[kind, owner] >= most:
-            detail = f"{most} {kind} requests of this {word} are under way"
+    def _check(self, kind: RelayRequestKind, owner: Session | str, limit: int, scope: str) -> None:
+        if self._in_flight[kind, owner] >= limit:
+            detail = f"this {scope} already has {limit} {kind} requests in flight"
             raise Refusal(Reason.RATE_LIMITED, detail, retry_after=1)

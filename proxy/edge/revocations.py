@@ -1,10 +1,11 @@
-"""Which tokens are revoked: known here, published to all instances, pulled behind the plays.
+"""Revoke tokens: cache revocations in memory, publish them to all instances, pull in background.
 
-A revocation holds here at once and elsewhere with the next pull. Instances put back what a store
-has lost: as long as one of them lives, a revocation is in force until it concerns nothing.
+A revocation is in force on this instance at once, and on others after their next pull. If the store
+loses revocations, any running instance appends them again: each stays in force until every affected
+token has expired.
 
-What is read is trusted as little as what comes from a network: dates are clipped, names bounded,
-and so is the number of entries; the operator can undo a revocation that another writer made.
+Entries from the store are untrusted input: times are clipped, and names and the number of entries
+are bounded. The operator can undo a revocation that another writer made.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -28,18 +29,17 @@ from proxy.edge.shared_state import SharedState
 from proxy.settings.schema import StateConfig
 
 LOG_NAME = "revocations"
-MAX_PAGES = 100  # read in one pull; the next one goes on
-NOT_PUBLISHED = "Nothing was changed: the state that instances share does not answer. Try again."
-# A clock that is set wrong and right again must not have anything forgotten meanwhile.
-ROUNDING_SECONDS, MIN_ROUNDED_SECONDS = (
-    5.0,
-    3600.0,
-)  # seconds: what counts as set anew, and how long nothing is forgotten
-MAX_AGE_FACTOR = 2.0  # times `state.max_staleness`: a list that is older is not up to date
+MAX_PAGES = 100  # per pull; the next pull continues there
+NOT_PUBLISHED = "Nothing was changed: the shared state does not respond. Try again."
+# If the system clock is set wrong and then corrected, no revocation may be dropped in between. A
+# jump of more than MAX_CLOCK_DRIFT_SECONDS counts as setting the clock; after that, nothing is
+# dropped for CLOCK_STEP_PAUSE_SECONDS.
+MAX_CLOCK_DRIFT_SECONDS, CLOCK_STEP_PAUSE_SECONDS = 5.0, 3600.0
+MAX_AGE_FACTOR = 2.0  # a list older than this times `state.max_staleness` is out of date
 
 
 class Revocations:
-    """The revocations in force, as this instance knows them."""
+    """The revocations that this instance enforces, kept in sync with the shared state."""
 
     def __init__(
         self,
@@ -56,26 +56,27 @@ class Revocations:
         self._config = config
         self._proofs = proofs
         self._list = RevocationList()
-        self._told: set[Revocation] = set()  # by us, and not seen in the log yet
+        self._unconfirmed: set[Revocation] = set()  # appended, and not yet read back
         self._position = ""
         self._pulled_at = float("-inf")
         self._offset = clock.now() - clock.monotonic()
         self._stepped_at = float("-inf")
-        self.longest = longest  # a reload may change it
-        metrics.revocations.set_function(self._update_metrics)
+        self.longest = longest  # a reload of the settings may change this
+        metrics.revocations.set_function(self._count_in_force)
         if not state.is_shared:
             metrics.revocations_pulled.set_function(clock.now)
 
     @property
     def age(self) -> float:
-        """How long ago the list was brought up to date, in seconds; infinite before the first."""
+        """The seconds since the last complete pull; infinite before the first pull."""
         return self._clock.monotonic() - self._pulled_at if self._state.is_shared else 0.0
 
     def list_in_force(self) -> Sequence[Revocation]:
-        """Return every revocation that this instance knows to be in force."""
+        """Return the revocations in force, sorted by kind and value."""
         self._drop_expired()
         return sorted(
-            self._list.list_in_force(), key=lambda it: (it.kind, it.value, it.issuer or "")
+            self._list.list_in_force(),
+            key=lambda entry: (entry.kind, entry.value, entry.issuer or ""),
         )
 
     async def revoke(
@@ -86,94 +87,102 @@ class Revocations:
         issuer: str | None = None,
         before: int | None = None,
     ) -> Revocation:
-        """Revoke what was issued until `before` (seconds since 1970; now), or refuse.
+        """Revoke the tokens of an issuer (None: `tokens.keys`) that were issued until `before`.
 
-        A `jti` is revoked whatever its `iat`. Without an issuer, tokens of our own are meant.
+        `before` is in seconds since 1970, None for now; a `jti` is revoked whatever its `iat`.
+
+        Raises:
+            Refusal: `request-invalid`, or `state-unavailable` if it cannot be published.
         """
         now = int(self._clock.now())
         if before is not None and before > now + self.longest.leeway:
             raise _build_invalid_refusal(
-                "before is in the future; what is not issued yet is not to be issued."
+                "before is in the future. Use the current time or an earlier one."
             )
-        moment = now if before is None else before
+        issued_until = now if before is None else before
         revocation = Revocation(
             kind=kind,
             value=value,
             issuer=issuer,
-            before=moment,
+            before=issued_until,
             at=self._choose_time((kind, value, issuer)),
         )
         if revocation.compute_end(self.longest) <= now:
             raise _build_invalid_refusal(
-                "before is so long ago that every token meant has expired."
+                "before is too long ago: every token issued until then has expired."
             )
         self._drop_expired()
         if len(self._list) >= MAX_REVOCATIONS and self._list.find(revocation.name) is None:
             raise _build_invalid_refusal(
-                f"{MAX_REVOCATIONS} revocations are in force. Retire the key instead."
+                f"The maximum of {MAX_REVOCATIONS} revocations is in force. Retire the key instead."
             )
         await self._publish(revocation)
         self._log.info("revoked", **_build_log_fields(revocation), before=before)
         return self._list.find(revocation.name) or revocation
 
     async def undo(self, kind: RevocationKind, value: str, *, issuer: str | None = None) -> None:
-        """Undo the revocation of a name on every instance, or refuse and change nothing."""
-        known = self._list.find((kind, value, issuer))
-        if known is None or known.is_undone:
+        """Undo a revocation on every instance. If that fails, raise Refusal and change nothing."""
+        existing = self._list.find((kind, value, issuer))
+        if existing is None or existing.is_undone:
             raise _build_invalid_refusal(f"No revocation of this {kind} is in force.")
-        at = max(known.at, int(self._clock.now()))
+        at = max(existing.at, int(self._clock.now()))
         undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undone=True)
         await self._publish(undone)
         self._log.info("revocation-undone", **_build_log_fields(undone))
 
     async def pull(self) -> None:
-        """Bring the list up to date, and put back what the store has lost.
+        """Read new revocations from the shared state; append those that the store has lost.
 
         Raises:
-            StateError: the state does not answer.
+            StateError: the shared state does not respond.
         """
         position, is_whole, is_last = self._position, not self._position, False
-        told, pages, is_full = RevocationList(), 0, False
-        ahead: dict[Name, Revocation] = {}
+        received, pages, is_full = RevocationList(), 0, False
+        future_dated: dict[Name, Revocation] = {}
         while not is_last and pages < MAX_PAGES:
-            reading = await self._state.read(LOG_NAME, position)
-            is_whole = is_whole or not reading.is_continued
-            for revocation in self._read_page(reading.entries, ahead):
-                told.add(revocation)
+            page = await self._state.read(LOG_NAME, position)
+            is_whole = is_whole or not page.is_continued
+            for revocation in self._read_page(page.entries, future_dated):
+                received.add(revocation)
                 is_full = not self._list.add(revocation) or is_full
-            position, is_last, pages = reading.position, reading.is_last, pages + 1
-        for revocation in ahead.values():
-            told.add(revocation)
+            position, is_last, pages = page.position, page.is_last, pages + 1
+        for revocation in future_dated.values():
+            received.add(revocation)
             is_full = not self._list.add(revocation) or is_full
         self._position = position
         if is_full:
             self._log.error("revocations-full", count=len(self._list))
         if not is_last:
-            return  # more than anybody revokes: the list stays out of date until all of it is read
+            return  # too many entries for one pull; the list counts as out of date
         self._pulled_at = self._clock.monotonic()
         self._metrics.revocations_pulled.set(self._clock.now())
         self._drop_expired()
-        should_be_there = self._list if is_whole else self._told
-        self._told = {known for known in should_be_there if known not in told}
-        if is_whole and self._told:
-            self._log.warning("revocations-lost", count=len(self._told))
-        if self._told:
-            await self._append(self._told)
+        expected = self._list if is_whole else self._unconfirmed
+        self._unconfirmed = {entry for entry in expected if entry not in received}
+        if is_whole and self._unconfirmed:
+            self._log.warning("revocations-lost", count=len(self._unconfirmed))
+        if self._unconfirmed:
+            await self._append(self._unconfirmed)
 
-    def check(self, video: VideoId, whose: Claims | Session) -> None:
-        """Refuse what is revoked, and, if so set, everything while the list is out of date."""
-        self._list.check(video, whose)
-        is_late = self.age > self._config.max_staleness * MAX_AGE_FACTOR
-        if is_late and self._config.revocations_on_failure == "deny":
+    def check(self, video: VideoId, bearer: Claims | Session) -> None:
+        """Refuse a revoked token or session.
+
+        Raises:
+            Refusal: `token-revoked`; `state-unavailable` if the list is out of date and
+                `state.revocations_on_failure` is `deny`.
+        """
+        self._list.check(video, bearer)
+        is_out_of_date = self.age > self._config.max_staleness * MAX_AGE_FACTOR
+        if is_out_of_date and self._config.revocations_on_failure == "deny":
             raise Refusal(Reason.STATE_UNAVAILABLE, "the list of revocations is not up to date")
 
     def _choose_time(self, name: Name) -> int:
-        """Return now, or the second behind the last undoing, which would count otherwise."""
-        now, known = int(self._clock.now()), self._list.find(name)
-        return max(now, known.at + 1) if known is not None and known.is_undone else now
+        """Return the current time, or a second after the last undo, which would win otherwise."""
+        now, existing = int(self._clock.now()), self._list.find(name)
+        return max(now, existing.at + 1) if existing and existing.is_undone else now
 
-    async def _publish(self, news: Revocation) -> None:
-        proven = self._proofs.prove(news)
+    async def _publish(self, revocation: Revocation) -> None:
+        proven = self._proofs.prove(revocation)
         try:
             await self._append([proven])
         except StateError as error:
@@ -181,54 +190,56 @@ class Revocations:
         self._list.add(proven)
 
     def _read_page(
-        self, entries: Iterable[str], ahead: dict[Name, Revocation]
+        self, entries: Iterable[str], future_dated: dict[Name, Revocation]
     ) -> Iterator[Revocation]:
-        """Yield what a page says, but for unproven revocations that were dated ahead.
+        """Yield the valid entries of a page, except unproven revocations dated in the future.
 
-        Those are gathered in `ahead` and count as made now. They would come back at every start, so
-        whatever undoes them has to stand behind them in the log, whenever it was made; what else is
-        known of the name still counts.
+        The exceptions are collected in `future_dated`, with the current time instead of their own.
+        They get a new time at every start, so comparing times cannot undo them: any proven undo
+        that follows in the log removes them, whatever its time. Other entries for the same name
+        still apply.
         """
         now = int(self._clock.now())
         for entry in entries:
             try:
-                written = Revocation.from_json(entry)
-            except ValueError:  # of another version of this program, or another writer
+                revocation = Revocation.from_json(entry)
+            except ValueError:  # from another version of Playgate, or another writer
                 continue
-            if self._proofs.is_proven(written):
-                if written.is_undone:
-                    ahead.pop(written.name, None)
-                yield written
-            elif not written.is_undone:
-                clipped = written.clip_times(now, self.longest.leeway)
-                if clipped.at == written.at:
+            if self._proofs.is_proven(revocation):
+                if revocation.is_undone:
+                    future_dated.pop(revocation.name, None)
+                yield revocation
+            elif not revocation.is_undone:
+                clipped = revocation.clip_times(now, self.longest.leeway)
+                if clipped.at == revocation.at:
                     yield clipped
                 else:
-                    ahead[clipped.name] = clipped
+                    future_dated[clipped.name] = clipped
 
     async def _append(self, revocations: Collection[Revocation]) -> None:
         if not self._state.is_shared:
             return
+        entries = [revocation.to_json() for revocation in revocations]
         keep = self.longest.validity + self.longest.leeway
-        await self._state.append(LOG_NAME, [it.to_json() for it in revocations], keep=keep)
-        self._told.update(revocations)
+        await self._state.append(LOG_NAME, entries, keep=keep)
+        self._unconfirmed.update(revocations)
 
-    def _update_metrics(self) -> float:
+    def _count_in_force(self) -> float:
         self._drop_expired()
         return sum(1 for _ in self._list.list_in_force())
 
     def _drop_expired(self) -> None:
         now, ticks = self._clock.now(), self._clock.monotonic()
-        if abs(now - ticks - self._offset) > ROUNDING_SECONDS:
+        if abs(now - ticks - self._offset) > MAX_CLOCK_DRIFT_SECONDS:
             self._offset, self._stepped_at = now - ticks, ticks
-        if ticks - self._stepped_at > MIN_ROUNDED_SECONDS:
+        if ticks - self._stepped_at > CLOCK_STEP_PAUSE_SECONDS:
             self._list.drop_expired(now, self.longest)
 
 
 def _build_log_fields(revocation: Revocation) -> dict[str, str | None]:
     value, kind = revocation.value, revocation.kind
-    named = to_loggable_id(VideoId(value)) if kind == "video" else value
-    return {"kind": kind, "value": named, "issuer": revocation.issuer}
+    loggable = to_loggable_id(VideoId(value)) if kind == "video" else value
+    return {"kind": kind, "value": loggable, "issuer": revocation.issuer}
 
 
 def _build_invalid_refusal(message: str) -> Refusal:

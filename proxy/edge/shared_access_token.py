@@ -1,9 +1,10 @@
-"""One access token for all instances: whoever needs a new one first fetches it for the others.
+"""Share one access token among all instances: one instance fetches it for the others.
 
-A lease says who fetches. It expires by itself, so that the death of its holder holds up nobody for
-longer than that. Where the state does not work, every instance fetches for itself. What lies in the
-state is encrypted with a key that follows from the API secret: who can read the state cannot act
-for the account, and who can write to it cannot foist a token on us.
+The instance that holds a lease in the shared state fetches. The lease expires, so that a dead
+holder delays the others only that long. If the shared state fails, every instance fetches its own
+token. The shared token is encrypted and authenticated with a key derived from the API secret: an
+attacker who can read the state cannot use the account, and an attacker who can write to the state
+cannot inject a token.
 """
 
 import json
@@ -24,34 +25,32 @@ from proxy.edge.shared_state import SharedState
 from proxy.settings.platform import PlatformConfig
 
 PURPOSE = b"playgate access token 1"
-LEASE_POLL_SECONDS = 0.1  # seconds between looks while another instance fetches
-LEASE_MARGIN_SECONDS = 1.0  # seconds beyond the time that a fetch may take
-MIN_SHARED_SECONDS = 30.0  # seconds: a shared token with less to live is not taken over
+LEASE_POLL_SECONDS = 0.1  # between reads while another instance fetches
+LEASE_MARGIN_SECONDS = 1.0  # a lease lasts this much longer than a fetch may take
+MIN_SHARED_SECONDS = 30.0  # a shared token with less remaining lifetime is not used
 
 
 class Grant(Protocol):
-    """A way to an access token: what the settings say, or a login that is kept in a file."""
+    """An OAuth grant that yields access tokens: by the API key, or by a refresh token in a file."""
 
     async def fetch_access_token(self, *, deadline: float) -> AccessToken:
-        """Return a new access token by `deadline` (monotonic clock), or refuse."""
+        """Fetch an access token until `deadline` (monotonic clock). Raises Refusal on failure."""
 
     async def close(self) -> None:
-        """Finish what must not be broken off."""
+        """Complete a fetch that must not be interrupted."""
 
 
 class SharedAccessToken:
-    """The access token of an account, fetched by one instance for all."""
+    """The access token of an account, shared by its instances."""
 
     def __init__(
         self, grant: Grant, state: SharedState, platform: PlatformConfig, clock: Clock
     ) -> None:
-        """Share what `grant` gives among instances with this account and its secret."""
+        """Share the tokens of `grant` with the instances that use the same account and secret."""
         self._grant = grant
         self._state = state
         self._clock = clock
-        self._lease = (
-            platform.play_timeout + LEASE_MARGIN_SECONDS
-        )  # seconds, then a fetch counts as lost
+        self._lease_ttl = platform.play_timeout + LEASE_MARGIN_SECONDS
         endpoints = platform.endpoints
         account = [platform.grant, platform.api_key, platform.username]
         name = "\n".join([*account, endpoints.token_url, endpoints.scope])
@@ -59,72 +58,80 @@ class SharedAccessToken:
         self.token_name, self.lease_name = f"access-token:{digest}", f"access-token-lease:{digest}"
         secret = platform.api_secret.get_secret_value().encode()
         key = HKDF(SHA256(), 32, salt=None, info=PURPOSE).derive(secret)
-        self._box = Fernet(urlsafe_b64encode(key))
-        self._me = uuid4().hex
-        self._waiting_since: float | None = None  # for other instances, without a better token
+        self._cipher = Fernet(urlsafe_b64encode(key))
+        self._instance_id = uuid4().hex
+        self._waiting_since: float | None = None  # for another instance's fetch; monotonic clock
 
     async def fetch(
-        self, held: AccessToken | None, *, was_refused: bool, deadline: float
+        self, current: AccessToken | None, *, was_refused: bool, deadline: float
     ) -> AccessToken:
-        """Return a better access token than the one that is held, or refuse.
+        """Return a better access token than `current`: shared if there is one, else fetched.
 
-        If Dailymotion refused that one, any other is better. `deadline` is monotonic.
+        Args:
+            current: the token in use.
+            was_refused: Dailymotion refused `current`, so any other token is better. Otherwise, a
+                token is better if it does not expire earlier.
+            deadline: on the monotonic clock.
 
         Raises:
-            StateError: the login's file cannot be read or written.
+            Refusal: the fetch failed.
+            StateError: the file of the refresh token cannot be read or written.
         """
-        floor = 0.0 if held is None or was_refused else held.expires_at
-        value = "" if held is None else held.value
+        min_expiry = 0.0 if current is None or was_refused else current.expires_at
+        value = "" if current is None else current.value
         try:
-            if (shared := await self._read_or_lease(value, floor)) is not None:
+            if (shared := await self._read_or_lease(value, min_expiry)) is not None:
                 return shared
         except StateError:
-            self._waiting_since = None  # without the state, every instance fetches for itself
+            self._waiting_since = None  # fetch without a lease
         try:
             token = await self._grant.fetch_access_token(deadline=deadline)
             await self._share(token)
         finally:
             with suppress(StateError):
-                await self._state.release(self.lease_name, self._me)
+                await self._state.release(self.lease_name, self._instance_id)
         return token
 
     async def close(self) -> None:
-        """Finish what must not be broken off."""
+        """Complete a fetch that must not be interrupted."""
         await self._grant.close()
 
-    async def _read_or_lease(self, held: str, floor: float) -> AccessToken | None:
-        """Return what another instance fetched, or None once it is upon this one to fetch."""
+    async def _read_or_lease(self, current: str, min_expiry: float) -> AccessToken | None:
+        """Return the token of another instance, or None once this instance holds the lease."""
         while True:
-            if (shared := await self._read(held, floor)) is not None:
+            if (shared := await self._read(current, min_expiry)) is not None:
                 self._waiting_since = None
                 return shared
-            if await self._state.claim(self.lease_name, self._me, ttl=self._lease) == self._me:
+            if (
+                await self._state.claim(self.lease_name, self._instance_id, ttl=self._lease_ttl)
+                == self._instance_id
+            ):
                 self._waiting_since = None
                 return None
-            # A lease without an end, or one that is renewed for ever, must not stop this instance.
+            # A lease that never expires, or is extended for ever, must not block this instance.
             now = self._clock.monotonic()
             if self._waiting_since is None:
                 self._waiting_since = now
-            elif now - self._waiting_since > self._lease:
+            elif now - self._waiting_since > self._lease_ttl:
                 self._waiting_since = None
-                await self._state.put(self.lease_name, self._me, ttl=self._lease)
+                await self._state.put(self.lease_name, self._instance_id, ttl=self._lease_ttl)
                 return None
             await self._clock.sleep(LEASE_POLL_SECONDS)
 
-    async def _read(self, held: str, floor: float) -> AccessToken | None:
-        """Return what another instance fetched; None if it is no better than what is held."""
-        sealed = await self._state.get(self.token_name)
+    async def _read(self, current: str, min_expiry: float) -> AccessToken | None:
+        """Return the token of another instance, or None if it is not better than `current`."""
+        encrypted = await self._state.get(self.token_name)
         try:
-            value, expires_at = json.loads(self._box.decrypt(sealed or ""))
+            value, expires_at = json.loads(self._cipher.decrypt(encrypted or ""))
         except (InvalidToken, ValueError):
             return None
-        is_better = value != held and expires_at >= max(
-            floor, self._clock.now() + MIN_SHARED_SECONDS
+        is_better = value != current and expires_at >= max(
+            min_expiry, self._clock.now() + MIN_SHARED_SECONDS
         )
         return AccessToken(value=value, expires_at=float(expires_at)) if is_better else None
 
     async def _share(self, token: AccessToken) -> None:
-        content = self._box.encrypt(json.dumps([token.value, token.expires_at]).encode())
+        content = self._cipher.encrypt(json.dumps([token.value, token.expires_at]).encode())
         ttl = token.expires_at - self._clock.now()
         with suppress(StateError):
             await self._state.put(self.token_name, content.decode(), ttl=ttl)

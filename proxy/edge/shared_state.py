@@ -1,8 +1,8 @@
-"""The state as the edge uses it: within its time, and not asked while it is known to be down.
+"""Access the shared state with a timeout and a circuit breaker.
 
-A play waits for `state.timeout` at most. An answer that stays out has the store probed, behind the
-plays; where that fails too, every question is refused at once, until a probe finds reading and
-writing to work again. What to do without an answer is decided where the question is asked.
+A play waits at most `state.timeout`. After a timeout or an error, the store is probed in the
+background. If the probe fails too, every request to the store fails at once, until a probe succeeds
+in reading and writing. Each caller decides how to handle the `StateError`.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from proxy.domain.reasons import Reason, Refusal
 
 T = TypeVar("T")
 
-PROBE_TIMEOUT_SECONDS = 0.25  # seconds after which a store that did not answer in time is down
-PROBE_INTERVAL_SECONDS = 0.25  # seconds between probes of one that is down
-BACKGROUND_TIMEOUT_SECONDS = 2.0  # seconds for what no play waits for
+PROBE_TIMEOUT_SECONDS = 0.25  # of the first probe; if it fails, the store counts as down
+PROBE_INTERVAL_SECONDS = 0.25  # between probes while the store is down
+BACKGROUND_TIMEOUT_SECONDS = 2.0  # of requests that no play waits for
 
 
 def build_state_refusal(error: StateError) -> Refusal:
-    """Return what a failure of the state means for a play that cannot do without it."""
+    """Return the refusal of a play that needs the shared state while the state fails."""
     return Refusal(Reason.STATE_UNAVAILABLE, error.detail)
 
 
 class SharedState:
-    """Asks the store; raises `StateError` soon, if it does not answer."""
+    """Sends requests to the store. Each raises `StateError` if the store fails or is too slow."""
 
     def __init__(self, store: Store, telemetry: Telemetry, *, timeout: float) -> None:
         self._store = store
@@ -38,27 +38,27 @@ class SharedState:
         self._duration = telemetry.metrics.state.duration
         self._timeout = timeout
         self._is_down = False
-        self._probing: asyncio.Task[None] | None = None
+        self._probe_task: asyncio.Task[None] | None = None
         self._tasks = BackgroundTasks()
 
     @property
     def is_shared(self) -> bool:
-        """Say whether other instances see it."""
+        """Whether other instances use the same store."""
         return self._store.is_shared
 
     async def open(self) -> None:
-        """Connect if that can be done now: it takes longer than a play waits."""
+        """Connect to the store before plays have to wait for it; on failure, keep probing."""
         try:
             await self.probe()
         except StateError:
             self._start_probing()
 
-    async def probe(self, within: float = BACKGROUND_TIMEOUT_SECONDS) -> None:
-        """Find out within so many seconds whether reading and writing work."""
-        await self._run("probe", self._store.probe, within=within)
+    async def probe(self, max_seconds: float = BACKGROUND_TIMEOUT_SECONDS) -> None:
+        """Check that the store can be read and written within `max_seconds`."""
+        await self._run("probe", self._store.probe, max_seconds=max_seconds)
 
     async def get(self, name: str) -> str | None:
-        """Return a value, None where there is none."""
+        """Return a value, or None if the name is not set."""
         return await self._run("get", partial(self._store.get, name))
 
     async def put(self, name: str, value: str, *, ttl: float) -> None:
@@ -66,81 +66,81 @@ class SharedState:
         await self._run("put", partial(self._store.put, name, value, ttl=ttl))
 
     async def claim(
-        self, name: str, value: str, *, ttl: float, heard: Callable[[str], None] | None = None
+        self, name: str, value: str, *, ttl: float, on_holder: Callable[[str], None] | None = None
     ) -> str:
-        """Set a value unless there is one, and return the one that is there now.
+        """Set a value for `ttl` seconds unless the name is set; return the value that is now set.
 
-        `heard` is told which it is, also where the answer comes after the refusal.
+        `on_holder` is called with that value, even if the store responds after the timeout.
         """
 
         async def claim() -> str:
             holder = await self._store.claim(name, value, ttl=ttl)
-            if heard is not None:
-                heard(holder)
+            if on_holder is not None:
+                on_holder(holder)
             return holder
 
         return await self._run("claim", claim)
 
     async def release(self, name: str, value: str) -> None:
-        """Remove a value if it is still this one."""
+        """Delete a name if its value is still `value`."""
         await self._run("release", partial(self._store.release, name, value))
 
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
-        """Add to the end of a log that keeps its entries for so many seconds."""
+        """Append entries to a log, which keeps them for at least `keep` seconds."""
         for start in range(0, len(entries), PAGE_SIZE):
             page = entries[start : start + PAGE_SIZE]
             await self._run(
                 "append",
                 partial(self._store.append, log, page, keep=keep),
-                within=BACKGROUND_TIMEOUT_SECONDS,
+                max_seconds=BACKGROUND_TIMEOUT_SECONDS,
             )
 
     async def read(self, log: str, position: str) -> LogPage:
-        """Return a page of what came after a position in a log."""
+        """Return the page of a log's entries that follows `position`."""
         return await self._run(
-            "read", partial(self._store.read, log, position), within=BACKGROUND_TIMEOUT_SECONDS
+            "read", partial(self._store.read, log, position), max_seconds=BACKGROUND_TIMEOUT_SECONDS
         )
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the requests in flight and close the store."""
         await self._tasks.close()
         await self._store.close()
 
     async def _run(
         self,
         operation: StoreOperation,
-        question: Callable[[], Coroutine[Any, Any, T]],
+        send: Callable[[], Coroutine[Any, Any, T]],
         *,
-        within: float | None = None,  # seconds; the question itself goes on
+        max_seconds: float | None = None,  # to wait; the request itself continues
     ) -> T:
-        if not self._store.is_shared:  # this process's own memory, which answers at once
+        if not self._store.is_shared:  # in this process's memory, which never blocks
             self._duration.labels(operation=operation, outcome="ok").observe(0)
-            return await question()
+            return await send()
         if self._is_down and operation != "probe":
-            raise StateError("the state is down")
+            raise StateError("the shared state is down")
         started, outcome = self._clock.monotonic(), "abandoned"
-        # A task of its own: a connection that takes longer than the play waits still comes about.
-        asking = self._tasks.spawn(question())
+        # A separate task, so that opening a connection can complete after the play stops waiting.
+        request = self._tasks.spawn(send())
         try:
-            answer, outcome = await _await_result(asking, within or self._timeout), "ok"
+            result, outcome = await _await_result(request, max_seconds or self._timeout), "ok"
         except StateError as error:
-            outcome = "error" if asking.done() else "timeout"
+            outcome = "error" if request.done() else "timeout"
             if operation != "probe":
                 self._start_probing()
             raise StateError(error.detail) from None
-        except Exception as error:  # a bug: it is no play's fault
+        except Exception as error:  # a bug; the play treats it like a failed store
             outcome = "error"
             self._telemetry.log.exception("internal", task="state")
-            raise StateError(f"the state failed ({type(error).__name__})") from None
+            raise StateError(f"the shared state failed ({type(error).__name__})") from None
         finally:
             self._duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
-        return answer
+        return result
 
     def _start_probing(self) -> None:
-        if self._probing is None or self._probing.done():
-            self._probing = self._tasks.spawn(self._probe_until_healthy())
+        if self._probe_task is None or self._probe_task.done():
+            self._probe_task = self._tasks.spawn(self._probe_until_healthy())
 
     async def _probe_until_healthy(self) -> None:
         while True:
@@ -158,14 +158,14 @@ class SharedState:
                 return
 
 
-async def _await_result(asking: asyncio.Task[T], within: float) -> T:
-    """Return the answer, or refuse where it takes too long; the question stays asked."""
+async def _await_result(request: asyncio.Task[T], seconds: float) -> T:
+    """Return the result of a request. Raises StateError on timeout; the request continues."""
     loop = asyncio.get_running_loop()
-    due = loop.time() + within
-    await asyncio.wait({asking}, timeout=within)
-    if not asking.done() and (overslept := loop.time() - due) > 0:
-        # While this process was busy with something else, the store had no chance.
-        await asyncio.wait({asking}, timeout=min(overslept, within))
-    if not asking.done():
-        raise StateError("the state did not answer in time")
-    return asking.result()
+    deadline = loop.time() + seconds
+    await asyncio.wait({request}, timeout=seconds)
+    if not request.done() and (overslept := loop.time() - deadline) > 0:
+        # This process was busy and could not read the response: wait that much longer.
+        await asyncio.wait({request}, timeout=min(overslept, seconds))
+    if not request.done():
+        raise StateError("the shared state did not respond in time")
+    return request.result()

@@ -8,11 +8,11 @@ from proxy.edge.shared_state import build_state_refusal
 
 Pull = Callable[[], Awaitable[None]]
 
-PULL_INTERVAL_SHARE = 0.8  # of the staleness: the rest is for the answer to come
+PULL_INTERVAL_SHARE = 0.8  # of `state.max_staleness`; the rest is for the response to arrive
 
 
-async def keep_pulling(pulls: Sequence[Pull], staleness: float, telemetry: Telemetry) -> None:
-    """Pull so often that nothing here is older than so many seconds, for ever."""
+async def keep_pulling(pulls: Sequence[Pull], max_staleness: float, telemetry: Telemetry) -> None:
+    """Pull often enough that data is at most `max_staleness` seconds old; run until cancelled."""
     while True:
         failure = None
         for pull in pulls:
@@ -20,11 +20,11 @@ async def keep_pulling(pulls: Sequence[Pull], staleness: float, telemetry: Telem
                 await pull()
             except StateError as error:
                 failure = failure or error
-            except Exception:  # a bug: it must not end the pulling
+            except Exception:  # a bug; it must not end this loop
                 telemetry.log.exception("internal", task="pull")
         if failure is None:
             telemetry.health.record_success("pull")
             telemetry.health.has_current_revocations = True
         else:
             telemetry.health.record_refusal("pull", build_state_refusal(failure))
-        await telemetry.clock.sleep(staleness * PULL_INTERVAL_SHARE)
+        await telemetry.clock.sleep(max_staleness * PULL_INTERVAL_SHARE)

@@ -1,4 +1,4 @@
-"""Resolve stream URLs at the moment of play, and fetch a video's title for the player page."""
+"""Resolve stream URLs at the moment of play, and fetch video details for the player page."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ MAX_TITLE_LENGTH, MAX_POSTER_LENGTH = 500, 2000  # characters
 class StreamResolver:
     """Resolves videos to stream URLs.
 
-    Identical requests in flight (same video, viewer, address and formats) are one call. Nothing is
-    kept after the response: a stream URL is a viewer's own, and short-lived.
+    Identical concurrent requests (same video, viewer, address and formats) share one API call.
+    Nothing is cached, because a stream URL is made for one viewer and short-lived.
     """
 
     def __init__(
@@ -48,20 +48,25 @@ class StreamResolver:
             shared=lookups.labels(coalesced="true").inc
         )
 
-    async def resolve(self, wanted: StreamRequest) -> dict[str, str]:
-        """Return the URLs of those fields that the video has, at least one, or refuse."""
+    async def resolve(self, stream_request: StreamRequest) -> dict[str, str]:
+        """Return the URL of each requested field that the video has, at least one.
+
+        Raises:
+            Refusal: the video has no stream, or the API call failed.
+        """
         with measure_upstream(self._clock):
-            return await self._in_flight.join(wanted, lambda: self._fetch(wanted))
+            return await self._in_flight.join(stream_request, lambda: self._fetch(stream_request))
 
     async def close(self) -> None:
-        """Give up the calls in flight."""
+        """Cancel the calls in flight."""
         await self._in_flight.close()
 
-    async def _fetch(self, wanted: StreamRequest) -> dict[str, str]:
+    async def _fetch(self, stream_request: StreamRequest) -> dict[str, str]:
         self._count_uncoalesced()
-        client_ip = self._egress_ip if wanted.is_for_edge else wanted.client_ip
-        request = self._api.build_stream_request(wanted.video, wanted.fields, client_ip)
-        urls = self._api.read_streams(await self._client.fetch_object(request), wanted.fields)
+        video, fields = stream_request.video, stream_request.fields
+        client_ip = self._egress_ip if stream_request.is_for_edge else stream_request.client_ip
+        request = self._api.build_stream_request(video, fields, client_ip)
+        urls = self._api.read_streams(await self._client.fetch_object(request), fields)
         for url in urls.values():
             self._hosts.check(url)
         return urls
@@ -69,16 +74,16 @@ class StreamResolver:
 
 @dataclass(frozen=True, slots=True)
 class CachedDetails:
-    """Details and when they were fetched, on the monotonic clock."""
+    """Video details; `fetched_at` in seconds on the monotonic clock."""
 
     details: VideoDetails
     fetched_at: float
 
 
 class VideoDetailsCache:
-    """Fetches details, one call for each video and minute.
+    """Caches video details for a minute.
 
-    Its client has a concurrency limit of its own, so that pages never queue before plays.
+    Its API client has a separate concurrency limit, so that player pages never delay plays.
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class VideoDetailsCache:
         self._in_flight: SingleFlight[VideoId, VideoDetails] = SingleFlight()
 
     async def find(self, video: VideoId) -> VideoDetails:
-        """Return a video's details, or refuse; all empty if the API has none (v2)."""
+        """Return a video's details, empty with API v2. Raises Refusal if the API call fails."""
         api = self._api
         if isinstance(api, V2Api):
             return VideoDetails()
@@ -103,21 +108,22 @@ class VideoDetailsCache:
             return await self._in_flight.join(video, lambda: self._fetch(api, video))
 
     async def close(self) -> None:
-        """Give up the calls in flight."""
+        """Cancel the calls in flight."""
         await self._in_flight.close()
 
     async def _fetch(self, api: LegacyApi, video: VideoId) -> VideoDetails:
-        found = api.read_details(await self._client.fetch_object(api.build_details_request(video)))
+        response = await self._client.fetch_object(api.build_details_request(video))
+        received = api.read_details(response)
         details = VideoDetails(
-            title=found.title[:MAX_TITLE_LENGTH],
-            poster=found.poster if self._is_poster(found.poster) else "",
-            is_on_air=found.is_on_air,
+            title=received.title[:MAX_TITLE_LENGTH],
+            poster=received.poster if self._is_allowed_poster(received.poster) else "",
+            is_on_air=received.is_on_air,
         )
         self._cached[video] = CachedDetails(details, self._clock.monotonic())
         return details
 
-    def _is_poster(self, url: str) -> bool:
-        """Say whether a page may load it: from Dailymotion's hosts alone."""
+    def _is_allowed_poster(self, url: str) -> bool:
+        """Return whether a page may load this poster: only from Dailymotion's hosts."""
         try:
             self._hosts.check(url)
         except Refusal:

@@ -1,4 +1,4 @@
-"""Tokens of our own making, for the command line, the operator port and the sandbox."""
+"""Mint tokens for the command line, the operator port and the sandbox."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,19 @@ from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.domain.video import parse_named_video
 from proxy.settings import Settings
 
-JTI_BYTES = 12  # random: no two tokens share an id (RFC 7519, 4.1.7)
+JTI_BYTES = 12  # random bytes: no two tokens get the same `jti` (RFC 7519, 4.1.7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintedToken:
-    """A token, its id, when it lapses (seconds since 1970), and a URL to play, if there is one."""
+    """A signed token.
+
+    Attributes:
+        token: the JWT.
+        jti: its ID.
+        expires_at: in seconds since 1970.
+        url: of the play; None without `web.public_url`, or if the token is for any video.
+    """
 
     token: str
     jti: str
@@ -28,7 +35,7 @@ class MintedToken:
 
 
 class TokenMinter:
-    """Mints with the first key of the ring that can sign."""
+    """Mints tokens with the first key in the settings that can sign."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._keyring = Keyring(settings.tokens.list_keys(clock.now()))
@@ -45,15 +52,15 @@ class TokenMinter:
         formats: Sequence[str] = (),
         limits: VariantLimits = NO_LIMITS,
     ) -> MintedToken:
-        """Return a token for `video`; `ttl` in seconds, None for `tokens.default_ttl`.
+        """Return a new token for `video`; `ttl` in seconds, None for `tokens.default_ttl`.
 
         Raises:
-            Refusal: `request-invalid`, with a message that says what to change.
+            Refusal: `request-invalid`; the message says what to change.
         """
         config, key = self._settings.tokens, self._keyring.signing_key()
         if key is None:
             raise _build_invalid_refusal(
-                "No key of this edge can sign: all of them are public keys."
+                "No key of this edge can sign: all of them are public. Add a secret or private key."
             )
         ttl = config.default_ttl if ttl is None else ttl
         if not 0 < ttl <= config.max_ttl:
@@ -65,7 +72,7 @@ class TokenMinter:
         may_sign = key.videos is None or video == ANY_VIDEO or key.videos.fullmatch(video)
         if not may_sign:
             raise _build_invalid_refusal(
-                f"The key {key.kid} may not sign for this video (its videos setting)."
+                f"The key {key.kid} may not sign for this video. Change `videos` of that key."
             )
         if limits and not self._settings.get_seal_secrets():
             raise _build_invalid_refusal(
@@ -73,9 +80,7 @@ class TokenMinter:
             )
         allowed = [fmt for fmt in FORMAT_NAMES if fmt in formats]
         if len(allowed) != len(set(formats)):
-            raise _build_invalid_refusal(
-                f"fmt may name {' and '.join(FORMAT_NAMES)}, and nothing else."
-            )
+            raise _build_invalid_refusal(f"fmt may contain only {' and '.join(FORMAT_NAMES)}.")
         issued_at, jti = int(self._clock.now()), token_urlsafe(JTI_BYTES)
         token = key.sign(
             {
@@ -93,7 +98,8 @@ class TokenMinter:
             },
         )
         try:
-            verify(token, self._keyring)  # what we mint, we accept; `subject` is the caller's text
+            # `subject` comes from the caller, and may make the token invalid.
+            verify(token, self._keyring)
         except Refusal as refusal:
             raise _build_invalid_refusal(
                 f"The token would not be accepted: {refusal.detail}."

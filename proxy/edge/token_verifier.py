@@ -1,4 +1,4 @@
-"""Verify tokens with the current keys: the keys of the settings, and those that issuers publish."""
+"""Verify tokens with the keys in the settings and the keys that issuers publish."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +11,12 @@ from proxy.domain.tokens.compact import read_compact
 from proxy.domain.tokens.keyring import Keyring, SigningKey
 from proxy.edge.jwks_cache import JwksCache
 
-MAX_CACHED_TOKENS = 10_000  # that were verified; players send one token many times
+MAX_CACHED_TOKENS = 10_000  # verified tokens; players send the same token many times
 MAX_CACHED_TOKEN_LENGTH = 1500  # characters; real tokens have 300 to 1,000
 
 
 class TokenVerifier:
-    """Verifies, and remembers what was verified for as long as the keys stay the same."""
+    """Verifies tokens; caches the claims of verified ones until a key changes."""
 
     def __init__(
         self, own: Sequence[SigningKey], issuers: JwksCache, videos: Mapping[str, re.Pattern[str]]
@@ -28,7 +28,10 @@ class TokenVerifier:
         self._verify = self._build_verify()
 
     async def verify(self, token: str) -> Claims:
-        """Return a token's claims, or refuse; an issuer may be asked for a key that is new."""
+        """Return a token's claims. Raises Refusal if the token is invalid.
+
+        If the key is unknown, the issuer's keys are fetched again.
+        """
         try:
             return self._get_verify()(token)
         except Refusal as refusal:
@@ -40,9 +43,9 @@ class TokenVerifier:
         return self._get_verify()(token)
 
     def _add_issuer_error(self, refusal: Refusal, issuer: str | None) -> Refusal:
-        known = self._issuers.published.get(issuer or "")
-        trouble = f"; they cannot be had now: {known.error}" if known and known.error else ""
-        return Refusal(refusal.reason, f"{refusal.detail}{trouble}")
+        cached = self._issuers.published.get(issuer or "")
+        suffix = f"; fetching these keys failed: {cached.error}" if cached and cached.error else ""
+        return Refusal(refusal.reason, f"{refusal.detail}{suffix}")
 
     def _get_verify(self) -> Callable[[str], Claims]:
         if self._version != self._issuers.version:
@@ -51,7 +54,7 @@ class TokenVerifier:
         return self._verify
 
     def _build_verify(self) -> Callable[[str], Claims]:
-        published = {issuer: it.keys for issuer, it in self._issuers.published.items()}
+        published = {issuer: cached.keys for issuer, cached in self._issuers.published.items()}
         keyring = Keyring(self._own, published, self._videos)
         return cache_short_texts(
             MAX_CACHED_TOKEN_LENGTH,

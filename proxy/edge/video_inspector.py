@@ -1,4 +1,4 @@
-"""Look at all of a video: its playlists one after the other, and one segment behind each."""
+"""Inspect a whole video: fetch and check each playlist, and one segment of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from proxy.edge.stream_resolver import StreamResolver
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedPlaylist:
-    """One playlist: what it is called in the one above, what it is, and what was found."""
+    """The findings of one playlist; `name` is its name in the Multivariant Playlist."""
 
     name: str
     kind: PlaylistKind | None
@@ -27,48 +27,51 @@ class InspectedPlaylist:
 
 
 class VideoInspector:
-    """Follows a video from its stream URL down."""
+    """Inspects a video, starting from its stream URL."""
 
     def __init__(
-        self, streams: StreamResolver, cdn: Cdn, checking: PlaylistChecker, clock: Clock
+        self, streams: StreamResolver, cdn: Cdn, checker: PlaylistChecker, clock: Clock
     ) -> None:
         self._streams = streams
         self._cdn = cdn
-        self._checking = checking
+        self._checker = checker
         self._clock = clock
 
     async def inspect(
         self, video: VideoId, progress: Callable[[int, int, str], None]
     ) -> list[InspectedPlaylist]:
-        """Return what is found in every playlist of a video, or refuse where there is none.
+        """Return the findings of every playlist of a video.
 
         Args:
-            video: resolved for our own address.
-            progress: told how many are done, of how many, and what comes next.
+            video: resolved for the edge's own address.
+            progress: called with the number of playlists done, their total, and the next step.
+
+        Raises:
+            Refusal: the video cannot be resolved, or its first playlist cannot be fetched.
         """
         progress(0, 1, "stream URL")
         url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))
         progress(0, 1, "playlist")
         first, model = await self._inspect_playlist(Child(name="", uri=url, base=""), is_first=True)
-        found = [first]
+        inspected = [first]
         children = [*model.variants, *model.renditions] if model is not None else []
         unique = list({child.url: child for child in children}.values())
         for done, child in enumerate(unique, start=1):
             progress(done, 1 + len(unique), child.name)
             try:
-                found.append((await self._inspect_playlist(child, is_first=False))[0])
+                inspected.append((await self._inspect_playlist(child, is_first=False))[0])
             except Refusal as refusal:
-                found.append(_build_missing_result(child.name, refusal))
+                inspected.append(_build_missing_result(child.name, refusal))
         progress(1, 1, "")
-        return found
+        return inspected
 
     async def _inspect_playlist(
         self, child: Child, *, is_first: bool
     ) -> tuple[InspectedPlaylist, Playlist | None]:
         received = await self._cdn.fetch_playlist(child.url)
-        report = await self._checking.check(received)
+        report = await self._checker.check(received)
         findings = list(report.findings)
-        model = await self._checking.read_model(report, received.url)
+        model = await self._checker.read_model(report, received.url)
         if model is not None and model.segments:
             findings += await self._fetch_first_segment(model)
             if model.is_live and not is_first:
@@ -95,8 +98,8 @@ class VideoInspector:
             received = await self._cdn.fetch_playlist(child.url)
         except Refusal as refusal:
             return _build_missing_result("", refusal, what="Its reload").findings
-        report = await self._checking.check(received)
-        after = await self._checking.read_model(report, received.url)
+        report = await self._checker.check(received)
+        after = await self._checker.read_model(report, received.url)
         if after is None:
             return report.findings
         return compare(before, after, seconds=wait)

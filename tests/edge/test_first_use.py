@@ -1,4 +1,4 @@
-"""A token belongs to the network in which it was first used: over instances, exactly once."""
+"""A token is bound to the network that first uses it, exactly once across all instances."""
 
 import asyncio
 from base64 import urlsafe_b64decode
@@ -23,44 +23,44 @@ HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
 
 @pytest.fixture
 async def instances(server, start_edge):
-    """Return two edges that share a state, with first use on."""
+    """Return two edges that share a state, with `tokens.bind_on_first_use`."""
     shared = {**ON, "state": {"url": server.url}}
     return [await start_edge(**shared), await start_edge(**shared)]
 
 
 async def outcome(edge, url, source, method="GET"):
-    answer = await edge.get(url, source=source, method=method)
-    return answer.reason or answer.status
+    response = await edge.get(url, source=source, method=method)
+    return response.reason or response.status
 
 
-async def test_whoever_comes_first_has_it_on_every_instance(instances):
+async def test_the_first_network_to_use_a_token_keeps_it_on_every_instance(instances):
     one, two = instances
     token = one.mint()
     on_one, on_two = one.play_url(token=token), two.play_url(token=token)
     assert await outcome(one, on_one, HERE) == 302
     for edge, url in ((one, on_one), (two, on_two)):
-        for _ in range(3):  # players come back
+        for _ in range(3):  # players request a playlist repeatedly
             assert await outcome(edge, url, HERE) == 302
             assert await outcome(edge, url, NEIGHBOUR) == 302
             assert await outcome(edge, url, ELSEWHERE) == "token-used-elsewhere"
-    answer = await two.get(on_two, source=ELSEWHERE)
-    assert answer.status == 403
+    response = await two.get(on_two, source=ELSEWHERE)
+    assert response.status == 403
     assert token not in two.log.getvalue()
 
 
-async def test_of_two_networks_at_once_exactly_one_wins(instances):
+async def test_exactly_one_of_two_simultaneous_networks_wins(instances):
     async def race() -> list[int]:
         token = instances[0].mint()
         urls = [edge.play_url(token=token) for edge in instances]
         runners = zip(instances, urls, (HERE, ELSEWHERE), strict=True)
-        answers = await asyncio.gather(*(edge.get(url, source=at) for edge, url, at in runners))
-        return sorted(answer.status for answer in answers)
+        responses = await asyncio.gather(*(edge.get(url, source=at) for edge, url, at in runners))
+        return sorted(response.status for response in responses)
 
     for _ in range(10):
         assert await asyncio.gather(*(race() for _ in range(10))) == [[302, 403]] * 10
 
 
-async def test_head_options_and_refusals_bind_nothing(instances):
+async def test_head_options_and_refused_requests_do_not_bind_a_token(instances):
     one, two = instances
     token = one.mint()
     url = one.play_url(token=token)
@@ -73,20 +73,20 @@ async def test_head_options_and_refusals_bind_nothing(instances):
     assert await outcome(one, url, HERE, "HEAD") == 302
 
 
-async def test_a_head_that_settles_nothing_is_of_no_use(instances, sandbox):
-    """Or one link would play in any network that begins with HEAD."""
+async def test_head_with_an_unbound_token_gets_no_stream_url(instances, sandbox):
+    """Otherwise a link would play in every network that first sends a HEAD request."""
     one, _ = instances
     token = one.mint()
     calls = sandbox.controls.calls["video"]
     for path, kind in (("m3u8", "application/vnd.apple.mpegurl"), ("mp4", "video/mp4")):
         url = f"{one.player}/play/x8demo1.{path}?token={token}"
-        answer = await one.get(url, method="HEAD", source=ELSEWHERE)
-        assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
-        assert "Location" not in answer.headers
+        response = await one.get(url, method="HEAD", source=ELSEWHERE)
+        assert (response.status, response.headers["Content-Type"]) == (200, kind)
+        assert "Location" not in response.headers
     assert sandbox.controls.calls["video"] == calls
 
 
-async def test_a_token_that_names_its_network_needs_no_state(server, instances):
+async def test_a_token_that_names_its_network_does_not_use_the_shared_state(server, instances):
     one, _ = instances
     token = one.mint(network=parse_network("127.0.0.0/16"))
     await one.play()
@@ -96,10 +96,10 @@ async def test_a_token_that_names_its_network_needs_no_state(server, instances):
     assert await server.commands() == before
 
 
-async def test_the_twin_of_a_signature_is_the_same_token(start_edge):
-    """An ES256 signature (r, s) has a twin (r, n - s) that verifies too, and no key is needed."""
-    made = generate_private_key(SECP256R1())
-    pem = made.private_bytes(
+async def test_a_token_with_the_twin_signature_is_the_same_token(start_edge):
+    """An ES256 signature (r, s) has a valid twin (r, n - s), which needs no key to compute."""
+    private_key = generate_private_key(SECP256R1())
+    pem = private_key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
@@ -116,7 +116,7 @@ async def test_the_twin_of_a_signature_is_the_same_token(start_edge):
     assert await outcome(edge, edge.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
 
 
-async def test_both_address_families_of_a_viewer_are_theirs(clock):
+async def test_a_token_is_bound_to_one_network_per_address_family(clock):
     first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
 
     async def check(address: str) -> None:
@@ -131,21 +131,22 @@ async def test_both_address_families_of_a_viewer_are_theirs(clock):
             await check(elsewhere)
 
 
-async def test_a_play_is_one_round_trip_and_a_further_one_none(server, instances):
+async def test_the_first_play_costs_one_round_trip_and_later_plays_none(server, instances):
     one, other = instances
     token = one.mint()
-    for edge in (one, other):  # scripts, connections and access tokens are there now
+    for edge in (one, other):  # prepares connections and access tokens
         await edge.play()
     before = await server.commands()
     await outcome(one, one.play_url(token=token), HERE)
-    asked = await server.commands() - before
+    first_play = await server.commands() - before
     for _ in range(3):
         await outcome(one, one.play_url(token=token), HERE)
         await outcome(one, one.play_url(token=token), ELSEWHERE)
-    assert (asked, await server.commands() - before) == (4, 4)  # MULTI SET GET EXEC, sent at once
+    all_plays = await server.commands() - before
+    assert (first_play, all_plays) == (4, 4)  # MULTI SET GET EXEC, in one round trip
 
 
-async def test_where_it_is_off_nothing_is_asked(server, start_edge):
+async def test_plays_without_first_use_binding_send_no_request_to_redis(server, start_edge):
     edge = await start_edge(state={"url": server.url})
     await edge.play()
     before = await server.commands()
@@ -154,7 +155,7 @@ async def test_where_it_is_off_nothing_is_asked(server, start_edge):
     assert await server.commands() == before
 
 
-async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, start_edge):
+async def test_many_auth_requests_with_one_token_send_one_request_to_redis(server, start_edge):
     guard = {"auth": {"protected_paths": ["/hls/(?P<video>[^/]+)/.+"]}}
     shared = {**ON, **guard, "state": {"url": server.url}}
     edge = await start_edge(**shared, viewer={"trusted_proxies": ["127.0.0.1"]})
@@ -167,8 +168,8 @@ async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, 
             "X-Original-Method": method,
             "X-Forwarded-For": viewer,
         }
-        answer = await edge.get(f"{edge.operator}/auth", headers=headers)
-        return answer.reason or answer.status
+        response = await edge.get(f"{edge.operator}/auth", headers=headers)
+        return response.reason or response.status
 
     await edge.get(edge.play_url(), headers={"X-Forwarded-For": "127.0.5.5"})
     assert await auth("index.m3u8", "127.0.9.9", "HEAD") == 204
@@ -179,7 +180,7 @@ async def test_nginx_asks_for_many_segments_and_the_state_is_asked_once(server, 
     assert await server.commands() - before == 4
 
 
-async def test_one_instance_alone_needs_no_redis(start_edge):
+async def test_a_single_instance_binds_tokens_without_redis(start_edge):
     edge = await start_edge(**ON)
     url = edge.play_url()
     assert await outcome(edge, url, HERE) == 302
@@ -187,7 +188,7 @@ async def test_one_instance_alone_needs_no_redis(start_edge):
     assert await outcome(edge, edge.play_url(), ELSEWHERE) == 302
 
 
-async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_again(clock):
+async def test_cached_bindings_are_bounded_and_evicted_ones_are_read_again(clock):
     class Counting(MemoryStore):
         claims = 0
 
@@ -199,20 +200,20 @@ async def test_what_an_instance_remembers_is_bounded_and_what_it_forgot_it_asks_
     first_use = FirstUse(a_state(store, clock), clock, on_failure="deny")
     viewer = parse_address("203.0.113.7")
 
-    async def show(n: int) -> None:
+    async def use_token(n: int) -> None:
         await first_use.bind(a_play(token=f"a.{n}.c", viewer=viewer), CLAIMS)
 
     for n in range(MAX_CACHED_BINDINGS + 1):
-        await show(n)
-    await show(MAX_CACHED_BINDINGS)
+        await use_token(n)
+    await use_token(MAX_CACHED_BINDINGS)
     assert store.claims == MAX_CACHED_BINDINGS + 1
-    await show(0)
+    await use_token(0)
     assert store.claims == MAX_CACHED_BINDINGS + 2
     with pytest.raises(Refusal, match="token-used-elsewhere"):
         await first_use.bind(a_play(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS)
 
 
-async def test_stream_urls_and_files_are_uses_too(start_edge):
+async def test_stream_urls_and_mp4_requests_bind_a_token(start_edge):
     edge = await start_edge(**ON)
     token = edge.mint()
     listed = f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={token}"
@@ -221,11 +222,11 @@ async def test_stream_urls_and_files_are_uses_too(start_edge):
     assert await outcome(edge, file, ELSEWHERE) == "token-used-elsewhere"
 
 
-async def test_a_token_in_a_header_is_the_same_token(start_edge):
+async def test_a_token_in_the_authorization_header_has_the_same_binding(start_edge):
     edge = await start_edge(**ON)
     token = edge.mint()
     assert await outcome(edge, edge.play_url(token=token), HERE) == 302
     session: aiohttp.ClientSession = edge.from_address(ELSEWHERE)
     headers = {"Authorization": f"Bearer {token}"}
-    async with session.get(f"{edge.player}/play/x8demo1.m3u8", headers=headers) as answer:
-        assert answer.headers["X-Deny-Reason"] == "token-used-elsewhere"
+    async with session.get(f"{edge.player}/play/x8demo1.m3u8", headers=headers) as response:
+        assert response.headers["X-Deny-Reason"] == "token-used-elsewhere"

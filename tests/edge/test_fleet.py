@@ -1,4 +1,4 @@
-"""What one instance has from Dailymotion, the others need not ask for: access token and verdicts."""
+"""Instances share the access token and the verdicts on videos."""
 
 import asyncio
 import json
@@ -25,25 +25,25 @@ async def test_instances_that_start_together_fetch_one_access_token(sandbox, ser
     async with AsyncExitStack() as stack:
         edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(4)]
         started = await asyncio.gather(*map(stack.enter_async_context, edges))
-        answers = await asyncio.gather(*(edge.play() for edge in started))
-        assert [answer.status for answer in answers] == [302] * 4
+        responses = await asyncio.gather(*(edge.play() for edge in started))
+        assert [response.status for response in responses] == [302] * 4
         assert sandbox.controls.calls["token"] == 1
         for edge in started:
             assert (await edge.get(f"{edge.operator}/readyz")).status == 200
 
 
-async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all(sandbox, server):
+async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all_instances(sandbox, server):
     async with AsyncExitStack() as stack:
         edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(3)]
         started = await asyncio.gather(*map(stack.enter_async_context, edges))
         await asyncio.gather(*(edge.play() for edge in started))
         sandbox.accounts.access_tokens.clear()
-        answers = await asyncio.gather(*(edge.play() for edge in started))
-        assert [answer.status for answer in answers] == [302] * 3
+        responses = await asyncio.gather(*(edge.play() for edge in started))
+        assert [response.status for response in responses] == [302] * 3
         assert sandbox.controls.calls["token"] == 2
 
 
-async def test_without_the_state_every_instance_fetches_for_itself(sandbox, server):
+async def test_every_instance_fetches_its_own_token_while_the_shared_state_is_down(sandbox, server):
     await server.stop()
     async with (
         an_edge(sandbox, state={"url": server.url}) as one,
@@ -53,7 +53,7 @@ async def test_without_the_state_every_instance_fetches_for_itself(sandbox, serv
     assert sandbox.controls.calls["token"] == 2
 
 
-async def test_what_lies_in_the_state_is_of_no_use_to_who_reads_it(sandbox, server):
+async def test_the_shared_state_does_not_reveal_secrets(sandbox, server):
     async with an_edge(sandbox, state={"url": server.url}) as edge:
         await edge.play()
         async with server.client() as client:
@@ -67,11 +67,11 @@ async def test_what_lies_in_the_state_is_of_no_use_to_who_reads_it(sandbox, serv
 
 
 class Grants:
-    """A grant that counts, fails when told to, and answers when told to."""
+    """A grant that counts its tokens; a test decides when it responds and whether it fails."""
 
     def __init__(self, clock: StillClock) -> None:
         self.clock = clock
-        self.given = 0
+        self.fetched = 0
         self.failure: Refusal | None = None
         self.go = asyncio.Event()
         self.go.set()
@@ -80,15 +80,15 @@ class Grants:
         await self.go.wait()
         if self.failure is not None:
             raise self.failure
-        self.given += 1
-        return AccessToken(value=f"token-{self.given}", expires_at=self.clock.now() + 3600)
+        self.fetched += 1
+        return AccessToken(value=f"token-{self.fetched}", expires_at=self.clock.now() + 3600)
 
     async def close(self) -> None:
         pass
 
 
 class Recording(MemoryStore):
-    """A store that remembers under which name something was put last, and what."""
+    """A store that records the last name and value that were put."""
 
     last = ("", "")
 
@@ -98,18 +98,18 @@ class Recording(MemoryStore):
 
 
 class Failing(MemoryStore):
-    """A store that fails when told to."""
+    """A store that fails while `is_failing`."""
 
     is_failing = False
 
     async def get(self, name: str) -> str | None:
         if self.is_failing:
-            raise StateError("told to")
+            raise StateError("is_failing is set")
         return await super().get(name)
 
 
 class Fleet:
-    """Instances over one store; the clock stands still."""
+    """Instances that share a store; the test clock stands still."""
 
     def __init__(self) -> None:
         self.clock = StillClock()
@@ -117,18 +117,18 @@ class Fleet:
         self.store = Recording(self.clock)
 
     def instance(self, *, store=None, **options) -> "Instance":
-        given = {"api_key": "one", "api_secret": "secret", "play_timeout": 4, **options}
+        config = {"api_key": "one", "api_secret": "secret", "play_timeout": 4, **options}
         state = a_state(store or self.store, self.clock)
-        return Instance(self.grants, state, PlatformConfig(**given), self.clock)
+        return Instance(self.grants, state, PlatformConfig(**config), self.clock)
 
 
 class Instance(SharedAccessToken):
-    """One instance: what it fetches is better than what it has, or than what was refused."""
+    """One instance, which can fetch a token that is better than its current one."""
 
     async def get(
-        self, held: AccessToken | None = None, *, was_refused: bool = False
+        self, current: AccessToken | None = None, *, was_refused: bool = False
     ) -> AccessToken:
-        return await self.fetch(held, was_refused=was_refused, deadline=0)
+        return await self.fetch(current, was_refused=was_refused, deadline=0)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ async def fleet() -> Fleet:
     return Fleet()
 
 
-async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fleet):
+async def test_instances_share_a_token_and_its_replacement(fleet):
     one, two = fleet.instance(), fleet.instance()
     first = await one.get()
     fleet.clock.advance(600)
@@ -144,11 +144,10 @@ async def test_who_comes_later_takes_what_is_there_and_asks_again_for_another(fl
     assert second == first
     third = await two.get(second, was_refused=True)
     assert (await one.get(first)).value == third.value
-    assert fleet.grants.given == 2
+    assert fleet.grants.fetched == 2
 
 
-async def test_a_renewal_never_takes_over_an_older_token(fleet):
-    """Unless what it has was refused: then any other may do."""
+async def test_a_refresh_does_not_use_an_older_shared_token_unless_its_own_was_refused(fleet):
     await fleet.instance().get()
     old = fleet.store.last
     fleet.clock.advance(3000)
@@ -156,19 +155,19 @@ async def test_a_renewal_never_takes_over_an_older_token(fleet):
     assert (await fleet.instance().get(newer)).value == "token-2"
     await fleet.store.put(*old, ttl=600)
     assert (await fleet.instance().get(newer, was_refused=True)).value == "token-1"
-    assert fleet.grants.given == 2
+    assert fleet.grants.fetched == 2
 
 
-async def test_a_token_that_soon_lapses_is_not_taken_over(fleet):
+async def test_a_shared_token_that_expires_soon_is_not_used(fleet):
     await fleet.instance().get()
     fleet.clock.advance(3600 - 20)
     assert (await fleet.instance().get()).expires_at == fleet.clock.now() + 3600
 
 
-async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fleet):
+async def test_a_dead_lease_holder_delays_the_others_until_its_lease_expires(fleet):
     class Dead(MemoryStore):
         async def release(self, name: str, value: str) -> None:
-            """Who is killed releases nothing."""
+            """Do nothing, like a killed process."""
 
     fleet.store = Dead(fleet.clock)
     fleet.grants.go.clear()
@@ -188,9 +187,9 @@ async def test_a_holder_that_died_holds_up_the_others_until_its_lease_lapses(fle
     assert 4.9 <= waited <= 5.2
 
 
-@pytest.mark.parametrize("is_renewed", [False, True])
-async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
-    """Written by somebody else, and perhaps written again and again."""
+@pytest.mark.parametrize("is_extended", [False, True])
+async def test_a_lease_that_never_expires_does_not_block_instances(fleet, is_extended):
+    """Another writer sets the lease, once or repeatedly."""
     name = fleet.instance().lease_name
     await fleet.store.put(name, "somebody", ttl=10**9)
     waiting = asyncio.create_task(fleet.instance().get())
@@ -198,17 +197,17 @@ async def test_a_lease_without_an_end_stops_nobody(fleet, is_renewed):
     while not waiting.done():
         fleet.clock.advance(step := await fleet.clock.next_sleeper())
         waited += step
-        if is_renewed:
+        if is_extended:
             await fleet.store.put(name, f"somebody-{waited}", ttl=10**9)
         await asyncio.sleep(0.01)
     assert (await waiting).value == "token-1"
     assert 4.9 <= waited <= 5.4
-    if not is_renewed:
-        assert await fleet.store.get(name) is None, "the lease is well again"
+    if not is_extended:
+        assert await fleet.store.get(name) is None, "the lease was not released"
     await asyncio.wait_for(fleet.instance().get(), 5)
 
 
-async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
+async def test_a_failed_fetch_releases_the_lease(fleet):
     fleet.grants.failure = Refusal(Reason.PLATFORM_CREDENTIALS)
     for _ in range(2):
         with pytest.raises(Refusal, match="platform-credentials"):
@@ -218,28 +217,28 @@ async def test_a_fetch_that_fails_lets_the_next_one_try(fleet):
 
 
 @pytest.mark.parametrize("other", [{"api_key": "two"}, {"api_secret": "another"}])
-async def test_accounts_and_secrets_do_not_share(fleet, other):
+async def test_instances_with_another_key_or_secret_do_not_share_a_token(fleet, other):
     await fleet.instance().get()
     assert (await fleet.instance(**other).get()).value == "token-2"
 
 
-async def test_a_token_that_somebody_else_wrote_is_none(fleet):
+async def test_a_shared_token_from_another_writer_is_ignored(fleet):
     await fleet.instance().get()
     name, _ = fleet.store.last
     await fleet.store.put(name, '["foisted", 99999999999]', ttl=60)
     assert (await fleet.instance().get()).value == "token-2"
 
 
-async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_edge):
+async def test_instances_share_verdicts(sandbox, server, start_edge):
     shared = {
         "state": {"url": server.url, "max_staleness": 0.2},
         "delivery": {"mode": "validate"},
     }
     one, two = await start_edge(**shared), await start_edge(**shared)
     sandbox.controls.set_fault("playlist", EMPTY)
-    assert (await one.play()).status == 302, "one bad check is no reason"
+    assert (await one.play()).status == 302, "one bad check must not refuse a play"
 
-    await eventually(lambda: is_told(server, 1))
+    await eventually(lambda: is_published(server, 1))
     await two.edge.apps.process.verdicts.pull()
     assert (await two.play()).status == 302
     await eventually(lambda: is_invalid(two))
@@ -252,7 +251,7 @@ async def test_a_verdict_of_one_instance_is_known_to_all(sandbox, server, start_
     assert sandbox.controls.calls["playlist"] == before
 
 
-async def is_told(server, count):
+async def is_published(server, count):
     async with server.client() as client:
         return await client.xlen("playgate:verdicts") >= count
 
@@ -261,9 +260,7 @@ async def is_invalid(edge):
     return (await edge.play()).reason == "playlist-invalid"
 
 
-async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all(
-    server, start_edge
-):
+async def test_older_and_malformed_verdicts_from_the_shared_log_are_ignored(server, start_edge):
     shared = {
         "state": {"url": server.url, "max_staleness": 0.2},
         "delivery": {"mode": "validate"},
@@ -288,7 +285,7 @@ async def test_a_new_verdict_counts_more_than_an_old_one_and_nonsense_not_at_all
     assert (await edge.play()).status == 302
 
 
-async def test_a_refusal_keeps_its_retry_after_also_while_it_answers_for_the_next(fleet):
+async def test_a_cached_refusal_keeps_its_retry_after(fleet):
     fleet.grants.failure = build_overload_refusal("token: this process may not open more files")
     telemetry = build_telemetry(clock=fleet.clock)
     tokens = AccessTokenCache(fleet.instance(), telemetry, fetch_timeout=4)
@@ -299,18 +296,18 @@ async def test_a_refusal_keeps_its_retry_after_also_while_it_answers_for_the_nex
     await tokens.close()
 
 
-async def test_waiting_for_another_instance_begins_anew_after_the_state_failed(fleet):
+async def test_waiting_for_a_lease_starts_over_after_the_shared_state_failed(fleet):
     holder, waiting = fleet.instance(), fleet.instance(store=(store := Failing(fleet.clock)))
     await store.claim(holder.lease_name, "another", ttl=100)
     first = asyncio.create_task(waiting.get())
     await fleet.clock.next_sleeper()
     store.is_failing = True
     fleet.clock.advance(1)
-    await first  # fetched without the state
+    await first  # fetched without the shared state
     store.is_failing = False
     fleet.clock.advance(3000)
     await store.put(holder.lease_name, "another", ttl=100)
-    second = asyncio.create_task(waiting.get(was_refused=True, held=await first))
-    await fleet.clock.next_sleeper()  # it waits for the live lease
+    second = asyncio.create_task(waiting.get(was_refused=True, current=await first))
+    await fleet.clock.next_sleeper()  # the instance waits for the valid lease
     assert await store.get(holder.lease_name) == "another"
     second.cancel()

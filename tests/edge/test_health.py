@@ -1,4 +1,4 @@
-"""What counts as trouble of the other side."""
+"""Which refusals begin and end an outage of Dailymotion."""
 
 import io
 
@@ -14,7 +14,7 @@ def a_health() -> Health:
     return Health(StillClock(), Metrics(), build_logger(io.StringIO()))
 
 
-def test_trouble_ends_with_an_answer_even_if_it_is_a_no():
+def test_an_outage_ends_with_any_response_even_a_refusal_about_a_video():
     health = a_health()
     health.record_refusal("video", Refusal(Reason.PLATFORM_UNREACHABLE))
     assert "video" in health.outages
@@ -23,7 +23,7 @@ def test_trouble_ends_with_an_answer_even_if_it_is_a_no():
     assert health.outages == {}
 
 
-def test_our_own_trouble_says_nothing_of_theirs():
+def test_an_overloaded_edge_does_not_change_the_outages_of_dailymotion():
     health = a_health()
     health.record_refusal("video", Refusal(Reason.OVERLOADED))
     assert health.outages == {}

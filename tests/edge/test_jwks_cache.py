@@ -1,4 +1,4 @@
-"""The keys of other issuers: cached, followed when they change, kept when they cannot be had."""
+"""The keys of other issuers are cached, refreshed, and kept while a refresh fails."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ ISSUER = "https://login.example.com"
 
 
 class Idp:
-    """Somebody who signs tokens and publishes keys; how it answers is up to the test."""
+    """An issuer that signs tokens and publishes keys; a test sets its response."""
 
     def __init__(self, clock: StillClock) -> None:
         self.clock = clock
@@ -32,12 +32,12 @@ class Idp:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def answer(self, _request: web.Request) -> web.Response:
+    async def respond(self, _request: web.Request) -> web.Response:
         self.calls += 1
         await self.go.wait()
-        return web.Response(status=self.status, text=self.body or self.published())
+        return web.Response(status=self.status, text=self.body or self.export_keys())
 
-    def published(self) -> str:
+    def export_keys(self) -> str:
         export = jwt.algorithms.ECAlgorithm.to_jwk
         keys = [
             {**export(key.public_key(), as_dict=True), "kid": kid} for kid, key in self.keys.items()
@@ -59,7 +59,7 @@ async def idp(clock) -> Idp:
 async def trusting(sandbox, idp, clock, **limits):
     sandbox.now = clock.now
     app = web.Application()
-    app.router.add_get("/jwks.json", idp.answer)
+    app.router.add_get("/jwks.json", idp.respond)
     async with serving(app) as origin:
         issuers = [{"issuer": ISSUER, "jwks_url": f"{origin}/jwks.json", **limits}]
         async with an_edge(sandbox, clock=clock, tokens={"issuers": issuers}) as edge:
@@ -67,11 +67,11 @@ async def trusting(sandbox, idp, clock, **limits):
 
 
 async def outcome(edge, token):
-    answer = await edge.get(edge.play_url(token=token))
-    return answer.reason or answer.status
+    response = await edge.get(edge.play_url(token=token))
+    return response.reason or response.status
 
 
-async def told(edge):
+async def read_status(edge):
     return (await edge.get(f"{edge.operator}/readyz")).json["issuers"][ISSUER]
 
 
@@ -83,20 +83,20 @@ async def test_an_issuer_opens_only_the_videos_it_may_sign_for(sandbox, idp, clo
         assert await outcome(edge, idp.token()) == 302
 
 
-async def test_tokens_of_an_issuer_play_beside_our_own(sandbox, idp, clock):
+async def test_tokens_of_an_issuer_and_of_the_edge_are_both_accepted(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         assert await outcome(edge, edge.mint()) == 302
         assert await outcome(edge, idp.token(issuer="https://other.example")) == "token-key-unknown"
         forged = idp.token(key=generate_private_key(SECP256R1()))
         assert await outcome(edge, forged) == "token-signature"
-        assert (await told(edge))["keys"] == 1
+        assert (await read_status(edge))["keys"] == 1
         fetched = await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
         assert fetched == {f'issuer="{ISSUER}"': clock.now()}
     assert idp.calls == 1
 
 
-async def test_plays_that_come_before_the_keys_wait_for_one_fetch(sandbox, idp, clock):
+async def test_plays_before_the_first_keys_share_one_fetch(sandbox, idp, clock):
     idp.go.clear()
     async with trusting(sandbox, idp, clock) as edge:
         plays = [asyncio.create_task(outcome(edge, idp.token())) for _ in range(20)]
@@ -107,7 +107,7 @@ async def test_plays_that_come_before_the_keys_wait_for_one_fetch(sandbox, idp, 
     assert idp.calls == 1
 
 
-async def test_a_key_that_is_new_is_asked_for_at_once(sandbox, idp, clock):
+async def test_a_token_with_a_new_key_triggers_a_fetch_at_once(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         idp.keys = {"two": generate_private_key(SECP256R1())}
@@ -116,7 +116,7 @@ async def test_a_key_that_is_new_is_asked_for_at_once(sandbox, idp, clock):
         assert idp.calls == 2
 
 
-async def test_keys_that_nobody_has_bring_no_storm(sandbox, idp, clock):
+async def test_tokens_with_unknown_keys_trigger_few_fetches(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         clock.advance(MIN_FETCH_INTERVAL_SECONDS)
@@ -131,8 +131,8 @@ async def test_keys_that_nobody_has_bring_no_storm(sandbox, idp, clock):
         assert idp.calls == 3
 
 
-async def test_a_key_that_its_issuer_takes_back_is_gone_with_the_next_fetch(sandbox, idp, clock):
-    """Although a token that it signed was verified before, and is remembered."""
+async def test_a_key_that_its_issuer_removes_is_refused_after_the_next_fetch(sandbox, idp, clock):
+    """Even for a token whose verified claims are cached."""
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         clock.advance(REFRESH_SECONDS - 10)
@@ -160,32 +160,32 @@ async def has_only_two(edge, idp):
         (200, "x" * 300_000, "an answer of more than"),
     ],
 )
-async def test_keys_stay_while_their_issuer_fails(sandbox, idp, clock, *, status, body, says):
+async def test_keys_stay_valid_while_their_issuer_fails(sandbox, idp, clock, *, status, body, says):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         idp.status, idp.body = status, body
         clock.advance(REFRESH_SECONDS)
         await eventually(lambda: has_error(edge))
-        assert says in (await told(edge))["error"]
+        assert says in (await read_status(edge))["error"]
         assert await outcome(edge, idp.token()) == 302
         assert [line["issuer"] for line in edge.lines("issuer-failing")] == [ISSUER]
         assert (await edge.get(f"{edge.operator}/readyz")).status == 200
 
         idp.status, idp.body = 200, None
         clock.advance(RETRY_SECONDS)
-        await eventually(lambda: is_well(edge))
+        await eventually(lambda: has_no_error(edge))
         assert len(edge.lines("issuer-recovered")) == 1
 
 
 async def has_error(edge):
-    return (await told(edge))["error"] is not None
+    return (await read_status(edge))["error"] is not None
 
 
-async def is_well(edge):
-    return (await told(edge))["error"] is None
+async def has_no_error(edge):
+    return (await read_status(edge))["error"] is None
 
 
-async def test_but_not_for_ever(sandbox, idp, clock):
+async def test_keys_of_an_issuer_that_fails_for_a_day_are_dropped(sandbox, idp, clock):
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == 302
         idp.status = 503
@@ -198,16 +198,16 @@ async def test_but_not_for_ever(sandbox, idp, clock):
 
 
 async def has_no_keys(edge):
-    return (await told(edge))["keys"] == 0
+    return (await read_status(edge))["keys"] == 0
 
 
-async def test_an_issuer_that_is_down_at_the_start_is_found_later(sandbox, idp, clock):
+async def test_the_keys_of_an_issuer_that_is_down_at_start_are_fetched_later(sandbox, idp, clock):
     idp.status = 503
     async with trusting(sandbox, idp, clock) as edge:
         assert await outcome(edge, idp.token()) == "token-key-unknown"
         assert await outcome(edge, edge.mint()) == 302
-        assert (await told(edge))["age"] is None
+        assert (await read_status(edge))["age"] is None
         idp.status = 200
         clock.advance(RETRY_SECONDS)
-        await eventually(lambda: is_well(edge))
+        await eventually(lambda: has_no_error(edge))
         assert await outcome(edge, idp.token()) == 302

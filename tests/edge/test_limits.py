@@ -1,4 +1,4 @@
-"""How much is let through, and what becomes of the rest."""
+"""Rate limits, concurrency limits, and the response to plays above them."""
 
 import asyncio
 from collections import Counter
@@ -17,8 +17,8 @@ HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
 
 
 async def outcome(edge, video="x8demo1", source=HERE, **claims):
-    answer = await edge.get(edge.play_url(video, edge.mint("*", **claims)), source=source)
-    return answer.reason or answer.status
+    response = await edge.get(edge.play_url(video, edge.mint("*", **claims)), source=source)
+    return response.reason or response.status
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def limited(sandbox, clock):
     return lambda **limits: an_edge(sandbox, clock=clock, limits=limits)
 
 
-async def test_a_network_has_its_share(limited):
+async def test_plays_are_limited_per_network(limited):
     async with limited(network="3/minute") as edge:
         assert [await outcome(edge, source=at) for at in (HERE, NEIGHBOUR, HERE)] == [302] * 3
         assert await outcome(edge, source=NEIGHBOUR) == "rate-limited"
@@ -35,7 +35,7 @@ async def test_a_network_has_its_share(limited):
         assert edge.lines()[-2]["detail"] == "limits.network: 3 per 1 minute"
 
 
-async def test_a_viewer_has_theirs_and_a_token_without_one_has_none(limited):
+async def test_plays_are_limited_per_subject_and_not_without_a_subject(limited):
     async with limited(subject="1/minute") as edge:
         assert await outcome(edge, subject="a") == 302
         assert await outcome(edge, subject="a", source=ELSEWHERE) == "rate-limited"
@@ -43,7 +43,7 @@ async def test_a_viewer_has_theirs_and_a_token_without_one_has_none(limited):
         assert [await outcome(edge) for _ in range(3)] == [302] * 3
 
 
-async def test_several_rates_count_side_by_side(limited, clock):
+async def test_several_rates_apply_at_once(limited, clock):
     async with limited(network="2/second; 3/minute") as edge:
         assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
         clock.advance(2)
@@ -51,27 +51,27 @@ async def test_several_rates_count_side_by_side(limited, clock):
         assert edge.lines()[-1]["detail"] == "limits.network: 3 per 1 minute"
 
 
-async def test_a_limit_comes_back_and_says_when(limited, clock):
+async def test_a_rate_limited_response_says_when_to_retry(limited, clock):
     async with limited(network="60/minute") as edge:
         for _ in range(60):
             assert await outcome(edge) == 302
         url = edge.play_url()
-        answer = await edge.get(url, source=HERE)
-        assert (answer.status, answer.reason) == (503, "rate-limited")
-        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        response = await edge.get(url, source=HERE)
+        assert (response.status, response.reason) == (503, "rate-limited")
+        assert 1 <= int(response.headers["Retry-After"]) <= 60
         clock.advance(120)
         assert await outcome(edge) == 302
 
 
-async def test_programs_are_told_in_their_own_way(limited):
+async def test_stream_urls_respond_429_to_a_rate_limited_request(limited):
     async with limited(network="1/minute") as edge:
         assert await outcome(edge) == 302
         url = (
             f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={edge.mint()}"
         )
-        answer = await edge.get(url, source=HERE)
-        assert (answer.status, answer.reason) == (429, "rate-limited")
-        assert "Retry-After" in answer.headers
+        response = await edge.get(url, source=HERE)
+        assert (response.status, response.reason) == (429, "rate-limited")
+        assert "Retry-After" in response.headers
         plays = await edge.metric("playgate_plays_total")
         assert plays == {'outcome="redirected"': 1, 'outcome="denied"': 1}
 
@@ -84,23 +84,23 @@ async def test_simultaneous_plays_are_counted_one_by_one(sandbox, first_use):
         assert outcomes == {302: 1, "rate-limited": 59}
 
 
-async def test_simultaneous_plays_are_counted_while_the_state_is_slow(sandbox, server):
-    """Between two plays each waits for Redis; the limit must hold all the same."""
+async def test_simultaneous_plays_are_counted_while_the_shared_state_is_slow(sandbox, server):
+    """Every play waits for Redis while others arrive; the limit must still hold."""
     tables = {"state": {"url": server.url, "timeout": 5}, "tokens": {"bind_on_first_use": True}}
     async with an_edge(sandbox, limits={"network": "3/minute"}, **tables) as edge:
         outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
         assert outcomes == {302: 3, "rate-limited": 57}
 
 
-async def test_plays_that_fail_upstream_count(limited, sandbox):
-    """A token for all videos must not try out ids without limit."""
+async def test_plays_that_fail_upstream_count_towards_the_limit(limited, sandbox):
+    """Otherwise a token for all videos could probe video IDs without limit."""
     async with limited(network="3/minute") as edge:
         outcomes = [await outcome(edge, f"x8none{n}") for n in range(5)]
         assert outcomes == ["video-not-found"] * 3 + ["rate-limited"] * 2
 
 
-async def test_a_play_is_taken_off_where_it_was_counted(clock):
-    """Refused in the next window, it must make no room in that one."""
+async def test_a_released_play_is_subtracted_from_the_window_that_counted_it(clock):
+    """A play that is refused in the next window must not free a place there."""
     clock.ticks = 60 * 20 - 1.0
     limits = RateLimits(LimitsConfig(network="10/minute"), RateCounters(), clock)
     play, claims = a_play(), read_claims({"video": "*", "iat": 0, "exp": 1})
@@ -113,46 +113,48 @@ async def test_a_play_is_taken_off_where_it_was_counted(clock):
 
     reserved = [reserve() for _ in range(10)]
     assert None not in reserved and reserve() is None
-    clock.advance(1)  # the window before still counts in full
+    clock.advance(1)  # the previous window still counts in full
     assert reserve() is None
     for n, reservation in enumerate(reserved, start=1):
         limits.release(reservation)
         assert reserve() is not None
-        assert reserve() is None, f"one for each that was taken off, and {n} were"
+        assert reserve() is None, (
+            f"{n} plays were released, so {n} more are allowed, and no further play"
+        )
     clock.advance(600)
-    limits.release(reserved[0])  # long over
+    limits.release(reserved[0])  # its window ended long ago
     assert [reserve() is not None for _ in range(11)] == [True] * 10 + [False]
 
 
-async def test_details_are_counted_beside_plays_and_cached(sandbox, clock):
+async def test_details_are_cached_and_counted_separately_from_plays(sandbox, clock):
     sandbox.now = clock.now
     tables = {"limits": {"network": "2/minute"}, "web": {"player_page": True}}
     async with an_edge(sandbox, clock=clock, **tables) as edge:
 
-        async def ask(video):
+        async def get_details(video):
             token = {"Authorization": f"Bearer {edge.mint('*')}"}
             url = f"{edge.player}/watch/{video}/details"
-            answer = await edge.get(url, headers=token, source=HERE)
-            return answer.reason or answer.status
+            response = await edge.get(url, headers=token, source=HERE)
+            return response.reason or response.status
 
         before = sandbox.controls.calls["video"]
-        assert [await ask("x8demo1") for _ in range(2)] == [200, 200]
+        assert [await get_details("x8demo1") for _ in range(2)] == [200, 200]
         assert sandbox.controls.calls["video"] == before + 1
-        assert await ask("x8demo1") == "rate-limited"
+        assert await get_details("x8demo1") == "rate-limited"
         assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
         clock.advance(180)
-        assert [await ask(f"x8none{n}") for n in range(3)] == [
+        assert [await get_details(f"x8none{n}") for n in range(3)] == [
             "video-not-found", "video-not-found", "rate-limited"
         ]  # fmt: skip
 
 
-async def test_details_never_fill_the_queue_of_plays(sandbox):
+async def test_details_requests_do_not_fill_the_queue_of_plays(sandbox):
     tables = {"web": {"player_page": True}, "limits": {"concurrency": 2}}
     async with an_edge(sandbox, **tables) as edge:
         await edge.play()
         sandbox.controls.hold("video")
         token = {"Authorization": f"Bearer {edge.mint('*')}"}
-        asking = [
+        details = [
             asyncio.create_task(edge.get(f"{edge.player}/watch/x8none{n}/details", headers=token))
             for n in range(100)
         ]
@@ -161,11 +163,11 @@ async def test_details_never_fill_the_queue_of_plays(sandbox):
         await eventually(lambda: sandbox.controls.waiting["video"] == 5)
         sandbox.controls.release("video")
         assert (await playing).status == 302
-        reasons = Counter(answer.reason for answer in await asyncio.gather(*asking))
+        reasons = Counter(response.reason for response in await asyncio.gather(*details))
         assert reasons == {"video-not-found": 36, "overloaded": 64}
 
 
-async def test_what_is_refused_anyway_counts_for_nothing(limited):
+async def test_refused_plays_do_not_count_towards_a_limit(limited):
     async with limited(network="1/minute", subject="2/minute") as edge:
         for _ in range(3):
             bad = await edge.get(edge.play_url(token="a.b.c"), source=HERE)
@@ -174,10 +176,12 @@ async def test_what_is_refused_anyway_counts_for_nothing(limited):
         for _ in range(9):
             assert await outcome(edge, subject="a") == "rate-limited"
         where = {"source": ELSEWHERE, "subject": "a"}
-        assert await outcome(edge, **where) == 302, "the others did not count for the viewer"
+        assert await outcome(edge, **where) == 302, (
+            "plays refused for the network must not count for the subject"
+        )
 
 
-async def test_a_refused_play_does_not_bind_its_token(sandbox):
+async def test_a_rate_limited_play_does_not_bind_its_token(sandbox):
     async with an_edge(
         sandbox, limits={"network": "1/minute"}, tokens={"bind_on_first_use": True}
     ) as edge:
@@ -187,7 +191,7 @@ async def test_a_refused_play_does_not_bind_its_token(sandbox):
         assert (await edge.get(url, source=ELSEWHERE)).status == 302
 
 
-async def test_a_leaked_link_does_not_use_up_what_is_its_owners(sandbox):
+async def test_a_leaked_link_does_not_use_up_the_limit_of_its_owner(sandbox):
     async with an_edge(
         sandbox, limits={"subject": "3/minute"}, tokens={"bind_on_first_use": True}
     ) as edge:
@@ -201,7 +205,7 @@ async def test_a_leaked_link_does_not_use_up_what_is_its_owners(sandbox):
         assert line["jti"]
 
 
-async def test_segments_are_no_plays(sandbox, clock):
+async def test_segments_do_not_count_as_plays(sandbox, clock):
     sandbox.now = clock.now
     async with an_edge(
         sandbox,
@@ -226,7 +230,7 @@ def test_counted_names_are_bounded():
         assert not counters.compute_wait(n, rate, 0)
         counters.add(n, rate, 0)
     assert counters.compute_wait(999, rate, 0)
-    assert not counters.compute_wait(0, rate, 0), "counted longest ago, dropped first"
+    assert not counters.compute_wait(0, rate, 0), "the oldest name must be dropped first"
 
 
 def test_the_same_rate_twice_is_one_rate():
@@ -234,7 +238,7 @@ def test_the_same_rate_twice_is_one_rate():
 
 
 def test_a_window_slides():
-    """No burst of twice the rate at the border of two windows."""
+    """There is no burst of twice the rate at the boundary of two windows."""
     counters, (rate,) = RateCounters(), parse_rates("10/minute")
 
     def plays(now: float, count: int) -> list[bool]:
@@ -247,13 +251,13 @@ def test_a_window_slides():
         return outcomes
 
     assert plays(650, 11) == [True] * 10 + [False]
-    # 5 s into the next window, 55/60 of the last one still count
+    # 5 s into the next window, 55/60 of the previous one still count
     assert plays(665, 3) == [True, False, False]
     assert sum(plays(695, 20)) == 5
 
 
 @pytest.mark.parametrize("at", [30, 59, 61, 90, 119])
-def test_after_the_wait_one_more_is_within_the_rate(at):
+def test_one_more_play_is_allowed_after_the_computed_wait(at):
     counters, (rate,) = RateCounters(), parse_rates("10/minute")
     for _ in range(10):
         counters.add("x", rate, 30)
@@ -265,7 +269,7 @@ def test_after_the_wait_one_more_is_within_the_rate(at):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "rates"),
     [
         ("60/minute", [(60, 60)]),
         ("10/second; 300/hour", [(10, 1), (300, 3600)]),
@@ -274,24 +278,24 @@ def test_after_the_wait_one_more_is_within_the_rate(at):
         ("", []),
     ],
 )
-def test_rates_are_read(text, found):
-    assert [(rate.amount, rate.seconds) for rate in parse_rates(text)] == found
+def test_rates_are_parsed(text, rates):
+    assert [(rate.amount, rate.seconds) for rate in parse_rates(text)] == rates
 
 
 @pytest.mark.parametrize(
     "text", ["many", "0/minute", "1/0 minutes", "1/fortnight", "1.5/minute", "-1/minute", "1/minute;", " ", "1//minute"]
 )  # fmt: skip
-def test_what_is_no_rate_is_refused(text):
+def test_a_malformed_rate_is_refused(text):
     with pytest.raises(ValueError, match="must be a rate such as"):
         parse_rates(text)
 
 
-async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
-    gate, order, go = ConcurrencyLimit(2, queue=3, max_wait=20), [], asyncio.Event()
+async def test_an_overload_refuses_the_newest_and_serves_the_queue_in_order():
+    limit, order, go = ConcurrencyLimit(2, queue=3, max_wait=20), [], asyncio.Event()
 
     async def work(n: int) -> str:
         try:
-            async with gate:
+            async with limit:
                 order.append(n)
                 await go.wait()
         except Refusal as refusal:
@@ -300,31 +304,31 @@ async def test_an_overload_sheds_the_newest_and_serves_who_waits_in_order():
 
     tasks = [asyncio.create_task(work(n)) for n in range(8)]
     await asyncio.sleep(0)
-    await eventually(lambda: gate.waiting == 3)
-    assert (order, gate.inside) == ([0, 1], 2)
+    await eventually(lambda: limit.waiting == 3)
+    assert (order, limit.inside) == ([0, 1], 2)
     assert [task.done() for task in tasks] == [False] * 5 + [True] * 3
-    tasks[3].cancel()  # hung up: its place in the queue is free
+    tasks[3].cancel()  # disconnected, which frees its place in the queue
     await asyncio.sleep(0)
     late = asyncio.create_task(work(8))
     go.set()
     results = await asyncio.gather(*tasks, late, return_exceptions=True)
     assert order == [0, 1, 2, 4, 8]
     assert results[5:8] == ["overloaded"] * 3
-    assert (gate.inside, gate.waiting) == (0, 0)
+    assert (limit.inside, limit.waiting) == (0, 0)
 
 
-async def test_nobody_waits_for_ever():
-    gate = ConcurrencyLimit(1, queue=5, max_wait=0.01)
-    async with gate:
+async def test_a_queued_call_is_refused_after_the_maximum_wait():
+    limit = ConcurrencyLimit(1, queue=5, max_wait=0.01)
+    async with limit:
         with pytest.raises(Refusal, match="overloaded: waited for"):
-            async with gate:
+            async with limit:
                 pass
-    async with gate:
-        assert gate.inside == 1
+    async with limit:
+        assert limit.inside == 1
 
 
-async def test_dailymotion_is_asked_so_much_at_once_and_plays_beyond_are_told(sandbox):
-    """A slow API: what is under way, what waits, and what is shed, as operators see it."""
+async def test_concurrent_calls_to_dailymotion_are_limited_and_excess_plays_are_overloaded(sandbox):
+    """With a slow API, the metrics show active and waiting calls."""
     async with an_edge(sandbox, limits={"concurrency": 2}) as edge:
         await edge.play()
         sandbox.controls.hold("video")
@@ -336,16 +340,16 @@ async def test_dailymotion_is_asked_so_much_at_once_and_plays_beyond_are_told(sa
         assert calls['operation="video",state="active"'] == 2
         assert calls['operation="video",state="waiting"'] == 4
         sandbox.controls.release("video")
-        answers = await asyncio.gather(*plays)
-        outcomes = Counter(answer.reason or answer.status for answer in answers)
+        responses = await asyncio.gather(*plays)
+        outcomes = Counter(response.reason or response.status for response in responses)
         assert outcomes == {"overloaded": 14, 302: 6}
-        shed = next(answer for answer in answers if answer.reason)
-        assert (shed.status, shed.headers["Retry-After"]) == (503, "1")
-        told = (await edge.get(f"{edge.operator}/readyz")).json
-        assert told["platform"] == {}, "that is us, and not Dailymotion"
+        refused = next(response for response in responses if response.reason)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        status = (await edge.get(f"{edge.operator}/readyz")).json
+        assert status["platform"] == {}, "the edge is overloaded, not Dailymotion"
 
 
-async def test_relayed_playlists_have_a_queue_of_their_own(sandbox):
+async def test_relayed_playlists_have_a_separate_queue(sandbox):
     async with an_edge(sandbox, delivery={"mode": "relay"}, limits={"concurrency": 1}) as edge:
         sandbox.controls.hold("playlist")
         plays = []
@@ -361,18 +365,18 @@ async def test_relayed_playlists_have_a_queue_of_their_own(sandbox):
         await eventually(all_wait)
         assert (await edge.play(source="127.0.4.5")).reason == "overloaded"
         sandbox.controls.release("playlist")
-        assert [answer.status for answer in await asyncio.gather(*plays)] == [200] * 3
+        assert [response.status for response in await asyncio.gather(*plays)] == [200] * 3
 
 
-async def test_a_viewer_who_leaves_before_being_admitted_takes_nothing(sandbox, monkeypatch):
-    """Or a leaked link would use up its owner's limit, though it is bound to the owner."""
-    asked = asyncio.Queue[None]()
+async def test_a_viewer_who_disconnects_before_admission_is_not_counted(sandbox, monkeypatch):
+    """Otherwise a leaked link would use up its owner's limit although it is bound to the owner."""
+    cancelled = asyncio.Queue[None]()
 
     async def hang(*_: object, **__: object) -> bool:
         try:
             await asyncio.Event().wait()
         finally:
-            asked.put_nowait(None)
+            cancelled.put_nowait(None)
         return True
 
     limits = {"subject": "1/minute"}
@@ -382,5 +386,5 @@ async def test_a_viewer_who_leaves_before_being_admitted_takes_nothing(sandbox, 
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(outcome(edge, subject="a"), 0.2)
-                await asyncio.wait_for(asked.get(), 60)
+                await asyncio.wait_for(cancelled.get(), 60)
         assert await outcome(edge, subject="a") == 302

@@ -1,4 +1,4 @@
-"""Verdicts: remembered, renewed behind the plays, and never made of a single bad check."""
+"""Verdicts are cached, refreshed in the background, and never based on a single bad check."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
 VALIDATE = {"delivery": {"mode": "validate"}}
 
 
-async def checks(edge, verdict: str) -> float:
+async def count_checks(edge, verdict: str) -> float:
     return (await edge.metric("playgate_playlist_checks_total")).get(f'verdict="{verdict}"', 0)
 
 
@@ -22,39 +22,39 @@ async def validating(start_edge, clock):
     return await start_edge(clock=clock, **VALIDATE)
 
 
-async def settled(edge, count: int) -> None:
+async def wait_for_checks(edge, count: int) -> None:
     async def done() -> bool:
         return sum((await edge.metric("playgate_playlist_checks_total")).values()) >= count
 
     await eventually(done)
 
 
-async def test_the_viewer_gets_a_url_of_their_own_and_the_edge_another(validating, sandbox):
-    answer = await validating.play(source="127.0.0.5")
+async def test_the_edge_checks_another_url_than_the_viewer_gets(validating, sandbox):
+    response = await validating.play(source="127.0.0.5")
 
-    assert answer.status == 302
-    assert sandbox.controls.calls["video"] == 2  # the viewer's, and the edge's own
-    assert (await validating.get(answer.location, source="127.0.0.5")).status == 200
-    assert (await validating.get(answer.location, source="127.0.0.1")).status == 403
+    assert response.status == 302
+    assert sandbox.controls.calls["video"] == 2  # for the viewer, and for the edge
+    assert (await validating.get(response.location, source="127.0.0.5")).status == 200
+    assert (await validating.get(response.location, source="127.0.0.1")).status == 403
 
 
-async def test_a_verdict_is_remembered_and_renewed_behind_the_plays(validating, sandbox, clock):
+async def test_a_verdict_is_cached_and_refreshed_in_the_background(validating, sandbox, clock):
     await validating.play()
     for _ in range(5):
         await validating.play()
-    assert await checks(validating, "ok") == 1
+    assert await count_checks(validating, "ok") == 1
     assert sandbox.controls.calls["playlist"] == 2  # multivariant and first media
 
     clock.advance(30)
     sandbox.controls.hold("playlist")
-    assert (await validating.play()).status == 302  # although the check hangs
+    assert (await validating.play()).status == 302  # although the new check hangs
     await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
     for _ in range(3):
         assert (await validating.play()).status == 302
     assert sandbox.controls.waiting["playlist"] == 1
     sandbox.controls.release("playlist")
-    await settled(validating, 2)
-    assert await checks(validating, "ok") == 2
+    await wait_for_checks(validating, 2)
+    assert await count_checks(validating, "ok") == 2
 
 
 async def test_many_first_plays_share_one_check(validating, sandbox):
@@ -63,47 +63,49 @@ async def test_many_first_plays_share_one_check(validating, sandbox):
     await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
     sandbox.controls.release("playlist")
 
-    assert {answer.status for answer in await asyncio.gather(*plays)} == {302}
-    assert await checks(validating, "ok") == 1
+    assert {response.status for response in await asyncio.gather(*plays)} == {302}
+    assert await count_checks(validating, "ok") == 1
 
 
-async def test_one_bad_check_refuses_nobody_and_two_in_a_row_do(validating, sandbox, clock):
+async def test_a_video_is_refused_only_after_two_consecutive_bad_checks(validating, sandbox, clock):
     sandbox.controls.set_fault("playlist", EMPTY)
     assert (await validating.play()).status == 302
-    assert await checks(validating, "unknown") == 1
+    assert await count_checks(validating, "unknown") == 1
 
-    clock.advance(1)  # a video in doubt is looked at again soon
-    assert (await validating.play()).status == 302  # behind this one
-    await settled(validating, 2)
-    answer = await validating.play()
+    clock.advance(1)  # a video with one bad check is checked again soon
+    assert (await validating.play()).status == 302  # this play starts the check
+    await wait_for_checks(validating, 2)
+    response = await validating.play()
 
-    assert (answer.status, answer.reason) == (502, "playlist-invalid")
+    assert (response.status, response.reason) == (502, "playlist-invalid")
     assert validating.lines()[-1]["detail"] == "empty"
-    assert await checks(validating, "invalid") == 1
+    assert await count_checks(validating, "invalid") == 1
     assert (await validating.metric("playgate_playlist_findings_total"))['rule="empty"'] == 2
 
 
-async def test_bad_checks_that_are_not_in_a_row_refuse_nobody(validating, sandbox, clock):
+async def test_bad_checks_that_are_not_consecutive_do_not_refuse_a_video(
+    validating, sandbox, clock
+):
     for count, fault in enumerate([EMPTY, Fault(status=403), EMPTY, None, EMPTY], start=1):
         sandbox.controls.set_fault("playlist", fault)
         assert (await validating.play()).status == 302
-        await settled(validating, count)
+        await wait_for_checks(validating, count)
         clock.advance(30)
-    assert await checks(validating, "invalid") == 0
+    assert await count_checks(validating, "invalid") == 0
 
 
-async def test_a_video_that_was_mended_plays_again(validating, sandbox, clock):
+async def test_a_fixed_video_plays_again(validating, sandbox, clock):
     sandbox.controls.set_fault("playlist", EMPTY)
     for count in (1, 2):
         await validating.play()
-        await settled(validating, count)
+        await wait_for_checks(validating, count)
         clock.advance(1)
     assert (await validating.play()).status == 502
 
     sandbox.controls.set_fault("playlist", None)
     clock.advance(4)
     await validating.play()
-    await settled(validating, 3)
+    await wait_for_checks(validating, 3)
     assert (await validating.play()).status == 302
 
 
@@ -125,26 +127,26 @@ async def test_a_video_that_was_mended_plays_again(validating, sandbox, clock):
     ],
     ids=lambda fault: f"{fault.status}-{fault.cut}{fault.body[:12]}",
 )  # fmt: skip
-async def test_what_keeps_us_from_knowing_is_unknown_however_often(
+async def test_repeated_checks_without_a_result_do_not_refuse_a_video(
     validating, sandbox, clock, fault
 ):
     sandbox.controls.set_fault("playlist", fault)
     for count in (1, 2, 3):
         assert (await validating.play()).status == 302
-        await settled(validating, count)
+        await wait_for_checks(validating, count)
         clock.advance(30)
 
-    assert await checks(validating, "unknown") >= 3
-    assert await checks(validating, "invalid") == 0
+    assert await count_checks(validating, "unknown") >= 3
+    assert await count_checks(validating, "invalid") == 0
     assert validating.lines("playlist-check")[0]["verdict"] == "unknown"
 
 
-async def test_a_cdn_that_hangs_delays_the_first_play_only_so_long(start_edge, sandbox):
+async def test_a_cdn_that_hangs_delays_the_first_play_only_until_the_timeout(start_edge, sandbox):
     edge = await start_edge(delivery={"mode": "validate"}, platform={"play_timeout": 0.5})
     sandbox.controls.hold("playlist")
 
     assert (await edge.play()).status == 302
-    assert await checks(edge, "unknown") == 1
+    assert await count_checks(edge, "unknown") == 1
     sandbox.controls.release("playlist")
 
 
@@ -158,8 +160,10 @@ async def test_the_first_media_playlist_is_checked_as_well(start_edge, sandbox):
 @pytest.mark.parametrize(
     ("names", "verdict"), [(["bad", "good"], "ok"), (["bad", "bad"], "invalid")]
 )
-async def test_one_bad_variant_is_no_bad_video(start_edge, sandbox, clock, names, verdict):
-    """A player that finds nothing in one variant tries the next."""
+async def test_a_video_is_invalid_only_if_all_checked_variants_are_bad(
+    start_edge, sandbox, clock, names, verdict
+):
+    """Players skip an unplayable variant and try the next."""
     bodies = {
         "multi": "#EXTM3U\n"
         + "".join(f"#EXT-X-STREAM-INF:BANDWIDTH=1\n{name}.m3u8\n" for name in names),
@@ -181,24 +185,24 @@ async def test_one_bad_variant_is_no_bad_video(start_edge, sandbox, clock, names
             await edge.play()
             clock.advance(400)
 
-        assert await checks(edge, verdict) == (2 if verdict == "ok" else 1)
+        assert await count_checks(edge, verdict) == (2 if verdict == "ok" else 1)
 
 
-async def test_a_playlist_that_names_itself_is_looked_at_a_few_times_only(validating, sandbox):
+async def test_a_playlist_that_references_itself_is_fetched_only_a_few_times(validating, sandbox):
     text = "#EXTM3U\n" + "".join(
         f"#EXT-X-STREAM-INF:BANDWIDTH={n}\nself.m3u8\n" for n in range(1, 9)
     )
     sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
-    # the URLs of the variants are the sandbox's own, and answer with the same again
+    # the sandbox serves the variants, and responds with the same playlist again
     assert (await validating.play()).status == 302
     assert sandbox.controls.calls["playlist"] <= 4
 
 
-async def test_a_refusal_of_the_viewers_own_url_stays_what_it_is(validating):
+async def test_a_refusal_of_the_viewers_own_stream_url_keeps_its_reason(validating):
     assert (await validating.play("x8null")).reason == "stream-unavailable"
 
 
-async def test_a_bug_in_the_check_refuses_nobody(validating, monkeypatch):
+async def test_an_exception_in_a_check_does_not_refuse_a_video(validating, monkeypatch):
     async def bug(*_args: object) -> None:
         raise ZeroDivisionError
 
@@ -207,10 +211,10 @@ async def test_a_bug_in_the_check_refuses_nobody(validating, monkeypatch):
     assert validating.lines("internal")[0]["task"] == "check"
 
 
-async def test_the_verdicts_remembered_are_bounded(start_edge, monkeypatch):
+async def test_the_number_of_cached_verdicts_is_bounded(start_edge, monkeypatch):
     monkeypatch.setattr("proxy.edge.playable_cache.MAX_CACHED_VERDICTS", 2)
     validating = await start_edge(**VALIDATE)
     for video in ("x8demo1", "x8live1", "x8keys1", "x8demo1"):
         await validating.play(video)
 
-    assert await checks(validating, "ok") == 4
+    assert await count_checks(validating, "ok") == 4

@@ -1,4 +1,4 @@
-"""Large playlists are read one at a time, and nobody waits for another's second one."""
+"""Large playlists are read one at a time, and owners take turns."""
 
 import asyncio
 import threading
@@ -12,15 +12,15 @@ from proxy.edge.playlist_checker import MIN_THREAD_BYTES, PlaylistThread
 
 
 class Work:
-    """What a thread is given to do: it waits until it is let go."""
+    """Work for the thread that blocks until a test releases `go`."""
 
     def __init__(self) -> None:
-        self.began: list[str] = []
+        self.started: list[str] = []
         self.go = threading.Semaphore(0)
 
-    def named(self, name):
+    def make(self, name):
         def run() -> str:
-            self.began.append(name)
+            self.started.append(name)
             assert self.go.acquire(timeout=60)
             return name
 
@@ -29,41 +29,41 @@ class Work:
 
 async def test_owners_take_turns():
     thread, work = PlaylistThread(), Work()
-    asked = ["a1", "a2", "a3", "b1", "c1", "b2"]
+    names = ["a1", "a2", "a3", "b1", "c1", "b2"]
     tasks = [
-        asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.named(name), owner=name[0]))
-        for name in asked
+        asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.make(name), owner=name[0]))
+        for name in names
     ]
     for done in range(1, 7):
-        await eventually(lambda done=done: len(work.began) == done)
+        await eventually(lambda done=done: len(work.started) == done)
         work.go.release()
-    assert await asyncio.gather(*tasks) == asked
-    assert work.began == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert await asyncio.gather(*tasks) == names
+    assert work.started == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-async def test_what_was_given_up_neither_stops_nor_multiplies_the_thread():
+async def test_cancelled_work_neither_stops_nor_multiplies_the_thread():
     thread, work = PlaylistThread(), Work()
-    given_up = [
-        asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.named(f"{n}"), owner=n))
+    cancelled = [
+        asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.make(f"{n}"), owner=n))
         for n in range(20)
     ]
-    await eventually(lambda: work.began == ["0"])
-    for task in given_up:
+    await eventually(lambda: work.started == ["0"])
+    for task in cancelled:
         task.cancel()
-    await asyncio.gather(*given_up, return_exceptions=True)
-    last = asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.named("last"), owner="a"))
+    await asyncio.gather(*cancelled, return_exceptions=True)
+    last = asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.make("last"), owner="a"))
     await asyncio.sleep(0.05)
-    assert work.began == ["0"], "one at a time"
+    assert work.started == ["0"], "the thread must run one playlist at a time"
     work.go.release(2)
     assert await last == "last"
-    assert work.began == ["0", "last"]
+    assert work.started == ["0", "last"]
 
 
-async def test_who_waits_is_not_blamed_for_the_time_of_others(monkeypatch):
+async def test_time_in_the_queue_does_not_count_as_parse_time(monkeypatch):
     monkeypatch.setattr(playlist_checker, "MAX_PARSE_SECONDS", 0.3)
     thread, work = PlaylistThread(), Work()
-    slow = asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.named("slow"), owner=1))
-    await eventually(lambda: work.began == ["slow"])
+    slow = asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.make("slow"), owner=1))
+    await eventually(lambda: work.started == ["slow"])
     waiting = asyncio.create_task(thread.run(MIN_THREAD_BYTES, lambda: "read", owner=2))
     with pytest.raises(Refusal, match="playlist-invalid"):
         await slow

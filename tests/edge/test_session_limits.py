@@ -1,4 +1,4 @@
-"""No session takes what others need, and no network by beginning many of them."""
+"""A session, or a network with many sessions, cannot use up the capacity of the others."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,17 +25,17 @@ SHARE = {**MAX_PER_NETWORK, "reload": 192}
 
 
 @pytest.mark.parametrize("kind", SHARE)
-def test_a_network_has_its_share_in_however_many_sessions(kind):
+def test_a_network_reaches_its_limit_however_many_sessions_it_begins(kind):
     limits = SessionLimits(places=384)
-    with ExitStack() as under_way:
+    with ExitStack() as in_flight:
         for n in range(SHARE[kind]):
             session = replace(SESSION, started_at=n // MAX_PER_SESSION[kind])
-            under_way.enter_context(limits.request(kind, session, VIEWER))
-        with pytest.raises(Refusal, match="of this network are under way"):
-            under_way.enter_context(
+            in_flight.enter_context(limits.request(kind, session, VIEWER))
+        with pytest.raises(Refusal, match=r"this network already has \d+ \w+ requests in flight"):
+            in_flight.enter_context(
                 limits.request(kind, replace(SESSION, started_at=99), NEIGHBOUR)
             )
-        # A token may name a network as wide as it likes: the viewer's own counts.
+        # The viewer's network counts, because a token may name a network of any size.
         with limits.request(kind, replace(SESSION, started_at=99), ELSEWHERE):
             pass
         other = "bytes" if kind == "playlist" else "playlist"

@@ -1,6 +1,6 @@
-"""When the state fails: plays wait for a moment at most, get what was promised, and it comes back.
+"""Plays while the shared state fails: the delay, the response, and the recovery.
 
-Real Redis, stopped, hung and emptied while an edge uses it.
+A real Redis is stopped, suspended and emptied while an edge uses it.
 """
 
 import asyncio
@@ -33,16 +33,16 @@ def an_instance(server, start_edge):
 
 
 async def outcome(edge, url, source=HERE):
-    answer = await edge.get(url, source=source)
-    assert answer.status != 500
-    return answer.reason or answer.status
+    response = await edge.get(url, source=source)
+    assert response.status != 500
+    return response.reason or response.status
 
 
-async def is_well(edge):
+async def is_healthy(edge):
     return (await edge.metric("playgate_state_healthy"))[""] == 1
 
 
-async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(server, an_instance):
+async def test_new_tokens_are_refused_and_cached_ones_play_while_redis_is_down(server, an_instance):
     edge = await an_instance()
     known = edge.play_url()
     assert await outcome(edge, known) == 302
@@ -51,13 +51,13 @@ async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(ser
     assert await outcome(edge, edge.play_url()) == "state-unavailable"
     assert await outcome(edge, known) == 302
     assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
-    told = (await edge.get(f"{edge.operator}/readyz")).json
-    assert (told["status"], told["state"]["reason"]) == ("ready", "state-unavailable")
-    assert not await is_well(edge)
+    status = (await edge.get(f"{edge.operator}/readyz")).json
+    assert (status["status"], status["state"]["reason"]) == ("ready", "state-unavailable")
+    assert not await is_healthy(edge)
     assert edge.lines("state-failing")[0]["operation"] == "state"
 
     await server.start()
-    await eventually(lambda: is_well(edge))
+    await eventually(lambda: is_healthy(edge))
     new = edge.play_url()
     assert await outcome(edge, new) == 302
     assert await outcome(edge, new, ELSEWHERE) == "token-used-elsewhere"
@@ -65,7 +65,9 @@ async def test_a_state_that_stops_denies_new_tokens_and_lets_known_ones_play(ser
     assert (await edge.get(f"{edge.operator}/readyz")).json["state"] is None
 
 
-async def test_or_lets_all_of_them_play_where_that_is_set(server, an_instance):
+async def test_new_tokens_play_while_redis_is_down_if_first_use_on_failure_is_allow(
+    server, an_instance
+):
     edge = await an_instance(first_use_on_failure="allow")
     known = edge.play_url()
     assert await outcome(edge, known) == 302
@@ -75,33 +77,35 @@ async def test_or_lets_all_of_them_play_where_that_is_set(server, an_instance):
     assert await outcome(edge, new, ELSEWHERE) == 302
     assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
     await server.start()
-    await eventually(lambda: is_well(edge))
-    assert await outcome(edge, new, ELSEWHERE) == 302, "the first that the state is told of"
+    await eventually(lambda: is_healthy(edge))
+    assert await outcome(edge, new, ELSEWHERE) == 302, (
+        "the first use that reaches Redis must bind the token"
+    )
     assert await outcome(edge, new) == "token-used-elsewhere"
 
 
-async def test_a_state_that_hangs_holds_up_one_play_for_a_moment_and_no_other(server, an_instance):
+async def test_a_hanging_redis_delays_one_play_until_the_timeout_and_no_later_play(
+    server, an_instance
+):
     edge = await an_instance(timeout=0.2)
     assert await outcome(edge, edge.play_url()) == 302
     server.hang()
     started = monotonic()
     assert await outcome(edge, edge.play_url()) == "state-unavailable"
-    first = monotonic() - started
+    first_delay = monotonic() - started
     started = monotonic()
     for _ in range(20):
         assert await outcome(edge, edge.play_url()) == "state-unavailable"
-    others = monotonic() - started
-    assert 0.2 <= first < 2
-    assert others < 20 * 0.2, "none of them waits again"
+    later_delay = monotonic() - started
+    assert 0.2 <= first_delay < 2
+    assert later_delay < 20 * 0.2, "later plays must not wait"
 
     server.resume()
-    await eventually(lambda: is_well(edge))
+    await eventually(lambda: is_healthy(edge))
     assert await outcome(edge, edge.play_url()) == 302
 
 
-async def test_a_state_that_was_emptied_has_forgotten_first_uses_and_the_edge_has_not(
-    server, an_instance
-):
+async def test_an_edge_keeps_its_cached_bindings_after_redis_was_emptied(server, an_instance):
     one, two = await an_instance(), await an_instance()
     token = one.mint()
     assert await outcome(one, one.play_url(token=token)) == 302
@@ -110,7 +114,7 @@ async def test_a_state_that_was_emptied_has_forgotten_first_uses_and_the_edge_ha
     assert await outcome(two, two.play_url(token=token)) == 302
 
 
-async def test_revocations_stay_as_last_pulled(server, an_instance):
+async def test_revocations_stay_in_force_while_redis_is_down(server, an_instance):
     edge = await an_instance()
     token = edge.mint(subject="viewer-7")
     known = edge.play_url(token=token)
@@ -120,7 +124,9 @@ async def test_revocations_stay_as_last_pulled(server, an_instance):
     assert await outcome(edge, known) == "token-revoked"
 
 
-async def test_or_nobody_plays_once_the_list_is_old(server, an_instance):
+async def test_plays_are_refused_once_the_revocations_are_out_of_date_under_deny(
+    server, an_instance
+):
     edge = await an_instance(revocations_on_failure="deny")
     known = edge.play_url()
     assert await outcome(edge, known) == 302
@@ -141,17 +147,17 @@ async def plays(edge, url):
     return await outcome(edge, url) == 302
 
 
-async def test_an_edge_starts_without_its_state_and_finds_it_later(server, an_instance):
+async def test_an_edge_starts_while_redis_is_down_and_connects_later(server, an_instance):
     await server.stop()
     edge = await an_instance()
     assert await outcome(edge, edge.play_url()) == "state-unavailable"
     assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] is None
     await server.start()
-    await eventually(lambda: is_well(edge))
+    await eventually(lambda: is_healthy(edge))
     assert await outcome(edge, edge.play_url()) == 302
 
 
-async def test_without_first_use_nobody_notices(server, start_edge):
+async def test_plays_without_first_use_binding_work_while_redis_is_down(server, start_edge):
     edge = await start_edge(state={"url": server.url, "max_staleness": 0.5})
     await server.stop()
     for _ in range(5):
@@ -159,8 +165,8 @@ async def test_without_first_use_nobody_notices(server, start_edge):
     await eventually(lambda: edge.lines("state-failing"))
 
 
-async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an_instance):
-    """Full, or a replica: answers to reading alone are no recovery, and the log is not flooded."""
+async def test_a_redis_that_refuses_writes_counts_as_down(server, an_instance):
+    """A full Redis, or a replica, still serves reads. The log must not be flooded."""
     edge = await an_instance()
     assert await outcome(edge, edge.play_url()) == 302
     async with server.client() as client:
@@ -168,30 +174,30 @@ async def test_a_server_that_takes_no_writes_stays_down_until_it_does(server, an
         for _ in range(5):
             assert await outcome(edge, edge.play_url()) == "state-unavailable"
             await asyncio.sleep(0.1)
-        troubles = [it for it in edge.lines("state-failing") if it["operation"] == "state"]
-        assert len(troubles) == 1
-        assert "OutOfMemoryError" in troubles[0]["detail"]
+        failures = [line for line in edge.lines("state-failing") if line["operation"] == "state"]
+        assert len(failures) == 1
+        assert "OutOfMemoryError" in failures[0]["detail"]
         await client.config_set("maxmemory", "0")
-    await eventually(lambda: is_well(edge))
+    await eventually(lambda: is_healthy(edge))
     assert await outcome(edge, edge.play_url()) == 302
 
 
-class Elsewhere(MemoryStore):
-    """A store that an instance has to wait for."""
+class RemoteStore(MemoryStore):
+    """A store that counts as shared, so that requests to it may time out."""
 
     is_shared = True
 
 
-class Hanging(Elsewhere):
-    """A store whose answers come when a test says so."""
+class Hanging(RemoteStore):
+    """A store that responds once a test sets `go`."""
 
     def __init__(self) -> None:
         super().__init__(Clock())
         self.go = asyncio.Event()
-        self.asked = 0
+        self.requests = 0
 
     async def get(self, name: str) -> str | None:
-        self.asked += 1
+        self.requests += 1
         await self.go.wait()
         return await super().get(name)
 
@@ -199,19 +205,19 @@ class Hanging(Elsewhere):
         await self.go.wait()
 
 
-async def test_a_question_that_nobody_waits_for_any_more_is_answered_all_the_same():
-    """It may have been a connection that took its time, and the next one finds it made."""
+async def test_a_request_that_timed_out_still_completes():
+    """It may be opening a slow connection, which the next request can use."""
     store = Hanging()
     state = a_state(store, Clock(), timeout=0.01)
     with pytest.raises(StateError, match="in time"):
         await state.get("name")
     await eventually(lambda: is_down(state))
-    asked = store.asked
+    requests = store.requests
     with pytest.raises(StateError, match="is down"):
         await state.get("name")
-    assert store.asked == asked
+    assert store.requests == requests
     store.go.set()
-    await eventually(lambda: is_answered(state))
+    await eventually(lambda: is_available(state))
     await state.close()
 
 
@@ -222,15 +228,15 @@ async def is_down(state):
         return "is down" in error.detail
 
 
-async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_store():
-    """A pause of anybody's, ours too: the plays beside it are served."""
+async def test_a_single_late_response_does_not_mark_the_store_as_down():
+    """Redis or the edge may pause; other plays must still be served."""
 
-    class OnceLate(Elsewhere):
-        asked = 0
+    class OnceLate(RemoteStore):
+        requests = 0
 
         async def get(self, name: str) -> str | None:
-            self.asked += 1
-            if self.asked == 1:
+            self.requests += 1
+            if self.requests == 1:
                 await asyncio.sleep(0.2)
             return await super().get(name)
 
@@ -243,24 +249,24 @@ async def test_one_answer_that_is_late_is_looked_into_and_not_held_against_the_s
     await state.close()
 
 
-async def test_an_answer_that_is_here_counts_although_the_loop_was_busy():
-    class Near(Elsewhere):
+async def test_a_response_that_arrived_while_the_event_loop_was_busy_counts():
+    class Near(RemoteStore):
         async def get(self, name: str) -> str | None:
             await asyncio.sleep(0.001)
-            for _step in range(5):  # as reading and parsing take
+            for _step in range(5):  # as long as reading and parsing take
                 await asyncio.sleep(0)
             return await super().get(name)
 
     state = a_state(Near(Clock()), Clock(), timeout=0.02)
-    asking = asyncio.create_task(state.get("name"))
-    await asyncio.sleep(0)  # asked, and not heard yet
-    time.sleep(0.1)  # noqa: ASYNC251  # somebody's long computation
-    assert await asking is None
+    request = asyncio.create_task(state.get("name"))
+    await asyncio.sleep(0)  # sent, without a response yet
+    time.sleep(0.1)  # noqa: ASYNC251  # a long computation blocks the loop
+    assert await request is None
     await state.close()
 
 
-async def test_a_prober_that_stumbles_goes_on():
-    class Broken(Elsewhere):
+async def test_probing_continues_after_an_unexpected_exception():
+    class Broken(RemoteStore):
         failures = 2
 
         async def probe(self) -> None:
@@ -272,14 +278,14 @@ async def test_a_prober_that_stumbles_goes_on():
     state = a_state(Broken(Clock()), Clock(), log=build_logger(log))
     await state.open()
     await eventually(lambda: log.getvalue().count('"task": "state"') == 2)
-    await eventually(lambda: is_answered(state))
+    await eventually(lambda: is_available(state))
     await state.close()
 
 
-async def test_a_late_answer_is_good_for_the_next_try(clock):
-    """A Redis that is always a little too slow lets a player in with its second request."""
+async def test_a_binding_that_arrived_late_is_used_by_the_next_request(clock):
+    """With a Redis that is always slightly too slow, the second request of a player succeeds."""
 
-    class Slow(Elsewhere):
+    class Slow(RemoteStore):
         async def claim(self, name: str, value: str, *, ttl: float) -> str:
             holder = await super().claim(name, value, ttl=ttl)
             await asyncio.sleep(0.1)
@@ -299,20 +305,20 @@ async def test_a_late_answer_is_good_for_the_next_try(clock):
         await check("198.51.100.7")
 
 
-async def is_answered(state):
+async def is_available(state):
     try:
         return await state.get("name") is None
     except StateError:
         return False
 
 
-async def test_a_viewer_who_hangs_up_leaves_the_question_alone():
+async def test_a_request_continues_after_its_viewer_disconnects():
     store = Hanging()
     state = a_state(store, Clock(), timeout=10)
-    asking = asyncio.create_task(state.get("name"))
-    await eventually(lambda: store.asked == 1)
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    request = asyncio.create_task(state.get("name"))
+    await eventually(lambda: store.requests == 1)
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
     store.go.set()
     assert await state.get("name") is None
     await state.close()

@@ -1,4 +1,4 @@
-"""One call for all who ask at once, and nothing kept."""
+"""Concurrent callers share one call, and its result is not cached."""
 
 import asyncio
 import gc
@@ -9,7 +9,7 @@ from support import eventually
 from proxy.adapters.concurrency import SingleFlight
 
 
-async def test_those_who_ask_at_once_share_a_call_and_the_next_has_its_own():
+async def test_concurrent_callers_share_a_call_and_a_later_caller_starts_another():
     flights, calls = SingleFlight(), []
 
     async def call() -> int:
@@ -19,10 +19,10 @@ async def test_those_who_ask_at_once_share_a_call_and_the_next_has_its_own():
 
     assert await asyncio.gather(*(flights.join("k", call) for _ in range(9))) == [1] * 9
     assert await flights.join("k", call) == 2
-    assert flights._flights == {}  # noqa: SLF001  # nothing is kept: that is the promise
+    assert flights._flights == {}  # noqa: SLF001  # the result must not be cached
 
 
-async def test_a_failure_is_everybodys_and_is_not_kept():
+async def test_a_failure_is_raised_to_every_caller_and_not_cached():
     flights, calls = SingleFlight(), []
 
     async def call() -> None:
@@ -37,14 +37,14 @@ async def test_a_failure_is_everybodys_and_is_not_kept():
         await flights.join("k", call)
 
 
-async def test_whoever_leaves_takes_nobody_along_not_even_the_first_or_the_last():
+async def test_a_cancelled_caller_does_not_cancel_the_call_for_the_others():
     flights, gate = SingleFlight(), asyncio.Event()
     finished = []
 
     async def call() -> str:
         await gate.wait()
         finished.append(1)
-        return "answer"
+        return "response"
 
     waiters = [asyncio.create_task(flights.join("k", call)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -52,7 +52,7 @@ async def test_whoever_leaves_takes_nobody_along_not_even_the_first_or_the_last(
     waiters[2].cancel()
     await asyncio.sleep(0)
     gate.set()
-    assert await waiters[1] == "answer"
+    assert await waiters[1] == "response"
 
     gate.clear()
     alone = asyncio.create_task(flights.join("k", call))
@@ -65,9 +65,11 @@ async def test_whoever_leaves_takes_nobody_along_not_even_the_first_or_the_last(
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 5])
-async def test_a_failure_that_nobody_waits_for_is_not_a_complaint(rounds):
+async def test_a_failure_without_a_waiting_caller_is_not_reported_as_unretrieved(rounds):
     flights, gate, complaints = SingleFlight(), asyncio.Event(), []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, it: complaints.append(it))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: complaints.append(context)
+    )
 
     async def call() -> None:
         await gate.wait()
@@ -77,17 +79,17 @@ async def test_a_failure_that_nobody_waits_for_is_not_a_complaint(rounds):
     await asyncio.sleep(0)
     alone.cancel()
     await asyncio.gather(alone, return_exceptions=True)
-    for _ in range(rounds):  # of the loop, until it fails
+    for _ in range(rounds):  # of the event loop, before the call fails
         await asyncio.sleep(0)
     gate.set()
     await eventually(lambda: not flights.is_in_flight("k"))
-    del alone  # the frames of its error hold the call
+    del alone  # the traceback of its error references the call
     gc.collect()
 
     assert complaints == []
 
 
-async def test_closing_ends_what_is_under_way():
+async def test_closing_cancels_the_calls_in_flight():
     flights = SingleFlight()
     waiter = asyncio.create_task(flights.join("k", lambda: asyncio.sleep(3600)))
     await asyncio.sleep(0)
