@@ -39,7 +39,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the header timeout of the first request."""
         super().connection_made(transport)
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        # A cast, because uvloop's transport is not a subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._port.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +96,7 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002  # repeats the raw request line
     ) -> web.StreamResponse:
         """Build the response to malformed HTTP, or to an error outside of all handlers."""
-        if isinstance(exc, ConnectionError):  # the client left before its 100 Continue
+        if isinstance(exc, ConnectionError):  # the client disconnected before 100 Continue
             status = Reason.REQUEST_INVALID.status
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
         if status == Reason.NOT_FOUND.status:

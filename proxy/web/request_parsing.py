@@ -61,7 +61,8 @@ def read_play(
     """Build the play request from an HTTP request, for the video in its path by default.
 
     Raises:
-        Refusal: the video ID, the viewer's address or the number of tokens is not usable.
+        Refusal: the request has no valid video ID, no usable viewer address, no token or several
+            different tokens.
     """
     return PlayRequest(
         video=video or read_video(request),
@@ -78,7 +79,7 @@ def read_video(request: web.Request) -> VideoId:
     """Return the video ID in the path.
 
     Raises:
-        Refusal: it is not a video ID.
+        Refusal: the path has no valid video ID.
     """
     return parse_video(request, request.match_info["video_id"])
 
@@ -108,7 +109,7 @@ def parse_video(request: web.Request, text: str) -> VideoId:
     """Parse a video ID and store it in the request's context.
 
     Raises:
-        Refusal: `text` is not a video ID.
+        Refusal: `text` is not a valid video ID.
     """
     video = parse_video_id(text, request[SERVICES].settings.platform.video_ids)
     request[CONTEXT].video = video

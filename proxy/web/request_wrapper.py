@@ -76,7 +76,7 @@ def build_error_response(
         case web.HTTPRequestEntityTooLarge():
             message = "The request body is too large. Send a smaller body."
             refusal = Refusal(Reason.REQUEST_INVALID, message=message)
-        case _:  # a bug
+        case _:  # a bug in the edge
             log = request[SERVICES].telemetry.log
             log.error("internal", request_id=context.request_id, exc_info=error)
             refusal = Refusal(Reason.INTERNAL)

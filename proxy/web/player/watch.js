@@ -131,7 +131,7 @@ const showLastFailure = (failures) => {
   } else if (last.status) {
     const isLock = last.status === 403 && last.host !== location.host;
     showMessage(`${last.host} refused the stream: HTTP ${last.status}.`, {
-      note: `${note}${isLock ? ". A stream URL works from one IP address only: this browser may use different addresses for the page and for the stream." : ""}`,
+      note: `${note}${isLock ? ". A stream URL works from one address only: this browser may use different addresses for the page and for the stream." : ""}`,
       canRetry: true,
     });
   } else if (last.isUnreachable) {
