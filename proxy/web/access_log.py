@@ -12,7 +12,7 @@ from proxy.domain.reasons import Reason
 from proxy.domain.video import to_loggable_id
 from proxy.web.request_context import RequestContext, Route
 
-ABANDONED_STATUS = 499  # nginx's number for a client that left before its answer
+ABANDONED_STATUS = 499  # nginx's status for a client that disconnected before the response
 PLAY_METHODS = frozenset({"GET", "HEAD"})
 SERVED_OUTCOMES = frozenset({"redirected", "relayed", "listed"})
 
@@ -29,10 +29,9 @@ class FinishedRequest:
 
 
 class AccessLog:
-    """Counts and logs requests in batches, after their responses.
+    """Counts and logs finished requests in batches, after their responses are sent.
 
-    Under load that is less work, too: code that runs again at once is still in the processor's
-    caches.
+    Batches also cost less under load: code that runs repeatedly stays in the processor's caches.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -41,52 +40,52 @@ class AccessLog:
         self._loop = asyncio.get_running_loop()
         self._queue: list[FinishedRequest] = []
 
-    def add(self, answered: FinishedRequest) -> None:
+    def add(self, finished: FinishedRequest) -> None:
         """Queue a finished request for logging."""
         if not self._queue:
             self._loop.call_soon(self._process_queue)
-        self._queue.append(answered)
+        self._queue.append(finished)
 
     def _process_queue(self) -> None:
-        untold, self._queue = self._queue, []
-        for answered in untold:
+        batch, self._queue = self._queue, []
+        for finished in batch:
             try:
-                count_request(answered, self._metrics)
-                write_log_line(answered, self._log)
-            except Exception:  # noqa: BLE001  # a bug: it must not keep the others untold
-                request_id = answered.context.request_id
+                count_request(finished, self._metrics)
+                write_log_line(finished, self._log)
+            except Exception:  # noqa: BLE001  # a bug must not keep the rest of the batch unlogged
+                request_id = finished.context.request_id
                 self._log.exception("internal", task="telling", request_id=request_id)
 
 
-def count_request(answered: FinishedRequest, metrics: Metrics) -> None:
-    """Count an answered request."""
-    route, method, context = answered.route, answered.method, answered.context
-    metrics.http.requests.labels(route.name, method, str(answered.status)).inc()
-    metrics.http.duration.labels(route.name).observe(answered.duration)
+def count_request(finished: FinishedRequest, metrics: Metrics) -> None:
+    """Update the metrics of requests, refusals and plays with a finished request."""
+    route, method, context = finished.route, finished.method, finished.context
+    metrics.http.requests.labels(route.name, method, str(finished.status)).inc()
+    metrics.http.duration.labels(route.name).observe(finished.duration)
     if context.refusal is not None:
         metrics.http.refusals.labels(reason=context.refusal.reason).inc()
     if route.is_play and method in PLAY_METHODS:
-        plays, outcome = metrics.plays, _classify_play(answered)
+        plays, outcome = metrics.plays, _classify_play(finished)
         plays.total.labels(outcome=outcome).inc()
         if outcome in SERVED_OUTCOMES:
             upstream = context.timings.upstream
-            plays.duration.observe(answered.duration)
+            plays.duration.observe(finished.duration)
             plays.part_duration.labels(part="upstream").observe(upstream)
-            plays.part_duration.labels(part="edge").observe(max(0.0, answered.duration - upstream))
+            plays.part_duration.labels(part="edge").observe(max(0.0, finished.duration - upstream))
         if context.viewer is not None:
             plays.viewers.labels(family=f"ipv{context.viewer.version}").inc()
 
 
-def write_log_line(answered: FinishedRequest, log: Logger) -> None:
-    """Write a request's line, if it has one."""
-    route, context = answered.route, answered.context
+def write_log_line(finished: FinishedRequest, log: Logger) -> None:
+    """Log a finished request if it was refused or if its route logs successes."""
+    route, context = finished.route, finished.context
     if context.refusal is None and not route.is_logged:
         return
     fields: dict[str, Any] = {
         "request_id": context.request_id,
         "route": route.name,
-        "method": answered.method,
-        "status": answered.status,
+        "method": finished.method,
+        "status": finished.status,
     }
     if context.refusal is not None:
         fields["reason"] = str(context.refusal.reason)
@@ -97,17 +96,17 @@ def write_log_line(answered: FinishedRequest, log: Logger) -> None:
     if context.viewer is not None:
         fields["viewer"] = str(context.viewer)
     if (token := context.token) is not None:
-        names = {"subject": token.subject, "jti": token.jti, "issuer": token.issuer}
-        fields |= {name: value for name, value in names.items() if value is not None}
-    fields["duration_ms"] = round(answered.duration * 1000, 2)
+        claims = {"subject": token.subject, "jti": token.jti, "issuer": token.issuer}
+        fields |= {name: value for name, value in claims.items() if value is not None}
+    fields["duration_ms"] = round(finished.duration * 1000, 2)
     if context.timings.upstream:
         fields["upstream_ms"] = round(context.timings.upstream * 1000, 2)
-    write = log.warning if answered.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
+    write = log.warning if finished.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
     write("request", **fields)
 
 
-def _classify_play(answered: FinishedRequest) -> str:
-    status, context = answered.status, answered.context
+def _classify_play(finished: FinishedRequest) -> str:
+    status, context = finished.status, finished.context
     if status == ABANDONED_STATUS:
         return "abandoned"
     if context.refusal is not None and context.refusal.reason is Reason.RATE_LIMITED:
@@ -116,7 +115,7 @@ def _classify_play(answered: FinishedRequest) -> str:
         return "failed"
     if status >= HTTPStatus.BAD_REQUEST:
         return "denied"
-    if answered.route.name == "stream-urls":
+    if finished.route.name == "stream-urls":
         return "listed"
     is_redirect = status >= HTTPStatus.MULTIPLE_CHOICES and not context.is_relayed
     return "redirected" if is_redirect else "relayed"

@@ -1,4 +1,4 @@
-"""What the operator key allows: tokens, made and taken back."""
+"""Operator API: mint tokens, revoke them and list revocations. Requires the operator key."""
 
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -32,23 +32,27 @@ from proxy.web.services import SERVICES
 
 
 def read_network(value: object) -> Network:
-    """Return the network to bind a token to; the form of a validator."""
+    """Parse the network that a token is bound to. Used as a pydantic validator.
+
+    Raises:
+        ValueError: the value is not an address or a network.
+    """
     try:
         return parse_network(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError("must be an address or a network") from None
 
 
-NETWORK_SCHEMA = WithJsonSchema({"type": "string", "description": "an address or a network"})
+NETWORK_SCHEMA = WithJsonSchema({"type": "string", "description": "An IP address or a network"})
 STRICT_MODEL = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-Size = Annotated[int, Field(gt=0, le=MAX_TIMESTAMP)]
-Time = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_TIMESTAMP)]
+Timestamp = Annotated[int, Field(ge=0)]
 FORMAT_SCHEMA = {"type": "string", "enum": list(FORMAT_NAMES)}
 VIDEO_SCHEMA = {"pattern": rf"^({SAFE_ID.pattern}|\*)$"}
 VISIBLE_TEXT_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": f"^{VISIBLE_TEXT.pattern}$"}, {"type": "null"}]
 }
-Name = Annotated[str, Field(pattern=rf"^{VISIBLE_TEXT.pattern}$")]
+VisibleText = Annotated[str, Field(pattern=rf"^{VISIBLE_TEXT.pattern}$")]
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -57,36 +61,47 @@ class TokenRequest(BaseModel):
 
     model_config = STRICT_MODEL
 
-    video: Annotated[str, Field(description="its id, or * for all", json_schema_extra=VIDEO_SCHEMA)]
+    video: Annotated[
+        str, Field(description="Video ID, or * for all videos", json_schema_extra=VIDEO_SCHEMA)
+    ]
     ttl: Annotated[
-        Size | None,
-        Field(description="seconds; tokens.default_ttl without it, tokens.max_ttl at most"),
+        PositiveInt | None,
+        Field(description="Seconds, at most tokens.max_ttl; default: tokens.default_ttl"),
     ] = None
     ip: Annotated[Network, PlainValidator(read_network), NETWORK_SCHEMA] | None = None
     sub: Annotated[
         str | None,
-        Field(description="whose it is: visible ASCII", json_schema_extra=VISIBLE_TEXT_SCHEMA),
+        Field(
+            description="The viewer that the token is for, in visible ASCII characters",
+            json_schema_extra=VISIBLE_TEXT_SCHEMA,
+        ),
     ] = None
     fmt: Annotated[
         list[str],
-        Field(description="all formats without it", json_schema_extra={"items": FORMAT_SCHEMA}),
+        Field(
+            description="Allowed formats; default: all formats",
+            json_schema_extra={"items": FORMAT_SCHEMA},
+        ),
     ] = []
-    max_height: Annotated[Size | None, Field(description="pixels; relayed then")] = None
-    max_bandwidth: Annotated[Size | None, Field(description="bits per second; relayed then")] = None
+    max_height: Annotated[PositiveInt | None, Field(description="Pixels; requires relaying")] = None
+    max_bandwidth: Annotated[
+        PositiveInt | None,
+        Field(description="Bits per second; requires relaying"),
+    ] = None
 
 
 async def mint_token(request: web.Request) -> web.Response:
-    """Mint a token for a back end that would rather not hold a key."""
+    """Mint a token, for a back end that holds no signing key."""
     services = request[SERVICES]
     check_operator_key(request)
-    wanted = parse_body(TokenRequest, await read_body(request))
+    options = parse_body(TokenRequest, await read_body(request))
     minted = TokenMinter(services.settings, services.telemetry.clock).mint(
-        video=wanted.video,
-        ttl=wanted.ttl,
-        network=wanted.ip,
-        subject=wanted.sub,
-        formats=wanted.fmt,
-        limits=VariantLimits(max_height=wanted.max_height, max_bandwidth=wanted.max_bandwidth),
+        video=options.video,
+        ttl=options.ttl,
+        network=options.ip,
+        subject=options.sub,
+        formats=options.fmt,
+        limits=VariantLimits(max_height=options.max_height, max_bandwidth=options.max_bandwidth),
     )
     body = {
         "token": minted.token,
@@ -102,50 +117,56 @@ class RevocationRequest(BaseModel):
 
     model_config = STRICT_MODEL
 
-    jti: Name | None = None
-    sub: Name | None = None
+    jti: VisibleText | None = None
+    sub: VisibleText | None = None
     video: str | None = None
     issuer: Annotated[
-        Name | None,
-        Field(description="whose jti or sub it is; without it, of tokens signed with our own keys"),
+        VisibleText | None,
+        Field(
+            description="Issuer of the tokens; default: tokens signed with the keys in "
+            "tokens.keys; not allowed with video"
+        ),
     ] = None
     before: Annotated[
-        Time | None,
-        Field(description="seconds since 1970; now without it; not beside a jti"),
+        Timestamp | None,
+        Field(
+            description="Revoke tokens issued at or before this time, in seconds since 1970; "
+            "default: now; not allowed with jti"
+        ),
     ] = None
-    undo: Annotated[bool, Field(description="undo the revocation of this name")] = False
+    undo: Annotated[bool, Field(description="Undo this revocation")] = False
 
     @model_validator(mode="after")
     def _check_exactly_one(self) -> Self:
         if len(self.get_name()) != 1:
             raise ValueError("must name exactly one of jti, sub and video")
         if self.jti is not None and self.before is not None:
-            raise ValueError("must not have before beside jti, which names one token")
+            raise ValueError("must not combine before with jti, which names one token")
         if self.video is not None and self.issuer is not None:
-            raise ValueError("must not have issuer beside video, which means every issuer's tokens")
+            raise ValueError("must not combine issuer with video, which means all issuers")
         if self.undo and self.before is not None:
-            raise ValueError("must not have before beside undo")
+            raise ValueError("must not combine before with undo")
         return self
 
     def get_name(self) -> list[tuple[RevocationKind, str]]:
-        """Return what is named, of which kind."""
-        given = {kind: getattr(self, kind) for kind in REVOCATION_KINDS}
-        return [(kind, value) for kind, value in given.items() if value is not None]
+        """Return the kind and the value of each of jti, sub and video that is set."""
+        values = {kind: getattr(self, kind) for kind in REVOCATION_KINDS}
+        return [(kind, value) for kind, value in values.items() if value is not None]
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """Revoke tokens on every instance, or undo that."""
+    """Revoke tokens on every instance, or undo a revocation."""
     services = request[SERVICES]
     check_operator_key(request)
-    wanted = parse_body(RevocationRequest, await read_body(request))
-    kind, value = wanted.get_name()[0]
+    options = parse_body(RevocationRequest, await read_body(request))
+    kind, value = options.get_name()[0]
     if kind == "video":
         request[CONTEXT].video = parse_named_video(value, services.settings.platform.video_ids)
-    if wanted.undo:
-        await services.revocations.undo(kind, value, issuer=wanted.issuer)
-        return web.json_response({kind: value, "issuer": wanted.issuer, "undone": True})
+    if options.undo:
+        await services.revocations.undo(kind, value, issuer=options.issuer)
+        return web.json_response({kind: value, "issuer": options.issuer, "undone": True})
     revocation = await services.revocations.revoke(
-        kind, value, issuer=wanted.issuer, before=wanted.before
+        kind, value, issuer=options.issuer, before=options.before
     )
     return web.json_response(
         format_revocation(revocation, services.revocations.longest), status=201
@@ -153,15 +174,15 @@ async def revoke(request: web.Request) -> web.Response:
 
 
 async def list_revocations(request: web.Request) -> web.Response:
-    """Tell which revocations are in force, and how fresh the list is."""
+    """List the revocations in force, and the age of the list in seconds."""
     services = request[SERVICES]
     check_operator_key(request)
     age = services.revocations.age
     return web.json_response(
         {
             "revocations": [
-                format_revocation(it, services.revocations.longest)
-                for it in services.revocations.list_in_force()
+                format_revocation(revocation, services.revocations.longest)
+                for revocation in services.revocations.list_in_force()
             ],
             "age": round(age, 3) if isfinite(age) else None,
         }
@@ -169,7 +190,7 @@ async def list_revocations(request: web.Request) -> web.Response:
 
 
 def format_revocation(revocation: Revocation, limit: ValidityLimit) -> dict[str, str | int | None]:
-    """Return a revocation as the operator sees it."""
+    """Return a revocation as the members of a JSON response."""
     return {
         revocation.kind: revocation.value,
         "issuer": revocation.issuer,
@@ -179,39 +200,48 @@ def format_revocation(revocation: Revocation, limit: ValidityLimit) -> dict[str,
 
 
 def check_operator_key(request: web.Request) -> None:
-    """Refuse a caller without the operator key; without a key configured, everybody."""
+    """Require the operator key as the only bearer token of a request.
+
+    Raises:
+        Refusal: the key is wrong or missing, or `operator.key` is not set.
+    """
     key = request[SERVICES].settings.operator.key.get_secret_value()
-    given = list(read_bearer_tokens(request))
-    is_known = key and len(given) == 1
-    if not is_known or not compare_digest(given[0].encode(errors="replace"), key.encode()):
+    bearer_tokens = list(read_bearer_tokens(request))
+    is_comparable = key and len(bearer_tokens) == 1
+    if not is_comparable or not compare_digest(
+        bearer_tokens[0].encode(errors="replace"), key.encode()
+    ):
         raise Refusal(Reason.OPERATOR_KEY)
 
 
 def parse_body(form: type[Body], body: bytes) -> Body:
-    """Read the body, or refuse with every member that is wrong.
+    """Parse and validate a JSON body. The refusal names every invalid member.
 
-    A member that is there twice is refused: two readers may take a different one of them.
+    A duplicate member is refused, because two parsers may read different values of the same body.
+
+    Raises:
+        Refusal: the body is not JSON in UTF-8, has a duplicate member or does not fit `form`.
     """
     try:
         members = DECODER.decode(body.decode())
     except (ValueError, RecursionError):
-        message = "The request body is not valid: it must be JSON, in UTF-8, no member twice."
+        message = "The request body is not valid: it must be UTF-8 JSON without duplicate members."
         raise Refusal(Reason.REQUEST_INVALID, message=message) from None
     try:
         return form.model_validate(members)
     except ValidationError as error:
-        lines = error.errors(include_input=False, include_url=False)
-        wrong = "; ".join(
-            f"{'.'.join(map(str, line['loc'])) or 'the body'} "
-            f"{describe_error(line['type'], line['msg'], line.get('ctx', {}))}"
-            for line in lines
+        details = error.errors(include_input=False, include_url=False)
+        problems = "; ".join(
+            f"{'.'.join(map(str, detail['loc'])) or 'the body'} "
+            f"{describe_error(detail['type'], detail['msg'], detail.get('ctx', {}))}"
+            for detail in details
         )
-        message = f"The request body is not valid: {wrong}."
+        message = f"The request body is not valid: {problems}."
         raise Refusal(Reason.REQUEST_INVALID, message=message) from None
 
 
 def describe_error(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    """Return what is wrong with a member, in the words of JSON."""
+    """Describe a validation error of a member, in JSON terms."""
     if kind in {"model_type", "dict_type"}:
         return "must be a JSON object"
     return format_message(kind, message, context)

@@ -1,4 +1,4 @@
-"""What only front doors may ask: whether the request before them may have what it asks for."""
+"""Authorize requests for front doors: /auth for nginx, /forward-auth for Caddy and Traefik."""
 
 from collections.abc import Iterable
 
@@ -32,8 +32,8 @@ from proxy.web.services import SERVICES
 RELAYED_BYTES_PREFIX = "/relay/bytes/"
 
 
-async def auth(request: web.Request) -> web.Response:
-    """Tell nginx (`auth_request`) whether the original request may have what it asks for."""
+async def handle_auth(request: web.Request) -> web.Response:
+    """Authorize the original request for nginx (`auth_request`)."""
     check_front_door(request, FORWARD_AUTH_HEADERS, "/forward-auth")
     original = read_original(
         uris=request.headers.getall("X-Original-URI", []),
@@ -47,20 +47,20 @@ async def auth(request: web.Request) -> web.Response:
     return build_allowed_response(play.video, claims)
 
 
-async def forward_auth(request: web.Request) -> web.Response:
-    """Tell Caddy (`forward_auth`) or Traefik (`ForwardAuth`) the same.
+async def handle_forward_auth(request: web.Request) -> web.Response:
+    """Authorize the original request for Caddy (`forward_auth`) or Traefik (`ForwardAuth`).
 
-    A refusal is handed on to the player as it is. A yes has a cookie to hand on, where the token
-    came in the query and the video has a folder: players do not put it on the segments.
+    The front door passes a refusal to the player unchanged. If the token is in the query and the
+    video has a folder, the response sets a cookie: players do not add the query to segment URLs.
     """
     check_front_door(request, NGINX_HEADERS, "/auth")
     original = read_forwarded(
         uris=request.headers.getall("X-Forwarded-Uri", []),
         methods=request.headers.getall("X-Forwarded-Method", []),
     )
-    # The cookie is of an earlier answer of ours: what the player itself brings is newer.
-    brought = [*original.query_tokens, *read_bearer_tokens(request)]
-    play, claims = await authorize(request, original, brought or read_header_tokens(request))
+    # An earlier response of the edge set the cookie: a token from the player itself is newer.
+    player_tokens = [*original.query_tokens, *read_bearer_tokens(request)]
+    play, claims = await authorize(request, original, player_tokens or read_header_tokens(request))
     response = build_allowed_response(play.video, claims)
     folder = find_folder(original.path, play.video)
     if folder is not None and play.token in original.query_tokens:
@@ -68,17 +68,28 @@ async def forward_auth(request: web.Request) -> web.Response:
     return response
 
 
-def check_front_door(request: web.Request, others: tuple[str, ...], route: str) -> None:
-    """Refuse who is no trusted proxy, and one that asks the wrong route."""
+def check_front_door(
+    request: web.Request, foreign_headers: tuple[str, ...], their_route: str
+) -> None:
+    """Reject untrusted peers, and requests meant for the other auth route.
+
+    Raises:
+        Refusal: the peer is not a trusted proxy, or sent one of `foreign_headers`, which belong to
+            `their_route`.
+    """
     if not request[CONTEXT].is_from_proxy:
-        raise Refusal(Reason.PEER_UNTRUSTED, f"asked by {request.remote}")
-    reject_foreign_headers(request.headers, others, route)
+        raise Refusal(Reason.PEER_UNTRUSTED, f"request from {request.remote}")
+    reject_foreign_headers(request.headers, foreign_headers, their_route)
 
 
 async def authorize(
     request: web.Request, original: OriginalRequest, tokens: Iterable[str]
 ) -> tuple[PlayRequest, Claims]:
-    """Return the play of the original request and what its one token says, or refuse."""
+    """Check the token of the original request; return the play request and the token's claims.
+
+    Raises:
+        Refusal: the path names no protected video, or the token does not allow the request.
+    """
     services, context = request[SERVICES], request[CONTEXT]
     rules, video_ids = services.settings.auth.patterns, services.settings.platform.video_ids
     context.video = find_video(original.path, rules, video_ids)
@@ -89,7 +100,7 @@ async def authorize(
         formats=("hls",),
         method=original.method,
         token=require_single_token(tokens),
-        counted_as=None,  # one of many segments
+        counted_as=None,  # no rate limit: one play requests many segments
     )
     context.token = claims = await services.admission.verify(play.token)
     await services.admission.admit(play, claims)
@@ -97,7 +108,7 @@ async def authorize(
 
 
 async def authorize_bytes(request: web.Request, original: OriginalRequest) -> web.Response:
-    """Tell nginx where the bytes of a relayed session are, for it to fetch them itself."""
+    """Give nginx the upstream URL of a sealed path, so that nginx fetches the bytes itself."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     sealed = relay.find_bytes(original.path, original.parse_query)
     record_session(request, sealed.session)
@@ -107,21 +118,21 @@ async def authorize_bytes(request: web.Request, original: OriginalRequest) -> we
     return response
 
 
-def build_allowed_response(video: VideoId, whose: Claims | Session) -> web.Response:
-    """Return a yes, with what the log of a front door may show."""
+def build_allowed_response(video: VideoId, owner: Claims | Session) -> web.Response:
+    """Build the 204 response that grants access, with headers for the front door's access log."""
     headers = {"X-Playgate-Video": to_loggable_id(video)}
-    if whose.subject is not None:
-        headers["X-Playgate-Subject"] = whose.subject
-    if whose.issuer is not None:
-        headers["X-Playgate-Issuer"] = whose.issuer
+    if owner.subject is not None:
+        headers["X-Playgate-Subject"] = owner.subject
+    if owner.issuer is not None:
+        headers["X-Playgate-Issuer"] = owner.issuer
     return web.Response(status=204, headers=headers)
 
 
 def format_token_cookie(request: web.Request, token: str, claims: Claims, folder: str) -> str:
-    """Return the cookie that carries a good token to the other files in a folder."""
+    """Format a Set-Cookie value that carries a token to the other files in a folder."""
     services = request[SERVICES]
-    left = max(0, int(claims.expires_at - services.telemetry.clock.now()))
-    attributes = f"Path={folder}; Max-Age={left}; HttpOnly"
+    max_age = max(0, int(claims.expires_at - services.telemetry.clock.now()))
+    attributes = f"Path={folder}; Max-Age={max_age}; HttpOnly"
     if request.headers.get(hdrs.X_FORWARDED_PROTO) == "https":
-        attributes += "; Secure; SameSite=None"  # players of other sites' pages send it, too
+        attributes += "; Secure; SameSite=None"  # players embedded in other sites send it, too
     return f"{services.settings.tokens.cookie}={token}; {attributes}"

@@ -1,4 +1,4 @@
-"""One connection of a client: how long it may take to send or read, and answers to bad HTTP."""
+"""Client connections: header and write timeouts, and responses to malformed HTTP."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,64 +13,65 @@ from proxy.web.access_log import AccessLog
 from proxy.web.problem_details import build_problem_response
 from proxy.web.services import ServicesRef
 
-HEADER_TIMEOUT_SECONDS = 10.0  # seconds that the head of a request may take to come in
-WRITE_TIMEOUT_SECONDS = 30.0  # seconds; asyncio buffers 64 KiB, so that a client must read 2 kB/s
+HEADER_TIMEOUT_SECONDS = 10.0  # for all headers of a request to arrive
+WRITE_TIMEOUT_SECONDS = 30.0  # asyncio buffers 64 KiB, so a client must read at least 2 kB/s
 CHECK_INTERVAL_SECONDS = 1.0
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection with time limits, and errors in our own form.
+    """An aiohttp connection with header and write timeouts, and with Playgate's error responses.
 
-    aiohttp closes idle connections after the keep-alive time, which must be longer than nginx's; a
-    crowd of clients that dribble their heads, or read nothing, is to be gone much sooner. And its
-    own answer to a request that cannot be parsed repeats the raw line, token included, to client
-    and log.
+    aiohttp closes idle connections after the keep-alive timeout only, which must be longer than
+    nginx's. Clients that send their headers very slowly, or read nothing, must be disconnected much
+    sooner. aiohttp's response to an unparsable request repeats the raw request line, token
+    included, to the client and in the log.
     """
 
     def __init__(self, server: web.Server, app: web.Application, **limits: Any) -> None:
-        limits["access_log"] = None  # our own lines tell more, and never a query
+        limits["access_log"] = None  # Playgate's log has more fields, and never a query string
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
         self._port = app[PORT]
-        self._transport: asyncio.Transport | None = None  # aiohttp's is gone once it is closed
-        self.head_due: float | None = None  # on the loop's clock; None while no head is owed
-        self.stuck_since: float | None = None
-        self.is_idle = False  # kept alive, with no request under way
+        self._transport: asyncio.Transport | None = None  # aiohttp drops its reference on close
+        self.headers_deadline: float | None = None  # loop time; None while no headers are expected
+        self.stalled_since: float | None = None  # loop time
+        self.is_idle = False  # kept alive, with no request in flight
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock."""
+        """Start the header timeout of the first request."""
         super().connection_made(transport)
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        # A cast, because uvloop's transport is not a subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._port.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock again if a further request begins."""
+        """Restart the header timeout if another request begins."""
         if self.is_idle:
             self.is_idle = False
             self._port.connections.start_header_timeout(self)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the clock."""
+        """Stop checking the timeouts of this connection."""
         self._port.connections.discard(self)
         super().connection_lost(exc)
 
     @property
-    def is_stuck(self) -> bool:
-        """Say whether output waits for the client alone: no handler is at work on more of it."""
+    def is_write_stalled(self) -> bool:
+        """Whether unsent output only waits for the client, and no handler is producing more."""
         transport = self._transport
         if transport is None or not transport.get_write_buffer_size():
             return False
         return self.writing_paused or not self._request_in_progress
 
     def resume_writing(self) -> None:
-        """Go on writing: the client has read a buffer full."""
+        """Resume writing and reset the write timeout: the client has read a full buffer."""
         super().resume_writing()
-        self.stuck_since = None
+        self.stalled_since = None
 
     def abort(self) -> None:
-        """End the connection at once, and drop what is unread.
+        """Close the connection at once and discard unsent output.
 
-        Closing it would not do: a transport that is closed waits for its output to be read.
+        `close()` is not enough: a closing transport waits until the client has read all output.
         """
         if self._transport is not None:
             self._transport.abort()
@@ -78,9 +79,12 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; for a target that is no path (`OPTIONS *`, CONNECT), one of ours."""
+        """Send a response; replace aiohttp's own errors with Playgate's `not-found`.
+
+        aiohttp raises such errors for a target that is not a path (`OPTIONS *`, CONNECT).
+        """
         if isinstance(resp, web.HTTPException):
-            # Also for an Expect that is not met (RFC 9110, 10.1.1): such a target does not exist.
+            # Also replaces 417 for an unmet Expect (RFC 9110, 10.1.1): the target does not exist.
             resp = self.handle_error(request, Reason.NOT_FOUND.status, resp)
         return await super().finish_response(request, resp, start_time)
 
@@ -89,10 +93,10 @@ class Connection(web.RequestHandler):
         request: web.BaseRequest,  # noqa: ARG002  # aiohttp's signature
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  # it repeats the raw line
+        message: str | None = None,  # noqa: ARG002  # repeats the raw request line
     ) -> web.StreamResponse:
-        """Answer what is no HTTP request, and what failed outside of any handler."""
-        if isinstance(exc, ConnectionError):  # the client left before its 100 Continue
+        """Build the response to malformed HTTP, or to an error outside of all handlers."""
+        if isinstance(exc, ConnectionError):  # the client disconnected before 100 Continue
             status = Reason.REQUEST_INVALID.status
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
         if status == Reason.NOT_FOUND.status:
@@ -113,13 +117,13 @@ class Connection(web.RequestHandler):
 
 
 class Connections:
-    """The open connections of a port; ends those whose clients send or read too slowly.
+    """The open connections of a port. Closes connections whose clients send or read too slowly.
 
-    One timer looks at all of them: timers for each request would cost more than finding its route.
+    One timer checks all connections: a timer per request would cost more than routing the request.
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()  # asked for each time, it is a system call
+        self._loop = asyncio.get_running_loop()  # cached: each look-up is a system call
         self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -128,66 +132,66 @@ class Connections:
 
     @property
     def has_incomplete_headers(self) -> bool:
-        """Say whether a connection is new, or has begun a request whose head is not all here."""
-        return any(connection.head_due is not None for connection in self._open)
+        """Whether a connection is new, or has sent only a part of its request headers."""
+        return any(connection.headers_deadline is not None for connection in self._open)
 
     def add(self, connection: Connection) -> None:
-        """Look after a connection."""
+        """Start checking the timeouts of a connection."""
         self._open.add(connection)
         self.start_header_timeout(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(CHECK_INTERVAL_SECONDS, self._check)
 
     def discard(self, connection: Connection) -> None:
-        """Look after it no more."""
+        """Stop checking the timeouts of a connection."""
         self._open.discard(connection)
 
     def start_header_timeout(self, connection: Connection) -> None:
-        """Close the connection unless a head comes in time."""
-        connection.head_due = self._loop.time() + HEADER_TIMEOUT_SECONDS
+        """Set the deadline for the headers of the next request on a connection."""
+        connection.headers_deadline = self._loop.time() + HEADER_TIMEOUT_SECONDS
 
     async def wait_for_headers(self, seconds: float) -> None:
-        """Wait until no head is owed, at most a while."""
-        until = self._loop.time() + seconds
-        while self.has_incomplete_headers and self._loop.time() < until:  # noqa: ASYNC110  # at the end only
+        """Wait until all started requests have complete headers, for at most `seconds`."""
+        deadline = self._loop.time() + seconds
+        while self.has_incomplete_headers and self._loop.time() < deadline:  # noqa: ASYNC110  # only at shutdown
             await asyncio.sleep(0.01)
 
     def _check(self) -> None:
         now, self._timer = self._loop.time(), None
         for connection in list(self._open):
-            if connection.head_due is not None and now >= connection.head_due:
-                connection.head_due = None
+            if connection.headers_deadline is not None and now >= connection.headers_deadline:
+                connection.headers_deadline = None
                 connection.force_close()
-            elif not connection.is_stuck:
-                connection.stuck_since = None
-            elif connection.stuck_since is None:
-                connection.stuck_since = now
-            elif now - connection.stuck_since >= WRITE_TIMEOUT_SECONDS:
+            elif not connection.is_write_stalled:
+                connection.stalled_since = None
+            elif connection.stalled_since is None:
+                connection.stalled_since = now
+            elif now - connection.stalled_since >= WRITE_TIMEOUT_SECONDS:
                 connection.abort()
         if self._open:
             self._timer = self._loop.call_later(CHECK_INTERVAL_SECONDS, self._check)
 
 
 def mark_active(connection: web.RequestHandler) -> None:
-    """Note that the head of a request has come."""
+    """Stop the header timeout: all headers of a request have arrived."""
     if isinstance(connection, Connection):
-        connection.head_due = None
+        connection.headers_deadline = None
 
 
 def mark_idle(connection: web.RequestHandler) -> None:
-    """Note that a request is answered: what comes next on its connection begins another head."""
+    """Mark a request as finished: the next data on its connection begins another request."""
     if isinstance(connection, Connection):
         connection.is_idle = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """What the requests of one port share."""
+    """Objects that all requests of a port share."""
 
     services_ref: ServicesRef
     connections: Connections
     access_log: AccessLog
-    headers: Mapping[str, str]  # of every answer
+    headers: Mapping[str, str]  # added to every response
     is_unix_socket: bool
 
 

@@ -1,19 +1,19 @@
-"""Headers of every answer, as data, with the reason for each."""
+"""Headers of every response, as data, with the reason for each."""
 
 from collections.abc import Sequence
 
 PLAYER_PORT_HEADERS = {
-    # Any page may play, and hls.js must be able to read a refusal; the token is the protection.
+    # Any page may play, and hls.js must be able to read refusals. The token protects the video.
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "X-Deny-Reason, X-Request-Id, Retry-After",
-    # A redirect is for one viewer and one moment, and so is a refusal.
+    # Redirects and refusals are valid for one viewer and one moment only.
     "Cache-Control": "no-store",
-    # Pages under COEP may embed us.
+    # Pages under Cross-Origin-Embedder-Policy (COEP) can embed the responses.
     "Cross-Origin-Resource-Policy": "cross-origin",
-    # The URL carries a token; nobody behind the redirect is to see it.
+    # The URL contains a token, which the target of the redirect must not see.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # Versions of what runs here are nobody's business.
+    # Replaces aiohttp's value, which discloses the versions of Python and aiohttp.
     "Server": "playgate",
 }
 
@@ -21,16 +21,16 @@ OPERATOR_PORT_HEADERS = {"Cache-Control": "no-store", "Server": "playgate"}
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-    # `*` does not cover Authorization (Fetch, CORS-safelisting); players send Range.
+    # `*` does not cover Authorization (Fetch standard); players send Range.
     "Access-Control-Allow-Headers": "Authorization, Range",
     "Access-Control-Max-Age": "86400",
 }
 
 
 def build_content_security_policy(hosts: Sequence[str], embed_origins: Sequence[str]) -> str:
-    """Return the policy of the player page: its own files, and media from Dailymotion's hosts.
+    """Build the policy of the player page: allow its own files, and media from `hosts`.
 
-    A host with a port is the sandbox's, on plain http.
+    A host with a port belongs to the sandbox and is reached over plain http.
     """
     sources = " ".join(
         f"http://{host}" if ":" in host else f"https://{host} https://*.{host}" for host in hosts
@@ -41,7 +41,7 @@ def build_content_security_policy(hosts: Sequence[str], embed_origins: Sequence[
             "script-src 'self'",
             "style-src 'self'",
             f"connect-src 'self' {sources}",
-            f"media-src 'self' blob: data: {sources}",  # hls.js: MSE, and empty text tracks
+            f"media-src 'self' blob: data: {sources}",  # hls.js: MSE and empty text tracks
             f"img-src data: {sources}",
             "base-uri 'none'",
             "form-action 'none'",

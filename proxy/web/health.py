@@ -1,4 +1,4 @@
-"""What only operators may ask: metrics and health."""
+"""Metrics and health endpoints of the operator port."""
 
 from datetime import UTC, datetime
 from math import isfinite
@@ -9,22 +9,22 @@ from proxy.adapters.telemetry import Outage
 from proxy.edge.jwks_cache import JwksCache
 from proxy.web.services import SERVICES
 
-STATE_OPERATIONS = ("state", "pull")  # the graver first
+STATE_OPERATIONS = ("state", "pull")  # the more serious first
 
 
 async def serve_metrics(request: web.Request) -> web.Response:
-    """Answer Prometheus."""
+    """Serve all metrics in the Prometheus text format."""
     body = request[SERVICES].telemetry.metrics.render()
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
-async def healthz(_request: web.Request) -> web.Response:
-    """Say that the process lives."""
+async def serve_healthz(_request: web.Request) -> web.Response:
+    """Report that the process is alive."""
     return web.json_response({"status": "alive"})
 
 
-async def readyz(request: web.Request) -> web.Response:
-    """Say whether players should be sent here, and what is wrong, if anything."""
+async def serve_readyz(request: web.Request) -> web.Response:
+    """Report whether this instance can take traffic, and list its current problems."""
     services = request[SERVICES]
     health, age = services.telemetry.health, services.revocations.age
     reason, outages = health.not_ready_reason, health.outages
@@ -32,16 +32,21 @@ async def readyz(request: web.Request) -> web.Response:
         "status": "ready" if reason is None else str(reason),
         "access_token": health.has_access_token,
         "platform": {
-            operation: describe_outage(it)
-            for operation, it in outages.items()
+            operation: format_outage(outage)
+            for operation, outage in outages.items()
             if operation not in STATE_OPERATIONS
         },
         "state": next(
-            (describe_outage(outages[it]) for it in STATE_OPERATIONS if it in outages), None
+            (
+                format_outage(outages[operation])
+                for operation in STATE_OPERATIONS
+                if operation in outages
+            ),
+            None,
         ),
         "revocations_age": round(age, 3) if isfinite(age) else None,
         "issuers": {
-            name: _describe_issuer(services.issuers, name) for name in services.issuers.published
+            name: _format_issuer(services.issuers, name) for name in services.issuers.published
         },
         "settings": {
             "digest": services.settings_digest,
@@ -53,8 +58,8 @@ async def readyz(request: web.Request) -> web.Response:
     return web.json_response(body, status=200 if reason is None else reason.status)
 
 
-def describe_outage(outage: Outage) -> dict[str, str]:
-    """Return a outage as /readyz tells it."""
+def format_outage(outage: Outage) -> dict[str, str]:
+    """Return an outage as /readyz reports it."""
     return {
         "reason": str(outage.reason),
         "message": outage.reason.message,
@@ -63,16 +68,16 @@ def describe_outage(outage: Outage) -> dict[str, str]:
     }
 
 
-def _describe_issuer(issuers: JwksCache, name: str) -> dict[str, str | float | int | None]:
-    known = issuers.published[name]
-    age = issuers.compute_age(known)
+def _format_issuer(issuers: JwksCache, name: str) -> dict[str, str | float | int | None]:
+    published = issuers.published[name]
+    age = issuers.compute_age(published)
     return {
-        "keys": len(known.keys),
+        "keys": len(published.keys),
         "age": None if age is None else round(age, 3),
-        "error": known.error or None,
+        "error": published.error or None,
     }
 
 
 def format_time(seconds: float) -> str:
-    """Return a moment as people read it."""
+    """Format seconds since 1970 as ISO 8601 in UTC, without fractions of a second."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

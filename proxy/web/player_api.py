@@ -1,4 +1,4 @@
-"""What players may ask. A handler reads, awaits, decides and answers; nothing else."""
+"""Handlers of the player port: plays, stream URLs, relayed content and the player page."""
 
 from functools import cache
 from importlib.resources import files
@@ -35,70 +35,73 @@ ASSET_TYPES = {
     "watch.css": "text/css",
     "hls.min.js": "text/javascript",
 }
-
-
 MP4_TYPE = "video/mp4"
 
 
 async def play(request: web.Request) -> web.Response:
-    """Answer a player's first request: redirect to its video, or serve the playlist itself."""
-    wanted = read_play(request, "hls")
-    claims, is_bound = await admit(request, wanted)
+    """Redirect a player to its HLS stream, or serve the playlist if playback is relayed."""
+    play_request = read_play(request, "hls")
+    claims, is_bound = await admit(request, play_request)
     if not is_bound:
         return web.Response(content_type=M3U8)
-    delivered = await request[SERVICES].delivery.deliver(wanted, claims)
+    delivered = await request[SERVICES].delivery.deliver(play_request, claims)
     if isinstance(delivered, Redirect):
         return web.Response(status=302, headers={"Location": delivered.url})
     return build_playlist_response(request, delivered.body)
 
 
 async def play_file(request: web.Request) -> web.Response:
-    """Redirect a player to an MP4, in the quality that the query names."""
-    wanted = read_play(request, "mp4")
-    claims, is_bound = await admit(request, wanted)
+    """Redirect a player to an MP4 file in the quality that the query selects."""
+    play_request = read_play(request, "mp4")
+    claims, is_bound = await admit(request, play_request)
     choice = read_choice(list(request.query.items()))
     if not is_bound:
         return web.Response(content_type=MP4_TYPE)
-    redirect = await request[SERVICES].delivery.deliver_file(wanted, claims, choice)
+    redirect = await request[SERVICES].delivery.deliver_file(play_request, claims, choice)
     request[CONTEXT].is_relayed = redirect.is_relayed
     return web.Response(status=302, headers={"Location": redirect.url})
 
 
 async def list_stream_urls(request: web.Request) -> web.Response:
-    """Return the client's stream URLs, in the JSON of Dailymotion's guide."""
+    """Return the client's stream URLs as JSON, in the format of Dailymotion's own API."""
     video = read_queried_video(request)
     fields = read_fields(list(request.query.items()))
-    wanted = read_play(request, *(FORMATS[field] for field in fields), video=video)
-    claims, _ = await admit(request, wanted)
-    return web.json_response(await request[SERVICES].delivery.find_urls(wanted, claims, fields))
+    play_request = read_play(request, *(FORMATS[field] for field in fields), video=video)
+    claims, _ = await admit(request, play_request)
+    urls = await request[SERVICES].delivery.find_urls(play_request, claims, fields)
+    return web.json_response(urls)
 
 
-async def admit(request: web.Request, wanted: PlayRequest) -> tuple[Claims, bool]:
-    """Return what the token says if it allows the play, or refuse; and whether it is bound.
+async def admit(request: web.Request, play_request: PlayRequest) -> tuple[Claims, bool]:
+    """Check that the token allows the play. Return its claims, and whether it is bound by now.
 
-    A HEAD binds no token (`tokens.bind_on_first_use`), so before a token is bound it gets nothing of use.
+    A HEAD request does not bind a token (`tokens.bind_on_first_use`): while the token is unbound,
+    the response to HEAD is empty.
+
+    Raises:
+        Refusal: the token is invalid or does not allow the play, or a rate limit is exceeded.
     """
     admission = request[SERVICES].admission
-    claims = await admission.verify(wanted.token)
-    request[CONTEXT].token = claims  # for the log line, also of a token that is then refused
-    return claims, await admission.admit(wanted, claims)
+    claims = await admission.verify(play_request.token)
+    request[CONTEXT].token = claims  # set before admission, so that refusals log it, too
+    return claims, await admission.admit(play_request, claims)
 
 
 async def relay_playlist(request: web.Request) -> web.StreamResponse:
-    """Serve a playlist of a relayed session: its sealed path says which, and whose."""
+    """Serve a playlist of a relayed session. The sealed path names the playlist and the session."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
-    asked = relay.find_playlist(url.raw_path, list(url.query.items()))
-    session = asked.sealed.session
+    playlist = relay.find_playlist(url.raw_path, list(url.query.items()))
+    session = playlist.sealed.session
     record_session(request, session)
     relay.admit(session, viewer)
     with relay.request("playlist", session, viewer):
-        body = await relay.fetch_playlist(asked, viewer)
+        body = await relay.fetch_playlist(playlist, viewer)
         return await send(request, build_playlist_response(request, body))
 
 
 async def relay_bytes(request: web.Request) -> web.StreamResponse:
-    """Pass on a segment, a key or the like, where no nginx does (deploy/nginx.conf, c)."""
+    """Relay a segment, a key or a file, unless nginx fetches the bytes (deploy/nginx.conf, c)."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
     sealed = relay.find_bytes(url.raw_path, list(url.query.items()))
@@ -111,13 +114,13 @@ async def relay_bytes(request: web.Request) -> web.StreamResponse:
             return await relay_response(request, upstream)
 
 
-async def answer_preflight(_request: web.Request) -> web.Response:
-    """Answer a browser that asks whether it may ask; no token is needed to be told."""
+async def respond_to_preflight(_request: web.Request) -> web.Response:
+    """Respond to a CORS preflight. Needs no token."""
     return web.Response(status=204, headers=PREFLIGHT_HEADERS)
 
 
-async def answer_probe(request: web.Request) -> web.Response:
-    """Tell the operator whom the edge sees, and why (playgate doctor)."""
+async def respond_to_probe(request: web.Request) -> web.Response:
+    """Report which viewer address the edge sees, and how it found it, to `playgate doctor`."""
     services = request[SERVICES]
     header, key = services.settings.viewer.forwarded_header, services.settings.operator.key
     probe_token = "".join(request.query.getall("token", []))
@@ -136,7 +139,7 @@ async def answer_probe(request: web.Request) -> web.Response:
 
 
 async def serve_player_page(request: web.Request) -> web.Response:
-    """Serve the player page. It never mints: its token comes in the URL fragment."""
+    """Serve the player page. Its token is in the URL fragment, so the page never mints tokens."""
     settings, _ = request[SERVICES].settings, read_video(request)
     policy = build_content_security_policy(
         settings.platform.allowed_hosts, settings.web.embed_origins
@@ -150,12 +153,12 @@ async def serve_player_page(request: web.Request) -> web.Response:
 
 
 async def serve_details(request: web.Request) -> web.Response:
-    """Return what the player page shows around the video."""
-    wanted = read_play(request, "hls", counted_as="details")
-    await admit(request, wanted)
-    found = await request[SERVICES].details.find(wanted.video)
+    """Return the title, poster and live status that the player page shows."""
+    play_request = read_play(request, "hls", counted_as="details")
+    await admit(request, play_request)
+    details = await request[SERVICES].details.find(play_request.video)
     return web.json_response(
-        {"title": found.title, "poster": found.poster or None, "live": found.is_on_air}
+        {"title": details.title, "poster": details.poster or None, "live": details.is_on_air}
     )
 
 
@@ -174,5 +177,5 @@ async def serve_asset(request: web.Request) -> web.Response:
 
 @cache
 def read_page_file(name: str) -> bytes:
-    """Return a file of the player page, read from the disk once: reading blocks everybody."""
+    """Return a file of the player page. Cached, because a disk read blocks the event loop."""
     return (PAGE_FOLDER / name).read_bytes()

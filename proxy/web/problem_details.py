@@ -1,4 +1,4 @@
-"""The response of a refusal: problem details (RFC 9457), or a page for a person in a browser."""
+"""Responses to refusals: problem details (RFC 9457), or an HTML page for people in a browser."""
 
 import json
 from base64 import b64encode
@@ -14,16 +14,16 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.web.headers import PLAYER_PORT_HEADERS
 
 ClientKind = Literal["player", "api", "nginx", "front-door"]
-# Clients behind whom there may be a person with a browser; the others are programs.
+# Clients that may pass the response to a person's browser; the others are programs.
 BROWSER_CLIENTS = frozenset({"player", "front-door"})
 
 
 def get_status(reason: Reason, client: ClientKind) -> int:
-    """Return the status of a refusal.
+    """Return the HTTP status of a refusal for a kind of client.
 
-    nginx understands 401 and 403 of its `auth_request` and makes anything else a 500 for the
-    player, so every other status leaves as 403. Programs know what 429 means, and players give up
-    on it, so they get 503.
+    nginx understands only 401 and 403 from `auth_request` and turns anything else into a 500 for
+    the player, so it gets 403 for every other status. A rate-limited program gets 429; players stop
+    playing on 429, so they get 503.
     """
     if client == "nginx" and reason.status != HTTPStatus.UNAUTHORIZED:
         return HTTPStatus.FORBIDDEN
@@ -35,10 +35,10 @@ def get_status(reason: Reason, client: ClientKind) -> int:
 def build_problem_response(
     refusal: Refusal, request_id: str, *, client: ClientKind = "player", accept: str = ""
 ) -> web.Response:
-    """Return the response of a refusal; a browser that asks for text/html gets a page.
+    """Build the response to a refused request; a browser that prefers text/html gets a page.
 
-    Other front doors than nginx pass the response on to the player, who needs the headers of the
-    player port.
+    Front doors other than nginx pass the response to the player, which needs the player port's
+    headers.
     """
     status = get_status(refusal.reason, client)
     headers = {"X-Deny-Reason": str(refusal.reason), hdrs.VARY: hdrs.ACCEPT}
@@ -47,7 +47,7 @@ def build_problem_response(
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2 demands a challenge
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2 requires a challenge
     if client in BROWSER_CLIENTS and prefers_html(accept):
         headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         page = build_problem_page(refusal, request_id, status)
@@ -74,7 +74,7 @@ PAGE_STYLE: Final = (
     "p{color:GrayText}code{overflow-wrap:anywhere}"
 )
 PAGE_STYLE_HASH = b64encode(sha256(PAGE_STYLE.encode()).digest()).decode()
-# Nothing runs and nothing is loaded: the page is this text and this style.
+# The page runs no script and loads nothing: it has only its text and this style.
 CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{PAGE_STYLE_HASH}'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
@@ -83,30 +83,30 @@ JSON_TYPES = ("application/problem+json", "application/json")
 
 
 def prefers_html(accept: str) -> bool:
-    """Decide whether an Accept header asks for a page rather than JSON (RFC 9110, 12.5.1).
+    """Decide whether an Accept header prefers HTML to JSON (RFC 9110, 12.5.1).
 
-    Players and most programs send `*/*` or nothing and get JSON; browsers name text/html when a
-    person opens an address.
+    Players and most programs send `*/*` or no Accept header and get JSON. Browsers name text/html
+    when a person opens a URL.
     """
-    quality = _parse_qualities(accept)
-    html = quality.get("text/html", 0.0)
-    return html > 0 and html >= max(quality.get(name, 0.0) for name in JSON_TYPES)
+    qualities = _parse_qualities(accept)
+    html = qualities.get("text/html", 0.0)
+    return html > 0 and html >= max(qualities.get(name, 0.0) for name in JSON_TYPES)
 
 
 def _parse_qualities(accept: str) -> dict[str, float]:
-    found: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for item in accept.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
-        given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
         try:
-            found[name] = float(given)
+            qualities[name] = float(quality)
         except ValueError:
-            found[name] = 0.0
-    return found
+            qualities[name] = 0.0
+    return qualities
 
 
 def build_problem_page(refusal: Refusal, request_id: str, status: int) -> str:
-    """Return the page of a refusal: its sentence, reason, status and request ID."""
+    """Build the HTML page of a refusal: its message, reason, status and request ID."""
     reason = escape(str(refusal.reason))
     facts = (
         f"Status {status} · reason <code>{reason}</code><br>"
@@ -116,7 +116,7 @@ def build_problem_page(refusal: Refusal, request_id: str, status: int) -> str:
 
 
 def build_html_page(title: str, heading: str, text: str) -> str:
-    """Return a page of one heading and one paragraph, all of them HTML."""
+    """Build a page with one heading and one paragraph. All arguments are HTML, not plain text."""
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"

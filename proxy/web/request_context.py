@@ -1,4 +1,4 @@
-"""The context of a request: its route, its sender, and what its log line says."""
+"""The context of a request: its route, its peer, and the data for its log line and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,24 +17,24 @@ from proxy.web.problem_details import ClientKind
 
 @dataclass(slots=True, kw_only=True)
 class RequestContext:
-    """One request's story, for its log line and its metrics."""
+    """Data about one request, collected for its log line and its metrics."""
 
     request_id: str
-    peer: Hop | None  # None on a Unix socket, and if the connection is gone already
-    is_from_proxy: bool  # a trusted one
+    peer: Hop | None  # None on a Unix socket, and if the connection is already closed
+    is_from_proxy: bool  # the peer is a trusted proxy
     video: VideoId | None = None
     viewer: Address | None = None
-    token: Claims | Session | None = None  # verified: the token, or the session that it opened
+    token: Claims | Session | None = None  # the verified token, or the relay session it opened
     refusal: Refusal | None = None
-    is_abandoned: bool = False  # in the middle of the response
-    is_relayed: bool = False  # although the response is a redirect: to an address of ours
+    is_abandoned: bool = False  # the client disconnected during the response
+    is_relayed: bool = False  # the response redirects to a relayed file on this edge
     timings: Timings = field(default_factory=Timings)
 
     def record_refusal(self, refusal: Refusal) -> None:
-        """Keep a refusal without its traceback and its context.
+        """Store a refusal without its traceback and its exception context.
 
-        They hold frames, and those hold the request, which holds this: a cycle that would keep
-        whatever the frames had, a playlist of 2 MB, until the collector comes by.
+        Both reference frames, and the frames reference the request and this context. Such a cycle
+        would keep the frames' locals, such as a playlist of 2 MB, until the garbage collector runs.
         """
         refusal.__context__ = None
         self.refusal = refusal.with_traceback(None)
@@ -45,14 +45,14 @@ CONTEXT: web.RequestKey[RequestContext] = web.RequestKey("context", RequestConte
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path with a handler for each method.
+    """A URL path and its handlers.
 
     Attributes:
-        name: the `route` of metrics and log lines.
-        path: the pattern; signed paths stay as they came, nothing is normalized.
-        handlers: by method; `*` for any.
-        client: who sends such requests, which decides the form of a refusal.
-        is_logged: whether successes are logged; refusals always are.
+        name: the value of `route` in metrics and log lines.
+        path: the aiohttp path pattern. Sealed paths are matched as sent, without normalization.
+        handlers: the handler of each method; `*` for any method.
+        client: the kind of client that requests this path. It decides the form of refusals.
+        is_logged: whether successful requests are logged; refusals always are.
         is_play: whether GET and HEAD count as plays.
     """
 

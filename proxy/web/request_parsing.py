@@ -1,4 +1,4 @@
-"""What a request says: its video, its viewer, its tokens."""
+"""Read requests: their body, video, viewer address and tokens."""
 
 import asyncio
 import re
@@ -18,12 +18,16 @@ from proxy.web.connection import Port
 from proxy.web.request_context import CONTEXT, RequestContext
 from proxy.web.services import SERVICES
 
-BODY_TIMEOUT_SECONDS = 10.0  # seconds; a body has 16 kB at most
+BODY_TIMEOUT_SECONDS = 10.0  # a body has at most 16 kB
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return a request's body, or refuse one that does not come in time."""
+    """Read a request's body.
+
+    Raises:
+        Refusal: the body does not arrive within BODY_TIMEOUT_SECONDS.
+    """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             return await request.read()
@@ -33,15 +37,18 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def create_context(request: web.Request, port: Port) -> RequestContext:
-    """Return the beginning of a request's story: who sent it, and its id."""
+    """Create the context of a new request, with its peer and its request ID.
+
+    An `X-Request-Id` header is used only if a trusted proxy sent it.
+    """
     proxies = request[SERVICES].proxies
     peer = None if port.is_unix_socket else proxies.read_hop(request.remote or "")
-    # Who may open a Unix socket is one of ours.
+    # The permissions of a Unix socket admit trusted clients only.
     is_from_proxy = port.is_unix_socket or (peer is not None and peer.is_trusted_proxy)
-    given = request.headers.get("X-Request-Id", "")
-    is_ours = is_from_proxy and REQUEST_ID.fullmatch(given) is not None
+    header = request.headers.get("X-Request-Id", "")
+    is_usable = is_from_proxy and REQUEST_ID.fullmatch(header) is not None
     return RequestContext(
-        request_id=given if is_ours else uuid4().hex, peer=peer, is_from_proxy=is_from_proxy
+        request_id=header if is_usable else uuid4().hex, peer=peer, is_from_proxy=is_from_proxy
     )
 
 
@@ -51,7 +58,12 @@ def read_play(
     video: VideoId | None = None,
     counted_as: CountedAs = "play",
 ) -> PlayRequest:
-    """Return what a request asks to play, of the video in its path by default; or refuse."""
+    """Build the play request from an HTTP request, for the video in its path by default.
+
+    Raises:
+        Refusal: the request has no valid video ID, no usable viewer address, no token or several
+            different tokens.
+    """
     return PlayRequest(
         video=video or read_video(request),
         viewer=(viewer := read_viewer(request)),
@@ -64,63 +76,83 @@ def read_play(
 
 
 def read_video(request: web.Request) -> VideoId:
-    """Return the video that the path names, or refuse."""
+    """Return the video ID in the path.
+
+    Raises:
+        Refusal: the path has no valid video ID.
+    """
     return parse_video(request, request.match_info["video_id"])
 
 
 def read_queried_video(request: web.Request) -> VideoId:
-    """Return the video that the query names, or refuse.
+    """Return the video ID in the query.
 
-    A `client_ip`, as Dailymotion's own API takes one, is refused rather than ignored: whoever sends
-    it expects that it counts.
+    `client_ip`, a parameter of Dailymotion's own API, is refused and not ignored: a client that
+    sends it expects it to take effect.
+
+    Raises:
+        Refusal: `video_id` is missing, repeated or not a video ID, or the query has `client_ip`.
     """
-    given = request.query.getall("video_id", [])
-    if len(given) != 1:
-        raise Refusal(Reason.REQUEST_INVALID, message="The query needs video_id, exactly once.")
+    video_ids = request.query.getall("video_id", [])
+    if len(video_ids) != 1:
+        raise Refusal(Reason.REQUEST_INVALID, message="The query must have video_id exactly once.")
     if "client_ip" in request.query:
-        raise Refusal(
-            Reason.REQUEST_INVALID,
-            message="client_ip cannot be chosen: the URLs are made for the address that asks.",
+        message = (
+            "client_ip cannot be chosen: the URLs are made for the address that sends this "
+            "request. Remove client_ip from the query."
         )
-    return parse_video(request, given[0])
+        raise Refusal(Reason.REQUEST_INVALID, message=message)
+    return parse_video(request, video_ids[0])
 
 
 def parse_video(request: web.Request, text: str) -> VideoId:
-    """Return the video ID that a text is, or refuse."""
+    """Parse a video ID and store it in the request's context.
+
+    Raises:
+        Refusal: `text` is not a valid video ID.
+    """
     video = parse_video_id(text, request[SERVICES].settings.platform.video_ids)
     request[CONTEXT].video = video
     return video
 
 
 def read_viewer(request: web.Request) -> Address:
-    """Return the viewer's address, or refuse one that cannot be a viewer's."""
+    """Return the viewer's address.
+
+    Raises:
+        Refusal: the address is unknown, or private and `viewer.private` does not allow that.
+    """
     settings, address = request[SERVICES].settings, find_viewer_address(request)
     request[CONTEXT].viewer = address
     return check_viewer(address, settings.viewer.private, loopback_viewers=settings.sandbox)
 
 
 def find_viewer_address(request: web.Request) -> Address | None:
-    """Return whose request it is, whatever that address may do; None if no proxy says so."""
+    """Return the unchecked viewer address; None if the forwarding header has no usable address.
+
+    Raises:
+        Refusal: the connection is closed, so its address is unknown.
+    """
     services, context = request[SERVICES], request[CONTEXT]
     if context.peer is None and not context.is_from_proxy:
-        raise Refusal(Reason.VIEWER_PRIVATE, "the connection is gone, and its address with it")
+        raise Refusal(Reason.VIEWER_PRIVATE, "the connection is closed, its address is unknown")
     lines = request.headers.getall(services.settings.viewer.forwarded_header, [])
     return find_viewer(context.peer, lines, services.proxies)
 
 
 def record_session(request: web.Request, session: Session) -> None:
-    """Note whose playback a sealed path belongs to, for the log line."""
+    """Store the session of a sealed path in the request's context, for the log line."""
     request[CONTEXT].video, request[CONTEXT].token = session.video, session
 
 
 def read_tokens(request: web.Request) -> Iterator[str]:
-    """Yield every token that the request's query and headers carry."""
+    """Yield every token in the query, the Authorization headers and the cookies of a request."""
     yield from read_query_tokens(request.rel_url.raw_query_string)
     yield from read_header_tokens(request)
 
 
 def read_header_tokens(request: web.Request) -> Iterator[str]:
-    """Yield the tokens of `Authorization: Bearer` and of the cookie, however often they stand."""
+    """Yield every token in `Authorization: Bearer` headers and in the token cookie."""
     yield from read_bearer_tokens(request)
     cookie = request[SERVICES].settings.tokens.cookie
     for line in request.headers.getall(hdrs.COOKIE, []):
@@ -131,7 +163,7 @@ def read_header_tokens(request: web.Request) -> Iterator[str]:
 
 
 def read_bearer_tokens(request: web.Request) -> Iterator[str]:
-    """Yield the credentials of every `Authorization: Bearer` (RFC 6750, 2.1)."""
+    """Yield the credentials of every `Authorization: Bearer` header (RFC 6750, 2.1)."""
     for line in request.headers.getall(hdrs.AUTHORIZATION, []):
         scheme, _, credentials = line.partition(" ")
         if scheme.lower() == "bearer":

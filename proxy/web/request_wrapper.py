@@ -19,13 +19,13 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 
 
 def wrap_handler(route: Route, handler: Handler, port: Port) -> Handler:
-    """Return a route's handler with all that happens around it.
+    """Wrap a route's handler with request ID, error responses, common headers and metrics.
 
-    Not a middleware: aiohttp would resolve the list of middlewares for each request, and prepend
-    its own.
+    A middleware would cost more: aiohttp resolves the list of middlewares for each request, and
+    adds its own.
     """
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         services = request[SERVICES] = port.services_ref.services
         context = request[CONTEXT] = create_context(request, port)
         mark_active(request.protocol)
@@ -35,7 +35,7 @@ def wrap_handler(route: Route, handler: Handler, port: Port) -> Handler:
         try:
             try:
                 response = await handler(request)
-            except Exception as error:  # noqa: BLE001  # told in the log, and never to the public
+            except Exception as error:  # noqa: BLE001  # logged, but never sent to the client
                 response = build_error_response(request, error, route.client)
             status = ABANDONED_STATUS if context.is_abandoned else response.status
             add_common_headers(request, response, port.headers)
@@ -53,13 +53,17 @@ def wrap_handler(route: Route, handler: Handler, port: Port) -> Handler:
                 )
             )
 
-    return answer
+    return handle
 
 
 def build_error_response(
     request: web.Request, error: Exception, client: ClientKind
 ) -> web.Response:
-    """Return the response of a refusal; this is the only place that makes one."""
+    """Build the response to an exception that a handler raised, and record the refusal.
+
+    A Refusal keeps its reason, and aiohttp's own errors get the matching reason. Any other
+    exception is a bug: it is logged with its traceback, and the response says `internal`.
+    """
     context, allow = request[CONTEXT], ""
     match error:
         case Refusal():
@@ -70,8 +74,9 @@ def build_error_response(
             refusal = Refusal(Reason.METHOD_NOT_ALLOWED)
             allow = ", ".join(sorted(error.allowed_methods))
         case web.HTTPRequestEntityTooLarge():
-            refusal = Refusal(Reason.REQUEST_INVALID, message="The request is too large.")
-        case _:  # a bug
+            message = "The request body is too large. Send a smaller body."
+            refusal = Refusal(Reason.REQUEST_INVALID, message=message)
+        case _:  # a bug in the edge
             log = request[SERVICES].telemetry.log
             log.error("internal", request_id=context.request_id, exc_info=error)
             refusal = Refusal(Reason.INTERNAL)

@@ -1,4 +1,4 @@
-"""Answers: what each of them has, and those whose content comes from upstream."""
+"""Common response headers; playlists; streaming of upstream bytes."""
 
 import re
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from proxy.web.request_context import CONTEXT
 from proxy.web.services import SERVICES
 
 M3U8 = "application/vnd.apple.mpegurl"
-MIN_COMPRESSED_BYTES = 1400  # bytes: what fits into a packet gets no faster
+MIN_COMPRESSED_BYTES = 1400  # compression does not speed up a body that fits into one packet
 
-# What a player may ask of the upstream, and what it may be told in return. Everything else stays
-# between the two sides: cookies, versions, and the upstream's own CORS headers in particular.
+# The headers that the edge forwards in each direction. It forwards no others: in particular no
+# cookies, no software versions and none of the upstream's CORS headers.
 FORWARDED_REQUEST_HEADERS = (
     hdrs.RANGE,
     hdrs.IF_RANGE,
@@ -26,7 +26,7 @@ FORWARDED_REQUEST_HEADERS = (
 )
 FORWARDED_RESPONSE_HEADERS = (
     hdrs.CONTENT_TYPE,
-    hdrs.CONTENT_DISPOSITION,  # of a download
+    hdrs.CONTENT_DISPOSITION,  # for downloads
     hdrs.CONTENT_LENGTH,
     hdrs.CONTENT_RANGE,
     hdrs.ACCEPT_RANGES,
@@ -34,9 +34,11 @@ FORWARDED_RESPONSE_HEADERS = (
     hdrs.LAST_MODIFIED,
 )
 CONDITIONAL_HEADERS = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE)
-HTML_TYPE = re.compile(r"(?:^|,)\s*text/html\s*(?:[;,]|$)", re.IGNORECASE)  # browsers take the last
+# Matches anywhere in a list of types: browsers use the last type.
+HTML_TYPE = re.compile(r"(?:^|,)\s*text/html\s*(?:[;,]|$)", re.IGNORECASE)
 ACCEPTS_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z))", re.ASCII)
-# Another's bytes under our name: nothing runs, and no shared cache keeps what is one session's.
+# Relayed bytes come from another host but appear under the edge's origin: the CSP lets nothing in
+# them run. No shared cache may store them, because they belong to one session.
 RELAYED_BYTES_HEADERS: dict[str, str] = {
     "Cache-Control": "private, max-age=0",
     "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -46,7 +48,10 @@ RELAYED_BYTES_HEADERS: dict[str, str] = {
 def add_common_headers(
     request: web.Request, response: web.StreamResponse, headers: Mapping[str, str]
 ) -> None:
-    """Add what every answer of a port has; nothing once its head is sent."""
+    """Add a port's common headers and the request ID, unless the headers are already sent.
+
+    Also closes the connection after the response if the edge is draining.
+    """
     if response.prepared:
         return
     for name, value in headers.items():
@@ -57,15 +62,18 @@ def add_common_headers(
 
 
 def is_upgrade(request: web.Request) -> bool:
-    """Say whether more comes behind the head that nobody here will read.
+    """Say whether a request asks for another protocol: an upgrade, or CONNECT.
 
-    aiohttp would keep the connection and buffer what follows an upgrade or a CONNECT.
+    aiohttp would keep such a connection open and buffer all further data, which nothing reads.
     """
     return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
 
 
 def build_playlist_response(request: web.Request, body: bytes) -> web.Response:
-    """Return a playlist, always whole and with 200: players ask for ranges of it by mistake."""
+    """Build the response with a playlist, compressed if the client accepts gzip.
+
+    Always the whole playlist with status 200, because players request ranges of it by mistake.
+    """
     response = web.Response(body=body, content_type=M3U8)
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
     if len(body) > MIN_COMPRESSED_BYTES and ACCEPTS_GZIP.search(
@@ -76,7 +84,10 @@ def build_playlist_response(request: web.Request, body: bytes) -> web.Response:
 
 
 async def send(request: web.Request, response: web.Response) -> web.Response:
-    """Send a response and return when most of it is read; aiohttp would do so later."""
+    """Send a response now, and return when the client has read most of it.
+
+    Without this, aiohttp sends the response only after the handler returns.
+    """
     add_common_headers(request, response, request.app[PORT].headers)
     try:
         await response.prepare(request)
@@ -87,7 +98,7 @@ async def send(request: web.Request, response: web.Response) -> web.Response:
 
 
 def select_request_headers(request: web.Request) -> dict[str, str]:
-    """Return the headers of a request that go on to the upstream."""
+    """Select the request headers that are forwarded to the upstream."""
     return {
         name: request.headers[name] for name in FORWARDED_REQUEST_HEADERS if name in request.headers
     }
@@ -96,17 +107,23 @@ def select_request_headers(request: web.Request) -> dict[str, str]:
 async def relay_response(
     request: web.Request, upstream: aiohttp.ClientResponse
 ) -> web.StreamResponse:
-    """Pass on an answer as it comes, as fast as the player takes it, or refuse.
+    """Stream an upstream response to the player, as fast as the player reads.
 
-    Where it breaks off in the middle, so does ours: half a segment must not look whole.
+    If the upstream response ends early, the connection is aborted, so that a partial segment cannot
+    look complete.
+
+    Raises:
+        Refusal: the upstream's status or headers are unusable; nothing has been sent yet.
     """
     check_upstream_response(request, upstream)
-    told: dict[str, str] = {
+    forwarded: dict[str, str] = {
         name: upstream.headers[name]
         for name in FORWARDED_RESPONSE_HEADERS
         if name in upstream.headers and upstream.headers[name].isprintable()
     }
-    response = web.StreamResponse(status=upstream.status, headers={**told, **RELAYED_BYTES_HEADERS})
+    response = web.StreamResponse(
+        status=upstream.status, headers={**forwarded, **RELAYED_BYTES_HEADERS}
+    )
     add_common_headers(request, response, request.app[PORT].headers)
     count = request[SERVICES].telemetry.metrics.http.relayed_bytes.inc
     try:
@@ -115,7 +132,7 @@ async def relay_response(
             await response.write(chunk)
             count(len(chunk))
         await response.write_eof()
-    except Refusal as refusal:  # too late for another answer, but not for the log
+    except Refusal as refusal:  # the response has begun, so only the log can report the refusal
         request[CONTEXT].record_refusal(refusal)
         _abort_connection(request)
     except ConnectionError:
@@ -124,7 +141,11 @@ async def relay_response(
 
 
 def check_upstream_response(request: web.Request, upstream: aiohttp.ClientResponse) -> None:
-    """Refuse an upstream's answer that is no answer to what was asked."""
+    """Check that an upstream response fits the request and contains plain media bytes.
+
+    Raises:
+        Refusal: the status is unexpected, the bytes are compressed, or the content is HTML.
+    """
     status = upstream.status
     is_conditional = any(name in request.headers for name in CONDITIONAL_HEADERS)
     is_empty = (status == HTTPStatus.NOT_MODIFIED and is_conditional) or (
@@ -134,11 +155,11 @@ def check_upstream_response(request: web.Request, upstream: aiohttp.ClientRespon
         check_status(status)
         encodings = upstream.headers.getall(hdrs.CONTENT_ENCODING, [])
         if any(encoding.lower() != "identity" for encoding in encodings):
-            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: bytes came compressed")
-        # Not aiohttp's content_type, which decodes parameters and fails on those of a hostile CDN.
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: response is compressed")
+        # aiohttp's content_type decodes parameters and fails on those of a malicious CDN.
         types = ",".join(upstream.headers.getall(hdrs.CONTENT_TYPE, []))
         if HTML_TYPE.search(types) is not None:
-            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: a page came in place of bytes")
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: response is HTML, not media bytes")
 
 
 def _abort_connection(request: web.Request) -> None:

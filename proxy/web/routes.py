@@ -1,4 +1,4 @@
-"""Every URL of Playgate: the routes of both ports, and how an application gets them."""
+"""The routes of both ports, and functions that add them to an application."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,8 +15,8 @@ from proxy.web.request_wrapper import wrap_handler
 
 
 def build_player_handlers(handler: Handler) -> dict[str, Handler]:
-    """Return the handlers of a route that players, and browsers before them, request."""
-    return {"GET": handler, "HEAD": handler, "OPTIONS": player_api.answer_preflight}
+    """Build the handlers of a route for players: GET, HEAD and the CORS preflight of browsers."""
+    return {"GET": handler, "HEAD": handler, "OPTIONS": player_api.respond_to_preflight}
 
 
 OPENAPI = Route("openapi", "/openapi.json", {"GET": serve_openapi})
@@ -26,26 +26,27 @@ PLAYER_PORT = (
           is_logged=True, is_play=True),
     Route("play-file", "/play/{video_id}.mp4", build_player_handlers(player_api.play_file),
           is_logged=True, is_play=True),
-    Route("probe", "/play/probe", {"GET": player_api.answer_probe}),
+    Route("probe", "/play/probe", {"GET": player_api.respond_to_probe}),
     Route("stream-urls", "/stream-urls",
-          {"GET": player_api.list_stream_urls, "OPTIONS": player_api.answer_preflight},
+          {"GET": player_api.list_stream_urls, "OPTIONS": player_api.respond_to_preflight},
           client="api", is_logged=True, is_play=True),
     Route("relayed-playlist", "/relay/playlist/{path:.*}",
           build_player_handlers(player_api.relay_playlist)),
     Route("relayed-bytes", "/relay/bytes/{path:.*}", build_player_handlers(player_api.relay_bytes)),
     OPENAPI,
 )
-PLAYER_PAGE = (  # served where web.player_page = true
+PLAYER_PAGE = (  # only if `web.player_page = true`
     Route("watch", "/watch/{video_id}", {"GET": player_api.serve_player_page}),
     Route("details", "/watch/{video_id}/details", {"GET": player_api.serve_details}),
     Route("asset", "/watch/assets/{name}", {"GET": player_api.serve_asset}),
 )
 OPERATOR_PORT = (
-    Route("auth", "/auth", {hdrs.METH_ANY: auth.auth}, client="nginx"),
-    Route("forward-auth", "/forward-auth", {hdrs.METH_ANY: auth.forward_auth}, client="front-door"),
+    Route("auth", "/auth", {hdrs.METH_ANY: auth.handle_auth}, client="nginx"),
+    Route("forward-auth", "/forward-auth", {hdrs.METH_ANY: auth.handle_forward_auth},
+          client="front-door"),
     Route("metrics", "/metrics", {"GET": health.serve_metrics}),
-    Route("healthz", "/healthz", {"GET": health.healthz, "HEAD": health.healthz}),
-    Route("readyz", "/readyz", {"GET": health.readyz, "HEAD": health.readyz}),
+    Route("healthz", "/healthz", {"GET": health.serve_healthz, "HEAD": health.serve_healthz}),
+    Route("readyz", "/readyz", {"GET": health.serve_readyz, "HEAD": health.serve_readyz}),
     Route("tokens", "/tokens", {"POST": admin_api.mint_token}, client="api", is_logged=True),
     Route("revocations", "/revocations",
           {"GET": admin_api.list_revocations, "POST": admin_api.revoke},
@@ -56,7 +57,7 @@ OPERATOR_PORT = (
 
 
 def add_routes(app: web.Application, routes: Sequence[Route]) -> None:
-    """Add routes, and after them what refuses every other path and method."""
+    """Add routes, and handlers that refuse every other path and method."""
     for route in routes:
         handlers = dict(route.handlers)
         handlers.setdefault(hdrs.METH_ANY, _build_method_refusal(route.handlers))
@@ -88,10 +89,11 @@ def _build_method_refusal(handlers: Mapping[str, Handler]) -> Handler:
 
 
 async def handle_expect(request: web.Request) -> None:
-    """Answer `Expect: 100-continue` and ignore any other (RFC 9110, 10.1.1 allows it).
+    """Send 100 Continue for `Expect: 100-continue`, and ignore any other Expect header.
 
-    aiohttp's own would answer 417 before any of our handlers sees the request.
+    RFC 9110, 10.1.1 allows to ignore it. aiohttp's default handler would respond with 417 before
+    the route's handler sees the request.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-        with suppress(ConnectionError):  # the client has left, as the handler will find out
+        with suppress(ConnectionError):  # the client has disconnected; the handler will notice
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

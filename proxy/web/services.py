@@ -17,7 +17,7 @@ from proxy.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a request may need."""
+    """The settings and services that request handlers use."""
 
     settings: Settings
     settings_digest: str
@@ -33,7 +33,7 @@ class Services:
 
 @dataclass(slots=True)
 class ServicesRef:
-    """The services of the moment; a reload puts others in their place, all at once."""
+    """A replaceable reference to the current services. A reload replaces all of them at once."""
 
     services: Services
 

@@ -218,10 +218,10 @@ async def test_relay_sessions_do_not_prolong_a_revocation_if_relaying_is_disable
     [
         ({}, "must name exactly one of jti, sub and video"),
         ({"jti": "a", "sub": "b"}, "must name exactly one of jti, sub and video"),
-        ({"jti": "a", "before": 5}, "must not have before beside jti"),
-        ({"sub": "a", "before": 5, "undo": True}, "must not have before beside undo"),
+        ({"jti": "a", "before": 5}, "must not combine before with jti"),
+        ({"sub": "a", "before": 5, "undo": True}, "must not combine before with undo"),
         ({"sub": "a", "undo": True}, "No revocation of this sub is in force"),
-        ({"video": "x8demo1", "issuer": "a"}, "must not have issuer beside video"),
+        ({"video": "x8demo1", "issuer": "a"}, "must not combine issuer with video"),
         ({"sub": "a", "issuer": "two words"}, "issuer must be 1 to 256 visible"),
         ({"sub": ""}, "sub "),
         ({"sub": "two words"}, "sub must be 1 to 256 visible ASCII characters"),

@@ -1,4 +1,4 @@
-"""What is told of requests: behind their answers, of each of them."""
+"""The access log counts and logs each finished request after its response."""
 
 import asyncio
 import io
@@ -12,40 +12,40 @@ from proxy.web.request_context import RequestContext
 from proxy.web.routes import PLAYER_PORT
 
 
-def answered(request_id: str, status: int = 302) -> FinishedRequest:
+def build_finished_request(request_id: str, status: int = 302) -> FinishedRequest:
     context = RequestContext(request_id=request_id, peer=None, is_from_proxy=True)
     return FinishedRequest(
         route=PLAYER_PORT[0], method="GET", status=status, duration=0.1, context=context
     )
 
 
-async def test_requests_are_told_of_behind_their_answers_in_order():
+async def test_requests_are_logged_in_order_after_their_responses():
     lines = io.StringIO()
     telemetry = build_telemetry(build_logger(lines))
-    telling = AccessLog(telemetry)
+    access_log = AccessLog(telemetry)
 
-    telling.add(answered("one"))
-    telling.add(answered("two"))
+    access_log.add(build_finished_request("one"))
+    access_log.add(build_finished_request("two"))
     assert lines.getvalue() == ""
     await asyncio.sleep(0)
-    telling.add(answered("three"))
+    access_log.add(build_finished_request("three"))
     await asyncio.sleep(0)
 
-    told = [json.loads(line)["request_id"] for line in lines.getvalue().splitlines()]
-    assert told == ["one", "two", "three"]
+    request_ids = [json.loads(line)["request_id"] for line in lines.getvalue().splitlines()]
+    assert request_ids == ["one", "two", "three"]
     assert b'playgate_plays_total{outcome="redirected"} 3.0' in telemetry.metrics.render()
 
 
-async def test_a_bug_in_the_telling_of_one_is_told_too_and_none_in_that_of_others():
+async def test_an_error_while_logging_a_request_is_logged_and_does_not_affect_other_requests():
     lines = io.StringIO()
-    telling = AccessLog(build_telemetry(build_logger(lines)))
-    broken = replace(answered("one"), duration="a while")
+    access_log = AccessLog(build_telemetry(build_logger(lines)))
+    invalid_duration = replace(build_finished_request("one"), duration="a while")
 
-    telling.add(broken)
-    telling.add(answered("two"))
+    access_log.add(invalid_duration)
+    access_log.add(build_finished_request("two"))
     await asyncio.sleep(0)
 
-    bug, line = map(json.loads, lines.getvalue().splitlines())
-    assert (bug["event"], bug["task"], bug["request_id"]) == ("internal", "telling", "one")
-    assert bug["exception"][0]["exc_type"] == "TypeError"
+    error, line = map(json.loads, lines.getvalue().splitlines())
+    assert (error["event"], error["task"], error["request_id"]) == ("internal", "telling", "one")
+    assert error["exception"][0]["exc_type"] == "TypeError"
     assert line["request_id"] == "two"

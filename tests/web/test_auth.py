@@ -1,4 +1,4 @@
-"""GET /auth as nginx speaks it: 204, 401 or 403, whatever comes."""
+"""GET /auth, as nginx requests it: always 204, 401 or 403."""
 
 import asyncio
 from ipaddress import ip_network
@@ -9,42 +9,43 @@ from hypothesis import strategies as st
 from support import a_sandbox, an_edge
 
 PATH = "/play/x8abcd.m3u8"
-BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
+BEHIND_PROXY = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
 
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **BEHIND) as running:
+    async with an_edge(sandbox, **BEHIND_PROXY) as running:
         yield running
 
 
-async def ask(edge, uri=PATH, *, path=None, method="GET", token="x8abcd", **headers):
-    given = {
+async def request_auth(edge, uri=PATH, *, path=None, method="GET", token="x8abcd", **headers):
+    all_headers = {
         "X-Original-URI": uri,
         "X-Original-Path": path or uri.split("?")[0],
         "X-Original-Method": method,
     }
     if token is not None:
-        given["Authorization"] = f"Bearer {edge.mint(token)}"
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        all_headers["Authorization"] = f"Bearer {edge.mint(token)}"
+    all_headers |= {name.replace("_", "-"): value for name, value in headers.items()}
     return await edge.get(
-        f"{edge.operator}/auth", headers={k: v for k, v in given.items() if v is not None}
+        f"{edge.operator}/auth",
+        headers={name: value for name, value in all_headers.items() if value is not None},
     )
 
 
-async def test_a_token_that_covers_the_path_is_204_and_says_for_whom(edge):
+async def test_a_token_that_covers_the_path_gets_204_with_its_video_and_subject(edge):
     token = edge.mint("x8abcd", subject="viewer-7")
-    answer = await ask(edge, f"{PATH}?token={token}", token=None)
+    response = await request_auth(edge, f"{PATH}?token={token}", token=None)
 
-    assert (answer.status, answer.body) == (204, b"")
-    assert answer.headers["X-Playgate-Video"] == "x8abcd"
-    assert answer.headers["X-Playgate-Subject"] == "viewer-7"
+    assert (response.status, response.body) == (204, b"")
+    assert response.headers["X-Playgate-Video"] == "x8abcd"
+    assert response.headers["X-Playgate-Subject"] == "viewer-7"
 
 
-async def test_a_success_is_counted_and_not_logged_and_a_refusal_is_both(edge):
-    await ask(edge)
+async def test_all_requests_are_counted_but_only_refusals_are_logged(edge):
+    await request_auth(edge)
     assert edge.lines() == []
-    await ask(edge, token="x8other")
+    await request_auth(edge, token="x8other")
 
     (line,) = edge.lines()
     assert (line["route"], line["reason"], line["video"]) == ("auth", "token-video", "x8abcd")
@@ -53,8 +54,8 @@ async def test_a_success_is_counted_and_not_logged_and_a_refusal_is_both(edge):
     assert requests['code="204",method="GET",route="auth"'] == 1
 
 
-async def test_nothing_is_asked_of_dailymotion(edge, sandbox):
-    await ask(edge)
+async def test_auth_sends_no_request_to_dailymotion(edge, sandbox):
+    await request_auth(edge)
 
     assert sandbox.controls.calls["video"] == 0
 
@@ -80,16 +81,16 @@ async def test_nothing_is_asked_of_dailymotion(edge, sandbox):
         ({"X_Forwarded_Uri": PATH, "uri": "/elsewhere"}, 403, "path-not-covered"),
     ],
 )
-async def test_refusals(edge, change, status, reason):
-    answer = await ask(edge, **change)
+async def test_an_invalid_request_is_refused_with_its_reason(edge, change, status, reason):
+    response = await request_auth(edge, **change)
 
-    assert (answer.status, answer.reason) == (status, reason)
+    assert (response.status, response.reason) == (status, reason)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-async def test_reading_methods_with_a_token_are_allowed(edge, method):
-    assert (await ask(edge, method=method)).status == 204
-    assert (await ask(edge, method=method, token=None)).status == 401
+async def test_get_head_and_options_are_allowed_only_with_a_token(edge, method):
+    assert (await request_auth(edge, method=method)).status == 204
+    assert (await request_auth(edge, method=method, token=None)).status == 401
 
 
 @pytest.mark.parametrize(
@@ -100,52 +101,51 @@ async def test_reading_methods_with_a_token_are_allowed(edge, method):
         {"If_Modified_Since": "Fri, 20 Nov 2099 00:00:00 GMT"},
     ],
 )
-async def test_range_and_conditional_headers_change_nothing(edge, headers):
-    assert (await ask(edge, **headers)).status == 204
+async def test_range_and_conditional_headers_do_not_change_the_result(edge, headers):
+    assert (await request_auth(edge, **headers)).status == 204
 
 
-async def test_a_peer_that_is_not_trusted_is_refused_with_perfect_headers(edge):
+async def test_an_untrusted_peer_is_refused_even_with_valid_headers(edge):
     headers = {
         "X-Original-URI": PATH, "X-Original-Path": PATH, "X-Original-Method": "GET",
         "Authorization": f"Bearer {edge.mint('x8abcd')}", "X-Forwarded-For": "127.0.0.1",
     }  # fmt: skip
-    answer = await edge.get(f"{edge.operator}/auth", source="127.0.0.2", headers=headers)
+    response = await edge.get(f"{edge.operator}/auth", source="127.0.0.2", headers=headers)
 
-    assert (answer.status, answer.reason) == (403, "peer-untrusted")
+    assert (response.status, response.reason) == (403, "peer-untrusted")
 
 
-async def test_the_viewer_is_who_the_proxy_names(edge):
+async def test_the_viewer_is_the_address_that_the_proxy_names(edge):
     token = edge.mint("x8abcd", network=ip_network("203.0.113.0/24"))
-    near = await ask(edge, f"{PATH}?token={token}", token=None, X_Forwarded_For="203.0.113.9")
-    far = await ask(
-        edge, f"{PATH}?token={token}", token=None, X_Forwarded_For="203.0.113.9, 203.0.114.9"
-    )
+    url = f"{PATH}?token={token}"
+    inside = await request_auth(edge, url, token=None, X_Forwarded_For="203.0.113.9")
+    outside = await request_auth(edge, url, token=None, X_Forwarded_For="203.0.113.9, 203.0.114.9")
 
-    assert near.status == 204
-    assert (far.status, far.reason) == (403, "token-network")
+    assert inside.status == 204
+    assert (outside.status, outside.reason) == (403, "token-network")
 
 
-async def test_a_private_id_is_in_no_header_and_no_line(edge):
+async def test_a_private_video_id_is_in_no_header_and_no_log_line(edge):
     video = "kPrivateIdOfSomebody"
-    good = await ask(edge, f"/play/{video}.m3u8", token=video)
-    await ask(edge, f"/play/{video}.m3u8", token="x8abcd")
+    allowed = await request_auth(edge, f"/play/{video}.m3u8", token=video)
+    await request_auth(edge, f"/play/{video}.m3u8", token="x8abcd")
     await edge.play(video, headers={"X-Forwarded-For": "127.0.0.5"})
 
-    assert good.status == 204
-    assert "PrivateId" not in str(good.headers) + edge.log.getvalue()
+    assert allowed.status == 204
+    assert "PrivateId" not in str(allowed.headers) + edge.log.getvalue()
 
 
-async def raw(edge, *lines: bytes) -> bytes:
+async def send_raw(edge, *header_lines: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.edge.operator.port)
-    head = [b"GET /auth HTTP/1.0", b"Host: x", *lines, b"", b""]
-    writer.write(b"\r\n".join(head))
-    answer = await reader.read()
+    lines = [b"GET /auth HTTP/1.0", b"Host: x", *header_lines, b"", b""]
+    writer.write(b"\r\n".join(lines))
+    response = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return answer
+    return response
 
 
-ORIGINAL = [b"X-Original-Path: /play/x8abcd.m3u8", b"X-Original-Method: GET"]
+OTHER_HEADERS = [b"X-Original-Path: /play/x8abcd.m3u8", b"X-Original-Method: GET"]
 
 
 @pytest.mark.parametrize(
@@ -162,35 +162,35 @@ ORIGINAL = [b"X-Original-Path: /play/x8abcd.m3u8", b"X-Original-Method: GET"]
         [b"X-Original-URI: " + b"/a" * 4000],
     ],
 )
-async def test_strange_headers_are_denied(edge, lines):
+async def test_ambiguous_or_malformed_original_headers_are_refused(edge, lines):
     token = b"Authorization: Bearer " + edge.mint("x8abcd").encode()
-    answer = await raw(edge, *ORIGINAL, *lines, token)
+    response = await send_raw(edge, *OTHER_HEADERS, *lines, token)
 
-    assert answer.startswith(b"HTTP/1.0 403"), answer
-    assert b"path-not-covered" in answer
+    assert response.startswith(b"HTTP/1.0 403"), response
+    assert b"path-not-covered" in response
 
 
 @pytest.mark.parametrize(
     "line", [b"X-Original-URI: /play/\x00.m3u8", b"X-Original-URI: /a\rb", b"no colon"]
 )
-async def test_what_is_no_http_at_all_is_never_allowed(edge, line):
-    answer = await raw(
-        edge, *ORIGINAL, line, b"Authorization: Bearer " + edge.mint("x8abcd").encode()
+async def test_malformed_http_is_never_allowed(edge, line):
+    response = await send_raw(
+        edge, *OTHER_HEADERS, line, b"Authorization: Bearer " + edge.mint("x8abcd").encode()
     )
 
-    assert not answer.startswith((b"HTTP/1.0 2", b"HTTP/1.1 2"))
+    assert not response.startswith((b"HTTP/1.0 2", b"HTTP/1.1 2"))
 
 
-async def test_any_method_of_the_subrequest_itself_is_answered_the_same(edge):
+async def test_every_method_of_the_subrequest_gets_the_same_status(edge):
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         assert (await edge.get(f"{edge.operator}/auth", method=method)).status == 403
 
 
-async def test_a_bug_leaves_as_403_and_not_as_500(edge, monkeypatch):
+async def test_an_unexpected_exception_gets_403_instead_of_500(edge, monkeypatch):
     monkeypatch.setattr(edge.edge.apps.services.admission, "admit", lambda *_a, **_k: 1 / 0)
-    answer = await ask(edge)
+    response = await request_auth(edge)
 
-    assert (answer.status, answer.reason) == (403, "internal")
+    assert (response.status, response.reason) == (403, "internal")
 
 
 @settings(
@@ -203,38 +203,41 @@ async def test_a_bug_leaves_as_403_and_not_as_500(edge, monkeypatch):
     ),
     method=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=10),
 )
-def test_only_204_401_and_403_ever_leave(any_edge, uri, method):
+def test_the_status_is_always_204_401_or_403(get_auth_status, uri, method):
     headers = {
         "X-Original-URI": uri,
         "X-Original-Path": uri.split("?")[0],
         "X-Original-Method": method,
     }
-    status = any_edge(headers)
+    status = get_auth_status(headers)
 
     assert status in {204, 401, 403}
 
 
 @pytest.fixture
-def any_edge():
-    """A function that asks an edge of its own loop, for Hypothesis, whose tests are not async."""
-    loop = asyncio.new_event_loop()
-    stack: list[object] = []
+def get_auth_status():
+    """A function that requests /auth from an edge in an event loop of its own.
 
-    async def up():
+    Hypothesis needs it, because its tests are not async.
+    """
+    loop = asyncio.new_event_loop()
+    contexts: list[object] = []
+
+    async def start():
         sandbox = a_sandbox()
-        running = an_edge(await sandbox.__aenter__(), **BEHIND)
-        stack.extend([running, sandbox])
+        running = an_edge(await sandbox.__aenter__(), **BEHIND_PROXY)
+        contexts.extend([running, sandbox])
         return await running.__aenter__()
 
-    async def down():
-        for context in stack:
+    async def stop():
+        for context in contexts:
             await context.__aexit__(None, None, None)
 
-    edge = loop.run_until_complete(up())
+    edge = loop.run_until_complete(start())
 
-    def status(headers):
+    def get_status(headers):
         return loop.run_until_complete(edge.get(f"{edge.operator}/auth", headers=headers)).status
 
-    yield status
-    loop.run_until_complete(down())
+    yield get_status
+    loop.run_until_complete(stop())
     loop.close()

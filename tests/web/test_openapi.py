@@ -1,4 +1,4 @@
-"""The descriptions of both ports: what they say is so, whatever is sent."""
+"""The OpenAPI documents of both ports describe every route, and the edge conforms to them."""
 
 import asyncio
 import json
@@ -15,26 +15,26 @@ from proxy.web.admin_api import RevocationRequest, TokenRequest
 from proxy.web.openapi import PATH_PATTERN
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-ELSEWHERE = {
-    Reason.METHOD_NOT_ALLOWED,  # of every other method
-    Reason.STARTING,  # what /readyz says, with a body of its own
+NOT_IN_OPERATIONS = {
+    Reason.METHOD_NOT_ALLOWED,  # only for methods that are not in the document
+    Reason.STARTING,  # only in the body of /readyz, which has its own schema
     Reason.DRAINING,
 }
 
 
 @pytest.mark.parametrize("port", ["player", "operator"])
-def test_every_route_is_described(port):
+def test_every_route_is_in_the_document(port):
     described = DOCUMENTS[port]["paths"]
     methods = {
         PATH_PATTERN.sub(r"{\1}", route.path): {
-            "get" if it == "*" else it.lower() for it in route.handlers
+            "get" if method == "*" else method.lower() for method in route.handlers
         }
         for route in TABLES[port]
     }
     assert {path: set(item) - {"parameters"} for path, item in described.items()} == methods
 
 
-def test_every_reason_is_some_operations():
+def test_every_reason_is_listed_by_an_operation():
     listed = {
         reason
         for port, document in DOCUMENTS.items()
@@ -42,19 +42,19 @@ def test_every_reason_is_some_operations():
         for method, operation in item.items()
         if method not in {"parameters", "head"}
         for response in operation["responses"].values()
-        for found in [resolve(port, response)]
-        if "X-Deny-Reason" in found.get("headers", {})
-        for reason in re.findall(r"[a-z-]+", found["description"])
+        for resolved in [resolve(port, response)]
+        if "X-Deny-Reason" in resolved.get("headers", {})
+        for reason in re.findall(r"[a-z-]+", resolved["description"])
         if reason in set(Reason)
     }
-    assert listed == {*Reason} - ELSEWHERE
+    assert listed == {*Reason} - NOT_IN_OPERATIONS
     assert DOCUMENTS["player"]["components"]["schemas"]["Problem"]["properties"]["reason"][
         "enum"
     ] == [*Reason]
 
 
 @pytest.mark.parametrize("port", ["player", "operator"])
-def test_every_part_is_used(port):
+def test_every_component_is_used(port):
     text = json.dumps(DOCUMENTS[port])
     for kind, parts in DOCUMENTS[port]["components"].items():
         for name in parts:
@@ -62,13 +62,13 @@ def test_every_part_is_used(port):
             assert uses in text, f"{kind}/{name}"
 
 
-@pytest.mark.parametrize("form", [TokenRequest, RevocationRequest])
-def test_the_bodies_are_described_as_they_are_read(form):
-    described = DOCUMENTS["operator"]["components"]["schemas"][form.__name__]
-    assert described == json.loads(json.dumps(form.model_json_schema()))
+@pytest.mark.parametrize("model", [TokenRequest, RevocationRequest])
+def test_the_request_body_schemas_match_the_models(model):
+    schema = DOCUMENTS["operator"]["components"]["schemas"][model.__name__]
+    assert schema == json.loads(json.dumps(model.model_json_schema()))
 
 
-async def test_each_port_describes_itself(edge):
+async def test_each_port_serves_its_own_document(edge):
     player = (await edge.get(f"{edge.player}/openapi.json")).json
     operator = (await edge.get(f"{edge.operator}/openapi.json")).json
 
@@ -84,15 +84,15 @@ async def test_each_port_describes_itself(edge):
     assert "ip" in operator["components"]["schemas"]["TokenRequest"]["properties"]
 
 
-async def test_the_page_is_described_where_it_is_served(start_edge):
+async def test_the_player_page_is_in_the_document_only_if_it_is_served(start_edge):
     edge = await start_edge(web={"player_page": False})
-    described = (await edge.get(f"{edge.player}/openapi.json")).json
+    document = (await edge.get(f"{edge.player}/openapi.json")).json
 
-    assert not [path for path in described["paths"] if path.startswith("/watch")]
+    assert not [path for path in document["paths"] if path.startswith("/watch")]
 
 
-# Who asks, with what, and which successes have to be among what comes of it.
-ASKED = [
+# Port, credentials, and successful requests that each run must include.
+RUNS = [
     ("player", "nothing", ["200 GET asset"]),
     (
         *("player", "a token"),
@@ -104,26 +104,28 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("port", "shown", "successes"), ASKED)
-async def test_what_is_described_is_so(start_edge, tmp_path, port, shown, successes):
+@pytest.mark.parametrize(("port", "credentials", "successes"), RUNS)
+async def test_the_edge_conforms_to_the_document(
+    start_edge, tmp_path, port, credentials, successes
+):
     edge = await start_edge(
         viewer={"trusted_proxies": ["127.0.0.1"]},
         platform={"video_id_pattern": "[A-Za-z0-9_-]{1,64}"},
     )
-    credentials = {"a token": edge.mint("*"), "the operator key": OPERATOR_KEY}
-    header = f"Authorization: Bearer {credentials.get(shown)}"
+    bearers = {"a token": edge.mint("*"), "the operator key": OPERATOR_KEY}
+    header = f"Authorization: Bearer {bearers.get(credentials)}"
     run = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"),
         *(f"{getattr(edge, port)}/openapi.json", "--seed", "1", "--max-examples", "30"),
         *("--header", "X-Forwarded-For: 8.8.4.4"),
-        *(["--header", header] if shown in credentials else []),
-        cwd=tmp_path,  # where it leaves what it found
+        *(["--header", header] if credentials in bearers else []),
+        cwd=tmp_path,  # schemathesis writes its reports here
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said = (await run.communicate())[0].decode()
+    output = (await run.communicate())[0].decode()
 
-    assert run.returncode == 0, said
+    assert run.returncode == 0, output
     assert not edge.lines("internal")
     outcomes = await edge.metric("playgate_http_requests_total")
     for success in successes:

@@ -1,6 +1,7 @@
-"""The operator port: minting, health, metrics; and that players never reach it."""
+"""The operator port: minting, health and metrics, none of which the player port serves."""
 
 import re
+from itertools import cycle
 
 import pytest
 from support import OPERATOR_KEY, ROOT, an_edge
@@ -8,7 +9,7 @@ from support import OPERATOR_KEY, ROOT, an_edge
 from proxy.domain.reasons import Reason
 from proxy.web import routes
 
-STRANGE = ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "MKCOL"]
+UNSUPPORTED_METHODS = ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "MKCOL"]
 KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
 
@@ -21,25 +22,25 @@ async def mint(edge, body, headers=None):
     )
 
 
-async def test_a_back_end_can_have_tokens_minted(edge):
-    answer = await mint(
+async def test_a_back_end_can_mint_tokens(edge):
+    response = await mint(
         edge, '{"video": "x8demo1", "ttl": 60, "ip": "127.0.0.0/24", "sub": "viewer-7"}'
     )
 
-    assert answer.status == 201
-    assert answer.headers["Cache-Control"] == "no-store"
-    played = await edge.get(edge.play_url(token=answer.json["token"]))
+    assert response.status == 201
+    assert response.headers["Cache-Control"] == "no-store"
+    played = await edge.get(edge.play_url(token=response.json["token"]))
     assert played.status == 302
     assert edge.lines()[-1]["subject"] == "viewer-7"
-    assert answer.json["expires_at"] > 0
-    assert answer.json["token"] in answer.json["url"]
+    assert response.json["expires_at"] > 0
+    assert response.json["token"] in response.json["url"]
 
 
 async def test_a_token_for_every_video_has_no_url(edge):
-    answer = await mint(edge, '{"video": "*"}')
+    response = await mint(edge, '{"video": "*"}')
 
-    assert answer.json["url"] is None
-    assert (await edge.get(edge.play_url("x8live1", token=answer.json["token"]))).status == 302
+    assert response.json["url"] is None
+    assert (await edge.get(edge.play_url("x8live1", token=response.json["token"]))).status == 302
 
 
 @pytest.mark.parametrize(
@@ -51,24 +52,24 @@ async def test_a_token_for_every_video_has_no_url(edge):
         {"Authorization": "Bearer "},
     ],
 )
-async def test_without_the_operator_key_nothing_is_minted(edge, headers):
-    answer = await mint(edge, '{"video": "x8demo1"}', headers)
+async def test_minting_without_the_operator_key_is_refused(edge, headers):
+    response = await mint(edge, '{"video": "x8demo1"}', headers)
 
-    assert (answer.status, answer.reason) == (401, "operator-key")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert (response.status, response.reason) == (401, "operator-key")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}]
 )
-async def test_where_no_operator_key_is_set_nobody_has_it(start_edge, headers):
+async def test_minting_is_always_refused_if_no_operator_key_is_set(start_edge, headers):
     edge = await start_edge(operator={"key": ""})
 
     assert (await mint(edge, '{"video": "x8demo1"}', headers)).reason == "operator-key"
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ("", "body"),
         ("{", "body"),
@@ -85,14 +86,14 @@ async def test_where_no_operator_key_is_set_nobody_has_it(start_edge, headers):
         ('{"video": "' + "x" * 20_000 + '"}', "too large"),
     ],
 )
-async def test_a_body_that_is_wrong_is_400_and_says_where(edge, body, says):
-    answer = await mint(edge, body)
+async def test_an_invalid_body_gets_400_and_a_message_that_names_the_problem(edge, body, message):
+    response = await mint(edge, body)
 
-    assert (answer.status, answer.reason) == (400, "request-invalid")
-    assert says in answer.json["detail"]
+    assert (response.status, response.reason) == (400, "request-invalid")
+    assert message in response.json["detail"]
 
 
-async def test_alive_and_ready(edge):
+async def test_a_running_edge_reports_that_it_is_alive_and_ready(edge):
     await edge.play()
 
     assert (await edge.get(f"{edge.operator}/healthz")).json == {"status": "alive"}
@@ -117,7 +118,7 @@ async def test_alive_and_ready(edge):
     )
 
 
-async def test_not_ready_before_the_first_access_token(sandbox):
+async def test_the_edge_is_not_ready_before_its_first_access_token(sandbox):
     sandbox.controls.hold("token")
     async with an_edge(sandbox) as edge:
         ready = await edge.get(f"{edge.operator}/readyz")
@@ -129,16 +130,16 @@ async def test_not_ready_before_the_first_access_token(sandbox):
     "path",
     ["/auth", "/forward-auth", "/metrics", "/healthz", "/readyz", "/tokens", "/revocations"],
 )
-async def test_players_do_not_reach_the_operator_port(edge, path):
+async def test_operator_routes_are_not_served_on_the_player_port(edge, path):
     for method in ("GET", "POST"):
         assert (await edge.get(f"{edge.player}{path}", method=method, headers=KEY)).status == 404
 
 
-async def test_operators_do_not_play(edge):
+async def test_plays_are_not_served_on_the_operator_port(edge):
     assert (await edge.get(f"{edge.operator}/play/x8demo1.m3u8?token={edge.mint()}")).status == 404
 
 
-async def test_the_player_page_is_off_unless_it_is_asked_for(start_edge):
+async def test_the_player_page_is_not_served_if_it_is_disabled(start_edge):
     edge = await start_edge(web={"player_page": False})
 
     assert (await edge.get(f"{edge.player}/watch/x8demo1")).status == 404
@@ -153,8 +154,8 @@ async def test_the_player_page_serves_its_own_files_and_no_others(edge):
     assert (await edge.get(f"{edge.player}/watch/nonsense!")).status == 404
 
 
-async def test_every_metric_and_its_labels(edge):
-    """Names are interface: a change here is a line in the CHANGELOG."""
+async def test_the_metrics_have_exactly_the_documented_names_and_labels(edge):
+    """Metric names are a public interface: record every change in the CHANGELOG."""
     await edge.play()
     await edge.play("x8null")
     await edge.get(f"{edge.operator}/healthz")
@@ -203,11 +204,12 @@ async def test_every_metric_and_its_labels(edge):
     assert documented == declared
 
 
-async def test_no_label_grows_with_what_clients_send(edge):
+async def test_client_input_does_not_create_new_label_values(edge):
+    methods = cycle(UNSUPPORTED_METHODS)
     for n in range(20):
         await edge.get(f"{edge.player}/nowhere/{n}")
         await edge.get(f"{edge.player}/play/x8v{n}.m3u8?token=t{n}")
-        await edge.get(f"{edge.player}/play/x8demo1.m3u8", method=STRANGE[n % len(STRANGE)])
+        await edge.get(f"{edge.player}/play/x8demo1.m3u8", method=next(methods))
     series = await edge.metric("playgate_http_requests_total")
 
     assert set(series) == {
@@ -217,12 +219,14 @@ async def test_no_label_grows_with_what_clients_send(edge):
     }
 
 
-def test_every_route():
-    """Routes are interface too."""
+def test_the_routes_have_exactly_these_names_paths_and_methods():
+    """Routes are a public interface, like metric names."""
     tables = (routes.PLAYER_PORT, routes.PLAYER_PAGE, routes.OPERATOR_PORT)
-    found = [(r.name, r.path, " ".join(r.handlers)) for table in tables for r in table]
+    served = [
+        (route.name, route.path, " ".join(route.handlers)) for table in tables for route in table
+    ]
 
-    assert found == [
+    assert served == [
         ("play", "/play/{video_id}.m3u8", "GET HEAD OPTIONS"),
         ("play-file", "/play/{video_id}.mp4", "GET HEAD OPTIONS"),
         ("probe", "/play/probe", "GET"),

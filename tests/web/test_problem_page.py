@@ -1,4 +1,4 @@
-"""Who gets a refusal as a page: whoever asks for text/html, and nobody else."""
+"""Refusals are HTML pages only for clients that prefer text/html, and JSON for all others."""
 
 import pytest
 
@@ -27,11 +27,11 @@ from proxy.web.problem_details import build_problem_page, prefers_html
         ("text/htmlx", False),
     ],
 )
-def test_only_an_accept_that_names_html_gets_a_page(accept, is_page):
+def test_only_an_accept_header_that_prefers_html_gets_a_page(accept, is_page):
     assert prefers_html(accept) is is_page
 
 
-def test_nothing_of_a_request_is_markup_in_the_page():
+def test_text_from_a_request_is_escaped_in_the_page():
     refusal = Refusal(Reason.REQUEST_INVALID, message="<script>alert(1)</script>")
     page = build_problem_page(refusal, "<b>", 400)
 
@@ -39,20 +39,20 @@ def test_nothing_of_a_request_is_markup_in_the_page():
     assert "&lt;script&gt;" in page and "request-invalid" in page
 
 
-async def test_programs_get_json_whatever_they_accept(edge):
-    """Java's HttpURLConnection names text/html first."""
+async def test_programs_get_json_whatever_accept_header_they_send(edge):
+    """Java's HttpURLConnection lists text/html first."""
     headers = {"Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}
     for url, method in (
         (f"{edge.player}/stream-urls", "GET"),
         (f"{edge.operator}/tokens", "POST"),
         (f"{edge.operator}/revocations", "GET"),
     ):
-        answer = await edge.get(url, method=method, headers=headers)
-        assert answer.headers["Content-Type"].startswith("application/problem+json"), url
+        response = await edge.get(url, method=method, headers=headers)
+        assert response.headers["Content-Type"].startswith("application/problem+json"), url
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_page_has_the_status_reason_and_headers_of_the_problem(edge, method):
+async def test_a_page_has_the_same_status_reason_and_headers_as_the_json_response(edge, method):
     url = f"{edge.player}/play/x8demo1.m3u8"
     page = await edge.get(url, method=method, headers={"Accept": "text/html"})
     problem = await edge.get(url, method=method)

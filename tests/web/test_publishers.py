@@ -1,4 +1,4 @@
-"""Publishers that share an edge: a key opens its own videos, and names mean its own viewers."""
+"""Publishers that share an edge: each key has its own videos, subjects and token IDs."""
 
 import json
 import re
@@ -30,41 +30,42 @@ def signed(issuer: str | None, **claims) -> str:
 
 
 @pytest.fixture
-def shared(sandbox):
+def start_shared_edge(sandbox):
     return lambda **tables: an_edge(
         sandbox, **{**tables, "tokens": {"keys": KEYS, **tables.get("tokens", {})}}
     )
 
 
-async def outcome(edge, token, video="x8demo1", **options):
-    answer = await edge.get(edge.play_url(video, token), **options)
-    return answer.reason or answer.status
+async def play(edge, token, video="x8demo1", **options):
+    """Return the reason of the refusal, or the status if the play is not refused."""
+    response = await edge.get(edge.play_url(video, token), **options)
+    return response.reason or response.status
 
 
-async def test_a_key_opens_only_the_videos_it_may_sign_for(shared):
-    async with shared() as edge:
-        assert await outcome(edge, signed(NEWS)) == 302
-        assert await outcome(edge, signed(NEWS, video="x8demo1")) == 302
+async def test_tokens_of_a_key_play_only_the_videos_of_the_key(start_shared_edge):
+    async with start_shared_edge() as edge:
+        assert await play(edge, signed(NEWS)) == 302
+        assert await play(edge, signed(NEWS, video="x8demo1")) == 302
         for token in (signed(NEWS), signed(NEWS, video="x8live1")):
-            assert await outcome(edge, token, "x8live1") == "token-video"
+            assert await play(edge, token, "x8live1") == "token-video"
         assert edge.lines()[-1]["detail"] == "the video does not match its issuer's videos setting"
-        assert await outcome(edge, signed(SPORT), "x8live1") == 302
-        assert await outcome(edge, signed(None), "x8live1") == 302
+        assert await play(edge, signed(SPORT), "x8live1") == 302
+        assert await play(edge, signed(None), "x8live1") == 302
 
 
-async def test_a_pattern_means_the_whole_id(shared):
+async def test_the_videos_pattern_of_a_key_must_match_the_whole_id(start_shared_edge):
     keys = [{**KEYS[0], "videos": "x8demo"}]
-    async with shared(tokens={"keys": keys}) as edge:
-        assert await outcome(edge, signed(None)) == "token-video"
+    async with start_shared_edge(tokens={"keys": keys}) as edge:
+        assert await play(edge, signed(None)) == "token-video"
         assert edge.lines()[-1]["detail"] == "the video does not match its key's videos setting"
         with pytest.raises(Refusal, match="request-invalid"):
             edge.mint("x8demo1")
 
 
-async def test_the_other_routes_know_the_limit_too(shared):
+async def test_auth_and_stream_urls_apply_the_videos_setting_of_a_key(start_shared_edge):
     auth = {"protected_paths": [r"/vod/(?P<video>[^/]+)/.*"]}
     trusted = {"trusted_proxies": ["127.0.0.1"]}
-    async with shared(auth=auth, viewer=trusted) as edge:
+    async with start_shared_edge(auth=auth, viewer=trusted) as edge:
         forwarded = {"X-Forwarded-For": "127.0.0.9"}
         for video, expected in (("x8demo1", True), ("x8live1", False)):
             token = signed(NEWS)
@@ -82,26 +83,26 @@ async def test_the_other_routes_know_the_limit_too(shared):
             assert allowed.headers.get("X-Playgate-Issuer") == (NEWS if expected else None)
 
 
-async def test_names_of_one_issuer_use_up_no_limit_of_another(shared):
-    async with shared(limits={"subject": "1/minute"}) as edge:
-        assert await outcome(edge, signed(NEWS, sub="viewer-7")) == 302
-        assert await outcome(edge, signed(NEWS, sub="viewer-7", jti="2")) == "rate-limited"
-        assert await outcome(edge, signed(SPORT, sub="viewer-7")) == 302
-        assert await outcome(edge, signed(None, sub="viewer-7")) == 302
+async def test_subjects_of_different_issuers_have_separate_rate_limits(start_shared_edge):
+    async with start_shared_edge(limits={"subject": "1/minute"}) as edge:
+        assert await play(edge, signed(NEWS, sub="viewer-7")) == 302
+        assert await play(edge, signed(NEWS, sub="viewer-7", jti="2")) == "rate-limited"
+        assert await play(edge, signed(SPORT, sub="viewer-7")) == 302
+        assert await play(edge, signed(None, sub="viewer-7")) == 302
 
 
-async def test_an_iss_that_nobody_vouches_for_scopes_nothing(shared):
-    """A token signed with a key of the operator's own may state any `iss`."""
-    async with shared(limits={"subject": "1/minute"}) as edge:
+async def test_an_unverified_iss_claim_has_no_effect(start_shared_edge):
+    """A token signed with one of the operator's own keys can have any `iss`: it is not verified."""
+    async with start_shared_edge(limits={"subject": "1/minute"}) as edge:
         own = {"iss": "https://anything.example", "sub": "viewer-7"}
-        assert await outcome(edge, signed(None, **own)) == 302
-        assert await outcome(edge, signed(None, sub="viewer-7")) == "rate-limited"
+        assert await play(edge, signed(None, **own)) == 302
+        assert await play(edge, signed(None, sub="viewer-7")) == "rate-limited"
         assert "issuer" not in edge.lines()[-1]
 
 
 @pytest.mark.parametrize("name", [{"sub": "viewer-7"}, {"jti": "one"}])
-async def test_a_revocation_is_for_the_names_of_one_issuer(shared, name):
-    async with shared(delivery={"mode": "relay"}) as edge:
+async def test_a_revocation_applies_to_the_tokens_of_one_issuer_only(start_shared_edge, name):
+    async with start_shared_edge(delivery={"mode": "relay"}) as edge:
         tokens = {issuer: signed(issuer, **name) for issuer in (None, NEWS, SPORT)}
         sessions = {}
         for issuer, token in tokens.items():
@@ -113,30 +114,29 @@ async def test_a_revocation_is_for_the_names_of_one_issuer(shared, name):
         for revoked in (NEWS, None):
             body = name if revoked is None else {**name, "issuer": revoked}
             url = f"{edge.operator}/revocations"
-            made = await edge.get(url, method="POST", data=json.dumps(body), headers=KEY)
-            assert (made.status, made.json["issuer"]) == (201, revoked)
+            response = await edge.get(url, method="POST", data=json.dumps(body), headers=KEY)
+            assert (response.status, response.json["issuer"]) == (201, revoked)
             for issuer, token in tokens.items():
                 expected = "token-revoked" if issuer in (revoked, NEWS) else 200
-                assert await outcome(edge, token) == expected
+                assert await play(edge, token) == expected
                 session = await edge.get(sessions[issuer])
                 assert (session.reason or session.status) == expected
             assert edge.lines("revoked")[-1]["issuer"] == revoked
 
 
-async def test_a_first_use_binds_no_token_of_another_issuer(shared):
-    async with shared(tokens={"bind_on_first_use": True}) as edge:
+async def test_first_use_does_not_bind_a_token_of_another_issuer(start_shared_edge):
+    async with start_shared_edge(tokens={"bind_on_first_use": True}) as edge:
         same = {"sub": "viewer-7", "jti": "one"}
-        assert await outcome(edge, signed(NEWS, **same), source="127.0.0.5") == 302
-        assert await outcome(edge, signed(SPORT, **same), source="127.0.1.5") == 302
-        assert await outcome(edge, signed(None, **same), source="127.0.2.5") == 302
-        # And nobody makes another's token: what was signed names its issuer.
-        theirs = signed(NEWS, jti="two")
-        header, payload, _ = theirs.split(".")
+        assert await play(edge, signed(NEWS, **same), source="127.0.0.5") == 302
+        assert await play(edge, signed(SPORT, **same), source="127.0.1.5") == 302
+        assert await play(edge, signed(None, **same), source="127.0.2.5") == 302
+        # One issuer cannot sign a token for another: the header names the key of the issuer.
+        header, payload, _ = signed(NEWS, jti="two").split(".")
         forged = jwt.api_jws.PyJWS().encode(b"x", SECRETS[SPORT], "HS256").split(".")[2]
-        assert await outcome(edge, f"{header}.{payload}.{forged}") == "token-signature"
+        assert await play(edge, f"{header}.{payload}.{forged}") == "token-signature"
 
 
-def test_issuers_that_publish_their_keys_may_be_limited_too(sandbox):
+def test_issuers_with_published_keys_can_be_limited_to_videos(sandbox):
     published = {"issuer": NEWS, "jwks_url": f"{sandbox.origin}/jwks", "videos": "x8demo.*"}
     tokens = settings_for(sandbox, tokens={"issuers": [published]}).tokens
     assert [*tokens.issuer_videos] == [NEWS]

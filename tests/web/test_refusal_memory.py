@@ -1,4 +1,7 @@
-"""A refusal's trace holds what its frames held: it is gone with the answer, not with the collector."""
+"""A refusal's traceback keeps objects alive: it is freed with the response, without the collector.
+
+The frames of a traceback reference their local variables, such as a whole playlist.
+"""
 
 import gc
 
@@ -11,7 +14,7 @@ from proxy.adapters.errors import drop_tracebacks
 from proxy.domain.reasons import Refusal
 from proxy.sandbox.controls import Fault
 
-QUICK = {"play_timeout": 1}
+SHORT_TIMEOUT = {"play_timeout": 1}
 FAULTS = [
     ("playlist", Fault(status=200, body="<html>")),
     ("playlist", Fault(status=200, body="#" * 3_000_000)),
@@ -25,34 +28,34 @@ FAULTS = [
 ]
 
 
-def errors_left() -> list[BaseException]:
-    """Return the errors that are still there, one of which may be what is told to /readyz."""
-    return [it for it in gc.get_objects() if isinstance(it, (Refusal, aiohttp.ClientError))]
+def find_live_errors() -> list[BaseException]:
+    """Return all errors that still exist. /readyz may keep one of them for its report."""
+    return [item for item in gc.get_objects() if isinstance(item, (Refusal, aiohttp.ClientError))]
 
 
-def holding_frames(errors: list[BaseException]) -> list[BaseException]:
-    return [it for it in errors if it.__traceback__ is not None]
+def select_with_traceback(errors: list[BaseException]) -> list[BaseException]:
+    return [error for error in errors if error.__traceback__ is not None]
 
 
 @pytest.mark.parametrize(("kind", "fault"), FAULTS)
-async def test_a_refusal_is_no_cycle(sandbox, kind, fault):
-    async with an_edge(sandbox, delivery={"mode": "relay"}, platform=QUICK) as edge:
+async def test_a_refusal_leaves_no_reference_cycle(sandbox, kind, fault):
+    async with an_edge(sandbox, delivery={"mode": "relay"}, platform=SHORT_TIMEOUT) as edge:
         sandbox.controls.set_fault(kind, fault)
         await edge.play()
         gc.collect()
         gc.disable()
         try:
-            answers = [await edge.play() for _ in range(3)]
-            left = errors_left()
+            responses = [await edge.play() for _ in range(3)]
+            errors = find_live_errors()
         finally:
             gc.enable()
 
-    assert all(answer.status >= 400 for answer in answers)
-    assert holding_frames(left) == []
-    assert sum(isinstance(it, Refusal) for it in left) <= 1
+    assert all(response.status >= 400 for response in responses)
+    assert select_with_traceback(errors) == []
+    assert sum(isinstance(error, Refusal) for error in errors) <= 1
 
 
-async def test_nor_is_one_in_the_middle_of_an_answer(sandbox):
+async def test_a_refusal_during_a_response_leaves_no_reference_cycle(sandbox):
     async with an_edge(sandbox, delivery={"mode": "relay"}) as edge:
         media = child_of((await edge.play()).body.decode())
         segment = child_of((await edge.get(edge.player + media)).body.decode())
@@ -63,10 +66,10 @@ async def test_nor_is_one_in_the_middle_of_an_answer(sandbox):
             for _ in range(3):
                 with pytest.raises(aiohttp.ClientPayloadError) as caught:
                     await edge.get(edge.player + segment)
-                drop_tracebacks(caught.value)  # the player's own
+                drop_tracebacks(caught.value)  # this error belongs to the test's own client
                 del caught
-            left = errors_left()
+            errors = find_live_errors()
         finally:
             gc.enable()
 
-    assert holding_frames(left) == []
+    assert select_with_traceback(errors) == []

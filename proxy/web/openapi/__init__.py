@@ -1,4 +1,4 @@
-"""The OpenAPI documents of both ports, served as they are written in the files beside this one."""
+"""The OpenAPI documents of both ports. They are written by hand, in the JSON files next to this."""
 
 import json
 import re
@@ -15,13 +15,20 @@ PATH_PATTERN = re.compile(r"\{(\w+):[^}]*\}")
 
 
 def read_document(port: PortName, paths: Iterable[str]) -> bytes:
-    """Return the document of a port, limited to the paths that are served."""
+    """Read the OpenAPI document of a port, as JSON, and keep only the paths that are served.
+
+    Args:
+        port: the port that the document describes.
+        paths: the aiohttp path patterns of the routes that the port serves.
+    """
     document = json.loads((files(__name__) / f"{port}.json").read_bytes())
     served = {PATH_PATTERN.sub(r"{\1}", path) for path in paths}
-    document["paths"] = {path: it for path, it in document["paths"].items() if path in served}
+    document["paths"] = {
+        path: path_item for path, path_item in document["paths"].items() if path in served
+    }
     return json.dumps(document).encode()
 
 
 async def serve_openapi(request: web.Request) -> web.Response:
-    """Serve the document of the port."""
+    """Serve the OpenAPI document of the port."""
     return web.Response(body=request.app[DOCUMENT], content_type="application/json")

@@ -1,8 +1,9 @@
-// Plays /watch/{id}#{token}: with hls.js wherever Media Source Extensions exist, with the browser's
-// own HLS in WebKit (for AirPlay and FairPlay) and where there are none. If the first player fails
-// on the media itself, the other one is tried once. If nothing plays, the page says what is known.
+// Plays the video of /watch/{id}#{token}. Uses the browser's own HLS player in WebKit (for AirPlay
+// and FairPlay) and in browsers without Media Source Extensions, and hls.js in all other browsers.
+// If the first player fails to play the media, the page tries the other player once. If both fail,
+// the page shows the cause.
 //
-// ?player=hls.js and ?player=native choose one player and switch the second try off.
+// ?player=hls.js and ?player=native select one player and disable the second try.
 "use strict";
 
 const video = document.getElementById("video");
@@ -10,22 +11,23 @@ const message = document.getElementById("message");
 const id = location.pathname.split("/").pop();
 const token = location.hash.slice(1).replace(/^token=/, "");
 const source = `/play/${encodeURIComponent(id)}.m3u8?token=${encodeURIComponent(token)}`;
-// Refusals that may be over in a moment, although their status is below 500.
-const RETRYABLE = ["live-off-air", "stream-unavailable"];
+// Refusals that can be temporary although their status is below 500.
+const RETRYABLE_REASONS = ["live-off-air", "stream-unavailable"];
 
 document.documentElement.classList.toggle("framed", window !== window.top);
 
-// A failure: what is known of it. `status` is 0 if no request was refused.
-const failure = (text, { status = 0, host = "", problem = null } = {}) => ({ text, status, host, problem });
+// Creates a failure. `status` is the HTTP status of the failed response from `host`, or 0 if no
+// response failed; `problem` is the problem details of the edge, if the response has them.
+const createFailure = (text, { status = 0, host = "", problem = null } = {}) => ({ text, status, host, problem });
 
-// Each player takes a function to call with its failure, and returns a function that stops it.
+// `start` takes a callback for the player's failure and returns a function that stops the player.
 const PLAYERS = {
   "hls.js": {
     isSupported: () => Boolean(window.Hls?.isSupported()),
     start(fail) {
       const hls = new Hls({ enableWorker: false });
       hls.on(Hls.Events.ERROR, (_event, data) => {
-        if (data.fatal) fail(describeHlsError(data));
+        if (data.fatal) fail(convertHlsError(data));
       });
       hls.loadSource(new URL(source, location).href);
       hls.attachMedia(video);
@@ -35,11 +37,11 @@ const PLAYERS = {
   native: {
     isSupported: () => Boolean(video.canPlayType("application/vnd.apple.mpegurl")),
     start(fail) {
-      const onError = () => fail(failure(`native: ${video.error.message || `MediaError ${video.error.code}`}`));
+      const onError = () => fail(createFailure(`native: ${video.error.message || `MediaError ${video.error.code}`}`));
       video.addEventListener("error", onError);
       video.src = source;
-      // Before it loads: Chromium often fails to start a live channel that it loads while paused.
-      video.play().catch(() => {}); // not allowed to, or failed: then "error" says why
+      // Called before loading: Chromium often fails to start a live channel loaded while paused.
+      video.play().catch(() => {}); // autoplay was blocked, or the "error" event reports the failure
       return () => {
         video.removeEventListener("error", onError);
         video.removeAttribute("src");
@@ -49,22 +51,24 @@ const PLAYERS = {
   },
 };
 
-// The players to try, in order.
+// Returns the names of the players to try, in order.
 const choosePlayers = () => {
-  const wanted = new URLSearchParams(location.search).get("player");
+  const selected = new URLSearchParams(location.search).get("player");
   const isWebKit = "WebKitPlaybackTargetAvailabilityEvent" in window || "WebKitMediaKeys" in window;
-  const order = Object.hasOwn(PLAYERS, wanted) ? [wanted] : isWebKit ? ["native", "hls.js"] : ["hls.js", "native"];
+  const order = Object.hasOwn(PLAYERS, selected) ? [selected] : isWebKit ? ["native", "hls.js"] : ["hls.js", "native"];
   return order.filter((name) => PLAYERS[name].isSupported());
 };
 
-const describeHlsError = (data) => {
+// Converts the error data of hls.js to a failure.
+const convertHlsError = (data) => {
   const text = `hls.js: ${[data.details, data.error?.message].filter(Boolean).join(", ")}`;
   const xhr = data.networkDetails;
-  if (!(xhr instanceof XMLHttpRequest) || xhr.status < 400) return failure(text);
+  if (!(xhr instanceof XMLHttpRequest) || xhr.status < 400) return createFailure(text);
   const url = new URL(xhr.responseURL || data.url || source, location);
-  return failure(text, { status: xhr.status, host: url.host, problem: readProblem(xhr) });
+  return createFailure(text, { status: xhr.status, host: url.host, problem: readProblem(xhr) });
 };
 
+// Reads the problem details in a response; null if it has none.
 const readProblem = (xhr) => {
   if (!xhr.getResponseHeader("Content-Type")?.includes("json")) return null;
   try {
@@ -75,21 +79,22 @@ const readProblem = (xhr) => {
   }
 };
 
-// The browser tells a page neither the status nor the reason behind a failed <video>, so ask the edge again.
-const askEdge = async (failed) => {
+// Requests the play URL again and adds the edge's refusal to a failure. The browser hides the status
+// and the reason of a failed <video> from the page.
+const addRefusal = async (failure) => {
   try {
-    const answer = await fetch(source, { redirect: "manual", headers: { Accept: "application/problem+json" } });
-    if (answer.type === "opaqueredirect" || answer.ok) return failed;
-    const problem = await answer.json().catch(() => null);
-    return failure(failed.text, { status: answer.status, host: location.host, problem });
+    const response = await fetch(source, { redirect: "manual", headers: { Accept: "application/problem+json" } });
+    if (response.type === "opaqueredirect" || response.ok) return failure;
+    const problem = await response.json().catch(() => null);
+    return createFailure(failure.text, { status: response.status, host: location.host, problem });
   } catch {
-    return { ...failed, isUnreachable: true };
+    return { ...failure, isUnreachable: true };
   }
 };
 
 const play = async () => {
   if (!token) {
-    show("This page needs a token after the # of its address.", { note: "token-missing" });
+    showMessage("This page needs a token: add #TOKEN to the end of its URL.", { note: "token-missing" });
     return;
   }
   const failures = [];
@@ -99,45 +104,46 @@ const play = async () => {
         `${failures[0].text}. Trying again with ${name === "native" ? "the browser's own player" : name}.`;
     }
     let stop = () => {};
-    let failed = await new Promise((fail) => {
+    let failure = await new Promise((fail) => {
       stop = PLAYERS[name].start(fail);
     });
-    // Once it has played, its token may have expired: a new request would be refused for that alone.
+    // After the video has played, its token may have expired: the edge would refuse a new request
+    // for that reason, which is not the cause of this failure.
     const hasPlayed = video.played.length > 0;
     stop();
-    if (!failed.status && !hasPlayed) failed = await askEdge(failed);
-    failures.push(failed);
-    if (failed.status || failed.isUnreachable) break; // the other player would be refused as well
+    if (!failure.status && !hasPlayed) failure = await addRefusal(failure);
+    failures.push(failure);
+    if (failure.status || failure.isUnreachable) break; // the other player would fail in the same way
   }
-  explain(failures);
+  showLastFailure(failures);
 };
 
-// Say what is known of the last failure.
-const explain = (failures) => {
+// Shows the cause of the last failure, and a note with the texts of all failures.
+const showLastFailure = (failures) => {
   const last = failures.at(-1);
-  const note = failures.map((failed) => failed.text).filter(Boolean).join(" · ");
+  const note = failures.map((failure) => failure.text).filter(Boolean).join(" · ");
   if (!last) {
-    show("This browser cannot play HLS.");
+    showMessage("This browser cannot play HLS.");
   } else if (last.problem?.reason) {
     const { detail, reason, request_id } = last.problem;
-    const canRetry = last.status >= 500 || RETRYABLE.includes(reason);
-    show(detail ?? "The server refused this video.", { note: `${reason} · request ${request_id} · ${note}`, canRetry });
+    const canRetry = last.status >= 500 || RETRYABLE_REASONS.includes(reason);
+    showMessage(detail ?? "The server refused this video.", { note: `${reason} · request ${request_id} · ${note}`, canRetry });
   } else if (last.status) {
     const isLock = last.status === 403 && last.host !== location.host;
-    show(`${last.host} refused the stream: HTTP ${last.status}.`, {
-      note: `${note}${isLock ? ". A stream URL works from one address only: this browser may reach the page and the stream from different ones." : ""}`,
+    showMessage(`${last.host} refused the stream: HTTP ${last.status}.`, {
+      note: `${note}${isLock ? ". A stream URL works from one address only: this browser may use different addresses for the page and for the stream." : ""}`,
       canRetry: true,
     });
   } else if (last.isUnreachable) {
-    show("The server cannot be reached.", { note, canRetry: true });
+    showMessage("The server cannot be reached.", { note, canRetry: true });
   } else {
-    show("This browser could not play the stream.", { note, canRetry: true });
+    showMessage("This browser could not play the stream.", { note, canRetry: true });
   }
 };
 
-// Cover the video with a sentence.
-const show = (sentence, { note = "", canRetry = false } = {}) => {
-  message.replaceChildren(sentence);
+// Covers the video with a message, and a retry button if `canRetry`.
+const showMessage = (text, { note = "", canRetry = false } = {}) => {
+  message.replaceChildren(text);
   if (note) message.append(Object.assign(document.createElement("small"), { textContent: note }));
   if (canRetry) {
     const retry = Object.assign(document.createElement("button"), { type: "button", textContent: "Try again" });
@@ -150,13 +156,13 @@ const show = (sentence, { note = "", canRetry = false } = {}) => {
   video.removeAttribute("poster");
 };
 
-// Title, poster and live badge. The video plays without them.
-const describeVideo = async () => {
-  const answer = await fetch(`/watch/${encodeURIComponent(id)}/details`, {
+// Shows the title, the poster and the live badge. The video plays even if this fails.
+const showDetails = async () => {
+  const response = await fetch(`/watch/${encodeURIComponent(id)}/details`, {
     headers: { Authorization: `Bearer ${token}` },
   });
-  if (!answer.ok) return;
-  const { title, poster, live } = await answer.json();
+  if (!response.ok) return;
+  const { title, poster, live } = await response.json();
   if (title) {
     document.title = title;
     document.getElementById("title").textContent = title;
@@ -167,4 +173,4 @@ const describeVideo = async () => {
 
 addEventListener("hashchange", () => location.reload());
 play();
-if (token) describeVideo().catch(() => {});
+if (token) showDetails().catch(() => {});
