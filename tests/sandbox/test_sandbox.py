@@ -155,7 +155,7 @@ async def test_without_client_ip_the_lock_falls_on_the_caller(sandbox, session):
         elsewhere.get(body["stream_hls_url"]) as response,
     ):
         assert response.status == 403
-        assert response.headers["X-Sandbox-Why"] == "made for 127.0.0.4, asked for by 127.0.0.1"
+        assert response.headers["X-Sandbox-Why"] == "locked to 127.0.0.4, requested by 127.0.0.1"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
