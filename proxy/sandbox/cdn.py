@@ -67,7 +67,7 @@ async def _wait_for_segment(number: int, sandbox: Sandbox) -> None:
     """Wait until the live playlist contains this segment (RFC 8216bis, 6.2.5.2)."""
     try:
         async with asyncio.timeout(3 * playlists.SEGMENT_SECONDS):
-            while playlists.get_newest_segment(sandbox.get_time_on_air()) < number:  # noqa: ASYNC110  # time passes, no event comes
+            while playlists.get_newest_segment(sandbox.get_time_on_air()) < number:  # noqa: ASYNC110  # polls the clock
                 await asyncio.sleep(0.05)
     except TimeoutError:
         return

@@ -23,12 +23,12 @@ async def get_upload_url(request: web.Request) -> web.StreamResponse:
     """Handle GET /file/upload: return the URL to upload a file to."""
     if (refusal := await _check_access(request, "upload_videos")) is not None:
         return refusal
-    origin, ticket = request.app[STATE].origin, secrets.token_hex(8)
-    request.app[STATE].uploads[ticket] = 0
+    origin, upload_id = request.app[STATE].origin, secrets.token_hex(8)
+    request.app[STATE].uploads[upload_id] = 0
     return web.json_response(
         {
-            "upload_url": f"{origin}/upload?uuid={ticket}",
-            "progress_url": f"{origin}/progress?uuid={ticket}",
+            "upload_url": f"{origin}/upload?uuid={upload_id}",
+            "progress_url": f"{origin}/progress?uuid={upload_id}",
         }
     )
 
@@ -37,8 +37,8 @@ async def upload(request: web.Request) -> web.StreamResponse:
     """Receive an upload: the part `file` of a multipart body."""
     if (fault := await request.app[STATE].controls.pass_through("upload")) is not None:
         return await send_fault(request, fault)
-    ticket, size = request.query.get("uuid", ""), 0
-    if ticket not in request.app[STATE].uploads:
+    upload_id, size = request.query.get("uuid", ""), 0
+    if upload_id not in request.app[STATE].uploads:
         return web.json_response({"error": "unknown upload"}, status=404)
     parts = await request.multipart()
     async for part in parts:
@@ -50,9 +50,13 @@ async def upload(request: web.Request) -> web.StreamResponse:
                 return web.json_response({"error": "too large for the sandbox"}, status=413)
     if not size:
         return web.json_response({"error": "no file"}, status=400)
-    request.app[STATE].uploads[ticket] = size
+    request.app[STATE].uploads[upload_id] = size
     return web.json_response(
-        {"url": f"{request.app[STATE].origin}/uploaded/{ticket}", "size": size, "name": ticket}
+        {
+            "url": f"{request.app[STATE].origin}/uploaded/{upload_id}",
+            "size": size,
+            "name": upload_id,
+        }
     )
 
 
@@ -64,8 +68,8 @@ async def publish(request: web.Request) -> web.StreamResponse:
     for name in ("url", "title", "channel", "is_created_for_kids"):
         if not form.get(name):
             return build_error_response(build_parameter_error("missing_required_parameter", name))
-    ticket = str(form["url"]).rpartition("/")[2]
-    if not sandbox.uploads.pop(ticket, 0):
+    upload_id = str(form["url"]).rpartition("/")[2]
+    if not sandbox.uploads.pop(upload_id, 0):
         return build_error_response(build_parameter_error("invalid_parameter", "url"))
     video_id = f"x9{secrets.randbelow(36**4):06d}"
     sandbox.videos[video_id] = Video(

@@ -200,8 +200,8 @@ async def test_a_malformed_request_does_not_mark_the_edge_as_down(caddy, edge):
 
     Otherwise one viewer could take edges out of service for all others.
     """
-    head = f"GET /play/x HTTP/1.1\r\nHost: 127.0.0.1:{caddy.port}\r\n"
-    broken = head + "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nZZ\r\n\r\n"
+    headers = f"GET /play/x HTTP/1.1\r\nHost: 127.0.0.1:{caddy.port}\r\n"
+    broken = headers + "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nZZ\r\n\r\n"
     await caddy.send(broken.encode())
 
     assert (await caddy.ask(f"/play/x8demo1.m3u8?token={edge.mint()}")).status == 302

@@ -369,12 +369,12 @@ async def test_a_request_body_and_its_framing_headers_are_not_forwarded(
     component, tmp_path, path, framing
 ):
     """An edge that waits for a body would read the next request of the connection as that body."""
-    heads: list[bytes] = []
+    request_headers: list[bytes] = []
 
     async def respond(reader, writer):
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
-                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                request_headers.append(await reader.readuntil(b"\r\n\r\n"))
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         writer.close()
 
@@ -383,14 +383,16 @@ async def test_a_request_body_and_its_framing_headers_are_not_forwarded(
     port = edge.sockets[0].getsockname()[1]
     async with an_nginx(component("nginx"), tmp_path, [port], [port]) as nginx:
         for method in ("GET", "POST"):
-            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n"
-            await nginx.send(head.encode() + body)
+            request = (
+                f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n"
+            )
+            await nginx.send(request.encode() + body)
     edge.close()
-    assert heads
-    for head in heads:
-        assert b"content-length" not in head.lower()
-        assert b"transfer-encoding" not in head.lower()
-        assert head.startswith((b"GET ", b"POST ")), "the body was parsed as a request"
+    assert request_headers
+    for headers in request_headers:
+        assert b"content-length" not in headers.lower()
+        assert b"transfer-encoding" not in headers.lower()
+        assert headers.startswith((b"GET ", b"POST ")), "the body was parsed as a request"
 
 
 async def test_no_token_is_ever_logged(behind_nginx):

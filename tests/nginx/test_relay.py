@@ -288,7 +288,7 @@ MEDIA = b"Content-Type: video/mp2t\r\nContent-Length: 4\r\n"
 # Responses of a hostile CDN by name, each with whether viewers receive it.
 HOSTILE_RESPONSES = {
     "good": (b"HTTP/1.1 200 OK\r\n" + MEDIA + b"\r\nEVIL", True),
-    "long-head": (
+    "long-header": (
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 6000 + b"\r\n" + MEDIA + b"\r\nEVIL",
         True,
     ),
@@ -299,7 +299,7 @@ HOSTILE_RESPONSES = {
     "199": (b"HTTP/1.1 199 New\r\nContent-Length: 99\r\n\r\n" + FINAL, False),
     "empty-line-first": (b"\r\n" + FINAL, False),
     "lower-case": (FINAL.replace(b"HTTP", b"http"), False),
-    "no-head": (b"<script>EVIL</script>", False),
+    "no-header": (b"<script>EVIL</script>", False),
     "http-2": (FINAL.replace(b"/1.1", b"/2"), False),
     "204": (b"HTTP/1.1 204 No\r\n\r\n", False),
     "205": (b"HTTP/1.1 205 No\r\nContent-Length: 4\r\n\r\nEVIL", False),
