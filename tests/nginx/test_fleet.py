@@ -8,7 +8,7 @@ import pytest
 from fleet import PLAYERS, a_fleet
 from support import eventually
 
-RACES = 1000
+RACE_COUNT = 1000
 VIEWER, VIEWER_IN_OTHER_NETWORK = "127.0.0.5", "127.0.1.5"
 
 
@@ -27,9 +27,9 @@ async def test_a_token_raced_by_two_networks_is_bound_to_exactly_one(fleet):
         return tuple(sorted(await asyncio.gather(*plays), key=str))
 
     outcomes: Counter[tuple[str | int, ...]] = Counter()
-    for _ in range(RACES // 20):
+    for _ in range(RACE_COUNT // 20):
         outcomes.update(await asyncio.gather(*(race() for _ in range(20))))
-    assert outcomes == {(302, "token-used-elsewhere"): RACES}
+    assert outcomes == {(302, "token-used-elsewhere"): RACE_COUNT}
 
 
 async def test_a_revocation_reaches_every_instance_within_max_staleness(fleet):

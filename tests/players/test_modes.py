@@ -66,7 +66,7 @@ async def test_ffmpeg_decodes_every_frame(edge, component, video, seconds):
     assert frames == pytest.approx(seconds * FRAMES_PER_SECOND, abs=2), errors
 
 
-ENOUGH_BYTES = 200_000  # five seconds of the VOD, twelve of the live channel
+MIN_RECORDED_BYTES = 200_000  # five seconds of the VOD, twelve of the live channel
 
 
 async def record(command: list[str], file: Path, ffmpeg: str) -> tuple[int, str]:
@@ -78,7 +78,7 @@ async def record(command: list[str], file: Path, ffmpeg: str) -> tuple[int, str]
     exit_task = asyncio.create_task(process.communicate())
     try:
         # On a live channel, VLC does not always exit after --run-time.
-        await eventually(lambda: exit_task.done() or file.stat().st_size >= ENOUGH_BYTES, 120)
+        await eventually(lambda: exit_task.done() or file.stat().st_size >= MIN_RECORDED_BYTES, 120)
     finally:
         if process.returncode is None:
             process.kill()
