@@ -1,4 +1,4 @@
-"""The sandbox's Legacy API: /video, /echo, /auth, /logout; errors in their real shapes."""
+"""The sandbox's Legacy API: /video, /echo, /auth and /logout, with errors in the real format."""
 
 import asyncio
 from ipaddress import ip_address
@@ -18,55 +18,55 @@ GARBAGE_BODY = "<!doctype html><title>Oops</title>"
 
 
 async def get_video(request: web.Request) -> web.StreamResponse:
-    """Answer GET /video/ID: the fields asked for, stream URLs locked to client_ip."""
+    """Handle GET /video/ID: return the requested fields, with stream URLs locked to `client_ip`."""
     sandbox = request.app[STATE]
     if (fault := await sandbox.controls.pass_through("video")) is not None:
         return await send_fault(request, fault)
     video_id, names = request.match_info["video_id"], request.query.get("fields", "id").split(",")
     client_ip = request.query.get("client_ip", request.remote or "")
-    known = sandbox.videos.get(video_id, VIDEOS[MISSING])
-    if (refused := _find_error(request, known, names, client_ip)) is not None:
-        return refused
-    if known.behaviour == "slow":
+    video = sandbox.videos.get(video_id, VIDEOS[MISSING])
+    if (refusal := _find_error(request, video, names, client_ip)) is not None:
+        return refusal
+    if video.behaviour == "slow":
         await asyncio.sleep(SLOW_SECONDS)
-    if known.behaviour == "garbage":
+    if video.behaviour == "garbage":
         return web.Response(text=GARBAGE_BODY, content_type="text/html")
     flags = frozenset(name for name in STREAM_FLAGS if request.query.get(name) == "1")
     return web.json_response(
         {
-            name: build_stream_url(sandbox, video_id, known, name, client_ip=client_ip, flags=flags)
+            name: build_stream_url(sandbox, video_id, video, name, client_ip=client_ip, flags=flags)
             if name.startswith("stream_")
-            else get_field(sandbox.origin, video_id, known, name)
+            else get_field(sandbox.origin, video_id, video, name)
             for name in names
         }
     )
 
 
 def _find_error(
-    request: web.Request, known: Video, names: list[str], client_ip: str
+    request: web.Request, video: Video, names: list[str], client_ip: str
 ) -> web.Response | None:
-    """Return the error that the API gives for this call, None where it has an answer."""
-    needs = STREAM_SCOPES if any("stream_" in name for name in names) else None
-    if (refused := check_access(request, needs, "can-read-video-streams")) is not None:
-        return refused
+    """Return the API's error response for this call, or None if the call succeeds."""
+    scopes = STREAM_SCOPES if any("stream_" in name for name in names) else None
+    if (refusal := check_access(request, scopes, "can-read-video-streams")) is not None:
+        return refusal
     if not is_address(client_ip):
         return build_error_response(build_parameter_error("invalid_parameter", "client_ip"))
-    return build_error_response(known.error) if known.error is not None else None
+    return build_error_response(video.error) if video.error is not None else None
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
-    """Answer GET /echo: is my token alive."""
+    """Handle GET /echo: clients call it to check whether their access token is valid."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
         return await send_fault(request, fault)
-    if (refused := check_access(request)) is not None:
-        return refused
+    if (refusal := check_access(request)) is not None:
+        return refusal
     if "message" not in request.query:
         return build_error_response(build_parameter_error("missing_required_parameter", "message"))
     return web.json_response({"message": request.query["message"]})
 
 
 async def get_identity(request: web.Request) -> web.StreamResponse:
-    """Answer GET /auth: who am I, and what may I."""
+    """Handle GET /auth: return the account, scopes and roles of the access token."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
         return await send_fault(request, fault)
     access = find_access(request, request.app[STATE])
@@ -77,11 +77,11 @@ async def get_identity(request: web.Request) -> web.StreamResponse:
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
-    """Answer GET /logout: void the token, and what can renew it."""
+    """Handle GET /logout: revoke the access token and the refresh tokens of its login."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
         return await send_fault(request, fault)
-    if (refused := check_access(request)) is not None:
-        return refused
+    if (refusal := check_access(request)) is not None:
+        return refusal
     request.app[STATE].accounts.revoke(read_bearer(request))
     return web.json_response({})
 
@@ -89,7 +89,10 @@ async def logout(request: web.Request) -> web.StreamResponse:
 def check_access(
     request: web.Request, scopes: set[str] | None = None, reason: str = ""
 ) -> web.Response | None:
-    """Return the answer to a call without a good token, or with none of these scopes."""
+    """Return an error response if the access token is invalid or has none of these scopes.
+
+    Without `scopes`, every valid access token is accepted.
+    """
     access = find_access(request, request.app[STATE])
     if access is None:
         return build_unauthorized_response()
@@ -101,19 +104,19 @@ def check_access(
 
 
 def find_access(request: web.Request, sandbox: Sandbox) -> AccessGrant | None:
-    """Return what the request's access token stands for, while it is good."""
+    """Return the rights of the request's access token, or None if it is unknown or expired."""
     access = sandbox.accounts.access_tokens.get(read_bearer(request))
     return access if access is not None and sandbox.now() < access.expires_at else None
 
 
 def read_bearer(request: web.Request) -> str:
-    """Return the request's access token, whatever it is worth."""
+    """Return the request's bearer token without checking it, or an empty string."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     return value if scheme == "Bearer" else ""
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text is an IP address."""
+    """Check whether a text is an IP address."""
     try:
         ip_address(text)
     except ValueError:
@@ -122,7 +125,7 @@ def is_address(text: str) -> bool:
 
 
 def build_unauthorized_response() -> web.Response:
-    """Return the answer to a token that is none, or was good once."""
+    """Build the 401 response to a missing, invalid or expired access token."""
     status, body = build_api_error(
         401, "invalid_token", "The access token is invalid or has expired"
     )
@@ -131,11 +134,11 @@ def build_unauthorized_response() -> web.Response:
 
 
 def build_parameter_error(kind: str, name: str) -> tuple[int, dict[str, Any]]:
-    """Return the error about one parameter."""
+    """Build the status and the body of an error about a parameter."""
     return build_api_error(400, kind, f"{kind}: {name}", reason=kind, param=name)
 
 
 def build_error_response(error: tuple[int, dict[str, Any]]) -> web.Response:
-    """Return an error of the API as it is sent."""
+    """Build the response for an error of the API."""
     status, body = error
     return web.json_response(body, status=status)

@@ -1,4 +1,4 @@
-"""The sandbox as one application: API, CDN and pages on one port of this machine."""
+"""The sandbox application: Dailymotion's API, its CDN and the sandbox's pages on one port."""
 
 from aiohttp import web
 
@@ -6,12 +6,15 @@ from proxy.sandbox import api, cdn, edge_pages, oauth, pages, v2, video_manageme
 from proxy.sandbox.accounts import KeyKind
 from proxy.sandbox.state import STATE, Sandbox
 
-MAX_FORM_BYTES = 1024 * 1024  # bytes; uploads are read as they come
+# Uploads are not affected: their handler streams the body.
+MAX_FORM_BYTES = 1024 * 1024
+
+# Variable parts of routes.
 NAME = "{video:[A-Za-z0-9]+}"
 FOLDER = "{folder:[a-z0-9_]+}"
 SEC2 = r"sec2({sec:[A-Za-z0-9_=-]+})"
 
-# Paths of the token endpoint and of the calls, by API generation and kind of key.
+# By API generation and kind of API key: the path of the token endpoint, and the base path of calls.
 BASE_PATHS: dict[tuple[str, KeyKind], tuple[str, str]] = {
     ("legacy", "private"): ("/oauth/v1/token", "/rest"),
     ("legacy", "public"): ("/oauth/token", ""),
@@ -20,7 +23,7 @@ BASE_PATHS: dict[tuple[str, KeyKind], tuple[str, str]] = {
 
 
 def build_sandbox(sandbox: Sandbox) -> web.Application:
-    """Return the application of one sandbox."""
+    """Build the aiohttp application that serves a sandbox."""
     app = web.Application(client_max_size=MAX_FORM_BYTES)
     app[STATE] = sandbox
     app.add_routes(
@@ -37,8 +40,8 @@ def build_sandbox(sandbox: Sandbox) -> web.Application:
             web.post("/__hold/{kind}", pages.hold_calls),
             web.delete("/__hold/{kind}", pages.release_calls),
             web.delete("/__access_tokens", pages.expire_access_tokens),
-            # the Legacy API: private keys as at partner.api.dailymotion.com, public ones as at
-            # api.dailymotion.com
+            # The Legacy API. Private keys use the paths of partner.api.dailymotion.com, public keys
+            # those of api.dailymotion.com.
             web.post("/oauth/v1/token", oauth.issue_private_token),
             web.post("/oauth/token", oauth.issue_public_token),
             web.get("/oauth/authorize", oauth.show_authorization_page),
@@ -46,10 +49,10 @@ def build_sandbox(sandbox: Sandbox) -> web.Application:
             *build_legacy_routes("/rest"),
             *build_legacy_routes(""),
             web.post("/upload", video_management.upload),
-            # API v2, as at oauth2.dailymotion.com and api.dailymotion.com/v2
+            # API v2, with the paths of oauth2.dailymotion.com and api.dailymotion.com/v2.
             web.post("/v2/token", oauth.issue_private_token),
             web.post("/v2/videos/{video_id}/streams", v2.get_streams),
-            # the CDN
+            # The CDN.
             web.get(f"/cdn/manifest/video/{NAME}.m3u8", cdn.serve_manifest),
             web.get(f"/cdn/live/video/{NAME}.m3u8", cdn.serve_manifest),
             web.get(f"/cdn/subtitle/{NAME}_en.{{kind:m3u8|vtt}}", cdn.serve_subtitles),
@@ -74,7 +77,7 @@ def build_sandbox(sandbox: Sandbox) -> web.Application:
 
 
 def build_legacy_routes(base: str) -> list[web.RouteDef]:
-    """Return the calls of the Legacy API under one base."""
+    """Build the routes of the Legacy API below a base path."""
     return [
         web.get(f"{base}/video/{{video_id}}", api.get_video),
         web.post(f"{base}/video/{{video_id}}", video_management.edit),

@@ -1,4 +1,4 @@
-"""What the sandbox's Dailymotion holds, and how each id answers."""
+"""The videos of the sandbox, and how its API responds for each video ID."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,33 +8,33 @@ Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
 
 VOD = "x8demo1"
 LIVE = "x8live1"
-LIVE_BLOCKING = "x8live2"  # a channel whose server holds reloads back until there is news
+LIVE_BLOCKING = "x8live2"  # a live channel with blocking playlist reload
 KEYED = "x8keys1"
 FMP4 = "x8fmp41"
 TALL = "x8tall1"
 EMPTY = "x8empty"
 CHALLENGED = "x8robot"
 CHANNELS = (LIVE, LIVE_BLOCKING)
-MISSING = "x8missing"  # as any id that is not in the list
+MISSING = "x8missing"  # every unknown ID gets the same response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
-    """One id: what its fields say, and how the API answers for it."""
+    """A video of the sandbox: its fields, and how the API responds for it."""
 
     title: str
-    expect: str
+    expect: str  # for the index page: the result of playing it
     behaviour: Behaviour = "play"
     fields: dict[str, Any] = field(default_factory=dict)
     error: tuple[int, dict[str, Any]] | None = None
-    stream_url: str | None = None  # in place of the sandbox CDN's
-    qualities: tuple[Quality, ...] = ()  # as MP4
+    stream_url: str | None = None  # replaces the URL at the sandbox CDN
+    qualities: tuple[Quality, ...] = ()  # available as MP4 files
 
 
 def build_api_error(
     status: int, kind: str, message: str, **data: Any
 ) -> tuple[int, dict[str, Any]]:
-    """Return an error in the Legacy API's shape."""
+    """Build the HTTP status and the body of a Legacy API error."""
     error = {
         "code": status,
         "message": message,
@@ -78,29 +78,29 @@ VIDEOS: dict[str, Video] = {
         title="A VOD in fragmented MP4", expect="plays", fields={"mode": "vod", "duration": 12}
     ),
     TALL: Video(
-        title="A VOD whose MP4 files are large ones only",
+        title="A VOD with MP4 files of hd1080 and larger only",
         expect="plays; format-unavailable as .mp4?quality=hd",
         fields={"mode": "vod", "duration": 12},
         qualities=("hd1080", "qhd", "uhd"),
     ),
     EMPTY: Video(
         title="A playlist without variants",
-        expect="a redirect that no player plays; playlist-invalid in relay mode, and in validate "
-        "mode from the second bad check on",
+        expect="a redirect, then a playback error; playlist-invalid in relay mode, and in validate "
+        "mode from the second failed check",
         fields={"mode": "vod"},
     ),
     CHALLENGED: Video(
-        title="A bot challenge in place of the playlist",
-        expect="a redirect that no player plays; platform-bad-response where it is relayed",
+        title="A bot challenge instead of the playlist",
+        expect="a redirect, then a playback error; platform-bad-response in relay mode",
         fields={"mode": "vod"},
     ),
     "k8demoPrivateKnownToYou": Video(
-        title="A VOD under a private id, which no log shows",
+        title="A VOD with a private ID, which is never logged",
         expect="plays",
         fields={"mode": "vod", "duration": 12, "private": True},
     ),
     "x8null": Video(
-        title="Still encoding: 200 with null",
+        title="A video that is still encoding: the API returns 200 with null",
         expect="stream-unavailable",
         fields={"mode": "vod", "status": "processing"},
         behaviour="error",
@@ -112,7 +112,7 @@ VIDEOS: dict[str, Video] = {
         behaviour="error",
     ),
     "x8forbidden": Video(
-        title="The API key may not have its streams",
+        title="The API key lacks the permission for stream URLs",
         expect="platform-permission",
         behaviour="error",
         error=build_api_error(
@@ -131,7 +131,7 @@ VIDEOS: dict[str, Video] = {
         ),
     ),
     "x8password": Video(
-        title="A video with a password",
+        title="A password-protected video",
         expect="video-password",
         behaviour="error",
         error=build_api_error(
@@ -142,7 +142,7 @@ VIDEOS: dict[str, Video] = {
         ),
     ),
     "x8geo": Video(
-        title="A video not for this country",
+        title="A video that is blocked in this country",
         expect="video-geoblocked",
         behaviour="error",
         error=build_api_error(
@@ -150,29 +150,33 @@ VIDEOS: dict[str, Video] = {
         ),
     ),
     MISSING: Video(
-        title="An id that does not exist",
+        title="An ID that does not exist",
         expect="video-not-found",
         behaviour="error",
         error=NOT_FOUND,
     ),
     "x8throttled": Video(
-        title="Throttled as spam",
+        title="The API throttles the request as spam",
         expect="platform-throttled",
         behaviour="error",
         error=build_api_error(403, "access_forbidden", "Request blocked as spam"),
     ),
-    "x8slow": Video(title="Answers after ten seconds", expect="platform-timeout", behaviour="slow"),
+    "x8slow": Video(
+        title="The API responds after ten seconds", expect="platform-timeout", behaviour="slow"
+    ),
     "x8error": Video(
-        title="500",
+        title="The API responds with 500",
         expect="platform-unreachable",
         behaviour="error",
         error=build_api_error(500, "internal_error", "Something went wrong"),
     ),
     "x8garbage": Video(
-        title="200 with a page instead of JSON", expect="platform-bad-response", behaviour="garbage"
+        title="The API returns 200 with HTML instead of JSON",
+        expect="platform-bad-response",
+        behaviour="garbage",
     ),
     "x8elsewhere": Video(
-        title="A stream on a host that is not Dailymotion's",
+        title="A stream URL on a host that does not belong to Dailymotion",
         expect="stream-host-not-allowed",
         stream_url="https://dmcdn.net.evil.example/cdn/manifest/video/x8elsewhere.m3u8",
     ),
@@ -191,7 +195,7 @@ DEFAULT_FIELDS: dict[str, Any] = {
 
 
 def get_field(origin: str, video_id: str, video: Video, name: str) -> Any:
-    """Return a field as the API gives it, stream URLs aside; unknown ones are null."""
+    """Return the API's value of a field that is not a stream URL; None if the field is unknown."""
     if name == "id":
         return video_id
     if name == "title":

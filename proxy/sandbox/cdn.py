@@ -1,4 +1,4 @@
-"""The sandbox's CDN: playlists and segments for the address they were made for, and nobody else."""
+"""The sandbox's CDN, which serves each URL only to the address that the URL is locked to."""
 
 import asyncio
 from importlib.resources import files
@@ -23,7 +23,8 @@ FOLDERS = {
 M3U8 = "application/vnd.apple.mpegurl"
 CONTENT_TYPES = {"ts": "video/mp2t", "m4s": "video/mp4", "mp4": "video/mp4"}
 CHALLENGE = "<!doctype html><title>Just a moment</title><p>Are you a robot?</p>"
-SMALL_FILE_MAX_HEIGHT = 480  # pixels, by name; the sandbox has two sizes
+# Pixels in the URL. The sandbox has MP4 files of two sizes only: 180 and 360 pixels high.
+SMALL_FILE_MAX_HEIGHT = 480
 POSTER = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 640 360'>"
     "<rect width='640' height='360' fill='#235'/>"
@@ -31,15 +32,15 @@ POSTER = (
     "font-family='sans-serif'>{video}</text></svg>"
 )
 
-# After the edge's redirect a browser sends `Origin: null`, so nothing but `*` will do.
+# A browser that follows the edge's redirect sends `Origin: null`, so only `*` allows it.
 CORS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 
 
 async def serve_manifest(request: web.Request) -> web.StreamResponse:
-    """Serve the multivariant playlist of a stream URL."""
+    """Serve the multivariant playlist of a video."""
     sandbox, video, sec = request.app[STATE], request.match_info["video"], _read_sec(request)
-    if (denied := await _find_refusal(request, "playlist", video, sec)) is not None:
-        return denied
+    if (refusal := await _find_refusal(request, "playlist", video, sec)) is not None:
+        return refusal
     if video == CHALLENGED:
         return web.Response(text=CHALLENGE, content_type="text/html", headers=CORS)
     return _build_playlist_response(playlists.build_multivariant(sandbox.origin, video, sec))
@@ -48,12 +49,12 @@ async def serve_manifest(request: web.Request) -> web.StreamResponse:
 async def serve_media_playlist(request: web.Request) -> web.StreamResponse:
     """Serve the media playlist of a variant."""
     video, folder = request.match_info["video"], request.match_info["folder"]
-    if (denied := await _find_refusal(request, "playlist", video, _read_sec(request))) is not None:
-        return denied
+    if (refusal := await _find_refusal(request, "playlist", video, _read_sec(request))) is not None:
+        return refusal
     sandbox = request.app[STATE]
     if video in CHANNELS:
-        if video == LIVE_BLOCKING and (wanted := request.query.get("_HLS_msn", "")).isdecimal():
-            await _wait_for_segment(int(wanted), sandbox)
+        if video == LIVE_BLOCKING and (number := request.query.get("_HLS_msn", "")).isdecimal():
+            await _wait_for_segment(int(number), sandbox)
         return _build_playlist_response(
             playlists.build_live_playlist(video, folder, on_air=sandbox.get_time_on_air())
         )
@@ -63,20 +64,20 @@ async def serve_media_playlist(request: web.Request) -> web.StreamResponse:
 
 
 async def _wait_for_segment(number: int, sandbox: Sandbox) -> None:
-    """Hold a reload back until the playlist has this segment (RFC 8216bis, 6.2.5.2)."""
+    """Wait until the live playlist contains this segment (RFC 8216bis, 6.2.5.2)."""
     try:
         async with asyncio.timeout(3 * playlists.SEGMENT_SECONDS):
-            while playlists.get_newest_segment(sandbox.get_time_on_air()) < number:  # noqa: ASYNC110  # a clock
+            while playlists.get_newest_segment(sandbox.get_time_on_air()) < number:  # noqa: ASYNC110  # polls the clock
                 await asyncio.sleep(0.05)
     except TimeoutError:
         return
 
 
 async def serve_segment(request: web.Request) -> web.StreamResponse:
-    """Serve a segment, or an initialization section."""
+    """Serve a media segment or an initialization section."""
     video, folder = request.match_info["video"], request.match_info["folder"]
-    if (denied := await _find_refusal(request, "segment", video, _read_sec(request))) is not None:
-        return denied
+    if (refusal := await _find_refusal(request, "segment", video, _read_sec(request))) is not None:
+        return refusal
     number, kind = int(request.match_info.get("number", "0")), request.match_info["kind"]
     name = "init" if kind == "mp4" else number % playlists.SEGMENT_COUNT
     file = MEDIA / folder / f"{name}.{kind}"
@@ -85,15 +86,15 @@ async def serve_segment(request: web.Request) -> web.StreamResponse:
     if video == KEYED:
         body = playlists.encrypt_segment(file.read_bytes(), number)
         return web.Response(body=body, content_type=CONTENT_TYPES[kind], headers=CORS)
-    # Ranges and conditional requests, as any CDN answers them.
+    # FileResponse supports ranges and conditional requests, as CDNs do.
     return web.FileResponse(file, headers={**CORS, "Content-Type": CONTENT_TYPES[kind]})
 
 
 async def serve_file(request: web.Request) -> web.StreamResponse:
-    """Serve an MP4; with `download=1`, for saving."""
+    """Serve an MP4 file; `download=1` adds Content-Disposition: attachment."""
     video, sec = request.match_info["video"], _read_sec(request)
-    if (denied := await _find_refusal(request, "segment", video, sec)) is not None:
-        return denied
+    if (refusal := await _find_refusal(request, "segment", video, sec)) is not None:
+        return refusal
     request.app[STATE].ranges.append(request.headers.get("Range", ""))
     is_small = int(request.match_info["height"]) <= SMALL_FILE_MAX_HEIGHT
     headers = {**CORS, "Content-Type": "video/mp4"}
@@ -103,24 +104,24 @@ async def serve_file(request: web.Request) -> web.StreamResponse:
 
 
 async def serve_thumbnail(request: web.Request) -> web.Response:
-    """Serve a poster: the id on a field of colour."""
+    """Serve a poster image that shows the video ID."""
     video = request.match_info["video"]
     return web.Response(text=POSTER.format(video=video), content_type="image/svg+xml")
 
 
 async def serve_key(request: web.Request) -> web.StreamResponse:
-    """Serve the key of the encrypted video."""
+    """Serve the AES-128 key of the encrypted video."""
     video, sec = request.match_info["video"], _read_sec(request)
-    if (denied := await _find_refusal(request, "segment", video, sec)) is not None:
-        return denied
+    if (refusal := await _find_refusal(request, "segment", video, sec)) is not None:
+        return refusal
     return web.Response(body=playlists.KEY, headers=CORS)
 
 
 async def serve_subtitles(request: web.Request) -> web.StreamResponse:
-    """Serve the subtitle track: its playlist, and its one segment."""
+    """Serve the playlist of the subtitle track, or its only segment."""
     video, sec = request.match_info["video"], _read_sec(request)
-    if (denied := await _find_refusal(request, "playlist", video, sec)) is not None:
-        return denied
+    if (refusal := await _find_refusal(request, "playlist", video, sec)) is not None:
+        return refusal
     if request.match_info["kind"] == "m3u8":
         return _build_playlist_response(playlists.build_subtitle_playlist(video, sec))
     return web.Response(text=playlists.build_subtitle_text(), content_type="text/vtt", headers=CORS)
@@ -133,17 +134,17 @@ def _read_sec(request: web.Request) -> str:
 async def _find_refusal(
     request: web.Request, kind: str, video: str, sec: str
 ) -> web.StreamResponse | None:
-    """Return a fault or a 403, None where the request may pass."""
+    """Return the injected fault or a 403, or None if the request is allowed."""
     sandbox = request.app[STATE]
     fault = await sandbox.controls.pass_through("segment" if kind == "segment" else "playlist")
     if fault is not None:
         return await send_fault(request, fault)
     try:
         sandbox.locks.check(sec, video=video, address=request.remote or "", now=sandbox.now())
-    except LockError as locked:
-        # The real CDN gives no reason; a developer gets one, in a header that no player reads.
-        why = {"X-Sandbox-Why": str(locked)}
-        return web.Response(status=403, text="Forbidden\n", headers={**CORS, **why})
+    except LockError as error:
+        # The real CDN gives no reason. This header helps developers, and no player reads it.
+        reason = {"X-Sandbox-Why": str(error)}
+        return web.Response(status=403, text="Forbidden\n", headers={**CORS, **reason})
     return None
 
 

@@ -1,6 +1,6 @@
-"""What the sandbox's pages can ask of the edge in front of it.
+"""The interface through which the sandbox's pages use the edge in front of the sandbox.
 
-The sandbox imports nothing of the product; `playgate demo` hands in what does this.
+The sandbox imports no other part of Playgate, so `playgate demo` passes in the implementation.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ PortName = Literal["player", "operator"]
 
 
 class EdgeRefused(Exception):
-    """The edge does not do that; the message is a sentence for a person."""
+    """The edge refuses a form. The message is a sentence to show to the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintForm:
-    """A token to mint, as a person wrote it."""
+    """The form that mints a token, as the user filled it in."""
 
     video: str
     ttl: str = ""  # seconds; the edge's default if empty
@@ -25,26 +25,32 @@ class MintForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintedLinks:
-    """A fresh token, and where it plays."""
+    """A new token and its URLs."""
 
     token: str
-    play_url: str
-    page_url: str
+    play_url: str  # empty if the token is for every video
+    page_url: str  # of the player page
     expires_in: int  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainForm:
-    """A token to explain, as a person pasted it."""
+    """The form that explains a token, as the user filled it in."""
 
-    token: str
-    video: str = ""  # the URL's if empty
-    ip: str = "127.0.0.1"  # no viewer if empty
+    token: str  # a token, or a URL with a token
+    video: str = ""  # the video of the URL if empty
+    ip: str = "127.0.0.1"  # not checked if empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedToken:
-    """What the token says, each check as (status, name, text), and the edge's answer."""
+    """The explanation of a token.
+
+    Attributes:
+        content: lines that show the header and the claims.
+        checks: status, name and text of each check.
+        conclusion: a sentence that says how the edge responds to the token.
+    """
 
     content: tuple[str, ...]
     checks: tuple[tuple[str, str, str], ...]
@@ -52,23 +58,31 @@ class ExplainedToken:
 
 
 class EdgeTools(Protocol):
-    """The edge, as the pages use it."""
+    """The functions of the edge that the pages use."""
 
     @property
     def urls(self) -> Mapping[PortName, str]:
-        """Where its ports are."""
+        """The base URLs of the edge's ports."""
 
     def mint(self, form: MintForm) -> MintedLinks:
-        """Return a fresh token and its links, or raise EdgeRefused."""
+        """Mint a token and return its links.
+
+        Raises:
+            EdgeRefused: a field of the form is invalid.
+        """
 
     async def explain(self, form: ExplainForm) -> ExplainedToken:
-        """Return what the edge makes of a token, or raise EdgeRefused."""
+        """Explain how the edge checks a token.
+
+        Raises:
+            EdgeRefused: a field of the form is invalid.
+        """
 
     def describe(self, port: PortName) -> dict[str, Any]:
         """Return the OpenAPI document of a port."""
 
     def binds_on_first_use(self) -> bool:
-        """Say whether tokens.bind_on_first_use is set."""
+        """Return whether `tokens.bind_on_first_use` is on."""
 
     def bind_on_first_use(self, *, is_on: bool) -> None:
-        """Set tokens.bind_on_first_use."""
+        """Turn `tokens.bind_on_first_use` on or off."""

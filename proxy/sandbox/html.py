@@ -1,4 +1,4 @@
-"""The frame of the sandbox's pages, readable on a phone."""
+"""The HTML layout of the sandbox's pages, which also fits a phone screen."""
 
 from html import escape
 
@@ -20,7 +20,7 @@ input:not([type=checkbox]), textarea { display: block; width: 100%; box-sizing: 
 input, textarea, button { font: inherit; padding: .3rem .5rem }
 button { padding: .4rem 1.25rem }
 .forms { display: grid; gap: 0 3rem; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)) }
-.checks td:first-child, .answers td:first-child { width: 4rem }
+.checks td:first-child, .responses td:first-child { width: 4rem }
 .checks td:nth-child(2) { width: 7rem }
 .ok { color: #2a8a3e } .warn { color: #b07a00 } .fail { color: #d0342c; font-weight: 700 }
 @media (max-width: 40rem) {
@@ -32,7 +32,7 @@ button { padding: .4rem 1.25rem }
 
 
 def build_page(title: str, body: str, *, status: int = 200) -> web.Response:
-    """Return a page of the sandbox."""
+    """Build an HTML page of the sandbox around a body."""
     return web.Response(
         text=(
             "<!doctype html><html lang='en'><meta charset='utf-8'>"

@@ -1,4 +1,4 @@
-"""Stream URLs that work for one address, and only for a while: the CDN's `sec`."""
+"""The CDN's `sec` parameter, which locks a stream URL to one address and expires."""
 
 import json
 
@@ -8,13 +8,16 @@ ANY_ADDRESS = "*"
 
 
 class LockError(Exception):
-    """The CDN does not answer; the text says why, which the real one never does."""
+    """The CDN refuses a URL. The message says why; the real CDN gives no reason."""
 
 
 class Locks:
-    """Seals an address and a video into the opaque text of a URL, and opens it again.
+    """Creates and checks `sec`, the encrypted video ID and viewer address of a stream URL.
 
-    The key lives as long as the process, so a restarted sandbox honours none of its old URLs.
+    The encryption key is generated at start, so URLs do not survive a restart of the sandbox.
+
+    Args:
+        ttl: lifetime of a URL, in seconds.
     """
 
     def __init__(self, *, ttl: float) -> None:
@@ -22,19 +25,25 @@ class Locks:
         self.ttl = ttl
 
     def seal(self, video: str, address: str, *, now: float, expires: bool = True) -> str:
-        """Return `sec` for a video and the one address that may use it; EVERYBODY is all."""
+        """Return a `sec` for a video and one address; ANY_ADDRESS allows every address."""
         text = json.dumps([video, address, expires]).encode()
         return self._fernet.encrypt_at_time(text, int(now)).decode()
 
     def check(self, sec: str, *, video: str, address: str, now: float) -> None:
-        """Raise Locked unless `sec` was made for this video and address, lately enough."""
+        """Check that `sec` belongs to this video and address and has not expired.
+
+        Raises:
+            LockError: `sec` is invalid, expired, or locked to another video or address.
+        """
         try:
-            made_for = json.loads(self._fernet.decrypt(sec.encode()))
-            made_at = self._fernet.extract_timestamp(sec.encode())
+            sealed = json.loads(self._fernet.decrypt(sec.encode()))
+            sealed_at = self._fernet.extract_timestamp(sec.encode())
         except InvalidToken:
-            raise LockError("sec is not one of ours") from None
-        made_for_video, made_for_address, lapses = made_for
-        if made_for_video != video or made_for_address not in {address, ANY_ADDRESS}:
-            raise LockError(f"made for {made_for_address}, asked for by {address}")
-        if lapses and now - made_at > self.ttl:
-            raise LockError(f"made {now - made_at:.0f} s ago, good for {self.ttl:.0f} s")
+            raise LockError("sec was not issued by this sandbox") from None
+        sealed_video, sealed_address, expires = sealed
+        if sealed_video != video or sealed_address not in {address, ANY_ADDRESS}:
+            raise LockError(f"locked to {sealed_address}, requested by {address}")
+        if expires and now - sealed_at > self.ttl:
+            raise LockError(
+                f"expired: issued {now - sealed_at:.0f} s ago, valid for {self.ttl:.0f} s"
+            )

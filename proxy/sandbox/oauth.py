@@ -1,4 +1,4 @@
-"""The sandbox's token endpoints, and the page on which a user says yes."""
+"""The sandbox's token endpoints, and the page on which a user allows access."""
 
 import secrets
 from html import escape
@@ -14,35 +14,35 @@ Form = dict[str, str]
 
 
 async def issue_private_token(request: web.Request) -> web.StreamResponse:
-    """Answer POST /oauth/v1/token and /v2/token, where private keys are known."""
+    """Handle POST /oauth/v1/token and /v2/token, which accept private API keys."""
     return await _build_token_response(request, "private")
 
 
 async def issue_public_token(request: web.Request) -> web.StreamResponse:
-    """Answer POST /oauth/token, where public keys are known."""
+    """Handle POST /oauth/token, which accepts public API keys."""
     return await _build_token_response(request, "public")
 
 
 async def _build_token_response(request: web.Request, kind: KeyKind) -> web.StreamResponse:
     sandbox = request.app[STATE]
-    # Read before anything is held back: who dies meanwhile has been heard.
+    # Read the form before a hold: the request takes effect even if the client dies meanwhile.
     form = {name: str(value) for name, value in (await request.post()).items()}
     if (fault := await sandbox.controls.pass_through("token")) is not None:
         return await send_fault(request, fault)
     try:
-        granted = _grant(sandbox, kind, form)
-    except OAuthError as refused:
-        body = {"error": refused.error, "error_description": refused.description}
-        return web.json_response(body, status=refused.status)
-    return web.json_response(granted)
+        tokens = _grant_tokens(sandbox, kind, form)
+    except OAuthError as error:
+        body = {"error": error.error, "error_description": error.description}
+        return web.json_response(body, status=error.status)
+    return web.json_response(tokens)
 
 
-def _grant(sandbox: Sandbox, kind: KeyKind, form: Form) -> dict[str, object]:
+def _grant_tokens(sandbox: Sandbox, kind: KeyKind, form: Form) -> dict[str, object]:
     accounts, now, scope = sandbox.accounts, sandbox.now(), form.get("scope", "")
     grant_type = form.get("grant_type")
-    if grant_type not in GRANTS[kind]:
-        said = f"A {kind} key takes grant_type={' or '.join(GRANTS[kind])}"
-        raise OAuthError("unsupported_grant_type", said)
+    if grant_type not in GRANT_TYPES[kind]:
+        description = f"A {kind} key takes grant_type={' or '.join(GRANT_TYPES[kind])}"
+        raise OAuthError("unsupported_grant_type", description)
     accounts.check_key(kind, form.get("client_id", ""), form.get("client_secret", ""))
     accounts.check_scope(form.get("client_id", ""), scope)
     if grant_type == "client_credentials":
@@ -57,7 +57,7 @@ def _grant(sandbox: Sandbox, kind: KeyKind, form: Form) -> dict[str, object]:
     return accounts.issue_tokens(scope, now=now, login=secrets.token_hex(8))
 
 
-GRANTS: dict[KeyKind, tuple[str, ...]] = {
+GRANT_TYPES: dict[KeyKind, tuple[str, ...]] = {
     "private": ("client_credentials",),
     "public": ("password", "authorization_code", "refresh_token"),
 }
@@ -70,25 +70,28 @@ def _require(form: Form, name: str) -> str:
 
 
 async def show_authorization_page(request: web.Request) -> web.Response:
-    """Show the page of GET /oauth/authorize; what is wrong with the key is never sent on."""
-    if (wrong := _find_problem(request, dict(request.query))) is not None:
-        return wrong
+    """Handle GET /oauth/authorize: show the login page.
+
+    A wrong parameter is shown as an error page; the browser is never redirected with the error.
+    """
+    if (error_page := _find_problem(request, dict(request.query))) is not None:
+        return error_page
     return _build_authorization_page(dict(request.query))
 
 
 async def handle_decision(request: web.Request) -> web.Response:
-    """Take the user's yes or no, and send the browser back with it."""
+    """Handle the submitted login page: redirect back with a code, or with access_denied."""
     sandbox = request.app[STATE]
     form = {name: str(value) for name, value in (await request.post()).items()}
-    if (wrong := _find_problem(request, form)) is not None:
-        return wrong
+    if (error_page := _find_problem(request, form)) is not None:
+        return error_page
     state = {"state": form["state"]} if "state" in form else {}
     if form.get("answer") != "allow":
         return _redirect_back(form, {"error": "access_denied", **state})
     try:
         sandbox.accounts.log_in(form.get("username", ""), form.get("password", ""))
-    except OAuthError as refused:
-        return _build_authorization_page(form, refused.description)
+    except OAuthError as error:
+        return _build_authorization_page(form, error.description)
     code = sandbox.accounts.authorize(
         form.get("scope", ""), form["redirect_uri"], now=sandbox.now()
     )
@@ -98,27 +101,28 @@ async def handle_decision(request: web.Request) -> web.Response:
 def _find_problem(request: web.Request, form: Form) -> web.Response | None:
     callback_url = request.app[STATE].accounts.callback_url
     if form.get("client_id") != PUBLIC_KEY[0]:
-        said = "Unknown client_id: only public API keys have an authorize page."
+        problem = "Unknown client_id. Use the public API key; other keys cannot log in."
     elif form.get("response_type") != "code":
-        said = "response_type must be code."
+        problem = "response_type must be code."
     elif form.get("redirect_uri") != callback_url:
-        said = f"redirect_uri must be the key's callback URL, {callback_url}."
+        problem = f"redirect_uri must be the callback URL of the API key: {callback_url}."
     else:
         return None
-    return build_page("Log in", f"<p>{escape(said)}</p>", status=400)
+    return build_page("Log in", f"<p>{escape(problem)}</p>", status=400)
 
 
 def _build_authorization_page(form: Form, problem: str = "") -> web.Response:
-    passed_on = "".join(
+    hidden_fields = "".join(
         f"<input type='hidden' name='{name}' value='{escape(form[name])}'>"
         for name in ("response_type", "client_id", "redirect_uri", "scope", "state")
         if name in form
     )
-    scope = escape(form.get("scope", "") or "nothing in particular")
+    scope = escape(form.get("scope", "") or "none")
     return build_page(
         "Log in",
-        f"<p>An application asks for <code>{scope}</code>.</p><p role='alert'>{escape(problem)}</p>"
-        f"<form method='post' action='/oauth/authorize'>{passed_on}"
+        f"<p>An application requests access. Scope: <code>{scope}</code>.</p>"
+        f"<p role='alert'>{escape(problem)}</p>"
+        f"<form method='post' action='/oauth/authorize'>{hidden_fields}"
         "<p><label>User <input name='username' value='publisher'></label>"
         "<p><label>Password <input name='password' type='password'></label>"
         " <small>sandbox-password</small>"

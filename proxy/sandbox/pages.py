@@ -1,4 +1,4 @@
-"""The sandbox's own pages: every video with a fresh link, and the switches for tests."""
+"""The sandbox's index page, and the HTTP endpoints of the test controls."""
 
 from html import escape
 from typing import Any
@@ -13,7 +13,7 @@ from proxy.sandbox.state import STATE
 
 
 async def show_index(request: web.Request) -> web.Response:
-    """List the videos, each with a link to a player page that has a fresh token."""
+    """Show the index: every video with a link to a player page, and the forms for the edge."""
     edge = request.app[STATE].edge
     rows = "".join(
         f"<tr><td><a href='/open/{escape(name)}'><code>{escape(name)}</code></a>"
@@ -21,9 +21,9 @@ async def show_index(request: web.Request) -> web.Response:
         for name, video in request.app[STATE].videos.items()
     )
     links = (
-        "Each link opens the edge's player page with a fresh token."
+        "Each link opens the edge's player page with a new token."
         if edge is not None
-        else "No edge runs beside this sandbox, so the links lead nowhere."
+        else "This sandbox runs without an edge, so the links do not work."
     )
     about_edge = (
         f"<div class='forms'>{build_mint_form(edge)}{build_explain_form()}</div>"
@@ -34,16 +34,16 @@ async def show_index(request: web.Request) -> web.Response:
     )
     return build_page(
         "Playgate sandbox",
-        f"<p>A Dailymotion that runs on this machine, with the edge in front of it. {links}</p>"
-        f"<table class='videos'><tr><th>id<th>what it is<th>what you will see</tr>{rows}</table>"
+        f"<p>A simulated Dailymotion that runs on this machine. {links}</p>"
+        f"<table class='videos'><tr><th>Video ID<th>Description<th>Result</tr>{rows}</table>"
         f"{about_edge}"
-        "<h2>For tests</h2><p>Calls so far: <a href='/__calls'><code>/__calls</code></a>. "
-        "Faults and held-back answers: see <code>docs/sandbox.md</code>.</p>",
+        "<h2>For tests</h2><p>Number of calls: <a href='/__calls'><code>/__calls</code></a>. "
+        "To inject faults or hold responses back, see <code>docs/sandbox.md</code>.</p>",
     )
 
 
 async def open_player(request: web.Request) -> web.Response:
-    """Send the browser to the edge's player page, with a fresh token in the fragment."""
+    """Redirect to the edge's player page, with a new token in the URL's fragment."""
     video = request.match_info["video"]
     if video not in request.app[STATE].videos:
         raise web.HTTPNotFound
@@ -54,7 +54,7 @@ async def open_player(request: web.Request) -> web.Response:
 
 
 async def show_calls(request: web.Request) -> web.Response:
-    """Say how many calls of each kind came, and how many are being held back."""
+    """Return the number of calls by kind, and the number of calls that are held back."""
     controls = request.app[STATE].controls
     return web.json_response(
         {kind: controls.calls[kind] for kind in CALL_KINDS}
@@ -63,46 +63,48 @@ async def show_calls(request: web.Request) -> web.Response:
 
 
 async def reset_calls(request: web.Request) -> web.Response:
-    """Count from nought again."""
+    """Reset all call counters to zero."""
     request.app[STATE].controls.calls.clear()
     return web.Response(status=204)
 
 
 async def set_fault(request: web.Request) -> web.Response:
-    """Break a kind of call: JSON members `status`, `body`, `headers`, `delay`, `cut`, `times`."""
+    """Inject a fault into a kind of call; the JSON body has the fields of `Fault`."""
     try:
-        wanted: dict[str, Any] = await request.json()
-        wanted["headers"] = tuple(dict(wanted.get("headers", {})).items())
-        fault = Fault(**wanted)
+        fields: dict[str, Any] = await request.json()
+        fields["headers"] = tuple(dict(fields.get("headers", {})).items())
+        fault = Fault(**fields)
     except (TypeError, ValueError, AttributeError):
-        return web.Response(
-            status=400, text="status, body, headers, delay, cut, times; see docs/sandbox.md\n"
+        text = (
+            "This fault is invalid. Send a JSON object with status, body, headers, delay, cut or "
+            "times; see docs/sandbox.md.\n"
         )
+        return web.Response(status=400, text=text)
     request.app[STATE].controls.set_fault(_read_kind(request), fault)
     return web.Response(status=204)
 
 
 async def clear_fault(request: web.Request) -> web.Response:
-    """Mend a kind of call."""
+    """Remove the fault of a kind of call."""
     request.app[STATE].controls.set_fault(_read_kind(request), None)
     return web.Response(status=204)
 
 
 async def hold_calls(request: web.Request) -> web.Response:
-    """Hold a kind of answer back until `?until=N` calls wait, or until it is released."""
+    """Hold the responses of a kind back until `?until=N` calls wait, or until they are released."""
     until = request.query.get("until", "")
     request.app[STATE].controls.hold(_read_kind(request), int(until) if until.isdecimal() else None)
     return web.Response(status=204)
 
 
 async def release_calls(request: web.Request) -> web.Response:
-    """Let a kind of answer go."""
+    """Send the responses of a kind that are held back."""
     request.app[STATE].controls.release(_read_kind(request))
     return web.Response(status=204)
 
 
 async def expire_access_tokens(request: web.Request) -> web.Response:
-    """Forget every access token, as if their hours were over."""
+    """Expire every access token."""
     request.app[STATE].accounts.access_tokens.clear()
     return web.Response(status=204)
 
@@ -111,4 +113,4 @@ def _read_kind(request: web.Request) -> CallKind:
     for kind in CALL_KINDS:
         if kind == request.match_info["kind"]:
             return kind
-    raise web.HTTPNotFound(text=f"kinds are {', '.join(CALL_KINDS)}\n")
+    raise web.HTTPNotFound(text=f"Unknown kind of call. Use one of {', '.join(CALL_KINDS)}.\n")

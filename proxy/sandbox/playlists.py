@@ -1,7 +1,7 @@
-"""Playlists shaped like Dailymotion's.
+"""Builds playlists shaped like Dailymotion's.
 
-No EXT-X-VERSION, variants unsorted, absolute URIs with a fragment, subtitles after the variants,
-segments through `../../../frag(N)/`.
+Like the real playlists, they have no EXT-X-VERSION, unsorted variants, absolute variant URIs with a
+fragment, subtitles after the variants, and segment URIs that begin with `../../../frag(N)/`.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from proxy.sandbox.catalogue import CHANNELS, EMPTY, FMP4, KEYED, LIVE_BLOCKING
 
 SEGMENT_SECONDS = 2
-SEGMENT_COUNT = 6  # of the VOD, and of the loop that the live channel shows
-LIVE_WINDOW = 6  # segments in the live playlist
+SEGMENT_COUNT = 6  # segments of a VOD, and of the loop that a live channel repeats
+LIVE_WINDOW = 6  # segments in a live playlist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """A folder of media and what the multivariant playlist says of it."""
+    """A folder of media files, and its attributes in the multivariant playlist."""
 
     folder: str
     bandwidth: int
@@ -28,7 +28,7 @@ class Rendition:
     name: str
 
 
-VOD_RENDITIONS = (  # unsorted, as the real ones come
+VOD_RENDITIONS = (  # unsorted, like Dailymotion's
     Rendition(folder="vod_360", bandwidth=380_000, resolution="640x360", name="380"),
     Rendition(folder="vod_180", bandwidth=246_000, resolution="320x180", name="144"),
 )
@@ -50,7 +50,7 @@ SUBTITLES = (
 
 
 def build_multivariant(origin: str, video: str, sec: str) -> str:
-    """Return the multivariant playlist of a video; every URI carries the same lock."""
+    """Build the multivariant playlist of a video; every URI carries the same `sec`."""
     base = f"{origin}/sec2({sec})"
     lines = ["#EXTM3U"]
     live = video in CHANNELS
@@ -70,7 +70,7 @@ def build_multivariant(origin: str, video: str, sec: str) -> str:
 
 
 def list_renditions(video: str) -> tuple[Rendition, ...]:
-    """Return what there is of a video; without any, its playlist names nothing to play."""
+    """Return the renditions of a video; EMPTY has none."""
     if video in CHANNELS:
         return LIVE_RENDITIONS
     if video == FMP4:
@@ -79,7 +79,7 @@ def list_renditions(video: str) -> tuple[Rendition, ...]:
 
 
 def build_vod_playlist(origin: str, video: str, sec: str, folder: str) -> str:
-    """Return the media playlist of one variant of a VOD."""
+    """Build the media playlist of one variant of a VOD."""
     lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}", "#EXT-X-PLAYLIST-TYPE:VOD"]
     if video == KEYED:
         lines.append(f'#EXT-X-KEY:METHOD=AES-128,URI="{origin}/cdn/key/{video}.key?sec={sec}"')
@@ -94,9 +94,10 @@ def build_vod_playlist(origin: str, video: str, sec: str, folder: str) -> str:
 
 
 def build_live_playlist(video: str, folder: str, *, on_air: float) -> str:
-    """Return the playlist of a channel that has been on the air for so many seconds: a loop.
+    """Build the media playlist of a live channel that has been on air for `on_air` seconds.
 
-    Each turn of the loop begins with a discontinuity, since the media's clock starts again.
+    The channel repeats a loop. Each repetition starts with a discontinuity, because the timestamps
+    of the media start again.
     """
     newest = get_newest_segment(on_air)
     first = newest - LIVE_WINDOW + 1
@@ -104,7 +105,7 @@ def build_live_playlist(video: str, folder: str, *, on_air: float) -> str:
         "#EXTM3U",
         f"#EXT-X-TARGETDURATION:{SEGMENT_SECONDS}",
         f"#EXT-X-MEDIA-SEQUENCE:{first}",
-        # Discontinuities that have left the window (RFC 8216, 6.2.2).
+        # The number of discontinuities that have left the playlist (RFC 8216, 6.2.2).
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{(first - 1) // SEGMENT_COUNT}",
     ]
     if video == LIVE_BLOCKING:
@@ -117,12 +118,12 @@ def build_live_playlist(video: str, folder: str, *, on_air: float) -> str:
 
 
 def get_newest_segment(on_air: float) -> int:
-    """Return the Media Sequence Number of the last segment that is complete."""
+    """Return the Media Sequence Number of the newest complete segment."""
     return int(on_air // SEGMENT_SECONDS) - 1
 
 
 def build_subtitle_playlist(video: str, sec: str) -> str:
-    """Return the subtitles' media playlist: one WebVTT segment."""
+    """Build the media playlist of the subtitles: a single WebVTT segment."""
     duration = SEGMENT_COUNT * SEGMENT_SECONDS
     return (
         f"#EXTM3U\n#EXT-X-TARGETDURATION:{duration}\n#EXT-X-PLAYLIST-TYPE:VOD\n"
@@ -131,7 +132,10 @@ def build_subtitle_playlist(video: str, sec: str) -> str:
 
 
 def build_subtitle_text() -> str:
-    """Return the subtitles, in WebVTT. MPEG-TS starts at 1.4 s here, so the map says so."""
+    """Build the WebVTT subtitles.
+
+    X-TIMESTAMP-MAP is needed because the MPEG-TS timestamps of the media start at 1.4 s.
+    """
     cues = [
         f"00:00:{start:02d}.000 --> 00:00:{end:02d}.000\n{text}\n" for start, end, text in SUBTITLES
     ]
@@ -139,7 +143,7 @@ def build_subtitle_text() -> str:
 
 
 def encrypt_segment(segment: bytes, number: int) -> bytes:
-    """Return a segment encrypted with AES-128; its number is the IV (RFC 8216bis, 5.2)."""
+    """Encrypt a segment with AES-128-CBC; its number is the IV (RFC 8216bis, 5.2)."""
     padder = PKCS7(128).padder()
     encryptor = Cipher(AES128(KEY), CBC(number.to_bytes(16, "big"))).encryptor()
     padded = padder.update(segment) + padder.finalize()
@@ -154,5 +158,5 @@ def _format_stream_inf(rendition: Rendition) -> str:
 
 
 def _format_segment(kind: str, video: str, folder: str, number: int) -> str:
-    ending = "m4s" if video == FMP4 else "ts"
-    return f"../../../frag({number})/{kind}/612/345/{video}_{folder}.{ending}"
+    extension = "m4s" if video == FMP4 else "ts"
+    return f"../../../frag({number})/{kind}/612/345/{video}_{folder}.{extension}"

@@ -1,4 +1,4 @@
-"""Run a sandbox on a port of this machine."""
+"""Serve a sandbox on a local port."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +16,12 @@ HOST = "127.0.0.1"
 async def run_sandbox(
     sandbox: Sandbox, *, port: int = 0, tls: SSLContext | None = None
 ) -> AsyncIterator[Sandbox]:
-    """Run a sandbox; its origin is known once it listens. With `tls` it is https://localhost.
+    """Serve a sandbox on 127.0.0.1 and set its `origin` once the port is open.
+
+    Port 0 picks a free port. With `tls`, the origin is https://localhost.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is already in use.
     """
     runner = web.AppRunner(build_sandbox(sandbox), access_log=None, shutdown_timeout=0.1)
     await runner.setup()

@@ -1,4 +1,4 @@
-"""What the sandbox remembers while it runs."""
+"""The state of a running sandbox, and the sending of injected faults."""
 
 import asyncio
 import time
@@ -19,37 +19,38 @@ DRIP_SECONDS = 0.5
 
 @dataclass(slots=True, kw_only=True)
 class Sandbox:
-    """One Dailymotion on this machine; times in seconds since 1970."""
+    """The state of a sandbox. Times are in seconds since 1970."""
 
     accounts: Accounts = field(default_factory=Accounts)
-    origin: str = ""  # known once the port is
+    origin: str = ""  # scheme, host and port; set once the sandbox listens
     locks: Locks = field(default_factory=lambda: Locks(ttl=4 * 3600))
     controls: Controls = field(default_factory=Controls)
     videos: dict[str, Video] = field(default_factory=lambda: dict(VIDEOS))
     now: Callable[[], float] = time.time
-    uploads: dict[str, int] = field(default_factory=dict)  # bytes that came, by ticket
-    ranges: deque[str] = field(default_factory=lambda: deque(maxlen=100))  # of files, as asked for
-    edge: EdgeTools | None = None  # in front of this sandbox
-    went_on_air: float = field(init=False)
+    uploads: dict[str, int] = field(default_factory=dict)  # received bytes, by upload ID
+    # Range headers of the latest requests for MP4 files.
+    ranges: deque[str] = field(default_factory=lambda: deque(maxlen=100))
+    edge: EdgeTools | None = None  # the edge in front of this sandbox, if any
+    on_air_since: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Put the channels on the air an hour before anybody looks."""
-        # Not in 1970: hls.js needs seconds for a playlist that is 150 million discontinuities old.
-        self.went_on_air = self.now() - 3600
+        """Put the live channels on air one hour before the start of the sandbox."""
+        # Counting from 1970 would make 150 million discontinuities, which take hls.js seconds.
+        self.on_air_since = self.now() - 3600
 
     def get_time_on_air(self) -> float:
-        """Return how long the channels have been on the air, in seconds."""
-        return self.now() - self.went_on_air
+        """Return how long the live channels have been on air, in seconds."""
+        return self.now() - self.on_air_since
 
 
 STATE: web.AppKey[Sandbox] = web.AppKey("sandbox", Sandbox)
 
 
 async def send_fault(request: web.Request, fault: Fault) -> web.StreamResponse:
-    """Give the fault instead of an answer."""
+    """Send an injected fault in place of the normal response."""
     status = fault.status or 500
     if fault.cut == "before":
-        assert request.transport is not None  # noqa: S101  # there is one while handling
+        assert request.transport is not None  # noqa: S101  # set while a request is handled
         request.transport.abort()
         return web.Response(status=status)
     if not fault.cut:

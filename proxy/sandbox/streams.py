@@ -1,4 +1,4 @@
-"""The sandbox's stream URLs: in the shape of the real ones, locked to an address."""
+"""Builds stream URLs shaped like Dailymotion's, each locked to one address."""
 
 import secrets
 from urllib.parse import urlencode
@@ -7,7 +7,7 @@ from proxy.sandbox.catalogue import CHANNELS, Quality, Video
 from proxy.sandbox.locks import ANY_ADDRESS
 from proxy.sandbox.state import Sandbox
 
-# By the API's field: the quality, and the size that stands in an MP4's URL.
+# By field of the API: the quality, and the picture size in the URL of the MP4 file.
 H264: dict[str, tuple[Quality, str]] = {
     "stream_h264_url": ("sd", "512x384"),
     "stream_h264_hq_url": ("hq", "720x480"),
@@ -27,7 +27,11 @@ def build_stream_url(
     client_ip: str,
     flags: frozenset[str],
 ) -> str | None:
-    """Return the stream URL of one of the API's fields, None where the video has none."""
+    """Return the stream URL for a field of the API, or None if the video has no such stream.
+
+    `flags` are the API's request flags: `no_ip_lock` allows every address, `no_expire` makes a
+    URL that never expires.
+    """
     is_live = video.fields.get("mode") == "live"
     if video.behaviour == "error":
         return None

@@ -1,7 +1,7 @@
-"""The sandbox's API v2: streams alone, HLS alone, and errors with a code in words.
+"""The sandbox's API v2: it returns only HLS stream URLs, and errors have codes in words.
 
-Which codes the real one has for which case is not known, RESOURCE_NOT_FOUND apart: here they are
-the Legacy API's words in capitals.
+Of the real API's codes, only RESOURCE_NOT_FOUND is known. The other codes are guesses: the
+Legacy API's error types in capitals.
 """
 
 import asyncio
@@ -22,50 +22,50 @@ HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")
 
 
 async def get_streams(request: web.Request) -> web.StreamResponse:
-    """Answer POST /v2/videos/ID/streams."""
+    """Handle POST /v2/videos/ID/streams: return the HLS stream URLs of a video."""
     sandbox = request.app[STATE]
     if (fault := await sandbox.controls.pass_through("video")) is not None:
         return await send_fault(request, fault)
     video_id = request.match_info["video_id"]
-    known = sandbox.videos.get(video_id, VIDEOS[MISSING])
-    wanted = await _read_body(request)
-    if (refused := _find_error(request, known, wanted)) is not None:
-        return refused
-    if known.behaviour == "slow":
+    video = sandbox.videos.get(video_id, VIDEOS[MISSING])
+    body = await _read_body(request)
+    if (refusal := _find_error(request, video, body)) is not None:
+        return refusal
+    if video.behaviour == "slow":
         await asyncio.sleep(SLOW_SECONDS)
-    if known.behaviour == "garbage":
+    if video.behaviour == "garbage":
         return web.Response(text=GARBAGE_BODY, content_type="text/html")
-    client_ip = wanted.get("client_ip", request.remote or "")
-    flags = frozenset(name for name in STREAM_FLAGS if wanted.get(name) is True)
-    found = [
+    client_ip = body.get("client_ip", request.remote or "")
+    flags = frozenset(name for name in STREAM_FLAGS if body.get(name) is True)
+    urls = [
         url
         for field in HLS_FIELDS
         if (
             url := build_stream_url(
-                sandbox, video_id, known, field, client_ip=client_ip, flags=flags
+                sandbox, video_id, video, field, client_ip=client_ip, flags=flags
             )
         )
         is not None
     ]
-    return web.json_response({"stream_urls": [{"stream_url": url} for url in found]})
+    return web.json_response({"stream_urls": [{"stream_url": url} for url in urls]})
 
 
-def _find_error(request: web.Request, known: Video, wanted: dict[str, Any]) -> web.Response | None:
+def _find_error(request: web.Request, video: Video, body: dict[str, Any]) -> web.Response | None:
     access = find_access(request, request.app[STATE])
     if access is None:
         return _build_error(401, "UNAUTHORIZED", "The access token is invalid or has expired")
     if SCOPE not in access.scope.split():
         return _build_error(403, "FORBIDDEN", "Insufficient scope", reason="insufficient_scope")
-    if wanted.get("protocol", "hls") != "hls":
+    if body.get("protocol", "hls") != "hls":
         return _build_error(
             400, "INVALID_PARAMETER", f"protocol must be one of {', '.join(PROTOCOLS)}"
         )
-    if not is_address(wanted.get("client_ip", "127.0.0.1")):
+    if not is_address(body.get("client_ip", "127.0.0.1")):
         return _build_error(400, "INVALID_PARAMETER", "client_ip is not an address")
-    if known.error is None:
+    if video.error is None:
         return None
-    status, body = known.error
-    error = body["error"]
+    status, legacy_body = video.error
+    error = legacy_body["error"]
     code = "RESOURCE_NOT_FOUND" if error["type"] == "not_found" else error["type"].upper()
     return _build_error(status, code, error["message"], **error["error_data"])
 

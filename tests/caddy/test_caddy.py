@@ -1,4 +1,4 @@
-"""deploy/Caddyfile with real Caddy: plays, guarded files, and what is told and logged."""
+"""deploy/Caddyfile with real Caddy: plays, guarded files, refusals and logs."""
 
 import re
 import subprocess
@@ -30,14 +30,14 @@ async def caddy(component, tmp_path, edge):
         yield running
 
 
-async def test_the_short_form_of_the_page_opens_files_to_a_token(component, tmp_path, edge):
-    (short,) = re.findall(r"^```\n(forward_auth .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+async def test_the_short_caddyfile_of_the_docs_guards_files(component, tmp_path, edge):
+    (short_form,) = re.findall(r"^```\n(forward_auth .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     ports = str(edge.edge.player), str(edge.edge.operator)
-    text = f"play.example.com {{\n{short}\nroot * /var/www\nfile_server\n}}\n"
+    text = f"play.example.com {{\n{short_form}\nroot * /var/www\nfile_server\n}}\n"
     text = text.replace("127.0.0.1:8081", ports[1])
     async with a_caddy(component("caddy"), tmp_path, *ports, text=text) as caddy:
-        answer = await caddy.ask(f"{PLAYLIST}?token={edge.mint('x8abcd')}")
-        assert (answer.status, answer.body[:7]) == (200, b"#EXTM3U")
+        response = await caddy.ask(f"{PLAYLIST}?token={edge.mint('x8abcd')}")
+        assert (response.status, response.body[:7]) == (200, b"#EXTM3U")
         assert (await caddy.ask(SEGMENT)).reason == "token-missing"
         assert (
             await caddy.ask(SEGMENT, Authorization=f"Bearer {edge.mint('x8abcd')}")
@@ -46,25 +46,25 @@ async def test_the_short_form_of_the_page_opens_files_to_a_token(component, tmp_
         assert other.reason == "token-video"
 
 
-def test_the_file_is_formatted_as_caddy_would(component):
-    ran = subprocess.run(
+def test_the_caddyfile_is_formatted_as_caddy_fmt_does(component):
+    result = subprocess.run(
         [component("caddy"), "fmt", CADDYFILE], capture_output=True, text=True, check=True
     )
 
-    assert ran.stdout == CADDYFILE.read_text()
+    assert result.stdout == CADDYFILE.read_text()
 
 
-async def test_a_play_is_redirected_and_the_stream_is_locked_to_whom_caddy_saw(caddy, edge):
-    answer = await caddy.ask(
+async def test_a_play_is_redirected_with_a_stream_locked_to_the_clients_address(caddy, edge):
+    response = await caddy.ask(
         f"/play/x8demo1.m3u8?token={edge.mint()}", X_Forwarded_For="203.0.113.9"
     )
 
-    assert answer.status == 302
-    assert answer.headers.getall("Access-Control-Allow-Origin") == ["*"]
+    assert response.status == 302
+    assert response.headers.getall("Access-Control-Allow-Origin") == ["*"]
     assert edge.lines()[-1]["viewer"] == "127.0.0.1"
 
 
-async def test_a_playlist_opens_with_its_token_and_hands_the_segments_a_cookie(caddy, edge):
+async def test_a_playlist_needs_its_token_and_sets_a_cookie_for_the_segments(caddy, edge):
     token = edge.mint("x8abcd", subject="viewer-7")
     playlist = await caddy.ask(f"{PLAYLIST}?token={token}")
     assert (playlist.status, playlist.body[:7]) == (200, b"#EXTM3U")
@@ -82,29 +82,29 @@ async def test_a_playlist_opens_with_its_token_and_hands_the_segments_a_cookie(c
     assert (ranged.status, len(ranged.body)) == (206, 4)
 
 
-async def test_a_newer_token_in_the_url_is_no_conflict_with_an_older_cookie(caddy, edge):
+async def test_a_newer_token_in_the_url_replaces_an_older_cookie(caddy, edge):
     old, new = edge.mint("x8abcd"), edge.mint("x8abcd")
-    answer = await caddy.ask(f"{PLAYLIST}?token={new}", Cookie=f"playgate_token={old}")
+    response = await caddy.ask(f"{PLAYLIST}?token={new}", Cookie=f"playgate_token={old}")
 
-    assert answer.status == 200
-    assert new in answer.headers["Set-Cookie"]
+    assert response.status == 200
+    assert new in response.headers["Set-Cookie"]
 
 
-async def test_a_refusal_reaches_the_player_as_it_is(caddy, edge):
+async def test_a_refusal_of_the_edge_is_passed_on_unchanged(caddy, edge):
     cases = [
         ({}, 401, "token-missing"),
         ({"Authorization": f"Bearer {edge.mint('x8other')}"}, 403, "token-video"),
         ({"Authorization": f"Bearer {edge.mint('x8abcd', network=ip_network('203.0.113.0/24'))}"}, 403, "token-network"),
     ]  # fmt: skip
     for headers, status, reason in cases:
-        answer = await caddy.ask(PLAYLIST, **headers)
+        response = await caddy.ask(PLAYLIST, **headers)
 
-        assert (answer.status, answer.reason) == (status, reason)
-        assert answer.headers.getall("Access-Control-Allow-Origin") == ["*"]
-        assert answer.headers.getall("Cache-Control") == ["no-store"]
-        assert "X-Deny-Reason" in answer.headers["Access-Control-Expose-Headers"]
-        assert answer.headers["Content-Type"].startswith("application/problem+json")
-        assert answer.headers["X-Request-Id"] == edge.lines()[-1]["request_id"]
+        assert (response.status, response.reason) == (status, reason)
+        assert response.headers.getall("Access-Control-Allow-Origin") == ["*"]
+        assert response.headers.getall("Cache-Control") == ["no-store"]
+        assert "X-Deny-Reason" in response.headers["Access-Control-Expose-Headers"]
+        assert response.headers["Content-Type"].startswith("application/problem+json")
+        assert response.headers["X-Request-Id"] == edge.lines()[-1]["request_id"]
 
 
 @pytest.mark.parametrize(
@@ -129,44 +129,44 @@ async def test_a_refusal_reaches_the_player_as_it_is(caddy, edge):
         "http://elsewhere/hls/x8abcd/0.ts",
     ],
 )
-async def test_a_path_with_two_readings_opens_nothing_that_the_token_does_not_cover(
-    caddy, edge, path
-):
-    """Caddy matches and serves by a path that it has cleaned; what it tells the edge is raw."""
+async def test_an_ambiguous_path_gives_no_access_beyond_the_tokens_video(caddy, edge, path):
+    """Caddy matches and serves a normalized path, but forwards the raw path to the edge."""
     lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{caddy.port}", "Connection: close"]
-    answers = []
+    responses = []
     for token in (edge.mint("x8other"), edge.mint("x8abcd")):
-        head = [*lines, f"Authorization: Bearer {token}", "", ""]
-        answers.append(await caddy.send("\r\n".join(head).encode()))
+        request = [*lines, f"Authorization: Bearer {token}", "", ""]
+        responses.append(await caddy.send("\r\n".join(request).encode()))
 
     segment = (MEDIA / "0.ts").read_bytes()
-    assert segment not in answers[0]
-    assert not any(b"nobody's" in answer for answer in answers)
+    assert segment not in responses[0]
+    assert not any(b"nobody's" in response for response in responses)
 
 
-async def test_what_a_client_claims_about_itself_counts_for_nothing(caddy, edge):
+async def test_forged_forwarding_headers_are_ignored(caddy, edge):
     other = f"Bearer {edge.mint('x8other')}"
     forged = {"X_Forwarded_Uri": "/hls/x8other/0.ts", "X_Forwarded_Method": "OPTIONS"}
     assert (await caddy.ask(SEGMENT, Authorization=other, **forged)).reason == "token-video"
 
-    of_nginx = {"X_Original_URI": "/hls/x8other/0.ts", "X_Original_Path": "/hls/x8other/0.ts"}
-    answer = await caddy.ask(SEGMENT, Authorization=other, **of_nginx)
-    assert answer.reason == "path-not-covered"
+    nginx_headers = {"X_Original_URI": "/hls/x8other/0.ts", "X_Original_Path": "/hls/x8other/0.ts"}
+    response = await caddy.ask(SEGMENT, Authorization=other, **nginx_headers)
+    assert response.reason == "path-not-covered"
     assert "/auth" in edge.lines()[-1]["detail"]
 
-    here_only = f"Bearer {edge.mint('x8abcd', network=ip_network('203.0.113.0/24'))}"
-    claim = {"X_Forwarded_For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
-    assert (await caddy.ask(SEGMENT, Authorization=here_only, **claim)).reason == "token-network"
+    elsewhere_only = f"Bearer {edge.mint('x8abcd', network=ip_network('203.0.113.0/24'))}"
+    forged_address = {"X_Forwarded_For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    assert (
+        await caddy.ask(SEGMENT, Authorization=elsewhere_only, **forged_address)
+    ).reason == "token-network"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PROPFIND"])
-async def test_other_methods_open_nothing(caddy, edge, method):
-    answer = await caddy.ask(SEGMENT, method, Authorization=f"Bearer {edge.mint('x8abcd')}")
+async def test_only_reading_methods_are_allowed(caddy, edge, method):
+    response = await caddy.ask(SEGMENT, method, Authorization=f"Bearer {edge.mint('x8abcd')}")
 
-    assert (answer.status, answer.reason) == (403, "path-not-covered")
+    assert (response.status, response.reason) == (403, "path-not-covered")
 
 
-async def test_head_and_preflight(caddy, edge):
+async def test_head_and_preflight_requests_succeed(caddy, edge):
     token = f"Bearer {edge.mint('x8abcd')}"
     head = await caddy.ask(SEGMENT, "HEAD", Authorization=token)
     assert (head.status, head.body) == (200, b"")
@@ -176,13 +176,13 @@ async def test_head_and_preflight(caddy, edge):
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
 
 
-async def test_the_operator_port_is_not_to_be_reached(caddy):
+async def test_the_operator_port_is_unreachable_through_caddy(caddy):
     for path in ("/auth", "/forward-auth", "/metrics", "/healthz", "/readyz", "/tokens"):
-        answer = await caddy.ask(path)
-        assert (answer.body, answer.reason) == (b"", None)
+        response = await caddy.ask(path)
+        assert (response.body, response.reason) == (b"", None)
 
 
-MANGLED = [  # by programs that rewrite links
+MANGLED_PATHS = [  # as programs that rewrite links produce them
     "/relay/playlist/TOKEN/x.m3u8",
     "/RELAY/playlist/TOKEN/x.m3u8",
     "/play/x8demo1.m3u8%3ftoken=TOKEN",
@@ -195,16 +195,19 @@ MANGLED = [  # by programs that rewrite links
 ]
 
 
-async def test_one_viewer_cannot_have_edges_left_out_for_others(caddy, edge):
-    """A body that is no body fails at the edge, which is no failure of the edge."""
-    head = f"GET /play/x HTTP/1.1\r\nHost: 127.0.0.1:{caddy.port}\r\n"
-    broken = head + "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nZZ\r\n\r\n"
+async def test_a_malformed_request_does_not_mark_the_edge_as_down(caddy, edge):
+    """A malformed request body fails at the edge, and Caddy must not count that as an edge failure.
+
+    Otherwise one viewer could take edges out of service for all others.
+    """
+    headers = f"GET /play/x HTTP/1.1\r\nHost: 127.0.0.1:{caddy.port}\r\n"
+    broken = headers + "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nZZ\r\n\r\n"
     await caddy.send(broken.encode())
 
     assert (await caddy.ask(f"/play/x8demo1.m3u8?token={edge.mint()}")).status == 302
 
 
-async def test_no_token_and_no_private_id_gets_into_caddy_s_log(component, tmp_path):
+async def test_no_token_and_no_private_video_id_is_logged(component, tmp_path):
     async with a_sandbox() as sandbox, an_edge(sandbox, **BEHIND) as edge:
         token, ports = edge.mint("*"), (str(edge.edge.player), str(edge.edge.operator))
         async with a_caddy(component("caddy"), tmp_path, *ports) as caddy:
@@ -214,24 +217,26 @@ async def test_no_token_and_no_private_id_gets_into_caddy_s_log(component, tmp_p
                 )
             await caddy.ask(SEGMENT, Authorization=f"Bearer {token}")
             await caddy.ask(SEGMENT, Cookie=f"playgate_token={token}")
-            for path in MANGLED:
+            for path in MANGLED_PATHS:
                 await caddy.ask(path.replace("TOKEN", token), **{"X-Token": token, "Origin": token})
-            await eventually(lambda: caddy.log.count('"status"') >= 5 + len(MANGLED))
-            told = caddy.log
-        async with a_caddy(component("caddy"), tmp_path / "down", *down_ports()) as caddy:
+            await eventually(lambda: caddy.log.count('"status"') >= 5 + len(MANGLED_PATHS))
+            log = caddy.log
+        async with a_caddy(
+            component("caddy"), tmp_path / "down", *pick_closed_addresses()
+        ) as caddy:
             for path in (PLAYLIST, "/play/x8demo1.m3u8"):
-                answer = await caddy.ask(
+                response = await caddy.ask(
                     f"{path}?token={token}", Referer=f"https://a.example/?token={token}"
                 )
-                assert (answer.status, answer.reason) == (503, "edge-unreachable")
+                assert (response.status, response.reason) == (503, "edge-unreachable")
             await eventually(lambda: caddy.log.count('"status":503') == 2)
-            told += caddy.log
-    assert token not in told and token.split(".")[2] not in told
-    assert "k8demo" not in told
-    assert "/hls/x8abcd/…" in told and "/play/x8demo1.m3u8…" in told
+            log += caddy.log
+    assert token not in log and token.split(".")[2] not in log
+    assert "k8demo" not in log
+    assert "/hls/x8abcd/…" in log and "/play/x8demo1.m3u8…" in log
 
 
-def down_ports() -> tuple[str, str]:
+def pick_closed_addresses() -> tuple[str, str]:
     return f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
 
 
@@ -239,7 +244,7 @@ def down_ports() -> tuple[str, str]:
     ("path", "reason"),
     [("/", "not-found"), ("/play/x8demo1.m3u8", "token-missing"), ("/hls/x8abcd/index.m3u8", "token-missing")],
 )  # fmt: skip
-async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(caddy, path, reason):
+async def test_a_browser_gets_an_error_page_and_a_player_gets_json(caddy, path, reason):
     page = await caddy.ask(path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
     problem = await caddy.ask(path, Accept="*/*")
 

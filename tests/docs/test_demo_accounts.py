@@ -1,4 +1,4 @@
-"""The accounts of docs/sandbox.md: its blocks as they stand, on ports that are free here."""
+"""The account examples of docs/sandbox.md run without changes other than free ports."""
 
 import re
 import sys
@@ -11,37 +11,37 @@ from ports import free_port
 from processes import started
 from support import ROOT, eventually
 
-PART = (ROOT / "docs/sandbox.md").read_text().partition("## Its APIs and accounts")[2]
+SECTION = (ROOT / "docs/sandbox.md").read_text().partition("## Its APIs and accounts")[2]
 V2, PASSWORD, LOGIN, LOGGING_IN = re.findall(
-    r"^```sh\n(.*?)^```", PART.partition("\n## ")[0], re.MULTILINE | re.DOTALL
+    r"^```sh\n(.*?)^```", SECTION.partition("\n## ")[0], re.MULTILINE | re.DOTALL
 )
 
 
 @pytest.fixture
-def typed(tmp_path):
-    """Return a function that types a block into a terminal."""
+def start_block(tmp_path):
+    """Return a function that starts a shell block of the document."""
     player, operator, sandbox, callback = (free_port() for _ in range(4))
     demo = f"demo --port={player} --operator-port={operator} --sandbox-port={sandbox}"
     program = f"exec {sys.executable} -m proxy"
 
-    def run(block: str):
+    def start(block: str):
         text = block.replace("make demo", f"{program} {demo}")
         text = re.sub(r"^playgate ", f"{program} ", text, flags=re.MULTILINE)
         text = text.replace("/tmp/login.json", str(tmp_path / "login.json"))
         text = text.replace(":8090", f":{sandbox}")
         env = {
             "PLAYGATE_PLATFORM__REDIRECT_URI": f"http://127.0.0.1:{callback}/callback",
-            "BROWSER": "true",  # the program of that name, which does nothing
+            "BROWSER": "true",  # the program `true`, which does nothing
         }
-        # A variable before the command needs no exec.
+        # exec cannot precede a variable assignment, so use env.
         text = re.sub(r"^(\w+=\S+) exec ", r"exec env \1 ", text, flags=re.MULTILINE)
         return started("sh", "-c", text, env=env, cwd=ROOT)
 
-    return run
+    return start
 
 
 @asynccontextmanager
-async def playing(demo):
+async def open_player(demo):
     text = await demo.says("Ctrl-C stops it")
     url = re.search(r"Paste +(\S+)", text)[1]
     async with aiohttp.ClientSession() as session:
@@ -54,15 +54,15 @@ async def playing(demo):
 
 
 @pytest.mark.parametrize("block", [V2, PASSWORD], ids=["v2", "password"])
-async def test_the_demo_plays_with_another_account(typed, block):
-    async with typed(block) as demo, playing(demo) as play:
+async def test_the_demo_plays_with_another_account(start_block, block):
+    async with start_block(block) as demo, open_player(demo) as play:
         assert await play() is None
 
 
-async def test_the_demo_plays_once_somebody_has_logged_in(typed):
-    async with typed(LOGIN) as demo, playing(demo) as play:
+async def test_the_demo_plays_after_the_login(start_block):
+    async with start_block(LOGIN) as demo, open_player(demo) as play:
         assert await play() == "platform-credentials"
-        async with typed(LOGGING_IN) as login:
+        async with start_block(LOGGING_IN) as login:
             await login.says("\n\n")
             printed = re.search(r"^  (http\S+)$", login.output, re.MULTILINE)[1]
             assert (await fetched(await allowed(printed)))[0] == 200

@@ -1,4 +1,4 @@
-"""The documents say what is so: their commands run, their links lead somewhere."""
+"""The documents are correct: their commands run, their links and names exist."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from support import ROOT, SANDBOX_TOML, an_edge, skip_or_fail
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def fenced(path: Path, language: str) -> list[str]:
+def read_fenced_blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
 async def run(command: list[str], **env: str) -> str:
-    ran = await asyncio.to_thread(
+    result = await asyncio.to_thread(
         subprocess.run,
         command,
         env={**os.environ, **env},
@@ -30,12 +30,12 @@ async def run(command: list[str], **env: str) -> str:
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path):
+def test_every_link_has_a_target(path):
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
         if target.startswith("https://"):
             continue
@@ -59,15 +59,15 @@ def test_no_file_names_a_package_registry():
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_every_file_that_is_named_exists(path):
+def test_every_file_named_in_a_document_exists(path):
     folders = "proxy|config|tests|deploy|docs"
-    named = re.findall(rf"(?<![\w./-])((?:{folders})/[\w./@-]*\w)", path.read_text())
+    names = re.findall(rf"(?<![\w./-])((?:{folders})/[\w./@-]*\w)", path.read_text())
 
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [name for name in names if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_every_setting_that_is_named_exists(path):
+def test_every_setting_named_in_a_document_exists(path):
     tables = {
         name: set(members)
         for name, members in tomllib.loads((ROOT / "config/playgate.toml").read_text()).items()
@@ -78,7 +78,7 @@ def test_every_setting_that_is_named_exists(path):
 
 
 async def test_the_python_snippet_mints_a_token_that_plays(edge, tmp_path):
-    (snippet,) = fenced(ROOT / "docs/tokens.md", "python")
+    (snippet,) = read_fenced_blocks(ROOT / "docs/tokens.md", "python")
     printed = (await run([sys.executable, "-c", snippet])).strip()
 
     assert (await edge.get(edge.play_url(token=printed.partition("token=")[2]))).status == 302
@@ -87,7 +87,7 @@ async def test_the_python_snippet_mints_a_token_that_plays(edge, tmp_path):
 
 async def test_the_node_snippet_mints_a_token_that_plays(component, edge):
     node = component("node")
-    (snippet,) = fenced(ROOT / "docs/tokens.md", "js")
+    (snippet,) = read_fenced_blocks(ROOT / "docs/tokens.md", "js")
     modules = ROOT / "npm" / "node_modules"
     if not (modules / "jsonwebtoken").exists():
         skip_or_fail("npm ci was not run in npm/")
@@ -98,7 +98,7 @@ async def test_the_node_snippet_mints_a_token_that_plays(component, edge):
 
 
 async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
-    """They speak of the demo's ports; here they are those of an edge on free ones."""
+    """The demo's ports in the commands are replaced by those of an edge on free ports."""
     keys = tmp_path / "keys.json"
     (tmp_path / "playgate.toml").write_text(
         SANDBOX_TOML.read_text().replace(
@@ -108,23 +108,23 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
 
     async def run_line(line: str) -> str:
         words = line.replace("config/sandbox.toml", str(SANDBOX_TOML))
-        ran = await asyncio.create_subprocess_shell(
+        process = await asyncio.create_subprocess_shell(
             words.replace("playgate ", f"{sys.executable} -m proxy ", 1),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        out, err = await ran.communicate()
-        assert ran.returncode == 0, f"{line}\n{err.decode()}{out.decode()}"
+        out, err = await process.communicate()
+        assert process.returncode == 0, f"{line}\n{err.decode()}{out.decode()}"
         return out.decode()
 
-    await run_line("playgate keys generate --config playgate.toml")  # there was one before
+    await run_line("playgate keys generate --config playgate.toml")  # a key to rotate out
     async with an_edge(sandbox) as edge:
-        for line in "".join(fenced(ROOT / "docs/tokens.md", "sh")).splitlines():
+        for line in "".join(read_fenced_blocks(ROOT / "docs/tokens.md", "sh")).splitlines():
             words = line.replace("http://127.0.0.1:8081", edge.operator)
             words = words.replace(" TOKEN ", f" {edge.mint(subject='v')} ")
-            if " KID " in words:  # the one to retire, then the one that is left
+            if " KID " in words:  # first the key to retire, then the remaining key
                 kid = json.loads(keys.read_text())["keys"][-1]["kid"]
                 words = words.replace(" KID ", f" {kid} ")
             out = await run_line(words)
@@ -137,13 +137,16 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
     assert public["alg"] == "ES256" and "d" not in public
 
 
-async def test_an_edge_of_one_s_own_uses_the_demo_s_sandbox(sandbox, edge, tmp_path):
-    (settings,) = fenced(ROOT / "docs/sandbox.md", "toml")
+async def test_the_documented_settings_of_a_second_edge_work_with_the_sandbox(
+    sandbox, edge, tmp_path
+):
+    (settings,) = read_fenced_blocks(ROOT / "docs/sandbox.md", "toml")
     player, operator = free_port(), free_port()
     text = settings.replace("127.0.0.1:8090", sandbox.origin.removeprefix("http://"))
     text = text.replace(":9180", f":{player}").replace(":9181", f":{operator}")
     (tmp_path / "own.toml").write_text(text)
-    command = next(it for it in fenced(ROOT / "docs/sandbox.md", "sh") if "own.toml" in it).split()
+    blocks = read_fenced_blocks(ROOT / "docs/sandbox.md", "sh")
+    command = next(block for block in blocks if "own.toml" in block).split()
     mint = playgate("token", "mint", "--config", "own.toml", "--video", "x8demo1", "--url")
     async with started(*playgate(*command[1:]), cwd=tmp_path) as process:
         await process.says('"serving"')
@@ -152,29 +155,30 @@ async def test_an_edge_of_one_s_own_uses_the_demo_s_sandbox(sandbox, edge, tmp_p
             await minting.read_to_the_end()
         assert (await edge.get(minting.output.strip())).status == 302
         doctor = playgate("doctor", "--config", "own.toml", "--video", "x8demo1")
-        async with started(*doctor, cwd=tmp_path) as looking:
-            assert await looking.process.wait() == 0
-            await looking.read_to_the_end()
-        assert "All checks passed." in looking.output, looking.output
+        async with started(*doctor, cwd=tmp_path) as checking:
+            assert await checking.process.wait() == 0
+            await checking.read_to_the_end()
+        assert "All checks passed." in checking.output, checking.output
 
 
-async def test_the_fault_of_the_sandbox_page_is_felt_and_ends(sandbox, edge):
-    (block,) = [it for it in fenced(ROOT / "docs/sandbox.md", "sh") if "__faults" in it]
-    broken, mended = block.replace("http://127.0.0.1:8090", sandbox.origin).splitlines()
-    await run(["sh", "-c", broken])
+async def test_the_documented_fault_commands_break_and_restore_plays(sandbox, edge):
+    blocks = read_fenced_blocks(ROOT / "docs/sandbox.md", "sh")
+    (faults,) = [block for block in blocks if "__faults" in block]
+    inject, clear = faults.replace("http://127.0.0.1:8090", sandbox.origin).splitlines()
+    await run(["sh", "-c", inject])
     assert (await edge.play()).reason == "platform-unreachable"
-    await run(["sh", "-c", mended])
+    await run(["sh", "-c", clear])
     assert (await edge.play()).status == 302
 
 
-def test_no_file_of_the_product_is_too_long_for_a_head():
-    long = {
+def test_no_product_file_is_longer_than_250_lines():
+    long_files = {
         str(path): lines
         for path in ROOT.glob("proxy/**/*.py")
         if (lines := len(path.read_text().splitlines())) > 250
     }
 
-    assert long == {}
+    assert long_files == {}
 
 
 def test_the_readme_names_every_make_target():
@@ -186,24 +190,24 @@ def test_the_readme_names_every_make_target():
     assert [target for target in targets if f"make {target}" not in readme] == []
 
 
-def test_every_dependency_is_accounted_for():
-    """Each has a row that says why it is there, with the version that is tested."""
+def test_every_dependency_is_documented_with_its_version():
+    """Each dependency has a row in docs/decisions.md with its tested version and the reason for it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {re.split(r"[<>=]", it)[0] for it in project["dependencies"]}
+    dependencies = {re.split(r"[<>=]", entry)[0] for entry in project["dependencies"]}
     pinned = dict(
         re.findall(r"^([\w-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     )
     pinned |= {name.replace("_", "-"): version for name, version in pinned.items()}
     rows = re.findall(r"^\| ([\w.-]+)(?: \(npm\))? \| ([\d.]+) \| .{20,} \| .{5,} \|$", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)  # fmt: skip
-    ours = {name: version for name, version in rows if name != "hls.js"}
+    documented = {name: version for name, version in rows if name != "hls.js"}
 
-    assert ours == {name: pinned[name] for name in wanted}
+    assert documented == {name: pinned[name] for name in dependencies}
     npm = json.loads((ROOT / "npm/package.json").read_text())["dependencies"]
     assert dict(rows)["hls.js"] == npm["hls.js"]
 
 
 async def test_the_shell_command_of_the_playing_page_works(edge):
-    (command,) = fenced(ROOT / "docs/playing.md", "sh")
+    (command,) = read_fenced_blocks(ROOT / "docs/playing.md", "sh")
     words = command.replace("http://127.0.0.1:8080", edge.player)
     words = words.replace("config/sandbox.toml", str(SANDBOX_TOML)).replace(
         "$(playgate ", f"$({sys.executable} -m proxy "

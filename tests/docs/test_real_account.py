@@ -1,4 +1,4 @@
-"""The README's "With a real account", word by word, with the sandbox in Dailymotion's place."""
+"""The commands of the README's "With a real account", with the sandbox instead of Dailymotion."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ COMMANDS = [
 VIDEO = "x8demo1"
 
 
-def test_these_are_its_commands():
+def test_the_section_has_exactly_these_commands():
     assert COMMANDS == [
         "playgate doctor --video ID",
         "playgate serve",
@@ -35,19 +35,19 @@ def test_these_are_its_commands():
 
 
 @pytest.fixture
-async def newcomer(sandbox, tmp_path, component):
-    """Return a function that types a command as it is written; ports are free ones here."""
+async def start_command(sandbox, tmp_path, component):
+    """Return a function that runs a command of the README, with free ports."""
     player, operator = free_port(), free_port()
-    text, omitting = re.findall(r"^ *```toml\n(.*?)^ *```", SECTION, re.MULTILINE | re.DOTALL)
+    text, viewer_table = re.findall(r"^ *```toml\n(.*?)^ *```", SECTION, re.MULTILINE | re.DOTALL)
     keys = iter(["sandbox", "sandbox-secret"])
     lines = []
     for line in text.splitlines():
-        filled = line.strip()
-        if '"…"' in filled:
-            advice = re.search(r"# (openssl rand -hex \d+)", filled)
-            value = await shell(component, advice[1]) if advice else next(keys)
-            filled = filled.replace("…", value)
-        lines.append(filled)
+        setting = line.strip()
+        if '"…"' in setting:
+            command = re.search(r"# (openssl rand -hex \d+)", setting)
+            value = await run_command(component, command[1]) if command else next(keys)
+            setting = setting.replace("…", value)
+        lines.append(setting)
     (tmp_path / "playgate.toml").write_text("\n".join(lines))
     env = {
         "PLAYGATE_SANDBOX": "true",
@@ -59,23 +59,25 @@ async def newcomer(sandbox, tmp_path, component):
         "PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps([URL(sandbox.origin).authority]),
     }
 
-    def typed(command: str, **more: str):
+    def start_command(command: str, **variables: str):
         words = command.replace("ID", VIDEO).replace(":8081", f":{operator}").split()
         program = [sys.executable, "-m", "proxy"] if words[0] == "playgate" else words[:1]
-        return started(*program, *words[1:], env={**env, **more}, cwd=tmp_path)
+        return started(*program, *words[1:], env={**env, **variables}, cwd=tmp_path)
 
-    def omit() -> None:
-        """Put the other table of the README above [[tokens.keys]], as it says."""
+    def insert_viewer_table() -> None:
+        """Put the README's [viewer] table above [[tokens.keys]], as the README says."""
         file = tmp_path / "playgate.toml"
-        file.write_text(file.read_text().replace("[[tokens.keys]]", omitting + "\n[[tokens.keys]]"))
+        file.write_text(
+            file.read_text().replace("[[tokens.keys]]", viewer_table + "\n[[tokens.keys]]")
+        )
 
-    typed.omit = omit
-    typed.player = f"http://127.0.0.1:{player}"
-    typed.operator = f"http://127.0.0.1:{operator}"
-    return typed
+    start_command.insert_viewer_table = insert_viewer_table
+    start_command.player = f"http://127.0.0.1:{player}"
+    start_command.operator = f"http://127.0.0.1:{operator}"
+    return start_command
 
 
-async def shell(component, command: str) -> str:
+async def run_command(component, command: str) -> str:
     words = command.split()
     async with started(component(words[0]), *words[1:]) as process:
         assert await process.process.wait() == 0
@@ -83,17 +85,19 @@ async def shell(component, command: str) -> str:
     return process.output.strip()
 
 
-async def said(running) -> tuple[int, str]:
-    async with running as process:
+async def wait_for_exit(starting) -> tuple[int, str]:
+    async with starting as process:
         async with asyncio.timeout(60):
             code = await process.process.wait()
         await process.read_to_the_end()
     return code, process.output
 
 
-async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, tmp_path):
+async def test_following_the_section_leads_to_a_playing_video(
+    start_command, edge, component, tmp_path
+):
     doctor, serve, readyz, mint, doctor_with_ip, embed = COMMANDS
-    code, output = await said(newcomer(doctor))
+    code, output = await wait_for_exit(start_command(doctor))
     assert code == 0
     statuses = re.findall(r"^(ok|warn|fail) +(\w+)", output, re.MULTILINE)
     assert [check for status, check in statuses if status != "ok"] == [
@@ -103,28 +107,30 @@ async def test_whoever_follows_it_sees_a_video_play(newcomer, edge, component, t
     ]
     assert ("ok", "credentials") in statuses and ("ok", "stream") in statuses
 
-    async with newcomer(serve) as process:
+    async with start_command(serve) as process:
         await process.says('"event": "serving"')
-        code, output = await said(newcomer(readyz))
+        code, output = await wait_for_exit(start_command(readyz))
         assert (code, json.loads(output)["status"]) == (0, "ready")
-        code, token = await said(newcomer(mint))
-        url = f"{newcomer.player}/play/{VIDEO}.m3u8?token={token.strip()}"
+        code, token = await wait_for_exit(start_command(mint))
+        url = f"{start_command.player}/play/{VIDEO}.m3u8?token={token.strip()}"
         assert (await edge.get(url)).reason == "viewer-private"
-    newcomer.omit()
-    async with newcomer(serve) as process:
+    start_command.insert_viewer_table()
+    async with start_command(serve) as process:
         await process.says('"event": "serving"')
-        code, output = await said(newcomer(doctor))
+        code, output = await wait_for_exit(start_command(doctor))
         assert re.search(r"^ok +edge +ready at", output, re.MULTILINE), output
-        answer = await edge.get(url)
-        assert answer.status == 302
-        assert (await edge.get(answer.location)).body.startswith(b"#EXTM3U")
+        response = await edge.get(url)
+        assert response.status == 302
+        assert (await edge.get(response.location)).body.startswith(b"#EXTM3U")
 
-        players, operators = ([URL(it).port] * 2 for it in (newcomer.player, newcomer.operator))
+        players, operators = (
+            [URL(url).port] * 2 for url in (start_command.player, start_command.operator)
+        )
         async with an_nginx(component("nginx"), tmp_path, players, operators) as nginx:
             public = {"PLAYGATE_WEB__PUBLIC_URL": nginx.origin}
-            code, output = await said(
-                newcomer(doctor_with_ip.replace("ADDRESS", "93.184.216.34"), **public)
+            code, output = await wait_for_exit(
+                start_command(doctor_with_ip.replace("ADDRESS", "93.184.216.34"), **public)
             )
             assert code == 0 and "ok   forwarding" in output, output
-            code, output = await said(newcomer(embed, **public))
+            code, output = await wait_for_exit(start_command(embed, **public))
             assert code == 0 and f'src="{nginx.origin}/play/{VIDEO}.m3u8?token=TOKEN"' in output

@@ -1,4 +1,4 @@
-"""docs/scaling.md: what it has an operator type, on a real Redis."""
+"""The commands of docs/scaling.md, with a real Redis."""
 
 import re
 
@@ -14,8 +14,8 @@ PASSWORD = "of-this-test"
 
 
 @pytest.fixture
-async def allowed(server):
-    """Return the URL of a user who may do what the page says, and nothing else."""
+async def restricted_url(server):
+    """Return the URL of a Redis user with only the permissions that the page documents."""
     (line,) = re.findall(r"^(ACL SETUSER .*)$", PAGE, re.MULTILINE)
     async with server.client() as client:
         await client.execute_command(*line.replace(">PASSWORD", f">{PASSWORD}").split())
@@ -23,8 +23,10 @@ async def allowed(server):
     return server.url.replace("redis://", f"redis://playgate:{PASSWORD}@")
 
 
-async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbox):
-    store = RedisStore(allowed, prefix="playgate")
+async def test_the_documented_redis_user_has_all_permissions_that_an_edge_needs(
+    restricted_url, sandbox
+):
+    store = RedisStore(restricted_url, prefix="playgate")
     await store.probe()
     await store.put("a", "1", ttl=60)
     assert await store.claim("b", "2", ttl=60) == "2"
@@ -33,7 +35,7 @@ async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbo
     await store.append("log", ["3"], keep=60)
     assert (await store.read("log", "")).entries == ("3",)
     await store.close()
-    shared = {"url": allowed, "max_staleness": 0.5, "timeout": 1}
+    shared = {"url": restricted_url, "max_staleness": 0.5, "timeout": 1}
     async with an_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
         url = edge.play_url()
         assert (await edge.get(url)).status == 302
@@ -42,14 +44,14 @@ async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbo
         assert PASSWORD not in edge.log.getvalue()
 
 
-async def test_and_nothing_under_another_name(allowed):
-    store = RedisStore(allowed, prefix="other")
+async def test_the_documented_redis_user_cannot_write_keys_with_another_prefix(restricted_url):
+    store = RedisStore(restricted_url, prefix="other")
     with pytest.raises(StateError, match="the state answered"):
         await store.put("a", "1", ttl=60)
     await store.close()
 
 
-async def test_what_takes_tokens_back_does(server, tmp_path):
+async def test_the_documented_revoke_commands_work(server, tmp_path):
     lines = re.findall(r"^playgate (revoke .*?) *#", PAGE, re.MULTILINE)
     assert len(lines) == 3
     config = SANDBOX_TOML.read_text() + f'\n[state]\nurl = "{server.url}"\ntimeout = 5\n'

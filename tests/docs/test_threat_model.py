@@ -1,4 +1,4 @@
-"""docs/threat-model.md: whatever holds a threat exists under the name that is given."""
+"""docs/threat-model.md names an existing test for every case of every threat."""
 
 import re
 
@@ -7,11 +7,11 @@ from support import ROOT
 
 MODEL = (ROOT / "docs" / "threat-model.md").read_text()
 ROWS = re.findall(r"^\| (.+) \| (`[^|]+::[^|]+) \|$", MODEL, re.MULTILINE)
-NAMED = sorted({name for _, tests in ROWS for name in re.findall(r"`([^`]+::[^`]+)`", tests)})
+TEST_NAMES = sorted({name for _, tests in ROWS for name in re.findall(r"`([^`]+::[^`]+)`", tests)})
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_a_test_that_is_named_exists(name):
+@pytest.mark.parametrize("name", TEST_NAMES)
+def test_every_named_test_exists(name):
     path, _, function = name.partition("::")
 
     assert re.search(
@@ -19,7 +19,7 @@ def test_a_test_that_is_named_exists(name):
     )
 
 
-def test_every_case_of_every_threat_has_one():
+def test_every_case_of_every_threat_names_a_test():
     threats = MODEL.partition("## Threats")[2].partition("## Not covered")[0]
     cases = re.findall(r"^\| (?!case|---)", threats, re.MULTILINE)
 

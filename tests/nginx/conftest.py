@@ -1,4 +1,4 @@
-"""nginx in front of two edges."""
+"""A fixture with nginx in front of two edges."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -13,7 +13,7 @@ from support import RunningEdge, an_edge
 async def behind_nginx(
     component: Callable[[str], str], tmp_path: Path, sandbox: object
 ) -> AsyncIterator[tuple[Nginx, RunningEdge]]:
-    """One nginx, two edges; the second edge is returned, the first is only there."""
+    """Run nginx in front of two edges; return nginx and the first edge."""
     program = component("nginx")
     async with AsyncExitStack() as stack:
         edges = [await stack.enter_async_context(an_edge(sandbox, **BEHIND)) for _ in range(2)]

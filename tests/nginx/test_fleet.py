@@ -1,4 +1,4 @@
-"""Many instances are one service: whichever is asked, whichever dies, whatever becomes of Redis."""
+"""Three instances behind nginx act as a single service, even if one of them or Redis fails."""
 
 import asyncio
 import signal
@@ -8,38 +8,39 @@ import pytest
 from fleet import PLAYERS, a_fleet
 from support import eventually
 
-RACES = 1000
-HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
+RACE_COUNT = 1000
+VIEWER, VIEWER_IN_OTHER_NETWORK = "127.0.0.5", "127.0.1.5"
 
 
 @pytest.fixture
 async def fleet(component, tmp_path, sandbox, server):
-    # Patient with a machine that is busy with all of it; what a play waits for is another test's.
-    patient = {"PLAYGATE_STATE__TIMEOUT": "1"}
-    async with a_fleet(component("nginx"), tmp_path, sandbox, server, **patient) as running:
+    # A long timeout for a busy machine; another test checks how long a play waits.
+    settings = {"PLAYGATE_STATE__TIMEOUT": "1"}
+    async with a_fleet(component("nginx"), tmp_path, sandbox, server, **settings) as running:
         yield running
 
 
-async def test_of_two_networks_that_race_for_a_token_exactly_one_wins(fleet):
+async def test_a_token_raced_by_two_networks_is_bound_to_exactly_one(fleet):
     async def race() -> tuple[str | int, ...]:
         token = fleet.mint()
-        runners = (fleet.play(token, HERE), fleet.play(token, ELSEWHERE))
-        return tuple(sorted(await asyncio.gather(*runners), key=str))
+        plays = (fleet.play(token, VIEWER), fleet.play(token, VIEWER_IN_OTHER_NETWORK))
+        return tuple(sorted(await asyncio.gather(*plays), key=str))
 
     outcomes: Counter[tuple[str | int, ...]] = Counter()
-    for _ in range(RACES // 20):
+    for _ in range(RACE_COUNT // 20):
         outcomes.update(await asyncio.gather(*(race() for _ in range(20))))
-    assert outcomes == {(302, "token-used-elsewhere"): RACES}
+    assert outcomes == {(302, "token-used-elsewhere"): RACE_COUNT}
 
 
-async def test_a_revocation_holds_on_every_instance_within_the_staleness(fleet):
+async def test_a_revocation_reaches_every_instance_within_max_staleness(fleet):
     for n in range(3):
         token = fleet.mint(subject=f"viewer-{n}")
         for edge in fleet.edges:
             assert await fleet.play_on(edge, token) == 302
-        asked = fleet.edges[n]
-        await fleet.ask(asked, "/revocations", method="POST", json={"sub": f"viewer-{n}"})
-        assert await fleet.play_on(asked, token) == "token-revoked", "at once where it was asked"
+        revoking_edge = fleet.edges[n]
+        await fleet.ask(revoking_edge, "/revocations", method="POST", json={"sub": f"viewer-{n}"})
+        outcome = await fleet.play_on(revoking_edge, token)
+        assert outcome == "token-revoked", "the edge that revokes applies it at once"
         for edge in fleet.edges:
             await eventually(lambda edge=edge, token=token: is_revoked(fleet, edge, token))
 
@@ -48,8 +49,8 @@ async def is_revoked(fleet, edge, token):
     return await fleet.play_on(edge, token) == "token-revoked"
 
 
-async def test_a_rolling_restart_under_load_shows_no_player_an_error(fleet):
-    """One right after the other, and nginx, whose sockets come and go, writes no token down."""
+async def test_a_rolling_restart_under_load_causes_no_errors(fleet):
+    """Edges restart one after the other; nginx logs no token although its upstream sockets vanish."""
     async with fleet.under_load() as load:
         for edge in fleet.edges:
             await load.goes_on()
@@ -59,14 +60,14 @@ async def test_a_rolling_restart_under_load_shows_no_player_an_error(fleet):
             await eventually(lambda edge=edge: fleet.is_ready(edge))
         await load.goes_on()
     assert set(load.outcomes) == {302}
-    assert fleet.sandbox.controls.calls["token"] == 1, "the others' access token is theirs, too"
+    assert fleet.sandbox.controls.calls["token"] == 1, "all instances share one access token"
     for edge in fleet.edges:
         await edge.stop()
     assert await fleet.play() == "edge-unreachable"
     assert "token" not in fleet.nginx.error_log
 
 
-async def test_a_killed_instance_takes_nothing_but_its_own_plays_along(fleet):
+async def test_a_killed_instance_loses_only_its_plays_in_flight(fleet):
     async with fleet.under_load() as load:
         await load.goes_on()
         before = load.taken()
@@ -77,10 +78,10 @@ async def test_a_killed_instance_takes_nothing_but_its_own_plays_along(fleet):
         await eventually(lambda: fleet.is_ready(fleet.edges[0]))
         await load.goes_on(300)
     assert set(before) == set(load.outcomes) == {302}
-    assert killed.total() - killed[302] <= PLAYERS, "no more than were under way"
+    assert killed.total() - killed[302] <= PLAYERS, "at most one play in flight per player fails"
 
 
-async def test_a_hung_instance_is_left_out_and_its_plays_go_elsewhere(fleet):
+async def test_plays_of_a_hung_instance_fail_over_to_the_others(fleet):
     hung = fleet.edges[0]
     async with fleet.under_load() as load:
         await load.goes_on()
@@ -93,64 +94,66 @@ async def test_a_hung_instance_is_left_out_and_its_plays_go_elsewhere(fleet):
     assert set(load.outcomes) == {302}
 
 
-async def test_what_redis_goes_through_is_seen_as_promised(fleet):
-    """Stopped, hung, emptied and restarted in mid-load: new tokens wait, known ones play."""
-    known = fleet.mint()
+async def test_during_a_redis_outage_bound_tokens_play_and_new_tokens_are_refused(fleet):
+    """Redis is stopped, hung and emptied under load: new tokens are refused, bound tokens play."""
+    bound_token = fleet.mint()
     for edge in fleet.edges:
-        assert await fleet.play_on(edge, known) == 302
+        assert await fleet.play_on(edge, bound_token) == 302
 
-    async def known_one_plays() -> None:
+    async def check_bound_token() -> None:
         for edge in fleet.edges:
-            assert await fleet.play_on(edge, known) == 302
-            assert await fleet.play_on(edge, known, ELSEWHERE) == "token-used-elsewhere"
+            assert await fleet.play_on(edge, bound_token) == 302
+            assert await fleet.play_on(edge, bound_token, VIEWER_IN_OTHER_NETWORK) == (
+                "token-used-elsewhere"
+            )
 
     async with fleet.under_load() as load:
         await load.goes_on()
         assert set(load.taken()) == {302}
-        for fail, mend in (
+        for fail, recover in (
             (fleet.server.stop, fleet.server.start),
-            (async_(fleet.server.hang), async_(fleet.server.resume)),
+            (make_async(fleet.server.hang), make_async(fleet.server.resume)),
         ):
             await fail()
             assert set(await load.turns()) <= {302, "state-unavailable"}
             await load.goes_on(300)
-            await known_one_plays()
-            failing = load.taken()
-            assert set(failing) == {"state-unavailable"}
-            await mend()
+            await check_bound_token()
+            outcomes = load.taken()
+            assert set(outcomes) == {"state-unavailable"}
+            await recover()
             for edge in fleet.edges:
-                await eventually(lambda edge=edge: has_its_state(fleet, edge))
+                await eventually(lambda edge=edge: has_healthy_state(fleet, edge))
             await load.turns()
             await load.goes_on()
             assert set(load.taken()) == {302}
         await fleet.ask(fleet.edges[0], "/revocations", method="POST", json={"sub": "viewer-7"})
         for edge in fleet.edges:
-            await eventually(lambda edge=edge: knows(fleet, edge, "viewer-7"))
+            await eventually(lambda edge=edge: has_revocation(fleet, edge, "viewer-7"))
         await fleet.server.empty()
         await load.goes_on(300)
         assert set(load.taken()) == {302}
-        await known_one_plays()
-        await eventually(lambda: is_put_back(fleet))
-    codes = [await fleet.ask(edge, "/metrics") for edge in fleet.edges]
-    assert not any('code="500"' in text for text in codes)
+        await check_bound_token()
+        await eventually(lambda: has_revocations_in_redis(fleet))
+    metrics = [await fleet.ask(edge, "/metrics") for edge in fleet.edges]
+    assert not any('code="500"' in text for text in metrics)
 
 
-def async_(function):
+def make_async(function):
     async def call() -> None:
         function()
 
     return call
 
 
-async def has_its_state(fleet, edge):
+async def has_healthy_state(fleet, edge):
     return "playgate_state_healthy 1.0" in await fleet.ask(edge, "/metrics")
 
 
-async def knows(fleet, edge, subject):
-    told = await fleet.ask(edge, "/revocations")
-    return subject in [it.get("sub") for it in told["revocations"]]
+async def has_revocation(fleet, edge, subject):
+    body = await fleet.ask(edge, "/revocations")
+    return subject in [revocation.get("sub") for revocation in body["revocations"]]
 
 
-async def is_put_back(fleet):
+async def has_revocations_in_redis(fleet):
     async with fleet.server.client() as client:
         return await client.xlen("playgate:revocations") > 0

@@ -1,4 +1,4 @@
-"""deploy/nginx.conf on real nginx: what players get through it, and what it must never do."""
+"""deploy/nginx.conf with real nginx: plays, guarded files, refusals and logs."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ from support import an_edge, eventually
 HLS = "/hls/x8abcd/index.m3u8"
 
 
-def test_the_file_is_valid_as_it_stands(component, tmp_path):
-    """But for its script's folder; and only root may open the log files that it names."""
+def test_the_configuration_file_is_valid(component, tmp_path):
+    """Only paths are substituted: that of the script and, unless root, those of logs and the PID."""
     program, conf = component("nginx"), tmp_path / "nginx.conf"
     script = CONF.parent / "relay_headers.js"
     text = CONF.read_text().replace("/etc/nginx/relay_headers.js", str(script))
@@ -24,71 +24,73 @@ def test_the_file_is_valid_as_it_stands(component, tmp_path):
         text = text.replace("/var/log/nginx", str(tmp_path))
         text = text.replace("/run/nginx.pid", str(tmp_path / "pid"))
     conf.write_text(text)
-    checked = subprocess.run(
+    result = subprocess.run(
         [program, "-t", "-c", conf], capture_output=True, text=True, check=False
     )
 
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
+    assert result.returncode == 0, result.stderr
+    assert "warn" not in result.stderr
 
 
-def locations(text: str) -> list[str]:
-    """Return the body of every location, comments removed."""
+def find_locations(text: str) -> list[str]:
+    """Return the body of every location block, without comments."""
     text = re.sub(r"#.*", "", text)
-    found = []
+    bodies = []
     for match in re.finditer(r"location[^{]*\{", text):
         depth, end = 1, match.end()
         while depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
-        found.append(text[match.end() : end])
-    return found
+        bodies.append(text[match.end() : end])
+    return bodies
 
 
 def test_no_location_has_both_auth_request_and_return():
-    """nginx serves such a location without asking anybody."""
-    guarded = [body for body in locations(CONF.read_text()) if re.search(r"\bauth_request\s", body)]
+    """nginx would serve such a location without the auth request."""
+    guarded = [
+        body for body in find_locations(CONF.read_text()) if re.search(r"\bauth_request\s", body)
+    ]
 
     assert len(guarded) == 2
     for body in guarded:
         assert not re.search(r"\b(return|rewrite|if|try_files)\b", body)
-        # Where such a location passes on, then only to what the edge has named.
+        # If a guarded location proxies a request, then only to the target that the edge returned.
         assert re.findall(r"\bproxy_pass (.+?);", body) in ([], ["$relay_target"])
 
 
-def test_wherever_a_request_may_have_a_token_errors_below_alert_are_not_logged():
+def test_errors_below_alert_are_not_logged_because_they_may_contain_a_token():
     server = CONF.read_text().partition("server {")[2]
 
     assert re.findall(r"error_log \S+ (\w+);", re.sub(r"#.*", "", server)) == ["alert"]
 
 
-# The plays: (a) in the file.
+# Plays: part (a) of the file.
 
 
-async def test_a_play_goes_through_with_the_viewers_address(behind_nginx):
+async def test_a_play_is_locked_to_the_viewers_address(behind_nginx):
     nginx, edge = behind_nginx
-    answer = await edge.get(
+    response = await edge.get(
         f"{nginx.origin}/play/x8demo1.m3u8?token={edge.mint()}", source="127.0.0.7"
     )
 
-    assert answer.status == 302
-    assert (await edge.get(answer.location, source="127.0.0.7")).status == 200
-    assert (await edge.get(answer.location, source="127.0.0.1")).status == 403
+    assert response.status == 302
+    assert (await edge.get(response.location, source="127.0.0.7")).status == 200
+    assert (await edge.get(response.location, source="127.0.0.1")).status == 403
 
 
-async def test_a_client_behind_nginx_cannot_name_its_own_address(behind_nginx):
+async def test_a_client_cannot_forge_its_address_or_request_id(behind_nginx):
     nginx, edge = behind_nginx
     headers = {"X-Forwarded-For": "127.0.0.9", "X-Real-IP": "127.0.0.9", "X-Request-Id": "mine"}
-    answer = await edge.get(
+    response = await edge.get(
         f"{nginx.origin}/play/x8demo1.m3u8?token={edge.mint()}", source="127.0.0.7", headers=headers
     )
 
-    assert (await edge.get(answer.location, source="127.0.0.7")).status == 200
-    assert answer.headers["X-Request-Id"] != "mine"
+    assert (await edge.get(response.location, source="127.0.0.7")).status == 200
+    assert response.headers["X-Request-Id"] != "mine"
 
 
 @pytest.mark.parametrize("carrier", ["header", "cookie"])
-async def test_the_other_carriers_of_a_token_come_through(behind_nginx, carrier):
+async def test_a_token_in_a_header_or_cookie_reaches_the_edge(behind_nginx, carrier):
     nginx, edge = behind_nginx
     line = {
         "header": f"Authorization: Bearer {edge.mint()}",
@@ -98,13 +100,13 @@ async def test_the_other_carriers_of_a_token_come_through(behind_nginx, carrier)
     assert (await nginx.ask("/play/x8demo1.m3u8", line))[0] == 302
 
 
-async def test_a_refusal_comes_through_as_it_is(behind_nginx):
+async def test_a_refusal_of_the_edge_is_passed_on_unchanged(behind_nginx):
     nginx, edge = behind_nginx
-    answer = await edge.get(f"{nginx.origin}/play/x8null.m3u8?token={edge.mint('x8null')}")
+    response = await edge.get(f"{nginx.origin}/play/x8null.m3u8?token={edge.mint('x8null')}")
 
-    assert (answer.status, answer.reason) == (404, "stream-unavailable")
-    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert (response.status, response.reason) == (404, "stream-unavailable")
+    assert response.json["request_id"] == response.headers["X-Request-Id"]
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -114,7 +116,7 @@ BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0
     ("path", "reason"),
     [("/", "not-found"), ("/play/x8demo1.m3u8", "token-missing"), ("/play/x8demo1.mp4", "token-missing")],
 )  # fmt: skip
-async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(behind_nginx, path, reason):
+async def test_a_browser_gets_an_error_page_and_a_player_gets_json(behind_nginx, path, reason):
     nginx, _ = behind_nginx
     _, page = await nginx.ask(path, BROWSER)
     _, problem = await nginx.ask(path, "Accept: */*")
@@ -130,31 +132,31 @@ async def test_a_person_in_a_browser_gets_a_page_and_a_player_json(behind_nginx,
     "path",
     ["/auth", "/metrics", "/tokens", "/readyz", "/healthz", "/_playgate/auth", "/watch/x8demo1"],
 )
-async def test_the_operator_port_is_not_to_be_reached(behind_nginx, path):
+async def test_the_operator_port_is_unreachable_through_nginx(behind_nginx, path):
     nginx, _ = behind_nginx
 
     assert (await nginx.ask(path))[0] == 404
     assert (await nginx.ask(path, method="POST"))[0] in {404, 405}
 
 
-async def test_a_crowd_of_headers_does_not_break_a_play(behind_nginx):
+async def test_a_play_with_200_request_headers_succeeds(behind_nginx):
     nginx, edge = behind_nginx
-    crowd = [f"X-H{n}: {n}" for n in range(200)]
+    headers = [f"X-H{n}: {n}" for n in range(200)]
 
-    assert (await nginx.ask(f"/play/x8demo1.m3u8?token={edge.mint()}", *crowd))[0] == 302
+    assert (await nginx.ask(f"/play/x8demo1.m3u8?token={edge.mint()}", *headers))[0] == 302
 
 
-async def test_an_absolute_form_request_line_is_the_same_request(behind_nginx):
+async def test_an_absolute_form_request_target_is_handled_like_its_path(behind_nginx):
     nginx, edge = behind_nginx
 
     assert (await nginx.ask(f"http://evil.example/play/x8demo1.m3u8?token={edge.mint()}"))[0] == 302
     assert (await nginx.ask(f"http://evil.example{HLS}?token={edge.mint('x8abcd')}"))[0] == 200
 
 
-# The guarded files: (b) in the file.
+# Guarded files: part (b) of the file.
 
 
-async def test_a_token_opens_the_files_of_its_video(behind_nginx):
+async def test_a_token_and_its_cookie_grant_access_to_the_files_of_its_video(behind_nginx):
     nginx, edge = behind_nginx
     playlist = await edge.get(f"{nginx.origin}{HLS}?token={edge.mint('x8abcd')}")
 
@@ -178,43 +180,43 @@ async def test_a_token_opens_the_files_of_its_video(behind_nginx):
         "token%3dx=evil",
     ],
 )
-async def test_nothing_but_the_token_gets_into_the_cookie(behind_nginx, extra):
+async def test_only_the_token_is_written_into_the_cookie(behind_nginx, extra):
     nginx, edge = behind_nginx
     token = edge.mint("x8abcd")
     for query in (f"{extra}&token={token}", f"token={token}&{extra}"):
-        status, answer = await nginx.ask(f"{HLS}?{query}")
-        cookies = re.findall(rb"Set-Cookie: (.*)\r\n", answer)
+        status, response = await nginx.ask(f"{HLS}?{query}")
+        cookies = re.findall(rb"Set-Cookie: (.*)\r\n", response)
 
         assert status == 200
         assert cookies == [f"playgate_token={token}; Path=/hls/x8abcd/; HttpOnly".encode()]
 
 
-async def test_an_encoded_token_is_read_and_leaves_no_cookie_that_nobody_can_use(behind_nginx):
+async def test_a_percent_encoded_token_is_accepted_and_sets_no_cookie(behind_nginx):
     nginx, edge = behind_nginx
     encoded = edge.mint("x8abcd").replace(".", "%2E")
-    status, answer = await nginx.ask(f"{HLS}?token={encoded}")
+    status, response = await nginx.ask(f"{HLS}?token={encoded}")
 
     assert status == 200
-    assert b"Set-Cookie" not in answer
+    assert b"Set-Cookie" not in response
 
 
-async def test_a_file_that_is_not_there_is_404_that_a_page_may_read(behind_nginx):
+async def test_a_missing_file_gets_404_with_cors_headers(behind_nginx):
     nginx, edge = behind_nginx
-    answer = await edge.get(f"{nginx.origin}/hls/x8abcd/99.ts?token={edge.mint('x8abcd')}")
+    response = await edge.get(f"{nginx.origin}/hls/x8abcd/99.ts?token={edge.mint('x8abcd')}")
 
-    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
-    assert "Set-Cookie" not in answer.headers
+    assert (response.status, response.headers["Access-Control-Allow-Origin"]) == (404, "*")
+    assert "Set-Cookie" not in response.headers
 
 
-async def test_a_newer_link_is_not_held_against_the_older_cookie(behind_nginx):
+async def test_a_newer_token_in_the_url_replaces_an_older_cookie(behind_nginx):
     nginx, edge = behind_nginx
     old, new = edge.mint("x8abcd", ttl=100), edge.mint("x8abcd", ttl=101)
-    answer = await edge.get(
+    response = await edge.get(
         f"{nginx.origin}{HLS}?token={new}", headers={"Cookie": f"playgate_token={old}"}
     )
 
-    assert answer.status == 200
-    assert new in answer.headers["Set-Cookie"]
+    assert response.status == 200
+    assert new in response.headers["Set-Cookie"]
 
 
 @pytest.mark.parametrize(
@@ -230,17 +232,17 @@ async def test_a_refusal_has_its_status_and_its_reason(behind_nginx, token, stat
     query = (
         "" if token is None else f"?token={edge.mint(token) if token.startswith('x8') else token}"
     )
-    answer = await edge.get(f"{nginx.origin}{HLS}{query}")
+    response = await edge.get(f"{nginx.origin}{HLS}{query}")
 
-    assert (answer.status, answer.reason) == (status, reason)
-    assert answer.json["reason"] == reason
-    assert answer.headers.get("WWW-Authenticate", "").startswith("Bearer") is (status == 401)
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert "Set-Cookie" not in answer.headers
+    assert (response.status, response.reason) == (status, reason)
+    assert response.json["reason"] == reason
+    assert response.headers.get("WWW-Authenticate", "").startswith("Bearer") is (status == 401)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Set-Cookie" not in response.headers
 
 
-async def test_the_token_may_be_bound_to_the_viewers_network(behind_nginx):
+async def test_a_token_bound_to_a_network_is_refused_from_another_address(behind_nginx):
     nginx, edge = behind_nginx
     token = edge.mint("x8abcd", network=ip_network("127.0.0.8/32"))
     url = f"{nginx.origin}{HLS}?token={token}"
@@ -250,7 +252,9 @@ async def test_the_token_may_be_bound_to_the_viewers_network(behind_nginx):
     assert (await edge.get(url, source="127.0.0.9", headers=forged)).reason == "token-network"
 
 
-async def test_range_and_conditional_requests_reach_the_file_and_not_the_edge(behind_nginx):
+async def test_range_and_conditional_requests_apply_to_the_file_and_not_to_the_auth_request(
+    behind_nginx,
+):
     nginx, edge = behind_nginx
     url = f"{nginx.origin}/hls/x8abcd/0.ts?token={edge.mint('x8abcd')}"
     whole = await edge.get(url)
@@ -279,16 +283,16 @@ async def test_only_reading_methods_are_allowed(behind_nginx, method, status):
     assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", method=method))[0] == status
 
 
-async def test_a_preflight_is_answered_with_or_without_a_token_and_without_content(behind_nginx):
+async def test_a_preflight_succeeds_with_or_without_a_token_and_returns_no_content(behind_nginx):
     nginx, edge = behind_nginx
     for query in ("", f"?token={edge.mint('x8abcd')}"):
-        status, answer = await nginx.ask(
+        status, response = await nginx.ask(
             HLS + query, "Origin: https://example.com", method="OPTIONS"
         )
 
         assert status == 204
-        assert b"Access-Control-Allow-Origin: *" in answer
-        assert b"#EXTM3U" not in answer
+        assert b"Access-Control-Allow-Origin: *" in response
+        assert b"#EXTM3U" not in response
 
 
 @pytest.mark.parametrize(
@@ -317,15 +321,15 @@ async def test_a_preflight_is_answered_with_or_without_a_token_and_without_conte
         "/hls/?x=/hls/x8abcd/index.m3u8",
     ],
 )
-async def test_a_path_in_disguise_gets_nothing(behind_nginx, path):
-    """With a token for x8other, and with one for x8abcd, whatever nginx makes of the path."""
+async def test_an_obfuscated_path_does_not_reach_a_file(behind_nginx, path):
+    """Neither a token for x8other nor a token for x8abcd gets the file, however nginx reads the path."""
     nginx, edge = behind_nginx
     for video in ("x8other", "x8abcd"):
         separator = "&" if "?" in path else "?"
-        status, answer = await nginx.ask(f"{path}{separator}token={edge.mint(video)}")
+        status, response = await nginx.ask(f"{path}{separator}token={edge.mint(video)}")
 
-        assert status in {400, 403, 404}, answer
-        assert b"#EXTM3U" not in answer
+        assert status in {400, 403, 404}, response
+        assert b"#EXTM3U" not in response
 
 
 @pytest.mark.parametrize(
@@ -342,7 +346,7 @@ async def test_a_path_in_disguise_gets_nothing(behind_nginx, path):
         [f"X-H{n}: \x01" for n in range(90)],
     ],
 )
-async def test_no_header_of_the_clients_opens_or_breaks_anything(behind_nginx, lines):
+async def test_no_client_header_bypasses_or_breaks_authorization(behind_nginx, lines):
     nginx, edge = behind_nginx
 
     assert (await nginx.ask(HLS, *lines))[0] == 401
@@ -350,41 +354,45 @@ async def test_no_header_of_the_clients_opens_or_breaks_anything(behind_nginx, l
     assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", *good))[0] == 200
 
 
-async def test_a_request_line_that_is_too_long_is_nginxs_own_414(behind_nginx):
+async def test_nginx_refuses_a_too_long_request_line_with_414(behind_nginx):
     nginx, _ = behind_nginx
 
     assert (await nginx.ask(f"{HLS}?token={'a' * 9000}"))[0] == 414
 
 
-# Logs
+# Request bodies and logs.
 
 
 @pytest.mark.parametrize("path", ["/play/x8demo1.m3u8", "/hls/x8abcd/0.ts", "/relay/bytes/a/b", "/relay/playlist/a.m3u8", "/stream-urls"])  # fmt: skip
 @pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
-async def test_a_body_is_neither_passed_on_nor_announced(component, tmp_path, path, framing):
-    """An edge that waits for a body takes the next request of the connection for it."""
-    heads: list[bytes] = []
+async def test_a_request_body_and_its_framing_headers_are_not_forwarded(
+    component, tmp_path, path, framing
+):
+    """An edge that waits for a body would read the next request of the connection as that body."""
+    request_headers: list[bytes] = []
 
-    async def answer(reader, writer):
+    async def respond(reader, writer):
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
-                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                request_headers.append(await reader.readuntil(b"\r\n\r\n"))
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         writer.close()
 
     body = b"hello" if "Length" in framing else b"5\r\nhello\r\n0\r\n\r\n"
-    edge = await asyncio.start_server(answer, "127.0.0.1", 0)
+    edge = await asyncio.start_server(respond, "127.0.0.1", 0)
     port = edge.sockets[0].getsockname()[1]
     async with an_nginx(component("nginx"), tmp_path, [port], [port]) as nginx:
         for method in ("GET", "POST"):
-            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n"
-            await nginx.send(head.encode() + body)
+            request = (
+                f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n"
+            )
+            await nginx.send(request.encode() + body)
     edge.close()
-    assert heads
-    for head in heads:
-        assert b"content-length" not in head.lower()
-        assert b"transfer-encoding" not in head.lower()
-        assert head.startswith((b"GET ", b"POST ")), "the body was taken for a request"
+    assert request_headers
+    for headers in request_headers:
+        assert b"content-length" not in headers.lower()
+        assert b"transfer-encoding" not in headers.lower()
+        assert headers.startswith((b"GET ", b"POST ")), "the body was parsed as a request"
 
 
 async def test_no_token_is_ever_logged(behind_nginx):
@@ -418,24 +426,30 @@ async def test_no_token_is_ever_logged(behind_nginx):
     assert "PrivateIdOfSomebody" not in logs
 
 
-async def test_with_one_edge_down_a_refusal_stays_what_it_is(component, sandbox, tmp_path):
-    """Every other request fails over, and nginx's $upstream_status then names both answers."""
+async def test_with_one_edge_down_refusals_keep_their_status_and_reason(
+    component, sandbox, tmp_path
+):
+    """Every other request fails over, and nginx's $upstream_status then lists both statuses."""
     program = component("nginx")
     async with an_edge(sandbox, **BEHIND) as edge:
         players = [free_port(), edge.edge.player.port]
         operators = [free_port(), edge.edge.operator.port]
         async with an_nginx(program, tmp_path, players, operators) as nginx:
-            answers = [await edge.get(f"{nginx.origin}{HLS}") for _ in range(6)]
-            refused = [
+            unauthenticated = [await edge.get(f"{nginx.origin}{HLS}") for _ in range(6)]
+            other_video = [
                 await edge.get(f"{nginx.origin}{HLS}?token={edge.mint('x8other')}")
                 for _ in range(6)
             ]
 
-    assert {(answer.status, answer.reason) for answer in answers} == {(401, "token-missing")}
-    assert {(answer.status, answer.reason) for answer in refused} == {(403, "token-video")}
+    assert {(response.status, response.reason) for response in unauthenticated} == {
+        (401, "token-missing")
+    }
+    assert {(response.status, response.reason) for response in other_video} == {
+        (403, "token-video")
+    }
 
 
-async def test_with_every_edge_down_a_player_hears_503_and_the_logs_keep_the_secret(
+async def test_with_every_edge_down_players_get_503_and_no_token_is_logged(
     component, sandbox, tmp_path
 ):
     program = component("nginx")
@@ -445,24 +459,24 @@ async def test_with_every_edge_down_a_player_hears_503_and_the_logs_keep_the_sec
     ):
         token = edge.mint("x8abcd")
         for path in (f"/play/x8abcd.m3u8?token={token}", f"{HLS}?token={token}"):
-            answer = await edge.get(f"{nginx.origin}{path}")
-            assert (answer.status, answer.reason) == (503, "edge-unreachable")
-            assert answer.headers["Content-Type"] == "application/problem+json"
-            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            response = await edge.get(f"{nginx.origin}{path}")
+            assert (response.status, response.reason) == (503, "edge-unreachable")
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
 
         assert token.split(".")[2] not in nginx.access_log + nginx.error_log
         assert '"status":503' in nginx.access_log
 
 
-async def test_stream_urls_and_files_come_through_for_the_viewers_own_address(behind_nginx):
+async def test_stream_urls_and_mp4_files_are_locked_to_the_viewers_address(behind_nginx):
     nginx, edge = behind_nginx
     token = edge.mint()
     for path in (
         f"/play/x8demo1.mp4?token={token}",
         f"/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={token}",
     ):
-        answer = await edge.get(f"{nginx.origin}{path}", source="127.0.0.7")
-        url = answer.location if answer.status == 302 else answer.json["stream_hls_url"]
+        response = await edge.get(f"{nginx.origin}{path}", source="127.0.0.7")
+        url = response.location if response.status == 302 else response.json["stream_hls_url"]
         assert (await edge.get(url, source="127.0.0.7")).status == 200
         assert (await edge.get(url, source="127.0.0.1")).status == 403
     await eventually(lambda: '"/stream-urls"' in nginx.access_log)

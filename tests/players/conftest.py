@@ -1,4 +1,4 @@
-"""Real players: ffmpeg, and Debian's Chromium driven by playwright."""
+"""Pages for real players in Debian's Chromium, which playwright controls."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +16,8 @@ SCRIPTS = {
     "/shaka.js": MODULES / "shaka-player" / "dist" / "shaka-player.compiled.js",
     "/video.js": MODULES / "video.js" / "dist" / "video.min.js",
 }
-# The least that a web developer writes. Playback starts before loading does: a live channel that
-# Chromium loads while it is paused often fails to start (docs/playing.md).
+# The minimal page of a web developer. Playback starts before loading, because a live channel that
+# Chromium loads while paused often fails to start (docs/playing.md).
 NATIVE = """<!doctype html><video src="{src}" preload="none" muted playsinline></video>
 <script>document.querySelector("video").play()</script>"""
 WITH_HLS_JS = """<!doctype html><video autoplay muted playsinline></video>
@@ -25,7 +25,7 @@ WITH_HLS_JS = """<!doctype html><video autoplay muted playsinline></video>
 <script>
   window.errors = [];
   const hls = new Hls();
-  // Only what ends playback: a stall on a busy machine is told here too, and passes.
+  // Only fatal errors: on a busy machine hls.js also reports stalls, which pass.
   hls.on(Hls.Events.ERROR, (_, data) => data.fatal && errors.push(`${data.details} ${data.response?.code ?? ""}`));
   hls.loadSource("{src}");
   hls.attachMedia(document.querySelector("video"));
@@ -62,8 +62,8 @@ STATE = """() => {
 
 
 @asynccontextmanager
-async def a_page_elsewhere(html: str, src: str) -> AsyncIterator[str]:
-    """Serve a page on an origin of its own."""
+async def serve_page(html: str, src: str) -> AsyncIterator[str]:
+    """Serve a player page on an origin that differs from the edge's."""
 
     async def index(_request: web.Request) -> web.Response:
         return web.Response(text=html.replace("{src}", src), content_type="text/html")
@@ -77,10 +77,10 @@ async def a_page_elsewhere(html: str, src: str) -> AsyncIterator[str]:
         yield f"{origin.replace('127.0.0.1', 'localhost')}/"
 
 
-async def playing(page: Page, *, seconds: float) -> dict[str, object]:
-    """Wait until the page's video has played for so long, with pictures, and return its state.
+async def wait_until_playing(page: Page, *, seconds: float) -> dict[str, object]:
+    """Wait until the page's video has played for `seconds` and has shown frames; return its state.
 
-    What counts is what was played: a player that jumps to the live edge moves its clock too.
+    The played ranges count, not `currentTime`, which also moves when a player jumps to the live edge.
     """
     try:
         await page.wait_for_function(
@@ -91,6 +91,6 @@ async def playing(page: Page, *, seconds: float) -> dict[str, object]:
             timeout=90_000,
         )
     except PlaywrightTimeout:
-        pytest.fail(f"no {seconds} s of pictures: {await page.evaluate(STATE)}")
+        pytest.fail(f"The video did not play for {seconds} s: {await page.evaluate(STATE)}")
     state: dict[str, object] = await page.evaluate(STATE)
     return state

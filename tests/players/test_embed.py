@@ -1,10 +1,10 @@
-"""What `playgate embed` prints, pasted into a page as it is, plays."""
+"""The snippets that `playgate embed` prints play on a page without changes."""
 
 import asyncio
 
 import pytest
 from aiohttp import web
-from players.conftest import MODULES, SCRIPTS, STATE, playing
+from players.conftest import MODULES, SCRIPTS, STATE, wait_until_playing
 from playwright.async_api import Page
 from processes import playgate, started
 from support import SANDBOX_TOML, an_edge, eventually, serving
@@ -17,7 +17,7 @@ FILES = {
 }
 
 
-async def embedded(edge, name: str, video: str = "x8demo1") -> str:
+async def print_snippet(edge, name: str, video: str = "x8demo1") -> str:
     env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML), "PLAYGATE_WEB__PUBLIC_URL": edge.player}
     command = playgate("embed", video, "--only", name, "--mint")
     async with started(*command, env=env) as process, asyncio.timeout(60):
@@ -27,12 +27,12 @@ async def embedded(edge, name: str, video: str = "x8demo1") -> str:
 
 
 class Site:
-    """A publisher's site: one page, and the players' scripts beside it."""
+    """A publisher's site: one page and the scripts of the players."""
 
     def __init__(self) -> None:
         self.page = ""
 
-    def app(self) -> web.Application:
+    def build_app(self) -> web.Application:
         async def index(_request: web.Request) -> web.Response:
             return web.Response(text=f"<!doctype html>{self.page}", content_type="text/html")
 
@@ -47,13 +47,13 @@ class Site:
 @pytest.fixture
 async def site():
     site = Site()
-    async with serving(site.app()) as origin:
+    async with serving(site.build_app()) as origin:
         site.origin = origin.replace("127.0.0.1", "localhost")
         yield site
 
 
 async def press_play(page: Page) -> None:
-    """Press play as a viewer does: with sound, which stock browsers allow after a gesture only."""
+    """Press play as a viewer does, because browsers allow sound only after a user gesture."""
     button = page.locator(".vjs-big-play-button")
     if await button.count():
         await button.click()
@@ -74,27 +74,25 @@ async def press_play(page: Page) -> None:
         ("shaka", "x8demo1"),
     ],
 )
-async def test_a_snippet_plays_as_it_is_printed(edge, site, page, name, video):
-    site.page = await embedded(edge, name, video)
+async def test_a_printed_snippet_plays(edge, site, page, name, video):
+    site.page = await print_snippet(edge, name, video)
     await page.goto(site.origin)
     await press_play(page)
-    state = await playing(page, seconds=2)
+    state = await wait_until_playing(page, seconds=2)
 
     assert state["error"] is None
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_the_iframe_plays_on_sites_that_are_allowed_and_on_no_other(
-    sandbox, site, page, allowed
-):
+async def test_the_iframe_plays_only_on_sites_in_embed_origins(sandbox, site, page, allowed):
     origins = [site.origin] if allowed else ["https://www.example.com"]
     async with an_edge(sandbox, web={"embed_origins": origins}) as edge:
-        site.page = await embedded(edge, "iframe", "x8live1")
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
+        site.page = await print_snippet(edge, "iframe", "x8live1")
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
         await page.goto(site.origin)
         if not allowed:
-            await eventually(lambda: any("frame-ancestors" in text for text in complaints))
+            await eventually(lambda: any("frame-ancestors" in text for text in messages))
             return
         frame = page.frames[1]
         await frame.wait_for_function(
@@ -105,7 +103,7 @@ async def test_the_iframe_plays_on_sites_that_are_allowed_and_on_no_other(
         assert await frame.evaluate("() => innerHeight === video.clientHeight")
 
 
-async def test_nothing_but_the_token_is_left_to_fill_in(edge):
+async def test_the_token_is_the_only_placeholder_in_the_snippets(edge):
     env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML)}
     async with started(*playgate("embed", "x8demo1"), env=env) as process:
         assert await process.process.wait() == 0

@@ -1,4 +1,4 @@
-"""Players play: frames are shown and time goes on, through the redirect, from another origin."""
+"""Real players play through the edge's redirect, and the player page shows errors."""
 
 import asyncio
 
@@ -7,8 +7,8 @@ from players.conftest import (
     FRAMES_PER_SECOND,
     NATIVE,
     WITH_HLS_JS,
-    a_page_elsewhere,
-    playing,
+    serve_page,
+    wait_until_playing,
 )
 from support import an_edge, eventually
 
@@ -16,8 +16,8 @@ from proxy.sandbox.catalogue import VIDEOS
 from proxy.sandbox.controls import Fault
 
 
-async def frames_of(program: str, url: str, seconds: int) -> tuple[int, str]:
-    """Decode with ffmpeg; return how many frames came out, and what it complained of."""
+async def decode_frames(program: str, url: str, seconds: int) -> tuple[int, str]:
+    """Decode a URL with ffmpeg; return the number of frames and the error output."""
     process = await asyncio.create_subprocess_exec(
         program, "-v", "error", "-i", url, "-t", str(seconds), "-map", "0:v:0", "-f", "null", "-",
         "-progress", "pipe:1",
@@ -31,33 +31,33 @@ async def frames_of(program: str, url: str, seconds: int) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("video", "seconds"), [("x8demo1", 12), ("x8live1", 5)])
 async def test_ffmpeg_decodes_every_frame(component, edge, video, seconds):
-    frames, complaints = await frames_of(component("ffmpeg"), edge.play_url(video), seconds)
+    frames, errors = await decode_frames(component("ffmpeg"), edge.play_url(video), seconds)
 
-    assert frames == pytest.approx(seconds * FRAMES_PER_SECOND, abs=2), complaints
+    assert frames == pytest.approx(seconds * FRAMES_PER_SECOND, abs=2), errors
 
 
 async def test_ffmpeg_gets_the_status_of_a_refusal(component, edge):
-    frames, complaints = await frames_of(component("ffmpeg"), edge.play_url(token="no"), 1)
+    frames, errors = await decode_frames(component("ffmpeg"), edge.play_url(token="no"), 1)
 
     assert frames == 0
-    assert "401" in complaints
+    assert "401" in errors
 
 
 @pytest.mark.parametrize("html", [NATIVE, WITH_HLS_JS], ids=["native", "hls.js"])
 @pytest.mark.parametrize("video", ["x8demo1", "x8live1"])
 async def test_chromium_plays_on_a_page_of_another_origin(edge, page, html, video):
-    async with a_page_elsewhere(html, edge.play_url(video)) as url:
+    async with serve_page(html, edge.play_url(video)) as url:
         await page.goto(url)
-        state = await playing(page, seconds=3)
+        state = await wait_until_playing(page, seconds=3)
 
     assert state["error"] is None and state["errors"] == []
     assert state["height"] in {180, 360}
 
 
-async def test_the_subtitles_come_along(edge, page):
-    async with a_page_elsewhere(WITH_HLS_JS, edge.play_url()) as url:
+async def test_hls_js_shows_the_subtitles(edge, page):
+    async with serve_page(WITH_HLS_JS, edge.play_url()) as url:
         await page.goto(url)
-        await playing(page, seconds=1)
+        await wait_until_playing(page, seconds=1)
         await page.wait_for_function(
             "() => document.querySelector('video').textTracks[0]?.cues?.length"
         )
@@ -69,8 +69,8 @@ async def test_the_subtitles_come_along(edge, page):
 
 
 async def test_hls_js_can_read_a_refusal(edge, page):
-    """Without CORS headers on errors it would see status 0, and nobody would know why."""
-    async with a_page_elsewhere(WITH_HLS_JS, edge.play_url(token="no")) as url:
+    """Without CORS headers on errors, hls.js would see status 0 and no reason."""
+    async with serve_page(WITH_HLS_JS, edge.play_url(token="no")) as url:
         await page.goto(url)
         await page.wait_for_function("() => window.errors.length > 0")
 
@@ -80,7 +80,7 @@ async def test_hls_js_can_read_a_refusal(edge, page):
 async def test_the_player_page_plays(edge, page):
     for query in ("", "?player=native"):
         await page.goto(f"{edge.player}/watch/x8demo1{query}#{edge.mint()}")
-        state = await playing(page, seconds=2)
+        state = await wait_until_playing(page, seconds=2)
 
         assert state["error"] is None
         assert not await page.locator("#message").is_visible()
@@ -88,22 +88,22 @@ async def test_the_player_page_plays(edge, page):
 
 @pytest.mark.parametrize("mode", ["redirect", "relay"])
 @pytest.mark.parametrize("video", ["x8live1", "x8live2"])
-async def test_the_player_page_starts_a_live_channel_every_time(sandbox, browser, video, mode):
+async def test_the_player_page_starts_live_channels_reliably(sandbox, browser, video, mode):
     async with an_edge(sandbox, delivery={"mode": mode}) as edge:
         for _ in range(10):
             context = await browser.new_context()
             page = await context.new_page()
             await page.goto(f"{edge.player}/watch/{video}#{edge.mint(video)}")
-            state = await playing(page, seconds=0.5)
+            state = await wait_until_playing(page, seconds=0.5)
 
             assert state["error"] is None and await page.locator("#note").inner_text() == ""
             await context.close()
 
 
-async def test_webkit_uses_its_own_player_for_airplay_and_fairplay(edge, page):
+async def test_webkit_uses_its_native_player_for_airplay_and_fairplay(edge, page):
     await page.add_init_script("window.WebKitPlaybackTargetAvailabilityEvent = class {}")
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
-    await playing(page, seconds=1)
+    await wait_until_playing(page, seconds=1)
 
     assert await page.evaluate("() => video.currentSrc") == edge.play_url(
         token=await page.evaluate("() => token")
@@ -121,25 +121,27 @@ NO_NATIVE = """
 
 
 @pytest.mark.parametrize(
-    ("broken", "said", "other"),
+    ("script", "error", "other_player"),
     [
         (NO_MSE, "hls.js: buffer", "the browser's own player"),
         (NO_NATIVE, "DEMUXER_ERROR_COULD_NOT_OPEN", "hls.js"),
     ],
     ids=["hls.js", "native"],
 )
-async def test_the_other_player_is_tried_once_and_the_page_says_so(edge, page, broken, said, other):
-    await page.add_init_script(broken)
+async def test_a_failed_player_is_replaced_once_by_the_other_player_and_the_page_reports_it(
+    edge, page, script, error, other_player
+):
+    await page.add_init_script(script)
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
-    state = await playing(page, seconds=1)
+    state = await wait_until_playing(page, seconds=1)
 
     assert state["error"] is None
     note = await page.locator("#note").inner_text()
-    assert said in note and f"Trying again with {other}." in note
+    assert error in note and f"Trying again with {other_player}." in note
 
 
-async def test_when_neither_player_plays_the_page_says_what_each_reported(edge, page):
-    """The edge lets it play and nothing was refused, so no server is blamed."""
+async def test_when_both_players_fail_the_page_shows_both_errors(edge, page):
+    """The edge accepts the play and no request was refused, so the page blames no server."""
     await page.add_init_script(NO_MSE + NO_NATIVE.replace("window.WebKitMediaKeys = class {};", ""))
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
     message = page.locator("#message", has_text="could not play the stream")
@@ -153,7 +155,9 @@ async def test_when_neither_player_plays_the_page_says_what_each_reported(edge, 
 @pytest.mark.parametrize(
     ("kind", "status"), [("playlist", 403), ("segment", 404), ("segment", 500)]
 )
-async def test_the_page_names_the_status_of_a_refused_request(sandbox, edge, page, *, kind, status):
+async def test_the_page_shows_the_status_of_a_refused_stream_request(
+    sandbox, edge, page, *, kind, status
+):
     sandbox.controls.set_fault(
         kind, Fault(status=status, headers=(("Access-Control-Allow-Origin", "*"),))
     )
@@ -167,7 +171,7 @@ async def test_the_page_names_the_status_of_a_refused_request(sandbox, edge, pag
 
 
 @pytest.mark.parametrize("status", [403, 500])
-async def test_in_relay_mode_the_page_gives_the_edge_s_reason(sandbox, page, status):
+async def test_in_relay_mode_the_page_shows_the_edges_reason(sandbox, page, status):
     async with an_edge(sandbox, delivery={"mode": "relay"}) as edge:
         sandbox.controls.set_fault("segment", Fault(status=status))
         await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
@@ -175,29 +179,29 @@ async def test_in_relay_mode_the_page_gives_the_edge_s_reason(sandbox, page, sta
         await message.wait_for(timeout=90_000)
         text = await message.inner_text()
 
-        line = next(it for it in edge.lines() if it["request_id"] in text)
+        line = next(entry for entry in edge.lines() if entry["request_id"] in text)
         assert line["route"] == "relayed-bytes" and line["reason"] in text
         assert "address" not in text
 
 
-async def test_a_retry_plays_once_the_trouble_is_over(sandbox, edge, page):
+async def test_try_again_plays_after_an_outage(sandbox, edge, page):
     sandbox.controls.set_fault("video", Fault(status=500))
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
     await page.locator("#message", has_text="cannot be reached").wait_for()
     sandbox.controls.set_fault("video", None)
     await page.get_by_role("button", name="Try again").click()
 
-    assert (await playing(page, seconds=1))["error"] is None
+    assert (await wait_until_playing(page, seconds=1))["error"] is None
 
 
-async def test_nothing_is_offered_again_where_it_cannot_help(edge, page):
+async def test_try_again_is_not_offered_if_it_cannot_help(edge, page):
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint('x8live1')}")
     await page.locator("#message", has_text="for another video").wait_for()
 
     assert await page.get_by_role("button").count() == 0
 
 
-async def test_no_poster_shows_through_the_message(edge, page):
+async def test_an_error_message_hides_the_poster(edge, page):
     await page.goto(f"{edge.player}/watch/x8offair#{edge.mint('x8offair')}")
     await page.locator("#message", has_text="off air").wait_for()
     await page.locator("h1:not(:empty)").wait_for()
@@ -217,20 +221,20 @@ async def test_no_poster_shows_through_the_message(edge, page):
         ("/elsewhere", "not-found"),
     ],
 )
-async def test_a_person_in_a_browser_reads_a_page(edge, page, path, reason):
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    answer = await page.goto(f"{edge.player}{path}")
+async def test_a_browser_gets_an_error_page(edge, page, path, reason):
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    response = await page.goto(f"{edge.player}{path}")
 
     text = await page.locator("body").inner_text()
-    request_id = answer.headers["x-request-id"]
-    assert answer.headers["x-deny-reason"] == reason
+    request_id = response.headers["x-request-id"]
+    assert response.headers["x-deny-reason"] == reason
     assert reason in text and request_id in text and "{" not in text
     assert (
         await page.evaluate("() => getComputedStyle(document.querySelector('code')).overflowWrap")
         == "anywhere"
     )
-    assert [it for it in complaints if "Security Policy" in it] == []
+    assert [text for text in messages if "Security Policy" in text] == []
 
 
 @pytest.mark.parametrize("query", ["", "?player=native"])
@@ -246,14 +250,14 @@ async def test_a_person_in_a_browser_reads_a_page(edge, page, path, reason):
         ("x8error", "platform-unreachable", "cannot be reached", "HTTP 500"),
     ],
 )
-async def test_the_viewer_reads_a_sentence_and_the_operator_a_reason(
+async def test_an_error_shows_the_viewer_a_sentence_and_logs_the_reason(
     edge, page, *, video, reason, sentence, detail, query
 ):
     await page.goto(f"{edge.player}/watch/{video}{query}#{edge.mint(video)}")
     message = page.locator("#message", has_text="request ")
     await message.wait_for()
     text = await message.inner_text()
-    line = next(it for it in edge.lines() if it["request_id"] in text)
+    line = next(entry for entry in edge.lines() if entry["request_id"] in text)
 
     assert sentence in text and reason in text
     assert (line["reason"], line["route"], line["video"]) == (reason, "play", video)
@@ -262,7 +266,7 @@ async def test_the_viewer_reads_a_sentence_and_the_operator_a_reason(
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-async def test_the_player_page_says_what_it_plays(edge, page, width):
+async def test_the_player_page_shows_the_title_the_poster_and_the_live_mark(edge, page, width):
     await page.set_viewport_size({"width": width, "height": 800})
     for video, is_live in (("x8demo1", False), ("x8live1", True), ("x8offair", False)):
         await page.goto(f"{edge.player}/watch/{video}?at={width}#{edge.mint(video)}")
@@ -278,46 +282,47 @@ async def test_the_player_page_says_what_it_plays(edge, page, width):
         assert await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_without_details_the_page_plays_all_the_same(sandbox, page):
+async def test_the_player_page_plays_without_video_details(sandbox, page):
     async with an_edge(sandbox, platform={"api": "v2"}) as edge:
         await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
 
-        assert (await playing(page, seconds=1))["error"] is None
+        assert (await wait_until_playing(page, seconds=1))["error"] is None
 
 
-async def test_details_of_one_video_are_one_call(edge, sandbox):
+async def test_concurrent_requests_for_details_share_one_call(edge, sandbox):
     await edge.play()
     sandbox.controls.hold("video")
     before = sandbox.controls.calls["video"]
     token = {"Authorization": f"Bearer {edge.mint()}"}
     url = f"{edge.player}/watch/x8demo1/details"
-    asking = [asyncio.create_task(edge.get(url, headers=token)) for _ in range(20)]
+    requests = [asyncio.create_task(edge.get(url, headers=token)) for _ in range(20)]
     await eventually(lambda: sandbox.controls.waiting["video"])
     await asyncio.sleep(0)
     sandbox.controls.release("video")
 
-    assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+    responses = await asyncio.gather(*requests)
+    assert {response.status for response in responses} == {200}
     assert sandbox.controls.calls["video"] <= before + 2
 
 
-async def test_details_need_a_token_and_have_no_poster_from_elsewhere(edge, sandbox):
+async def test_details_need_a_token_and_omit_a_poster_on_another_host(edge, sandbox):
     url = f"{edge.player}/watch/x8demo1/details"
     assert (await edge.get(url)).reason == "token-missing"
     token = {"Authorization": f"Bearer {edge.mint()}"}
-    answer = await edge.get(url, headers=token)
-    assert answer.json == {
+    response = await edge.get(url, headers=token)
+    assert response.json == {
         "title": VIDEOS["x8demo1"].title,
         "poster": f"{sandbox.origin}/thumbnail/x8demo1.svg",
         "live": False,
     }
     body = '{"title": 7, "thumbnail_url": "https://evil.example/p.jpg", "mode": "live"}'
     sandbox.controls.set_fault("video", Fault(status=200, body=body))
-    token = {"Authorization": f"Bearer {edge.mint('x8live1')}"}  # one that is not cached
-    answer = await edge.get(f"{edge.player}/watch/x8live1/details", headers=token)
-    assert answer.json == {"title": "", "poster": None, "live": False}
+    token = {"Authorization": f"Bearer {edge.mint('x8live1')}"}  # not cached yet
+    response = await edge.get(f"{edge.player}/watch/x8live1/details", headers=token)
+    assert response.json == {"title": "", "poster": None, "live": False}
 
 
-async def test_the_player_page_needs_a_token_and_makes_none(edge, page, sandbox):
+async def test_the_player_page_needs_a_token_and_mints_none(edge, page, sandbox):
     await page.goto(f"{edge.player}/watch/x8demo1")
     message = page.locator("#message")
     await message.wait_for()
@@ -327,16 +332,16 @@ async def test_the_player_page_needs_a_token_and_makes_none(edge, page, sandbox)
     assert sandbox.controls.calls["video"] == 0
 
 
-async def test_the_player_page_obeys_its_own_policy_and_sends_no_referrer(edge, page):
-    complaints: list[str] = []
+async def test_the_player_page_complies_with_its_csp_and_sends_no_referrer(edge, page):
+    messages: list[str] = []
     referrers: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
+    page.on("console", lambda message: messages.append(message.text))
     page.on("request", lambda request: referrers.append(request.headers.get("referer", "")))
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
-    await playing(page, seconds=1)
+    await wait_until_playing(page, seconds=1)
 
-    assert [text for text in complaints if "Content Security Policy" in text] == []
+    assert [text for text in messages if "Content Security Policy" in text] == []
     assert [text for text in referrers if "watch" in text] == []
-    answer = await edge.get(f"{edge.player}/watch/x8demo1")
-    policy = answer.headers["Content-Security-Policy"]
+    response = await edge.get(f"{edge.player}/watch/x8demo1")
+    policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and " * " not in policy

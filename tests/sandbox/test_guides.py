@@ -1,6 +1,6 @@
-"""Every call of Dailymotion's three guides, written as they have it, against the sandbox.
+"""The sandbox supports every call of Dailymotion's three guides, written as in the guides.
 
-What Playgate does with them is tested elsewhere; here the sandbox has to be what the guides describe.
+These tests check only the sandbox; other tests check how Playgate uses the calls.
 """
 
 from base64 import b64encode
@@ -41,7 +41,7 @@ async def call(sandbox):
 
 
 async def authorize(call, sandbox, **changes) -> URL:
-    """Say yes as a user does; return where the browser is sent."""
+    """Allow access as a user does; return the URL that the browser is redirected to."""
     query = {
         "response_type": "code",
         "client_id": PUBLIC_KEY[0],
@@ -58,9 +58,9 @@ async def authorize(call, sandbox, **changes) -> URL:
 
 
 class TestGrants:
-    """Platform API Authentication: four grants, each on its host, for its kind of key."""
+    """Platform API Authentication: the four grants, each with its endpoint and kind of API key."""
 
-    async def test_client_credentials(self, call):
+    async def test_a_private_key_gets_a_token_with_client_credentials(self, call):
         form = {"grant_type": "client_credentials", "scope": "read_video_streams", **PRIVATE}
         status, body, _ = await call("POST", "/oauth/v1/token", data=form)
 
@@ -71,7 +71,7 @@ class TestGrants:
             "scope": "read_video_streams",
         }
 
-    async def test_password(self, call):
+    async def test_a_public_key_gets_a_token_with_a_password(self, call):
         status, body, _ = await call(
             "POST", "/oauth/token", data={**PASSWORD, "scope": "manage_videos"}
         )
@@ -79,15 +79,15 @@ class TestGrants:
         assert status == 200
         assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
 
-    async def test_authorization_code_with_state(self, call, sandbox):
-        """As the Data API guide asks: Basic besides the form, and a version that nobody reads."""
-        back = await authorize(call, sandbox, state="s t/a=te")
-        assert str(back).startswith(f"{sandbox.accounts.callback_url}?code=")
-        assert back.query["state"] == "s t/a=te"
+    async def test_a_public_key_gets_a_token_with_an_authorization_code(self, call, sandbox):
+        """The Data API guide sends HTTP Basic as well as the form, and an unused `version`."""
+        redirect = await authorize(call, sandbox, state="s t/a=te")
+        assert str(redirect).startswith(f"{sandbox.accounts.callback_url}?code=")
+        assert redirect.query["state"] == "s t/a=te"
         basic = b64encode(":".join(PUBLIC_KEY).encode()).decode()
         form = {
             "grant_type": "authorization_code",
-            "code": back.query["code"],
+            "code": redirect.query["code"],
             "redirect_uri": sandbox.accounts.callback_url,
             "version": "2",
             **PUBLIC,
@@ -97,18 +97,18 @@ class TestGrants:
         assert status == 200 and body["refresh_token"]
 
         status, body, _ = await call("POST", "/oauth/token", data=form)
-        assert (status, body["error"]) == (400, "invalid_grant")  # a code is good once
+        assert (status, body["error"]) == (400, "invalid_grant")  # a code can be used once
 
-    async def test_without_state_there_is_none_in_the_answer(self, call, sandbox):
+    async def test_without_state_the_redirect_has_no_state(self, call, sandbox):
         assert "state" not in (await authorize(call, sandbox)).query
 
-    async def test_refresh_token(self, call):
-        _, granted, _ = await call("POST", "/oauth/token", data=PASSWORD)
-        form = {"grant_type": "refresh_token", "refresh_token": granted["refresh_token"], **PUBLIC}
+    async def test_a_refresh_token_gets_another_access_token(self, call):
+        _, tokens, _ = await call("POST", "/oauth/token", data=PASSWORD)
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], **PUBLIC}
         status, body, _ = await call("POST", "/oauth/token", data=form)
 
         assert status == 200
-        assert body["access_token"] != granted["access_token"]
+        assert body["access_token"] != tokens["access_token"]
         assert (await call("GET", "/echo?message=hi", body["access_token"]))[0] == 200
 
     @pytest.mark.parametrize(
@@ -125,10 +125,12 @@ class TestGrants:
             ("/v2/token", {"grant_type": "client_credentials", **PUBLIC}, 400, "invalid_client"),
         ],
     )  # fmt: skip
-    async def test_an_error_is_a_text_with_a_description(self, call, path, form, status, error):
-        answered, body, _ = await call("POST", path, data=form)
+    async def test_an_oauth_error_is_a_string_with_a_description(
+        self, call, path, form, status, error
+    ):
+        actual_status, body, _ = await call("POST", path, data=form)
 
-        assert (answered, body["error"]) == (status, error)
+        assert (actual_status, body["error"]) == (status, error)
         assert isinstance(body["error_description"], str)
 
     @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ class TestGrants:
             {"response_type": "token"},
         ],
     )
-    async def test_a_wrong_authorization_url_is_a_page_and_never_a_redirect(
+    async def test_a_wrong_authorization_url_shows_an_error_page_and_does_not_redirect(
         self, call, sandbox, changes
     ):
         query = {
@@ -152,7 +154,7 @@ class TestGrants:
             url = str(URL("/oauth/authorize").with_query(query if method == "GET" else {}))
             assert (await call(method, url, **options))[0] == 400
 
-    async def test_a_code_lapses(self):
+    async def test_an_authorization_code_expires(self):
         clock = StillClock()
         async with a_sandbox(now=clock.now) as sandbox:
             accounts = sandbox.accounts
@@ -161,28 +163,28 @@ class TestGrants:
             with pytest.raises(OAuthError, match="invalid_grant"):
                 accounts.exchange_code(code, accounts.callback_url, now=clock.now())
 
-    async def test_logout_voids_the_token_and_what_renews_it(self, call):
-        _, granted, _ = await call("POST", "/oauth/token", data=PASSWORD)
-        assert (await call("GET", "/logout", granted["access_token"]))[:2] == (200, {})
+    async def test_logout_revokes_the_access_token_and_the_refresh_token(self, call):
+        _, tokens, _ = await call("POST", "/oauth/token", data=PASSWORD)
+        assert (await call("GET", "/logout", tokens["access_token"]))[:2] == (200, {})
 
-        assert (await call("GET", "/echo?message=hi", granted["access_token"]))[0] == 401
-        form = {"grant_type": "refresh_token", "refresh_token": granted["refresh_token"], **PUBLIC}
+        assert (await call("GET", "/echo?message=hi", tokens["access_token"]))[0] == 401
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], **PUBLIC}
         assert (await call("POST", "/oauth/token", data=form))[0] == 400
 
 
 class TestCalls:
-    """The Data API's and the platform's calls, on the host of either kind of key."""
+    """The calls of the Data API and the Platform API, with either kind of API key."""
 
     @pytest.fixture(params=["private", "public"])
     async def account(self, request, call):
-        """Return the base of the calls, and a token that may manage videos."""
+        """Return the base path of the calls, and a token that can manage videos."""
         if request.param == "private":
             form = {"grant_type": "client_credentials", "scope": MANAGE, **STUDIO}
             return "/rest", (await call("POST", "/oauth/v1/token", data=form))[1]["access_token"]
         form = {**PASSWORD, "scope": "manage_videos"}
         return "", (await call("POST", "/oauth/token", data=form))[1]["access_token"]
 
-    async def test_echo_says_whether_the_token_is_good(self, call, account):
+    async def test_echo_accepts_only_a_valid_access_token(self, call, account):
         base, token = account
         status, body, _ = await call("GET", f"{base}/echo?message=Congratulations!", token)
         assert (status, body) == (200, {"message": "Congratulations!"})
@@ -190,7 +192,7 @@ class TestCalls:
         assert (status, body["error"]["code"]) == (401, 401)
         assert 'error="invalid_token"' in headers["WWW-Authenticate"]
 
-    async def test_a_video_is_uploaded_published_edited_listed_and_deleted(self, call, account):
+    async def test_a_video_can_be_uploaded_published_edited_listed_and_deleted(self, call, account):
         base, token = account
         status, body, _ = await call("GET", f"{base}/file/upload", token)
         assert status == 200 and body["upload_url"].startswith("http")
@@ -231,7 +233,7 @@ class TestCalls:
             ("GET", "/echo", None, "missing_required_parameter", "message"),
         ],
     )  # fmt: skip
-    async def test_a_parameter_that_is_wrong_is_named(
+    async def test_a_parameter_error_names_the_parameter(
         self, call, account, *, method, path, data, error, param
     ):
         base, token = account
@@ -250,7 +252,7 @@ class TestCalls:
             ("DELETE", "/video/x8demo1"),
         ],
     )
-    async def test_the_edges_key_may_manage_nothing(self, call, method, path):
+    async def test_the_edges_key_cannot_manage_videos(self, call, method, path):
         form = {"grant_type": "client_credentials", "scope": "read_video_streams", **PRIVATE}
         token = (await call("POST", "/oauth/v1/token", data=form))[1]["access_token"]
 
@@ -260,7 +262,7 @@ class TestCalls:
         assert (await call(method, f"/rest{path}"))[0] == 401
 
     @pytest.mark.parametrize(("field", "video"), STREAMS.items())
-    async def test_a_stream_url_of_every_format(self, call, field, video):
+    async def test_the_stream_url_of_every_format_works(self, call, field, video):
         form = {"grant_type": "client_credentials", "scope": "read_video_streams", **PRIVATE}
         token = (await call("POST", "/oauth/v1/token", data=form))[1]["access_token"]
         url = f"/rest/video/{video}?client_ip=127.0.0.1&fields={field}"
@@ -271,13 +273,13 @@ class TestCalls:
             async with session.get(URL(body[field], encoded=True)) as response:
                 assert response.status == 200
                 is_hls = "hls" in field
-                begins = await response.content.read(8)
-                assert begins.startswith(b"#EXTM3U") if is_hls else begins[4:] == b"ftyp"
+                beginning = await response.content.read(8)
+                assert beginning.startswith(b"#EXTM3U") if is_hls else beginning[4:] == b"ftyp"
             if not is_hls:
                 async with session.get(URL(f"{body[field]}&download=1", encoded=True)) as response:
                     assert "attachment" in response.headers["Content-Disposition"]
 
-    async def test_v2_gives_streams_and_errors_in_its_own_words(self, call):
+    async def test_api_v2_returns_stream_urls_and_its_own_error_codes(self, call):
         form = {"grant_type": "client_credentials", "scope": "video.read", **PRIVATE}
         token = (await call("POST", "/v2/token", data=form))[1]["access_token"]
         path = "/v2/videos/{}/streams"

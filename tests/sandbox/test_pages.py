@@ -1,4 +1,4 @@
-"""The sandbox's index: readable on a phone, and what a person tries first works from there."""
+"""The sandbox's pages in a browser: they fit a phone screen, and their forms work."""
 
 import re
 
@@ -17,23 +17,23 @@ def index(sandbox, edge) -> str:
     return f"{sandbox.origin}/"
 
 
-async def fits(page) -> bool:
+async def fits_screen(page) -> bool:
     return await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-async def test_every_column_can_be_read(page, index, width):
+async def test_every_column_of_the_index_fits_the_screen(page, index, width):
     await page.set_viewport_size({"width": width, "height": 800})
     await page.goto(index)
 
-    assert await fits(page)
+    assert await fits_screen(page)
     for cell in await page.locator(".videos td").all():
         box = await cell.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
     assert await page.locator(".videos td").count() % 3 == 0
 
 
-async def test_a_token_is_minted_played_and_explained(page, index, edge):
+async def test_a_token_can_be_minted_played_and_explained(page, index, edge):
     await page.set_viewport_size({"width": 390, "height": 800})
     await page.goto(index)
     mint = page.locator("form[action='/mint']")
@@ -41,13 +41,13 @@ async def test_a_token_is_minted_played_and_explained(page, index, edge):
     await mint.locator("[name=ip]").fill("127.0.0.0/8")
     await mint.locator("button").click()
     assert "expires in 60 seconds" in await page.locator("body").inner_text()
-    assert await fits(page)
+    assert await fits_screen(page)
     play_url = await page.locator("pre").first.inner_text()
     assert (await edge.get(play_url)).status == 302
 
     await page.locator("form[action='/explain'] button").click()
     text = await page.locator("body").inner_text()
-    assert "The edge accepts it" in text and await fits(page)
+    assert "The edge accepts it" in text and await fits_screen(page)
     assert re.search(r"exp +(\S+ )?\d\d:\d\d:\d\d \(in (1 minute|\d+ seconds)\)", text)
 
     explain = page.locator("form[action='/explain']")
@@ -59,7 +59,7 @@ async def test_a_token_is_minted_played_and_explained(page, index, edge):
 
 
 @pytest.mark.parametrize(
-    ("form", "field", "value", "says"),
+    ("form", "field", "value", "message"),
     [
         ("mint", "video", "../etc", "is not a video id"),
         ("mint", "ttl", "soon", "lifetime must be a whole number of seconds"),
@@ -72,19 +72,19 @@ async def test_a_token_is_minted_played_and_explained(page, index, edge):
         ("explain", "token", "<script>alert(1)</script>", "token-missing"),
     ],
 )
-async def test_a_form_says_what_is_wrong(page, index, *, form, field, value, says):
+async def test_a_form_reports_an_invalid_value(page, index, *, form, field, value, message):
     await page.goto(index)
-    filled = page.locator(f"form[action='/{form}']")
+    locator = page.locator(f"form[action='/{form}']")
     if form == "explain":
-        await filled.locator("[name=token]").fill("x")
-    await filled.locator(f"[name={field}]").fill(value)
-    await filled.locator("button").click()
+        await locator.locator("[name=token]").fill("x")
+    await locator.locator(f"[name={field}]").fill(value)
+    await locator.locator("button").click()
 
-    assert says in await page.locator("body").inner_text()
+    assert message in await page.locator("body").inner_text()
     assert await page.locator("script").count() == 0
 
 
-async def test_first_use_binds_links_until_it_is_taken_off(page, index, edge):
+async def test_binding_on_first_use_can_be_turned_on_and_off(page, index, edge):
     for is_on in (True, False):
         await page.goto(index)
         mint = page.locator("form[action='/mint']")
@@ -103,7 +103,7 @@ async def test_first_use_binds_links_until_it_is_taken_off(page, index, edge):
         ) in text
 
 
-async def test_a_refused_form_changes_nothing(page, index, sandbox):
+async def test_a_refused_form_does_not_change_the_setting(page, index, sandbox):
     for is_on in (False, True):
         sandbox.edge.bind_on_first_use(is_on=is_on)
         await page.goto(index)
@@ -115,12 +115,12 @@ async def test_a_refused_form_changes_nothing(page, index, sandbox):
         assert sandbox.edge.binds_on_first_use() == is_on
 
 
-async def test_a_program_is_sent_to_the_edge(index):
+async def test_a_json_request_is_referred_to_the_edges_api(index):
     async with aiohttp.ClientSession() as session:
         for form in ("mint", "explain"):
-            async with session.post(f"{index}{form}", json={"video": "x8demo1"}) as answer:
-                assert answer.status == 415
-                assert "POST /tokens" in await answer.text()
+            async with session.post(f"{index}{form}", json={"video": "x8demo1"}) as response:
+                assert response.status == 415
+                assert "POST /tokens" in await response.text()
 
 
 @pytest.mark.parametrize(
@@ -134,27 +134,27 @@ async def test_a_program_is_sent_to_the_edge(index):
         ("application/x-www-form-urlencoded; charset=utf-16", b"v"),
     ],
 )
-async def test_what_is_no_form_is_refused(index, content_type, body):
+async def test_a_malformed_form_is_refused(index, content_type, body):
     async with aiohttp.ClientSession() as session:
         for form in ("mint", "explain"):
             headers = {"Content-Type": content_type}
-            async with session.post(f"{index}{form}", data=body, headers=headers) as answer:
-                assert answer.status == 400, await answer.text()
+            async with session.post(f"{index}{form}", data=body, headers=headers) as response:
+                assert response.status == 400, await response.text()
 
 
 @pytest.mark.parametrize(
     ("port", "route"), [("player", "/play/{video_id}.m3u8"), ("operator", "/tokens")]
 )
-async def test_the_description_of_a_port_is_a_page(page, index, port, route):
+async def test_the_openapi_document_of_a_port_is_shown_as_a_page(page, index, port, route):
     await page.set_viewport_size({"width": 390, "height": 800})
     await page.goto(f"{index}api/{port}")
 
     text = await page.locator("body").inner_text()
-    assert route in text and await fits(page)
+    assert route in text and await fits_screen(page)
     assert await page.locator("section").count() > 5
 
 
-async def test_without_an_edge_there_are_no_forms(page, sandbox):
+async def test_without_an_edge_the_index_has_no_forms(page, sandbox):
     await page.goto(f"{sandbox.origin}/")
 
     assert await page.locator("form").count() == 0

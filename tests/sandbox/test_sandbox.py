@@ -1,4 +1,4 @@
-"""The sandbox answers as Dailymotion's documents say, errors and locks included."""
+"""The sandbox behaves as Dailymotion documents it, including errors and address locks."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def session():
         yield opened
 
 
-async def grant(sandbox, session, **changes):
+async def request_token(sandbox, session, **changes):
     form = {name: value for name, value in (FORM | changes).items() if value is not None}
     async with session.post(f"{sandbox.origin}/oauth/v1/token", data=form) as response:
         return response.status, await response.json()
@@ -41,7 +41,7 @@ async def get(sandbox, session, path, token=None):
 
 
 async def test_a_private_key_gets_an_access_token_and_no_refresh_token(sandbox, session):
-    status, body = await grant(sandbox, session)
+    status, body = await request_token(sandbox, session)
 
     assert status == 200
     assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
@@ -62,14 +62,14 @@ async def test_a_private_key_gets_an_access_token_and_no_refresh_token(sandbox, 
     ],
 )
 async def test_an_oauth_error_is_a_string(sandbox, session, changes, error):
-    status, body = await grant(sandbox, session, **changes)
+    status, body = await request_token(sandbox, session, **changes)
 
     assert status == 400
     assert body["error"] == error and isinstance(body["error_description"], str)
 
 
 async def test_an_api_error_is_an_object(sandbox, session):
-    token = (await grant(sandbox, session))[1]["access_token"]
+    token = (await request_token(sandbox, session))[1]["access_token"]
     status, body, _ = await get(sandbox, session, "/rest/video/x8nowhere?fields=id", token)
 
     assert status == 404
@@ -79,17 +79,17 @@ async def test_an_api_error_is_an_object(sandbox, session):
 
 
 @pytest.mark.parametrize("path", ["/rest/video/x8demo1", "/rest/echo?message=hi", "/rest/auth"])
-async def test_without_a_good_token_it_is_401_with_a_challenge(sandbox, session, path):
+async def test_a_missing_or_invalid_access_token_gets_401_with_a_challenge(sandbox, session, path):
     for token in (None, "wrong"):
         status, body, headers = await get(sandbox, session, path, token)
         assert (status, body["error"]["code"]) == (401, 401)
         assert 'error="invalid_token"' in headers["WWW-Authenticate"]
 
 
-async def test_an_access_token_lapses(session):
+async def test_an_access_token_expires(session):
     clock = StillClock()
     async with a_sandbox(now=clock.now) as sandbox:
-        token = (await grant(sandbox, session))[1]["access_token"]
+        token = (await request_token(sandbox, session))[1]["access_token"]
         assert (await get(sandbox, session, "/rest/echo?message=hi", token))[:2] == (
             200,
             {"message": "hi"},
@@ -98,16 +98,16 @@ async def test_an_access_token_lapses(session):
         assert (await get(sandbox, session, "/rest/echo?message=hi", token))[0] == 401
 
 
-async def test_echo_and_auth(sandbox, session):
-    token = (await grant(sandbox, session))[1]["access_token"]
+async def test_auth_returns_the_scope_and_echo_requires_a_message(sandbox, session):
+    token = (await request_token(sandbox, session))[1]["access_token"]
 
     assert (await get(sandbox, session, "/rest/auth", token))[1]["scope"] == ["read_video_streams"]
     status, body, _ = await get(sandbox, session, "/rest/echo", token)
     assert (status, body["error"]["type"]) == (400, "missing_required_parameter")
 
 
-async def test_the_fields_asked_for_are_the_fields_that_come(sandbox, session):
-    token = (await grant(sandbox, session))[1]["access_token"]
+async def test_the_requested_fields_are_returned(sandbox, session):
+    token = (await request_token(sandbox, session))[1]["access_token"]
     _, vod, _ = await get(
         sandbox,
         session,
@@ -126,8 +126,8 @@ async def test_the_fields_asked_for_are_the_fields_that_come(sandbox, session):
     assert vod["title"] == VIDEOS["x8demo1"].title
 
 
-async def test_without_the_scope_there_are_no_streams(sandbox, session):
-    token = (await grant(sandbox, session, scope="userinfo"))[1]["access_token"]
+async def test_stream_urls_require_the_scope(sandbox, session):
+    token = (await request_token(sandbox, session, scope="userinfo"))[1]["access_token"]
     status, body, _ = await get(
         sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token
     )
@@ -136,7 +136,7 @@ async def test_without_the_scope_there_are_no_streams(sandbox, session):
 
 
 async def test_client_ip_must_be_an_address(sandbox, session):
-    token = (await grant(sandbox, session))[1]["access_token"]
+    token = (await request_token(sandbox, session))[1]["access_token"]
     status, body, _ = await get(
         sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url&client_ip=me", token
     )
@@ -144,8 +144,8 @@ async def test_client_ip_must_be_an_address(sandbox, session):
     assert (status, body["error"]["error_data"]["param"]) == (400, "client_ip")
 
 
-async def test_without_client_ip_the_lock_falls_on_the_caller(sandbox, session):
-    token = (await grant(sandbox, session))[1]["access_token"]
+async def test_without_client_ip_the_stream_url_is_locked_to_the_caller(sandbox, session):
+    token = (await request_token(sandbox, session))[1]["access_token"]
     _, body, _ = await get(sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token)
 
     async with session.get(body["stream_hls_url"]) as response:
@@ -155,26 +155,26 @@ async def test_without_client_ip_the_lock_falls_on_the_caller(sandbox, session):
         elsewhere.get(body["stream_hls_url"]) as response,
     ):
         assert response.status == 403
-        assert response.headers["X-Sandbox-Why"] == "made for 127.0.0.4, asked for by 127.0.0.1"
+        assert response.headers["X-Sandbox-Why"] == "locked to 127.0.0.4, requested by 127.0.0.1"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_a_stream_lapses_with_its_children(session):
+async def test_a_stream_url_and_its_variants_expire_together(session):
     clock = StillClock()
     async with a_sandbox(now=clock.now, locks=Locks(ttl=60)) as sandbox:
-        token = (await grant(sandbox, session))[1]["access_token"]
+        token = (await request_token(sandbox, session))[1]["access_token"]
         _, body, _ = await get(sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token)
         async with session.get(body["stream_hls_url"]) as response:
             variant = m3u8.loads(await response.text()).playlists[0].absolute_uri
-        for passed, status in ((60, 200), (1, 403)):
-            clock.advance(passed)
+        for seconds, status in ((60, 200), (1, 403)):
+            clock.advance(seconds)
             for url in (body["stream_hls_url"], variant):
                 async with session.get(url) as response:
                     assert response.status == status
 
 
-async def test_every_child_of_every_playlist_is_there_and_locked(sandbox, session):
-    token = (await grant(sandbox, session))[1]["access_token"]
+async def test_every_uri_of_every_playlist_exists_and_is_locked_to_the_viewer(sandbox, session):
+    token = (await request_token(sandbox, session))[1]["access_token"]
     async with aiohttp.ClientSession() as elsewhere:
         for video, field in (("x8demo1", "stream_hls_url"), ("x8live1", "stream_live_hls_url")):
             _, body, _ = await get(sandbox, session, f"/rest/video/{video}?fields={field}", token)
@@ -195,7 +195,7 @@ async def test_every_child_of_every_playlist_is_there_and_locked(sandbox, sessio
                         assert response.status == 403
 
 
-def test_the_multivariant_playlist_has_the_shape_of_the_real_ones():
+def test_the_multivariant_playlist_has_the_format_of_dailymotions():
     text = playlists.build_multivariant("http://127.0.0.1:1", "x8demo1", "SEC")
     heights = [variant.stream_info.resolution[1] for variant in m3u8.loads(text).playlists]
 
@@ -204,8 +204,8 @@ def test_the_multivariant_playlist_has_the_shape_of_the_real_ones():
     assert "#cell=cf" in text and text.index("#EXT-X-MEDIA:") > text.rindex("#EXT-X-STREAM-INF")
 
 
-def test_the_live_window_slides_without_a_gap():
-    """Sequence numbers follow each other, a segment keeps its URI, discontinuities are counted."""
+def test_the_live_playlist_advances_without_gaps():
+    """Sequence numbers are consecutive, segments keep their URIs, discontinuities are counted."""
     seen: dict[int, tuple[str, bool]] = {}
     previous = None
     for on_air in range(3600, 3660):
@@ -224,14 +224,14 @@ def test_the_live_window_slides_without_a_gap():
         previous = first, discontinuities
 
 
-async def test_answers_can_be_held_back_until_enough_calls_wait(sandbox, session):
+async def test_responses_are_held_back_until_the_given_number_of_calls_wait(sandbox, session):
     async with session.post(f"{sandbox.origin}/__hold/token?until=3") as response:
         assert response.status == 204
-    grants = [asyncio.create_task(grant(sandbox, session)) for _ in range(2)]
-    done, _ = await asyncio.wait(grants, timeout=0.1)
+    requests = [asyncio.create_task(request_token(sandbox, session)) for _ in range(2)]
+    done, _ = await asyncio.wait(requests, timeout=0.1)
     assert not done
-    await grant(sandbox, session)
-    assert [status for status, _ in await asyncio.gather(*grants)] == [200, 200]
+    await request_token(sandbox, session)
+    assert [status for status, _ in await asyncio.gather(*requests)] == [200, 200]
     async with session.get(f"{sandbox.origin}/__calls") as response:
         calls = await response.json()
     waiting = calls.pop("waiting")
@@ -244,30 +244,30 @@ async def test_answers_can_be_held_back_until_enough_calls_wait(sandbox, session
         assert (await response.json())["token"] == 0
 
 
-async def test_answers_held_back_can_be_let_go(sandbox, session):
+async def test_held_back_responses_can_be_released(sandbox, session):
     async with session.post(f"{sandbox.origin}/__hold/token"):
         pass
-    waiting = asyncio.create_task(grant(sandbox, session))
+    request = asyncio.create_task(request_token(sandbox, session))
     await eventually(lambda: sandbox.controls.waiting["token"] == 1)
     async with session.delete(f"{sandbox.origin}/__hold/token"):
-        assert (await waiting)[0] == 200
+        assert (await request)[0] == 200
 
 
-async def test_faults_come_and_go(sandbox, session):
+async def test_faults_can_be_injected_and_removed(sandbox, session):
     url = f"{sandbox.origin}/__faults/token"
     async with session.post(
         url, json={"status": 503, "headers": {"Retry-After": "1"}, "body": "{}", "times": 2}
     ):
         pass
-    assert [(await grant(sandbox, session))[0] for _ in range(3)] == [503, 503, 200]
+    assert [(await request_token(sandbox, session))[0] for _ in range(3)] == [503, 503, 200]
     async with session.post(url, json={"status": 500, "body": "{}"}):
-        assert (await grant(sandbox, session))[0] == 500
+        assert (await request_token(sandbox, session))[0] == 500
     async with session.delete(url):
-        assert (await grant(sandbox, session))[0] == 200
+        assert (await request_token(sandbox, session))[0] == 200
     async with session.post(url, json={"colour": "blue"}) as response:
         assert response.status == 400
     async with session.post(url, json={"delay": 0.01}):
-        assert (await grant(sandbox, session))[0] == 200  # late, and as it should be
+        assert (await request_token(sandbox, session))[0] == 200  # the normal response, sent late
     for body in (b"not json", b"[]", b'{"headers": 7}', b'{"delay": "x"}', b'{"delay": NaN}'):
         async with session.post(url, data=body) as response:
             assert response.status == 400
@@ -283,4 +283,4 @@ async def test_the_index_lists_every_video(sandbox, session):
 
     assert [video for video in VIDEOS if video not in page] == []
     async with session.get(f"{sandbox.origin}/open/x8demo1") as response:
-        assert response.status == 404  # no edge beside it
+        assert response.status == 404  # the sandbox runs without an edge
