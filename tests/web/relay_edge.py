@@ -1,10 +1,10 @@
-"""Helpers of the relay tests: find relayed paths, and run an edge with a CDN of the test's own."""
+"""Helpers of the relay tests: run an edge with a CDN of the test's own, and fetch playlists."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from relay_stack import find_relay_paths
 from support import RunningEdge, an_edge, serving
 
 from proxy.sandbox.controls import Fault
@@ -13,11 +13,6 @@ RELAY = {"delivery": {"mode": "relay"}}
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def find_relay_paths(body: bytes) -> list[str]:
-    """Return the relayed paths that a playlist contains, in order."""
-    return re.findall(r"/relay/[^\s\"#]+", body.decode())
 
 
 async def fetch_media_playlist(edge, video: str = "x8demo1", **options) -> tuple[str, bytes]:
