@@ -94,9 +94,8 @@ def build_auth_request(n: int, token: str) -> str:
 def build_signed_link() -> str:
     """Return a link that is signed as nginx's secure_link expects."""
     uri, expires = f"/play/{VIDEO}.m3u8", int(time()) + LIFETIME_SECONDS
-    digest = md5(
-        f"{expires}{uri} {SECRET}".encode()
-    ).digest()  # the only algorithm that secure_link supports
+    # secure_link supports no other algorithm than MD5.
+    digest = md5(f"{expires}{uri} {SECRET}".encode()).digest()
     return f"{uri}?md5={urlsafe_b64encode(digest).rstrip(b'=').decode()}&expires={expires}"
 
 
