@@ -23,7 +23,7 @@ async def stage(tmp_path_factory):
     if missing := find_missing_requirement():
         skip_or_fail(missing)
     async with run_stage(tmp_path_factory.mktemp("faults")) as running:
-        async with running.players() as players:
+        async with running.run_players() as players:
             await players.wait_for(50, is_ok)
         yield running
 
