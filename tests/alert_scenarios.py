@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from processes import EdgeProcess, in_front_of
-from prometheus_server import Prometheus, a_prometheus
+from prometheus_server import Prometheus, run_prometheus
 from redis_server import Server, a_server
 from support import SANDBOX_TOML, RunningEdge, a_sandbox, a_watching_edge, an_edge, settings_for
-from traffic import Traffic, traffic_through
+from traffic import Traffic, run_traffic
 
 from proxy.adapters.clock import Clock
 from proxy.edge import playable_cache
@@ -97,9 +97,7 @@ class Systems:
         self.players[job] = await self.play(edge, clock=options.get("clock"))
 
     async def play(self, edge: RunningEdge, **options: Any) -> Traffic:
-        return await self.stack.enter_async_context(
-            traffic_through(edge.player, PLAYABLE, **options)
-        )
+        return await self.stack.enter_async_context(run_traffic(edge.player, PLAYABLE, **options))
 
     async def start_process(self) -> EdgeProcess:
         edge = EdgeProcess(in_front_of(self.sandboxes["playgate-well"]))
@@ -146,6 +144,6 @@ async def systems(
         running = Systems(program, folder, token_ttl, stack)
         await running.start()
         prometheus = await stack.enter_async_context(
-            a_prometheus(program("prometheus"), folder, running.jobs, in_haste=in_haste)
+            run_prometheus(program("prometheus"), folder, running.jobs, in_haste=in_haste)
         )
         yield running, prometheus

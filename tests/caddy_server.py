@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from nginx_server import MEDIA, replaced, send_raw
+from nginx_server import MEDIA, replace_all, send_raw
 from ports import free_port
 from processes import Process, started
 from support import ROOT, eventually
@@ -58,12 +58,12 @@ class CaddyResponse:
         return self.headers.get("X-Deny-Reason")
 
 
-def addressed(player: str, operator: str) -> str:
+def set_addresses(player: str, operator: str) -> str:
     """Return deploy/Caddyfile with the addresses of an edge's two ports."""
     sockets = " ".join(f"unix//run/playgate/{n}/player.sock" for n in (8081, 8082, 8083))
     ports = " ".join(f"127.0.0.1:{n}" for n in (8081, 8082, 8083))
-    text = replaced(CADDYFILE.read_text(), {sockets: player, ports: operator})
-    return replaced(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
+    text = replace_all(CADDYFILE.read_text(), {sockets: player, ports: operator})
+    return replace_all(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
 
 
 @asynccontextmanager
@@ -77,8 +77,8 @@ async def a_caddy(
     (files / "0.ts").write_bytes((MEDIA / "0.ts").read_bytes())
     (folder / "www" / "secret").write_text("nobody's")
     port = free_port()
-    text = replaced(
-        text or addressed(player, operator),
+    text = replace_all(
+        text or set_addresses(player, operator),
         {
             "play.example.com {": f"http://127.0.0.1:{port} {{\n\tbind 127.0.0.1",
             "/var/www": str(folder / "www"),

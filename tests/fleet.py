@@ -35,11 +35,11 @@ class Fleet:
     sandbox: Sandbox
     server: Server
     edges: list[EdgeProcess]
-    minting: TokenMinter
+    minter: TokenMinter
     sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
 
     def mint(self, **options: Any) -> str:
-        return self.minting.mint(**{"video": "x8demo1", **options}).token
+        return self.minter.mint(**{"video": "x8demo1", **options}).token
 
     def play_url(self, token: str | None = None, video: str = "x8demo1") -> str:
         return f"{self.nginx.origin}/play/{video}.m3u8?token={token or self.mint()}"
@@ -160,8 +160,8 @@ async def a_fleet(
                 program, folder, [edge.player for edge in edges], [edge.operator for edge in edges]
             )
         )
-        minting = TokenMinter(load_settings(SANDBOX_TOML), Clock())
-        fleet = Fleet(nginx, sandbox, server, edges, minting)
+        minter = TokenMinter(load_settings(SANDBOX_TOML), Clock())
+        fleet = Fleet(nginx, sandbox, server, edges, minter)
         for edge in edges:
             await eventually(lambda edge=edge: fleet.is_ready(edge))
         try:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import EdgeProcess, in_front_of
-from prometheus_server import Prometheus, a_prometheus
+from prometheus_server import Prometheus, run_prometheus
 from redis_server import a_server
 from support import a_sandbox
-from traffic import RELAYED, traffic_through
+from traffic import RELAYED, run_traffic
 
 from proxy.sandbox.state import Sandbox
 
@@ -29,7 +29,7 @@ class Monitored:
             return await response.text()
 
 
-def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
+def build_environment(sandbox: Sandbox, state_url: str) -> dict[str, str]:
     """Return the environment of an edge that uses every feature with metrics of its own."""
     return {
         **in_front_of(sandbox),
@@ -46,13 +46,13 @@ async def a_monitored_edge(
 ) -> AsyncIterator[Monitored]:
     """Run the edge, its traffic and Prometheus; `program` returns the path of an executable."""
     async with a_sandbox() as sandbox, a_server(program("redis-server"), folder) as server:
-        edge = EdgeProcess(environment_for(sandbox, server.url))
+        edge = EdgeProcess(build_environment(sandbox, server.url))
         async with edge.stack:
             await edge.start()
             targets = {"playgate": [f"127.0.0.1:{edge.operator}"]}
             async with (
-                traffic_through(f"http://127.0.0.1:{edge.player}", day),
-                a_prometheus(
+                run_traffic(f"http://127.0.0.1:{edge.player}", day),
+                run_prometheus(
                     program("prometheus"), folder, targets, in_haste=in_haste
                 ) as prometheus,
             ):

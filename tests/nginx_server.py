@@ -75,27 +75,27 @@ class Upstream:
     authority: Path
 
 
-def nth(listeners: Sequence[int | str], n: int) -> str:
+def pick_address(listeners: Sequence[int | str], n: int) -> str:
     """Return the address of the nth listener; the last one stands in for missing ones."""
     listener = listeners[min(n, len(listeners) - 1)]
     return f"127.0.0.1:{listener}" if isinstance(listener, int) else listener
 
 
-def addressed(players: Sequence[int | str], operators: Sequence[int]) -> str:
+def set_addresses(players: Sequence[int | str], operators: Sequence[int]) -> str:
     """Return deploy/nginx.conf with the addresses of these edges."""
-    return replaced(
+    return replace_all(
         CONF.read_text(),
         {
             **{
-                f"unix:/run/playgate/{8081 + n}/player.sock": nth(players, n)
+                f"unix:/run/playgate/{8081 + n}/player.sock": pick_address(players, n)
                 for n in range(3)
             },
-            **{f"127.0.0.1:{8081 + n} ": f"{nth(operators, n)} " for n in range(3)},
+            **{f"127.0.0.1:{8081 + n} ": f"{pick_address(operators, n)} " for n in range(3)},
         },
     )  # fmt: skip
 
 
-def replaced(text: str, changes: Mapping[str, str]) -> str:
+def replace_all(text: str, changes: Mapping[str, str]) -> str:
     """Return a text with replacements; each text to replace must occur."""
     for old, new in changes.items():
         assert old in text, old
@@ -103,7 +103,9 @@ def replaced(text: str, changes: Mapping[str, str]) -> str:
     return text
 
 
-def placed(text: str, folder: Path, port: int, upstream: Upstream | None = None) -> str:
+def set_port_and_folders(
+    text: str, folder: Path, port: int, upstream: Upstream | None = None
+) -> str:
     """Return a configuration that listens on `port` and keeps its files in `folder`."""
     if upstream is None:
         upstream = Upstream("nowhere.invalid", "127.0.0.1", certify(folder, "nowhere.invalid")[0])
@@ -124,7 +126,7 @@ def placed(text: str, folder: Path, port: int, upstream: Upstream | None = None)
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         ),
     }  # fmt: skip
-    return replaced(text, changes)
+    return replace_all(text, changes)
 
 
 @asynccontextmanager
@@ -136,7 +138,7 @@ async def an_nginx(
     upstream: Upstream | None = None,
 ) -> AsyncIterator[Nginx]:
     """Run nginx with deploy/nginx.conf in front of edges."""
-    text = addressed(players, operators)
+    text = set_addresses(players, operators)
     async with running_nginx(program, folder, text, upstream) as nginx:
         yield nginx
 
@@ -151,7 +153,7 @@ async def running_nginx(
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:VOD"]
     lines += [line for n in range(6) for line in ("#EXTINF:2.0,", f"{n}.ts")]
     (folder / "www/hls/x8abcd/index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
-    (folder / "nginx.conf").write_text(placed(text, folder, nginx.port, upstream))
+    (folder / "nginx.conf").write_text(set_port_and_folders(text, folder, nginx.port, upstream))
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(  # noqa: ASYNC220  # before the event loop has other work
             [program, "-c", folder / "nginx.conf", "-p", folder, "-g", "daemon off;"], stderr=stderr

@@ -50,7 +50,7 @@ def build_paths() -> list[tuple[re.Pattern[str], str, str]]:
 PATHS = build_paths()
 
 
-def check_described(
+def check_response(
     method: str, url: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
     """Check that the document describes a response.

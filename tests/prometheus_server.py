@@ -119,7 +119,7 @@ def write_config(folder: Path, jobs: Mapping[str, list[str]], *, in_haste: bool)
 
 
 @asynccontextmanager
-async def a_prometheus(
+async def run_prometheus(
     program: str, folder: Path, jobs: Mapping[str, list[str]], *, in_haste: bool = True
 ) -> AsyncIterator[Prometheus]:
     """Run a Prometheus that scrapes these targets, by job; wait until all of them are up."""

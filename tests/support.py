@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 from aiohttp import web
-from openapi_contract import check_described
+from openapi_contract import check_response
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -102,8 +102,8 @@ class RunningEdge:
 
     def mint(self, video: str = "x8demo1", **options: Any) -> str:
         services = self.edge.apps.services
-        minting = TokenMinter(services.settings, services.telemetry.clock)
-        return minting.mint(video=video, **options).token
+        minter = TokenMinter(services.settings, services.telemetry.clock)
+        return minter.mint(video=video, **options).token
 
     def play_url(self, video: str = "x8demo1", token: str | None = None) -> str:
         return (
@@ -123,7 +123,7 @@ class RunningEdge:
             received = Response(response.status, response.headers, await response.read())
         # Not for the URLs of a proxy in front of the edge, or of the sandbox.
         if url.startswith((f"{self.player}/", f"{self.operator}/")):
-            check_described(method, url, received.status, received.headers, received.body)
+            check_response(method, url, received.status, received.headers, received.body)
         return received
 
     async def play(self, video: str = "x8demo1", **options: Any) -> "Response":
@@ -265,7 +265,7 @@ def signed(header: object, payload: object, secret: str = SECRET, digest: str = 
     return f"{signing_input}.{b64(hmac.digest(secret.encode(), signing_input.encode(), digest))}"
 
 
-def run_of(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_module(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program under tests/ the way its make target does."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],

@@ -27,7 +27,7 @@ class Traffic:
     """Players that play the videos of `day` through one edge, in a loop."""
 
     edge: str  # the player port's origin
-    minting: TokenMinter
+    minter: TokenMinter
     day: tuple[str, ...] = GOOD_DAY
     token: str | None = None  # replaces the valid token of each play
     is_over: bool = False
@@ -43,7 +43,7 @@ class Traffic:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def play(self, session: aiohttp.ClientSession, video: str) -> None:
-        token = self.token or self.minting.mint(video=video).token
+        token = self.token or self.minter.mint(video=video).token
         status, body = await self.fetch(session, f"/play/{video}.m3u8?token={token}")
         if status == 200:  # relayed: fetch the media playlist and a segment
             _, media = await self.fetch(session, child_of(body))
@@ -65,7 +65,7 @@ def child_of(playlist: str) -> str:
 
 
 @asynccontextmanager
-async def traffic_through(
+async def run_traffic(
     edge: str,
     day: tuple[str, ...] = GOOD_DAY,
     *,
@@ -73,8 +73,8 @@ async def traffic_through(
     clock: Clock | None = None,
 ) -> AsyncIterator[Traffic]:
     """Keep players playing through an edge until the context is left."""
-    minting = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
-    traffic = Traffic(edge, minting, day, token)
+    minter = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
+    traffic = Traffic(edge, minter, day, token)
     players = [
         asyncio.create_task(traffic.keep_playing(f"127.0.{n}.7", n * len(day) // PLAYERS))
         for n in range(PLAYERS)

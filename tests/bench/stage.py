@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from nginx_server import Upstream as RelayedFrom
-from nginx_server import addressed, placed
+from nginx_server import set_addresses, set_port_and_folders
 from ports import free_port
 from relay_stack import NameServer
 from support import SANDBOX_TOML
@@ -68,7 +68,7 @@ def run_stage(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
         edge = stack.enter_context(run_edge(environment, operator, folder / "edge.log"))
         resolver = stack.enter_context(run_name_server())
         relays = RelayedFrom(upstream.host, f"127.0.0.1:{resolver}", upstream.authority)
-        deployed = addressed([edge.port], [operator])
+        deployed = set_addresses([edge.port], [operator])
         servers |= {
             "edge": edge,
             "operator port": Server(operator, edge.pids),
@@ -126,7 +126,9 @@ def run_relay_nginx(program: str, folder: Path, text: str, relays: RelayedFrom) 
     port = free_port()
     (folder / "cache").mkdir(parents=True)
     conf = folder / "nginx.conf"
-    conf.write_text(placed(text, folder, port, relays).replace("max_size=10g", "max_size=1g"))
+    conf.write_text(
+        set_port_and_folders(text, folder, port, relays).replace("max_size=10g", "max_size=1g")
+    )
     command = [program, "-c", str(conf), "-p", str(folder), "-g", "daemon off;"]
     with run_on_core(SERVER_CORE, port, *command, output=folder / "stderr") as server:
         yield server

@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from support import run_of, skip_or_fail
+from support import run_module, skip_or_fail
 
 from bench.rows import LOADS, ROWS, Row
 
@@ -18,7 +18,7 @@ def test_a_run_prints_every_row_as_json():
             skip_or_fail(f"{program} is not installed")
     if len(os.sched_getaffinity(0)) < 2:
         skip_or_fail("make bench needs two cores")
-    run = run_of("bench", *SHORT)
+    run = run_module("bench", *SHORT)
     assert run.returncode == 0, run.stderr
 
     rows = json.loads(run.stdout.splitlines()[-1])["rows"]

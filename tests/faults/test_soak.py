@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support import run_of, skip_or_fail
+from support import run_module, skip_or_fail
 
 from faults.faults import FAULTS
 from faults.players import OK, PlayResult
@@ -23,7 +23,7 @@ def test_a_short_soak_has_no_findings_and_writes_a_picture(tmp_path):
     if missing := find_missing_requirement():
         skip_or_fail(missing)
     png = tmp_path / "soak.png"
-    run = run_of("faults", "--minutes", "0.2", "--png", png)
+    run = run_module("faults", "--minutes", "0.2", "--png", png)
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert json.loads(run.stdout)["findings"] == []

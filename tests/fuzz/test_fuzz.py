@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import run_of, skip_or_fail
+from support import run_module, skip_or_fail
 
 from fuzz.rows import ROWS
 from fuzz.targets import TARGETS
@@ -63,7 +63,7 @@ def atheris():
 
 
 def test_coverage_guided_fuzzing_finds_nothing(atheris):
-    run = run_of("fuzz", "--seconds", str(SECONDS), "--seed", "1")
+    run = run_module("fuzz", "--seconds", str(SECONDS), "--seed", "1")
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert [line.split(":")[0] for line in run.stdout.splitlines()] == list(TARGETS)

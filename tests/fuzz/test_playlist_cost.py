@@ -2,7 +2,7 @@
 
 import re
 
-from support import run_of
+from support import run_module
 
 from fuzz.playlist_cost import HOSTILE
 
@@ -11,7 +11,7 @@ MAX_MEMORY_MIB = 100
 
 
 def test_no_playlist_costs_much_more_than_an_ordinary_one_of_the_largest_size():
-    run = run_of("fuzz.playlist_cost", "--small", "1000", "--large", "1")
+    run = run_module("fuzz.playlist_cost", "--small", "1000", "--large", "1")
 
     assert run.returncode == 0, run.stderr
     small = [float(ms) for ms in re.findall(r"^small: .*: (.*) ms$", run.stdout, re.MULTILINE)]
