@@ -162,11 +162,10 @@ async def running_nginx(
     async def is_serving() -> bool:
         assert process.poll() is None, (folder / "stderr").read_text()
         try:
-            return (await nginx.ask("/elsewhere"))[
-                0
-            ] == 404  # nginx responds to this path without an edge
+            status, _ = await nginx.ask("/elsewhere")  # nginx responds without an edge
         except OSError:
             return False
+        return status == 404
 
     try:
         await eventually(is_serving)

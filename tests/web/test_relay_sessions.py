@@ -147,7 +147,7 @@ async def test_a_refused_relay_request_logs_its_video_and_subject(sandbox):
 
 
 async def test_an_edge_without_a_relay_key_cannot_relay(sandbox, monkeypatch):
-    # The sandbox brings a relay key of its own; without the sandbox there is none.
+    # With the sandbox, a published relay key is the default; otherwise there is none.
     monkeypatch.setattr(Settings, "get_seal_secrets", lambda _settings: [])
     async with an_edge(sandbox, delivery={"cdn_families": ["ipv4", "ipv6"]}) as edge:
         assert (await edge.play()).status == 302
