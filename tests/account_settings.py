@@ -1,4 +1,4 @@
-"""The accounts that an edge may act for, as tables of settings, and a login to begin with."""
+"""Settings of the kinds of Dailymotion accounts, and a login for one of them."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,12 @@ ACCOUNTS = {"client_credentials": PRIVATE, "password": PASSWORD, "login": LOGIN,
 
 
 def logged_in(sandbox: Sandbox, file: Path) -> dict[str, Any]:
-    """Write a login as `playgate login` does; return the settings that use it."""
+    """Write a refresh token file as `playgate login` does; return settings that use it."""
     accounts, now = sandbox.accounts, sandbox.now()
     code = accounts.authorize("read_video_streams", accounts.callback_url, now=now)
-    granted = accounts.exchange_code(code, accounts.callback_url, now=now)
+    tokens = accounts.exchange_code(code, accounts.callback_url, now=now)
     file.write_text(
-        json.dumps({"api_key": PUBLIC_KEY[0], "refresh_token": granted["refresh_token"]})
+        json.dumps({"api_key": PUBLIC_KEY[0], "refresh_token": tokens["refresh_token"]})
     )
     file.chmod(0o600)
     return {**LOGIN, "login_file": str(file)}

@@ -1,4 +1,4 @@
-"""Systems that are really broken, each in one way, and what a real Prometheus says of them."""
+"""Edges that are each broken in one way, and a real Prometheus that scrapes them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from processes import EdgeProcess, in_front_of
-from prometheus_server import Prometheus, a_prometheus
+from prometheus_server import Prometheus, run_prometheus
 from redis_server import Server, a_server
 from support import SANDBOX_TOML, RunningEdge, a_sandbox, a_watching_edge, an_edge, settings_for
-from traffic import Traffic, traffic_through
+from traffic import Traffic, run_traffic
 
 from proxy.adapters.clock import Clock
 from proxy.edge import playable_cache
@@ -19,28 +19,28 @@ from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.controls import CALL_KINDS, Fault
 from proxy.sandbox.state import Sandbox
 
-GOOD = ("x8demo1", "x8tall1")  # videos that play
-TEN_HOURS = 36_000
+PLAYABLE = ("x8demo1", "x8tall1")  # videos
+TEN_HOURS_SECONDS = 36_000
 M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
-CUT_OFF = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000\n"
-LATE = 1.3  # seconds: longer than the objective, and shorter than half of platform.play_timeout
-AHEAD = 20.0
+TRUNCATED_PLAYLIST = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000\n"
+SLOW_SECONDS = 1.3  # above the objective, below half of platform.play_timeout
+AHEAD_SECONDS = 20.0
 
 
 class FastClock(Clock):
-    """The clock of a machine without NTP."""
+    """A clock that runs ahead, as on a machine without NTP."""
 
     def now(self) -> float:
-        return super().now() + AHEAD
+        return super().now() + AHEAD_SECONDS
 
 
 @dataclass(slots=True)
 class Systems:
-    """Edges, each with a Dailymotion of its own and players, by the job that Prometheus knows."""
+    """Edges by the name of their Prometheus job, each with its own sandbox and players."""
 
     program: Callable[[str], str]
     folder: Path
-    token_ttl: int  # seconds that access tokens live in the one that is to lose its own
+    token_ttl: int  # lifetime in seconds of the access tokens of `playgate-token`
     stack: AsyncExitStack
     edges: dict[str, RunningEdge] = field(default_factory=dict)
     players: dict[str, Traffic] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Systems:
 
     @property
     def settings(self) -> Path:
-        """The file of the edge that is to reload."""
+        """The settings file of `playgate-reload`."""
         return self.folder / "playgate.toml"
 
     @property
@@ -61,6 +61,7 @@ class Systems:
         return {**jobs, "playgate-killed": [f"127.0.0.1:{self.killed.operator}"]}
 
     async def start(self) -> None:
+        """Start Redis, all edges and their players."""
         self.redis = await self.stack.enter_async_context(
             a_server(self.program("redis-server"), self.folder)
         )
@@ -69,9 +70,8 @@ class Systems:
         self.stack.callback(
             setattr, playable_cache, "VERDICT_TTL_SECONDS", playable_cache.VERDICT_TTL_SECONDS
         )
-        playable_cache.VERDICT_TTL_SECONDS = (
-            1.0  # or the robot's page would be met only when the verdicts are renewed
-        )
+        # Otherwise a cached verdict would hide the bot challenge of `playgate-robot` for too long.
+        playable_cache.VERDICT_TTL_SECONDS = 1.0
         await self.add("playgate-well")
         await self.add("playgate-front")
         await self.add("playgate-token", token_ttl=self.token_ttl)
@@ -82,14 +82,14 @@ class Systems:
         await self.add("playgate-state", state={"url": self.redis.url, "max_staleness": 1})
         await self.add("playgate-clock", clock=FastClock())
         await self.add("playgate-issuer", tokens={"issuers": [issuer]})
-        self.killed = await self.a_process()
+        self.killed = await self.start_process()
         self.settings.write_text(SANDBOX_TOML.read_text())
         load = partial(settings_for, self.sandboxes["playgate-well"], config=self.settings)
         self.edges["playgate-reload"] = await self.stack.enter_async_context(
             a_watching_edge(load, self.settings)
         )
 
-    async def add(self, job: str, *, token_ttl: int = TEN_HOURS, **options: Any) -> None:
+    async def add(self, job: str, *, token_ttl: int = TEN_HOURS_SECONDS, **options: Any) -> None:
         accounts = Accounts(access_token_ttl=token_ttl)
         sandbox = await self.stack.enter_async_context(a_sandbox(accounts=accounts))
         edge = await self.stack.enter_async_context(an_edge(sandbox, **options))
@@ -97,20 +97,20 @@ class Systems:
         self.players[job] = await self.play(edge, clock=options.get("clock"))
 
     async def play(self, edge: RunningEdge, **options: Any) -> Traffic:
-        return await self.stack.enter_async_context(traffic_through(edge.player, GOOD, **options))
+        return await self.stack.enter_async_context(run_traffic(edge.player, PLAYABLE, **options))
 
-    async def a_process(self) -> EdgeProcess:
+    async def start_process(self) -> EdgeProcess:
         edge = EdgeProcess(in_front_of(self.sandboxes["playgate-well"]))
         self.stack.push_async_callback(edge.close)
         await edge.start()
         return edge
 
     async def break_all(self) -> None:
-        """Break each in its own way."""
+        """Break each edge, or what it depends on, in its own way."""
         faults = {
             "playgate-token": ("token", Fault(status=503)),
-            "playgate-slow": ("video", Fault(delay=LATE)),
-            "playgate-garbage": ("playlist", Fault(status=200, body=CUT_OFF, headers=M3U8)),
+            "playgate-slow": ("video", Fault(delay=SLOW_SECONDS)),
+            "playgate-garbage": ("playlist", Fault(status=200, body=TRUNCATED_PLAYLIST, headers=M3U8)),
             "playgate-robot": ("playlist", Fault(status=200, body="<html>Are you human?")),
         }  # fmt: skip
         for job, (kind, fault) in faults.items():
@@ -120,10 +120,10 @@ class Systems:
         await self.redis.stop()
         await self.killed.kill()
         self.forger = await self.play(self.edges["playgate-refusals"], token="forged")
-        self.players["playgate-front"].is_over = True  # none gets through to the edge
+        self.players["playgate-front"].is_over = True  # no request reaches the edge any more
 
     async def mend_all(self) -> None:
-        """Mend what can be mended while they run."""
+        """Repair whatever can be repaired while the edges run."""
         for sandbox in self.sandboxes.values():
             for kind in CALL_KINDS:
                 sandbox.controls.set_fault(kind, None)
@@ -139,11 +139,11 @@ class Systems:
 async def systems(
     program: Callable[[str], str], folder: Path, *, in_haste: bool, token_ttl: int
 ) -> AsyncIterator[tuple[Systems, Prometheus]]:
-    """Run them, well so far, and a Prometheus that looks at all of them."""
+    """Run all edges, still healthy, and a Prometheus that scrapes them."""
     async with AsyncExitStack() as stack:
-        them = Systems(program, folder, token_ttl, stack)
-        await them.start()
+        running = Systems(program, folder, token_ttl, stack)
+        await running.start()
         prometheus = await stack.enter_async_context(
-            a_prometheus(program("prometheus"), folder, them.jobs, in_haste=in_haste)
+            run_prometheus(program("prometheus"), folder, running.jobs, in_haste=in_haste)
         )
-        yield them, prometheus
+        yield running, prometheus

@@ -1,4 +1,4 @@
-"""Real Caddy with deploy/Caddyfile: only addresses and folders are substituted."""
+"""Run a real Caddy with deploy/Caddyfile; only addresses and folders differ."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from nginx_server import MEDIA, replaced, send_raw
+from nginx_server import MEDIA, replace_all, send_raw
 from ports import free_port
 from processes import Process, started
 from support import ROOT, eventually
@@ -17,6 +17,8 @@ CADDYFILE = ROOT / "deploy" / "Caddyfile"
 
 @dataclass(slots=True)
 class Caddy:
+    """A running Caddy: its port, its log, and methods that send requests."""
+
     port: int
     process: Process
     session: aiohttp.ClientSession
@@ -29,20 +31,24 @@ class Caddy:
     def log(self) -> str:
         return self.process.output
 
-    async def ask(self, path: str, method: str = "GET", **headers: str) -> "Answer":
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async def ask(self, path: str, method: str = "GET", **headers: str) -> "CaddyResponse":
+        """Send a request; `X_Name="…"` sends the header `X-Name`."""
+        header_fields = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.session.request(
-            method, URL(self.origin + path, encoded=True), headers=named, allow_redirects=False
+            method,
+            URL(self.origin + path, encoded=True),
+            headers=header_fields,
+            allow_redirects=False,
         ) as response:
-            return Answer(response.status, response.headers, await response.read())
+            return CaddyResponse(response.status, response.headers, await response.read())
 
     async def send(self, raw: bytes) -> bytes:
-        """Send bytes as they are; return everything that came back."""
+        """Send raw bytes; return all bytes received."""
         return await send_raw(self.port, raw)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CaddyResponse:
     status: int
     headers: aiohttp.typedefs.CIMultiDictProxy[str]
     body: bytes
@@ -52,27 +58,27 @@ class Answer:
         return self.headers.get("X-Deny-Reason")
 
 
-def addressed(player: str, operator: str) -> str:
-    """Return deploy/Caddyfile for an edge that listens there."""
+def set_addresses(player: str, operator: str) -> str:
+    """Return deploy/Caddyfile with the addresses of an edge's two ports."""
     sockets = " ".join(f"unix//run/playgate/{n}/player.sock" for n in (8081, 8082, 8083))
     ports = " ".join(f"127.0.0.1:{n}" for n in (8081, 8082, 8083))
-    text = replaced(CADDYFILE.read_text(), {sockets: player, ports: operator})
-    return replaced(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
+    text = replace_all(CADDYFILE.read_text(), {sockets: player, ports: operator})
+    return replace_all(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
 
 
 @asynccontextmanager
 async def a_caddy(
     program: str, folder: Path, player: str, operator: str, *, text: str | None = None
 ) -> AsyncIterator[Caddy]:
-    """Run a Caddy before an edge that listens there, with a file of its own or what is deployed."""
+    """Run Caddy in front of an edge, with the Caddyfile `text` or else deploy/Caddyfile."""
     files = folder / "www" / "hls" / "x8abcd"
     files.mkdir(parents=True)
     (files / "index.m3u8").write_text("#EXTM3U\n#EXTINF:2,\n0.ts\n#EXT-X-ENDLIST\n")
     (files / "0.ts").write_bytes((MEDIA / "0.ts").read_bytes())
     (folder / "www" / "secret").write_text("nobody's")
     port = free_port()
-    text = replaced(
-        text or addressed(player, operator),
+    text = replace_all(
+        text or set_addresses(player, operator),
         {
             "play.example.com {": f"http://127.0.0.1:{port} {{\n\tbind 127.0.0.1",
             "/var/www": str(folder / "www"),
@@ -89,7 +95,7 @@ async def a_caddy(
     ):
         caddy = Caddy(port, process, session)
 
-        async def answers() -> bool:
+        async def is_serving() -> bool:
             assert process.process.returncode is None, caddy.log
             try:
                 await caddy.ask("/elsewhere")
@@ -97,5 +103,5 @@ async def a_caddy(
                 return False
             return True
 
-        await eventually(answers)
+        await eventually(is_serving)
         yield caddy

@@ -1,4 +1,4 @@
-"""Certificates for a test: an authority of its own, and a host that it vouches for."""
+"""Create a CA for a test, and a host certificate that the CA has signed."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,17 +10,17 @@ from cryptography.x509.oid import NameOID
 
 
 def certify(folder: Path, host: str) -> tuple[Path, Path]:
-    """Write an authority's certificate, and a host's chain with its key; return both paths."""
+    """Write a CA certificate, and a host's certificate with its key; return both paths."""
     ca_key, key = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for one test")])
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA for one test")])
     ca = (
-        _begun(ca_name, ca_name, ca_key.public_key())
+        _build_certificate(ca_name, ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     leaf = (
-        _begun(name, ca_name, key.public_key())
+        _build_certificate(name, ca_name, key.public_key())
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
@@ -37,7 +37,9 @@ def certify(folder: Path, host: str) -> tuple[Path, Path]:
     return authority, chain
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, public_key) -> x509.CertificateBuilder:
+def _build_certificate(
+    subject: x509.Name, issuer: x509.Name, public_key
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()

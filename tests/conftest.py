@@ -1,4 +1,4 @@
-"""Fixtures, and what to do where a component is absent: skip with the reason, fail in CI."""
+"""Fixtures of all tests. If a program is not installed, a test is skipped, or fails in CI."""
 
 import os
 import shutil
@@ -15,11 +15,12 @@ from support import RunningEdge, StillClock, a_sandbox, an_edge, skip_or_fail
 
 from proxy.sandbox.state import Sandbox
 
-# As viewers have it: no autoplay policy, no GPU switch. Without a sandbox, since CI runs as root.
+# No flags for autoplay or GPU, so that Chromium behaves as a viewer's. Chromium's own sandbox does
+# not work as root, which CI runs as.
 FLAGS = ["--no-sandbox"]
 
-# nohup and a shell's `&` have signals ignored, and what the tests start would inherit that; one
-# that is caught is the child's own again.
+# Under nohup or a shell's `&`, signals are ignored, and child processes would inherit that. A child
+# does not inherit a handler: it starts with the default action.
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda _number, _frame: None)
@@ -47,7 +48,7 @@ async def edge(sandbox: Sandbox) -> AsyncIterator[RunningEdge]:
 
 @pytest.fixture
 async def start_edge(sandbox: Sandbox) -> AsyncIterator[Callable[..., Any]]:
-    """Return a function that starts an edge with settings of its own."""
+    """Return a function that starts an edge with the settings it is given."""
     async with AsyncExitStack() as stack:
 
         async def start(**options: Any) -> RunningEdge:
@@ -60,14 +61,14 @@ async def start_edge(sandbox: Sandbox) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="session")
 def component() -> Callable[[str], str]:
-    """Return a function that finds a program, and skips the test where there is none."""
+    """Return a function that returns a program's path, or skips the test if there is none."""
 
     def find(name: str) -> str:
         path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
         if path is None:
             skip_or_fail(f"{name} is not installed")
         if name == "nginx" and not NJS.exists():
-            skip_or_fail("libnginx-mod-http-js is not installed, which deploy/nginx.conf loads")
+            skip_or_fail("libnginx-mod-http-js is not installed; deploy/nginx.conf loads it")
         return path
 
     return find
@@ -75,7 +76,7 @@ def component() -> Callable[[str], str]:
 
 @pytest.fixture
 async def server(component: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Server]:
-    """Return a real Redis of this test's own."""
+    """Return a real Redis server for one test."""
     async with a_server(component("redis-server"), tmp_path) as running:
         yield running
 
@@ -96,7 +97,7 @@ async def page(browser: Browser) -> Page:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine reaches a test."""
+    """Remove Playgate's environment variables of this machine."""
     for name in list(os.environ):
         if name.startswith("PLAYGATE_") or name == "CREDENTIALS_DIRECTORY":
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""deploy/grafana/playgate.json, as Grafana would ask its questions."""
+"""Read the queries of deploy/grafana/playgate.json as Grafana would send them."""
 
 import json
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ class Row:
 
 
 def read_rows(interval: str) -> list[Row]:
-    """Return the rows, asking about everything, with an interval in place of Grafana's own."""
+    """Return the dashboard's rows for all jobs and instances, with `interval` as rate window."""
     rows: list[tuple[str, list[Panel]]] = []
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         if panel["type"] == "row":
             rows.append((panel["title"], []))
             continue
         queries = tuple(
-            Query(filled(target["expr"], interval), target["legendFormat"])
+            Query(fill_variables(target["expr"], interval), target["legendFormat"])
             for target in panel["targets"]
         )
         unit = panel["fieldConfig"]["defaults"]["unit"]
@@ -44,15 +44,18 @@ def read_rows(interval: str) -> list[Row]:
 
 
 def read_annotations(interval: str) -> list[Query]:
-    """Return what marks moments in every panel."""
+    """Return the queries of the annotations, which mark moments in every panel."""
     annotations = json.loads(DASHBOARD.read_text())["annotations"]["list"]
-    return [Query(filled(it["expr"], interval), it["titleFormat"]) for it in annotations]
+    return [
+        Query(fill_variables(annotation["expr"], interval), annotation["titleFormat"])
+        for annotation in annotations
+    ]
 
 
-def filled(expression: str, interval: str) -> str:
-    """Return a query with Grafana's variables filled in."""
-    filling = {"$__rate_interval": interval, "$instance": ".*", "$job": ".*"}
-    for name, value in filling.items():
+def fill_variables(expression: str, interval: str) -> str:
+    """Return a query with the values of Grafana's variables."""
+    variables = {"$__rate_interval": interval, "$instance": ".*", "$job": ".*"}
+    for name, value in variables.items():
         expression = expression.replace(name, value)
     assert "$" not in expression, expression
     return expression

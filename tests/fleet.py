@@ -1,4 +1,4 @@
-"""Three edges, each a process of its own on a Unix socket, behind real nginx and real Redis."""
+"""Three edge processes on Unix sockets behind a real nginx, sharing a real Redis."""
 
 import asyncio
 import itertools
@@ -24,30 +24,32 @@ from proxy.sandbox.state import Sandbox
 from proxy.settings import load_settings
 
 INSTANCES = 3
-PLAYERS = 6  # who play all the time: enough to be everywhere, and not a machine's fill
+PLAYERS = 6  # concurrent ones: enough to reach every edge, few enough for a slow machine
 
 
 @dataclass(slots=True)
 class Fleet:
+    """The edges, nginx and Redis, with methods that play through them."""
+
     nginx: Nginx
     sandbox: Sandbox
     server: Server
     edges: list[EdgeProcess]
-    minting: TokenMinter
+    minter: TokenMinter
     sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
 
     def mint(self, **options: Any) -> str:
-        return self.minting.mint(**{"video": "x8demo1", **options}).token
+        return self.minter.mint(**{"video": "x8demo1", **options}).token
 
     def play_url(self, token: str | None = None, video: str = "x8demo1") -> str:
         return f"{self.nginx.origin}/play/{video}.m3u8?token={token or self.mint()}"
 
     async def play(self, token: str | None = None, source: str = "127.0.0.5") -> str | int:
-        """Return the status of a play through nginx, or why it was refused."""
+        """Play through nginx; return the reason of a refusal, otherwise the status."""
         return await self.outcome(self.session(source), self.play_url(token))
 
     async def play_on(self, edge: EdgeProcess, token: str, viewer: str = "127.0.0.5") -> str | int:
-        """Return the same of a play on one edge, past nginx."""
+        """Play on one edge without nginx; return the reason of a refusal, otherwise the status."""
         connector = aiohttp.UnixConnector(str(edge.player).removeprefix("unix:"))
         async with aiohttp.ClientSession(connector=connector) as session:
             url = f"http://edge/play/x8demo1.m3u8?token={token}"
@@ -55,9 +57,9 @@ class Fleet:
 
     async def outcome(self, session, url: str, headers: dict[str, str] | None = None) -> str | int:
         options = {"allow_redirects": False, "headers": headers}
-        async with session.get(URL(url, encoded=True), **options) as answer:
-            await answer.read()
-            return answer.headers.get("X-Deny-Reason") or answer.status
+        async with session.get(URL(url, encoded=True), **options) as response:
+            await response.read()
+            return response.headers.get("X-Deny-Reason") or response.status
 
     def session(self, source: str) -> aiohttp.ClientSession:
         if source not in self.sessions:
@@ -66,12 +68,13 @@ class Fleet:
         return self.sessions[source]
 
     async def ask(self, edge: EdgeProcess, path: str, **options: Any) -> Any:
+        """Send a request to an operator port; return its JSON, or the text of /metrics."""
         headers = {"Authorization": f"Bearer {OPERATOR_KEY}"}
         method, url = options.pop("method", "GET"), f"http://127.0.0.1:{edge.operator}{path}"
         async with self.session("127.0.0.1").request(
             method, url, headers=headers, **options
-        ) as answer:
-            return await (answer.text() if path == "/metrics" else answer.json())
+        ) as response:
+            return await (response.text() if path == "/metrics" else response.json())
 
     async def is_ready(self, edge: EdgeProcess) -> bool:
         try:
@@ -81,7 +84,7 @@ class Fleet:
 
     @asynccontextmanager
     async def under_load(self, players: int = PLAYERS) -> AsyncIterator["Load"]:
-        """Have so many players play all the time, each with a new token for each play."""
+        """Keep `players` concurrent players playing, with a new token for each play."""
         load = Load()
         sources = itertools.cycle(f"127.0.{n}.5" for n in range(1, 101))
         tasks = [
@@ -96,12 +99,12 @@ class Fleet:
 
 @dataclass(slots=True)
 class Load:
-    """What became of the plays, and how long they took."""
+    """Players that play in a loop, with the outcomes and the slowest of their plays."""
 
     outcomes: Counter[str | int] = field(default_factory=Counter)
-    slowest: float = 0.0
+    slowest: float = 0.0  # seconds
     is_over: bool = False
-    rounds: dict[str, int] = field(default_factory=dict)  # by player
+    rounds: dict[str, int] = field(default_factory=dict)  # plays so far, by player address
 
     async def keep_playing(self, fleet: Fleet, source: str) -> None:
         while not self.is_over:
@@ -115,12 +118,12 @@ class Load:
             self.slowest = max(self.slowest, monotonic() - started)
 
     async def goes_on(self, plays: int = 100) -> None:
-        """Wait for so many further plays."""
-        enough = self.outcomes.total() + plays
-        await eventually(lambda: self.outcomes.total() >= enough, seconds=60)
+        """Wait until `plays` further plays have ended."""
+        target = self.outcomes.total() + plays
+        await eventually(lambda: self.outcomes.total() >= target, seconds=60)
 
     async def turns(self) -> Counter[str | int]:
-        """Wait until nothing is under way any more that is now; return what there was till then."""
+        """Wait until every play in flight has ended; return and reset the outcomes."""
         before = dict(self.rounds)
         await eventually(
             lambda: all(self.rounds[player] > count for player, count in before.items()), seconds=60
@@ -128,7 +131,7 @@ class Load:
         return self.taken()
 
     def taken(self) -> Counter[str | int]:
-        """Return what there was since this was asked last."""
+        """Return the outcomes since the last call, and reset them."""
         outcomes, self.outcomes, self.slowest = self.outcomes, Counter(), 0.0
         return outcomes
 
@@ -137,7 +140,8 @@ class Load:
 async def a_fleet(
     program: str, folder: Path, sandbox: Sandbox, server: Server, **env: str
 ) -> AsyncIterator[Fleet]:
-    given = {
+    """Run the fleet; `env` adds environment variables to every edge."""
+    edge_env = {
         **in_front_of(sandbox),
         "PLAYGATE_STATE__URL": server.url,
         "PLAYGATE_STATE__MAX_STALENESS": "1",
@@ -145,17 +149,19 @@ async def a_fleet(
         **env,
     }
     async with AsyncExitStack() as stack:
-        # Not in the test's own folder: the path of a socket is short.
+        # Not in the test's own folder: its path is too long for a Unix socket.
         sockets = stack.enter_context(TemporaryDirectory(prefix="playgate-"))
-        edges = [EdgeProcess(given, player=f"unix:{sockets}/{n}.sock") for n in range(INSTANCES)]
+        edges = [EdgeProcess(edge_env, player=f"unix:{sockets}/{n}.sock") for n in range(INSTANCES)]
         for edge in edges:
             stack.push_async_callback(edge.close)
         await asyncio.gather(*(edge.start() for edge in edges))
         nginx = await stack.enter_async_context(
-            an_nginx(program, folder, [e.player for e in edges], [e.operator for e in edges])
+            an_nginx(
+                program, folder, [edge.player for edge in edges], [edge.operator for edge in edges]
+            )
         )
-        minting = TokenMinter(load_settings(SANDBOX_TOML), Clock())
-        fleet = Fleet(nginx, sandbox, server, edges, minting)
+        minter = TokenMinter(load_settings(SANDBOX_TOML), Clock())
+        fleet = Fleet(nginx, sandbox, server, edges, minter)
         for edge in edges:
             await eventually(lambda edge=edge: fleet.is_ready(edge))
         try:

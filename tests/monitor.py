@@ -1,4 +1,4 @@
-"""make monitor: sandbox, edge, players and a real Prometheus, and what the dashboard would show."""
+"""make monitor: run sandbox, edge, players and Prometheus; print the dashboard's panels."""
 
 import argparse
 import asyncio
@@ -20,76 +20,79 @@ from support import eventually
 from traffic import GOOD_DAY
 
 INTERVAL = "15s"
-SETTLED = 15  # seconds: as long as the rates look back
-FIRST = 90  # seconds at most, until there is something in every panel
+RATE_WINDOW_SECONDS = 15  # the same as INTERVAL
+MAX_FIRST_DATA_SECONDS = 90  # until every panel has data
 SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 UNITS = {"reqps": "/s", "Bps": "B/s", "bytes": "B", "short": "", "none": ""}
-HOUR = 3600
+HOUR_SECONDS = 3600
 
 WELCOME = """
   edge         {}
   Prometheus   {}
   break it     curl -X POST {} -d '{{"delay": 1.5}}'
                PlaygateLatencySlowBurn and …Fast fire within minutes; other faults: docs/sandbox.md
-  mend it      curl -X DELETE {}
+  repair it    curl -X DELETE {}
 """
 
 
 def find(name: str) -> str:
+    """Return the path of a program; exit with a hint if it is not installed."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if path is None:
         sys.exit(f"{name} is not installed; on Debian: apt-get install prometheus redis-server")
     return path
 
 
-def told(value: float, unit: str) -> str:
-    """Return a value as a person reads it."""
+def format_value(value: float, unit: str) -> str:
+    """Return a value with its unit, in a form for people."""
     if isnan(value):
         return "none"
     if unit == "percentunit":
         return f"{value:.2%}"
     if unit == "s":
-        return told_time(value)
-    size, suffix = next((it for it in SUFFIXES if abs(value) >= it[0]), (1, ""))
+        return format_time(value)
+    size, suffix = next((step for step in SUFFIXES if abs(value) >= step[0]), (1, ""))
     return f"{value / size:.4g} {suffix}{UNITS[unit]}".rstrip()
 
 
-def told_time(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     if abs(seconds) < 1:
         return f"{seconds * 1000:.1f} ms"
-    if abs(seconds) < HOUR:
+    if abs(seconds) < HOUR_SECONDS:
         return f"{seconds:.1f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min"
 
 
-def name_of(query: Query, labels: dict[str, str]) -> str:
+def fill_legend(query: Query, labels: dict[str, str]) -> str:
     name = query.legend
     for label, value in labels.items():
         name = name.replace(f"{{{{{label}}}}}", value)
     return name
 
 
-async def look(monitored: Monitored, panel: Panel) -> list[tuple[str, str]]:
-    found: list[tuple[Query, Series]] = [
+async def query_panel(monitored: Monitored, panel: Panel) -> list[tuple[str, str]]:
+    """Return the legend and the value of each series in a panel, sorted."""
+    results: list[tuple[Query, Series]] = [
         (query, series)
         for query in panel.queries
         for series in await monitored.prometheus.query(query.expression)
     ]
     return sorted(
-        (name_of(query, labels), told(value, panel.unit)) for query, (labels, value) in found
+        (fill_legend(query, labels), format_value(value, panel.unit))
+        for query, (labels, value) in results
     )
 
 
 async def show(monitored: Monitored, console: Console) -> None:
-    """Print every panel, and every alert that fires."""
+    """Print every panel and every firing alert."""
     for row in read_rows(INTERVAL):
         table = Table(title=row.title, title_justify="left", title_style="bold", expand=True)
         table.add_column("panel", ratio=2)
         table.add_column("now", ratio=3)
         for panel in row.panels:
-            seen = await look(monitored, panel)
-            values = "\n".join(f"{value:>12}  {name}" for name, value in seen) or "no data yet"
+            series = await query_panel(monitored, panel)
+            values = "\n".join(f"{value:>12}  {name}" for name, value in series) or "no data yet"
             table.add_row(panel.title, values)
         console.print(table)
     alerts = await monitored.prometheus.alerts()
@@ -102,6 +105,7 @@ async def show(monitored: Monitored, console: Console) -> None:
 
 
 async def run(*, every: float, once: bool) -> None:
+    """Run everything, and print the panels every `every` seconds until a signal arrives."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -113,27 +117,30 @@ async def run(*, every: float, once: bool) -> None:
             faults = f"{monitored.sandbox.origin}/__faults/video"
             prometheus = await monitored.prometheus.page_of_alerts()
             console.print(WELCOME.format(edge, prometheus, faults, faults), soft_wrap=True)
-            await stopped_within(stop, SETTLED)
+            await wait_for_stop(stop, RATE_WINDOW_SECONDS)
             with suppress(TimeoutError):
-                await eventually(lambda: is_complete(monitored), seconds=FIRST)
+                await eventually(lambda: is_complete(monitored), seconds=MAX_FIRST_DATA_SECONDS)
             while not stop.is_set():
                 await show(monitored, console)
                 if once:
                     break
                 console.print(
-                    f"{datetime.now(UTC):%H:%M:%S} UTC, again in {every:g} s; Ctrl-C stops it."
+                    f"{datetime.now(UTC):%H:%M:%S} UTC; next update in {every:g} s; Ctrl-C stops."
                 )
-                await stopped_within(stop, every)
+                await wait_for_stop(stop, every)
 
 
 async def is_complete(monitored: Monitored) -> bool:
-    """Say whether there is something to see in every panel."""
-    queries = [query for row in read_rows(INTERVAL) for it in row.panels for query in it.queries]
-    found = [await monitored.prometheus.query(query.expression) for query in queries]
-    return all(found)
+    """Return whether every query of every panel has data."""
+    queries = [
+        query for row in read_rows(INTERVAL) for panel in row.panels for query in panel.queries
+    ]
+    results = [await monitored.prometheus.query(query.expression) for query in queries]
+    return all(results)
 
 
-async def stopped_within(stop: asyncio.Event, seconds: float) -> None:
+async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
+    """Wait until `stop` is set, at most `seconds`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -141,8 +148,8 @@ async def stopped_within(stop: asyncio.Event, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=float, default=30, help="seconds between two looks [30]")
-    parser.add_argument("--once", action="store_true", help="look once, and end")
+    parser.add_argument("--every", type=float, default=30, help="seconds between two updates [30]")
+    parser.add_argument("--once", action="store_true", help="print the panels once, then exit")
     arguments = parser.parse_args()
     asyncio.run(run(every=arguments.every, once=arguments.once))
 

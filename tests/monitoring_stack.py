@@ -1,4 +1,4 @@
-"""An edge as on an ordinary day: sandbox, Redis, players of all kinds, and a real Prometheus."""
+"""Run an edge with ordinary traffic, its sandbox and Redis, and a real Prometheus."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -7,28 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import EdgeProcess, in_front_of
-from prometheus_server import Prometheus, a_prometheus
+from prometheus_server import Prometheus, run_prometheus
 from redis_server import a_server
 from support import a_sandbox
-from traffic import RELAYED, traffic_through
+from traffic import RELAYED, run_traffic
 
 from proxy.sandbox.state import Sandbox
 
 
 @dataclass(slots=True)
 class Monitored:
+    """An edge under traffic, and the Prometheus that scrapes it."""
+
     edge: EdgeProcess
     sandbox: Sandbox
     prometheus: Prometheus
 
     async def metrics(self) -> str:
         url = f"http://127.0.0.1:{self.edge.operator}/metrics"
-        async with self.prometheus.session.get(url) as answer:
-            return await answer.text()
+        async with self.prometheus.session.get(url) as response:
+            return await response.text()
 
 
-def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
-    """Return the settings of an edge that uses everything there is to look at."""
+def build_environment(sandbox: Sandbox, state_url: str) -> dict[str, str]:
+    """Return the environment of an edge that uses every feature with metrics of its own."""
     return {
         **in_front_of(sandbox),
         "PLAYGATE_STATE__URL": state_url,
@@ -42,15 +44,15 @@ def environment_for(sandbox: Sandbox, state_url: str) -> dict[str, str]:
 async def a_monitored_edge(
     program: Callable[[str], str], folder: Path, *, in_haste: bool, day: tuple[str, ...]
 ) -> AsyncIterator[Monitored]:
-    """Run all of it; `program` finds what is installed."""
+    """Run the edge, its traffic and Prometheus; `program` returns the path of an executable."""
     async with a_sandbox() as sandbox, a_server(program("redis-server"), folder) as server:
-        edge = EdgeProcess(environment_for(sandbox, server.url))
+        edge = EdgeProcess(build_environment(sandbox, server.url))
         async with edge.stack:
             await edge.start()
             targets = {"playgate": [f"127.0.0.1:{edge.operator}"]}
             async with (
-                traffic_through(f"http://127.0.0.1:{edge.player}", day),
-                a_prometheus(
+                run_traffic(f"http://127.0.0.1:{edge.player}", day),
+                run_prometheus(
                     program("prometheus"), folder, targets, in_haste=in_haste
                 ) as prometheus,
             ):

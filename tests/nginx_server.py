@@ -1,4 +1,4 @@
-"""Real nginx with deploy/nginx.conf: only addresses, folders and the user are substituted."""
+"""Run a real nginx with deploy/nginx.conf; only addresses, folders and the user differ."""
 
 import asyncio
 import os
@@ -22,6 +22,8 @@ BEHIND = {"viewer": {"trusted_proxies": ["127.0.0.1"]}, **GUARD}
 
 @dataclass(slots=True)
 class Nginx:
+    """A running nginx: its port, its logs, and methods that send requests."""
+
     port: int
     folder: Path
 
@@ -38,64 +40,73 @@ class Nginx:
         return (self.folder / "error.log").read_text()
 
     async def send(self, raw: bytes) -> tuple[int, bytes]:
-        """Send bytes as they are; return the status and everything that came back."""
-        answer = await send_raw(self.port, raw)
-        return int(answer.split(b" ", 2)[1]) if answer else 0, answer
+        """Send raw bytes; return the status (0 without a response) and all bytes received."""
+        received = await send_raw(self.port, raw)
+        return int(received.split(b" ", 2)[1]) if received else 0, received
 
     async def ask(self, path: str, *lines: str, method: str = "GET") -> tuple[int, bytes]:
-        head = [f"{method} {path} HTTP/1.1", "Host: play.example.com", "Connection: close", *lines]
-        return await self.send("\r\n".join([*head, "", ""]).encode("latin-1"))
+        """Send a request with additional header lines; return as `send` does."""
+        headers = [
+            f"{method} {path} HTTP/1.1",
+            "Host: play.example.com",
+            "Connection: close",
+            *lines,
+        ]
+        return await self.send("\r\n".join([*headers, "", ""]).encode("latin-1"))
 
 
 async def send_raw(port: int, raw: bytes) -> bytes:
-    """Send bytes to a port of this machine; return everything that came back."""
+    """Send raw bytes to a local port; return all bytes received until the connection closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(raw)
     async with asyncio.timeout(20):
-        answer = await reader.read()
+        received = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return answer
+    return received
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """What (c) relays from in a test: a host on this machine, its name server, its authority."""
+    """Where nginx relays segments from: a host, a name server for it, and the CA to trust."""
 
     host: str
     resolver: str
     authority: Path
 
 
-def nth(listeners: Sequence[int | str], n: int) -> str:
-    """Return where one listens; where there are fewer, the last one stands for the others."""
+def pick_address(listeners: Sequence[int | str], n: int) -> str:
+    """Return the address of the nth listener; the last one stands in for missing ones."""
     listener = listeners[min(n, len(listeners) - 1)]
     return f"127.0.0.1:{listener}" if isinstance(listener, int) else listener
 
 
-def addressed(players: Sequence[int | str], operators: Sequence[int]) -> str:
-    """Return deploy/nginx.conf for edges that listen there."""
-    return replaced(
+def set_addresses(players: Sequence[int | str], operators: Sequence[int]) -> str:
+    """Return deploy/nginx.conf with the addresses of these edges."""
+    return replace_all(
         CONF.read_text(),
         {
             **{
-                f"unix:/run/playgate/{8081 + n}/player.sock": nth(players, n)
+                f"unix:/run/playgate/{8081 + n}/player.sock": pick_address(players, n)
                 for n in range(3)
             },
-            **{f"127.0.0.1:{8081 + n} ": f"{nth(operators, n)} " for n in range(3)},
+            **{f"127.0.0.1:{8081 + n} ": f"{pick_address(operators, n)} " for n in range(3)},
         },
     )  # fmt: skip
 
 
-def replaced(text: str, changes: Mapping[str, str]) -> str:
+def replace_all(text: str, changes: Mapping[str, str]) -> str:
+    """Return a text with replacements; each text to replace must occur."""
     for old, new in changes.items():
         assert old in text, old
         text = text.replace(old, new)
     return text
 
 
-def placed(text: str, folder: Path, port: int, upstream: Upstream | None = None) -> str:
-    """Return a configuration that listens on this port, and has its files in a folder."""
+def set_port_and_folders(
+    text: str, folder: Path, port: int, upstream: Upstream | None = None
+) -> str:
+    """Return a configuration that listens on `port` and keeps its files in `folder`."""
     if upstream is None:
         upstream = Upstream("nowhere.invalid", "127.0.0.1", certify(folder, "nowhere.invalid")[0])
     changes = {
@@ -115,7 +126,7 @@ def placed(text: str, folder: Path, port: int, upstream: Upstream | None = None)
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         ),
     }  # fmt: skip
-    return replaced(text, changes)
+    return replace_all(text, changes)
 
 
 @asynccontextmanager
@@ -126,7 +137,8 @@ async def an_nginx(
     operators: Sequence[int],
     upstream: Upstream | None = None,
 ) -> AsyncIterator[Nginx]:
-    text = addressed(players, operators)
+    """Run nginx with deploy/nginx.conf in front of edges."""
+    text = set_addresses(players, operators)
     async with running_nginx(program, folder, text, upstream) as nginx:
         yield nginx
 
@@ -135,27 +147,28 @@ async def an_nginx(
 async def running_nginx(
     program: str, folder: Path, text: str, upstream: Upstream | None = None
 ) -> AsyncIterator[Nginx]:
-    """Run an nginx with a configuration, but for its port and its folders."""
+    """Run nginx with a configuration whose port and folders are replaced."""
     nginx = Nginx(free_port(), folder)
     shutil.copytree(MEDIA, folder / "www" / "hls" / "x8abcd", dirs_exist_ok=True)
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:VOD"]
     lines += [line for n in range(6) for line in ("#EXTINF:2.0,", f"{n}.ts")]
     (folder / "www/hls/x8abcd/index.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
-    (folder / "nginx.conf").write_text(placed(text, folder, nginx.port, upstream))
+    (folder / "nginx.conf").write_text(set_port_and_folders(text, folder, nginx.port, upstream))
     with (folder / "stderr").open("w") as stderr:
-        process = subprocess.Popen(  # noqa: ASYNC220  # started once, before anything is served
+        process = subprocess.Popen(  # noqa: ASYNC220  # before the event loop has other work
             [program, "-c", folder / "nginx.conf", "-p", folder, "-g", "daemon off;"], stderr=stderr
         )
 
-    async def answers() -> bool:
+    async def is_serving() -> bool:
         assert process.poll() is None, (folder / "stderr").read_text()
         try:
-            return (await nginx.ask("/elsewhere"))[0] == 404  # its own answer, without an edge
+            status, _ = await nginx.ask("/elsewhere")  # nginx responds without an edge
         except OSError:
             return False
+        return status == 404
 
     try:
-        await eventually(answers)
+        await eventually(is_serving)
         yield nginx
     finally:
         process.terminate()

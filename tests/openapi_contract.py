@@ -1,4 +1,4 @@
-"""Whether an answer is one that the port's OpenAPI document has."""
+"""Check responses of the edge against the OpenAPI document of their port."""
 
 import json
 import re
@@ -25,17 +25,19 @@ VALIDATORS = {
     for port, document in DOCUMENTS.items()
     for name in document["components"]["schemas"]
 }
-# Reasons that every path and every request may be refused with.
-ANYWHERE = {"not-found", "method-not-allowed"}
+# Reasons that can refuse any request; the document does not list them per path.
+UNLISTED_REASONS = {"not-found", "method-not-allowed"}
 ANY_REASON = re.compile(r"\b[Aa]ny reason")
-A_PART = re.compile(r"\\\{\w+\\\}")
+PATH_PARAMETER = re.compile(r"\\\{\w+\\\}")
 
 
-def paths() -> list[tuple[re.Pattern[str], str, str]]:
-    """Return what the path of a request must match, its port and its path in the document."""
+def build_paths() -> list[tuple[re.Pattern[str], str, str]]:
+    """Return, for each route: the pattern of its paths, its port, and its path in the document."""
     return [
         (
-            re.compile(A_PART.sub(".*" if ":" in route.path else "[^/]+", re.escape(described))),
+            re.compile(
+                PATH_PARAMETER.sub(".*" if ":" in route.path else "[^/]+", re.escape(described))
+            ),
             port,
             described,
         )
@@ -45,45 +47,50 @@ def paths() -> list[tuple[re.Pattern[str], str, str]]:
     ]
 
 
-PATHS = paths()
+PATHS = build_paths()
 
 
-def check_described(
+def check_response(
     method: str, url: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Fail over an answer that the description of its path does not have."""
+    """Check that the document describes a response.
+
+    Raises:
+        AssertionError: the status, reason, header or content is not described for this path.
+        ValidationError: the JSON body does not match its schema.
+    """
     path, reason = URL(url, encoded=True).raw_path, headers.get("X-Deny-Reason")
-    found = next((it for it in PATHS if it[0].fullmatch(path)), None)
-    port = found[1] if found else "player"
+    matching = next((entry for entry in PATHS if entry[0].fullmatch(path)), None)
+    port = matching[1] if matching else "player"
     if reason is not None and body and not headers["Content-Type"].startswith("text/html"):
         VALIDATORS[port, "Problem"].validate(json.loads(body))
-    if found is None or reason in ANYWHERE:
+    if matching is None or reason in UNLISTED_REASONS:
         return
-    responses = responses_of(port, found[2], method)
+    responses = find_responses(port, matching[2], method)
     if method == "HEAD" and status == 200 and reason is None:
         return
     assert str(status) in responses, (method, path, status, reason)
     described = responses[str(status)]
     if reason is not None:
-        assert reason in reasons_of(described), (method, path, status, reason)
+        assert reason in read_reasons(described), (method, path, status, reason)
     check_headers_and_content(described, headers, body, port)
 
 
-def responses_of(port: str, path: str, method: str) -> dict[str, Any]:
-    """Return the responses of a method; HEAD is described by GET, and so is `any method`."""
+def find_responses(port: str, path: str, method: str) -> dict[str, Any]:
+    """Return a method's responses by status; GET also describes HEAD and "any method"."""
     item = DOCUMENTS[port]["paths"][path]
     operation = item.get("get" if method == "HEAD" else method.lower(), item.get("get"))
-    return {status: resolve(port, it) for status, it in operation["responses"].items()}
+    return {status: resolve(port, response) for status, response in operation["responses"].items()}
 
 
 def resolve(port: str, response: dict[str, Any]) -> dict[str, Any]:
-    """Return a response in place of a reference to it."""
+    """Return a response, following a `$ref` to it."""
     name = response.get("$ref", "").rpartition("/")[2]
     return DOCUMENTS[port]["components"]["responses"][name] if name else response
 
 
-def reasons_of(response: dict[str, Any]) -> set[str]:
-    """Return the reasons of a refusal; all where it does not list them."""
+def read_reasons(response: dict[str, Any]) -> set[str]:
+    """Return the reasons that a refusal's description lists, or all for "any reason"."""
     text = response["description"]
     return set(Reason) if ANY_REASON.search(text) else set(text.split(", "))
 
@@ -91,10 +98,10 @@ def reasons_of(response: dict[str, Any]) -> set[str]:
 def check_headers_and_content(
     described: dict[str, Any], headers: Mapping[str, str], body: bytes, port: str
 ) -> None:
-    """Fail over a header that is not described, and content of another form."""
-    known = DOCUMENTS[port]["components"]["headers"].keys()
-    surplus = (set(headers) & known) - described.get("headers", {}).keys()
-    assert surplus <= {"Retry-After"}, surplus
+    """Check the headers and the content of a response against its description."""
+    documented = DOCUMENTS[port]["components"]["headers"].keys()
+    undescribed = (set(headers) & documented) - described.get("headers", {}).keys()
+    assert undescribed <= {"Retry-After"}, undescribed
     content = described.get("content", {})
     assert content or not body
     schema = content.get("application/json", {}).get("schema", {})

@@ -1,4 +1,4 @@
-"""Playgate as a process of its own: started, read, told to stop."""
+"""Run Playgate as a child process, read its output, and stop it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from proxy.sandbox.state import Sandbox
 
 
 class Process:
-    """A running command whose output is kept."""
+    """A running command; `output` collects everything that it prints."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -32,14 +32,23 @@ class Process:
             self.output += chunk.decode(errors="replace")
 
     async def says(self, text: str, seconds: float = 60) -> str:
+        """Wait until the output contains a text; return the whole output so far.
+
+        Raises:
+            AssertionError: the process ended without printing the text.
+            TimeoutError: the text was not printed within `seconds`.
+        """
         async with asyncio.timeout(seconds):
             while text not in self.output:
                 if self.process.returncode is not None or self._reading.done():
-                    raise AssertionError(f"it ended without saying {text!r}:\n{self.output}")
+                    raise AssertionError(
+                        f"the process ended without printing {text!r}:\n{self.output}"
+                    )
                 await asyncio.sleep(0.02)
         return self.output
 
     async def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+        """Send a signal and wait for the process to end; return its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(number)
         async with asyncio.timeout(seconds):
@@ -48,6 +57,7 @@ class Process:
         return code
 
     async def read_to_the_end(self) -> None:
+        """Wait until the process has closed its output."""
         await self._reading
 
 
@@ -58,7 +68,7 @@ async def started(
     cwd: Path | None = None,
     stdin: int | None = None,
 ) -> AsyncIterator[Process]:
-    """Start a command; whatever happens, it has ended when the context is left."""
+    """Run a command; kill it when the context is left, unless it has ended by itself."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
@@ -78,12 +88,12 @@ async def started(
 
 
 def playgate(*arguments: str | Path) -> list[str | Path]:
-    """Return the command line of Playgate in this environment."""
+    """Return the command line that runs Playgate with this Python."""
     return [sys.executable, "-m", "proxy", *arguments]
 
 
 def in_front_of(sandbox: Sandbox) -> dict[str, str]:
-    """Return what has a command ask a sandbox in place of Dailymotion."""
+    """Return environment variables that point Playgate at a sandbox instead of Dailymotion."""
     return {
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
         "PLAYGATE_PLATFORM__REST_URL": f"{sandbox.origin}/rest",
@@ -93,7 +103,7 @@ def in_front_of(sandbox: Sandbox) -> dict[str, str]:
 
 @dataclass(slots=True)
 class EdgeProcess:
-    """One edge, which may be stopped, killed and started again at the same addresses."""
+    """An edge process that can be stopped, killed and restarted on the same addresses."""
 
     env: dict[str, str]
     program: Sequence[str | Path] = (sys.executable, "-m", "proxy")
@@ -107,7 +117,7 @@ class EdgeProcess:
         ports = {
             "PLAYGATE_WEB__LISTEN": listen,
             "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{self.operator}",
-            "PLAYGATE_STATE__TIMEOUT": "5",  # a slow machine is not a state that fails
+            "PLAYGATE_STATE__TIMEOUT": "5",  # seconds; a slow machine must not look like failing Redis
         }
         command = [*self.program, "serve", "--config", SANDBOX_TOML]
         self.process = await self.stack.enter_async_context(
@@ -124,6 +134,6 @@ class EdgeProcess:
         await self.close()
 
     async def close(self) -> None:
-        """End it, if it has not ended."""
+        """Kill the process if it still runs."""
         await self.stack.aclose()
         self.stack = AsyncExitStack()

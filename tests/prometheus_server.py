@@ -1,6 +1,6 @@
-"""Real Prometheus with deploy/prometheus: with other addresses, each second, and in haste.
+"""Run a real Prometheus with deploy/prometheus, scraping and evaluating each second.
 
-In haste, an hour of the rules is a minute, so that an alert is seen to fire within a test.
+With `in_haste`, an hour of the rules takes a minute, so that an alert fires within a test.
 """
 
 import json
@@ -17,15 +17,17 @@ from processes import started
 from support import ROOT, eventually
 
 DEPLOYED = ROOT / "deploy" / "prometheus"
-HASTE = 60  # times faster
-SHORTEST = 5  # seconds that a window has at least, so that there is something in it
-UNITS = {"m": 60, "h": 3600, "d": 86400}
+SPEED_UP = 60  # factor of `in_haste`
+MIN_WINDOW_SECONDS = 5  # a shorter window might contain no sample
+SECONDS_BY_UNIT = {"m": 60, "h": 3600, "d": 86400}
 
 Series = tuple[dict[str, str], float]
 
 
 @dataclass(slots=True)
 class Prometheus:
+    """A running Prometheus and its query API."""
+
     port: int
     session: aiohttp.ClientSession
 
@@ -34,18 +36,18 @@ class Prometheus:
         return f"http://127.0.0.1:{self.port}"
 
     async def ask(self, path: str, **parameters: str) -> Any:
-        async with self.session.get(f"{self.origin}/api/v1/{path}", params=parameters) as answer:
-            body = await answer.json()
+        async with self.session.get(f"{self.origin}/api/v1/{path}", params=parameters) as response:
+            body = await response.json()
         assert body["status"] == "success", body
         return body["data"]
 
     async def query(self, expression: str) -> list[Series]:
-        """Return every series of an instant query, and its value."""
+        """Return the labels and the value of each series of an instant query."""
         result = (await self.ask("query", query=expression))["result"]
-        return [(it["metric"], float(it["value"][1])) for it in result]
+        return [(series["metric"], float(series["value"][1])) for series in result]
 
     async def firing(self) -> dict[str, set[str]]:
-        """Return the jobs that alerts fire for, by the alert's name."""
+        """Return the jobs of the firing alerts, by the alert's name."""
         firing: dict[str, set[str]] = {}
         for alert in await self.alerts():
             labels = alert["labels"]
@@ -53,53 +55,56 @@ class Prometheus:
         return firing
 
     async def alerts(self) -> list[Any]:
-        """Return every alert that fires."""
-        return [it for it in (await self.ask("alerts"))["alerts"] if it["state"] == "firing"]
+        """Return the firing alerts."""
+        alerts = (await self.ask("alerts"))["alerts"]
+        return [alert for alert in alerts if alert["state"] == "firing"]
 
     async def page_of_alerts(self) -> str:
-        """Return where people look at alerts; Debian's Prometheus has the classic pages only."""
-        async with self.session.get(f"{self.origin}/alerts") as answer:
-            return f"{self.origin}{'/alerts' if answer.ok else '/classic/alerts'}"
+        """Return the URL of the alerts page; Debian's Prometheus has only the classic pages."""
+        async with self.session.get(f"{self.origin}/alerts") as response:
+            return f"{self.origin}{'/alerts' if response.ok else '/classic/alerts'}"
 
     async def is_scraping(self, instances: int) -> bool:
         return len(await self.query("up == 1")) == instances
 
 
 def hastened(text: str) -> str:
-    """Return rules whose windows, waits and ages are so many times shorter."""
+    """Return rules whose windows, `for` durations and ages are `SPEED_UP` times shorter."""
 
-    def shorter(match: re.Match[str]) -> str:
-        seconds = int(match["number"]) * UNITS[match["unit"]]
-        return f"{match['before']}{max(seconds // HASTE, SHORTEST)}s"
+    def shorten(match: re.Match[str]) -> str:
+        seconds = int(match["number"]) * SECONDS_BY_UNIT[match["unit"]]
+        return f"{match['before']}{max(seconds // SPEED_UP, MIN_WINDOW_SECONDS)}s"
 
     number = r"(?P<number>\d+)(?P<unit>[mhd])\b"
-    text = re.sub(rf"(?P<before>\[|offset ){number}", shorter, text)
+    text = re.sub(rf"(?P<before>\[|offset ){number}", shorten, text)
     text = re.sub(r"for: \d+m", "for: 1s", text)
-    # Ages in seconds: of the access token, of the revocations, of issuers' keys.
+    # Ages in seconds: of the access token, the revocations and the keys of issuers.
     text = re.sub(
         r"(?P<before>seconds(?: - time\(\))? [<>] )(?P<age>\d{2,})\b",
-        lambda match: f"{match['before']}{max(int(match['age']) // HASTE, SHORTEST)}",
+        lambda match: f"{match['before']}{max(int(match['age']) // SPEED_UP, MIN_WINDOW_SECONDS)}",
         text,
     )
-    # How many there were: a rate, times the seconds of its window.
+    # Counts of events: a rate times the seconds of its window.
     return re.sub(
         r"(?P<before>\* )(?P<window>\d+)(?= >=)",
-        lambda match: f"{match['before']}{max(int(match['window']) // HASTE, SHORTEST)}",
+        lambda match: (
+            f"{match['before']}{max(int(match['window']) // SPEED_UP, MIN_WINDOW_SECONDS)}"
+        ),
         text,
     )
 
 
 def write_config(folder: Path, jobs: Mapping[str, list[str]], *, in_haste: bool) -> Path:
-    """Write what is deployed, for these targets by job."""
+    """Write the deployed configuration with these targets, by job; return its path."""
     main = (DEPLOYED / "prometheus.yml").read_text()
-    found = re.search(
+    job_entry = re.search(
         r"  - job_name: playgate\b.*\n    file_sd_configs:\n      - files: .*\n", main
     )
-    assert found is not None
+    assert job_entry is not None
     main = main.replace(
-        found[0],
+        job_entry[0],
         "".join(
-            found[0].replace("playgate", job, 1).replace("targets.yml", f"{job}.yml")
+            job_entry[0].replace("playgate", job, 1).replace("targets.yml", f"{job}.yml")
             for job in jobs
         ),
     )
@@ -114,10 +119,10 @@ def write_config(folder: Path, jobs: Mapping[str, list[str]], *, in_haste: bool)
 
 
 @asynccontextmanager
-async def a_prometheus(
+async def run_prometheus(
     program: str, folder: Path, jobs: Mapping[str, list[str]], *, in_haste: bool = True
 ) -> AsyncIterator[Prometheus]:
-    """Run a Prometheus that scrapes these targets, by job."""
+    """Run a Prometheus that scrapes these targets, by job; wait until all of them are up."""
     port, config = free_port(), write_config(folder, jobs, in_haste=in_haste)
     options = {
         "config.file": config,
@@ -129,12 +134,12 @@ async def a_prometheus(
     async with started(*command) as process, aiohttp.ClientSession() as session:
         prometheus = Prometheus(port, session)
 
-        async def is_at_work() -> bool:
+        async def is_scraping_all() -> bool:
             assert process.process.returncode is None, process.output
             try:
                 return await prometheus.is_scraping(sum(map(len, jobs.values())))
-            except (aiohttp.ClientError, AssertionError):  # not there yet, or not ready
+            except (aiohttp.ClientError, AssertionError):  # not listening, or not ready yet
                 return False
 
-        await eventually(is_at_work, seconds=120)
+        await eventually(is_scraping_all, seconds=120)
         yield prometheus

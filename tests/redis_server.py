@@ -1,4 +1,4 @@
-"""A real Redis or Valkey on a free port of this machine, which may be stopped, hung and emptied."""
+"""Run a real Redis or Valkey on a free local port; tests can stop, hang and empty it."""
 
 import asyncio
 import signal
@@ -16,6 +16,8 @@ from support import eventually
 
 @dataclass(slots=True)
 class Server:
+    """A Redis server that can be stopped and restarted on the same port."""
+
     program: str
     folder: Path
     port: int
@@ -31,12 +33,12 @@ class Server:
     async def start(self) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self.folder}  # fmt: skip
         arguments = [str(text) for name, value in options.items() for text in (f"--{name}", value)]
-        self.process = subprocess.Popen(  # noqa: ASYNC220  # forks at once
+        self.process = subprocess.Popen(  # noqa: ASYNC220  # returns right after the fork
             [self.program, *arguments], stdout=subprocess.DEVNULL
         )
-        await eventually(self.answers)
+        await eventually(self.is_serving)
 
-    async def answers(self) -> bool:
+    async def is_serving(self) -> bool:
         async with self.client() as client:
             try:
                 return bool(await client.ping())
@@ -51,6 +53,7 @@ class Server:
             self.process = None
 
     def hang(self) -> None:
+        """Suspend the process: connections stay open without a response."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -63,19 +66,23 @@ class Server:
             await client.flushall()
 
     async def commands(self) -> int:
-        """Return how many commands were sent; this question, connecting and pulling apart."""
+        """Return the number of commands received.
+
+        Not counted: this query, the setup of connections, and the polling of revocations.
+        """
         async with self.client() as client:
             stats = await client.info("commandstats")
         uncounted = {"info", "xrange", "hello", "client|setinfo", "select", "ping", "config|get"}
         return sum(
-            int(told["calls"])
-            for name, told in stats.items()
+            int(command["calls"])
+            for name, command in stats.items()
             if name.removeprefix("cmdstat_") not in uncounted
         )
 
 
 @asynccontextmanager
 async def a_server(program: str, folder: Path) -> AsyncIterator[Server]:
+    """Run a Redis server until the context is left."""
     server = Server(program, folder, free_port())
     await server.start()
     try:

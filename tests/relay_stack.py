@@ -1,4 +1,4 @@
-"""nginx in front of two edges, each a process of its own, and a sandbox CDN on https."""
+"""nginx in front of two edge processes that relay from a sandbox CDN on https."""
 
 import asyncio
 import re
@@ -25,19 +25,19 @@ from proxy.settings import load_settings
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers every question for an A record with 127.0.0.1."""
+    """Resolves every name to 127.0.0.1."""
 
     def connection_made(self, transport) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr) -> None:
-        answer = struct.pack("!HHHLH4s", 0xC00C, 1, 1, 5, 4, b"\x7f\0\0\1")
-        self.transport.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:] + answer, addr)
+        record = struct.pack("!HHHLH4s", 0xC00C, 1, 1, 5, 4, b"\x7f\0\0\1")
+        self.transport.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:] + record, addr)
 
 
 @dataclass(slots=True)
 class Relayed:
-    """nginx, an edge behind it as a process of its own, and a sandbox CDN on https."""
+    """nginx, the edge processes behind it, and a sandbox CDN on https."""
 
     nginx: Nginx
     sandbox: Sandbox
@@ -46,33 +46,37 @@ class Relayed:
 
     def play_url(self, video: str = "x8demo1", **options: Any) -> str:
         settings = load_settings(SANDBOX_TOML)
-        minting = TokenMinter(settings, Clock())
-        token = minting.mint(video=video, **options).token
+        minter = TokenMinter(settings, Clock())
+        token = minter.mint(video=video, **options).token
         return f"{self.nginx.origin}/play/{video}.m3u8?token={token}"
 
     async def get(self, path: str, **options) -> tuple[int, bytes, dict[str, str]]:
         method = options.pop("method", "GET")
-        async with self.session.request(method, f"{self.nginx.origin}{path}", **options) as answer:
-            return answer.status, await answer.read(), answer.headers
+        async with self.session.request(
+            method, f"{self.nginx.origin}{path}", **options
+        ) as response:
+            return response.status, await response.read(), response.headers
 
     async def segments(self, video: str = "x8demo1") -> list[str]:
-        async with self.session.get(self.play_url(video)) as answer:
-            first = uris(await answer.read())[0]
-        status, body, _ = await self.get(first)
+        """Start a relayed session; return the paths in its first media playlist."""
+        async with self.session.get(self.play_url(video)) as response:
+            media_playlist = find_relay_paths(await response.read())[0]
+        status, body, _ = await self.get(media_playlist)
         assert status == 200
-        return uris(body)
+        return find_relay_paths(body)
 
     async def metric(self, name: str) -> float:
-        """Return a metric's sum over both edges."""
+        """Return the sum of a metric over all its series on both edges."""
         total = 0.0
         for edge in self.edges:
-            async with self.session.get(f"http://127.0.0.1:{edge.operator}/metrics") as answer:
-                text = await answer.text()
+            async with self.session.get(f"http://127.0.0.1:{edge.operator}/metrics") as response:
+                text = await response.text()
             total += sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (.+)$", text, re.MULTILINE)))
         return total
 
 
-def uris(body: bytes) -> list[str]:
+def find_relay_paths(body: bytes) -> list[str]:
+    """Return the relayed paths that a playlist contains, in order."""
     return re.findall(r"/relay/[^\s\"#]+", body.decode())
 
 
@@ -85,6 +89,15 @@ async def relaying(
     knows: str = "",
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Relayed]:
+    """Run nginx, two relaying edges and a sandbox CDN.
+
+    Args:
+        program: The nginx executable.
+        folder: Where nginx writes its files.
+        trusts: The CA certificates that nginx trusts; by default, the CDN's own CA.
+        knows: The host that nginx may relay from; by default, the CDN's host.
+        settings: Additional environment variables of the edges.
+    """
     authority, chain = certify(folder, "localhost")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain)
@@ -111,8 +124,8 @@ async def relaying(
             an_nginx(
                 program,
                 folder,
-                [e.player for e in edges],
-                [e.operator for e in edges],
+                [edge.player for edge in edges],
+                [edge.operator for edge in edges],
                 Upstream(knows or host, resolver, trusts or authority),
             )
         )

@@ -1,7 +1,7 @@
 """Run a command under the system call filter of a systemd unit, without systemd.
 
-`SystemCallFilter`, `RestrictAddressFamilies` and `MemoryDenyWriteExecute` of the unit, as the
-kernel enforces them; what systemd's groups stand for, systemd-analyze says.
+Applies the unit's `SystemCallFilter`, `RestrictAddressFamilies` and `MemoryDenyWriteExecute` as
+systemd would. systemd-analyze expands the groups of system calls, such as `@system-service`.
 
     python seccomp_run.py UNIT COMMAND …
 """
@@ -20,6 +20,8 @@ PR_SET_NO_NEW_PRIVS, PR_SET_MDWE = 38, 65
 
 
 class Comparison(ctypes.Structure):
+    """libseccomp's `struct scmp_arg_cmp`: a condition on an argument of a system call."""
+
     _fields_ = (
         ("arg", ctypes.c_uint),
         ("op", ctypes.c_int),
@@ -28,52 +30,59 @@ class Comparison(ctypes.Structure):
     )
 
 
-def setting(unit: str, name: str) -> list[str]:
+def read_setting(unit: str, name: str) -> list[str]:
+    """Return the values of a unit's setting, one per line that sets it."""
     return re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
 
 
-def calls_of(group: str) -> set[str]:
+def expand_group(group: str) -> set[str]:
+    """Return the system calls of a group (`@…`), or the single call that is named."""
     if not group.startswith("@"):
         return {group}
-    said = subprocess.run(
+    listing = subprocess.run(
         ["systemd-analyze", "syscall-filter", group], check=True, capture_output=True, text=True
     ).stdout
-    names = [line.strip() for line in said.splitlines()[1:]]
-    found: set[str] = set()
+    names = [line.strip() for line in listing.splitlines()[1:]]
+    calls: set[str] = set()
     for name in names:
         if name and not name.startswith("#"):
-            found |= calls_of(name)
-    return found
+            calls |= expand_group(name)
+    return calls
 
 
-def allowed_calls(unit: str) -> set[str]:
+def find_allowed_calls(unit: str) -> set[str]:
+    """Return the system calls that the unit allows."""
     allowed: set[str] = set()
-    for line in setting(unit, "SystemCallFilter"):
+    for line in read_setting(unit, "SystemCallFilter"):
         for group in line.removeprefix("~").split():
             allowed = (
-                allowed - calls_of(group) if line.startswith("~") else allowed | calls_of(group)
+                allowed - expand_group(group)
+                if line.startswith("~")
+                else allowed | expand_group(group)
             )
-    return allowed | calls_of("@default")
+    return allowed | expand_group("@default")
 
 
 def confine(unit: str) -> None:
+    """Apply the unit's filter to this process and to the programs that it executes."""
     library = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(REFUSE)))
     families = [
-        int(getattr(socket, it)) for it in setting(unit, "RestrictAddressFamilies")[0].split()
+        int(getattr(socket, name))
+        for name in read_setting(unit, "RestrictAddressFamilies")[0].split()
     ]
-    for name in allowed_calls(unit):
+    for name in find_allowed_calls(unit):
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number < 0:
-            continue  # of another architecture
+            continue  # a system call of another architecture
         if name == "socket":
             for family in families:
                 equal = Comparison(0, EQUAL, family, 0)
-                added = library.seccomp_rule_add_array(
+                status = library.seccomp_rule_add_array(
                     context, ctypes.c_uint32(ALLOW), number, 1, ctypes.byref(equal)
                 )
-                assert added == 0
+                assert status == 0
         else:
             assert (
                 library.seccomp_rule_add_array(context, ctypes.c_uint32(ALLOW), number, 0, None)
@@ -81,11 +90,11 @@ def confine(unit: str) -> None:
             )
     kernel = ctypes.CDLL(None)
     assert kernel.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    if setting(unit, "MemoryDenyWriteExecute") == ["yes"]:
-        kernel.prctl(PR_SET_MDWE, 1, 0, 0, 0)  # older kernels do not have it
+    if read_setting(unit, "MemoryDenyWriteExecute") == ["yes"]:
+        kernel.prctl(PR_SET_MDWE, 1, 0, 0, 0)  # fails on older kernels, which lack it
     assert library.seccomp_load(context) == 0
 
 
 if __name__ == "__main__":
     confine(Path(sys.argv[1]).read_text())
-    os.execv(sys.argv[2], sys.argv[2:])  # the command to be confined
+    os.execv(sys.argv[2], sys.argv[2:])

@@ -1,4 +1,4 @@
-"""What tests share: an edge in front of a sandbox, a clock that stands still, keys, tokens."""
+"""Helpers of all tests: an edge in front of a sandbox, a clock set by the test, keys, tokens."""
 
 import asyncio
 import hmac
@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 from aiohttp import web
-from openapi_contract import check_described
+from openapi_contract import check_response
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -48,7 +48,7 @@ NOW = 1_800_000_000
 
 
 class StillClock(Clock):
-    """A clock that moves only when a test says so; sleepers wake as it passes their time."""
+    """A clock that moves only in `advance`, which wakes every sleeper whose time has come."""
 
     def __init__(self, now: float = NOW) -> None:
         self.time = now
@@ -71,7 +71,7 @@ class StillClock(Clock):
         return bool(self._sleepers)
 
     async def next_sleeper(self) -> float:
-        """Wait until somebody sleeps, and return for how long at the least."""
+        """Wait until a task sleeps; return the seconds until the first sleeper wakes."""
         await eventually(lambda: self._sleepers)
         return min(until for until, _ in self._sleepers) - self.ticks
 
@@ -86,7 +86,7 @@ class StillClock(Clock):
 
 @dataclass(slots=True)
 class RunningEdge:
-    """An edge under test and how to talk to it."""
+    """An edge under test, with methods that send requests to it and read its log and metrics."""
 
     edge: Edge
     log: io.StringIO
@@ -102,8 +102,8 @@ class RunningEdge:
 
     def mint(self, video: str = "x8demo1", **options: Any) -> str:
         services = self.edge.apps.services
-        minting = TokenMinter(services.settings, services.telemetry.clock)
-        return minting.mint(video=video, **options).token
+        minter = TokenMinter(services.settings, services.telemetry.clock)
+        return minter.mint(video=video, **options).token
 
     def play_url(self, video: str = "x8demo1", token: str | None = None) -> str:
         return (
@@ -113,14 +113,18 @@ class RunningEdge:
     async def get(
         self, url: str, *, method: str = "GET", source: str = "127.0.0.1", **options: Any
     ) -> "Response":
-        """Send a request exactly as written, from one of this machine's addresses."""
+        """Send a request whose URL is not re-encoded, from the local address `source`.
+
+        A response of the edge itself must match the OpenAPI document of its port.
+        """
         async with self.from_address(source).request(
             method, URL(url, encoded=True), allow_redirects=False, **options
         ) as response:
-            answer = Response(response.status, response.headers, await response.read())
-        if url.startswith((f"{self.player}/", f"{self.operator}/")):  # and not of what is in front
-            check_described(method, url, answer.status, answer.headers, answer.body)
-        return answer
+            received = Response(response.status, response.headers, await response.read())
+        # Not for the URLs of a proxy in front of the edge, or of the sandbox.
+        if url.startswith((f"{self.player}/", f"{self.operator}/")):
+            check_response(method, url, received.status, received.headers, received.body)
+        return received
 
     async def play(self, video: str = "x8demo1", **options: Any) -> "Response":
         return await self.get(self.play_url(video), **options)
@@ -138,9 +142,9 @@ class RunningEdge:
         return [line for line in lines if line["event"] == event]
 
     async def metric(self, name: str) -> dict[str, float]:
-        """Return every series of a metric: what stands between the braces, and its value.
+        """Return the value of each series of a metric, by the labels between its braces.
 
-        Counters that have counted nothing are left out.
+        Counters that are zero are left out.
         """
         text = (await self.get(f"{self.operator}/metrics")).body.decode()
         return {
@@ -153,7 +157,7 @@ class RunningEdge:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, read whole."""
+    """A response whose body has been read."""
 
     status: int
     headers: Any
@@ -173,14 +177,14 @@ class Response:
 
 
 def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any) -> Settings:
-    """Return settings for free ports in front of a sandbox; `tables` are added to them."""
+    """Return settings of an edge on free ports that uses a sandbox; `tables` override them."""
     platform = tables.get("platform", {})
     kind = get_key_kind(platform.get("grant", "client_credentials"))
     token_path, rest_path = BASE_PATHS[platform.get("api", "legacy"), kind]
-    given: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "web": {"listen": "127.0.0.1:0"},
         "operator": {"listen": "127.0.0.1:0"},
-        "state": {"timeout": 5},  # a slow machine is not a state that fails
+        "state": {"timeout": 5},  # seconds; a slow machine must not look like failing Redis
         "platform": {
             "token_url": f"{sandbox.origin}{token_path}",
             "rest_url": f"{sandbox.origin}{rest_path}",
@@ -192,15 +196,15 @@ def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any
         },
     }
     for table, members in tables.items():
-        given[table] = {**given.get(table, {}), **members}
-    return load_settings(config, **given)
+        settings[table] = {**settings.get(table, {}), **members}
+    return load_settings(config, **settings)
 
 
 @asynccontextmanager
 async def an_edge(
     sandbox: Sandbox, *, clock: Clock | None = None, **tables: Any
 ) -> AsyncIterator[RunningEdge]:
-    """Run an edge in front of a sandbox, with settings of its own."""
+    """Run an edge in front of a sandbox; `tables` override its settings."""
     log = io.StringIO()
     async with run_edge(
         settings_for(sandbox, **tables), log=build_logger(log), clock=clock
@@ -209,13 +213,13 @@ async def an_edge(
         try:
             yield running
         finally:
-            for opened in running.sessions.values():
-                await opened.close()
+            for session in running.sessions.values():
+                await session.close()
 
 
 @asynccontextmanager
 async def a_watching_edge(load: Callable[[], Settings], config: Path) -> AsyncIterator[RunningEdge]:
-    """Run an edge that reloads its settings as the file changes."""
+    """Run an edge that reloads its settings whenever the file `config` changes."""
     log = io.StringIO()
     source = SettingsSource(load=load, path=config, began_at=time())
     async with run_edge(load(), log=build_logger(log), source=source) as edge:
@@ -223,13 +227,13 @@ async def a_watching_edge(load: Callable[[], Settings], config: Path) -> AsyncIt
         try:
             yield running
         finally:
-            for opened in running.sessions.values():
-                await opened.close()
+            for session in running.sessions.values():
+                await session.close()
 
 
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve an application on a free port of this machine; yield its origin."""
+    """Serve an application on a free local port; yield its origin."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -240,12 +244,12 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 def a_sandbox(**options: Any) -> Any:
-    """Return a sandbox to enter, on a free port."""
+    """Return a context manager that runs a sandbox on a free port."""
     return run_sandbox(Sandbox(**options))
 
 
 def b64(value: bytes | str | dict[str, Any]) -> str:
-    """Return base64url without padding, of JSON where it is a dict."""
+    """Return a value as base64url without padding; a dict is encoded as JSON first."""
     if isinstance(value, dict):
         value = json.dumps(value)
     raw = value.encode() if isinstance(value, str) else value
@@ -253,14 +257,16 @@ def b64(value: bytes | str | dict[str, Any]) -> str:
 
 
 def signed(header: object, payload: object, secret: str = SECRET, digest: str = "sha256") -> str:
-    """Return a token with these parts, whatever they say, whose signature is right."""
-    parts = (it if isinstance(it, bytes | str) else json.dumps(it) for it in (header, payload))
+    """Return a token with any header and payload, even invalid ones, and a valid signature."""
+    parts = (
+        part if isinstance(part, bytes | str) else json.dumps(part) for part in (header, payload)
+    )
     signing_input = ".".join(map(b64, parts))
     return f"{signing_input}.{b64(hmac.digest(secret.encode(), signing_input.encode(), digest))}"
 
 
-def run_of(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run one of the programs that lie in tests/, as make does."""
+def run_module(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a program under tests/ the way its make target does."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         capture_output=True,
@@ -285,8 +291,8 @@ def mint(
     limits: VariantLimits = NO_LIMITS,
     **claims: object,
 ) -> str:
-    """Return a token as the edge mints one, with any claims."""
-    given = {
+    """Return a token in the form that the edge mints; `claims` override its claims."""
+    standard_claims = {
         "video": video,
         "iat": issued_at,
         "exp": issued_at + ttl,
@@ -298,12 +304,12 @@ def mint(
         "max_height": limits.max_height,
         "max_bandwidth": limits.max_bandwidth,
     }
-    return key.sign({**given, **claims})
+    return key.sign({**standard_claims, **claims})
 
 
 def a_play(**options: Any) -> PlayRequest:
-    """Return a play of a viewer with a public address."""
-    given: dict[str, Any] = {
+    """Return a play request from a public viewer address; `options` override its fields."""
+    defaults: dict[str, Any] = {
         "video": VideoId("x8abcd"),
         "viewer": IPv4Address("8.8.4.4"),
         "client_ip": None,
@@ -311,7 +317,7 @@ def a_play(**options: Any) -> PlayRequest:
         "method": "GET",
         "token": "",
     }
-    return PlayRequest(**{**given, **options})
+    return PlayRequest(**{**defaults, **options})
 
 
 def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None) -> SigningKey:
@@ -319,24 +325,28 @@ def hs256_key(kid: str = "one", secret: str = SECRET, issuer: str | None = None)
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip a test for want of something on this machine; where CI=true, that is a failure."""
+    """Skip a test that this machine cannot run; fail instead if CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> SharedState:
-    """Return the state as an edge has it, over a store."""
+    """Return the shared state of an edge on top of a store."""
     return SharedState(store, build_telemetry(log, clock), timeout=timeout)
 
 
 async def eventually(condition: Any, seconds: float = 20.0) -> None:
-    """Wait until a condition holds, at most a while; it may be a coroutine function."""
+    """Wait until `condition()` is true; it may be a coroutine function.
+
+    Raises:
+        TimeoutError: the condition is not true after `seconds`.
+    """
     async with asyncio.timeout(seconds):
         while True:
-            holds = condition()
-            if asyncio.iscoroutine(holds):
-                holds = await holds
-            if holds:
+            is_true = condition()
+            if asyncio.iscoroutine(is_true):
+                is_true = await is_true
+            if is_true:
                 return
             await asyncio.sleep(0.01)

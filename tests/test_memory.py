@@ -232,7 +232,8 @@ async def test_all_caches_at_their_worst_stay_under_the_documented_bound():
 def test_every_bounded_cache_is_in_that_sum():
     """A new cache in the code needs a line here, and in docs/operations.md."""
     pattern = re.compile(
-        r"lru_cache\(|cache_short_texts\($|= LruCache\(|cache_short_texts\(\w|deque\(\)", re.MULTILINE
+        r"lru_cache\(|cache_short_texts\($|= LruCache\(|cache_short_texts\(\w|deque\(\)",
+        re.MULTILINE,
     )
     layers = ("domain", "edge", "adapters", "web")
     found = {

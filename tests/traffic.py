@@ -1,4 +1,4 @@
-"""Players of all kinds, all the time: what an edge has to do with on an ordinary day."""
+"""Continuous traffic of an ordinary day: redirected, relayed, refused and failing plays."""
 
 import asyncio
 import itertools
@@ -15,21 +15,21 @@ from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
 PLAYERS = 4
-PAUSE = 0.05  # seconds between two plays of one player: a machine has other things to do
+PAUSE_SECONDS = 0.05  # between two plays of one player, to leave CPU for everything else
 RELAYED = "x8live1"
-# Of twenty plays, most go well; the others are refused, or fail on Dailymotion's side.
+# Most of these twenty plays succeed; the others are refused, or fail at Dailymotion.
 BAD_DAY = (*["x8demo1"] * 10, *[RELAYED] * 3, "x8tall1", "x8keys1", "x8null", "x8missing", "x8empty", "x8robot", "x8error")  # fmt: skip
 GOOD_DAY = tuple(video for video in BAD_DAY if video not in {"x8empty", "x8robot", "x8error"})
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What plays through one edge."""
+    """Players that play the videos of `day` through one edge, in a loop."""
 
     edge: str  # the player port's origin
-    minting: TokenMinter
+    minter: TokenMinter
     day: tuple[str, ...] = GOOD_DAY
-    token: str | None = None  # in place of a good one
+    token: str | None = None  # replaces the valid token of each play
     is_over: bool = False
 
     async def keep_playing(self, source: str, starting_at: int) -> None:
@@ -38,43 +38,43 @@ class Traffic:
             for video in itertools.islice(itertools.cycle(self.day), starting_at, None):
                 if self.is_over:
                     return
-                # Twice at once, as some players do.
+                # Two requests at the same time, as some players send them.
                 await asyncio.gather(self.play(session, video), self.play(session, video))
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def play(self, session: aiohttp.ClientSession, video: str) -> None:
-        token = self.token or self.minting.mint(video=video).token
+        token = self.token or self.minter.mint(video=video).token
         status, body = await self.fetch(session, f"/play/{video}.m3u8?token={token}")
-        if status == 200:  # relayed: a player goes on to its media playlist, and to a segment
+        if status == 200:  # relayed: fetch the media playlist and a segment
             _, media = await self.fetch(session, child_of(body))
             await self.fetch(session, child_of(media))
 
     async def fetch(self, session: aiohttp.ClientSession, path: str) -> tuple[int, str]:
         url = URL(f"{self.edge}{path}", encoded=True)
         try:
-            async with session.get(url, allow_redirects=False) as answer:
-                return answer.status, (await answer.read()).decode(errors="replace")
-        except (aiohttp.ClientError, OSError):  # it may be down
+            async with session.get(url, allow_redirects=False) as response:
+                return response.status, (await response.read()).decode(errors="replace")
+        except (aiohttp.ClientError, OSError):  # the edge may be down
             return 0, ""
 
 
 def child_of(playlist: str) -> str:
-    """Return the first URI of a playlist, the player's next path."""
+    """Return the first URI of a playlist, which the player requests next."""
     lines = playlist.splitlines()
     return next((line for line in lines if line and not line.startswith("#")), "/play/none")
 
 
 @asynccontextmanager
-async def traffic_through(
+async def run_traffic(
     edge: str,
     day: tuple[str, ...] = GOOD_DAY,
     *,
     token: str | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Traffic]:
-    """Have players play through an edge."""
-    minting = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
-    traffic = Traffic(edge, minting, day, token)
+    """Keep players playing through an edge until the context is left."""
+    minter = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
+    traffic = Traffic(edge, minter, day, token)
     players = [
         asyncio.create_task(traffic.keep_playing(f"127.0.{n}.7", n * len(day) // PLAYERS))
         for n in range(PLAYERS)

@@ -1,1 +1,1 @@
-"""What Playgate costs beside less that does less: ratios of one run, never absolute figures."""
+"""Compare Playgate's cost with minimal baselines: ratios within one run, no absolute figures."""

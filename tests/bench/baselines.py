@@ -1,4 +1,4 @@
-"""The baselines: as little aiohttp as answers at all, with neither checks nor metrics nor logs.
+"""The baselines: minimal aiohttp servers without checks, metrics and logs.
 
 `python -m bench.baselines KIND PORT` serves one of them.
 """
@@ -13,66 +13,67 @@ import uvloop
 from aiohttp import web
 from yarl import URL
 
-REST = os.environ.get("BENCH_REST_URL", "")
-TOKEN = os.environ.get("BENCH_TOKEN_URL", "")
+REST_URL = os.environ.get("BENCH_REST_URL", "")
+TOKEN_URL = os.environ.get("BENCH_TOKEN_URL", "")
 FIELDS = "stream_hls_url,stream_live_hls_url"
-WHERE = "https://cdndirector.dailymotion.com/cdn/manifest/video/x8demo1.m3u8?sec=" + "s" * 128
+STREAM_URL = "https://cdndirector.dailymotion.com/cdn/manifest/video/x8demo1.m3u8?sec=" + "s" * 128
 
 SESSION: web.AppKey[aiohttp.ClientSession] = web.AppKey("session", aiohttp.ClientSession)
 
 
-async def redirect(_request: web.Request) -> web.Response:
-    """(a) Answer 302."""
-    return web.Response(status=302, headers={"Location": WHERE})
+async def send_redirect(_request: web.Request) -> web.Response:
+    """(a) Respond with 302."""
+    return web.Response(status=302, headers={"Location": STREAM_URL})
 
 
-async def no_content(_request: web.Request) -> web.Response:
-    """(a) Answer 204."""
+async def send_no_content(_request: web.Request) -> web.Response:
+    """(a) Respond with 204."""
     return web.Response(status=204)
 
 
-async def one_call(request: web.Request) -> web.Response:
-    """(b) Ask for the viewer's URL over a kept connection, and redirect."""
-    url = await stream_url(request, request.app[SESSION], "a-token-from-before")
+async def resolve_and_redirect(request: web.Request) -> web.Response:
+    """(b) Fetch the viewer's stream URL over a persistent connection, and redirect."""
+    url = await fetch_stream_url(request, request.app[SESSION], "a-token-from-before")
     return web.Response(status=302, headers={"Location": url})
 
 
-async def as_in_the_guides(request: web.Request) -> web.Response:
-    """(c) Ask for an access token, then for the viewer's URL, each on a new connection."""
+async def fetch_token_and_redirect(request: web.Request) -> web.Response:
+    """(c) Fetch an access token and the viewer's stream URL, each on a new connection."""
     form = {
         "grant_type": "client_credentials",
         "client_id": "sandbox",
         "client_secret": "sandbox-secret",
         "scope": "read_video_streams",
     }
-    async with aiohttp.ClientSession() as session, session.post(TOKEN, data=form) as answer:
-        token = (await answer.json())["access_token"]
+    async with aiohttp.ClientSession() as session, session.post(TOKEN_URL, data=form) as response:
+        token = (await response.json())["access_token"]
     async with aiohttp.ClientSession() as session:
-        url = await stream_url(request, session, token)
+        url = await fetch_stream_url(request, session, token)
     return web.Response(status=302, headers={"Location": url})
 
 
-async def stream_url(request: web.Request, session: aiohttp.ClientSession, token: str) -> str:
+async def fetch_stream_url(request: web.Request, session: aiohttp.ClientSession, token: str) -> str:
+    """Return the stream URL of the requested video for the viewer."""
     video = request.match_info["video"]
-    asked = {"fields": FIELDS, "client_ip": request.headers["X-Forwarded-For"]}
+    query = {"fields": FIELDS, "client_ip": request.headers["X-Forwarded-For"]}
     headers = {"Authorization": f"Bearer {token}"}
-    async with session.get(f"{REST}/video/{video}", params=asked, headers=headers) as answer:
-        return (await answer.json())["stream_hls_url"]
+    async with session.get(f"{REST_URL}/video/{video}", params=query, headers=headers) as response:
+        return (await response.json())["stream_hls_url"]
 
 
 async def pass_playlist(request: web.Request) -> web.Response:
-    """Fetch a playlist over a kept connection and hand it on as it is."""
+    """Fetch a playlist over a persistent connection and pass it on unchanged."""
     url = URL(request.query["url"], encoded=True)
-    async with request.app[SESSION].get(url) as answer:
-        body = await answer.read()
+    async with request.app[SESSION].get(url) as response:
+        body = await response.read()
     return web.Response(body=body, content_type="application/vnd.apple.mpegurl")
 
 
 KINDS = {
-    "redirect": redirect,
-    "no-content": no_content,
-    "one-call": one_call,
-    "guides": as_in_the_guides,
+    "redirect": send_redirect,
+    "no-content": send_no_content,
+    "one-call": resolve_and_redirect,
+    "guides": fetch_token_and_redirect,
     "playlist": pass_playlist,
 }
 

@@ -1,18 +1,18 @@
--- Sends the requests of a file (separated by NUL) one after the other, and tells what came of it.
-local requests, at = {}, 0
+-- Sends the requests in a file (separated by NUL) in turn, and prints a summary as JSON.
+local requests, position = {}, 0
 
 function init(arguments)
   local file = assert(io.open(arguments[1], "rb"))
-  for one in file:read("*a"):gmatch("[^%z]+") do
-    requests[#requests + 1] = one
+  for text in file:read("*a"):gmatch("[^%z]+") do
+    requests[#requests + 1] = text
   end
   file:close()
-  at = tonumber(arguments[2]) % #requests
+  position = tonumber(arguments[2]) % #requests
 end
 
 function request()
-  at = at % #requests + 1
-  return requests[at]
+  position = position % #requests + 1
+  return requests[position]
 end
 
 function done(summary, latency)

@@ -1,9 +1,9 @@
-"""Load by wrk: how much got through, what it cost the server, how long it took."""
+"""Send load with wrk; measure throughput, the server's CPU time per request, and latency."""
 
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.servers import Server
@@ -12,67 +12,72 @@ SCRIPT = Path(__file__).with_name("load.lua")
 
 
 class LoadFailed(Exception):
-    """Some requests were not answered as they should be, and so the figures mean nothing."""
+    """Some requests failed, so the figures of this run are meaningless."""
 
 
 @dataclass(slots=True)
 class Requests:
-    """Requests in a file, sent one after the other, from where the last run ended."""
+    """Requests in a file; each run continues where the previous one ended."""
 
     path: Path
     count: int
-    at: int = field(default=0)
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came of one run."""
+    """The figures of one run."""
 
-    throughput: float  # requests a second
-    cpu: float  # seconds of CPU of the server for each
+    throughput: float  # requests per second
+    cpu: float  # CPU seconds of the server per request
     p50: float  # microseconds
-    p99: float
+    p99: float  # microseconds
 
 
-def write_requests(path: Path, heads: Sequence[str]) -> Requests:
-    """Write requests (without the last line's end) to a file."""
-    path.write_bytes(b"\0".join(f"{head}\r\n\r\n".encode() for head in heads))
-    return Requests(path, len(heads))
+def write_requests(path: Path, texts: Sequence[str]) -> Requests:
+    """Write requests, each without its final empty line, to a file."""
+    path.write_bytes(b"\0".join(f"{text}\r\n\r\n".encode() for text in texts))
+    return Requests(path, len(texts))
 
 
-def load(server: Server, requests: Requests, *, core: int, connections: int, seconds: int) -> Run:
-    """Send requests for so many seconds, or fail if any is not answered well.
+def run_load(
+    server: Server, requests: Requests, *, core: int, connections: int, seconds: int
+) -> Run:
+    """Send requests for `seconds`; return the figures.
 
-    If a slow machine answers none in that time, they are sent once more for ten times as long.
+    If a slow machine completes no request in that time, the load runs again for ten times as long.
+
+    Raises:
+        LoadFailed: a request failed, or none completed.
     """
-    run = _load_for(seconds, server, requests, core, connections)
-    run = run or _load_for(seconds * 10, server, requests, core, connections)
+    run = _run_wrk(seconds, server, requests, core, connections)
+    run = run or _run_wrk(seconds * 10, server, requests, core, connections)
     if run is None:
-        raise LoadFailed(f"{requests.path.name} at port {server.port}: no answer")
+        raise LoadFailed(f"{requests.path.name} at port {server.port}: no response")
     return run
 
 
-def _load_for(
+def _run_wrk(
     seconds: int, server: Server, requests: Requests, core: int, connections: int
 ) -> Run | None:
-    before = server.cpu()
+    before = server.read_cpu_seconds()
     command = [
         *("taskset", "--cpu-list", str(core), "wrk", "--threads", "1", "--latency"),
         *("--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "10s"),
         *("--script", str(SCRIPT), f"http://127.0.0.1:{server.port}"),
-        *("--", str(requests.path), str(requests.at)),
+        *("--", str(requests.path), str(requests.position)),
     ]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    used = server.cpu() - before
-    found = json.loads(output.splitlines()[-1])
-    if found["errors"]:
+    cpu_seconds = server.read_cpu_seconds() - before
+    summary = json.loads(output.splitlines()[-1])
+    if summary["errors"]:
         raise LoadFailed(f"{requests.path.name} at port {server.port}: {output}")
-    if not found["requests"]:
+    if not summary["requests"]:
         return None
-    requests.at += found["requests"] + connections
+    requests.position += summary["requests"] + connections
     return Run(
-        throughput=found["requests"] / found["microseconds"] * 1e6,
-        cpu=used / found["requests"],
-        p50=found["p50"],
-        p99=found["p99"],
+        throughput=summary["requests"] / summary["microseconds"] * 1e6,
+        cpu=cpu_seconds / summary["requests"],
+        p50=summary["p50"],
+        p99=summary["p99"],
     )

@@ -1,7 +1,7 @@
-"""How much an edge grows by viewers whom it has never seen: `python -m bench.memory 100000 1000000`.
+"""Measure an edge's memory growth by distinct viewers: `python -m bench.memory 100000 1000000`.
 
-No socket is in between: each viewer's token is verified, admitted, bound to its network and counted
-for limits, as in a play, and only then forgotten again, or not.
+No socket is involved. As in a play, each viewer's token is verified, admitted, bound to its network
+and counted for limits.
 """
 
 import asyncio
@@ -31,18 +31,19 @@ LIMITS = {"network": "100000/minute"}
 HEADER = b'{"alg":"HS256","kid":"sandbox","typ":"JWT"}'
 
 
-def resident() -> int:
-    """Return the bytes that this process has in memory."""
+def read_resident_bytes() -> int:
+    """Return the resident memory of this process in bytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def b64(raw: bytes) -> str:
+def encode_base64(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def mint(n: int, now: int) -> str:
+    """Return the token of the nth viewer."""
     claims = {
         "video": VIDEO,
         "iat": now,
@@ -50,13 +51,14 @@ def mint(n: int, now: int) -> str:
         "jti": f"{n:016}",
         "sub": f"viewer-{n}",
     }
-    signed = f"{b64(HEADER)}.{b64(json.dumps(claims).encode())}"
-    return f"{signed}.{b64(digest(SECRET.encode(), signed.encode(), 'sha256'))}"
+    signing_input = f"{encode_base64(HEADER)}.{encode_base64(json.dumps(claims).encode())}"
+    return f"{signing_input}.{encode_base64(digest(SECRET.encode(), signing_input.encode(), 'sha256'))}"
 
 
 async def play(admission: Admission, n: int, now: int) -> None:
-    viewer = IPv4Address(0x08000000 + n * 256 + 1)  # each in a network of its own
-    wanted = PlayRequest(
+    """Admit a play of the nth viewer."""
+    viewer = IPv4Address(0x08000000 + n * 256 + 1)  # each viewer in another network
+    request = PlayRequest(
         video=VIDEO,
         viewer=viewer,
         client_ip=viewer,
@@ -64,18 +66,19 @@ async def play(admission: Admission, n: int, now: int) -> None:
         method="GET",
         token=mint(n, now),
     )
-    await admission.admit(wanted, await admission.verify(wanted.token))
+    await admission.admit(request, await admission.verify(request.token))
 
 
 async def main(counts: list[int]) -> None:
+    """Print the growth in bytes after each number of viewers, as lines of JSON."""
     settings = load_settings(SANDBOX_TOML, tokens={"bind_on_first_use": True}, limits=LIMITS)
     async with open_apps(settings, log=build_logger(StringIO()), clock=Clock()) as apps:
-        admission, before, now = apps.services.admission, resident(), int(time())
+        admission, before, now = apps.services.admission, read_resident_bytes(), int(time())
         for n in range(max(counts)):
             await play(admission, n, now)
             if n + 1 in counts:
-                grown = {"viewers": n + 1, "bytes": resident() - before}
-                sys.stdout.write(json.dumps(grown) + "\n")
+                growth = {"viewers": n + 1, "bytes": read_resident_bytes() - before}
+                sys.stdout.write(json.dumps(growth) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The requests of the load: as nginx in front would send them, each from a viewer of its own."""
+"""Build the requests of the loads as nginx would forward them, each from another viewer."""
 
 import re
 from base64 import urlsafe_b64encode
@@ -11,67 +11,78 @@ from uuid import uuid4
 from support import SANDBOX_TOML
 
 from bench.load import Requests, write_requests
-from bench.upstream import MANY, SIZES, Upstream, video_of
+from bench.upstream import MAX_SEGMENTS, PLAYLIST_SIZES, Upstream, name_video
 from proxy.adapters.clock import Clock
 from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
-PLAYS = 30_000  # three times as many tokens as an edge remembers
+PLAYS = 30_000  # three times as many tokens as an edge caches
 SESSIONS = 200
-REPEATERS = 1000  # viewers who ask for one segment after the other
+REPEATING_VIEWERS = 1000  # viewers who request one segment after the other
 VIDEO = "x8abcd"
-LIFE = 3600  # seconds
-THROUGH_NGINX = "127.0.0.1"  # as which nginx sees the load
+LIFETIME_SECONDS = 3600
+LOAD_ADDRESS = "127.0.0.1"  # the viewer's address that nginx sees
 SECRET = "of-this-bench"
 
 
-def all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str, Requests]:
-    """Write all requests; of relayed sessions, an edge at that port tells the paths."""
-    mint = minting().mint
-    tokens = [mint(video=VIDEO, ttl=LIFE).token for _ in range(PLAYS)]
-    heads: dict[str, list[str]] = {
-        "plays": [play(n, token) for n, token in enumerate(tokens)],
-        "plays with one token": [play(n, tokens[0]) for n in range(PLAYS)],
-        "signed links": [get(n, signed_link()) for n in range(REPEATERS)],
-        "questions": [question(n, token) for n, token in enumerate(tokens)],
-        "questions, repeated": [question(n, tokens[n]) for n in range(REPEATERS)],
+def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str, Requests]:
+    """Write the request files; start the relayed sessions at the edge on port `edge`."""
+    mint = build_minter().mint
+    tokens = [mint(video=VIDEO, ttl=LIFETIME_SECONDS).token for _ in range(PLAYS)]
+    texts: dict[str, list[str]] = {
+        "plays": [build_play(n, token) for n, token in enumerate(tokens)],
+        "plays with one token": [build_play(n, tokens[0]) for n in range(PLAYS)],
+        "signed links": [build_get(n, build_signed_link()) for n in range(REPEATING_VIEWERS)],
+        "auth requests": [build_auth_request(n, token) for n, token in enumerate(tokens)],
+        "auth requests, repeated": [
+            build_auth_request(n, tokens[n]) for n in range(REPEATING_VIEWERS)
+        ],
     }
-    for count in SIZES:
-        heads[f"relayed playlists of {count}"] = [
-            get(n, relayed(edge, video_of(count), viewer(n))[0]) for n in range(SESSIONS)
+    for count in PLAYLIST_SIZES:
+        texts[f"relayed playlists of {count}"] = [
+            build_get(n, start_relayed_session(edge, name_video(count), build_viewer_address(n))[0])
+            for n in range(SESSIONS)
         ]
-        url = f"https://{upstream.host}/media/{video_of(count)}/index.m3u8"
-        heads[f"passed playlists of {count}"] = [get(n, f"/?url={url}") for n in range(SESSIONS)]
-    (playlist,) = relayed(edge, video_of(MANY), THROUGH_NGINX)
-    segments = relay_paths(fetch(edge, playlist, THROUGH_NGINX))
-    heads["relayed segments"] = [get(0, path) for path in segments]
-    heads["relayed segments again"] = [get(0, path) for path in segments[:10]]
-    heads["segments"] = [get(0, f"/media/{video_of(MANY)}/{n}.ts") for n in range(MANY)]
+        url = f"https://{upstream.host}/media/{name_video(count)}/index.m3u8"
+        texts[f"passed playlists of {count}"] = [
+            build_get(n, f"/?url={url}") for n in range(SESSIONS)
+        ]
+    (playlist,) = start_relayed_session(edge, name_video(MAX_SEGMENTS), LOAD_ADDRESS)
+    segments = find_relay_paths(fetch(edge, playlist, LOAD_ADDRESS))
+    texts["relayed segments"] = [build_get(0, path) for path in segments]
+    texts["relayed segments again"] = [build_get(0, path) for path in segments[:10]]
+    texts["segments"] = [
+        build_get(0, f"/media/{name_video(MAX_SEGMENTS)}/{n}.ts") for n in range(MAX_SEGMENTS)
+    ]
     return {
-        name: write_requests(folder / f"{n}.requests", some)
-        for n, (name, some) in enumerate(heads.items())
+        name: write_requests(folder / f"{n}.requests", requests)
+        for n, (name, requests) in enumerate(texts.items())
     }
 
 
-def minting():
+def build_minter() -> TokenMinter:
     return TokenMinter(load_settings(SANDBOX_TOML), Clock())
 
 
-def viewer(n: int) -> str:
+def build_viewer_address(n: int) -> str:
     return f"8.{n // 62_500 + 1}.{n // 250 % 250}.{n % 250 + 1}"
 
 
-def get(n: int, path: str, *lines: str) -> str:
-    head = [f"GET {path} HTTP/1.1", "Host: play.example.com", f"X-Forwarded-For: {viewer(n)}"]
-    return "\r\n".join([*head, f"X-Request-Id: {uuid4().hex}", *lines])
+def build_get(n: int, path: str, *lines: str) -> str:
+    first_lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: play.example.com",
+        f"X-Forwarded-For: {build_viewer_address(n)}",
+    ]
+    return "\r\n".join([*first_lines, f"X-Request-Id: {uuid4().hex}", *lines])
 
 
-def play(n: int, token: str) -> str:
-    return get(n, f"/play/{VIDEO}.m3u8?token={token}")
+def build_play(n: int, token: str) -> str:
+    return build_get(n, f"/play/{VIDEO}.m3u8?token={token}")
 
 
-def question(n: int, token: str) -> str:
-    return get(
+def build_auth_request(n: int, token: str) -> str:
+    return build_get(
         n,
         "/auth",
         f"X-Original-URI: /play/{VIDEO}.m3u8?token={token}",
@@ -80,24 +91,25 @@ def question(n: int, token: str) -> str:
     )
 
 
-def signed_link() -> str:
-    """Return a link as nginx's secure_link documents it."""
-    uri, expires = f"/play/{VIDEO}.m3u8", int(time()) + LIFE
-    digest = md5(f"{expires}{uri} {SECRET}".encode()).digest()  # nginx knows no other
+def build_signed_link() -> str:
+    """Return a link that is signed as nginx's secure_link expects."""
+    uri, expires = f"/play/{VIDEO}.m3u8", int(time()) + LIFETIME_SECONDS
+    # secure_link supports no other algorithm than MD5.
+    digest = md5(f"{expires}{uri} {SECRET}".encode()).digest()
     return f"{uri}?md5={urlsafe_b64encode(digest).rstrip(b'=').decode()}&expires={expires}"
 
 
-def relayed(edge: int, video: str, seen: str) -> list[str]:
-    """Begin a viewer's relayed session; return the paths of its media playlists."""
-    token = minting().mint(video=video, ttl=LIFE).token
-    return relay_paths(fetch(edge, f"/play/{video}.m3u8?token={token}", seen))
+def start_relayed_session(edge: int, video: str, viewer: str) -> list[str]:
+    """Start a viewer's relayed session; return the paths of its media playlists."""
+    token = build_minter().mint(video=video, ttl=LIFETIME_SECONDS).token
+    return find_relay_paths(fetch(edge, f"/play/{video}.m3u8?token={token}", viewer))
 
 
-def fetch(edge: int, path: str, seen: str) -> str:
-    request = Request(f"http://127.0.0.1:{edge}{path}", headers={"X-Forwarded-For": seen})
-    with urlopen(request) as answer:
-        return answer.read().decode()
+def fetch(edge: int, path: str, viewer: str) -> str:
+    request = Request(f"http://127.0.0.1:{edge}{path}", headers={"X-Forwarded-For": viewer})
+    with urlopen(request) as response:
+        return response.read().decode()
 
 
-def relay_paths(playlist: str) -> list[str]:
+def find_relay_paths(playlist: str) -> list[str]:
     return re.findall(r"^/relay/\S+", playlist, re.MULTILINE)

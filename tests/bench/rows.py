@@ -1,11 +1,11 @@
-"""What is measured, and what is compared with what: one line each."""
+"""The loads to run, and the comparisons between them: one line each."""
 
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.upstream import SIZES
+from bench.upstream import PLAYLIST_SIZES
 
 Figure = Literal["cpu", "throughput", "p99", "seconds", "bytes"]
 
@@ -14,7 +14,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": o
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A run of load: of which requests, at which server, over how many connections."""
+    """The server that a load goes to, its requests, and the number of its connections."""
 
     server: str
     requests: str
@@ -23,23 +23,23 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of one thing, as a multiple of the same figure of another."""
+    """A figure of one load, divided by the same figure of a baseline."""
 
     name: str
     figure: Figure
-    of: str
-    beside: str
-    target: str = ""  # such as "<= 1.4"; empty where there is none
+    measured: str  # a key of LOADS, or another name in the figures
+    baseline: str
+    target: str = ""  # such as "<= 1.4"; empty if there is none
 
     def is_met(self, ratio: float) -> bool | None:
-        """Say whether a ratio is within the target; None without one."""
+        """Return whether a ratio meets the target; None if there is no target."""
         if not self.target:
             return None
         sign, _, bound = self.target.partition(" ")
         return COMPARE[sign](ratio, float(bound))
 
 
-# In this order, so that what is compared runs one after the other.
+# Loads that are compared run directly after each other.
 LOADS = {
     "play, distinct tokens": Load("edge", "plays"),
     "one call": Load("one-call", "plays"),
@@ -52,12 +52,12 @@ LOADS = {
     "one call, 1 connection": Load("one-call", "plays", 1),
     "play, 512 connections": Load("edge", "plays", 512),
     "one call, 512 connections": Load("one-call", "plays", 512),
-    "/auth, repeated": Load("operator port", "questions, repeated"),
-    "bare 204": Load("no-content", "questions, repeated"),
-    "/auth, distinct tokens": Load("operator port", "questions"),
+    "/auth, repeated": Load("operator port", "auth requests, repeated"),
+    "bare 204": Load("no-content", "auth requests, repeated"),
+    "/auth, distinct tokens": Load("operator port", "auth requests"),
     **{
         name: load
-        for count in SIZES
+        for count in PLAYLIST_SIZES
         for name, load in (
             (f"relayed playlist of {count}", Load("edge", f"relayed playlists of {count}")),
             (f"passed playlist of {count}", Load("playlist", f"passed playlists of {count}")),
@@ -69,7 +69,7 @@ LOADS = {
 }
 
 ROWS = (
-    Row("(b) beside itself: the noise", "cpu", "one call again", "one call"),
+    Row("(b) one call / itself: the measurement noise", "cpu", "one call again", "one call"),
     Row("play, distinct tokens: CPU / (b) one call", "cpu", "play, distinct tokens", "one call", "<= 1.4"),
     Row("play, one token: CPU / (b) one call", "cpu", "play, one token", "one call", "<= 1.25"),
     Row("play: throughput / (b) one call", "throughput", "play, distinct tokens", "one call"),
@@ -85,17 +85,17 @@ ROWS = (
     Row("/auth, distinct tokens: throughput / (a) bare 204", "throughput", "/auth, distinct tokens", "bare 204", ">= 0.4"),
     Row("/auth, distinct tokens: CPU / (a) bare 204", "cpu", "/auth, distinct tokens", "bare 204"),
     *(
-        Row(f"relayed playlist, {count} segments: CPU / passed on as it is", "cpu", f"relayed playlist of {count}", f"passed playlist of {count}")
-        for count in SIZES
+        Row(f"relayed playlist, {count} segments: CPU / passed on unchanged", "cpu", f"relayed playlist of {count}", f"passed playlist of {count}")
+        for count in PLAYLIST_SIZES
     ),
     Row("relayed 1 MB segments: throughput / plain proxy_pass", "throughput", "relayed segments", "plain proxy_pass", ">= 0.95"),
     Row("relayed 1 MB segments: CPU / plain proxy_pass", "cpu", "relayed segments", "plain proxy_pass"),
-    Row("the same, kept by nginx: throughput / plain proxy_pass", "throughput", "relayed segments again", "plain proxy_pass", ">= 0.95"),
+    Row("the same, cached by nginx: throughput / plain proxy_pass", "throughput", "relayed segments again", "plain proxy_pass", ">= 0.95"),
     Row("cold start: to the first play / (b)", "seconds", "cold edge", "cold one call"),
 )  # fmt: skip
 
 
 def memory_rows(viewers: tuple[int, ...]) -> list[Row]:
-    """Return a row for each number of viewers after which an edge's memory is looked at."""
+    """Return a row for each number of viewers after which memory is measured."""
     name = "memory, {:,} distinct viewers: growth / documented bound"
     return [Row(name.format(n), "bytes", f"grown by {n}", "bound", "<= 1") for n in viewers]

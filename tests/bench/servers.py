@@ -1,4 +1,4 @@
-"""Servers on a core of their own, and what the kernel says they used of it."""
+"""Run servers on a core of their own, and read their CPU time from the kernel."""
 
 import os
 import signal
@@ -11,59 +11,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import clock_gettime, monotonic, sleep
 
-PATIENCE = 30.0  # seconds for a server to come up, or to come to rest
-QUIET = 0.1  # seconds; less than a tenth of it is no work
+MAX_WAIT_SECONDS = 30.0  # for a server to start, or to become idle
+IDLE_WINDOW_SECONDS = 0.1  # idle: less than a tenth of this window is CPU time
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under test: where it listens, and whose CPU time is its own."""
+    """A server under test: its port, and the processes whose CPU time counts."""
 
     port: int
     pids: tuple[int, ...]
 
-    def cpu(self) -> float:
-        """Return the seconds of CPU that it has used, children that are there included."""
-        return sum(cpu_of(pid) for pid in with_children(self.pids))
+    def read_cpu_seconds(self) -> float:
+        """Return the CPU seconds used so far, including those of running child processes."""
+        return sum(read_cpu_seconds(pid) for pid in iterate_processes(self.pids))
 
 
-def settle(servers: Collection[Server]) -> None:
-    """Wait until servers have done what they were asked: what one still does, the next one pays.
+def wait_until_idle(servers: Collection[Server]) -> None:
+    """Wait until the servers have finished the previous load, or the next one would pay for it.
 
-    A client that has left does not end what was begun for it: sixty-four playlists of 1,800
-    segments are some seconds of work.
+    A server finishes a request although its client has disconnected: sixty-four playlists of
+    1,800 segments take some seconds.
     """
-    before = sum(server.cpu() for server in servers)
-    until = monotonic() + PATIENCE
-    while monotonic() < until:
-        sleep(QUIET)
-        now = sum(server.cpu() for server in servers)
-        if now - before < QUIET / 10:
+    before = sum(server.read_cpu_seconds() for server in servers)
+    deadline = monotonic() + MAX_WAIT_SECONDS
+    while monotonic() < deadline:
+        sleep(IDLE_WINDOW_SECONDS)
+        now = sum(server.read_cpu_seconds() for server in servers)
+        if now - before < IDLE_WINDOW_SECONDS / 10:
             return
         before = now
-    raise SystemExit("the servers are busy with nothing to do")
+    raise SystemExit(f"the servers still use CPU {MAX_WAIT_SECONDS:g} s after the last load")
 
 
-def cpu_of(pid: int) -> float:
-    """Return a process's CPU time from the kernel: clock_getcpuclockid(3), to the nanosecond."""
+def read_cpu_seconds(pid: int) -> float:
+    """Return a process's CPU time, to the nanosecond; see clock_getcpuclockid(3)."""
     return clock_gettime((~pid << 3) | 2)
 
 
-def with_children(pids: tuple[int, ...]) -> Iterator[int]:
+def iterate_processes(pids: tuple[int, ...]) -> Iterator[int]:
+    """Yield the IDs of processes and of their children."""
     for pid in pids:
         yield pid
         yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 @contextmanager
-def started_on(
+def run_on_core(
     core: int,
     port: int,
     *command: str | Path,
     env: Mapping[str, str] | None = None,
     output: Path | None = None,
 ) -> Iterator[Server]:
-    """Start a command on one core, wait until it listens on its port, and end it."""
+    """Run a command on one core, wait until it listens on its port, and stop it at the end."""
     with (output or Path(os.devnull)).open("wb") as out:
         process = subprocess.Popen(
             ["taskset", "--cpu-list", str(core), *command],
@@ -72,7 +73,7 @@ def started_on(
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_for(process, port)
+        wait_for_port(process, port)
         yield Server(port, (process.pid,))
     finally:
         process.send_signal(signal.SIGTERM)
@@ -83,16 +84,17 @@ def started_on(
             process.wait()
 
 
-def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    until = monotonic() + PATIENCE
-    while monotonic() < until:
+def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a process listens on its port; exit if it ends before, or takes too long."""
+    deadline = monotonic() + MAX_WAIT_SECONDS
+    while monotonic() < deadline:
         if process.poll() is not None:
-            raise SystemExit(f"{process.args} ended with {process.returncode}")
+            raise SystemExit(f"{process.args} ended with exit code {process.returncode}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         sleep(0.005)
-    raise SystemExit(f"{process.args} did not come up")
+    raise SystemExit(f"{process.args} does not listen on port {port} after {MAX_WAIT_SECONDS:g} s")
 
 
 NGINX = """
@@ -112,30 +114,31 @@ http {{
     }}
 }}
 """
-TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+TEMPORARY_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 @contextmanager
-def a_plain_nginx(
+def run_nginx(
     program: str, folder: Path, core: int, port: int, server: str, *, tls: bool, log: str
 ) -> Iterator[Server]:
-    """Run an nginx with one server, whose locations are given."""
+    """Run an nginx whose only `server` block contains the directives `server`."""
     folder.mkdir(parents=True)
     conf = folder / "nginx.conf"
     conf.write_text(
         NGINX.format(
             user="user root;" if os.geteuid() == 0 else "",
             folder=folder,
-            temporary=" ".join(f"{name}_temp_path {folder}/{name};" for name in TEMPORARY),
+            temporary=" ".join(f"{name}_temp_path {folder}/{name};" for name in TEMPORARY_PATHS),
             listen=f"{port} ssl backlog=4096" if tls else port,
             server=server,
             log=log,
         )
     )
     command = [program, "-c", str(conf), "-p", str(folder), "-g", "daemon off;"]
-    with started_on(core, port, *command, output=folder / "stderr") as running:
+    with run_on_core(core, port, *command, output=folder / "stderr") as running:
         yield running
 
 
-def python(*arguments: str) -> list[str]:
+def build_python_command(*arguments: str) -> list[str]:
+    """Return the command that runs this Python with arguments."""
     return [sys.executable, *arguments]

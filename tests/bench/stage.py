@@ -1,4 +1,4 @@
-"""Everything that is measured, running: on one core; and on the other, what stands for Dailymotion."""
+"""Run every measured server on one core, and the stand-in for Dailymotion on the other."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from nginx_server import Upstream as RelayedFrom
-from nginx_server import addressed, placed
+from nginx_server import set_addresses, set_port_and_folders
 from ports import free_port
 from relay_stack import NameServer
 from support import SANDBOX_TOML
 
-from bench.requests import SECRET, VIDEO, minting, viewer
-from bench.servers import Server, a_plain_nginx, python, started_on
+from bench.requests import SECRET, VIDEO, build_minter, build_viewer_address
+from bench.servers import Server, build_python_command, run_nginx, run_on_core
 from bench.upstream import Upstream
 
-SERVED_ON, LOADED_FROM = 0, 1  # cores
-BARE = ("redirect", "no-content", "one-call", "guides", "playlist")
+SERVER_CORE, LOAD_CORE = 0, 1
+BASELINES = ("redirect", "no-content", "one-call", "guides", "playlist")
 
-PLAIN = """
+PLAIN_SERVER = """
         location /play/ {{
             secure_link $arg_md5,$arg_expires;
             secure_link_md5 "$secure_link_expires$uri {secret}";
@@ -33,7 +33,7 @@ PLAIN = """
         }}
         location / {{
             resolver {resolver} valid=30s ipv6=off;
-            set $cdn {host}; # the hosts of a CDN are not known beforehand
+            set $cdn {host}; # a variable, since the hosts of a CDN are not known beforehand
             proxy_pass https://$cdn;
             proxy_ssl_server_name on;
             proxy_ssl_verify on;
@@ -44,92 +44,99 @@ PLAIN = """
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The servers by name, and how to start those whose start is measured."""
+    """The servers by name, and the environment variables to start further ones."""
 
     servers: Mapping[str, Server]
     environment: Mapping[str, str]
 
 
 @contextmanager
-def staged(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
-    """Start all of it."""
+def run_stage(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
+    """Start the baselines, the edge and both nginx servers."""
     environment = {
         **upstream.environment,
         "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
-        # With the defaults, 512 plays at once would be shed, on a slow machine even with more places.
+        # With the defaults, the edge would refuse some of 512 concurrent plays; on a slow machine,
+        # a higher concurrency alone is not enough.
         "PLAYGATE_LIMITS__CONCURRENCY": "256",
         "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "20",
         "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8has[0-9]+", "mode": "relay"}]',
     }
     with ExitStack() as stack:
-        servers = {kind: stack.enter_context(a_bare(kind, environment)) for kind in BARE}
+        servers = {kind: stack.enter_context(run_baseline(kind, environment)) for kind in BASELINES}
         operator = free_port()
-        edge = stack.enter_context(an_edge(environment, operator, folder / "edge.log"))
-        resolver = stack.enter_context(a_name_server())
+        edge = stack.enter_context(run_edge(environment, operator, folder / "edge.log"))
+        resolver = stack.enter_context(run_name_server())
         relays = RelayedFrom(upstream.host, f"127.0.0.1:{resolver}", upstream.authority)
-        deployed = addressed([edge.port], [operator])
+        deployed = set_addresses([edge.port], [operator])
         servers |= {
             "edge": edge,
             "operator port": Server(operator, edge.pids),
-            # Two processes share the work, and both are paid for.
-            "nginx": joined(
-                stack.enter_context(an_nginx(nginx, folder / "nginx", deployed, relays)), edge
+            # nginx and the edge share the work, so the CPU time of both counts.
+            "nginx": join_servers(
+                stack.enter_context(run_relay_nginx(nginx, folder / "nginx", deployed, relays)),
+                edge,
             ),
-            "plain nginx": stack.enter_context(a_plain(nginx, folder / "plain", relays)),
+            "plain nginx": stack.enter_context(run_plain_nginx(nginx, folder / "plain", relays)),
         }
         servers["secure-link"] = servers["plain nginx"]
         yield Stage(servers, environment)
 
 
-def joined(first: Server, second: Server) -> Server:
+def join_servers(first: Server, second: Server) -> Server:
+    """Return a server on the first one's port that counts the CPU time of both."""
     return Server(first.port, (*first.pids, *second.pids))
 
 
 @contextmanager
-def a_plain(program: str, folder: Path, relays: RelayedFrom) -> Iterator[Server]:
-    server = PLAIN.format(
+def run_plain_nginx(program: str, folder: Path, relays: RelayedFrom) -> Iterator[Server]:
+    server = PLAIN_SERVER.format(
         host=relays.host, resolver=relays.resolver, authority=relays.authority, secret=SECRET
     )
     log = str(folder / "access.log")
     port = free_port()
-    with a_plain_nginx(program, folder, SERVED_ON, port, server, tls=False, log=log) as running:
+    with run_nginx(program, folder, SERVER_CORE, port, server, tls=False, log=log) as running:
         yield running
 
 
 @contextmanager
-def a_bare(kind: str, environment: Mapping[str, str]) -> Iterator[Server]:
+def run_baseline(kind: str, environment: Mapping[str, str]) -> Iterator[Server]:
     port = free_port()
-    command = python("-m", "bench.baselines", kind, str(port))
-    with started_on(SERVED_ON, port, *command, env=environment) as server:
+    command = build_python_command("-m", "bench.baselines", kind, str(port))
+    with run_on_core(SERVER_CORE, port, *command, env=environment) as server:
         yield server
 
 
 @contextmanager
-def an_edge(environment: Mapping[str, str], operator: int, log: Path) -> Iterator[Server]:
+def run_edge(environment: Mapping[str, str], operator: int, log: Path) -> Iterator[Server]:
     port = free_port()
     ports = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{port}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
     }
-    command = python("-m", "proxy", "serve", "--config", str(SANDBOX_TOML))
-    with started_on(SERVED_ON, port, *command, env={**environment, **ports}, output=log) as server:
+    command = build_python_command("-m", "proxy", "serve", "--config", str(SANDBOX_TOML))
+    with run_on_core(
+        SERVER_CORE, port, *command, env={**environment, **ports}, output=log
+    ) as server:
         yield server
 
 
 @contextmanager
-def an_nginx(program: str, folder: Path, text: str, relays: RelayedFrom) -> Iterator[Server]:
+def run_relay_nginx(program: str, folder: Path, text: str, relays: RelayedFrom) -> Iterator[Server]:
     port = free_port()
     (folder / "cache").mkdir(parents=True)
     conf = folder / "nginx.conf"
-    conf.write_text(placed(text, folder, port, relays).replace("max_size=10g", "max_size=1g"))
+    conf.write_text(
+        set_port_and_folders(text, folder, port, relays).replace("max_size=10g", "max_size=1g")
+    )
     command = [program, "-c", str(conf), "-p", str(folder), "-g", "daemon off;"]
-    with started_on(SERVED_ON, port, *command, output=folder / "stderr") as server:
+    with run_on_core(SERVER_CORE, port, *command, output=folder / "stderr") as server:
         yield server
 
 
 @contextmanager
-def a_name_server() -> Iterator[int]:
-    """Answer nginx's resolver, in a thread; yield the port."""
+def run_name_server() -> Iterator[int]:
+    """Run a name server for nginx's resolver in a thread; yield its port."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -143,23 +150,29 @@ def a_name_server() -> Iterator[int]:
 
 
 class NoRedirect(HTTPRedirectHandler):
+    """Raises HTTPError for a redirect instead of following it."""
+
     def redirect_request(self, *_arguments: object) -> None:
         return None
 
 
-def seconds_to_first_play(environment: Mapping[str, str], kind: str, log: Path) -> float:
-    """Return how long it takes from a start to the first answered play."""
-    token = minting().mint(video=VIDEO).token
+def measure_first_play(environment: Mapping[str, str], kind: str, log: Path) -> float:
+    """Return the seconds from the start of a server to its first successful play."""
+    token = build_minter().mint(video=VIDEO).token
     started = monotonic()
     starting = (
-        an_edge(environment, free_port(), log) if kind == "edge" else a_bare(kind, environment)
+        run_edge(environment, free_port(), log)
+        if kind == "edge"
+        else run_baseline(kind, environment)
     )
     with starting as server:
         url = f"http://127.0.0.1:{server.port}/play/{VIDEO}.m3u8?token={token}"
         while True:
             try:
-                build_opener(NoRedirect).open(Request(url, headers={"X-Forwarded-For": viewer(1)}))
-            except HTTPError as answer:
-                if answer.code == 302:
+                build_opener(NoRedirect).open(
+                    Request(url, headers={"X-Forwarded-For": build_viewer_address(1)})
+                )
+            except HTTPError as response:
+                if response.code == 302:
                     return monotonic() - started
             sleep(0.005)

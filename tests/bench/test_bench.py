@@ -1,24 +1,24 @@
-"""make bench: every row of it has a figure, whatever the machine."""
+"""make bench: every row has a figure on any machine."""
 
 import json
 import os
 import shutil
 
 import pytest
-from support import run_of, skip_or_fail
+from support import run_module, skip_or_fail
 
 from bench.rows import LOADS, ROWS, Row
 
 SHORT = ("--rounds", "1", "--seconds", "1", "--viewers", "5000", "10000")
 
 
-def test_a_run_ends_with_every_row_as_json():
+def test_a_run_prints_every_row_as_json():
     for program in ("wrk", "nginx"):
         if shutil.which(program) is None and shutil.which(program, path="/usr/sbin") is None:
             skip_or_fail(f"{program} is not installed")
     if len(os.sched_getaffinity(0)) < 2:
-        skip_or_fail("two cores are needed")
-    run = run_of("bench", *SHORT)
+        skip_or_fail("make bench needs two cores")
+    run = run_module("bench", *SHORT)
     assert run.returncode == 0, run.stderr
 
     rows = json.loads(run.stdout.splitlines()[-1])["rows"]
@@ -32,15 +32,15 @@ def test_a_run_ends_with_every_row_as_json():
         assert (row["met"] is None) == (row["target"] is None)
 
 
-def test_what_is_compared_is_measured():
+def test_every_compared_load_is_measured():
     cold = {"cold edge", "cold one call"}
 
-    assert {name for row in ROWS for name in (row.of, row.beside)} == {*LOADS, *cold}
+    assert {name for row in ROWS for name in (row.measured, row.baseline)} == {*LOADS, *cold}
 
 
 @pytest.mark.parametrize(
     ("target", "ratio", "is_met"),
     [("<= 1.4", 1.4, True), ("<= 1.4", 1.41, False), (">= 10", 9.9, False), ("", 5, None)],
 )
-def test_a_target_says_which_way(target, ratio, is_met):
+def test_a_target_is_met_on_its_side_of_the_bound(target, ratio, is_met):
     assert Row("", "cpu", "", "", target).is_met(ratio) is is_met

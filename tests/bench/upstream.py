@@ -1,4 +1,4 @@
-"""What stands for Dailymotion and its CDN: nginx on https, whose answers cost next to nothing."""
+"""A stand-in for Dailymotion and its CDN: nginx on https, whose responses cost almost no CPU."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from pathlib import Path
 from certificates import certify
 from ports import free_port
 
-from bench.servers import a_plain_nginx
+from bench.servers import run_nginx
 
-SIZES = (10, 100, 1800)  # segments of a playlist
-MANY = 20_000  # segments, of which no one is asked for twice
-SEGMENT = 1_000_000  # bytes
+PLAYLIST_SIZES = (10, 100, 1800)  # segments
+MAX_SEGMENTS = 20_000  # enough that no segment is requested twice
+SEGMENT_BYTES = 1_000_000
 
 SERVER = """
         ssl_certificate {chain};
@@ -36,7 +36,7 @@ TOKEN = {"access_token": "t" * 64, "token_type": "Bearer", "expires_in": 36000, 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where it is, and who vouches for it."""
+    """The stand-in's port, and the certificate of its CA."""
 
     port: int
     authority: Path
@@ -55,7 +55,7 @@ class Upstream:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return what has an edge, and the baselines, ask it."""
+        """The environment variables that point an edge and the baselines at the stand-in."""
         return {
             "SSL_CERT_FILE": str(self.authority),
             "BENCH_TOKEN_URL": self.token_url,
@@ -67,7 +67,8 @@ class Upstream:
 
 
 @contextmanager
-def an_upstream(program: str, folder: Path, core: int) -> Iterator[Upstream]:
+def run_upstream(program: str, folder: Path, core: int) -> Iterator[Upstream]:
+    """Run the stand-in on one core."""
     authority, chain = certify(folder, "localhost")
     upstream = Upstream(free_port(), authority)
     write_media(folder / "cdn")
@@ -75,15 +76,15 @@ def an_upstream(program: str, folder: Path, core: int) -> Iterator[Upstream]:
         chain=chain,
         media=folder / "cdn",
         token=json.dumps(TOKEN),
-        video=json.dumps(video_on(upstream.host)),
+        video=json.dumps(build_video(upstream.host)),
     )
-    where = folder / "upstream"
-    with a_plain_nginx(program, where, core, upstream.port, server, tls=True, log="off"):
+    nginx_folder = folder / "upstream"
+    with run_nginx(program, nginx_folder, core, upstream.port, server, tls=True, log="off"):
         yield upstream
 
 
-def video_on(host: str) -> dict[str, object]:
-    """Return what the API says of a video; nginx puts in the id and the viewer."""
+def build_video(host: str) -> dict[str, object]:
+    """Return the API's JSON for a video; nginx fills in the ID and the viewer's address."""
     return {
         "stream_hls_url": f"https://{host}/manifest/$id.m3u8?sec=$arg_client_ip-{'s' * 128}",
         "stream_live_hls_url": None,
@@ -95,15 +96,17 @@ def video_on(host: str) -> dict[str, object]:
     }
 
 
-def video_of(segments: int) -> str:
+def name_video(segments: int) -> str:
+    """Return the ID of the video with this many segments."""
     return f"x8has{segments}"
 
 
 def write_media(folder: Path) -> None:
+    """Write the playlists of every size, and the file that is served as every segment."""
     (folder / "manifest").mkdir(parents=True)
-    (folder / "segment.ts").write_bytes(b"\x47" + bytes(187) * (SEGMENT // 187))
-    for count in (*SIZES, MANY):
-        video = video_of(count)
+    (folder / "segment.ts").write_bytes(b"\x47" + bytes(187) * (SEGMENT_BYTES // 187))
+    for count in (*PLAYLIST_SIZES, MAX_SEGMENTS):
+        video = name_video(count)
         (folder / "manifest" / f"{video}.m3u8").write_text(
             "#EXTM3U\n#EXT-X-VERSION:3\n"
             '#EXT-X-STREAM-INF:BANDWIDTH=2000000,RESOLUTION=1280x720,CODECS="avc1.64001f,mp4a.40.2"\n'

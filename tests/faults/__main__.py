@@ -1,4 +1,4 @@
-"""make soak: an edge under load while everything around it breaks, one after the other."""
+"""make soak: run an edge under load while its dependencies fail one after the other."""
 
 import argparse
 import asyncio
@@ -7,40 +7,44 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from faults.plot import plot
-from faults.soak import Soak, soak
-from faults.stage import staged, what_is_missing
+from faults.plot import plot_soak
+from faults.soak import Soak, run_soak
+from faults.stage import find_missing_requirement, run_stage
 
-LONGEST = 24 * 60  # minutes
+MAX_MINUTES = 24 * 60  # minutes
 
 
 async def run(minutes: float, seed: int) -> Soak:
     with TemporaryDirectory(prefix="playgate-soak-") as folder:
-        async with staged(Path(folder)) as stage:
-            return await soak(stage, minutes * 60, seed)
+        async with run_stage(Path(folder)) as stage:
+            return await run_soak(stage, minutes * 60, seed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long, a day at most")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration, at most a day")
     parser.add_argument("--seed", type=int, default=1, help="decides the order of the faults")
-    parser.add_argument("--png", type=Path, default=Path("soak.png"), help="where the picture goes")
+    parser.add_argument(
+        "--png", type=Path, default=Path("soak.png"), help="the file to write the picture to"
+    )
     options = parser.parse_args()
-    if not 0 < options.minutes <= LONGEST:
-        parser.error(f"--minutes must be above 0, and {LONGEST} at most")
-    if missing := what_is_missing():
+    if not 0 < options.minutes <= MAX_MINUTES:
+        parser.error(
+            f"--minutes is {options.minutes:g}; it must be above 0 and at most {MAX_MINUTES}"
+        )
+    if missing := find_missing_requirement():
         sys.exit(missing)
     result = asyncio.run(run(options.minutes, options.seed))
     title = f"{options.minutes:g} minutes, {len(result.windows)} faults, seed {options.seed}"
-    plot(result, options.png, title)
-    findings = result.findings()
-    first, last = result.samples[0].held, result.samples[-1].held
+    plot_soak(result, options.png, title)
+    findings = result.list_findings()
+    first, last = result.samples[0].resources, result.samples[-1].resources
     summary = {
-        "answers": len(result.seen),
+        "answers": len(result.results),
         "faults": len(result.windows),
-        "outcomes": result.outcomes(),
+        "outcomes": result.count_outcomes(),
         "resident": [first.resident, last.resident],
-        "growth": result.growth(),  # null: too short to tell
+        "growth": result.compute_growth_bytes(),  # null if the soak was too short
         "picture": str(options.png),
         "findings": findings,
     }

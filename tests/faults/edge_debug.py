@@ -1,7 +1,7 @@
-"""Playgate, and a way in: `python -m faults.edge_debug SOCKET serve …`.
+"""Run Playgate with a debug socket: `python -m faults.edge_debug SOCKET serve …`.
 
-Whoever connects to the Unix socket is told the tasks there are: what no metric says, and the product
-need not. Told to, it writes its log to a full disk, and back to where it was.
+A client of the Unix socket gets the names of the running tasks, which no metric shows. The orders
+`fill` and `restore` redirect the log to a full disk and back.
 """
 
 import asyncio
@@ -13,16 +13,17 @@ from typing import Any
 from proxy.cli import main, serve
 
 LOG = sys.stdout.fileno()
-KEPT = os.dup(LOG)
-FULL = os.open("/dev/full", os.O_WRONLY)
+ORIGINAL_LOG = os.dup(LOG)
+FULL_DISK = os.open("/dev/full", os.O_WRONLY)
 
-ORDERS = {"fill": FULL, "mend": KEPT}  # where the log goes then
+LOG_BY_ORDER = {"fill": FULL_DISK, "restore": ORIGINAL_LOG}
 
 
-async def obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def handle_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry out an order, if there is one, and send the names of all other tasks as JSON."""
     order = (await reader.readline()).decode().strip()
     if order:
-        os.dup2(ORDERS[order], LOG)
+        os.dup2(LOG_BY_ORDER[order], LOG)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     names = sorted(task.get_coro().__qualname__ for task in others)
     writer.write(json.dumps(names).encode())
@@ -33,9 +34,9 @@ async def obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 if __name__ == "__main__":
     socket, run = sys.argv.pop(1), serve.run
 
-    async def run_watched(*arguments: Any) -> None:
-        async with await asyncio.start_unix_server(obey, socket):
+    async def run_with_debug_socket(*arguments: Any) -> None:
+        async with await asyncio.start_unix_server(handle_client, socket):
             await run(*arguments)
 
-    serve.run = run_watched
+    serve.run = run_with_debug_socket
     main()

@@ -1,4 +1,4 @@
-"""All faults: of the wire, of the machine, and what each kind of player then gets to see."""
+"""All faults of the upstream and of the machine, with the outcomes that players then see."""
 
 import asyncio
 import resource
@@ -8,54 +8,66 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from dataclasses import dataclass
 from functools import partial
 
-from faults.broken_exchanges import BREAKS, CUT, OK, TIMEOUT, UNREACHABLE, WELCOMES, Break, Welcome
-from faults.players import NOBODY, PARTS, Part
+from faults.broken_exchanges import (
+    BROKEN_EXCHANGES,
+    BROKEN_HANDSHAKES,
+    CUT,
+    OK,
+    TIMEOUT,
+    UNREACHABLE,
+    BrokenExchange,
+    BrokenHandshake,
+)
+from faults.players import NO_RESPONSE, PLAY_KINDS, PlayKind
 from faults.stage import NAME_SERVER, Stage
-from faults.wire import KINDS, Kind
+from faults.wire import CALL_KINDS, CallKind
 
-# Who needs what: the others are not to notice.
-NEEDED_BY: dict[Kind, tuple[Part, ...]] = {
+# The plays that each kind of call affects; all other plays must succeed.
+AFFECTED_PLAYS: dict[CallKind, tuple[PlayKind, ...]] = {
     "token": ("redirect", "playlist"),
     "video": ("redirect", "playlist"),
     "playlist": ("playlist",),
     "bytes": ("bytes",),
 }
-HOUR = 3600  # seconds
-NAMES_KEPT = 10.0  # seconds, by aiohttp
-NAME_SERVER_WAIT = 10.0  # seconds: two tries of the resolver's
-FEWER_THAN_NONE = 8  # descriptors; without any connection an edge has more
+HOUR_SECONDS = 3600
+DNS_CACHE_SECONDS = 10.0  # aiohttp caches resolved names for this time
+DNS_TIMEOUT_SECONDS = 10.0  # two attempts of the resolver
+MAX_DESCRIPTORS = 8  # fewer than an edge without any connection uses
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that lasts as long as its context, and the outcomes that are right meanwhile."""
+    """A fault, present while its context is open, and the outcomes that are right meanwhile."""
 
     name: str
-    begun: Callable[[Stage], AbstractAsyncContextManager[None]]
-    outcomes: Mapping[Part, frozenset[str]]
-    # Outcomes that may come on the way there and back: an answer amid the change.
-    aside: frozenset[str] = frozenset()
-    # In seconds: how long it has to be there, and how long what it did is felt: failed fetches are
-    # remembered, and who waits for an attempt waits on.
-    lasts: float = 1.0
-    felt: float = 6.0
+    inject: Callable[[Stage], AbstractAsyncContextManager[None]]
+    outcomes: Mapping[PlayKind, frozenset[str]]
+    # Outcomes that may occur while the fault appears or disappears.
+    also_possible: frozenset[str] = frozenset()
+    min_seconds: float = 1.0  # the fault has to be present for this time
+    # Plays may still fail this long after the fault: failures are cached, and requests in flight
+    # run into their timeouts.
+    aftermath_seconds: float = 6.0
 
-    def is_right(self, part: Part, outcome: str) -> bool:
-        """Say whether this is what the fault does."""
-        return outcome in self.outcomes.get(part, {OK})
+    def is_expected(self, kind: PlayKind, outcome: str) -> bool:
+        """Return whether this is the right outcome while the fault is present."""
+        return outcome in self.outcomes.get(kind, {OK})
 
-    def is_possible(self, part: Part, outcome: str) -> bool:
-        """Say whether nothing but the fault is needed to explain it."""
-        return outcome == OK or outcome in self.aside or self.is_right(part, outcome)
+    def is_possible(self, kind: PlayKind, outcome: str) -> bool:
+        """Return whether the fault alone can explain this outcome."""
+        return outcome == OK or outcome in self.also_possible or self.is_expected(kind, outcome)
 
 
-def for_all(*outcomes: str) -> dict[Part, frozenset[str]]:
-    return dict.fromkeys(PARTS, frozenset(outcomes))
+def expect_for_all(*outcomes: str) -> dict[PlayKind, frozenset[str]]:
+    """Return the same right outcomes for every kind of play."""
+    return dict.fromkeys(PLAY_KINDS, frozenset(outcomes))
 
 
 @asynccontextmanager
-async def broken(kind: Kind, how: Break, stage: Stage) -> AsyncIterator[None]:
-    stage.wire.exchanges[kind] = how.exchange
+async def break_exchange(
+    kind: CallKind, broken: BrokenExchange, stage: Stage
+) -> AsyncIterator[None]:
+    stage.wire.exchanges[kind] = broken.exchange
     try:
         yield
     finally:
@@ -63,20 +75,20 @@ async def broken(kind: Kind, how: Break, stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def welcomed(welcome: Welcome, stage: Stage) -> AsyncIterator[None]:
-    stage.wire.greeting = welcome.greeting
-    await stage.wire.hang_up_all()
+async def break_handshake(broken: BrokenHandshake, stage: Stage) -> AsyncIterator[None]:
+    stage.wire.handshake = broken.handshake
+    await stage.wire.close_all()
     try:
         yield
     finally:
-        stage.wire.greeting = None
-        await stage.wire.hang_up_all()
+        stage.wire.handshake = None
+        await stage.wire.close_all()
 
 
 @asynccontextmanager
-async def refused(stage: Stage) -> AsyncIterator[None]:
+async def refuse_connections(stage: Stage) -> AsyncIterator[None]:
     await stage.wire.stop_listening()
-    await stage.wire.hang_up_all()
+    await stage.wire.close_all()
     try:
         yield
     finally:
@@ -84,34 +96,34 @@ async def refused(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def nameless(stage: Stage) -> AsyncIterator[None]:
-    """Have no name be found; what was looked up before is known for ten more seconds."""
+async def remove_names(stage: Stage) -> AsyncIterator[None]:
+    """Remove all names from the hosts file; aiohttp uses its cache for ten more seconds."""
 
-    async def keep_hanging_up() -> None:
+    async def keep_closing() -> None:
         while True:
-            await stage.wire.hang_up_all()
+            await stage.wire.close_all()
             await asyncio.sleep(0.3)
 
-    known = stage.hosts.read_text()
+    original = stage.hosts.read_text()
     stage.hosts.write_text("")
-    hanging_up = asyncio.create_task(keep_hanging_up())
+    closing = asyncio.create_task(keep_closing())
     try:
         yield
     finally:
-        hanging_up.cancel()
-        stage.hosts.write_text(known)
+        closing.cancel()
+        stage.hosts.write_text(original)
 
 
 @asynccontextmanager
-async def silent_name_server(stage: Stage) -> AsyncIterator[None]:
+async def silence_name_server(stage: Stage) -> AsyncIterator[None]:
     with socket.socket(type=socket.SOCK_DGRAM) as silent:
         silent.bind((NAME_SERVER, 53))
-        async with nameless(stage):
+        async with remove_names(stage):
             yield
 
 
 @asynccontextmanager
-async def clock_off_by(seconds: int, stage: Stage) -> AsyncIterator[None]:
+async def shift_clock(seconds: int, stage: Stage) -> AsyncIterator[None]:
     stage.clock.write_text(f"{seconds:+}s\n")
     try:
         yield
@@ -120,31 +132,31 @@ async def clock_off_by(seconds: int, stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def full_disk(stage: Stage) -> AsyncIterator[None]:
-    """Have log lines go where there is no space left on the device."""
-    lost = await stage.metric("playgate_log_lines_lost_total")
-    await stage.tell("fill")
+async def fill_log_disk(stage: Stage) -> AsyncIterator[None]:
+    """Redirect the log to a device without space left."""
+    lost = await stage.read_metric("playgate_log_lines_lost_total")
+    await stage.send_order("fill")
     try:
         yield
-        assert await stage.metric("playgate_log_lines_lost_total") > lost
+        assert await stage.read_metric("playgate_log_lines_lost_total") > lost
     finally:
-        await stage.tell("mend")
+        await stage.send_order("restore")
 
 
 @asynccontextmanager
-async def no_descriptors(stage: Stage) -> AsyncIterator[None]:
-    """Leave the edge no file descriptor for another connection, and bring some.
+async def exhaust_descriptors(stage: Stage) -> AsyncIterator[None]:
+    """Leave the edge no file descriptor for another connection, and open further connections.
 
-    Between plays: a player whose connection breaks cannot come back as long as this lasts.
+    The limit is set between plays, since a player whose connection breaks could not reconnect.
     """
     soft, hard = resource.prlimit(stage.pid, resource.RLIMIT_NOFILE)
-    async with stage.traffic.stopped():
-        resource.prlimit(stage.pid, resource.RLIMIT_NOFILE, (FEWER_THAN_NONE, hard))
-        await stage.wire.hang_up_all()
+    async with stage.traffic.hold_plays():
+        resource.prlimit(stage.pid, resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, hard))
+        await stage.wire.close_all()
     with ExitStack() as stack:
         for _ in range(20):
-            more = stack.enter_context(socket.socket())
-            more.connect(("127.0.0.1", stage.edge.player))
+            extra = stack.enter_context(socket.socket())
+            extra.connect(("127.0.0.1", stage.edge.player))
         try:
             yield
         finally:
@@ -154,24 +166,24 @@ async def no_descriptors(stage: Stage) -> AsyncIterator[None]:
 FAULTS = (
     *(
         Fault(
-            f"{kind}: {it.name}",
-            partial(broken, kind, it),
-            dict.fromkeys(NEEDED_BY[kind], frozenset(it.outcomes[kind])),
-            frozenset(it.aside),
+            f"{kind}: {broken.name}",
+            partial(break_exchange, kind, broken),
+            dict.fromkeys(AFFECTED_PLAYS[kind], frozenset(broken.outcomes[kind])),
+            frozenset(broken.also_possible),
         )
-        for it in BREAKS
-        for kind in KINDS
-        if kind in it.outcomes
+        for broken in BROKEN_EXCHANGES
+        for kind in CALL_KINDS
+        if kind in broken.outcomes
     ),
     *(
-        Fault(f"connection: {it.name}", partial(welcomed, it), for_all(it.outcome), frozenset({UNREACHABLE, CUT}))
-        for it in WELCOMES
+        Fault(f"connection: {broken.name}", partial(break_handshake, broken), expect_for_all(broken.outcome), frozenset({UNREACHABLE, CUT}))
+        for broken in BROKEN_HANDSHAKES
     ),
-    Fault("connection: refused", refused, for_all(UNREACHABLE), frozenset({CUT})),
-    Fault("name: not found", nameless, for_all(UNREACHABLE), frozenset({CUT}), lasts=NAMES_KEPT + 2),
-    Fault("name: a silent server", silent_name_server, for_all(TIMEOUT), frozenset({CUT, UNREACHABLE}), lasts=NAMES_KEPT + 2, felt=NAME_SERVER_WAIT + 4),
-    Fault("clock: an hour ahead", partial(clock_off_by, HOUR), {"redirect": frozenset({"token-expired"}), "playlist": frozenset({"token-expired"})}),
-    Fault("clock: an hour behind", partial(clock_off_by, -HOUR), {"redirect": frozenset({"token-not-yet-valid"}), "playlist": frozenset({"token-not-yet-valid", "seal-invalid"}), "bytes": frozenset({"seal-invalid"})}),
-    Fault("logs: a full disk", full_disk, {}),
-    Fault("descriptors: none left", no_descriptors, for_all("overloaded"), frozenset({CUT, NOBODY, UNREACHABLE})),
+    Fault("connection: refused", refuse_connections, expect_for_all(UNREACHABLE), frozenset({CUT})),
+    Fault("name: not found", remove_names, expect_for_all(UNREACHABLE), frozenset({CUT}), min_seconds=DNS_CACHE_SECONDS + 2),
+    Fault("name: a silent server", silence_name_server, expect_for_all(TIMEOUT), frozenset({CUT, UNREACHABLE}), min_seconds=DNS_CACHE_SECONDS + 2, aftermath_seconds=DNS_TIMEOUT_SECONDS + 4),
+    Fault("clock: an hour ahead", partial(shift_clock, HOUR_SECONDS), {"redirect": frozenset({"token-expired"}), "playlist": frozenset({"token-expired"})}),
+    Fault("clock: an hour behind", partial(shift_clock, -HOUR_SECONDS), {"redirect": frozenset({"token-not-yet-valid"}), "playlist": frozenset({"token-not-yet-valid", "seal-invalid"}), "bytes": frozenset({"seal-invalid"})}),
+    Fault("logs: a full disk", fill_log_disk, {}),
+    Fault("descriptors: none left", exhaust_descriptors, expect_for_all("overloaded"), frozenset({CUT, NO_RESPONSE, UNREACHABLE})),
 )  # fmt: skip

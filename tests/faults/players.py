@@ -1,4 +1,4 @@
-"""Players without a pause: each play is a new viewer's, and what it came to is kept."""
+"""Players that play continuously, each play as a new viewer, and record every outcome."""
 
 import asyncio
 import itertools
@@ -19,138 +19,153 @@ from proxy.adapters.clock import Clock
 from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
-Part = Literal["redirect", "playlist", "bytes"]
-PARTS: tuple[Part, ...] = get_args(Part)
-VIDEOS: dict[Part, str] = {"redirect": "x8demo1", "playlist": "x8live1", "bytes": "x8tall1"}
-SPECTATOR = "8.8.8.8"  # who stays, and fetches bytes
+PlayKind = Literal["redirect", "playlist", "bytes"]
+PLAY_KINDS: tuple[PlayKind, ...] = get_args(PlayKind)
+VIDEOS: dict[PlayKind, str] = {"redirect": "x8demo1", "playlist": "x8live1", "bytes": "x8tall1"}
+SEGMENT_VIEWER = "8.8.8.8"  # the viewer of the relayed playback whose bytes are fetched
 
-NOBODY = "no answer"
-PATIENCE = 25.0  # seconds that a player waits
-PAUSE = 0.02  # seconds between two plays; after a slow one, as long as it took
-MOST = 60.0  # seconds that a test waits
-EACH = 3  # players of each kind
+NO_RESPONSE = "no answer"
+MAX_RESPONSE_SECONDS = 25.0  # that a player waits for a response
+PAUSE_SECONDS = 0.02  # between two plays; a slow play is followed by a pause of its own length
+MAX_WAIT_SECONDS = 60.0  # that a test waits for plays
+PLAYERS_PER_KIND = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What one play came to."""
+class PlayResult:
+    """The outcome of one play."""
 
-    part: Part
-    outcome: str  # OK, a reason, CUT or NOBODY
-    began_at: float  # seconds on the monotonic clock
+    kind: PlayKind
+    outcome: str  # OK, a reason, CUT or NO_RESPONSE
+    started_at: float  # seconds on the monotonic clock
     seconds: float
 
 
 class Traffic:
-    """Counts the plays under way, and can hold back the next ones."""
+    """Counts the plays in flight, and can hold back new ones."""
 
     def __init__(self) -> None:
-        self.may_begin = asyncio.Event()
-        self.may_begin.set()
-        self.under_way = 0
+        self.may_start = asyncio.Event()
+        self.may_start.set()
+        self.in_flight = 0
 
     @asynccontextmanager
-    async def stopped(self) -> AsyncIterator[None]:
-        """Hold plays back until the context is left, with every player's connection kept alive."""
-        self.may_begin.clear()
+    async def hold_plays(self) -> AsyncIterator[None]:
+        """Wait for the plays in flight, and hold back new ones; connections stay open."""
+        self.may_start.clear()
         try:
-            await eventually(lambda: self.under_way == 0, MOST)
+            await eventually(lambda: self.in_flight == 0, MAX_WAIT_SECONDS)
             yield
         finally:
-            self.may_begin.set()
+            self.may_start.set()
 
 
 @dataclass(slots=True)
 class Players:
-    """Players of three kinds: redirected, relayed, and amid a relayed playback."""
+    """Players of three kinds: for redirects, relayed playlists, and the bytes of a segment."""
 
     edge: str  # the player port's origin
-    minting: TokenMinter
+    minter: TokenMinter
     traffic: Traffic
-    seen: list[Seen] = field(default_factory=list)
+    results: list[PlayResult] = field(default_factory=list)
     is_over: bool = False
     _viewers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _segment: str = ""
 
-    async def begin(self) -> None:
-        """Begin the playback whose bytes are fetched."""
+    async def start_playback(self) -> None:
+        """Start the relayed playback whose bytes are fetched."""
         async with aiohttp.ClientSession() as session:
-            begun, first = await self.fetch(session, self.path_of("bytes"), SPECTATOR)
-            assert begun == OK, first
-            _, media = await self.fetch(session, child_of(first), SPECTATOR)
+            outcome, first = await self.fetch(
+                session, self.build_play_path("bytes"), SEGMENT_VIEWER
+            )
+            assert outcome == OK, first
+            _, media = await self.fetch(session, child_of(first), SEGMENT_VIEWER)
             self._segment = child_of(media)
 
-    async def keep_playing(self, part: Part) -> None:
+    async def keep_playing(self, kind: PlayKind) -> None:
         async with aiohttp.ClientSession() as session:
             while not self.is_over:
-                await self.traffic.may_begin.wait()
-                began_at = monotonic()
-                self.traffic.under_way += 1
-                outcome = await self.play(session, part)
-                self.traffic.under_way -= 1
-                took = monotonic() - began_at
-                self.seen.append(Seen(part, outcome, began_at, took))
-                await asyncio.sleep(max(PAUSE, took) if outcome == OK else PAUSE)
+                await self.traffic.may_start.wait()
+                started_at = monotonic()
+                self.traffic.in_flight += 1
+                outcome = await self.play(session, kind)
+                self.traffic.in_flight -= 1
+                seconds = monotonic() - started_at
+                self.results.append(PlayResult(kind, outcome, started_at, seconds))
+                await asyncio.sleep(max(PAUSE_SECONDS, seconds) if outcome == OK else PAUSE_SECONDS)
 
-    async def play(self, session: aiohttp.ClientSession, part: Part) -> str:
-        if part == "bytes":
-            return (await self.fetch(session, self._segment, SPECTATOR))[0]
-        viewer = next_viewer(self._viewers)
-        outcome, body = await self.fetch(session, self.path_of(part), viewer)
-        if part == "playlist" and outcome == OK:  # and on to its media playlist
+    async def play(self, session: aiohttp.ClientSession, kind: PlayKind) -> str:
+        if kind == "bytes":
+            return (await self.fetch(session, self._segment, SEGMENT_VIEWER))[0]
+        viewer = build_viewer_address(self._viewers)
+        outcome, body = await self.fetch(session, self.build_play_path(kind), viewer)
+        if kind == "playlist" and outcome == OK:  # continue with the media playlist
             outcome, _ = await self.fetch(session, child_of(body), viewer)
         return outcome
 
-    def path_of(self, part: Part) -> str:
-        video = VIDEOS[part]
-        return f"/play/{video}.m3u8?token={self.minting.mint(video=video).token}"
+    def build_play_path(self, kind: PlayKind) -> str:
+        video = VIDEOS[kind]
+        return f"/play/{video}.m3u8?token={self.minter.mint(video=video).token}"
 
     async def fetch(
         self, session: aiohttp.ClientSession, path: str, viewer: str
     ) -> tuple[str, str]:
-        """Return what a request came to, and its body."""
+        """Return the outcome of a request, and the body of its response."""
         url, headers = URL(self.edge + path, encoded=True), {"X-Forwarded-For": viewer}
-        outcome = NOBODY
+        outcome = NO_RESPONSE
         try:
             async with (
-                asyncio.timeout(PATIENCE),
-                session.get(url, headers=headers, allow_redirects=False) as answer,
+                asyncio.timeout(MAX_RESPONSE_SECONDS),
+                session.get(url, headers=headers, allow_redirects=False) as response,
             ):
                 outcome = CUT
-                body = await answer.read()
-                return answer.headers.get("X-Deny-Reason", OK), body.decode(errors="replace")
-        except (aiohttp.ClientError, OSError):  # TimeoutError, too
+                body = await response.read()
+                return response.headers.get("X-Deny-Reason", OK), body.decode(errors="replace")
+        except (aiohttp.ClientError, OSError):  # including TimeoutError
             return outcome, ""
 
-    async def see(self, count: int, is_meant: Callable[[Seen], bool]) -> None:
-        """Wait until each kind has begun so many more plays that are as meant."""
-        begun, since = len(self.seen), monotonic()
+    async def wait_for(self, count: int, is_expected: Callable[[PlayResult], bool]) -> None:
+        """Wait until `count` plays of each kind, started from now on, have ended as expected.
+
+        Raises:
+            AssertionError: there were fewer within MAX_WAIT_SECONDS.
+        """
+        first, since = len(self.results), monotonic()
 
         def is_enough() -> bool:
-            new = [it for it in self.seen[begun:] if it.began_at >= since and is_meant(it)]
-            return all(sum(it.part == part for it in new) >= count for part in PARTS)
+            new = [
+                result
+                for result in self.results[first:]
+                if result.started_at >= since and is_expected(result)
+            ]
+            return all(sum(result.kind == kind for result in new) >= count for kind in PLAY_KINDS)
 
         try:
-            await eventually(is_enough, MOST)
+            await eventually(is_enough, MAX_WAIT_SECONDS)
         except TimeoutError:
-            seen = Counter((it.part, it.outcome) for it in self.seen[begun:])
-            raise AssertionError(f"not enough in {MOST:.0f} s: {dict(seen)}") from None
+            counts = Counter((result.kind, result.outcome) for result in self.results[first:])
+            raise AssertionError(
+                f"too few expected plays in {MAX_WAIT_SECONDS:.0f} s: {dict(counts)}"
+            ) from None
 
 
-def next_viewer(numbers: Iterator[int]) -> str:
+def build_viewer_address(numbers: Iterator[int]) -> str:
+    """Return the address of a new viewer."""
     n = next(numbers)
     return f"8.{n // 62_500 % 200 + 10}.{n // 250 % 250}.{n % 250 + 1}"
 
 
 @asynccontextmanager
-async def players_at(
+async def run_players(
     edge: str, clock: Clock | None = None, traffic: Traffic | None = None
 ) -> AsyncIterator[Players]:
-    """Have players play until the context is left."""
-    minting = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
-    players = Players(edge, minting, traffic or Traffic())
-    await players.begin()
-    tasks = [asyncio.create_task(players.keep_playing(part)) for part in PARTS * EACH]
+    """Keep players playing until the context is left."""
+    minter = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
+    players = Players(edge, minter, traffic or Traffic())
+    await players.start_playback()
+    tasks = [
+        asyncio.create_task(players.keep_playing(kind)) for kind in PLAY_KINDS * PLAYERS_PER_KIND
+    ]
     try:
         yield players
     finally:

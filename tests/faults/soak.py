@@ -1,4 +1,4 @@
-"""A soak: players all the time, one fault after the other, and what the edge holds meanwhile."""
+"""A soak test: inject one fault after the other under load, and sample the edge's resources."""
 
 import asyncio
 from collections import Counter
@@ -9,139 +9,154 @@ from statistics import median
 from time import monotonic
 
 from faults.faults import FAULTS, Fault
-from faults.players import OK, Seen
-from faults.stage import BUDGETS, Held, Stage
+from faults.players import OK, PlayResult
+from faults.stage import MAX_PLAY_SECONDS, Resources, Stage
 
-WARM = 5.0  # seconds of plays before anything is broken
-LONGER = (0.0, 2.0)  # seconds that a fault lasts beyond what it has to
-BETWEEN = (1.0, 2.0)  # seconds that all is well between two
-# What a fault takes once and keeps is no leak; what it takes each time is. So all of them come
-# first, and then growth is by how much the last minute has more than the first one thereafter.
-GROWTH = 0.05  # of what the process had: more is a leak
-MINUTE = 60  # samples, one a second
-ROOM = 4_000_000  # bytes that are no growth: allocators take memory in large pieces
+WARM_UP_SECONDS = 5.0  # plays before the first fault
+EXTRA_FAULT_SECONDS = (0.0, 2.0)  # random time that a fault is present beyond its minimum
+RECOVERY_SECONDS = (1.0, 2.0)  # random time between two faults
+# Memory that a fault takes only once is not a leak; memory that it takes each time is. So growth is
+# measured after every fault has occurred once: the median of the last minute minus that of the first.
+MAX_GROWTH = 0.05  # as a fraction of the earlier memory; more is a leak
+SAMPLES_PER_MINUTE = 60
+IGNORED_GROWTH_BYTES = 4_000_000  # allocators take memory in large pieces
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When a fault was there; seconds on the monotonic clock."""
+    """The time in which a fault was present, in seconds on the monotonic clock."""
 
     fault: Fault
-    begun: float
-    ended: float
+    started_at: float
+    ended_at: float
 
-    def overlaps(self, seen: Seen) -> bool:
-        """Say whether the fault may have had to do with what a player saw."""
-        ended = seen.began_at + seen.seconds
-        return seen.began_at <= self.ended + self.fault.felt and self.begun <= ended
+    def overlaps(self, result: PlayResult) -> bool:
+        """Return whether the fault may have affected a play."""
+        play_ended_at = result.started_at + result.seconds
+        fault_felt_until = self.ended_at + self.fault.aftermath_seconds
+        return result.started_at <= fault_felt_until and self.started_at <= play_ended_at
 
-    def explains(self, seen: Seen) -> bool:
-        return self.overlaps(seen) and self.fault.is_possible(seen.part, seen.outcome)
+    def explains(self, result: PlayResult) -> bool:
+        return self.overlaps(result) and self.fault.is_possible(result.kind, result.outcome)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the edge held at a moment, in seconds from the beginning."""
+    """The edge's resources at one moment of the soak."""
 
-    at: float
-    held: Held
+    at: float  # seconds since the start of the soak
+    resources: Resources
 
 
 @dataclass(slots=True)
 class Soak:
-    """What came of a soak."""
+    """The results of a soak."""
 
-    began_at: float
-    before: Held
-    after: Held | None = None
-    seen: list[Seen] = field(default_factory=list)
+    started_at: float
+    before: Resources
+    after: Resources | None = None
+    results: list[PlayResult] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    all_seen_at: float | None = None  # seconds from the beginning; then every fault has been there
-    errors: list[str] = field(default_factory=list)  # lines of the log
+    # Seconds since the start, after which every fault has occurred once.
+    all_faults_seen_at: float | None = None
+    errors: list[str] = field(default_factory=list)  # log lines
 
-    def unexplained(self) -> list[Seen]:
+    def find_unexplained(self) -> list[PlayResult]:
         return [
-            it
-            for it in self.seen
-            if it.outcome != OK and not any(window.explains(it) for window in self.windows)
+            result
+            for result in self.results
+            if result.outcome != OK and not any(window.explains(result) for window in self.windows)
         ]
 
-    def findings(self) -> list[str]:
-        """Return what is wrong, a line each."""
+    def list_findings(self) -> list[str]:
+        """Return a line for each error that the injected faults do not explain."""
         assert self.after is not None
-        found = [f"not injected: {self.told(it)}" for it in self.unexplained()[:10]]
-        late = [it for it in self.seen if it.seconds >= BUDGETS[it.part]]
-        found += [f"took too long: {self.told(it)}" for it in late[:10]]
-        found += [f"the log says: {line}" for line in self.errors[:10]]
+        findings = [
+            f"not injected: {self.describe(result)}" for result in self.find_unexplained()[:10]
+        ]
+        late = [
+            result for result in self.results if result.seconds >= MAX_PLAY_SECONDS[result.kind]
+        ]
+        findings += [f"took too long: {self.describe(result)}" for result in late[:10]]
+        findings += [f"error in the log: {line}" for line in self.errors[:10]]
         if not self.after.is_within(self.before):
-            found.append(f"left behind: before {self.before}, after {self.after}")
-        if (grown := self.growth() or 0) > 0:
-            found.append(f"memory grew by {grown} bytes once every fault had been there")
-        return found
+            findings.append(f"left behind: before {self.before}, after {self.after}")
+        if (growth := self.compute_growth_bytes() or 0) > 0:
+            findings.append(f"memory grew by {growth} bytes after every fault had occurred once")
+        return findings
 
-    def told(self, seen: Seen) -> str:
-        """Return what a player saw, and what was broken then."""
-        begun = seen.began_at - self.began_at
-        faults = [window.fault.name for window in self.windows if window.overlaps(seen)]
-        return f"{seen.part}: {seen.outcome} at {begun:.1f}, {seen.seconds:.1f} s; {faults}"
+    def describe(self, result: PlayResult) -> str:
+        """Return a play's outcome and time, and the faults that may have affected it."""
+        at = result.started_at - self.started_at
+        faults = [window.fault.name for window in self.windows if window.overlaps(result)]
+        return f"{result.kind}: {result.outcome} at {at:.1f}, {result.seconds:.1f} s; {faults}"
 
-    def growth(self) -> int | None:
-        """Return by how much memory grew, beyond what is none; None where a soak is too short."""
-        since = self.all_seen_at
-        resident = [it.held.resident for it in self.samples if since is not None and it.at > since]
-        if len(resident) < 2 * MINUTE:
+    def compute_growth_bytes(self) -> int | None:
+        """Return the growth of memory beyond the tolerance; None if the soak was too short."""
+        since = self.all_faults_seen_at
+        resident = [
+            sample.resources.resident
+            for sample in self.samples
+            if since is not None and sample.at > since
+        ]
+        if len(resident) < 2 * SAMPLES_PER_MINUTE:
             return None
-        first, last = median(resident[:MINUTE]), median(resident[-MINUTE:])
-        return max(0, int(last - first * (1 + GROWTH)) - ROOM)
+        first, last = median(resident[:SAMPLES_PER_MINUTE]), median(resident[-SAMPLES_PER_MINUTE:])
+        return max(0, int(last - first * (1 + MAX_GROWTH)) - IGNORED_GROWTH_BYTES)
 
-    def outcomes(self) -> dict[str, int]:
-        return dict(Counter(it.outcome for it in self.seen).most_common())
+    def count_outcomes(self) -> dict[str, int]:
+        """Return the number of plays by outcome, the most frequent first."""
+        return dict(Counter(result.outcome for result in self.results).most_common())
 
 
-async def soak(stage: Stage, seconds: float, seed: int) -> Soak:
-    """Break one thing after the other for so many seconds."""
-    async with stage.players() as warming:
-        await asyncio.sleep(WARM)
-    assert {it.outcome for it in warming.seen} == {OK}
-    result = Soak(began_at=monotonic(), before=await stage.rested())
+async def run_soak(stage: Stage, seconds: float, seed: int) -> Soak:
+    """Inject faults in random order for `seconds`; return the results."""
+    async with stage.run_players() as warm_up:
+        await asyncio.sleep(WARM_UP_SECONDS)
+    assert {result.outcome for result in warm_up.results} == {OK}
+    soak = Soak(started_at=monotonic(), before=await stage.wait_until_stable())
     random = Random(seed)
-    async with stage.players() as players:
+    async with stage.run_players() as players:
         async with asyncio.TaskGroup() as group:
-            sampling = group.create_task(keep_sampling(stage, result))
-            while monotonic() < result.began_at + seconds:
+            sampling = group.create_task(keep_sampling(stage, soak))
+            while monotonic() < soak.started_at + seconds:
                 for fault in random.sample(FAULTS, len(FAULTS)):
-                    if monotonic() >= result.began_at + seconds:
+                    if monotonic() >= soak.started_at + seconds:
                         break
-                    await let_happen(fault, stage, random, result)
+                    await inject_fault(fault, stage, random, soak)
                 else:
-                    result.all_seen_at = result.all_seen_at or monotonic() - result.began_at
-            await players.see(3, lambda it: it.outcome == OK)
+                    elapsed = monotonic() - soak.started_at
+                    soak.all_faults_seen_at = soak.all_faults_seen_at or elapsed
+            await players.wait_for(3, lambda result: result.outcome == OK)
             sampling.cancel()
-        result.seen = players.seen
-    result.after = await come_to_rest(stage, result.before)
-    return result
+        soak.results = players.results
+    soak.after = await wait_until_recovered(stage, soak.before)
+    return soak
 
 
-async def let_happen(fault: Fault, stage: Stage, random: Random, result: Soak) -> None:
-    begun = monotonic()
-    async with fault.begun(stage):
-        await asyncio.sleep(fault.lasts + random.uniform(*LONGER))
-    result.windows.append(Window(fault, begun, monotonic()))
-    await asyncio.sleep(random.uniform(*BETWEEN))
-    result.errors += stage.errors()
-    stage.edge.process.output = ""  # ten minutes of lines are more than is worth keeping
+async def inject_fault(fault: Fault, stage: Stage, random: Random, soak: Soak) -> None:
+    """Inject a fault, let the edge recover, and record the time and the logged errors."""
+    started_at = monotonic()
+    async with fault.inject(stage):
+        await asyncio.sleep(fault.min_seconds + random.uniform(*EXTRA_FAULT_SECONDS))
+    soak.windows.append(Window(fault, started_at, monotonic()))
+    await asyncio.sleep(random.uniform(*RECOVERY_SECONDS))
+    soak.errors += stage.read_errors()
+    stage.edge.process.output = ""  # do not keep the log lines of the whole soak
 
 
-async def keep_sampling(stage: Stage, result: Soak) -> None:
+async def keep_sampling(stage: Stage, soak: Soak) -> None:
+    """Sample the edge's resources each second."""
     while True:
-        with suppress(OSError, ValueError):  # without a descriptor to spare it tells nothing
-            result.samples.append(Sample(monotonic() - result.began_at, await stage.look()))
+        with suppress(OSError, ValueError):  # the debug socket fails without a free descriptor
+            soak.samples.append(Sample(monotonic() - soak.started_at, await stage.measure()))
         await asyncio.sleep(1)
 
 
-async def come_to_rest(stage: Stage, before: Held) -> Held:
+async def wait_until_recovered(stage: Stage, before: Resources) -> Resources:
+    """Wait until the edge has released its resources; return those that it has then."""
     try:
-        return await stage.comes_back_to(before)
+        return await stage.wait_until_within(before)
     except AssertionError:
-        return await stage.held()
+        return await stage.measure_without_idle()

@@ -1,4 +1,4 @@
-"""An edge as a process of its own, players at it, and all around it a world that can be broken."""
+"""Run an edge process whose clock, log, name resolution and upstream a test can break."""
 
 import asyncio
 import json
@@ -15,45 +15,49 @@ from certificates import certify
 from processes import EdgeProcess, in_front_of
 from support import ROOT, a_sandbox, eventually
 
-from faults.players import Part, Players, Traffic, players_at
-from faults.wire import Wire, a_wire
+from faults.players import Players, PlayKind, Traffic, run_players
+from faults.wire import Wire, run_wire
 from proxy.adapters.dailymotion.cdn import READ_TIMEOUT_SECONDS
 from proxy.sandbox.accounts import Accounts
 
-ATTEMPT, PLAY = 3.0, 6.0  # seconds: of one request, and platform.play_timeout
-BUSY = 6.0  # seconds that a machine may do something else as well
-# What a play may take: its URL; two playlists behind that, with a second of retries each; bytes that
-# stop, with ten seconds of silence.
-BUDGETS: dict[Part, float] = {
-    "redirect": PLAY + BUSY,
-    "playlist": PLAY + 2 * (ATTEMPT + 1.0) + BUSY,
-    "bytes": ATTEMPT + READ_TIMEOUT_SECONDS + 1.0,
+ATTEMPT_SECONDS = 3.0  # timeout of one upstream request
+PLAY_SECONDS = 6.0  # platform.play_timeout
+SLOW_MACHINE_SECONDS = 6.0  # allowance for a busy machine
+# A redirect resolves one URL. A relayed play also fetches two playlists, each with a second of
+# retries. Bytes may stall for ten seconds before the edge cuts them off.
+MAX_PLAY_SECONDS: dict[PlayKind, float] = {
+    "redirect": PLAY_SECONDS + SLOW_MACHINE_SECONDS,
+    "playlist": PLAY_SECONDS + 2 * (ATTEMPT_SECONDS + 1.0) + SLOW_MACHINE_SECONDS,
+    "bytes": ATTEMPT_SECONDS + READ_TIMEOUT_SECONDS + 1.0,
 }
-TOKEN_TTL = 4  # seconds: a token endpoint that is broken is soon noticed
-PAGE = os.sysconf("SC_PAGE_SIZE")
-RELAYED = [{"videos": "x8(live|tall)1", "mode": "relay"}]
-NAME_SERVER = "127.0.0.77"  # where nobody listens, mostly
+TOKEN_TTL_SECONDS = 4  # short, so that the edge soon notices a broken token endpoint
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+RELAY_RULES = [{"videos": "x8(live|tall)1", "mode": "relay"}]
+NAME_SERVER = "127.0.0.77"  # only silence_name_server listens on this address
 
-# In a mount namespace of its own, where names are what a test says.
-NAMES = """
+# Runs a command whose /etc/hosts and /etc/resolv.conf are the test's, in its own mount namespace.
+MOUNT_SCRIPT = """
 mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a process holds."""
+class Resources:
+    """The tasks, descriptors and memory of a process."""
 
     tasks: tuple[str, ...]
     descriptors: int
     resident: int  # bytes
 
-    def is_within(self, other: "Held") -> bool:
+    def is_within(self, other: "Resources") -> bool:
+        """Return whether there are no more tasks and descriptors than in `other`."""
         return len(self.tasks) <= len(other.tasks) and self.descriptors <= other.descriptors
 
 
 @dataclass(slots=True)
 class Stage:
+    """A running edge, the wire to its upstream, and the files that control its environment."""
+
     edge: EdgeProcess
     wire: Wire
     folder: Path
@@ -71,108 +75,113 @@ class Stage:
     def clock(self) -> Path:
         return self.folder / "clock"
 
-    def players(self) -> AbstractAsyncContextManager[Players]:
-        return players_at(f"http://127.0.0.1:{self.edge.player}", traffic=self.traffic)
+    def run_players(self) -> AbstractAsyncContextManager[Players]:
+        return run_players(f"http://127.0.0.1:{self.edge.player}", traffic=self.traffic)
 
-    def descriptors(self) -> list[str]:
-        return [it.name for it in Path(f"/proc/{self.pid}/fd").iterdir()]
+    def list_descriptors(self) -> list[str]:
+        return [entry.name for entry in Path(f"/proc/{self.pid}/fd").iterdir()]
 
-    def resident(self) -> int:
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
+    def read_resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
-    async def tell(self, order: str = "") -> list[str]:
-        """Give an order; return the names of the edge's tasks."""
-        reader, writer = await asyncio.open_unix_connection(str(self.folder / "watched"))
+    async def send_order(self, order: str = "") -> list[str]:
+        """Send an order to the debug socket; return the names of the edge's tasks."""
+        reader, writer = await asyncio.open_unix_connection(str(self.folder / "debug.sock"))
         writer.write(f"{order}\n".encode())
         names = json.loads(await reader.read())
         writer.close()
         return names
 
-    async def held(self) -> Held:
-        """Return what the edge holds, connections that only wait to be used again aside."""
-        await self.wire.hang_up()
-        return await self.look()
+    async def measure_without_idle(self) -> Resources:
+        """Return the edge's resources after closing its idle upstream connections."""
+        await self.wire.close_idle()
+        return await self.measure()
 
-    async def look(self) -> Held:
-        """Return what the edge holds at the moment."""
-        tasks = await self.tell()
-        return Held(tuple(tasks), len(self.descriptors()), self.resident())
+    async def measure(self) -> Resources:
+        """Return the edge's resources at the moment."""
+        tasks = await self.send_order()
+        return Resources(tuple(tasks), len(self.list_descriptors()), self.read_resident_bytes())
 
-    async def rested(self) -> Held:
-        """Return what the edge holds when nobody has asked it anything for a while."""
-        held = await self.held()
+    async def wait_until_stable(self) -> Resources:
+        """Wait until the edge's resources no longer change; return them."""
+        previous = await self.measure_without_idle()
         async with asyncio.timeout(60):
             while True:
                 await asyncio.sleep(0.3)
-                if (now := await self.held()).is_within(held) and held.is_within(now):
+                now = await self.measure_without_idle()
+                if now.is_within(previous) and previous.is_within(now):
                     return now
-                held = now
+                previous = now
 
-    async def comes_back_to(self, before: Held) -> Held:
-        """Wait until the edge holds no more than before."""
-        now: list[Held] = []
+    async def wait_until_within(self, before: Resources) -> Resources:
+        """Wait until the edge has no more tasks and descriptors than before.
+
+        Raises:
+            AssertionError: it still has more after 20 seconds.
+        """
+        measured: list[Resources] = []
 
         async def is_back() -> bool:
-            now.append(await self.held())
-            return now[-1].is_within(before)
+            measured.append(await self.measure_without_idle())
+            return measured[-1].is_within(before)
 
         try:
             await eventually(is_back)
         except TimeoutError:
-            raise AssertionError(f"before: {before}, now: {now[-1]}") from None
-        return now[-1]
+            raise AssertionError(f"before: {before}, now: {measured[-1]}") from None
+        return measured[-1]
 
-    def errors(self, since: int = 0) -> list[str]:
-        """Return what the log says of bugs and of libraries, from so many characters on."""
+    def read_errors(self, since: int = 0) -> list[str]:
+        """Return the log lines of level error after the first `since` characters."""
         lines = self.edge.process.output[since:].splitlines()
         return [line for line in lines if '"level": "error"' in line]
 
-    async def metric(self, name: str) -> float:
-        """Return a metric's sum over its series."""
+    async def read_metric(self, name: str) -> float:
+        """Return the sum of a metric over its series."""
         url = f"http://127.0.0.1:{self.edge.operator}/metrics"
-        async with self.wire.session.get(url, headers={"Connection": "close"}) as answer:
-            lines = (await answer.text()).splitlines()
-        found = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
-        return sum(float(line.rpartition(" ")[2]) for line in found)
+        async with self.wire.session.get(url, headers={"Connection": "close"}) as response:
+            lines = (await response.text()).splitlines()
+        series = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
+        return sum(float(line.rpartition(" ")[2]) for line in series)
 
 
 @asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
-    """Run all of it."""
+async def run_stage(folder: Path) -> AsyncIterator[Stage]:
+    """Run the edge, its sandbox, and the wire between them."""
     authority, chain = certify(folder, "localhost")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain)
     (folder / "hosts").write_text("127.0.0.1 localhost\n")
     (folder / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
     (folder / "clock").write_text("+0\n")
-    sandbox = a_sandbox(accounts=Accounts(access_token_ttl=TOKEN_TTL))
-    async with sandbox as dailymotion, a_wire(dailymotion.origin, tls) as wire:
+    sandbox = a_sandbox(accounts=Accounts(access_token_ttl=TOKEN_TTL_SECONDS))
+    async with sandbox as dailymotion, run_wire(dailymotion.origin, tls) as wire:
         dailymotion.origin = f"https://{wire.host}"
         env = {
             **in_front_of(dailymotion),
-            **settings(),
+            **build_settings(),
             "SSL_CERT_FILE": str(authority),
-            **fake_clock(folder / "clock"),
+            **build_clock_environment(folder / "clock"),
         }
-        edge = EdgeProcess(env, program(folder))
+        edge = EdgeProcess(env, build_command(folder))
         async with edge.stack:
             await edge.start()
             yield Stage(edge, wire, folder)
 
 
-def settings() -> dict[str, str]:
+def build_settings() -> dict[str, str]:
     return {
         "PYTHONPATH": str(ROOT / "tests"),
         "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
-        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": str(PLAY),
-        "PLAYGATE_DELIVERY__RULES": json.dumps(RELAYED),
+        "PLAYGATE_PLATFORM__PLAY_TIMEOUT": str(PLAY_SECONDS),
+        "PLAYGATE_DELIVERY__RULES": json.dumps(RELAY_RULES),
     }
 
 
-def fake_clock(file: Path) -> dict[str, str]:
-    """Return what has a process take the offset of its clock from a file."""
-    library = libfaketime()
-    assert library is not None, what_is_missing()
+def build_clock_environment(file: Path) -> dict[str, str]:
+    """Return environment variables that make a process read its clock offset from a file."""
+    library = find_libfaketime()
+    assert library is not None, find_missing_requirement()
     return {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(file),
@@ -181,27 +190,28 @@ def fake_clock(file: Path) -> dict[str, str]:
     }
 
 
-def libfaketime() -> Path | None:
+def find_libfaketime() -> Path | None:
     return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
-def program(folder: Path) -> list[str | Path]:
-    names = ["sh", "-c", NAMES, folder / "hosts", folder / "resolv.conf"]
-    watched = [sys.executable, "-m", "faults.edge_debug", folder / "watched"]
-    return [*unshared(), *names, *watched]
+def build_command(folder: Path) -> list[str | Path]:
+    """Return the command that runs Playgate with the test's hosts and resolv.conf."""
+    mount = ["sh", "-c", MOUNT_SCRIPT, folder / "hosts", folder / "resolv.conf"]
+    edge = [sys.executable, "-m", "faults.edge_debug", folder / "debug.sock"]
+    return [*build_unshare_command(), *mount, *edge]
 
 
-def unshared() -> list[str]:
+def build_unshare_command() -> list[str]:
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", *as_root, "--mount"]
 
 
-def what_is_missing() -> str:
-    """Say what this machine lacks for a stage; nothing, if it has it all."""
-    if libfaketime() is None:
+def find_missing_requirement() -> str:
+    """Return what this machine lacks for a stage, or an empty string."""
+    if find_libfaketime() is None:
         return "libfaketime is not installed"
     try:
-        subprocess.run([*unshared(), "true"], check=True)
+        subprocess.run([*build_unshare_command(), "true"], check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return "a mount namespace may not be made here; in a container one often may not"
+        return "this process may not create a mount namespace; containers often forbid it"
     return ""

@@ -1,4 +1,4 @@
-"""Dailymotion's end of the wire: a sandbox's answers on https, and whatever can break them."""
+"""An https proxy in front of a sandbox that can break the edge's exchanges with Dailymotion."""
 
 import asyncio
 import socket
@@ -13,52 +13,54 @@ import aiohttp
 from ports import free_port
 from yarl import URL
 
-Kind = Literal["token", "video", "playlist", "bytes"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+CallKind = Literal["token", "video", "playlist", "bytes"]
+CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
 
 BACKLOG = 1024
-GOODBYE = 0.5  # seconds that TLS may take for one
+TLS_CLOSE_SECONDS = 0.5  # for the close_notify of TLS
 HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What should be sent."""
+class UpstreamResponse:
+    """The sandbox's response, which the wire should send."""
 
     status: str  # the status line
     headers: list[str]
     body: bytes
 
     @property
-    def head(self) -> bytes:
-        return self.head_with(f"Content-Length: {len(self.body)}")
+    def header_block(self) -> bytes:
+        """The status line and the headers, with the right Content-Length."""
+        return self.build_header_block(f"Content-Length: {len(self.body)}")
 
-    def head_with(self, *lines: str) -> bytes:
-        """Return the head with a field for the body's length, or whatever stands in its place."""
+    def build_header_block(self, *lines: str) -> bytes:
+        """Return the status line and the headers, with `lines` in place of Content-Length."""
         return "\r\n".join([self.status, *self.headers, *lines, "", ""]).encode()
 
 
 @dataclass(slots=True)
-class Line:
-    """One connection that an edge has opened."""
+class Connection:
+    """A TLS connection that the edge has opened."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
-        if self.writer.is_closing():  # or asyncio would take it, and drop it
+        if self.writer.is_closing():  # asyncio would silently drop the data
             raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
         await asyncio.sleep(0)
 
     async def drip(self, data: bytes) -> None:
+        """Send one byte every 0.1 s."""
         for n in range(len(data)):
             await self.send(data[n : n + 1])
             await asyncio.sleep(0.1)
 
     async def stall(self) -> None:
-        """Say no more until the edge has had enough."""
+        """Send nothing more until the edge closes the connection."""
         await self.reader.read()
 
     def reset(self) -> None:
@@ -70,44 +72,44 @@ class Line:
 
 
 def reset(connection: socket.socket) -> None:
-    """Have the end of a connection be a reset, and not the end of what was sent."""
+    """Make the close of a socket reset its connection instead of ending the data sent."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-# Sends an answer, or does something else; the connection ends with it.
-Exchange = Callable[[Line, Answer], Awaitable[None]]
-# Does something with a connection in place of TLS.
-Greeting = Callable[[socket.socket], Awaitable[None]]
+# Handles a request in place of sending the response; the connection is closed afterwards.
+Exchange = Callable[[Connection, UpstreamResponse], Awaitable[None]]
+# Handles a new connection in place of the TLS handshake.
+Handshake = Callable[[socket.socket], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class Wire:
-    """Listens where Dailymotion and its CDN would, and asks a sandbox."""
+    """Listens in place of Dailymotion and its CDN, and forwards requests to a sandbox."""
 
     sandbox: str  # its origin
-    tls: ssl.SSLContext  # of whoever answers
+    tls: ssl.SSLContext  # with the certificate of `host`
     session: aiohttp.ClientSession
     port: int = field(default_factory=free_port)
-    exchanges: dict[Kind, Exchange] = field(default_factory=dict)
-    greeting: Greeting | None = None
-    broken: int = 0  # exchanges and greetings so far
+    exchanges: dict[CallKind, Exchange] = field(default_factory=dict)
+    handshake: Handshake | None = None
+    broken_count: int = 0  # broken exchanges and handshakes so far
     _listener: socket.socket | None = None
     _accepting: asyncio.Task[None] | None = None
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
-    _waiting: set[asyncio.Task[None]] = field(default_factory=set)  # … for a question
+    _idle: set[asyncio.Task[None]] = field(default_factory=set)  # tasks that wait for a request
 
     @property
     def host(self) -> str:
         return f"localhost:{self.port}"
 
     def listen(self) -> None:
-        opened = socket.socket()
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(("127.0.0.1", self.port))
-        opened.listen(BACKLOG)
-        opened.settimeout(0)
-        self._listener, self.port = opened, opened.getsockname()[1]
-        self._accepting = asyncio.create_task(self._accept(opened))
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(BACKLOG)
+        listener.settimeout(0)
+        self._listener, self.port = listener, listener.getsockname()[1]
+        self._accepting = asyncio.create_task(self._accept(listener))
 
     async def stop_listening(self) -> None:
         assert self._accepting is not None and self._listener is not None
@@ -115,20 +117,20 @@ class Wire:
         await asyncio.gather(self._accepting, return_exceptions=True)
         self._listener.close()
 
-    async def hang_up(self) -> None:
-        """End the connections that wait for a question; the edge may be renewing its token."""
-        await self._end(self._waiting)
+    async def close_idle(self) -> None:
+        """Close idle connections only; the edge may be refreshing its access token on another."""
+        await self._cancel(self._idle)
 
-    async def hang_up_all(self) -> None:
-        """End all connections."""
-        await asyncio.sleep(0)  # what was just accepted begins, or would never be closed
-        await self._end(self._serving)
+    async def close_all(self) -> None:
+        """Close all connections."""
+        await asyncio.sleep(0)  # let the tasks of new connections start, or their sockets stay open
+        await self._cancel(self._serving)
 
-    async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
-        ended = list(tasks)
-        for task in ended:
+    async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
+        to_cancel = list(tasks)
+        for task in to_cancel:
             task.cancel()
-        await asyncio.gather(*ended, return_exceptions=True)
+        await asyncio.gather(*to_cancel, return_exceptions=True)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -140,82 +142,90 @@ class Wire:
 
     async def _serve(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        if self.greeting is not None:
-            self.broken += 1
+        if self.handshake is not None:
+            self.broken_count += 1
             with connection, suppress(OSError):
-                await self.greeting(connection)
+                await self.handshake(connection)
             return
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         try:
             transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=self.tls, ssl_shutdown_timeout=GOODBYE
+                lambda: protocol, connection, ssl=self.tls, ssl_shutdown_timeout=TLS_CLOSE_SECONDS
             )
-        except (OSError, asyncio.CancelledError):  # an edge that will not have this certificate
+        except (OSError, asyncio.CancelledError):  # the edge rejects the certificate
             connection.close()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
-            await self._answer_all(Line(reader, writer))
+            await self._respond_to_all(Connection(reader, writer))
         except (OSError, asyncio.IncompleteReadError):
-            pass  # the edge has left
+            pass  # the edge has closed the connection
         finally:
             if not transport.is_closing():
                 transport.abort()
 
-    async def _answer_all(self, line: Line) -> None:
+    async def _respond_to_all(self, connection: Connection) -> None:
         while True:
-            head = (await self._question(line)).decode().split("\r\n")
-            method, path, _ = head[0].split(" ")
-            headers = dict(it.split(": ", 1) for it in head[1:] if it)
-            length = int(
-                {name.lower(): it for name, it in headers.items()}.get("content-length", 0)
-            )
-            body = await line.reader.readexactly(length)
-            answer = await self._ask(method, path, headers, body)
-            if (broken := self.exchanges.get(kind_of(path))) is not None:
-                self.broken += 1
-                await broken(line, answer)
+            lines = (await self._read_header_block(connection)).decode().split("\r\n")
+            method, path, _ = lines[0].split(" ")
+            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+            lowercase = {name.lower(): value for name, value in headers.items()}
+            length = int(lowercase.get("content-length", 0))
+            body = await connection.reader.readexactly(length)
+            response = await self._forward(method, path, headers, body)
+            if (exchange := self.exchanges.get(find_call_kind(path))) is not None:
+                self.broken_count += 1
+                await exchange(connection, response)
                 return
-            await line.send(answer.head + answer.body)
+            await connection.send(response.header_block + response.body)
 
-    async def _question(self, line: Line) -> bytes:
+    async def _read_header_block(self, connection: Connection) -> bytes:
         task = asyncio.current_task()
         assert task is not None
-        self._waiting.add(task)
+        self._idle.add(task)
         try:
-            return await line.reader.readuntil(b"\r\n\r\n")
+            return await connection.reader.readuntil(b"\r\n\r\n")
         finally:
-            self._waiting.discard(task)
+            self._idle.discard(task)
 
-    async def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        kept = {name: it for name, it in headers.items() if name.lower() not in HOP_BY_HOP}
+    async def _forward(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> UpstreamResponse:
+        end_to_end = {
+            name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP
+        }
         async with self.session.request(
             method,
             URL(self.sandbox + path, encoded=True),
-            headers=kept,
+            headers=end_to_end,
             data=body or None,
             allow_redirects=False,
-        ) as answer:
-            return Answer(
-                f"HTTP/1.1 {answer.status} {answer.reason}",
-                [f"{n}: {it}" for n, it in answer.headers.items() if n.lower() not in HOP_BY_HOP],
-                await answer.read(),
+        ) as response:
+            return UpstreamResponse(
+                f"HTTP/1.1 {response.status} {response.reason}",
+                [
+                    f"{name}: {value}"
+                    for name, value in response.headers.items()
+                    if name.lower() not in HOP_BY_HOP
+                ],
+                await response.read(),
             )
 
 
-def kind_of(path: str) -> Kind:
-    place = path.partition("?")[0]
-    if place.startswith("/oauth/"):
+def find_call_kind(path: str) -> CallKind:
+    """Return the kind of call that a request path belongs to."""
+    path_only = path.partition("?")[0]
+    if path_only.startswith("/oauth/"):
         return "token"
-    if place.startswith("/rest/"):
+    if path_only.startswith("/rest/"):
         return "video"
-    return "playlist" if place.endswith(".m3u8") else "bytes"
+    return "playlist" if path_only.endswith(".m3u8") else "bytes"
 
 
 @asynccontextmanager
-async def a_wire(sandbox: str, tls: ssl.SSLContext) -> AsyncIterator[Wire]:
-    """Run a wire to a sandbox on https://localhost."""
+async def run_wire(sandbox: str, tls: ssl.SSLContext) -> AsyncIterator[Wire]:
+    """Run a wire on https://localhost in front of a sandbox."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         wire = Wire(sandbox, tls, session)
         wire.listen()
@@ -223,5 +233,5 @@ async def a_wire(sandbox: str, tls: ssl.SSLContext) -> AsyncIterator[Wire]:
             yield wire
         finally:
             await wire.stop_listening()
-            await wire.hang_up_all()
-            await asyncio.sleep(GOODBYE)
+            await wire.close_all()
+            await asyncio.sleep(TLS_CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""make fuzz: bytes that coverage chooses, for each reader of what others wrote."""
+"""make fuzz: coverage-guided fuzzing of every parser of untrusted input."""
 
 import argparse
 import re
@@ -9,52 +9,56 @@ from tempfile import TemporaryDirectory
 
 from fuzz.targets import TARGETS
 
-LONGEST = 3600  # seconds of each target
-MOST = 20_000  # bytes
-FINDINGS = ("crash-", "timeout-", "oom-")  # files; one that is slow is none
-PATIENCE = 20  # seconds with the same bytes
+MAX_SECONDS = 3600  # per target
+MAX_INPUT_BYTES = 20_000
+FINDING_PREFIXES = ("crash-", "timeout-", "oom-")  # of files; a slow input is not a finding
+TIMEOUT_SECONDS = 20  # per input
 
 
 def fuzz(name: str, seconds: int, seed: int) -> str:
-    """Fuzz one target, in a process of its own; return what came of it."""
+    """Fuzz one target in a process of its own; return its findings or the number of runs."""
     with TemporaryDirectory(prefix="playgate-fuzz-") as temporary:
-        folder, found = Path(temporary), Path(temporary, "found")
-        found.mkdir()
+        folder, artifacts = Path(temporary), Path(temporary, "artifacts")
+        artifacts.mkdir()
         corpus = folder / "corpus"
         corpus.mkdir()
-        for number, one in enumerate(TARGETS[name][1]):
-            (corpus / f"{number}").write_bytes(one)
+        for number, seed_input in enumerate(TARGETS[name][1]):
+            (corpus / f"{number}").write_bytes(seed_input)
         command = [
             *(sys.executable, "-m", "fuzz.guided", name, corpus),
-            *(f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={MOST}"),
-            *(f"-timeout={PATIENCE}", f"-artifact_prefix={found}/"),
+            *(f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={MAX_INPUT_BYTES}"),
+            *(f"-timeout={TIMEOUT_SECONDS}", f"-artifact_prefix={artifacts}/"),
         ]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
-            said = f"{run.stdout}{run.stderr}"
-            kept = [it for it in found.iterdir() if it.name.startswith(FINDINGS)]
-            if not kept:
-                sys.exit(f"{name} could not be fuzzed:\n{said}")
-            rows = "\n".join(f"({name!r}, {it.read_bytes()!r})," for it in kept)
-            return f"FOUND, to be kept in tests/fuzz/rows.py:\n{rows}\n{said}"
+            output = f"{run.stdout}{run.stderr}"
+            findings = [
+                path for path in artifacts.iterdir() if path.name.startswith(FINDING_PREFIXES)
+            ]
+            if not findings:
+                sys.exit(f"{name} could not be fuzzed:\n{output}")
+            rows = "\n".join(f"({name!r}, {path.read_bytes()!r})," for path in findings)
+            return f"FOUND; add to tests/fuzz/rows.py:\n{rows}\n{output}"
         (runs,) = re.findall(r"^Done (\d+) runs", run.stderr, re.MULTILINE)
         return f"nothing in {runs} runs"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=30, help="of each target")
-    parser.add_argument("--seed", type=int, default=0, help="0: another each time")
-    parser.add_argument("--only", choices=TARGETS, help="one target")
+    parser.add_argument("--seconds", type=int, default=30, help="duration per target")
+    parser.add_argument("--seed", type=int, default=0, help="0: a random seed")
+    parser.add_argument("--only", choices=TARGETS, help="fuzz only this target")
     options = parser.parse_args()
-    if not 0 < options.seconds <= LONGEST:
-        parser.error(f"--seconds must be above 0, and {LONGEST} at most")
+    if not 0 < options.seconds <= MAX_SECONDS:
+        parser.error(
+            f"--seconds is {options.seconds}; it must be above 0 and at most {MAX_SECONDS}"
+        )
     results: list[str] = []
     for name in [options.only] if options.only else TARGETS:
         results.append(fuzz(name, options.seconds, options.seed))
         sys.stdout.write(f"{name}: {results[-1]}\n")
         sys.stdout.flush()
-    sys.exit(any(it.startswith("FOUND") for it in results))
+    sys.exit(any(result.startswith("FOUND") for result in results))
 
 
 if __name__ == "__main__":

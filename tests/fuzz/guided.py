@@ -1,4 +1,4 @@
-"""One target under atheris: `python -m fuzz.guided TARGET CORPUS [libFuzzer's options]`."""
+"""Fuzz one target with atheris: `python -m fuzz.guided TARGET CORPUS [libFuzzer's options]`."""
 
 import sys
 

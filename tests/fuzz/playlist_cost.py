@@ -1,4 +1,4 @@
-"""CPU time and memory that generated playlists cost, the worst of many.
+"""Measure the CPU time and memory of generated playlists, and print the most expensive ones.
 
 PYTHONPATH=tests python -m fuzz.playlist_cost --small 1000000 --large 1000
 """
@@ -25,19 +25,19 @@ from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Refusal
 from proxy.domain.variant_limits import VariantLimits
 
-SMALL = 4096  # bytes
-HEADS = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")
-MEDIA = HEADS[1]
+SMALL_BYTES = 4096
+FIRST_LINES = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")
+EXTM3U, MEDIA = FIRST_LINES[:2]
 SEGMENT = "#EXTINF:4,\n"
 VARIABLE = f'#EXT-X-DEFINE:NAME="v",VALUE="{"x" * 2040}"\n'
 USES = "{$v}" * 4
 LIST_OF_USES = ",".join(f'A{n}="{USES}"' for n in range(150))
 
-# What is repeated until the playlist is full, by name: {n} is another number each time.
+# Patterns by name: the part after \f is repeated until the playlist is full; {n} counts up.
 HOSTILE: dict[str, str] = {
     "ordinary": MEDIA + "\f" + SEGMENT + "segment-{n}.ts\n",
-    "newlines": HEADS[0] + "\f\n",
-    "comments": HEADS[0] + "\f#" + "x" * 30 + "\n",
+    "newlines": EXTM3U + "\f\n",
+    "comments": EXTM3U + "\f#" + "x" * 30 + "\n",
     "one name": MEDIA + "\f" + SEGMENT + "a\n",
     "dates": MEDIA + '\f#EXT-X-DATERANGE:ID="{n}",START-DATE="2020-01-01T00:00:00Z",X-A="b"\n',
     "one date": MEDIA + '\f#EXT-X-DATERANGE:ID="a",START-DATE="2020-01-01T00:00:00Z",X-A="b"\n',
@@ -53,7 +53,7 @@ HOSTILE: dict[str, str] = {
     "filled keys": MEDIA + VARIABLE + f'\f#EXT-X-KEY:METHOD=AES-128,URI="{USES}"\n',
     "filled parts": MEDIA + VARIABLE + f'\f#EXT-X-PART:DURATION=1,BYTERANGE="1@1",URI="{USES}"\n',
     "filled dates": MEDIA + VARIABLE + f'\f#EXT-X-DATERANGE:ID="{{n}}",{LIST_OF_USES}\n',
-    "filled variants": HEADS[0] + VARIABLE + f"\f#EXT-X-STREAM-INF:BANDWIDTH=1,{LIST_OF_USES}\na\n",
+    "filled variants": EXTM3U + VARIABLE + f"\f#EXT-X-STREAM-INF:BANDWIDTH=1,{LIST_OF_USES}\na\n",
     "filled names": MEDIA
     + f'#EXT-X-DEFINE:NAME="{"v" * 2000}",VALUE="a"\n\f{{$'
     + "v" * 2000
@@ -65,21 +65,18 @@ HOSTILE: dict[str, str] = {
     "names upwards": MEDIA + "\f../{n}\n",
     "names of other hosts": MEDIA + "\f//a.dmcdn.net/{n}\n",
     "names with colons": MEDIA + "\f2026-01-01T00:00:00:{n}\n",
-    "steering": HEADS[0]
-    + "\f#EXT-X-CONTENT-STEERING:"
-    + ",".join(['SERVER-URI="2:2"'] * 40)
-    + "\n",
+    "steering": EXTM3U + "\f#EXT-X-CONTENT-STEERING:" + ",".join(['SERVER-URI="2:2"'] * 40) + "\n",
     "long seals": MEDIA + VARIABLE + '\f#EXT-X-DATERANGE:ID="{n}",X-ASSET-URI="{n}"\n',
-    "variants without a list": HEADS[0] + VARIABLE + "\f#EXT-X-STREAM-INF\n{n}.m3u8\n",
+    "variants without a list": EXTM3U + VARIABLE + "\f#EXT-X-STREAM-INF\n{n}.m3u8\n",
     "vertical tabs": MEDIA + "\f#EXTINF:4,\x0ba\x0b",
     "line separators": MEDIA + "\f#EXTINF:4,\u2028a\u2028",
     "bad parts": MEDIA + '#EXT-X-DEFINE:QUERYPARAM="a"\n\f'
     '#EXT-X-PART:URI="../{n}",DURATION="x",BYTERANGE="y",GAP=é\n../{n}/.ts\n',
     "undefined": MEDIA + "\f" + SEGMENT + "{$w{n}}.ts\n",
-    "renditions": HEADS[0] + '\f#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="g{n}",NAME="n",URI="{n}.m3u8"\n',
-    "variants": HEADS[0] + '\f#EXT-X-STREAM-INF:BANDWIDTH={n},AUDIO="g{n}",VIDEO="g"\nv{n}.m3u8\n',
-    "session data": HEADS[0] + '\f#EXT-X-SESSION-DATA:DATA-ID="{n}",VALUE="x"\n',
-    "session keys": HEADS[0] + '\f#EXT-X-SESSION-KEY:METHOD=AES-128,URI="{n}"\n',
+    "renditions": EXTM3U + '\f#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="g{n}",NAME="n",URI="{n}.m3u8"\n',
+    "variants": EXTM3U + '\f#EXT-X-STREAM-INF:BANDWIDTH={n},AUDIO="g{n}",VIDEO="g"\nv{n}.m3u8\n',
+    "session data": EXTM3U + '\f#EXT-X-SESSION-DATA:DATA-ID="{n}",VALUE="x"\n',
+    "session keys": EXTM3U + '\f#EXT-X-SESSION-KEY:METHOD=AES-128,URI="{n}"\n',
     "commas": MEDIA + "\f#EXT-X-KEY:" + "," * 4000 + "\n",
     "equals": MEDIA + "\f#EXT-X-KEY:" + "a =" * 1300 + "\n",
     "quotes": MEDIA + "\f#EXT-X-KEY:" + 'a="' * 1300 + "\n",
@@ -111,16 +108,16 @@ ENDINGS = ("\n", "\n", "\n", "\r\n", "\r", ",", "")
 
 
 def fill(pattern: str, size: int) -> bytes:
-    """Return the playlist of a pattern: what stands before \\f, then the rest until it is full."""
+    """Return a playlist: the pattern up to \\f, then the rest of it repeated up to `size` bytes."""
     head, _, unit = pattern.partition("\f")
-    # Not beyond what is refused by count, or nothing of it would be read at all.
+    # Stay below the limits on counts: a playlist above them is refused without being parsed.
     lines = len(re.findall("\r\n|\r|\n", unit))
     lists = sum("=" in line for line in re.split("[\r\n]+", unit))
-    counted = ((MAX_LINES - 20, lines), (MAX_LISTS, lists), (MAX_ATTRIBUTES, unit.count("=")))
-    of_tags = [limit for tag, limit in MAX_TAGS.items() if f"#{tag}:" in unit]
-    most = min([size, *of_tags, *(limit // count for limit, count in counted if count)])
+    counts = ((MAX_LINES - 20, lines), (MAX_LISTS, lists), (MAX_ATTRIBUTES, unit.count("=")))
+    tag_limits = [limit for tag, limit in MAX_TAGS.items() if f"#{tag}:" in unit]
+    max_repeats = min([size, *tag_limits, *(limit // count for limit, count in counts if count)])
     pieces, room, n = [head], size - len(head), 0
-    while room > 0 and n < most:
+    while room > 0 and n < max_repeats:
         piece = unit.replace("{n}", str(n))
         pieces.append(piece)
         room -= len(piece.encode(errors="surrogateescape"))
@@ -129,13 +126,14 @@ def fill(pattern: str, size: int) -> bytes:
 
 
 def generate(seed: int, size: int) -> bytes:
-    """Return a playlist of a few lines that come again and again; the same for the same seed."""
+    """Return a playlist that repeats a few random lines; equal seeds give equal playlists."""
     random = Random(seed)
-    units = [_unit(random) for _ in range(random.choice((1, 1, 2, 3, 8)))]
-    return fill(f"{random.choice(HEADS)}\f{''.join(units)}", random.randint(size // 2, size))
+    units = [_generate_unit(random) for _ in range(random.choice((1, 1, 2, 3, 8)))]
+    return fill(f"{random.choice(FIRST_LINES)}\f{''.join(units)}", random.randint(size // 2, size))
 
 
-def _unit(random: Random) -> str:
+def _generate_unit(random: Random) -> str:
+    """Return one random line with its line ending."""
     if random.random() < 0.4:
         return random.choice(LINES) + random.choice(ENDINGS)
     tag = random.choice(tuple(TAGS.values()))
@@ -144,18 +142,18 @@ def _unit(random: Random) -> str:
     known = [attr.name for attr in tag.attrs]
     names = [random.choice(known if random.random() < 0.8 else NAMES) for _ in known]
     pairs = [f"{name}={random.choice(VALUES)}" for name in names]
-    between = random.choice((",", ",", ",", ", ", ",,"))
+    separator = random.choice((",", ",", ",", ", ", ",,"))
     pairs *= random.choice((1, 1, 1, 1, 20))
-    return f"#{tag.name}:{between.join(pairs)}{random.choice(ENDINGS)}"
+    return f"#{tag.name}:{separator.join(pairs)}{random.choice(ENDINGS)}"
 
 
 def measure(body: bytes) -> float:
-    """Return the CPU time, in seconds, of the most that the edge does with one playlist.
+    """Return the CPU seconds of the most expensive way in which the edge processes a playlist.
 
-    It checks it, and then either reads the model of it or leaves out variants and seals the rest.
+    The edge checks the playlist, and then either reads its model, or drops variants and seals URIs.
     """
     started = time.process_time()
-    report = check(body, base=BASE, why_not=_why_not)
+    report = check(body, base=BASE, why_not=_explain_refusal)
     checked = time.process_time()
     if not report.is_checked:
         return checked - started
@@ -174,7 +172,8 @@ def _allow(url: str) -> str:
     return AllowedHosts(HOSTS, plain_http=False).check(url)
 
 
-def _why_not(url: str) -> str:
+def _explain_refusal(url: str) -> str:
+    """Return why a URL is refused, or an empty string."""
     try:
         _allow(url)
     except Refusal as refusal:
@@ -185,26 +184,32 @@ def _why_not(url: str) -> str:
 def find_worst(
     build: Callable[[int], bytes], seeds: range, *, keep: int = 3
 ) -> list[tuple[float, int]]:
-    """Return the most expensive of the seeds with their seconds, each measured twice more."""
+    """Return the `keep` most expensive seeds with their CPU seconds, the least of three runs."""
     costs = heapq.nlargest(10 * keep, ((measure(build(seed)), seed) for seed in seeds))
-    again = [(min(cost, measure(build(seed)), measure(build(seed))), seed) for cost, seed in costs]
-    return heapq.nlargest(keep, again)
+    remeasured = [
+        (min(cost, measure(build(seed)), measure(build(seed))), seed) for cost, seed in costs
+    ]
+    return heapq.nlargest(keep, remeasured)
 
 
-def resident() -> int:
-    """Return the most memory this process has had so far, in MiB."""
+def read_peak_mib() -> int:
+    """Return the peak resident memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fuzz.playlist_cost", description=__doc__)
-    parser.add_argument("--small", type=int, default=1000, help=f"how many up to {SMALL} bytes")
-    parser.add_argument("--large", type=int, default=10, help=f"how many up to {MAX_BYTES} bytes")
+    parser.add_argument(
+        "--small", type=int, default=1000, help=f"number of playlists up to {SMALL_BYTES} bytes"
+    )
+    parser.add_argument(
+        "--large", type=int, default=10, help=f"number of playlists up to {MAX_BYTES} bytes"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args()
-    before = resident()
+    before = read_peak_mib()
     for name, count, size in (
-        ("small", options.small, SMALL),
+        ("small", options.small, SMALL_BYTES),
         ("large", options.large, MAX_BYTES),
     ):
         seeds = range(options.first, options.first + count)
@@ -217,7 +222,7 @@ def main() -> None:
         costs[name] = min(measure(body), measure(body))
     for name, cost in sorted(costs.items(), key=itemgetter(1)):
         sys.stdout.write(f"{name}: {cost * 1000:.0f} ms\n")
-    sys.stdout.write(f"memory: {before} MiB before, {resident()} MiB at most\n")
+    sys.stdout.write(f"memory: {before} MiB before, {read_peak_mib()} MiB at most\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What is fuzzed: each takes any bytes, and fails where something is not as promised.
+"""The fuzzed targets: each parses arbitrary bytes and asserts the promises about the result.
 
-Raised may be what the readers say they raise, mostly a refusal; everything else is a finding.
+A parser may raise its documented errors, mostly Refusal; every other exception is a finding.
 """
 
 import json
@@ -49,8 +49,8 @@ RING = Keyring([hs256_key()])
 POLICY = TokenPolicy(max_ttl=86_400, leeway=10, audience=None)
 VIEWER = ip_address("8.8.4.4")
 NETWORKS = parse_trusted_networks(["10.0.0.0/8", "2001:db8:ffff::/48"])
-OURS = TrustedProxies(NETWORKS)
-PROXY = OURS.read_hop("10.0.0.1")
+TRUSTED_PROXIES = TrustedProxies(NETWORKS)
+PROXY = TRUSTED_PROXIES.read_hop("10.0.0.1")
 FORGED = "6.6.6.6"
 SEAL_KEYS = SealKeys([b"n" * 32])
 SESSION = Session(
@@ -66,19 +66,19 @@ HOSTS = ("dailymotion.com", "dmcdn.net")
 BASE = "https://vod3.cf.dmcdn.net/sec2(abc)/video/612/x8abcd.m3u8?a=1"
 HEADER = {"alg": "HS256", "kid": "one"}
 CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
-# Where players find URIs, told otherwise than the relay tells it: in these tags, and in lines of
-# their own.
-WITH_A_URI = (
+# Finds the URIs of a playlist by other means than the relay: in these tags, and on lines of their
+# own.
+TAGS_WITH_URI = (
     "KEY|MAP|MEDIA|I-FRAME-STREAM-INF|SESSION-DATA|SESSION-KEY|PART|PRELOAD-HINT|RENDITION-REPORT"
 )
 URI = re.compile(
-    rf'^#EXT-X-(?:{WITH_A_URI}):(?:[^\r\n]*,)?[ \t]*URI="([^"\r\n]*)"|^(?!#)([^\s#][^\r\n]*)',
+    rf'^#EXT-X-(?:{TAGS_WITH_URI}):(?:[^\r\n]*,)?[ \t]*URI="([^"\r\n]*)"|^(?!#)([^\s#][^\r\n]*)',
     re.MULTILINE,
 )
 
 
-def show(token: str) -> None:
-    """Have a token verified, and used: what it opens is what it says."""
+def check_token(token: str) -> None:
+    """Verify and use a token; assert that its claims allow the play."""
     with suppress(Refusal):
         claims = verify(token, RING)
         play = AccessRequest(now=NOW, video="x8abcd", format="hls", viewer=VIEWER)
@@ -90,57 +90,57 @@ def show(token: str) -> None:
         assert "hls" in (claims.formats or ["hls"])
 
 
-def token(data: bytes) -> None:
-    show(data.decode("latin-1"))
+def fuzz_token(data: bytes) -> None:
+    check_token(data.decode("latin-1"))
 
 
-def token_header(data: bytes) -> None:
-    show(signed(data, CLAIMS))
+def fuzz_token_header(data: bytes) -> None:
+    check_token(signed(data, CLAIMS))
 
 
-def token_payload(data: bytes) -> None:
-    show(signed(HEADER, data))
+def fuzz_token_payload(data: bytes) -> None:
+    check_token(signed(HEADER, data))
 
 
-def forwarding(data: bytes) -> None:
-    """What stands left of the viewer, who wrote it, makes no difference."""
+def fuzz_forwarding(data: bytes) -> None:
+    """Addresses to the left of the viewer's, which anyone can forge, do not change the viewer."""
     lines = data.decode("latin-1").split("\n")
-    found = find_viewer(PROXY, lines, OURS)
-    if found is not None and not any(found in network for network in NETWORKS):
-        assert find_viewer(PROXY, [FORGED, *lines], OURS) == found
-        assert find_viewer(PROXY, [f"{FORGED}, {lines[0]}", *lines[1:]], OURS) == found
+    viewer = find_viewer(PROXY, lines, TRUSTED_PROXIES)
+    if viewer is not None and not any(viewer in network for network in NETWORKS):
+        assert find_viewer(PROXY, [FORGED, *lines], TRUSTED_PROXIES) == viewer
+        assert find_viewer(PROXY, [f"{FORGED}, {lines[0]}", *lines[1:]], TRUSTED_PROXIES) == viewer
 
 
-def network(data: bytes) -> None:
+def fuzz_network(data: bytes) -> None:
     with suppress(ValueError):
         parse_network(data.decode("latin-1"))
 
 
-def playlist_check(data: bytes) -> None:
+def fuzz_playlist_check(data: bytes) -> None:
     check(data, base=BASE)
 
 
-def playlist_relayed(data: bytes) -> None:
-    """Every URI of a relayed playlist is ours, and leads to a host that may be asked."""
+def fuzz_playlist_relayed(data: bytes) -> None:
+    """Every URI of a relayed playlist is a sealed path that leads to an allowed host."""
 
     def allow(url: str) -> str:
         return AllowedHosts(HOSTS, plain_http=False).check(url)
 
     text, options = check(data, base=BASE).text, {"sealer": SEALER, "imported": {}, "allow": allow}
     try:
-        handed_on = seal_uris(text, base=BASE, is_fixed=b"VOD" in data, **options)
+        relayed = seal_uris(text, base=BASE, is_fixed=b"VOD" in data, **options)
     except Refusal:
         return
-    handed_on.encode(errors="surrogateescape")
-    for uri in URI.findall(handed_on):  # not as the relay itself finds them
+    relayed.encode(errors="surrogateescape")
+    for uri in URI.findall(relayed):  # found independently of the relay's own parser
         if path := "".join(uri).strip().partition("#")[0]:
             is_playlist = path.startswith("/relay/playlist/")
             opened = (open_playlist if is_playlist else open_bytes)(path, SEAL_KEYS)
             assert allow(opened.url) == opened.url
 
 
-def playlist_within(data: bytes) -> None:
-    """No variant beyond the limits is left."""
+def fuzz_playlist_within(data: bytes) -> None:
+    """No variant above the limits is left."""
     with suppress(Refusal):
         text, _ = drop_variants(
             data.decode(errors="surrogateescape"), VariantLimits(max_bandwidth=10**6)
@@ -150,37 +150,38 @@ def playlist_within(data: bytes) -> None:
                 assert int(bandwidth) <= 10**6
 
 
-def seal(data: bytes) -> None:
-    """A path that was not made here opens nothing."""
+def fuzz_seal(data: bytes) -> None:
+    """Only the paths in SEALED open."""
     text = data.decode("latin-1")
     for path in (text, f"/relay/bytes/{text}", f"/relay/playlist/{text}.m3u8"):
-        for opening in (open_bytes, open_playlist):
+        for open_path in (open_bytes, open_playlist):
             with suppress(Refusal):
-                opened = opening(path, SEAL_KEYS)
+                opened = open_path(path, SEAL_KEYS)
                 assert opened.session == SESSION
                 assert opened.url in SEALED
 
 
-def original_uri(data: bytes) -> None:
-    """A path is accepted only where there is one way to read it, and that is the front door's."""
+def fuzz_original_uri(data: bytes) -> None:
+    """A path is accepted only if it is unambiguous and the front door reads the same path."""
     raw, _, path = data.decode("latin-1").partition("\n")
     with suppress(Refusal):
-        asked = read_original(uris=[raw], paths=[path], methods=["GET"]).path
-        assert asked == path
-        hold_to_one_reading(asked, raw)
+        accepted = read_original(uris=[raw], paths=[path], methods=["GET"]).path
+        assert accepted == path
+        check_unambiguous(accepted, raw)
     with suppress(Refusal):
-        hold_to_one_reading(read_forwarded(uris=[raw], methods=["GET"]).path, raw)
+        check_unambiguous(read_forwarded(uris=[raw], methods=["GET"]).path, raw)
 
 
-def hold_to_one_reading(path: str, raw: str) -> None:
+def check_unambiguous(path: str, raw: str) -> None:
+    """Assert that decoding, normalizing or parsing the path once more does not change it."""
     assert path == unquote(raw.partition("?")[0])
     assert path == "/" or not {"..", ".", ""} & set(path.strip("/").split("/"))
     assert unquote(path) == path
     assert urlsplit(f"http://host{path}").path == path
 
 
-def stream_url(data: bytes) -> None:
-    """Whatever passes, others see the same host in it."""
+def fuzz_stream_url(data: bytes) -> None:
+    """In every accepted URL, another parser sees an allowed host, too."""
     with suppress(Refusal):
         url = AllowedHosts(HOSTS, plain_http=False).check(data.decode("latin-1"))
         parts = urlsplit(url)
@@ -189,42 +190,42 @@ def stream_url(data: bytes) -> None:
         assert (parts.username, parts.password, parts.port) == (None, None, None)
 
 
-def upstream_json(data: bytes) -> None:
+def fuzz_upstream_json(data: bytes) -> None:
     for status in (200, 400, 401, 403, 404):
-        answer = HttpResponse(status=status, headers={}, body=data)
+        response = HttpResponse(status=status, headers={}, body=data)
         with suppress(Refusal):
-            check_success("videos", answer)
+            check_success("videos", response)
         with suppress(Refusal):
-            members = read_object("video", answer)
+            members = read_object("video", response)
             urls = LEGACY.read_streams(members, ANY_FIELDS)
             assert urls and all(isinstance(url, str) for url in urls.values())
         with suppress(Refusal):
-            (url,) = V2.read_streams(read_object("video", answer), ANY_FIELDS).values()
+            (url,) = V2.read_streams(read_object("video", response), ANY_FIELDS).values()
             assert url and isinstance(url, str)
         with suppress(Refusal):
-            granted = ENDPOINT.read_token(answer, "client_credentials")
-            assert granted.value.isprintable() and 0 < granted.expires_at < float("inf")
+            token = ENDPOINT.read_token(response, "client_credentials")
+            assert token.value.isprintable() and 0 < token.expires_at < float("inf")
     with suppress(ValueError, RecursionError):
         read_error_kinds(json.loads(data))
 
 
-def published_keys(data: bytes) -> None:
+def fuzz_published_keys(data: bytes) -> None:
     text = data.decode(errors="replace")
-    for read in (read_own_set, lambda it: read_published_set(it, "issuer")):
+    for read in (read_own_set, lambda text: read_published_set(text, "issuer")):
         with suppress(KeyInvalid):
             read(text)
 
 
-def operator_body(data: bytes) -> None:
-    for form in (TokenRequest, RevocationRequest):
+def fuzz_operator_body(data: bytes) -> None:
+    for model in (TokenRequest, RevocationRequest):
         with suppress(Refusal):
-            parse_body(form, data)
+            parse_body(model, data)
 
 
-def revocation(data: bytes) -> None:
+def fuzz_revocation(data: bytes) -> None:
     with suppress(ValueError):
-        told = Revocation.from_json(data.decode(errors="replace"))
-        assert Revocation.from_json(told.to_json()) == told
+        revocation = Revocation.from_json(data.decode(errors="replace"))
+        assert Revocation.from_json(revocation.to_json()) == revocation
 
 
 CHILDREN = [f"https://vod3.cf.dmcdn.net/sec2(abc)/video/612/{n}.ts" for n in range(40)]
@@ -233,17 +234,18 @@ PATHS = {
     "https://x.dmcdn.net/key": SEALER.file_path("https://x.dmcdn.net/key"),
     BASE: SEALER.playlist_path(BASE, {"a": "b"}),
 }
-PATHS_OF_LIVE = SEALER.bytes_paths(CHILDREN[:3], base=BASE, is_fixed=False)
-SEALED = {*PATHS, *PATHS_OF_LIVE}
+LIVE_PATHS = SEALER.bytes_paths(CHILDREN[:3], base=BASE, is_fixed=False)
+SEALED = {*PATHS, *LIVE_PATHS}
 SEAL_SEEDS = tuple(
     path.encode()
     for path in (
         PATHS[CHILDREN[0]],
         PATHS["https://x.dmcdn.net/key"],
         PATHS[BASE],
-        PATHS_OF_LIVE[CHILDREN[0]],
-        # None of these was made: another child behind a live one's proof, one beyond the last.
-        PATHS_OF_LIVE[CHILDREN[0]].replace("/0.ts", "/77.ts"),
+        LIVE_PATHS[CHILDREN[0]],
+        # Not in SEALED: another child with a live one's proof, a child beyond the last one, and seals
+        # on the other route.
+        LIVE_PATHS[CHILDREN[0]].replace("/0.ts", "/77.ts"),
         PATHS[CHILDREN[0]].replace("/0.ts", "/40.ts"),
         PATHS[BASE].replace("/playlist/", "/bytes/").replace(".m3u8", "/x.m3u8"),
         PATHS["https://x.dmcdn.net/key"].replace("/bytes/", "/playlist/").replace("/key", ".m3u8"),
@@ -277,29 +279,29 @@ https://vod3.cf.dmcdn.net/v.m3u8
 """
 JWK = b'{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","exp":1}]}'
 STREAMS = b'{"stream_hls_url":"https://dailymotion.com/a","mode":"live","onair":false,"access_token":"t","expires_in":36000,"error":null}'
-STREAMS_OF_V2 = b'{"stream_urls":[{"stream_url":"https://dailymotion.com/a"},null],"error":null}'
+V2_STREAMS = b'{"stream_urls":[{"stream_url":"https://dailymotion.com/a"},null],"error":null}'
 
-# By the targets' names: where to begin.
+# Each target's function and its seed inputs, by name.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
-    "token": (token, (signed(HEADER, CLAIMS).encode(),)),
-    "token-header": (token_header, (json.dumps(HEADER).encode(), b'{"alg":"none","typ":"JWT"}')),
+    "token": (fuzz_token, (signed(HEADER, CLAIMS).encode(),)),
+    "token-header": (fuzz_token_header, (json.dumps(HEADER).encode(), b'{"alg":"none","typ":"JWT"}')),
     "token-payload": (
-        token_payload,
+        fuzz_token_payload,
         (
             json.dumps(CLAIMS).encode(),
             json.dumps({**CLAIMS, "ip": "8.8.4.0/24", "fmt": ["hls"], "nbf": NOW, "jti": "j", "max_height": 1, "aud": ["a"]}).encode(),
         ),
     ),
-    "forwarding": (forwarding, (b"1.1.1.1, 8.8.4.4, 10.0.0.7", b"[2001:db8::1]:443\n10.0.0.9")),
-    "network": (network, (b"8.8.4.0/24", b"2001:db8::/64")),
-    "playlist-check": (playlist_check, (PLAYLIST, MULTIVARIANT)),
-    "playlist-relayed": (playlist_relayed, (PLAYLIST, MULTIVARIANT)),
-    "playlist-within": (playlist_within, (MULTIVARIANT, MULTIVARIANT.replace(b"800000", b"9000000"))),
-    "seal": (seal, SEAL_SEEDS),
-    "original-uri": (original_uri, (b"/hls/x8abcd/a%2Db.ts?token=a\n/hls/x8abcd/a-b.ts",)),
-    "stream-url": (stream_url, (b"https://cdndirector.dailymotion.com/a(b)%2f?c#d",)),
-    "upstream-json": (upstream_json, (STREAMS, STREAMS_OF_V2, b'{"error":{"code":403,"type":"t","error_data":{"reason":"DM007"}}}')),
-    "published-keys": (published_keys, (JWK,)),
-    "operator-body": (operator_body, (b'{"video":"x8abcd","ttl":1,"ip":"8.8.4.4"}', b'{"sub":"a"}')),
-    "revocation": (revocation, (b'["sub","a",1,2]',)),
+    "forwarding": (fuzz_forwarding, (b"1.1.1.1, 8.8.4.4, 10.0.0.7", b"[2001:db8::1]:443\n10.0.0.9")),
+    "network": (fuzz_network, (b"8.8.4.0/24", b"2001:db8::/64")),
+    "playlist-check": (fuzz_playlist_check, (PLAYLIST, MULTIVARIANT)),
+    "playlist-relayed": (fuzz_playlist_relayed, (PLAYLIST, MULTIVARIANT)),
+    "playlist-within": (fuzz_playlist_within, (MULTIVARIANT, MULTIVARIANT.replace(b"800000", b"9000000"))),
+    "seal": (fuzz_seal, SEAL_SEEDS),
+    "original-uri": (fuzz_original_uri, (b"/hls/x8abcd/a%2Db.ts?token=a\n/hls/x8abcd/a-b.ts",)),
+    "stream-url": (fuzz_stream_url, (b"https://cdndirector.dailymotion.com/a(b)%2f?c#d",)),
+    "upstream-json": (fuzz_upstream_json, (STREAMS, V2_STREAMS, b'{"error":{"code":403,"type":"t","error_data":{"reason":"DM007"}}}')),
+    "published-keys": (fuzz_published_keys, (JWK,)),
+    "operator-body": (fuzz_operator_body, (b'{"video":"x8abcd","ttl":1,"ip":"8.8.4.4"}', b'{"sub":"a"}')),
+    "revocation": (fuzz_revocation, (b'["sub","a",1,2]',)),
 }  # fmt: skip

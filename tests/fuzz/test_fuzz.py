@@ -1,4 +1,4 @@
-"""Nothing that others wrote makes a reader fail, or say what is not so."""
+"""No untrusted input makes a parser fail or break its promises."""
 
 import os
 import shutil
@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import run_of, skip_or_fail
+from support import run_module, skip_or_fail
 
 from fuzz.rows import ROWS
 from fuzz.targets import TARGETS
 
-SECONDS = 3  # of each target, guided by coverage
+SECONDS = 3  # of coverage-guided fuzzing per target
 
 
-def spliced(seed: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
-    """Return the bytes with some of them replaced: at, how many, by what."""
-    for place, length, piece in cuts:
-        at = place % (len(seed) + 1)
-        seed = seed[:at] + piece + seed[at + length :]
+def splice(seed: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
+    """Return the bytes with replacements, each a position, a length and the new bytes."""
+    for position, length, piece in cuts:
+        start = position % (len(seed) + 1)
+        seed = seed[:start] + piece + seed[start + length :]
     return seed
 
 
@@ -33,43 +33,43 @@ CUTS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 8), PIECES), ma
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_any_bytes(name):
+def test_a_target_keeps_its_promises_for_any_bytes(name):
     target, seeds = TARGETS[name]
 
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.binary(max_size=400) | st.builds(spliced, st.sampled_from(seeds), CUTS))
-    def fuzzed(data: bytes) -> None:
+    @given(st.binary(max_size=400) | st.builds(splice, st.sampled_from(seeds), CUTS))
+    def run_target(data: bytes) -> None:
         target(data)
 
-    fuzzed()
+    run_target()
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_where_it_begins(name):
+def test_a_target_keeps_its_promises_for_its_seeds(name):
     target, seeds = TARGETS[name]
     for seed in seeds:
         target(seed)
 
 
 @pytest.mark.parametrize(("name", "data"), ROWS)
-def test_what_was_found_before(name, data):
+def test_an_earlier_finding_stays_fixed(name, data):
     TARGETS[name][0](data)
 
 
 @pytest.fixture
 def atheris():
     if find_spec("atheris") is None:
-        skip_or_fail("atheris is not installed: it comes for Linux on x86-64 alone")
+        skip_or_fail("atheris is not installed; it supports only Linux on x86-64")
 
 
-def test_guided_by_coverage(atheris):
-    run = run_of("fuzz", "--seconds", str(SECONDS), "--seed", "1")
+def test_coverage_guided_fuzzing_finds_nothing(atheris):
+    run = run_module("fuzz", "--seconds", str(SECONDS), "--seed", "1")
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert [line.split(":")[0] for line in run.stdout.splitlines()] == list(TARGETS)
 
 
-BROKEN = """
+BROKEN_TARGETS = """
 def network(data):
     1 // (data[:2] != b"9.")
 
@@ -77,10 +77,10 @@ TARGETS = {"network": (network, (b"8.8.4.4",))}
 """
 
 
-def test_a_finding_is_told(tmp_path, atheris):
-    """The fuzzer finds what is there to be found, and says with which bytes."""
+def test_a_finding_is_printed_with_its_bytes(tmp_path, atheris):
+    """The fuzzer finds a planted bug and prints the input that triggers it."""
     copy = shutil.copytree(Path(__file__).parent, tmp_path / "fuzz")
-    (copy / "targets.py").write_text(BROKEN)
+    (copy / "targets.py").write_text(BROKEN_TARGETS)
     run = subprocess.run(
         [sys.executable, "-m", "fuzz", "--seconds", "60"],
         capture_output=True,
