@@ -116,7 +116,10 @@ def export(
 
 @add_command(app, "playgate keys rotate")
 def rotate(config: Config = None) -> None:
-    """Sign with the newest key. The previous key verifies until its last token has expired."""
+    """Sign new tokens with the newest key.
+
+    The previous key verifies tokens until its last token has expired.
+    """
     with open_key_set(config) as keys:
         previous = keys.find_signing_key()
         waiting = keys.list_waiting_keys()

@@ -153,7 +153,7 @@ async def _revoke_through_edge(settings: Settings, request: RevocationRequest) -
     except (EdgeNotRunning, KeyError, ValueError, TypeError):
         fail(
             f"nothing was changed: no edge is running at {listen}. With state.url = {MEMORY!r}, "
-            "revocations exist only in the memory of a running edge: start it first, or set "
+            "revocations exist only in the memory of a running edge: start the edge, or set "
             "state.url to a Redis"
         )
 

@@ -57,7 +57,7 @@ def mint(
         typer.Option(
             metavar="PX",
             min=1,
-            help="Leave out variants with more lines than PX. The play is relayed.",
+            help="Omit variants taller than PX pixels. The play is relayed.",
         ),
     ] = None,
     max_bandwidth: Annotated[
@@ -65,7 +65,7 @@ def mint(
         typer.Option(
             metavar="BPS",
             min=1,
-            help="Leave out variants with more than BPS bits per second. The play is relayed.",
+            help="Omit variants above BPS bits per second. The play is relayed.",
         ),
     ] = None,
     url: Annotated[
