@@ -150,8 +150,8 @@ async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
                     f"http://127.0.0.1:{ports[0]}/watch/{video}#ey"
                 )
         # in a second terminal, as printed
-        more = re.search(r"More +(.+)\n", text)[1]
-        async with started("sh", "-c", more, cwd=tmp_path) as mint:
+        mint_command = re.search(r"Mint +(.+)\n", text)[1]
+        async with started("sh", "-c", mint_command, cwd=tmp_path) as mint:
             await mint.process.wait()
         url = mint.output.strip()
         assert url.startswith(f"http://127.0.0.1:{ports[0]}/play/x8live1.m3u8?token=")

@@ -1,4 +1,4 @@
-"""The command `playgate`: one file per command family."""
+"""The command line `playgate`: one module for each command or group of commands."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -23,10 +23,10 @@ from proxy.cli.options import format_examples
 
 app = typer.Typer(
     name="playgate",
-    help="A stable, signed src URL in front of Dailymotion's per-viewer stream URLs.",
+    help="Play Dailymotion videos through stable, signed URLs.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: no boxes, no types of flags
-    pretty_exceptions_enable=False,  # its tracebacks print local variables, and with them secrets
+    rich_markup_mode=None,  # plain help text, without boxes
+    pretty_exceptions_enable=False,  # its tracebacks print local variables, which hold secrets
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=format_examples(
         "playgate demo",
@@ -53,16 +53,16 @@ COMMANDS: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
     (login.logout, ("playgate logout",)),
 )
 # fmt: on
-for run, shown in COMMANDS:
-    options.add_command(app, *shown)(run)
+for run_command, examples in COMMANDS:
+    options.add_command(app, *examples)(run_command)
 app.add_typer(token.app, name="token")
 app.add_typer(keys.app, name="keys")
 app.add_typer(videos.app, name="videos")
 
 
-def print_version(wanted: bool) -> None:
-    """Print the version and leave."""
-    if wanted:
+def print_version(is_given: bool) -> None:
+    """Print the version and exit, if --version is given."""
+    if is_given:
         typer.echo(f"playgate {proxy.__version__}")
         raise typer.Exit
 
@@ -74,7 +74,7 @@ def playgate(
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Accept the options that come before a command."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Dailymotion's accounts from the command line: the edge's own, and that of [videos]."""
+"""Clients for commands: the account of [platform], and the account of [videos]."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,29 +26,29 @@ T = TypeVar("T")
 
 
 class FixedToken:
-    """An access token that a command has fetched; it is not replaced."""
+    """Provides one access token that a command has fetched, and never refreshes it."""
 
     def __init__(self, value: str) -> None:
         self._value = value
 
     async def get_token(self) -> str:
-        """Return it."""
+        """Return the access token."""
         return self._value
 
     async def replace_token(self, refused: str, refusal: Refusal) -> str:  # noqa: ARG002  # the protocol's
-        """Raise `refusal`: a command starts again."""
+        """Raise `refusal`: run the command again for a new token."""
         raise refusal
 
 
 def build_client(http: HttpClient, token: str, telemetry: Telemetry) -> ApiClient:
-    """Return the client for a command's calls with an access token."""
+    """Build the API client for a command's calls, with a fixed access token."""
     limit = ConcurrencyLimit(1, queue=0, max_wait=TOKEN_TIMEOUT_SECONDS)
     return ApiClient(http, FixedToken(token), limit, telemetry, timeout=TOKEN_TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountClient:
-    """What logs in and out."""
+    """Logs in to Dailymotion and out, and stores the login in platform.login_file."""
 
     http: HttpClient
     endpoint: TokenEndpoint
@@ -57,16 +57,25 @@ class AccountClient:
     settings: Settings
 
     def build_authorize_url(self, state: str) -> str:
-        """Return where to log in."""
+        """Return the URL of Dailymotion's login page."""
         return self.endpoint.build_authorize_url(self.settings.platform.redirect_uri, state)
 
     async def check_file(self) -> None:
-        """Refuse where the login could not be kept: before anybody is sent to log in."""
+        """Check that the login can be stored, before the user logs in.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
         async with self._lock_file() as login:
             login.reserve_space()
 
     async def log_in(self, code: str) -> str:
-        """Exchange a code, keep the login, and return whose it is and for what; or refuse."""
+        """Exchange a code, store the login, and return a line with its account and scopes.
+
+        Raises:
+            Refusal: Dailymotion refuses the code, or grants no refresh token.
+            StateError: The login cannot be stored.
+        """
         form = {"code": code, "redirect_uri": self.settings.platform.redirect_uri}
         async with self._lock_file() as login:
             token = await exchange_grant(
@@ -80,15 +89,16 @@ class AccountClient:
             raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "token endpoint: no refresh_token")
         try:
             identity = await self._build_api(token.value).fetch_identity()
-        except Refusal:  # it is kept all the same
-            return f"Granted: {token.scope or 'Dailymotion does not say what'}."
-        return f"Account {identity.channel_id}; granted: {', '.join(identity.scopes) or 'nothing'}."
+        except Refusal:  # the login is stored nevertheless
+            return f"Scopes: {token.scope or 'not reported by Dailymotion'}."
+        return f"Account {identity.channel_id}; scopes: {', '.join(identity.scopes) or 'none'}."
 
     async def log_out(self) -> None:
-        """Void the login and forget it, or refuse.
+        """Revoke the login at Dailymotion and delete the file.
 
         Raises:
-            GrantRefused: it was void already; it is forgotten all the same.
+            GrantRefused: The login was no longer valid. The file is deleted nevertheless.
+            Refusal: The login could not be revoked. The file is kept.
         """
         async with self._lock_file() as login:
             try:
@@ -114,7 +124,7 @@ class AccountClient:
 
 @asynccontextmanager
 async def open_account(settings: Settings) -> AsyncIterator[AccountClient]:
-    """Open the way to Dailymotion's account calls."""
+    """Open a client that logs in to the account of [platform] and out."""
     telemetry, platform = build_telemetry(), settings.platform
     async with open_api_session(platform) as session:
         http = build_single_attempt_client(session, telemetry)
@@ -128,17 +138,17 @@ async def open_account(settings: Settings) -> AsyncIterator[AccountClient]:
 
 
 def run_videos(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) -> T:
-    """Do some work at Dailymotion, or say why not and exit with 1."""
+    """Run calls to the account of [videos], or print an error and exit with 1."""
 
-    async def done() -> T:
+    async def run_work() -> T:
         async with open_videos(settings) as videos:
             return await work(videos)
 
     try:
-        return run(done())
+        return run(run_work())
     except Refusal as refusal:
         is_about_scope = refusal.reason is Reason.PLATFORM_PERMISSION
-        hint = "; see videos.scope and the API key's permissions" if is_about_scope else ""
+        hint = "; check videos.scope and the API key's permissions" if is_about_scope else ""
         fail(f"{describe_failure(refusal)}{hint}")
     except OSError as error:
         fail(f"the file cannot be read: {error.strerror}")
@@ -146,10 +156,16 @@ def run_videos(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) ->
 
 @asynccontextmanager
 async def open_videos(settings: Settings) -> AsyncIterator[VideosApi]:
-    """Open the way to Dailymotion for the account of [videos]."""
+    """Open a client for the account of [videos].
+
+    Exits with 1 if videos.api_key is not set.
+    """
     videos = settings.videos
     if not videos.api_key:
-        fail("videos.api_key is not set: this takes another API key than the edge's")
+        fail(
+            "videos.api_key is not set: create an API key that manages videos, separate from the "
+            "edge's, and set videos.api_key and videos.api_secret"
+        )
     telemetry = build_telemetry()
     async with open_api_session(settings.platform) as session:
         http = build_single_attempt_client(session, telemetry)

@@ -1,4 +1,4 @@
-"""playgate demo: an edge in front of a Dailymotion on this machine, to try and to develop with."""
+"""playgate demo: run an edge and a sandbox Dailymotion, for trying Playgate and for development."""
 
 import os
 import shutil
@@ -30,26 +30,30 @@ from proxy.settings import Settings, SettingsInvalid, load_settings
 from proxy.settings.platform import get_key_kind
 from proxy.settings.sources import CONFIG_VARIABLE
 
-DEFAULT_URL = f"http://{HOST}:8080"  # what config/sandbox.toml says, and as well:
+# The addresses in config/sandbox.toml.
+DEFAULT_URL = f"http://{HOST}:8080"
 DEFAULT_OPERATOR_ADDRESS = f"{HOST}:8081"
 
 REDIRECT_RESPONSE = "302 Found, Location: {sandbox}/cdn/manifest/video/{video}.m3u8?sec=…"
 RESPONSES_BY_MODE = {
     "redirect": REDIRECT_RESPONSE,
     "validate": REDIRECT_RESPONSE,
-    "relay": "200 OK, and a playlist whose every URI begins with /relay/",
+    "relay": "200 OK, with a playlist in which every URI begins with /relay/",
 }
 
 
 def demo(
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=1, max=65535, help="Where players come in.")
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Port for players.")
     ] = 8080,
     operator_port: Annotated[
-        int, typer.Option(metavar="PORT", min=1, max=65535, help="Metrics, health, minting.")
+        int,
+        typer.Option(
+            metavar="PORT", min=1, max=65535, help="Port for metrics, health checks and minting."
+        ),
     ] = 8081,
     sandbox_port: Annotated[
-        int, typer.Option(metavar="PORT", min=1, max=65535, help="The sandbox Dailymotion.")
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Port of the sandbox Dailymotion.")
     ] = 8090,
     config: Annotated[
         Path | None,
@@ -57,34 +61,34 @@ def demo(
             "--config",
             envvar=CONFIG_VARIABLE,
             metavar="FILE",
-            help="Settings with sandbox = true. [default: config/sandbox.toml]",
+            help="A settings file with sandbox = true. [default: config/sandbox.toml]",
         ),
     ] = None,
 ) -> None:
     """Run an edge and a sandbox Dailymotion on this machine.
 
-    It needs no account and no settings. Ctrl-C stops it.
+    Needs no Dailymotion account and no settings file. Ctrl-C stops it.
     """
     if len({port, operator_port, sandbox_port}) < len(("port", "operator", "sandbox")):
-        fail("--port, --operator-port and --sandbox-port must differ")
+        fail("--port, --operator-port and --sandbox-port must be different: change one of them")
     path = config or find_sandbox_config()
     try:
         settings = build_demo_settings(path, port, operator_port, sandbox_port)
     except SettingsInvalid as invalid:
         if config is not None and not is_sandbox_file(config):
             fail(
-                f"{config}: the demo takes settings with sandbox = true. Leave out --config, and "
-                f"unset {CONFIG_VARIABLE}, to use config/sandbox.toml"
+                f"{config}: the demo needs settings with sandbox = true. To use "
+                f"config/sandbox.toml, leave out --config and unset {CONFIG_VARIABLE}"
             )
         fail(str(invalid))
     try:
         uvloop.run(run(settings, path, sandbox_port))
     except ListenError as failed:
-        fail(f"{failed}; playgate demo --help tells how to choose other ports")
+        fail(f"{failed}; choose another port, see playgate demo --help")
 
 
 def is_sandbox_file(path: Path) -> bool:
-    """Say whether a settings file has `sandbox = true`; True if it cannot be read at all."""
+    """Return whether a settings file has `sandbox = true`; True if the file cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")).get("sandbox") is True
     except (OSError, ValueError):
@@ -92,10 +96,11 @@ def is_sandbox_file(path: Path) -> bool:
 
 
 def build_demo_settings(path: Path, port: int, operator_port: int, sandbox_port: int) -> Settings:
-    """Return the settings of a demo on these ports.
+    """Load the settings of a demo on these ports.
 
     Raises:
-        SettingsInvalid: without sandbox = true, since plain http to loopback is refused then.
+        SettingsInvalid: The settings are invalid. Without sandbox = true they always are, since
+            plain http to a loopback address is then refused.
     """
     origin = f"http://{HOST}:{sandbox_port}"
 
@@ -117,16 +122,17 @@ def build_demo_settings(path: Path, port: int, operator_port: int, sandbox_port:
 
 
 def find_sandbox_config() -> Path:
-    """Return config/sandbox.toml: inside an installed wheel, beside the package in a checkout."""
+    """Find config/sandbox.toml: inside the package in a wheel, next to it in a checkout."""
     package = Path(proxy.__file__).parent
-    inside = package / "config" / "sandbox.toml"
-    return inside if inside.exists() else package.parent / "config" / "sandbox.toml"
+    packaged = package / "config" / "sandbox.toml"
+    return packaged if packaged.exists() else package.parent / "config" / "sandbox.toml"
 
 
 def format_command(settings: Settings) -> str:
-    """Return what to type for this very command, where it will print this demo's URLs."""
-    found = shutil.which("playgate")
-    command = "playgate" if found and Path(found).samefile(sys.argv[0]) else sys.argv[0]
+    """Format the shell command that runs this playgate, with the variables for this demo's URLs."""
+    installed = shutil.which("playgate")
+    is_installed = installed is not None and Path(installed).samefile(sys.argv[0])
+    command = "playgate" if is_installed else sys.argv[0]
     if Path(command).name == "__main__.py":
         command = f"{sys.executable} -m proxy"
     url, operator = settings.web.public_url, settings.operator.listen
@@ -137,7 +143,7 @@ def format_command(settings: Settings) -> str:
 
 
 async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
-    """Run sandbox and edge until a signal says stop."""
+    """Run the sandbox and the edge until SIGTERM or SIGINT, and log to standard output."""
     lines = LogWriter(sys.stdout, max_lines=MAX_QUEUED_LINES)
     log = build_log(settings, lines)
     capture_standard_logging(log)
@@ -151,8 +157,8 @@ async def run(settings: Settings, path: Path, sandbox_port: int) -> None:
 async def run_both(
     settings: Settings, path: Path, sandbox_port: int, log: Logger, lines: LogWriter
 ) -> None:
-    """Run sandbox and edge; log lines wait until the banner is printed."""
-    stop, minting = create_stop_event(), TokenMinter(settings, Clock())
+    """Run the sandbox and the edge; hold log lines back until the welcome text is printed."""
+    stop, minter = create_stop_event(), TokenMinter(settings, Clock())
     accounts = Accounts(callback_url=settings.platform.redirect_uri)
     if get_key_kind(settings.platform.grant) == "private":
         secret = settings.platform.api_secret.get_secret_value()
@@ -170,8 +176,8 @@ async def run_both(
         welcome = template.format(
             version=proxy.__version__,
             sandbox=sandbox.origin,
-            url=minting.mint(video=VOD).url,
-            answer=RESPONSES_BY_MODE[settings.delivery.mode].format(
+            url=minter.mint(video=VOD).url,
+            response=RESPONSES_BY_MODE[settings.delivery.mode].format(
                 sandbox=sandbox.origin, video=VOD
             ),
             ttl=settings.tokens.default_ttl,

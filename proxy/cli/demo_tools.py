@@ -1,4 +1,4 @@
-"""The functions of the demo's edge that the sandbox's pages call."""
+"""The demo edge, as the sandbox's web pages use it: mint and explain tokens."""
 
 import json
 import re
@@ -23,28 +23,28 @@ from proxy.web.openapi import DOCUMENT
 
 
 class DemoEdge:
-    """The edge of a demo, as its settings and its applications."""
+    """Implements the sandbox pages' functions with the demo's settings and its running edge."""
 
     def __init__(self, settings: Settings, apps: Apps) -> None:
-        """Take what runs."""
+        """Use the settings and the applications of the running edge."""
         self._settings = settings
         self._apps = apps
 
     @property
     def urls(self) -> dict[PortName, str]:
-        """Where its ports are."""
+        """The URLs of the player port and the operator port."""
         operator = f"http://{self._settings.operator.listen}"
         return {"player": self._settings.web.public_url, "operator": operator}
 
     def binds_on_first_use(self) -> bool:
-        """Say whether tokens.bind_on_first_use is set."""
+        """Return whether tokens.bind_on_first_use is on."""
         return self._settings.tokens.bind_on_first_use
 
     def mint(self, form: MintForm) -> MintedLinks:
-        """Return a fresh token and its links.
+        """Mint a token and build its links.
 
         Raises:
-            EdgeRefused: no such token can be minted.
+            EdgeRefused: The form is invalid, or the token cannot be minted.
         """
         clock = Clock()
         if form.ttl and re.fullmatch(r"[0-9]{1,9}", form.ttl) is None:
@@ -52,8 +52,8 @@ class DemoEdge:
         try:
             network = parse_network(form.ip) if form.ip else None
         except ValueError:
-            sentence = f"{form.ip!r} is neither an address nor a network such as 203.0.113.0/24."
-            raise EdgeRefused(sentence) from None
+            message = f"{form.ip!r} is neither an address nor a network such as 203.0.113.0/24."
+            raise EdgeRefused(message) from None
         try:
             minted = TokenMinter(self._settings, clock).mint(
                 video=form.video, ttl=int(form.ttl) if form.ttl else None, network=network
@@ -69,15 +69,15 @@ class DemoEdge:
         )
 
     async def explain(self, form: ExplainForm) -> ExplainedToken:
-        """Return what the edge makes of a token.
+        """Explain whether the edge accepts a token, and why.
 
         Raises:
-            EdgeRefused: the address is none.
+            EdgeRefused: The viewer's address is invalid.
         """
         viewer = parse_address(form.ip) if form.ip else None
         if form.ip and viewer is None:
-            raise EdgeRefused(f"{form.ip!r} is not an address.")
-        explained = await token_explanation.explain(
+            raise EdgeRefused(f"{form.ip!r} is not an IP address.")
+        explanation = await token_explanation.explain(
             self._settings,
             form.token,
             video=form.video or None,
@@ -85,19 +85,21 @@ class DemoEdge:
             first_use=self._apps.process.first_use,
         )
         return ExplainedToken(
-            content=explained.content,
-            checks=tuple((it.status, it.check, it.text) for it in explained.results),
-            conclusion=explained.conclusion,
+            content=explanation.content,
+            checks=tuple(
+                (result.status, result.check, result.text) for result in explanation.results
+            ),
+            conclusion=explanation.conclusion,
         )
 
     def describe(self, port: PortName) -> dict[str, Any]:
-        """Return the OpenAPI document of a port."""
+        """Return the OpenAPI document of a port's application."""
         app = self._apps.player if port == "player" else self._apps.operator
         document: dict[str, Any] = json.loads(app[DOCUMENT])
         return document
 
-    def bind_on_first_use(self, *, is_on: bool) -> None:  # one value to set
-        """Set tokens.bind_on_first_use of the running edge."""
+    def bind_on_first_use(self, *, is_on: bool) -> None:
+        """Turn tokens.bind_on_first_use on or off in the running edge."""
         if is_on == self._settings.tokens.bind_on_first_use:
             return
         tokens = self._settings.tokens.model_copy(update={"bind_on_first_use": is_on})

@@ -1,4 +1,4 @@
-"""playgate inspect: what is wrong with a playlist, or with all of a video's."""
+"""playgate inspect: check a playlist, or all playlists of a video, against the HLS rules."""
 
 import json
 import re
@@ -29,16 +29,16 @@ from proxy.edge.video_inspector import InspectedPlaylist, VideoInspector
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.wiring import open_dailymotion, open_state
 
-EXIT_UNREADABLE = 2  # the exit code where an input could not be read
+EXIT_UNREADABLE = 2  # the exit code if an input cannot be read
 SEVERITY_COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
-MAX_SHOWN_LENGTH = 100  # characters of a line
+MAX_SHOWN_LENGTH = 100  # characters of a playlist line
 SIGNATURE = re.compile(r"(sec2?[=(])[A-Za-z0-9_%=-]{8,}")
 SECTION_NUMBER = re.compile(r"\([0-9]+\.[0-9.]+\)")
 FETCH_TIMEOUT_SECONDS = 20.0
 
 
 class UnreadableInput(Exception):
-    """An input that could not be read; the message says why."""
+    """An input cannot be read; the message says why."""
 
 
 def inspect(
@@ -46,49 +46,50 @@ def inspect(
         list[str],
         typer.Argument(
             metavar="FILE|URL|VIDEO_ID...",
-            help="A file, - for standard input, a URL, or a video's id.",
+            help="A playlist file, - for standard input, a playlist URL, or a video ID.",
         ),
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line for each input that can be read.")
+        bool,
+        typer.Option("--json", help="Print one JSON object per line, for each readable input."),
     ] = False,
     config: Config = None,
 ) -> None:
-    """Check playlists: files, URLs, or those of a video.
+    """Check HLS playlists: of a file, a URL, or a video.
 
-    Exit 1 if a playlist is invalid, 2 if one cannot be read.
+    For a video ID, checks the video's playlists as this machine gets them, and one segment of each
+    variant.
 
-    A video id is resolved for this machine, and followed to one segment of each variant.
+    Exit 1 if a playlist is invalid, 2 if an input cannot be read.
     """
     worst = 0
-    for given in inputs:
+    for source in inputs:
         try:
-            found = _inspect_input(given, config, quiet=as_json)
-        except UnreadableInput as unreadable:
-            typer.echo(f"{given}: {unreadable}", err=True)
+            playlists = _inspect_input(source, config, quiet=as_json)
+        except UnreadableInput as error:
+            typer.echo(f"{source}: {error}", err=True)
             worst = EXIT_UNREADABLE
             continue
-        valid = are_valid(found)
-        worst = max(worst, 0 if valid else 1)
+        worst = max(worst, 0 if are_valid(playlists) else 1)
         if as_json:
-            typer.echo(json.dumps(build_summary(given, found), ensure_ascii=False))
+            typer.echo(json.dumps(build_summary(source, playlists), ensure_ascii=False))
         else:
-            print_report(given, found)
+            print_report(source, playlists)
     raise typer.Exit(worst)
 
 
-def _inspect_input(given: str, config: Path | None, *, quiet: bool) -> list[InspectedPlaylist]:
-    if "://" in given:
-        return [_to_inspected(run(fetch_report(given)))]
-    if given == "-":
+def _inspect_input(source: str, config: Path | None, *, quiet: bool) -> list[InspectedPlaylist]:
+    if "://" in source:
+        return [_to_inspected(run(fetch_report(source)))]
+    if source == "-":
         return [_to_inspected(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
-    if (body := read_file(Path(given))) is not None:
+    if (body := read_file(Path(source))) is not None:
         return [_to_inspected(check(body))]
-    return run(inspect_video(given, config, quiet=quiet))
+    return run(inspect_video(source, config, quiet=quiet))
 
 
 def read_file(path: Path) -> bytes | None:
-    """Return a file's content as far as a playlist may go; None for what may be a video instead."""
+    """Read a file, up to the maximum playlist size; None if `path` may be a video ID instead."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -97,19 +98,21 @@ def read_file(path: Path) -> bytes | None:
             return None
         raise UnreadableInput(f"{error.strerror}") from None
     except (OSError, ValueError) as error:
-        raise UnreadableInput(getattr(error, "strerror", None) or "cannot be read") from None
+        raise UnreadableInput(getattr(error, "strerror", None) or "not a file name") from None
 
 
 async def fetch_report(url: str) -> Report:
-    """Return the check of what a URL gives; any host will do, the command is run by hand."""
+    """Fetch a URL and check the response. Any host is allowed, since the user chose the URL."""
     if check_scheme(url) or not url.startswith(("http://", "https://")):
-        raise UnreadableInput("only http:// and https:// can be fetched")
+        raise UnreadableInput("not an http:// or https:// URL")
     timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
     body = bytearray()
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, requote_redirect_url=False) as session,
-            session.get(URL(url, encoded=True)) as response,  # signed URLs stay as they are
+            session.get(
+                URL(url, encoded=True)
+            ) as response,  # encoded: signed URLs must stay unchanged
         ):
             if response.status != HTTPStatus.OK:
                 raise UnreadableInput(f"HTTP {response.status}")
@@ -119,27 +122,30 @@ async def fetch_report(url: str) -> Report:
                     break
             base, content_type = str(response.url), response.content_type
     except TimeoutError:
-        raise UnreadableInput(f"no answer in {FETCH_TIMEOUT_SECONDS:g} s") from None
+        raise UnreadableInput(f"no complete response within {FETCH_TIMEOUT_SECONDS:g} s") from None
     except (aiohttp.ClientError, ValueError, OSError) as error:
         cause = CAUSES.get(type(error), type(error).__name__)
         raise UnreadableInput(f"cannot be fetched ({cause})") from None
     return check(bytes(body), base=base, content_type=content_type)
 
 
-async def inspect_video(given: str, config: Path | None, *, quiet: bool) -> list[InspectedPlaylist]:
-    """Return what is found in all playlists of a video."""
+async def inspect_video(
+    source: str, config: Path | None, *, quiet: bool
+) -> list[InspectedPlaylist]:
+    """Check all playlists of a video."""
     try:
         settings = load_settings(config)
     except SettingsInvalid as invalid:
         hint = "" if config is not None else " (with --config FILE)"
         raise UnreadableInput(
-            f"no such file; to look for a video of that name{hint}, mend this first: {invalid}"
+            f"no such file. To inspect a video with this ID{hint}, "
+            f"fix the settings first: {invalid}"
         ) from None
     try:
-        video = parse_video_id(given, re.compile(settings.platform.video_id_pattern))
+        video = parse_video_id(source, re.compile(settings.platform.video_id_pattern))
     except Refusal:
         raise UnreadableInput(
-            "no such file, and not a video id (platform.video_id_pattern)"
+            "no such file, and not a video ID; see platform.video_id_pattern"
         ) from None
     telemetry = build_telemetry()
     try:
@@ -147,7 +153,7 @@ async def inspect_video(given: str, config: Path | None, *, quiet: bool) -> list
             open_state(settings, telemetry, is_alone=True) as (state, _),
             open_dailymotion(settings, telemetry, state) as upstream,
         ):
-            inspection = VideoInspector(
+            inspector = VideoInspector(
                 upstream.streams, upstream.cdn, upstream.playlist_checker, telemetry.clock
             )
             with Progress(
@@ -157,16 +163,16 @@ async def inspect_video(given: str, config: Path | None, *, quiet: bool) -> list
                 transient=True,
                 disable=quiet or not sys.stderr.isatty(),
             ) as bar:
-                return await inspection.inspect(video, _build_progress(bar, given))
+                return await inspector.inspect(video, _build_progress(bar, source))
     except Refusal as refusal:
         detail = f" ({refusal.detail})" if refusal.detail else ""
         raise UnreadableInput(f"{refusal.reason}: {refusal.message}{detail}") from None
 
 
-def _build_progress(bar: Progress, given: str) -> Callable[[int, int, str], None]:
-    task = bar.add_task(given)
-    return lambda done, of, what: bar.update(
-        task, completed=done, total=of, description=f"{given} {what}"
+def _build_progress(bar: Progress, source: str) -> Callable[[int, int, str], None]:
+    task = bar.add_task(source)
+    return lambda done, total, step: bar.update(
+        task, completed=done, total=total, description=f"{source} {step}"
     )
 
 
@@ -174,59 +180,63 @@ def _to_inspected(report: Report) -> InspectedPlaylist:
     return InspectedPlaylist(name="", kind=report.kind, findings=report.findings, text=report.text)
 
 
-def are_valid(found: list[InspectedPlaylist]) -> bool:
-    """Say whether the specification allows all of it."""
-    return all(it.severity == "warning" for one in found for it in one.findings)
+def are_valid(playlists: list[InspectedPlaylist]) -> bool:
+    """Return whether all playlists conform to the specification; warnings are allowed."""
+    return all(
+        finding.severity == "warning" for playlist in playlists for finding in playlist.findings
+    )
 
 
-def build_summary(given: str, found: list[InspectedPlaylist]) -> dict[str, object]:
-    """Return what --json says of one input."""
+def build_summary(source: str, playlists: list[InspectedPlaylist]) -> dict[str, object]:
+    """Build the JSON object for one input."""
     return {
-        "input": given,
-        "kind": found[0].kind,
-        "verdict": "ok" if are_valid(found) else "invalid",
+        "input": source,
+        "kind": playlists[0].kind,
+        "verdict": "ok" if are_valid(playlists) else "invalid",
         "findings": [
             {
                 "rule": finding.rule,
                 "line": finding.line,
                 "severity": finding.severity,
-                "message": f"{one.name}: {finding.message}" if one.name else finding.message,
+                "message": f"{playlist.name}: {finding.message}"
+                if playlist.name
+                else finding.message,
             }
-            for one in found
-            for finding in one.findings
+            for playlist in playlists
+            for finding in playlist.findings
         ],
     }
 
 
-def print_report(given: str, found: list[InspectedPlaylist]) -> None:
-    """Print a report to read."""
+def print_report(source: str, playlists: list[InspectedPlaylist]) -> None:
+    """Print the findings of one input, each with its line of the playlist."""
     console = Console(highlight=False, soft_wrap=True)
-    word = "[green]ok[/]" if are_valid(found) else "[red]invalid[/]"
-    console.print(f"[bold]{escape(given)}[/]  {found[0].kind or 'no playlist'}  {word}")
-    for one in found:
-        if one.name:
-            mark = "[green]ok[/]" if are_valid([one]) else "[red]invalid[/]"
-            console.print(f"  [bold]{escape(to_printable(one.name))}[/]  {mark}")
-        lines = [line.text for line in scan(one.text)]
-        for finding in one.findings:
+    word = "[green]ok[/]" if are_valid(playlists) else "[red]invalid[/]"
+    console.print(f"[bold]{escape(source)}[/]  {playlists[0].kind or 'not a playlist'}  {word}")
+    for playlist in playlists:
+        if playlist.name:
+            mark = "[green]ok[/]" if are_valid([playlist]) else "[red]invalid[/]"
+            console.print(f"  [bold]{escape(to_printable(playlist.name))}[/]  {mark}")
+        lines = [line.text for line in scan(playlist.text)]
+        for finding in playlist.findings:
             for text in format_finding(finding, lines):
                 console.print(text)
     console.print()
 
 
 def format_finding(finding: Finding, lines: list[str]) -> Iterator[str]:
-    """Yield the lines that tell of a finding."""
+    """Yield the lines of output for a finding: the message, and the line of the playlist."""
     colour = SEVERITY_COLOURS[finding.severity]
     section = RULES[finding.rule].section
-    says_where = section == "hls" or SECTION_NUMBER.search(finding.message) is not None
-    where = finding.rule if says_where else f"({section})  {finding.rule}"
-    yield f"    [{colour}]{finding.severity:<10}[/] {escape(finding.message)}  [dim]{where}[/]"
+    has_section = section == "hls" or SECTION_NUMBER.search(finding.message) is not None
+    reference = finding.rule if has_section else f"({section})  {finding.rule}"
+    yield f"    [{colour}]{finding.severity:<10}[/] {escape(finding.message)}  [dim]{reference}[/]"
     if finding.line is not None and finding.line <= len(lines):
         yield f"    [dim]{finding.line:>10} │ {escape(to_printable(lines[finding.line - 1]))}[/]"
 
 
 def to_printable(text: str) -> str:
-    """Return a line of a playlist as a terminal may have it: short, harmless, unsigned."""
+    """Make a playlist line safe to print: shortened, without escapes and URL signatures."""
     text = SIGNATURE.sub(r"\1…", text)
     text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
     return options.to_printable(text)

@@ -1,4 +1,4 @@
-"""The keys of tokens.jwks_file, while a command reads or changes them."""
+"""Read and change the keys in tokens.jwks_file."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ SECRET_BYTES, RSA_BITS = 32, 3072
 
 
 class KeySetFile:
-    """The keys while they are held: as they stand, and as they are read."""
+    """The keys of tokens.jwks_file while the file is locked, as JWKs and as parsed keys."""
 
     def __init__(self, path: Path, settings: Settings, jwks: Sequence[dict[str, Any]]) -> None:
         self.path = path
@@ -29,90 +29,95 @@ class KeySetFile:
         self.jwks = list(jwks)
 
     @property
-    def list_keys(self) -> tuple[OwnKey, ...]:
-        """The keys in order."""
+    def own_keys(self) -> tuple[OwnKey, ...]:
+        """The parsed keys, in the order of the file."""
         return read_own_set(json.dumps({"keys": self.jwks}))
 
     def find_signing_key(self) -> OwnKey | None:
-        """Return the key that signs."""
-        return next(iter(self._list_signing_keys()), None)
+        """Return the key that signs new tokens; None if there is none."""
+        return next(iter(self._list_signing_candidates()), None)
 
     def list_waiting_keys(self) -> list[OwnKey]:
-        """Return the keys that could sign and do not yet, the newest last.
+        """Return the keys that can sign after a rotation, the newest last.
 
-        One that is older than the signing key was passed over, and is none of them.
+        A key that is older than the signing key is left out: a rotation has skipped it.
         """
-        signers = self._list_signing_keys()
-        return [own for own in signers[1:] if not self._is_older(own, signers[0])]
+        candidates = self._list_signing_candidates()
+        return [own for own in candidates[1:] if not self._is_older(own, candidates[0])]
 
     def describe_role(self, own: OwnKey) -> str:
-        """Return what a key does."""
+        """Describe whether a key signs or verifies, and until when."""
         if own.expires_at is not None:
-            does = "verifies until" if own.is_in_use(self.now) else "expired"
-            return f"{does} {format_time(own.expires_at)}"
+            role = "verifies until" if own.is_in_use(self.now) else "expired"
+            return f"{role} {format_time(own.expires_at)}"
         if not own.key.can_sign:
             return "verifies"
         if own == self.find_signing_key():
             return "signs"
         is_next = own in self.list_waiting_keys()
-        return "verifies, does not sign yet" if is_next else "verifies, older than what signs"
+        return "verifies, does not sign yet" if is_next else "verifies, older than the signing key"
 
     def add(self, algorithm: Algorithm) -> str:
-        """Add a new key at the end."""
+        """Generate a key, add it at the end, and return its ID."""
         kid = f"{format_day(self.now)}-{token_hex(3)}"
-        made = cast("dict[str, Any]", generate_key(algorithm).as_dict(private=True))
-        newest = max(
-            (at for jwk in self.jwks if (at := read_creation_time(jwk)) is not None), default=0
-        )
-        made_at = max(self.now, newest + 1)  # in order, also within one second
-        self.jwks.append({**made, "kid": kid, "alg": algorithm, "use": "sig", "iat": made_at})
+        jwk = cast("dict[str, Any]", generate_key(algorithm).as_dict(private=True))
+        creation_times = [read_creation_time(existing) or 0 for existing in self.jwks]
+        newest = max(creation_times, default=0)
+        created_at = max(self.now, newest + 1)  # two keys of the same second stay in order
+        self.jwks.append({**jwk, "kid": kid, "alg": algorithm, "use": "sig", "iat": created_at})
         return kid
 
-    def promote(self, own: OwnKey, before: OwnKey) -> int:
-        """Put a key first; return until when the one before verifies."""
+    def promote(self, own: OwnKey, previous: OwnKey) -> int:
+        """Make a key the signing key; return when the previous key expires.
+
+        The result is in seconds since 1970: the previous key verifies its tokens until then.
+        """
         until = self.now + self._settings.tokens.max_ttl + self._settings.tokens.leeway
         by_kid = {jwk["kid"]: jwk for jwk in self.jwks}
-        by_kid[before.key.kid]["exp"] = until
+        by_kid[previous.key.kid]["exp"] = until
         self.jwks.remove(by_kid[own.key.kid])
         self.jwks.insert(0, by_kid[own.key.kid])
         return until
 
     def remove(self, kid: str) -> None:
-        """Take a key out."""
+        """Remove a key."""
         self.jwks = [jwk for jwk in self.jwks if jwk["kid"] != kid]
 
     def format_without_expired(self) -> str:
-        """Return the file's new text, without expired keys."""
-        needed = [
+        """Format the new content of the file, without expired keys."""
+        kept = [
             jwk
-            for own, jwk in zip(self.list_keys, self.jwks, strict=True)
+            for own, jwk in zip(self.own_keys, self.jwks, strict=True)
             if own.is_in_use(self.now)
         ]
-        return json.dumps({"keys": needed}, indent=2) + "\n"
+        return json.dumps({"keys": kept}, indent=2) + "\n"
 
     def _is_older(self, own: OwnKey, other: OwnKey) -> bool:
         by_kid = {jwk["kid"]: read_creation_time(jwk) for jwk in self.jwks}
-        mine, its = by_kid[own.key.kid], by_kid[other.key.kid]
-        return mine is not None and its is not None and mine < its
+        own_time, other_time = by_kid[own.key.kid], by_kid[other.key.kid]
+        return own_time is not None and other_time is not None and own_time < other_time
 
-    def _list_signing_keys(self) -> list[OwnKey]:
-        return [own for own in self.list_keys if own.key.can_sign and own.expires_at is None]
+    def _list_signing_candidates(self) -> list[OwnKey]:
+        return [own for own in self.own_keys if own.key.can_sign and own.expires_at is None]
 
 
 @contextmanager
 def open_key_set(config: Path | None) -> Iterator[KeySetFile]:
-    """Hold the file, and write what was changed; whatever fails says so and changes nothing."""
+    """Lock the file, and write the changes at the end.
+
+    On failure, prints an error and exits with 1; the file is then unchanged.
+    """
     settings = load_settings_or_exit(config, for_edge=False)
     if not settings.tokens.jwks_file:
         fail(
             "tokens.jwks_file is not set: under [tokens], name a file such as "
-            '"/var/lib/playgate/keys.json". The keys in tokens.keys stand in the settings alone'
+            '"/var/lib/playgate/keys.json". This command cannot manage the keys in tokens.keys'
         )
     path = Path(settings.tokens.jwks_file).resolve()
     if not path.parent.is_dir():
         fail(
-            f"the folder {path.parent} does not exist: create it for the user that the edge runs "
-            f"as, with mkdir -p {path.parent}"
+            f"the folder {path.parent} does not exist: as the user that the edge runs as, run "
+            f"mkdir -p {path.parent}"
         )
     try:
         with key_file.lock(path):
@@ -124,15 +129,15 @@ def open_key_set(config: Path | None) -> Iterator[KeySetFile]:
                 key_file.replace(path, keys.format_without_expired())
     except OSError as error:
         fail(f"{path}: {error.strerror}")
-    except KeyInvalid as unusable:
-        fail(f"{path}: {unusable}")
+    except KeyInvalid as error:
+        fail(f"{path}: {error}")
 
 
 def generate_key(algorithm: Algorithm) -> Jwk:
-    """Return a new key."""
+    """Generate a key for an algorithm."""
     match algorithm:
         case "HS256":
-            # Text, so that every library takes it as it is; as `openssl rand -hex 32` makes one.
+            # Text, as `openssl rand -hex 32` prints it: every JWT library accepts it unchanged.
             return OctKey.import_key(token_hex(SECRET_BYTES))
         case "ES256":
             return ECKey.generate_key("P-256")
@@ -143,11 +148,11 @@ def generate_key(algorithm: Algorithm) -> Jwk:
 
 
 def read_creation_time(jwk: dict[str, Any]) -> int | None:
-    """Return when a key was made, in seconds since 1970; None if it does not say."""
+    """Read when a key was created, in seconds since 1970; None if the JWK has no `iat`."""
     value = jwk.get("iat")
     return value if type(value) is int else None
 
 
 def format_day(seconds: int) -> str:
-    """Return the day of a moment."""
+    """Format the UTC date of a time in seconds since 1970."""
     return format_time(seconds)[:10]

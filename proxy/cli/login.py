@@ -1,24 +1,20 @@
-"""playgate login and logout: the browser returns to this machine with the code."""
+"""playgate login and logout: OAuth 2.0 login in a browser that is redirected to this machine."""
 
 import asyncio
-import logging
 import os
 import secrets
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from html import escape
 from pathlib import Path
 from threading import Thread
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from aiohttp import web
 from yarl import URL
 
 from proxy.adapters.dailymotion.token_endpoint import GrantRefused
 from proxy.adapters.errors import StateError
 from proxy.cli.account import open_account
+from proxy.cli.login_callback import listen_for_callback
 from proxy.cli.options import (
     Config,
     describe_failure,
@@ -31,21 +27,19 @@ from proxy.domain.oauth_callback import AuthorizationDenied, CallbackInvalid, re
 from proxy.domain.reasons import Refusal
 from proxy.settings import Settings
 from proxy.settings.value_checks import is_loopback_host
-from proxy.web.problem_details import build_html_page
 
-LOGIN_TIMEOUT_SECONDS = 600.0  # seconds for somebody to find their password
+LOGIN_TIMEOUT_SECONDS = 600.0  # enough to look up a password
 
 
 def login(
     browser: Annotated[
-        bool, typer.Option(help="Open the page, rather than only print its address.")
+        bool, typer.Option(help="Open the login page in a browser, or only print its URL.")
     ] = True,
     paste: Annotated[
         bool,
         typer.Option(
             "--paste",
-            help="Ask for the address that the browser was sent to, rather than listen for it: "
-            "for a browser on another machine.",
+            help="For a browser on another machine: prompt for the URL that it is redirected to.",
         ),
     ] = False,
     config: Config = None,
@@ -57,32 +51,38 @@ def login(
     if not paste and (callback.scheme != "http" or not is_loopback_host(callback.host or "")):
         fail(
             "platform.redirect_uri does not lead to this machine: "
-            "run playgate login --paste and paste the address that the browser ends up at"
+            "run playgate login --paste and paste the URL that the browser is redirected to"
         )
     try:
-        granted = log_in(settings, callback, browser=browser, paste=paste)
-    except (CallbackInvalid, AuthorizationDenied) as refused:
-        fail(f"not logged in: {refused}")
+        account = log_in(settings, callback, browser=browser, paste=paste)
+    except (CallbackInvalid, AuthorizationDenied) as error:
+        fail(f"not logged in: {error}")
     except (Refusal, StateError) as error:
         fail(f"not logged in: {describe_failure(error)}")
     except TimeoutError:
-        fail(f"not logged in: nobody came back within {LOGIN_TIMEOUT_SECONDS:g} seconds")
-    typer.echo(f"Logged in; the login is kept in {settings.platform.login_file}.")
-    typer.echo(to_printable(granted))
-    typer.echo("A running edge finds it within half a minute.")
+        fail(
+            f"not logged in: the browser did not return within {LOGIN_TIMEOUT_SECONDS:g} seconds. "
+            "Run playgate login again"
+        )
+    typer.echo(f"Logged in. The login is stored in {settings.platform.login_file}.")
+    typer.echo(to_printable(account))
+    typer.echo("A running edge uses it within half a minute.")
 
 
 def logout(config: Config = None) -> None:
-    """Void the login at Dailymotion and delete it here."""
+    """Revoke the login at Dailymotion and delete it on this machine."""
     settings = load_settings_or_exit(config)
     _check_grant(settings, "logout")
     try:
-        was_good = run(log_out(settings))
+        was_valid = run(log_out(settings))
     except (Refusal, StateError) as error:
         file = Path(settings.platform.login_file)
-        kept = f"; {file} is kept" if os.path.lexists(file) else ""
-        fail(f"not logged out: {describe_failure(error)}{kept}")
-    typer.echo("Logged out." if was_good else "The login was void already; it is forgotten here.")
+        suffix = f"; {file} is kept" if os.path.lexists(file) else ""
+        fail(f"not logged out: {describe_failure(error)}{suffix}")
+    if was_valid:
+        typer.echo("Logged out.")
+    else:
+        typer.echo("The login was no longer valid. It is deleted on this machine.")
 
 
 def _check_grant(settings: Settings, command: str) -> None:
@@ -90,165 +90,68 @@ def _check_grant(settings: Settings, command: str) -> None:
     if grant != "authorization_code":
         fail(
             f'playgate {command} is for platform.grant = "authorization_code", with a public API '
-            f"key; {grant} needs no login"
+            f"key. The grant in the settings, {grant}, needs no login"
         )
 
 
 def log_in(settings: Settings, callback: URL, *, browser: bool, paste: bool) -> str:
-    """Return whose login it is and what for, once it is on the disk."""
+    """Log in, store the login, and return a line with its account and scopes."""
     state = secrets.token_urlsafe(32)
     if not paste:
         return run(_wait_for_browser(settings, callback, state, browser=browser))
 
-    async def send_off() -> None:
-        async with open_account(settings) as desk:
-            await desk.check_file()
-            show_login_url(desk.build_authorize_url(state), browser=browser)
+    async def start_login() -> None:
+        async with open_account(settings) as account:
+            await account.check_file()
+            show_login_url(account.build_authorize_url(state), browser=browser)
 
     async def exchange(code: str) -> str:
-        async with open_account(settings) as desk:
-            return await desk.log_in(code)
+        async with open_account(settings) as account:
+            return await account.log_in(code)
 
-    run(send_off())
-    address = typer.prompt("The address that it ends up at")
-    return run(exchange(read_callback(parse_pasted_query(address), state=state)))
+    run(start_login())
+    url = typer.prompt("Paste the URL that the browser was redirected to")
+    return run(exchange(read_callback(parse_pasted_query(url), state=state)))
 
 
 async def _wait_for_browser(settings: Settings, callback: URL, state: str, *, browser: bool) -> str:
-    async with open_account(settings) as desk:
-        await desk.check_file()
-        async with listen_for_callback(callback, state, desk.log_in) as outcome:
-            show_login_url(desk.build_authorize_url(state), browser=browser)
+    async with open_account(settings) as account:
+        await account.check_file()
+        async with listen_for_callback(callback, state, account.log_in) as outcome:
+            show_login_url(account.build_authorize_url(state), browser=browser)
             async with asyncio.timeout(LOGIN_TIMEOUT_SECONDS):
                 return await outcome
 
 
 async def log_out(settings: Settings) -> bool:
-    """Return whether there was a good login to void."""
-    async with open_account(settings) as desk:
+    """Log out; return whether the login was still valid."""
+    async with open_account(settings) as account:
         try:
-            await desk.log_out()
+            await account.log_out()
         except GrantRefused:
             return False
         return True
 
 
 def show_login_url(url: str, *, browser: bool) -> None:
-    """Say where to go, and go there."""
+    """Print the URL of the login page, and open it in a browser."""
     typer.echo(f"Log in to Dailymotion at\n\n  {url}\n")
-    if browser:  # one in a terminal keeps its thread until it is left, and nobody waits for it
+    if browser:  # a terminal browser blocks its thread until it is closed
         Thread(target=_open_browser, args=[url], daemon=True).start()
 
 
 def _open_browser(url: str) -> None:
     if not webbrowser.open(url):
-        typer.echo("There is no browser to open here; copy the address into one.")
+        typer.echo("No browser could be opened. Copy the URL into a browser.")
 
 
-def parse_pasted_query(address: str) -> list[tuple[str, str]]:
-    """Return the query of a pasted address."""
-    try:
-        return list(URL(address.strip()).query.items())
-    except ValueError:
-        raise CallbackInvalid("This is no address.") from None
+def parse_pasted_query(url: str) -> list[tuple[str, str]]:
+    """Parse the query of a pasted URL.
 
-
-# The address of the page bears a code: it goes nowhere, and is not kept.
-PAGE_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-
-LogIn = Callable[[str], Coroutine[Any, Any, str]]
-
-
-class CallbackServer:
-    """Sees to whoever comes back; the first good answer counts, and its end is the `outcome`.
-
-    What has the wrong state is told so and changes nothing: anybody may send a browser here.
+    Raises:
+        CallbackInvalid: The text is not a URL.
     """
-
-    def __init__(self, path: str, state: str, log_in: LogIn) -> None:
-        self._path = path
-        self._state = state
-        self._log_in = log_in
-        self._exchange: asyncio.Task[str] | None = None
-        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    async def handle_callback(self, request: web.Request) -> web.Response:
-        """Answer a browser."""
-        if request.path != self._path:
-            raise web.HTTPNotFound
-        try:
-            code = read_callback(list(request.query.items()), state=self._state)
-        except CallbackInvalid as refused:
-            typer.echo(f"Refused a callback: {refused}", err=True)
-            return build_page(
-                "Refused", f"{refused} Go back, and use the address that was printed.", 400
-            )
-        except AuthorizationDenied as denied:
-            return self._build_repeat_page() or self._fail(denied, str(denied))
-        return self._build_repeat_page() or await self._exchange_code(code)
-
-    async def close(self) -> None:
-        """Give up an exchange that waits for the file; one that was asked for is seen through."""
-        if self._exchange is not None:
-            self._exchange.cancel()
-            await asyncio.gather(self._exchange, return_exceptions=True)
-
-    def _build_repeat_page(self) -> web.Response | None:
-        if self._exchange is None and not self.outcome.done():
-            return None
-        return build_page("Done already", "This login was answered before. Look there.", 400)
-
-    async def _exchange_code(self, code: str) -> web.Response:
-        self._exchange = asyncio.create_task(self._log_in(code))
-        await asyncio.wait([self._exchange])
-        if self._exchange.cancelled():
-            return build_page(
-                "Stopped", "Playgate was stopped meanwhile. The terminal says more.", 503
-            )
-        if (error := self._exchange.exception()) is not None:
-            text = error.message if isinstance(error, Refusal) else "Something went wrong here."
-            return self._fail(error, text)
-        self.outcome.set_result(self._exchange.result())
-        return build_page(
-            "Logged in", "Playgate may act for your channel. You can close this window."
-        )
-
-    def _fail(self, error: BaseException, text: str) -> web.Response:
-        self.outcome.set_exception(error)
-        return build_page("Not logged in", f"{text} The terminal says more.", 400)
-
-
-@asynccontextmanager
-async def listen_for_callback(
-    callback: URL, state: str, log_in: LogIn
-) -> AsyncIterator[asyncio.Future[str]]:
-    """Listen for the browser's return; yield what becomes of it."""
-    browser_return = CallbackServer(callback.path, state, log_in)
-    app = web.Application()
-    # As any path: aiohttp would take braces in ours for a pattern. No HEAD: it uses a code up.
-    app.router.add_get("/{path:.*}", browser_return.handle_callback, allow_head=False)
-    silent = logging.getLogger("playgate.callback")
-    silent.disabled = True  # aiohttp shows a malformed request, and any page may send one here
-    runner = web.AppRunner(app, access_log=None, logger=silent, shutdown_timeout=1)
-    await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, callback.host, callback.port).start()
-        except OSError as error:
-            fail(
-                f"cannot listen on {callback.authority} for the browser's return: {error.strerror}"
-            )
-        yield browser_return.outcome
-    finally:
-        await browser_return.close()
-        await runner.cleanup()
-
-
-def build_page(title: str, text: str, status: int = 200) -> web.Response:
-    """Return what the browser shows at the end."""
-    return web.Response(
-        text=build_html_page("Playgate login", escape(title), escape(text)),
-        status=status,
-        content_type="text/html",
-        headers=PAGE_HEADERS,
-    )
+        return list(URL(url.strip()).query.items())
+    except ValueError:
+        raise CallbackInvalid("This is not a URL.") from None

@@ -1,4 +1,4 @@
-"""Ask the edge on this machine through its operator port, and all edges through the state."""
+"""Query the edge on this machine by its operator port, and all edges by the shared state."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -32,10 +32,10 @@ class EdgeNotRunning(Exception):
 async def call_edge(
     settings: Settings, path: str, *, body: dict[str, Any] | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """Return the status and the JSON that the operator port answers to GET, or to POST of a body.
+    """Send a GET, or a POST with a body, to the operator port; return the status and the JSON.
 
     Raises:
-        NoEdge: it does not.
+        EdgeNotRunning: No edge responds.
     """
     listen = parse_listen(settings.operator.listen)
     try:
@@ -47,33 +47,36 @@ async def call_edge(
                 json=body,
                 headers={"Authorization": f"Bearer {settings.operator.key.get_secret_value()}"},
                 timeout=EDGE_TIMEOUT,
-            ) as answer,
+            ) as response,
         ):
-            told = await answer.json(content_type=None)
+            members = await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         raise EdgeNotRunning from None
-    if not isinstance(told, dict):
+    if not isinstance(members, dict):
         raise EdgeNotRunning
-    return answer.status, told
+    return response.status, members
 
 
 def open_session(listen: ListenAddress) -> aiohttp.ClientSession:
-    """Return a session to an address of ours, a Unix socket's too."""
+    """Open a session to a listen address, which may be a Unix socket."""
     return aiohttp.ClientSession(
         connector=aiohttp.UnixConnector(listen.path) if listen.path else None
     )
 
 
 def format_host(listen: ListenAddress) -> str:
-    """Return the host and port of a listener as a URL has it."""
+    """Format a listen address as the host and port of a URL."""
     if listen.path:
         return "localhost"
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host)  # as it is reached here
-    return f"{everywhere}:{listen.port}" if everywhere else str(listen)
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listen.host)
+    return f"{loopback}:{listen.port}" if loopback else str(listen)
 
 
 async def fetch_keyring(settings: Settings, token: str, now: float) -> tuple[Keyring, str]:
-    """Return the keys of our own and of the token's issuer, and why the latter cannot be had."""
+    """Return the edge's own keys and those of the token's issuer, and the error in fetching these.
+
+    The error is empty if the issuer's keys were fetched, or if the token names no known issuer.
+    """
     own = settings.tokens.list_keys(now)
     try:
         issuer = read_claimed_issuer(read_compact(token)) or ""
@@ -81,9 +84,9 @@ async def fetch_keyring(settings: Settings, token: str, now: float) -> tuple[Key
         return Keyring(own), ""
     async with open_issuers(settings, build_telemetry()) as issuers:
         await issuers.fetch_unknown_key(issuer)
-        trouble = issuers.published[issuer].error if issuer in issuers.published else ""
-        published = {name: it.keys for name, it in issuers.published.items()}
-        return Keyring(own, published, settings.tokens.issuer_videos), trouble
+        error = issuers.published[issuer].error if issuer in issuers.published else ""
+        published = {name: issuer_keys.keys for name, issuer_keys in issuers.published.items()}
+        return Keyring(own, published, settings.tokens.issuer_videos), error
 
 
 async def fetch_edge_checks(
@@ -93,9 +96,9 @@ async def fetch_edge_checks(
     play: AccessRequest,
     first_use: FirstUse | None = None,
 ) -> AsyncIterator[TokenCheck]:
-    """Yield what edges would find, where one can be asked: about revocations and the first use.
+    """Yield the checks that need an edge or the shared state: revocations and the first use.
 
-    `first_use` is the running edge's, where this is its process; else the shared state is asked.
+    `first_use` is the running edge's if this is its process; otherwise the shared state is used.
     """
     try:
         claims = verify(token, keyring)
@@ -103,17 +106,17 @@ async def fetch_edge_checks(
         return
     telemetry = build_telemetry()
     async with open_state(settings, telemetry) as (state, revocations):
-        known: Revocations | RevocationList | None
+        revoked: Revocations | RevocationList | None
         if state.is_shared:
-            known = revocations if revocations.age < float("inf") else None
+            revoked = revocations if revocations.age < float("inf") else None
         else:
-            known = await _ask_edge(settings)
-        if known is not None:
-            yield run_check("revoked", partial(_check_revocations, known, claims, play))
+            revoked = await _fetch_revocations(settings)
+        if revoked is not None:
+            yield run_check("revoked", partial(_check_revocations, revoked, claims, play))
         else:
             yield TokenCheck(name="revoked", was_run=False)
         if not settings.tokens.bind_on_first_use or claims.network is not None:
-            return  # nothing binds it
+            return  # the first use does not bind this token
         if first_use is None and state.is_shared:
             on_failure = settings.state.first_use_on_failure
             first_use = FirstUse(state, telemetry.clock, on_failure=on_failure)
@@ -129,13 +132,13 @@ async def fetch_edge_checks(
 
 
 def _check_revocations(
-    known: Revocations | RevocationList, claims: Claims, play: AccessRequest
+    revoked: Revocations | RevocationList, claims: Claims, play: AccessRequest
 ) -> None:
-    known.check(play.video or VideoId(claims.video), claims)
+    revoked.check(play.video or VideoId(claims.video), claims)
 
 
 def _build_head_request(token: str, claims: Claims, viewer: Address) -> PlayRequest:
-    """Return a play that binds no token."""
+    """Build a HEAD request, which does not bind the token to the viewer's network."""
     return PlayRequest(
         video=VideoId(claims.video),
         viewer=viewer,
@@ -146,14 +149,14 @@ def _build_head_request(token: str, claims: Claims, viewer: Address) -> PlayRequ
     )
 
 
-async def _ask_edge(settings: Settings) -> RevocationList | None:
-    """Return what the edge on this machine says; None where none answers, or not to us."""
-    listed = RevocationList()
+async def _fetch_revocations(settings: Settings) -> RevocationList | None:
+    """Return the revocations of the edge on this machine; None if no edge accepts the request."""
+    revocations = RevocationList()
     try:
-        _, told = await call_edge(settings, "/revocations")
-        for entry in told["revocations"]:
+        _, response = await call_edge(settings, "/revocations")
+        for entry in response["revocations"]:
             kind: RevocationKind = next(kind for kind in REVOCATION_KINDS if kind in entry)
-            listed.add(
+            revocations.add(
                 Revocation(
                     kind=kind,
                     value=str(entry[kind]),
@@ -164,4 +167,4 @@ async def _ask_edge(settings: Settings) -> RevocationList | None:
             )
     except (EdgeNotRunning, ValueError, KeyError, TypeError, StopIteration):
         return None
-    return listed
+    return revocations

@@ -1,4 +1,4 @@
-"""Shared by all commands: options, error messages, and interruption by signals."""
+"""Options, error messages and signal handling that all commands share."""
 
 import asyncio
 import os
@@ -38,19 +38,19 @@ Config = Annotated[
         metavar="FILE",
         help="The settings file. [default: ./playgate.toml, else /etc/playgate/playgate.toml]",
         show_default=False,
-        callback=lambda given: given or find_default_file(),
+        callback=lambda path: path or find_default_file(),
     ),
 ]
 
 
 class PlainCommand(TyperCommand):
-    """A command that says what is wrong with an option in our words, not the library's."""
+    """A command that reports invalid options in Playgate's words instead of pydantic's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments.
 
         Raises:
-            typer.BadParameter: one is not valid.
+            typer.BadParameter: An argument is invalid.
         """
         try:
             return super().parse_args(ctx, args)
@@ -64,18 +64,18 @@ class PlainCommand(TyperCommand):
 Run = TypeVar("Run", bound=Callable[..., None])
 
 
-def add_command(app: typer.Typer, *shown: str, name: str | None = None) -> Callable[[Run], Run]:
-    """Return a decorator that adds a command, with examples at the end of its help."""
-    return app.command(name, cls=PlainCommand, epilog=format_examples(*shown))
+def add_command(app: typer.Typer, *examples: str, name: str | None = None) -> Callable[[Run], Run]:
+    """Return a decorator that adds a command with examples at the end of its help."""
+    return app.command(name, cls=PlainCommand, epilog=format_examples(*examples))
 
 
 def format_examples(*commands: str) -> str:
-    """Return the last paragraph of a command's help."""
+    """Format example commands as the last paragraph of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
 def load_settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Settings:
-    """Return the settings, or say everything that is wrong with them and exit with 1."""
+    """Load the settings, or print every error in them and exit with 1."""
     try:
         return load_settings(config, for_edge=for_edge)
     except SettingsInvalid as invalid:
@@ -83,27 +83,27 @@ def load_settings_or_exit(config: Path | None, *, for_edge: bool = True) -> Sett
 
 
 def parse_video_or_exit(settings: Settings, text: str, *, option: str = "") -> VideoId:
-    """Return a video id, or say that it is none and exit with 1."""
+    """Parse a video ID, or print an error and exit with 1."""
     try:
         return parse_video_id(text, re.compile(settings.platform.video_id_pattern))
     except Refusal:
-        fail(f"{option}{text!r} is not a video id; see platform.video_id_pattern")
+        fail(f"{option}{text!r} is not a video ID; see platform.video_id_pattern")
 
 
 def parse_address_or_exit(text: str) -> Address:
-    """Return the address that --ip gives, or say that it is none and exit with 1."""
+    """Parse the value of --ip, or print an error and exit with 1."""
     if (address := parse_address(text)) is None:
-        fail(f"--ip: {text!r} is not an address")
+        fail(f"--ip: {text!r} is not an IP address such as 203.0.113.7")
     return address
 
 
 def to_printable(text: str) -> str:
-    """Return what came from elsewhere as a terminal may have it: in one line, without escapes."""
+    """Make text from other systems safe to print: one line, without terminal escapes."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def format_time(seconds: int) -> str:
-    """Return a moment, in seconds since 1970, as people read it."""
+    """Format a time, in seconds since 1970, as date and time in UTC."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):
@@ -111,19 +111,19 @@ def format_time(seconds: int) -> str:
 
 
 def print_markup(text: str) -> None:
-    """Print a line of markup, in colour where there is any."""
+    """Print a line of rich markup, in colour if the terminal has colours."""
     Console(soft_wrap=True, highlight=False).print(text)
 
 
 def describe_failure(error: Refusal | StateError) -> str:
-    """Return what an operator is told of a failure: all of it."""
+    """Describe a failure to an operator, with its full detail."""
     if isinstance(error, StateError):
         return error.detail
     return f"{error.reason}: {error.detail or error.message}"
 
 
 def fail(message: str) -> NoReturn:
-    """Say what went wrong on standard error and exit with 1."""
+    """Print an error message on standard error and exit with 1."""
     typer.echo(message, err=True)
     raise typer.Exit(1)
 
@@ -134,7 +134,7 @@ STATUS_COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One line: what was checked, the outcome, and what to do about it."""
+    """The result of one check: its name, its status, an explanation, and the next step."""
 
     check: str
     status: Status
@@ -142,64 +142,67 @@ class CheckResult:
     next_step: str = ""
 
 
-def print_result(finding: CheckResult) -> None:
-    """Print one finding."""
-    colour = STATUS_COLOURS[finding.status]
+def print_result(result: CheckResult) -> None:
+    """Print the result of a check, and the next step on a line of its own."""
+    colour = STATUS_COLOURS[result.status]
     print_markup(
-        f"[{colour}]{finding.status:<5}[/]{finding.check:<12}{escape(to_printable(finding.text))}"
+        f"[{colour}]{result.status:<5}[/]{result.check:<12}{escape(to_printable(result.text))}"
     )
-    if finding.next_step:
-        print_markup(f"{'':<17}[dim]→ {escape(to_printable(finding.next_step))}[/]")
+    if result.next_step:
+        print_markup(f"{'':<17}[dim]→ {escape(to_printable(result.next_step))}[/]")
 
 
 T = TypeVar("T")
 
 INTERRUPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SIGNAL_EXIT_STATUS = 128  # plus the signal's number, as a shell tells it
-SECOND_SIGNAL_SECONDS = 1.0  # seconds after which a signal insists; timeout(1) sends one twice
+SIGNAL_EXIT_STATUS = 128  # plus the signal's number, as shells report it
+SECOND_SIGNAL_SECONDS = 1.0  # a later signal ends the process; timeout(1) sends each twice
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Return what some work returns; end in order when the process is told to, and then exit.
+    """Run a coroutine and return its result; on SIGINT, SIGTERM or SIGHUP, cancel it and exit.
 
-    What the work sees through, the answer to a refresh, it sees through. Told again later, the
-    process ends at once.
+    A token refresh that is in flight is still completed, so that the login is not lost. A second
+    signal, more than a second after the first, ends the process at once.
     """
     return asyncio.run(_run_interruptible(work))
 
 
 async def _run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
-    told: list[tuple[int, float]] = []  # which signal, and when: monotonic seconds
+    received: list[tuple[int, float]] = []  # the first signal, and its time: monotonic seconds
 
-    # Not the loop's own handlers: they never run where something blocks the loop.
+    # Not loop.add_signal_handler: its handlers cannot run while a call blocks the loop.
     def stop(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if told and now - told[0][1] > SECOND_SIGNAL_SECONDS:
+        if received and now - received[0][1] > SECOND_SIGNAL_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        if not told:
-            told.append((number, now))
+        if not received:
+            received.append((number, now))
             loop.call_soon_threadsafe(task.cancel)
             loop.call_soon_threadsafe(loop.call_later, SECOND_SIGNAL_SECONDS, _explain_wait)
 
-    former = {number: signal.getsignal(number) for number in INTERRUPT_SIGNALS}
-    for number, handler in former.items():
+    previous = {number: signal.getsignal(number) for number in INTERRUPT_SIGNALS}
+    for number, handler in previous.items():
         if handler is not signal.SIG_IGN:  # nohup, or a shell's `&`
             signal.signal(number, stop)
     try:
-        await asyncio.gather(task, return_exceptions=True)  # looked at, whether told or not
+        await asyncio.gather(
+            task, return_exceptions=True
+        )  # so that asyncio does not log its exception
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-    if told:
-        raise typer.Exit(SIGNAL_EXIT_STATUS + told[0][0])
+    if received:
+        raise typer.Exit(SIGNAL_EXIT_STATUS + received[0][0])
     return task.result()
 
 
 def _explain_wait() -> None:
     if is_exchange_running():
-        most = f"{TOKEN_TIMEOUT_SECONDS:g} seconds at most"
         typer.echo(
-            f"Waiting for Dailymotion's answer, {most}, so that the login is kept.", err=True
+            f"Waiting up to {TOKEN_TIMEOUT_SECONDS:g} seconds for Dailymotion's response: "
+            "stopping now would lose the login. Press Ctrl-C again to stop at once.",
+            err=True,
         )

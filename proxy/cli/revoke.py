@@ -1,4 +1,4 @@
-"""playgate revoke: take back tokens that are already out."""
+"""playgate revoke: revoke tokens that were already issued."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -27,9 +27,9 @@ from proxy.settings.value_checks import MEMORY
 from proxy.web.admin_api import RevocationRequest
 from proxy.wiring import open_state
 
-MAX_TIMESTAMP_DIGITS = 12  # digits, of seconds since 1970
+MAX_TIMESTAMP_DIGITS = 12  # of seconds since 1970
 
-SUBJECTS: dict[RevocationKind, str] = {
+SUBJECT_TEXTS: dict[RevocationKind, str] = {
     "jti": "the token {value}",
     "sub": "all tokens of {value}",
     "video": "all tokens for video {value}",
@@ -37,9 +37,11 @@ SUBJECTS: dict[RevocationKind, str] = {
 
 
 def revoke(
-    jti: Annotated[str | None, typer.Option(metavar="ID", help="The token of this id.")] = None,
+    jti: Annotated[
+        str | None, typer.Option(metavar="ID", help="The token with this ID (claim jti).")
+    ] = None,
     sub: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Every token of this viewer.")
+        str | None, typer.Option(metavar="NAME", help="Every token of this viewer (claim sub).")
     ] = None,
     video: Annotated[
         str | None, typer.Option(metavar="ID", help="Every token for this video.")
@@ -48,14 +50,16 @@ def revoke(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Only what was issued until then: 2026-11-21T18:00:00Z, or seconds since 1970. "
+            help="Only tokens issued until TIME: 2026-11-21T18:00:00Z, or seconds since 1970. "
             "[default: now]",
         ),
     ] = None,
     issuer: Annotated[
         str | None,
         typer.Option(
-            metavar="ISSUER", help="Whose --jti or --sub it is. [default: your own keys' tokens]"
+            metavar="ISSUER",
+            help="Only tokens of this issuer, with --jti or --sub. "
+            "[default: tokens signed by your own keys]",
         ),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Undo a revocation.")] = False,
@@ -63,34 +67,34 @@ def revoke(
 ) -> None:
     """Revoke tokens, and the relayed playbacks they opened.
 
-    With a shared state (state.url) every instance hears of it; an edge alone is asked on its
-    operator port.
+    With a shared state (state.url), this command writes to the shared state, and all instances
+    read it. Otherwise it calls the edge on this machine on its operator port.
     """
     settings = load_settings_or_exit(config)
-    given = dict(zip(REVOCATION_KINDS, (jti, sub, video), strict=True))
-    named = [(kind, value) for kind, value in given.items() if value is not None]
+    options = dict(zip(REVOCATION_KINDS, (jti, sub, video), strict=True))
+    named = [(kind, value) for kind, value in options.items() if value is not None]
     if len(named) != 1:
-        fail("name exactly one of --jti, --sub and --video")
+        fail("give exactly one of --jti, --sub and --video")
     (kind, value), moment = named[0], None if before is None else _parse_time_or_exit(before)
     if kind == "video":
         parse_video_or_exit(settings, value, option="--video: ")
     elif VISIBLE_TEXT.fullmatch(value) is None:
         fail(f"--{kind}: must be 1 to {MAX_TEXT_LENGTH} visible ASCII characters, as in the token")
     if moment is not None and (kind == "jti" or undo):
-        fail(f"--before: not beside --{'undo' if undo else 'jti'}")
+        fail(f"--before cannot be combined with --{'undo' if undo else 'jti'}: leave one out")
     if issuer is not None and (kind == "video" or VISIBLE_TEXT.fullmatch(issuer) is None):
-        fail("--issuer: must be an issuer's name, beside --jti or --sub")
-    wanted = RevocationRequest(**{kind: value}, issuer=issuer, before=moment, undo=undo)
+        fail("--issuer: must be the name of an issuer, and needs --jti or --sub")
+    request = RevocationRequest(**{kind: value}, issuer=issuer, before=moment, undo=undo)
     is_alone = settings.state.url.get_secret_value() == MEMORY
-    made = run((_revoke_through_edge if is_alone else _revoke_on_all)(settings, wanted))
-    meant = SUBJECTS[kind].format(value=to_printable(value))
-    meant += f" of issuer {issuer}" if issuer is not None else ""
-    if made is None:
-        typer.echo(f"revocation undone: {meant}")
+    times = run((_revoke_through_edge if is_alone else _revoke_on_all)(settings, request))
+    tokens = SUBJECT_TEXTS[kind].format(value=to_printable(value))
+    tokens += f" of issuer {issuer}" if issuer is not None else ""
+    if times is None:
+        typer.echo(f"revocation undone: {tokens}")
     else:
-        until, forgotten_at = made
+        until, deleted_at = times
         issued = "" if until is None else f" issued until {format_time(until)}"
-        typer.echo(f"revoked: {meant}{issued}")
+        typer.echo(f"revoked: {tokens}{issued}")
     when = (
         f"at once by the edge at {settings.operator.listen}"
         if is_alone
@@ -99,51 +103,58 @@ def revoke(
             f" (state.prefix {settings.state.prefix!r})"
         )
     )
-    if made is None:
+    if times is None:
         typer.echo(f"accepted {when}")
     else:
-        forgotten = f"forgotten after {format_time(forgotten_at)}, when all have expired"
-        typer.echo(f"refused {when}; {forgotten}")
+        typer.echo(f"refused {when}")
+        typer.echo(
+            f"The revocation is deleted after {format_time(deleted_at)}, when all these tokens "
+            "have expired."
+        )
 
 
-# Until when revoked tokens were issued, None for all, and when that may be forgotten; None for an
-# undone revocation.
+# The latest issue time of revoked tokens (None: any), and the time when the revocation is deleted,
+# both in seconds since 1970. None for a revocation that was undone.
 RevocationTimes = tuple[int | None, int] | None
 
 
-async def _revoke_on_all(settings: Settings, wanted: RevocationRequest) -> RevocationTimes:
+async def _revoke_on_all(settings: Settings, request: RevocationRequest) -> RevocationTimes:
     try:
         async with open_state(settings, build_telemetry()) as (_, revocations):
-            await revocations.pull()  # there is a bound to how many there may be
-            ((kind, value),) = wanted.get_name()
-            if wanted.undo:
-                await revocations.undo(kind, value, issuer=wanted.issuer)
+            await revocations.pull()  # so that the limit on their number applies
+            ((kind, value),) = request.get_name()
+            if request.undo:
+                await revocations.undo(kind, value, issuer=request.issuer)
                 return None
-            made = await revocations.revoke(kind, value, issuer=wanted.issuer, before=wanted.before)
+            revocation = await revocations.revoke(
+                kind, value, issuer=request.issuer, before=request.before
+            )
     except Refusal as refusal:
         fail(f"nothing was changed: {describe_failure(refusal)}")
     except StateError as error:
         fail(f"nothing was changed: {Reason.STATE_UNAVAILABLE}: {error.detail}")
-    until = None if made.kind == "jti" else made.before
-    return until, made.compute_end(revocations.longest)
+    until = None if revocation.kind == "jti" else revocation.before
+    return until, revocation.compute_end(revocations.longest)
 
 
-async def _revoke_through_edge(settings: Settings, wanted: RevocationRequest) -> RevocationTimes:
+async def _revoke_through_edge(settings: Settings, request: RevocationRequest) -> RevocationTimes:
     if not settings.operator.key.get_secret_value():
         fail("Set operator.key to revoke through the edge.")
-    body = wanted.model_dump(exclude_none=True)
+    body = request.model_dump(exclude_none=True)
     listen = settings.operator.listen
     try:
-        status, told = await call_edge(settings, "/revocations", body=body)
+        status, response = await call_edge(settings, "/revocations", body=body)
         if status == HTTPStatus.OK:
             return None
         if status != HTTPStatus.CREATED:
-            fail(f"nothing was changed: {listen} answers: {to_printable(str(told['detail']))}")
-        return told["before"], int(told["until"])
+            detail = to_printable(str(response["detail"]))
+            fail(f"nothing was changed: the edge at {listen} refused: {detail}")
+        return response["before"], int(response["until"])
     except (EdgeNotRunning, KeyError, ValueError, TypeError):
         fail(
-            f"nothing was changed: no edge answers at {listen}. With state.url = {MEMORY!r} "
-            "only the edge itself knows, and its memory is gone when it stops"
+            f"nothing was changed: no edge is running at {listen}. With state.url = {MEMORY!r}, "
+            "revocations exist only in the memory of a running edge: start the edge, or set "
+            "state.url to a Redis"
         )
 
 
@@ -155,5 +166,8 @@ def _parse_time_or_exit(text: str) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        fail("--before: must be like 2026-11-21T18:00:00Z, with its zone, or seconds since 1970")
+        fail(
+            "--before: must be a time with a time zone, such as 2026-11-21T18:00:00Z, or seconds "
+            "since 1970"
+        )
     return int(moment.timestamp())

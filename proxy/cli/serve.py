@@ -29,29 +29,30 @@ from proxy.settings import Settings, load_settings
 from proxy.settings.cross_checks import find_warnings
 from proxy.settings.value_checks import MEMORY
 
-# Net allocations before a collection of each generation. A play under way holds some two hundred
-# objects, so that the default of 700 looks at plays that are not over. With more than these, what
-# uvloop leaves of a connection that was reset before TLS (some seventeen objects, 60 KB) adds up.
+# Net allocations before a garbage collection of each generation. A play in flight holds about 200
+# objects, so the default of 700 would scan plays that have not finished. Higher thresholds would
+# accumulate garbage: uvloop leaves about 17 objects (60 KB) for each connection reset before TLS.
 GC_THRESHOLDS = (5_000, 20, 80)
 
 
 def serve(config: Config = None) -> None:
     """Run an edge until SIGTERM or Ctrl-C.
 
-    Plays in flight are finished first. SIGHUP reloads the settings and keys.
+    On the first signal, the edge finishes the plays in flight; a second signal ends it at once.
+    SIGHUP reloads the settings and keys.
     """
-    began_at = time.time()
+    started_at = time.time()
     settings = load_settings_or_exit(config)
     raise_descriptor_limit()
-    source = SettingsSource(load=partial(load_settings, config), path=config, began_at=began_at)
+    source = SettingsSource(load=partial(load_settings, config), path=config, began_at=started_at)
     try:
         uvloop.run(run(settings, source), loop_factory=Loop)
-    except ListenError as failed:
-        fail(f"{failed}; web.listen and operator.listen set the addresses")
+    except ListenError as error:
+        fail(f"{error}; change web.listen or operator.listen, or stop the server on that port")
 
 
 async def run(settings: Settings, source: SettingsSource) -> None:
-    """Run an edge until a signal says stop; SIGHUP has it load its settings again."""
+    """Run an edge until SIGTERM or SIGINT, and log to standard output."""
     with open_log_writer(sys.stdout) as lines:
         log = build_log(settings, lines)
         capture_standard_logging(log)
@@ -60,7 +61,7 @@ async def run(settings: Settings, source: SettingsSource) -> None:
 
 
 def build_log(settings: Settings, lines: LogWriter) -> Logger:
-    """Return the logger that the settings ask for: on a terminal for people, else in JSON."""
+    """Build the logger: `log.format` auto means readable text on a terminal, otherwise JSON."""
     is_terminal = sys.stdout.isatty()
     is_json = settings.log.format == "json" or (settings.log.format == "auto" and not is_terminal)
     colors = is_terminal and not os.environ.get("NO_COLOR")
@@ -73,7 +74,7 @@ async def _run_edge(
 ) -> None:
     for setting, detail in find_warnings(settings, source.path):
         log.warning("settings-warning", setting=setting, detail=detail)
-    stop = create_stop_event()  # before anybody is told that it runs
+    stop = create_stop_event()  # before the edge reports that it is running
     async with run_edge(settings, log=log, source=source) as edge:
         lines.count_lost = edge.apps.process.telemetry.metrics.log_lines_lost.inc
         if edge.reloading is not None:
@@ -85,10 +86,10 @@ async def _run_edge(
 
 
 def freeze_startup_objects() -> None:
-    """Have the garbage collector leave alone what is there once an edge runs.
+    """Exclude the objects created at startup from garbage collection.
 
-    Modules, settings and metrics stay until the end, and going through all of them again and again
-    took a quarter of the time of a play.
+    Modules, settings and metrics live until the end. Scanning them in every collection took a
+    quarter of the time of a play.
     """
     gc.collect()
     gc.freeze()
@@ -96,27 +97,27 @@ def freeze_startup_objects() -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Take as many descriptors as the system allows: a crowd of connections needs one each."""
+    """Raise the limit of open files to the hard limit: every connection needs a file descriptor."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def create_stop_event() -> asyncio.Event:
-    """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
+    """Return an event that SIGTERM or SIGINT sets. A second signal ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def end() -> None:
+    def set_stop() -> None:
         stop.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+        loop.add_signal_handler(number, set_stop)
     return stop
 
 
 def check_config(config: Config = None) -> None:
-    """Check the settings and report every error.
+    """Check the settings and print a summary, or every error.
 
     Exit 1 if there is an error. Warnings go to standard error.
     """
@@ -126,25 +127,25 @@ def check_config(config: Config = None) -> None:
     typer.echo(f"{config or 'defaults and environment (no settings file)'}: ok")
     typer.echo(f"  players    {settings.web.listen}")
     typer.echo(f"  operators  {settings.operator.listen}")
-    typer.echo(f"  keys       {kids or 'none of its own'}")
+    typer.echo(f"  keys       {kids or 'not set'}")
     for entry in settings.tokens.issuers:
         typer.echo(f"  issuer     {entry.issuer}, {entry.jwks_url}")
     url = URL(settings.state.url.get_secret_value())
     shared = f"{url.scheme}://{url.host}, prefix {settings.state.prefix}"
     is_alone = str(url) == MEMORY or not url.host
-    typer.echo(f"  state      {'memory: this instance alone' if is_alone else shared}")
+    typer.echo(f"  state      {'memory (not shared between instances)' if is_alone else shared}")
     if settings.tokens.bind_on_first_use:
-        typer.echo("  first use  on: a link is good in one network")
+        typer.echo("  first use  binds each token to the viewer's network")
     platform = settings.platform
     typer.echo(f"  account    API {platform.api}, {platform.grant}, {platform.endpoints.rest_url}")
     for name in platform.url_flags:
-        typer.echo(f"  given up   platform.{name} = true, see docs/playing.md")
+        typer.echo(f"  caution    platform.{name} = true, see docs/playing.md")
     rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
     typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
     typer.echo(
         f"  relay keys {len(settings.get_seal_secrets()) or 'not set (relaying is disabled)'}"
     )
     if settings.sandbox:
-        typer.echo("  sandbox    yes: loopback only, published keys")
+        typer.echo("  sandbox    yes: loopback addresses only, keys that are public")
     for setting, text in find_warnings(settings, config):
         typer.echo(f"  warning    {setting}: {text}", err=True)

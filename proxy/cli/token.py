@@ -1,4 +1,4 @@
-"""playgate token: mint tokens, and explain them."""
+"""playgate token: mint tokens, and explain why a token is accepted or refused."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ from proxy.domain.variant_limits import VariantLimits
 from proxy.edge.token_minter import TokenMinter
 
 app = typer.Typer(
-    help="Mint tokens, and explain why one is refused.",
+    help="Mint tokens, and explain why a token is refused.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,25 +36,28 @@ app = typer.Typer(
     "playgate token mint --video x8abcd --ttl 600 --sub viewer-7 --url",
 )
 def mint(
-    video: Annotated[str, typer.Option(metavar="ID", help="The video, or * for every one.")],
+    video: Annotated[str, typer.Option(metavar="ID", help="The video's ID, or * for every video.")],
     ttl: Annotated[
         int | None,
         typer.Option(metavar="S", help="Lifetime in seconds. [default: tokens.default_ttl]"),
     ] = None,
     ip: Annotated[
-        str | None, typer.Option(metavar="NET", help="Bind it to an address or a network.")
+        str | None,
+        typer.Option(metavar="NET", help="Bind the token to an IP address or a network."),
     ] = None,
     sub: Annotated[
-        str | None, typer.Option(metavar="S", help="The viewer, by any name of yours.")
+        str | None, typer.Option(metavar="S", help="Your name for the viewer, such as a user ID.")
     ] = None,
     fmt: Annotated[
         list[str] | None,
-        typer.Option(metavar="FMT", help="Allow only this format, hls or mp4; may be repeated."),
+        typer.Option(metavar="FMT", help="Allow only this format, hls or mp4. Can be repeated."),
     ] = None,
     max_height: Annotated[
         int | None,
         typer.Option(
-            metavar="PX", min=1, help="Leave out variants higher than this; the play is relayed."
+            metavar="PX",
+            min=1,
+            help="Omit variants taller than PX pixels. The play is relayed.",
         ),
     ] = None,
     max_bandwidth: Annotated[
@@ -62,21 +65,25 @@ def mint(
         typer.Option(
             metavar="BPS",
             min=1,
-            help="Leave out variants of more bits per second; the play is relayed.",
+            help="Omit variants above BPS bits per second. The play is relayed.",
         ),
     ] = None,
     url: Annotated[
-        bool, typer.Option("--url", help="Print the whole play URL (needs web.public_url).")
+        bool,
+        typer.Option("--url", help="Print the play URL with the token (needs web.public_url)."),
     ] = False,
     config: Config = None,
 ) -> None:
-    """Print a signed token, or the whole play URL, and nothing else."""
+    """Print a new signed token, or a play URL with the token.
+
+    Prints nothing else, so that a script can use the output.
+    """
     settings = load_settings_or_exit(config)
-    minting = TokenMinter(settings, Clock())
+    minter = TokenMinter(settings, Clock())
     try:
         network = None if ip is None else parse_network(ip)
         limits = VariantLimits(max_height=max_height, max_bandwidth=max_bandwidth)
-        minted = minting.mint(
+        minted = minter.mint(
             video=video, ttl=ttl, network=network, subject=sub, formats=fmt or (), limits=limits
         )
     except ValueError:
@@ -84,7 +91,7 @@ def mint(
     except Refusal as refusal:
         fail(refusal.message)
     if url and minted.url is None:
-        fail("--url needs web.public_url in the settings, and one video rather than *")
+        fail("--url needs web.public_url in the settings, and a single video ID instead of *")
     typer.echo(minted.url if url else minted.token)
 
 
@@ -94,25 +101,30 @@ def mint(
     "playgate token explain eyJhbGciOi… --video x8abcd --ip 203.0.113.7",
 )
 def explain(
-    token: Annotated[str, typer.Argument(help="The token, or the URL that carries it.")],
+    token: Annotated[str, typer.Argument(help="The token, or a URL that contains it.")],
     video: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Check it for this video. [default: the URL's]"),
+        typer.Option(
+            metavar="ID", help="Check access to this video. [default: the video in the URL]"
+        ),
     ] = None,
     ip: Annotated[
-        str | None, typer.Option(metavar="IP", help="Check it for a viewer at this address.")
+        str | None, typer.Option(metavar="IP", help="Check access for a viewer at this IP address.")
     ] = None,
     config: Config = None,
 ) -> None:
-    """Print what a token says, and every check that an edge makes; exit 1 if one fails."""
+    """Print the claims of a token and the result of every check.
+
+    Exit 1 if a check fails.
+    """
     settings = load_settings_or_exit(config)
     viewer = None if ip is None else parse_address_or_exit(ip)
-    explained = run(token_explanation.explain(settings, token, video=video, viewer=viewer))
-    for line in explained.content:
+    explanation = run(token_explanation.explain(settings, token, video=video, viewer=viewer))
+    for line in explanation.content:
         print_markup(escape(to_printable(line)))
-    if explained.content:
+    if explanation.content:
         print_markup("")
-    for finding in explained.results:
-        print_result(finding)
-    print_markup(f"\n{escape(explained.conclusion)}")
-    raise typer.Exit(explained.refusal is not None)
+    for result in explanation.results:
+        print_result(result)
+    print_markup(f"\n{escape(explanation.conclusion)}")
+    raise typer.Exit(explanation.refusal is not None)

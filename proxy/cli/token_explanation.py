@@ -1,4 +1,4 @@
-"""Explain a token: what it says, every check that an edge makes, and the edge's answer."""
+"""Explain a token: its claims, the result of every check, and whether an edge accepts it."""
 
 import json
 import re
@@ -31,17 +31,17 @@ TEXTS = tomllib.loads((files("proxy.cli") / "explanations.toml").read_text("utf-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What there is to say of a token."""
+    """The explanation of a token."""
 
-    content: tuple[str, ...]  # header and claims, a line each
+    content: tuple[str, ...]  # the kid and the claims, one line each
     results: tuple[CheckResult, ...]
-    refusal: Refusal | None  # the edge's answer; None if it accepts the token
+    refusal: Refusal | None  # None if the edge accepts the token
     conclusion: str
 
 
 @dataclass(frozen=True, slots=True)
 class PastedToken:
-    """What somebody pasted: a token, and the video and its format if it came in a URL."""
+    """A token, and the video and format if the token was part of a URL."""
 
     token: str
     video: str | None = None
@@ -56,70 +56,70 @@ async def explain(
     viewer: Address | None,
     first_use: FirstUse | None = None,
 ) -> Explanation:
-    """Return what an edge with these settings makes of a token.
+    """Explain whether an edge with these settings accepts a token, and why.
 
-    `pasted` is the token, the URL that carries it, or an Authorization header; `video` is the URL's
-    by default; `first_use` is the running edge's, if this is its process.
+    `pasted` is a token, a URL with a token, or an Authorization header. `video` defaults to the
+    video in the URL. `first_use` is the running edge's if this is its process.
     """
-    carried = read_pasted(pasted)
-    asked = video or carried.video
+    parsed = parse_pasted(pasted)
+    video_id = video or parsed.video
     play = AccessRequest(
         now=Clock().now(),
-        video=None if asked is None else VideoId(asked),
-        format=carried.fmt,
+        video=None if video_id is None else VideoId(video_id),
+        format=parsed.fmt,
         viewer=viewer,
     )
-    keyring, trouble = await fetch_keyring(settings, carried.token, play.now)
-    checks = list(check_request(settings, carried.token, play))
-    if carried.token:
-        checks += explain_token(carried.token, keyring, play, settings.tokens.policy)
-        known = fetch_edge_checks(settings, carried.token, keyring, play, first_use)
-        checks += [check async for check in known]
-    payload = _read_payload(carried.token)
-    findings = [_to_result(check, payload, play) for check in checks]
-    if trouble:
-        text = f"the keys of the token's issuer cannot be fetched: {trouble}"
-        findings.insert(0, CheckResult(check="issuer", status="warn", text=text))
+    keyring, issuer_error = await fetch_keyring(settings, parsed.token, play.now)
+    checks = list(check_request(settings, parsed.token, play))
+    if parsed.token:
+        checks += explain_token(parsed.token, keyring, play, settings.tokens.policy)
+        edge_checks = fetch_edge_checks(settings, parsed.token, keyring, play, first_use)
+        checks += [check async for check in edge_checks]
+    payload = _read_payload(parsed.token)
+    results = [_to_result(check, payload, play) for check in checks]
+    if issuer_error:
+        text = f"the keys of the token's issuer cannot be fetched: {issuer_error}"
+        results.insert(0, CheckResult(check="issuer", status="warn", text=text))
     refusal = next((check.refusal for check in checks if check.refusal is not None), None)
     return Explanation(
-        content=tuple(describe_content(carried.token, play.now)),
-        results=tuple(findings),
+        content=tuple(describe_content(parsed.token, play.now)),
+        results=tuple(results),
         refusal=refusal,
         conclusion=_conclude(refusal, checks, play),
     )
 
 
-def read_pasted(text: str) -> PastedToken:
-    """Take the token out of a play URL, a player page's URL, or a header."""
+def parse_pasted(text: str) -> PastedToken:
+    """Extract the token from a play URL, a player page's URL, or an Authorization header."""
     text = text.strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
     if "/" not in text:
         return PastedToken(text)
     try:
         parts = urlsplit(text)
-    except ValueError:  # such as an address in brackets that is none
+    except ValueError:  # such as an invalid IPv6 address in brackets
         return PastedToken(text)
     name, _, ending = parts.path.rpartition("/")[2].partition(".")
     query = parse_qs(parts.query)
-    carried = "".join(query.get("token", [])[:1]) or parts.fragment
+    token = "".join(query.get("token", [])[:1]) or parts.fragment
     if "video_id" in query:  # /stream-urls
         is_file = all("h264" in field for field in query.get("formats", [""])[0].split(","))
-        return PastedToken(carried, query["video_id"][0], "mp4" if is_file else "hls")
-    return PastedToken(carried, name, "mp4" if ending == "mp4" else "hls")
+        return PastedToken(token, query["video_id"][0], "mp4" if is_file else "hls")
+    return PastedToken(token, name, "mp4" if ending == "mp4" else "hls")
 
 
 def check_request(settings: Settings, token: str, play: AccessRequest) -> Iterator[TokenCheck]:
-    """Yield what the edge checks of a request before it looks into the token."""
+    """Yield the checks of a request that come before the checks of the token's content."""
     if play.video is not None:
         pattern = re.compile(settings.platform.video_id_pattern)
         yield run_check("id", partial(parse_video_id, play.video, pattern))
     if play.viewer is not None:
-        allowed = partial(
+        check = partial(
             check_viewer,
             play.viewer,
             settings.viewer.private,
             loopback_viewers=settings.sandbox,
         )
-        yield run_check("viewer", allowed)
+        yield run_check("viewer", check)
     yield run_check("token", partial(require_single_token, [token]))
 
 
@@ -131,7 +131,7 @@ def _read_payload(token: str) -> dict[str, object]:
 
 
 def describe_content(token: str, now: float) -> Iterator[str]:
-    """Yield what the token says; whether to believe it is what the checks are for."""
+    """Yield one line for the kid and for each claim, whether or not they are valid."""
     try:
         compact = read_compact(token)
     except Refusal:
@@ -142,7 +142,7 @@ def describe_content(token: str, now: float) -> Iterator[str]:
         if name in TIME_CLAIMS and isinstance(value, int):
             text = f"{format_local_time(value, now)} ({format_relative_time(value, now)})"
             if value > MIN_MILLISECONDS:
-                text += "; in milliseconds? NumericDates are seconds"
+                text += "; this looks like milliseconds, but JWT times are in seconds"
         yield f"{name:<6} {text}"
 
 
@@ -154,10 +154,10 @@ def _to_result(check: TokenCheck, payload: dict[str, object], play: AccessReques
         return CheckResult(check=check.name, status="warn", text=text)
     expires_at = payload.get("exp")
     if check.name == "expiry" and isinstance(expires_at, int):
-        is_over = check.refusal is not None
-        when = f"{format_relative_time(expires_at, now)}, at {format_local_time(expires_at, now)}"
-        text = f"token-expired: it expired {when}" if is_over else f"it expires {when}"
-        return CheckResult(check=check.name, status="fail" if is_over else "ok", text=text)
+        is_expired = check.refusal is not None
+        time = f"{format_relative_time(expires_at, now)}, at {format_local_time(expires_at, now)}"
+        text = f"token-expired: it expired {time}" if is_expired else f"it expires {time}"
+        return CheckResult(check=check.name, status="fail" if is_expired else "ok", text=text)
     if check.refusal is None:
         return CheckResult(check=check.name, status="ok", text=TEXTS["passed"][check.name])
     detail = check.refusal.detail or check.refusal.message
@@ -167,28 +167,28 @@ def _to_result(check: TokenCheck, payload: dict[str, object], play: AccessReques
 def _conclude(refusal: Refusal | None, checks: list[TokenCheck], play: AccessRequest) -> str:
     if refusal is not None:
         reason: Reason = refusal.reason
-        return f"The edge answers {reason.status} {reason}: {refusal.message}"
-    given = {"a video": play.video, "a viewer's address": play.viewer}
-    if missing := [name for name, value in given.items() if value is None]:
-        return f"No check failed. Name {' and '.join(missing)} to check the rest."
-    unknown = [check.name for check in checks if not check.was_run]
-    beyond = f", as far as that can be checked from here (not checked: {', '.join(unknown)})"
-    return f"The edge accepts it{beyond if unknown else ''}."
+        return f"The edge refuses the play with {reason.status} {reason}: {refusal.message}"
+    options = {"--video": play.video, "--ip": play.viewer}
+    if missing := [name for name, value in options.items() if value is None]:
+        return f"No check failed. Add {' and '.join(missing)} to run the other checks."
+    skipped = [check.name for check in checks if not check.was_run]
+    condition = f" if it also passes the checks that cannot be run here: {', '.join(skipped)}"
+    return f"The edge accepts this token{condition if skipped else ''}."
 
 
 def format_local_time(moment: int, now: float) -> str:
-    """Return a moment in local time, with the date if it is another day."""
+    """Format a time as local time, with the date if it is not today."""
     try:
-        then, today = (datetime.fromtimestamp(it).astimezone() for it in (moment, now))
+        then, today = (datetime.fromtimestamp(value).astimezone() for value in (moment, now))
     except (OverflowError, ValueError, OSError):
         return f"{moment} s since 1970"
     return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
 def format_relative_time(moment: int, now: float) -> str:
-    """Return how far a moment is from now, rounded, such as `4 minutes ago` or `in 2 hours`."""
+    """Format a time relative to now, rounded, such as `4 minutes ago` or `in 2 hours`."""
     distance = abs(moment - int(now))
-    size, unit = next((it for it in UNITS if distance >= it[0]), UNITS[-1])
+    size, unit = next((entry for entry in UNITS if distance >= entry[0]), UNITS[-1])
     count = (distance + size // 2) // size
     amount = f"{count:,} {unit}{'' if count == 1 else 's'}"
     return f"in {amount}" if moment > now else f"{amount} ago"

@@ -1,4 +1,4 @@
-"""playgate videos: put a test video up, look after it, and take it down again."""
+"""playgate videos: list, upload, edit and delete videos, such as a test video."""
 
 import json
 import os
@@ -27,27 +27,29 @@ from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.video import VideoId
 from proxy.settings import Settings
 
-NON_TERMINAL_WIDTH = 300  # characters: nothing is cut off for another program
+NON_TERMINAL_WIDTH = 300  # characters: wide enough not to truncate text for another program
 
 app = typer.Typer(
-    help="Manage the channel's videos with an API key of its own.",
+    help="Manage the channel's videos, with the API key in [videos].",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-VideoArgument = Annotated[str, typer.Argument(metavar="ID", help="The video.")]
+VideoArgument = Annotated[str, typer.Argument(metavar="ID", help="The video's ID.")]
 
 
 @add_command(app, "playgate videos list --limit 5", "playgate videos list --json", name="list")
 def list_videos(
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of videos.")] = 20,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """List the channel's videos."""
     settings = load_settings_or_exit(config, for_edge=False)
 
-    async def found(api: VideosApi) -> list[Mapping[str, Any]]:
+    async def fetch_videos(api: VideosApi) -> list[Mapping[str, Any]]:
         videos: list[Mapping[str, Any]] = []
         size = min(limit, MAX_PAGE_SIZE)
         for number in range(1, -(-limit // size) + 1):
@@ -57,7 +59,7 @@ def list_videos(
                 break
         return videos[:limit]
 
-    videos = run_videos(settings, found)
+    videos = run_videos(settings, fetch_videos)
     if as_json:
         for video in videos:
             typer.echo(json.dumps(video))
@@ -73,21 +75,27 @@ def list_videos(
 
 @add_command(app, "playgate videos upload test.mp4 --title 'A test' --private")
 def upload(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
-    title: Annotated[str, typer.Option(help="[default: the file's name]")] = "",
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The video file.")
+    ],
+    title: Annotated[str, typer.Option(help="The title. [default: the file's name]")] = "",
     category: Annotated[
-        str, typer.Option(help="Dailymotion's channel for it, such as news or sport.")
+        str, typer.Option(help="Dailymotion's category (channel), such as news or sport.")
     ] = "tech",
-    private: Annotated[bool, typer.Option("--private", help="For whoever has its id.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Only people who know its ID can watch it.")
+    ] = False,
     draft: Annotated[bool, typer.Option("--draft", help="Do not publish it yet.")] = False,
-    for_kids: Annotated[bool, typer.Option("--for-kids", help="It was made for kids.")] = False,
+    for_kids: Annotated[
+        bool, typer.Option("--for-kids", help="Declare that it is made for kids.")
+    ] = False,
     config: Config = None,
 ) -> None:
-    """Upload a file and make a video of it; prints its id."""
+    """Upload a file as a new video and print its ID."""
     settings = load_settings_or_exit(config, for_edge=False)
     channel_id = _channel_or_exit(settings)
     if not file.stat().st_size:
-        fail(f"{file}: the file is empty")
+        fail(f"{file}: the file is empty; name a video file")
     fields = {
         "title": check_text_or_exit("--title", title)
         or os.fsencode(file.stem).decode(errors="replace"),
@@ -97,7 +105,7 @@ def upload(
         "is_created_for_kids": _format_flag(for_kids),
     }
 
-    async def uploaded(api: VideosApi) -> VideoId:
+    async def upload_file(api: VideosApi) -> VideoId:
         url = await api.fetch_upload_url()
         hosts = AllowedHosts(settings.platform.allowed_hosts, plain_http=settings.sandbox)
         hosts.check(url)
@@ -106,14 +114,14 @@ def upload(
             Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
             progress.open(file, "rb", description=escape(name)) as body,
         ):
-            kept = await api.upload(url, body, name)
-        return await api.publish(channel_id, {"url": kept, **fields})
+            uploaded_url = await api.upload(url, body, name)
+        return await api.publish(channel_id, {"url": uploaded_url, **fields})
 
-    video = run_videos(settings, uploaded)
+    video = run_videos(settings, upload_file)
     typer.echo(video)
     typer.echo(
-        f"Dailymotion prepares it now; then playgate token mint --video {video} --url, with the "
-        "edge's settings",
+        f"Dailymotion is encoding the video. For a play URL, run with the edge's settings: "
+        f"playgate token mint --video {video} --url",
         err=True,
     )
 
@@ -123,58 +131,61 @@ def edit(
     video: VideoArgument,
     title: Annotated[str | None, typer.Option(help="A new title.")] = None,
     published: Annotated[
-        bool | None, typer.Option("--published/--draft", help="Publish it, or take that back.")
+        bool | None, typer.Option("--published/--draft", help="Publish it, or make it a draft.")
     ] = None,
     private: Annotated[
-        bool | None, typer.Option("--private/--public", help="For whoever has its id, or for all.")
+        bool | None,
+        typer.Option(
+            "--private/--public", help="Only people who know its ID can watch it, or everyone."
+        ),
     ] = None,
     config: Config = None,
 ) -> None:
-    """Change a video."""
+    """Change a video's title or visibility."""
     settings = load_settings_or_exit(config, for_edge=False)
-    known = parse_video_or_exit(settings, video)
-    given = {
+    video_id = parse_video_or_exit(settings, video)
+    options = {
         "title": None if title is None else check_text_or_exit("--title", title),
         "published": None if published is None else _format_flag(published),
         "private": None if private is None else _format_flag(private),
     }
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields = {name: value for name, value in options.items() if value is not None}
     if not fields:
         fail("nothing to change: give --title, --published, --draft, --private or --public")
-    run_videos(settings, lambda api: api.edit(known, fields))
+    run_videos(settings, lambda api: api.edit(video_id, fields))
     typer.echo(f"{video}: changed")
 
 
 @add_command(app, "playgate videos delete x9abcd")
 def delete(
     video: VideoArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")] = False,
     config: Config = None,
 ) -> None:
-    """Delete a video for good; asks first."""
+    """Delete a video permanently, after a confirmation."""
     settings = load_settings_or_exit(config, for_edge=False)
-    known = parse_video_or_exit(settings, video)
+    video_id = parse_video_or_exit(settings, video)
     if not yes:
-        title = run_videos(settings, lambda api: api.fetch_title(known))
+        title = run_videos(settings, lambda api: api.fetch_title(video_id))
         typer.confirm(
             f"Delete {video}, {to_printable(title)!r}? This cannot be undone.", abort=True
         )
-    run_videos(settings, lambda api: api.delete(known))
+    run_videos(settings, lambda api: api.delete(video_id))
     typer.echo(f"{video}: deleted")
 
 
 def _channel_or_exit(settings: Settings) -> str:
     if not settings.videos.channel_id:
-        fail("videos.channel_id is not set: it says whose videos these are")
+        fail("videos.channel_id is not set: set it to the ID of the channel that owns the videos")
     return settings.videos.channel_id
 
 
 def check_text_or_exit(option: str, text: str) -> str:
-    """Return a text as it can be sent, or say that it cannot and exit with 1."""
+    """Check that a text is valid UTF-8, or print an error and exit with 1."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        fail(f"{option}: {to_printable(text)!r} is not UTF-8")
+        fail(f"{option}: {to_printable(text)!r} is not valid UTF-8")
     return text
 
 

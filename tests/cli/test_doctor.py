@@ -547,7 +547,7 @@ def test_every_finding_is_made_with_all_that_its_texts_name():
             common = {
                 keyword.arg for call in calls_of(function, {"partial"}) for keyword in call.keywords
             }
-            for call in calls_of(function, {"build_result", "seen_as"}):
+            for call in calls_of(function, {"build_result", "build_seen"}):
                 named = {it.value for it in ast.walk(call.args[0]) if isinstance(it, ast.Constant)}
                 given = {keyword.arg for keyword in call.keywords} | common
                 for name in (named or texts - made.keys()) & TEXTS.keys():

@@ -1,4 +1,5 @@
-"""playgate doctor: why does it not play?
+"""playgate doctor: find out why a video does not play.
 
-Each file looks at one part of the way; each check yields what it found, and the next step.
+Each module checks one part of the path from settings to player. Each check yields results, with the
+next step after a failure.
 """

@@ -1,4 +1,4 @@
-"""The command: which checks there are, in which order, and how they are told."""
+"""The command `playgate doctor`: run all checks in order and print their results."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -44,23 +44,24 @@ CHECKS: tuple[CheckFunction, ...] = (
 
 def doctor(
     video: Annotated[
-        str | None, typer.Option(metavar="ID", help="The video that does not play.")
+        str | None, typer.Option(metavar="ID", help="A video that does not play.")
     ] = None,
     ip: Annotated[
-        str | None, typer.Option(metavar="IP", help="The viewer for whom it does not play.")
+        str | None,
+        typer.Option(metavar="IP", help="The IP address of a viewer for whom it does not play."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     config: Config = None,
 ) -> None:
     """Find out why a video does not play.
 
-    Checks settings, edge, clock, hosts, credentials, a stream and the public URL. Run it where the
-    edge runs. Exit 1 if a check fails.
+    Checks the settings, the edge, Dailymotion's hosts and API, a stream and the public URL. Run it
+    on the edge's machine, with the edge's settings. Exit 1 if a check fails.
     """
-    findings = run(collect_results(config, video, ip, quiet=as_json))
-    statuses = {it.status for it in findings}
+    results = run(collect_results(config, video, ip, quiet=as_json))
+    statuses = {result.status for result in results}
     if as_json:
-        body = {"ok": "fail" not in statuses, "checks": [asdict(it) for it in findings]}
+        body = {"ok": "fail" not in statuses, "checks": [asdict(result) for result in results]}
         typer.echo(json.dumps(body, ensure_ascii=False))
     elif "fail" in statuses:
         print_markup("\nFix the first failing check first.")
@@ -74,45 +75,45 @@ def doctor(
 async def collect_results(
     config: Path | None, video: str | None, ip: str | None, *, quiet: bool
 ) -> list[CheckResult]:
-    """Return the findings of all checks; print each as it comes, unless quiet."""
-    findings = []
-    async with aclosing(run_checks(config, video, ip)) as looking:
-        async for finding in looking:
-            findings.append(finding)
+    """Run all checks and return their results; print each result at once, unless quiet."""
+    results = []
+    async with aclosing(run_checks(config, video, ip)) as check_results:
+        async for result in check_results:
+            results.append(result)
             if not quiet:
-                print_result(finding)
-    return findings
+                print_result(result)
+    return results
 
 
 async def run_checks(
     config: Path | None, video: str | None, ip: str | None
 ) -> AsyncGenerator[CheckResult, None]:
-    """Yield what there is to find."""
+    """Run all checks and yield their results."""
     try:
         settings = load_settings(config)
     except SettingsInvalid as invalid:
-        where = f"{invalid.source}: " if invalid.source is not None else ""
-        step = "config/playgate.toml says what each setting is for."
+        prefix = f"{invalid.source}: " if invalid.source is not None else ""
+        step = "Fix this setting; config/playgate.toml explains each setting."
         if invalid.file is None:
-            step = "Name a settings file with --config or PLAYGATE_CONFIG."
+            step = "Give a settings file with --config or PLAYGATE_CONFIG."
         for key, text in invalid.problems:
-            yield build_result("settings-invalid", problem=f"{where}{key}: {text}", step=step)
+            yield build_result("settings-invalid", problem=f"{prefix}{key}: {text}", step=step)
         yield build_result("edge-unknown")
         return
-    asked = None if video is None else parse_video_or_exit(settings, video, option="--video: ")
+    video_id = None if video is None else parse_video_or_exit(settings, video, option="--video: ")
     viewer = None if ip is None else parse_address_or_exit(ip)
-    async with open_context(settings, config, asked, viewer) as visit:
+    async with open_context(settings, config, video_id, viewer) as context:
         for check in CHECKS:
-            async with aclosing(check(visit)) as findings:
-                async for finding in findings:
-                    yield finding
+            async with aclosing(check(context)) as results:
+                async for result in results:
+                    yield result
 
 
 @asynccontextmanager
 async def open_context(
     settings: Settings, file: Path | None, video: VideoId | None, viewer: Address | None
 ) -> AsyncIterator[CheckContext]:
-    """Build what the checks use: the edge's own services."""
+    """Build the checks' context, with the same services that an edge uses."""
     async with open_process_services(settings, build_telemetry(), is_alone=True) as process:
         delivery = build_services(settings, process).delivery
         yield CheckContext(

@@ -1,4 +1,4 @@
-"""Dailymotion: the clock, the credentials, and what they may do."""
+"""Check Dailymotion's API: the clock, the credentials and their scopes."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -18,28 +18,28 @@ from proxy.cli.options import CheckResult
 from proxy.domain.clock_skew import measure_skew
 from proxy.domain.reasons import Refusal
 
-MAX_CLOCK_SKEW_SECONDS = 5.0  # seconds; what tokens.leeway forgives a signer by default
-LARGE_CLOCK_SKEW_SECONDS = 60.0  # seconds
+MAX_CLOCK_SKEW_SECONDS = 5.0  # the default of tokens.leeway
+LARGE_CLOCK_SKEW_SECONDS = 60.0  # more than this is a failure
 ECHO_MESSAGE = "Playgate"
 
 
-async def check_clock(visit: CheckContext) -> AsyncGenerator[CheckResult, None]:
-    """Compare this machine's clock with the API's Date."""
-    clock, rest_url = visit.process.telemetry.clock, visit.settings.platform.endpoints.rest_url
+async def check_clock(context: CheckContext) -> AsyncGenerator[CheckResult, None]:
+    """Compare this machine's clock with the Date header of an API response."""
+    clock, rest_url = context.process.telemetry.clock, context.settings.platform.endpoints.rest_url
     before = clock.now()
     try:
         url = URL(rest_url) / "echo"
-        http = visit.process.dailymotion.http
-        answer = await http.send("account", "GET", url, deadline=visit.compute_deadline)
+        http = context.process.dailymotion.http
+        response = await http.send("account", "GET", url, deadline=context.deadline)
     except UpstreamError as error:
         yield fail_with_refusal("clock", to_refusal(error))
         return
-    date = answer.headers.get("Date", "")
+    date = response.headers.get("Date", "")
     yield assess_clock(measure_skew(date, asked_at=before, answered_at=clock.now()))
 
 
 def assess_clock(ahead: float | None) -> CheckResult:
-    """Say how far this machine's clock is off, in seconds; None where nobody can tell."""
+    """Assess how many seconds this machine's clock is ahead; None means unknown."""
     if ahead is None:
         return build_result("no-date")
     if abs(ahead) <= MAX_CLOCK_SKEW_SECONDS:
@@ -48,20 +48,20 @@ def assess_clock(ahead: float | None) -> CheckResult:
     return off if abs(ahead) <= LARGE_CLOCK_SKEW_SECONDS else replace(off, status="fail")
 
 
-async def check_account(visit: CheckContext) -> AsyncGenerator[CheckResult, None]:
-    """Get an access token, and ask what it is good for."""
-    settings = visit.settings.platform
+async def check_account(context: CheckContext) -> AsyncGenerator[CheckResult, None]:
+    """Fetch an access token, and check its scopes and that the API accepts it."""
+    settings = context.settings.platform
     try:
-        token = await visit.process.dailymotion.tokens.get_token()
+        token = await context.process.dailymotion.tokens.get_token()
     except Refusal as refusal:
         yield fail_with_refusal("credentials", refusal)
         if is_exchange_running():
-            yield build_result("renewal-goes-on", patience=TOKEN_TIMEOUT_SECONDS)
+            yield build_result("refresh-in-progress", timeout=TOKEN_TIMEOUT_SECONDS)
         return
     yield build_result("credentials-good", grant=settings.grant)
     if settings.api == "v2":
-        return  # it has neither /auth nor /echo
-    client = build_client(visit.process.dailymotion.http, token, visit.process.telemetry)
+        return  # API v2 has neither /auth nor /echo
+    client = build_client(context.process.dailymotion.http, token, context.process.telemetry)
     account = AccountApi(client, settings.endpoints.rest_url)
     try:
         identity = await account.fetch_identity()

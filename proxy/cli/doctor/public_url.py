@@ -1,4 +1,4 @@
-"""The way of a viewer: the public URL, what a browser may read, and whom the edge sees."""
+"""Check a viewer's path: the public URL, CORS, and the address that the edge sees."""
 
 import asyncio
 import json
@@ -19,22 +19,22 @@ from proxy.domain.client_ip import Address, PrivateViewers, check_viewer, is_pub
 from proxy.domain.probe import sign_probe
 from proxy.domain.reasons import Reason, Refusal
 
-FORGED_ADDRESS = "192.0.2.66"  # RFC 5737: nobody's address, so nobody but us brought it in
+FORGED_ADDRESS = "192.0.2.66"  # reserved by RFC 5737: only this command can have sent it
 UNKNOWN_VIDEO_PATH = "/play/x0.m3u8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicResponse:
-    """An answer that came through the public URL."""
+    """A response that came through the public URL."""
 
     status: int
     headers: Mapping[str, str]
     members: dict[str, Any] = field(default_factory=dict)
 
 
-async def check_public_url(visit: CheckContext) -> AsyncGenerator[CheckResult, None]:
-    """Ask as a player does, without a token, and as a browser does before."""
-    public_url = visit.settings.web.public_url
+async def check_public_url(context: CheckContext) -> AsyncGenerator[CheckResult, None]:
+    """Send a play without a token and a CORS preflight through the public URL."""
+    public_url = context.settings.web.public_url
     if not public_url:
         yield build_result("no-public-url")
         return
@@ -51,9 +51,9 @@ async def check_public_url(visit: CheckContext) -> AsyncGenerator[CheckResult, N
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = CAUSES.get(type(error), type(error).__name__)
-            yield build_result("public-silent", url=public_url, cause=cause)
+            yield build_result("public-url-unreachable", url=public_url, cause=cause)
             return
-        # Which one it is depends on the settings; that it is one of ours is enough.
+        # Any reason will do: the settings decide which check refuses the play first.
         reason = denied.headers.get("X-Deny-Reason", "no X-Deny-Reason")
         if reason not in list(Reason):
             yield build_result(
@@ -62,67 +62,74 @@ async def check_public_url(visit: CheckContext) -> AsyncGenerator[CheckResult, N
             return
         yield build_result("public-good", url=public_url)
         yield assess_cors(denied, preflight)
-        async for finding in check_forwarding(visit, session):
-            yield finding
+        async for result in check_forwarding(context, session):
+            yield result
 
 
 def assess_cors(denied: PublicResponse, preflight: PublicResponse) -> CheckResult:
-    """Say whether a page elsewhere may read what the edge answers."""
-    allowed = [it.headers.get("Access-Control-Allow-Origin", "") for it in (denied, preflight)]
+    """Assess whether a page of another origin may read the edge's responses."""
+    allowed = [
+        response.headers.get("Access-Control-Allow-Origin", "") for response in (denied, preflight)
+    ]
     if allowed == ["*", "*"] and preflight.status == HTTPStatus.NO_CONTENT:
         return build_result("cors-good")
-    refusal, other = (it[:60] for it in allowed)
-    return build_result("cors-lost", refusal=refusal, code=preflight.status, preflight=other)
+    refusal_origin, preflight_origin = (value[:60] for value in allowed)
+    return build_result(
+        "cors-missing",
+        refusal=refusal_origin,
+        code=preflight.status,
+        preflight=preflight_origin,
+    )
 
 
 async def check_forwarding(
-    visit: CheckContext, session: aiohttp.ClientSession
+    context: CheckContext, session: aiohttp.ClientSession
 ) -> AsyncGenerator[CheckResult, None]:
-    """Ask the edge whom it sees, with an address of our own making in the header."""
-    settings = visit.settings
+    """Send a probe with a forged address to see which viewer address the edge determines."""
+    settings = context.settings
     key = settings.operator.key.get_secret_value()
     if not key:
         yield build_result("no-operator-key")
         return
-    probe = sign_probe(key, now=visit.process.telemetry.clock.now())
+    probe = sign_probe(key, now=context.process.telemetry.clock.now())
     url = URL(f"{settings.web.public_url}/play/probe").with_query(token=probe)
     try:
-        seen = await send_request(
+        response = await send_request(
             session, "GET", url, {settings.viewer.forwarded_header: FORGED_ADDRESS}
         )
     except (aiohttp.ClientError, TimeoutError, OSError):
-        yield build_result("public-gone")
+        yield build_result("public-url-lost")
         return
-    if seen.status != HTTPStatus.OK or "viewer" not in seen.members:
-        yield build_result("probe-refused", code=seen.status)
+    if response.status != HTTPStatus.OK or "viewer" not in response.members:
+        yield build_result("probe-refused", code=response.status)
         return
     yield assess_forwarding(
-        seen.members, settings.viewer.private, loopback_viewers=settings.sandbox
+        response.members, settings.viewer.private, loopback_viewers=settings.sandbox
     )
 
 
 def assess_forwarding(
     seen: Mapping[str, Any], private: PrivateViewers, *, loopback_viewers: bool
 ) -> CheckResult:
-    """Say whether the address that the edge sees is the viewer's, and nobody's choice.
+    """Assess whether the edge sees the viewer's real address, and whether it can be forged.
 
-    `seen` is the answer to a probe that came with FORGED in its header.
+    `seen` is the response to a probe that was sent with FORGED_ADDRESS in its header.
     """
     viewer, peer, header = seen.get("viewer"), seen.get("peer"), seen.get("header")
     lines = seen.get("forwarded")
     forwarded = ", ".join(map(str, lines if isinstance(lines, list) else []))
     address = parse_address(str(viewer))
-    seen_as = partial(build_result, viewer=viewer, peer=peer, header=header, forwarded=forwarded)
+    build_seen = partial(build_result, viewer=viewer, peer=peer, header=header, forwarded=forwarded)
     if viewer == FORGED_ADDRESS:
-        return seen_as("forged-address")
+        return build_seen("forged-address")
     if address is None:
-        return seen_as("no-viewer")
+        return build_seen("no-viewer")
     if forwarded not in {"", FORGED_ADDRESS} and not seen.get("peer_is_trusted"):
-        return seen_as("proxy-untrusted")
+        return build_seen("proxy-untrusted")
     if not is_public(address) and not loopback_viewers:
-        finding = seen_as("viewer-private")
-        return replace(finding, status="warn") if _can_play(address, private) else finding
-    return seen_as("forwarding-good")
+        result = build_seen("viewer-private")
+        return replace(result, status="warn") if _can_play(address, private) else result
+    return build_seen("forwarding-good")
 
 
 def _can_play(address: Address, private: PrivateViewers) -> bool:
@@ -136,7 +143,7 @@ def _can_play(address: Address, private: PrivateViewers) -> bool:
 async def send_request(
     session: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str]
 ) -> PublicResponse:
-    """Return what comes back, and its JSON where it is an object."""
+    """Send a request; return the response, with its members if the body is a JSON object."""
     async with (
         asyncio.timeout(CHECK_TIMEOUT_SECONDS),
         session.request(method, url, headers=headers, allow_redirects=False) as response,

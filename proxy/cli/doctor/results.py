@@ -1,4 +1,4 @@
-"""What a check finds, and what every check works with."""
+"""The results of checks, and the context that all checks share."""
 
 import tomllib
 from collections.abc import AsyncGenerator, Callable
@@ -14,23 +14,23 @@ from proxy.edge.delivery import Delivery
 from proxy.settings import Settings
 from proxy.wiring import ProcessServices
 
-CHECK_TIMEOUT_SECONDS = 10.0  # seconds for one question
+CHECK_TIMEOUT_SECONDS = 10.0  # for each request or connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
-    """What is looked at, and the tools."""
+    """The settings to check, the services to check with, and the video and viewer given."""
 
     settings: Settings
-    file: Path | None  # which they were read from
+    file: Path | None  # the settings file; None for defaults and environment alone
     process: ProcessServices
     delivery: Delivery
     video: VideoId | None
     viewer: Address | None
 
     @property
-    def compute_deadline(self) -> float:
-        """When a question that is asked now must be answered."""
+    def deadline(self) -> float:
+        """The deadline of a request that starts now, in monotonic seconds."""
         return self.process.telemetry.clock.monotonic() + CHECK_TIMEOUT_SECONDS
 
 
@@ -40,7 +40,7 @@ TEXTS = tomllib.loads((files("proxy.cli.doctor") / "texts.toml").read_text("utf-
 
 
 def build_result(name: str, /, **values: object) -> CheckResult:
-    """Return a finding of texts.toml, filled in."""
+    """Build the result that texts.toml has under this name, with its fields filled in."""
     entry = TEXTS[name]
     return CheckResult(
         check=entry["check"],
@@ -51,14 +51,14 @@ def build_result(name: str, /, **values: object) -> CheckResult:
 
 
 def fail_with_refusal(check: str, refusal: Refusal) -> CheckResult:
-    """Return a refusal as a failure, with what to do about it."""
+    """Build the result of a check that failed with a refusal, with the next step."""
     detail = f" ({refusal.detail})" if refusal.detail else ""
     step = find_next_step(refusal.reason, refusal.detail)
     return CheckResult(check=check, status="fail", text=f"{refusal.reason}{detail}", next_step=step)
 
 
 def find_next_step(reason: Reason, detail: str) -> str:
-    """Return what an operator does about a refusal."""
+    """Return an operator's next step after a refusal, by words of its detail or by its reason."""
     steps: dict[str, dict[str, str]] = TEXTS["steps"]
-    told = (step for words, step in steps["details"].items() if words in detail)
-    return next(told, steps["reasons"].get(reason, reason.message))
+    matches = (step for words, step in steps["details"].items() if words in detail)
+    return next(matches, steps["reasons"].get(reason, reason.message))
