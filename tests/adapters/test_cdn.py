@@ -12,7 +12,8 @@ from faults.wire import reset
 from support import serving
 from yarl import URL
 
-from proxy.adapters.dailymotion.cdn import Cdn, open_cdn_session
+from proxy.adapters.dailymotion.cdn import Cdn
+from proxy.adapters.dailymotion.cdn_session import open_cdn_session
 from proxy.adapters.telemetry import build_telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
