@@ -90,7 +90,7 @@ async def test_a_playlist_comes_with_where_it_came_from():
 async def test_no_private_address_is_dialled_whatever_its_name(host):
     async with a_cdn(private_addresses=False) as (cdn, port, asked, _):
         with pytest.raises(
-            Refusal, match="stream-host-not-allowed: its host has a private address"
+            Refusal, match="stream-host-not-allowed: the host has a private address"
         ):
             await cdn.fetch_playlist(f"http://{host}:{port}/a.m3u8")
         with pytest.raises(Refusal, match="stream-host-not-allowed"):

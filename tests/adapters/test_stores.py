@@ -201,7 +201,7 @@ async def test_a_connection_that_died_is_no_failure(server, redis):
 async def test_failures_repeat_nothing(server, redis):
     async with server.client() as client:
         await client.config_set("maxmemory", "1")
-        with pytest.raises(StateError, match=r"^the state answered OutOfMemoryError$"):
+        with pytest.raises(StateError, match=r"^the state server responded with OutOfMemoryError$"):
             await redis.probe()
         await client.config_set("requirepass", "secret")
     wrong = RedisStore(f"redis://:another@127.0.0.1:{server.port}", prefix="test")
@@ -211,5 +211,5 @@ async def test_failures_repeat_nothing(server, redis):
     await wrong.close()
     await server.stop()
     for ask in (redis.get("x"), redis.read("x", ""), redis.claim("x", "y", ttl=1), redis.probe()):
-        with pytest.raises(StateError, match="the state cannot be reached"):
+        with pytest.raises(StateError, match="the state server cannot be reached"):
             await ask

@@ -82,12 +82,12 @@ async def test_a_flag_gives_up_what_it_says_and_nothing_else(sandbox, account, f
 @pytest.mark.parametrize(
     ("account", "says"),
     [
-        (PUBLIC, "invalid_client; this takes a private API key; a public one has other grants"),
+        (PUBLIC, "invalid_client; this grant needs a private API key; for a public one, see docs"),
         (
             {**PASSWORD, "api_key": "sandbox", "api_secret": "sandbox-secret"},
-            "invalid_client; this takes a public API key; for a private one, set grant to client",
+            "invalid_client; this grant needs a public API key; for a private one, use grant client",
         ),
-        ({**V2, **PUBLIC}, "invalid_client; this takes a private API key"),
+        ({**V2, **PUBLIC}, "invalid_client; this grant needs a private API key"),
         ({**PASSWORD, "password": "wrong-password"}, "invalid_grant; see username and password"),
     ],
 )
@@ -187,16 +187,19 @@ class TestLogin:
     @pytest.mark.parametrize(
         ("content", "says"),
         [
-            (None, "no login is kept here: run playgate login"),
-            ("", "no login is kept here: run playgate login"),
-            ('{"refresh_', "no login is kept here: run playgate login"),
-            ("[]", "no login is kept here: run playgate login"),
-            ('{"refresh_token": 7, "api_key": "a"}', "no login is kept here: run playgate login"),
-            ('{"refresh_token": "r"}', "this login was made with another API key"),
-            ('{"refresh_token": "r", "api_key": "x"}', "this login was made with another API key"),
+            (None, "no login is stored here: run playgate login"),
+            ("", "no login is stored here: run playgate login"),
+            ('{"refresh_', "no login is stored here: run playgate login"),
+            ("[]", "no login is stored here: run playgate login"),
+            ('{"refresh_token": 7, "api_key": "a"}', "no login is stored here: run playgate login"),
+            ('{"refresh_token": "r"}', "this login was created with another API key"),
+            (
+                '{"refresh_token": "r", "api_key": "x"}',
+                "this login was created with another API key",
+            ),
             (
                 '{"refresh_token": "hush", "api_key": "sandbox-public"}',
-                "HTTP 400 invalid_grant; the login has lapsed or was revoked: run playgate login",
+                "HTTP 400 invalid_grant; the login has expired or was revoked: run playgate login",
             ),
         ],
     )

@@ -44,7 +44,7 @@ async def test_the_user_of_the_page_may_do_all_that_an_edge_does(allowed, sandbo
 
 async def test_and_nothing_under_another_name(allowed):
     store = RedisStore(allowed, prefix="other")
-    with pytest.raises(StateError, match="the state answered"):
+    with pytest.raises(StateError, match="the state server responded with"):
         await store.put("a", "1", ttl=60)
     await store.close()
 

@@ -596,7 +596,7 @@ async def test_a_segment_that_breaks_off_is_not_made_whole(sandbox):
             "platform-unreachable",
             "x8demo1",
         )
-        assert line["detail"] == "bytes: the CDN broke off within a body"
+        assert line["detail"] == "bytes: the CDN closed the connection within a body"
 
 
 @pytest.mark.parametrize(
