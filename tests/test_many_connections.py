@@ -108,7 +108,7 @@ def descriptors_of(edge: EdgeProcess) -> int:
     return sum(1 for _ in Path(f"/proc/{edge.process.process.pid}/fd").iterdir())
 
 
-async def test_a_crowd_harms_no_play(sandbox, many_descriptors):
+async def test_thousands_of_idle_and_slow_connections_do_not_slow_plays_down(sandbox, many_descriptors):
     edge = EdgeProcess(
         {**in_front_of(sandbox), "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
     )

@@ -64,7 +64,7 @@ async def test_serve_serves_and_stops_cleanly(sandbox):
     assert events == ["serving", "request", "request", "draining", "stopped"]
 
 
-async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
+async def test_serve_exits_with_a_one_line_error_if_a_port_is_taken(sandbox):
     async with started(
         *playgate("serve"), env=environment(sandbox, URL(sandbox.origin).port, free_port())
     ) as edge:
@@ -79,7 +79,7 @@ async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
     assert "Traceback" not in edge.output
 
 
-async def test_no_secret_is_ever_written(sandbox):
+async def test_no_secret_appears_in_the_log_or_in_responses(sandbox):
     """Every kind of request, good and broken, and then everything that the process wrote."""
     async with served(sandbox) as (edge, session, player, operator):
         token = await minted(session, operator)
@@ -126,7 +126,7 @@ async def test_no_secret_is_ever_written(sandbox):
         assert secret not in "".join(answers)
 
 
-async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
+async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops_it(tmp_path):
     ports = [free_port() for _ in range(3)]
     options = [
         f"--{name}={port}"
@@ -168,7 +168,7 @@ async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
     assert "Traceback" not in demo.output
 
 
-async def test_a_demo_beside_a_demo_says_which_port_is_taken(sandbox):
+async def test_a_second_demo_says_which_port_is_taken(sandbox):
     async with started(
         *playgate(
             "demo",
@@ -185,7 +185,7 @@ async def test_a_demo_beside_a_demo_says_which_port_is_taken(sandbox):
     assert f"cannot listen on {taken}: Address already in use; playgate demo --help" in demo.output
 
 
-async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(component, tmp_path):
+async def test_stopping_an_edge_behind_nginx_under_load_causes_no_player_errors(component, tmp_path):
     """Two edges, players that never pause; each edge in turn is stopped and started again."""
     program = component("nginx")
     players, operators = [free_port(), free_port()], [free_port(), free_port()]
@@ -233,7 +233,7 @@ async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(compon
     assert set(statuses) == {302}, statuses
 
 
-async def test_a_signal_that_comes_while_an_edge_starts_stops_it_in_order():
+async def test_a_signal_during_startup_stops_the_edge_cleanly():
     stop = create_stop_event()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(20):

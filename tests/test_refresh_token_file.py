@@ -82,7 +82,7 @@ async def plays(sandbox, account) -> str | None:
 
 
 @pytest.mark.parametrize("rotation", ["lenient", "strict", "none"])
-async def test_a_renewal_killed_before_any_of_its_steps_leaves_a_good_login(
+async def test_a_refresh_killed_before_any_file_operation_leaves_a_valid_login(
     sandbox, tmp_path, rotation
 ):
     """One moment is in nobody's hands: a server that voids a token as it sends the next one.
@@ -117,7 +117,7 @@ async def test_a_renewal_killed_before_any_of_its_steps_leaves_a_good_login(
 
 
 @pytest.mark.parametrize("rotation", ["lenient", "strict"])
-async def test_a_renewal_killed_while_the_server_answers(sandbox, tmp_path, rotation):
+async def test_a_refresh_killed_during_the_response_loses_the_login_only_with_strict_rotation(sandbox, tmp_path, rotation):
     sandbox.accounts.rotation = rotation
     account = logged_in(sandbox, tmp_path / "login.json")
     before = set(sandbox.accounts.refresh_tokens)
@@ -134,7 +134,7 @@ async def test_a_renewal_killed_while_the_server_answers(sandbox, tmp_path, rota
     )
 
 
-async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, tmp_path):
+async def test_a_slow_token_response_is_awaited_after_its_plays_have_timed_out(sandbox, tmp_path):
     """A server that voids a token as it sends the next one would otherwise have the last word."""
     sandbox.accounts.rotation = "strict"
     account = logged_in(sandbox, tmp_path / "login.json")
@@ -152,7 +152,7 @@ async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, t
         assert sandbox.controls.calls["token"] == 1
 
 
-async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
+async def test_a_stopping_edge_does_not_wait_for_the_file_lock(sandbox, tmp_path):
     account = logged_in(sandbox, tmp_path / "login.json")
     with (tmp_path / "login.json.lock").open("w") as held_elsewhere:
         fcntl.flock(held_elsewhere, fcntl.LOCK_EX)
@@ -165,7 +165,7 @@ async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
     assert sandbox.controls.calls["token"] == 0
 
 
-async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
+async def test_a_stopping_edge_waits_for_a_token_request_in_flight(sandbox, tmp_path):
     sandbox.accounts.rotation = "strict"
     account = logged_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
@@ -192,7 +192,7 @@ async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
         {"scope": 7},
     ],
 )
-async def test_a_new_refresh_token_is_kept_whatever_else_the_answer_says(sandbox, tmp_path, odd):
+async def test_a_new_refresh_token_is_stored_even_if_the_rest_of_the_response_is_invalid(sandbox, tmp_path, odd):
     file = tmp_path / "login.json"
     account = logged_in(sandbox, file)
     body = {"access_token": "a", "expires_in": 3600, "refresh_token": "the-next", **odd}
@@ -203,7 +203,7 @@ async def test_a_new_refresh_token_is_kept_whatever_else_the_answer_says(sandbox
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
-async def test_an_answer_that_grants_nothing_replaces_no_refresh_token(sandbox, tmp_path, status):
+async def test_an_error_response_does_not_replace_the_refresh_token(sandbox, tmp_path, status):
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     body = {"error": "temporarily_unavailable", "refresh_token": "redacted"}
@@ -214,7 +214,7 @@ async def test_an_answer_that_grants_nothing_replaces_no_refresh_token(sandbox, 
 
 
 @pytest.mark.parametrize("token", ["", "a" * 5000, "a\r\nb", "é", 7, ["x"], None])
-async def test_what_is_no_refresh_token_replaces_none(sandbox, tmp_path, token):
+async def test_an_invalid_refresh_token_does_not_replace_the_stored_one(sandbox, tmp_path, token):
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     body = {"access_token": "a", "expires_in": 3600, "refresh_token": token}
@@ -227,7 +227,7 @@ async def test_what_is_no_refresh_token_replaces_none(sandbox, tmp_path, token):
 @pytest.mark.parametrize(
     "left", ['{"refresh_', '{"refresh_token": ""}', "[" * 200_000, "\0" * 8192, '"x"']
 )
-async def test_what_was_left_half_written_replaces_nothing(sandbox, tmp_path, left):
+async def test_an_incomplete_next_file_does_not_replace_the_refresh_token(sandbox, tmp_path, left):
     file = tmp_path / "login.json"
     account = logged_in(sandbox, file)
     (tmp_path / "login.json.next").write_text(left)
@@ -235,7 +235,7 @@ async def test_what_was_left_half_written_replaces_nothing(sandbox, tmp_path, le
     assert await plays(sandbox, account) is None
 
 
-async def test_a_link_to_the_file_stays_one(sandbox, tmp_path):
+async def test_a_symbolic_link_to_the_file_is_kept(sandbox, tmp_path):
     (tmp_path / "volume").mkdir()
     real = tmp_path / "volume" / "kept.json"
     account = logged_in(sandbox, real)
@@ -247,7 +247,7 @@ async def test_a_link_to_the_file_stays_one(sandbox, tmp_path):
     assert link.is_symlink() and real.read_text() != before
 
 
-async def test_root_leaves_the_file_to_whose_it_was(sandbox, tmp_path):
+async def test_a_refresh_by_root_keeps_the_owner_of_the_file(sandbox, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("only root can give a file to somebody")
     file = tmp_path / "login.json"
@@ -260,7 +260,7 @@ async def test_root_leaves_the_file_to_whose_it_was(sandbox, tmp_path):
         assert (tmp_path / name).stat().st_uid == 65534
 
 
-async def test_a_renewal_that_fails_changes_nothing(sandbox, tmp_path):
+async def test_a_failed_refresh_leaves_the_file_unchanged(sandbox, tmp_path):
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     for broken in (Fault(status=500), Fault(status=200, body="<html>"), Fault(cut="within")):

@@ -90,7 +90,7 @@ async def outcome(edge, token, video="x8demo1"):
     return answer.reason or answer.status
 
 
-async def test_a_changed_file_is_taken_without_being_asked(edge, file):
+async def test_a_changed_settings_file_is_reloaded_automatically(edge, file):
     token = edge.mint(ttl=300)
     assert await outcome(edge, token) == 302
     change(file, "[delivery]", '[delivery]\nmode = "relay"')
@@ -104,7 +104,7 @@ async def test_a_changed_file_is_taken_without_being_asked(edge, file):
     assert await outcome(edge, token) == 200
 
 
-async def test_settings_of_every_part_are_taken(edge, file):
+async def test_a_reload_applies_limits_keys_and_viewer_settings(edge, file):
     token = edge.mint(ttl=600)
     change(file, 'kid = "sandbox"', 'kid = "renamed"')
     change(file, 'private = "pass"', 'private = "refuse"')
@@ -129,7 +129,7 @@ async def test_settings_of_every_part_are_taken(edge, file):
         ("sandbox = true", "sandbox = false", "must be https"),
     ],
 )
-async def test_a_bad_file_changes_nothing_and_is_told(edge, file, old, new, says):
+async def test_an_invalid_settings_file_is_reported_and_the_old_settings_stay_in_use(edge, file, old, new, says):
     token, since = edge.mint(), (await told(edge))["since"]
     change(file, old, new)
     await eventually(lambda: edge.lines("reload-failed"))
@@ -149,7 +149,7 @@ async def test_a_bad_file_changes_nothing_and_is_told(edge, file, old, new, says
     assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 1
 
 
-async def test_a_file_that_vanishes_changes_nothing(edge, file):
+async def test_a_deleted_settings_file_leaves_the_old_settings_in_use(edge, file):
     kept = file.read_text()
     file.unlink()
     await eventually(lambda: edge.lines("reload-failed"))
@@ -159,7 +159,7 @@ async def test_a_file_that_vanishes_changes_nothing(edge, file):
     await eventually(lambda: edge.lines("reloaded"))
 
 
-async def test_what_takes_a_restart_is_named_and_the_rest_is_taken(edge, file):
+async def test_a_reload_names_the_settings_that_need_a_restart_and_applies_the_others(edge, file):
     change(file, "[delivery]", "play_timeout = 9\n[delivery]")
     change(file, "player_page = true", 'player_page = false\nembed_origins = ["https://a.example"]')
     line = await reload(edge)
@@ -171,7 +171,7 @@ async def test_what_takes_a_restart_is_named_and_the_rest_is_taken(edge, file):
     assert (await reload(edge))["need_restart"] == line["need_restart"], "until it is restarted"
 
 
-async def test_a_request_is_answered_with_what_there_was_when_it_came(edge, file, sandbox):
+async def test_a_request_in_flight_keeps_the_settings_it_started_with(edge, file, sandbox):
     await edge.play()
     sandbox.controls.hold("video")
     playing = asyncio.create_task(edge.play())
@@ -183,7 +183,7 @@ async def test_a_request_is_answered_with_what_there_was_when_it_came(edge, file
     assert await outcome(edge, edge.mint()) == "viewer-private"
 
 
-async def test_nothing_is_left_of_what_was_replaced(edge, file):
+async def test_a_reload_frees_the_services_that_it_replaces(edge, file):
     """A cycle would stay until the collector comes by; one of the edge's start, frozen, for ever."""
     await edge.play()
     first = ref(edge.edge.apps.services.admission)
@@ -209,7 +209,7 @@ def replaceable() -> Counter[type]:
     return found
 
 
-async def test_a_token_whose_key_was_retired_meanwhile_is_refused(edge, file, tmp_path):
+async def test_a_cached_token_is_refused_once_its_key_is_retired(edge, file, tmp_path):
     """Although it was verified before, and is remembered."""
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
@@ -234,7 +234,7 @@ async def test_a_token_whose_key_was_retired_meanwhile_is_refused(edge, file, tm
     assert await outcome(edge, token) == "token-key-unknown"
 
 
-async def test_a_key_lapses_without_anybody_changing_a_file(edge, file, tmp_path):
+async def test_a_key_expires_without_a_file_change(edge, file, tmp_path):
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
     result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
@@ -252,7 +252,7 @@ async def is_unknown(edge, token):
     return await outcome(edge, token) == "token-key-unknown"
 
 
-async def test_revocations_and_what_was_counted_outlive_a_reload(edge, file):
+async def test_revocations_and_rate_limit_counts_survive_a_reload(edge, file):
     change(file, "[platform]", '[limits]\nsubject = "2/minute"\n[platform]')
     await reload(edge)
     taken = edge.mint(subject="taken")
@@ -266,7 +266,7 @@ async def test_revocations_and_what_was_counted_outlive_a_reload(edge, file):
     assert await outcome(edge, edge.mint(subject="a")) == "rate-limited"
 
 
-async def test_first_uses_outlive_a_reload_although_the_state_is_gone(file, server):
+async def test_first_uses_survive_a_reload_while_the_state_server_is_down(file, server):
     change(file, "[platform]", f'[state]\nurl = "{server.url}"\ntimeout = 1\n[platform]')
     change(file, "[[tokens.keys]]", "[tokens]\nbind_on_first_use = true\n[[tokens.keys]]")
     async with an_edge_of(file) as edge:
@@ -278,7 +278,7 @@ async def test_first_uses_outlive_a_reload_although_the_state_is_gone(file, serv
         assert (await edge.get(url, source="127.0.1.5")).reason == "token-used-elsewhere"
 
 
-async def test_the_sandbox_is_not_entered_by_a_reload(file):
+async def test_a_reload_cannot_switch_an_edge_to_sandbox_mode(file):
     """Its keys are known to everybody, and what guards them are rules of its own."""
     text = file.read_text()
     production = "\n".join(
@@ -297,7 +297,7 @@ async def test_the_sandbox_is_not_entered_by_a_reload(file):
         assert jwt.get_unverified_header(edge.mint())["kid"] == "one"
 
 
-async def test_a_file_that_changes_while_it_is_read_is_read_again(file):
+async def test_a_settings_file_that_changes_during_a_reload_is_reloaded_again(file):
     def slow_load():
         loaded = load_settings(file)
         if is_running and 'private = "pass"' in file.read_text():
@@ -315,7 +315,7 @@ async def is_private(edge):
     return await outcome(edge, edge.mint()) == "viewer-private"
 
 
-async def test_a_key_file_that_comes_later_is_found_without_being_told(edge, file, tmp_path):
+async def test_a_key_file_created_later_is_loaded_automatically(edge, file, tmp_path):
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
     await eventually(lambda: edge.lines("reload-failed"))
@@ -326,7 +326,7 @@ async def test_a_key_file_that_comes_later_is_found_without_being_told(edge, fil
     assert len(edge.lines("reload-failed")) == 1
 
 
-async def test_issuers_come_and_go_with_the_settings(edge, file):
+async def test_a_reload_adds_and_removes_token_issuers(edge, file):
     keys = generate_private_key(SECP256R1())
     published = jwt.algorithms.ECAlgorithm.to_jwk(keys.public_key(), as_dict=True)
     now = int(time())
@@ -350,7 +350,7 @@ async def test_issuers_come_and_go_with_the_settings(edge, file):
         assert not await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
 
 
-async def test_sighup_loads_them_again_in_a_real_process(sandbox, file):
+async def test_sighup_reloads_the_settings_of_a_running_edge(sandbox, file):
     port, operator = free_port(), free_port()
     env = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{port}",
@@ -374,7 +374,7 @@ def catches_sighup(pid: int) -> bool:
     return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
 
 
-async def test_a_sighup_while_it_starts_does_not_end_it(file):
+async def test_a_sighup_during_startup_does_not_stop_the_edge(file):
     env = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{free_port()}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",

@@ -48,7 +48,7 @@ def request_head(edge: RunningEdge, path: str | None = None) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
-async def test_a_unix_socket_serves_and_its_peer_is_a_trusted_proxy(sandbox, tmp_path):
+async def test_the_edge_serves_on_a_unix_socket_and_trusts_its_peer_as_a_proxy(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     async with an_edge(sandbox, web={"listen": f"unix:{path}"}) as edge:
         token = edge.mint()
@@ -66,7 +66,7 @@ async def test_a_unix_socket_serves_and_its_peer_is_a_trusted_proxy(sandbox, tmp
     assert not path.exists()
 
 
-async def test_a_socket_file_left_behind_by_a_killed_process_is_no_obstacle(sandbox, tmp_path):
+async def test_a_stale_socket_file_is_replaced(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
@@ -74,7 +74,7 @@ async def test_a_socket_file_left_behind_by_a_killed_process_is_no_obstacle(sand
         assert path.is_socket()
 
 
-async def test_a_socket_that_answers_is_somebodys_and_a_newer_one_is_not_removed(sandbox, tmp_path):
+async def test_a_socket_in_use_is_not_taken_over_and_a_newer_socket_file_is_not_removed(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
         with pytest.raises(ListenError, match="in use"):
@@ -86,7 +86,7 @@ async def test_a_socket_that_answers_is_somebodys_and_a_newer_one_is_not_removed
     assert path.is_socket()
 
 
-async def test_a_file_that_is_no_socket_is_not_removed(sandbox, tmp_path):
+async def test_a_regular_file_at_the_socket_path_is_not_removed(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     path.write_text("precious")
     with pytest.raises(ListenError, match=r"cannot listen on unix:.*in use"):
@@ -95,7 +95,7 @@ async def test_a_file_that_is_no_socket_is_not_removed(sandbox, tmp_path):
     assert path.read_text() == "precious"
 
 
-async def test_a_port_that_is_taken_is_named(edge, sandbox):
+async def test_the_error_names_the_port_that_is_in_use(edge, sandbox):
     with pytest.raises(
         ListenError, match=f"cannot listen on {edge.edge.player}: Address already in use"
     ):
@@ -103,7 +103,7 @@ async def test_a_port_that_is_taken_is_named(edge, sandbox):
             pass
 
 
-async def test_ipv6_can_be_listened_on(sandbox):
+async def test_the_edge_listens_on_ipv6(sandbox):
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -129,19 +129,19 @@ async def test_ipv6_can_be_listened_on(sandbox):
         ("unix:/a/b", "unix:/a/b"),
     ],
 )
-def test_listening_addresses_are_written_as_they_are_read(text, written):
+def test_a_parsed_listen_address_prints_as_it_was_written(text, written):
     assert str(parse_listen(text)) == written
 
 
 @pytest.mark.parametrize(
     "text", ["", "80", ":80", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "::1:80", "unix:a"]
 )
-def test_anything_else_is_no_listening_address(text):
+def test_an_invalid_listen_address_is_refused(text):
     with pytest.raises(ValueError, match="HOST:PORT"):
         parse_listen(text)
 
 
-async def test_heads_that_are_too_large_are_refused_and_the_edge_goes_on(edge):
+async def test_oversized_or_invalid_headers_get_400_and_the_edge_keeps_serving(edge):
     for head in (
         b"GET /play/" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
@@ -158,7 +158,7 @@ async def test_heads_that_are_too_large_are_refused_and_the_edge_goes_on(edge):
     assert (await edge.play()).status == 302
 
 
-async def test_a_body_is_neither_inflated_nor_waited_for(edge):
+async def test_a_compressed_request_body_is_neither_decompressed_nor_awaited(edge):
     """A megabyte that inflates to a gigabyte would hold every viewer up for a second."""
     bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
     before = time.process_time()
@@ -186,7 +186,7 @@ async def test_a_body_is_neither_inflated_nor_waited_for(edge):
         b"GET /nowhere HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
     ],
 )
-async def test_nobody_waits_for_what_follows_a_target_that_is_no_path_or_an_upgrade(edge, head):
+async def test_a_target_that_is_not_a_path_or_an_upgrade_gets_404_and_the_connection_closes(edge, head):
     reader, writer = await connect(edge)
     writer.write(head + b"Host: x\r\n\r\n")
     answer = await asyncio.wait_for(reader.read(), 20)  # to its end: the connection is closed
@@ -198,7 +198,7 @@ async def test_nobody_waits_for_what_follows_a_target_that_is_no_path_or_an_upgr
 
 
 @pytest.mark.parametrize("path", ["/play/x8demo1.m3u8", "/nowhere"])
-async def test_an_expectation_is_no_way_around_anything(edge, path):
+async def test_an_expect_header_bypasses_no_check(edge, path):
     answer = await edge.get(edge.player + path, headers={"Expect": "junk"})
 
     assert answer.status in {401, 404}
@@ -226,7 +226,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("port", ["player", "operator"])
-async def test_no_request_whatever_logs_a_trace(sandbox, port):
+async def test_no_request_causes_a_traceback_or_status_500(sandbox, port):
     """Nothing that comes from outside is a bug of ours, or fills the log with its trace."""
     randomness = random.Random(20)
     trusted = {"trusted_proxies": ["127.0.0.1"]}
@@ -256,7 +256,7 @@ async def test_no_request_whatever_logs_a_trace(sandbox, port):
         assert (await edge.get(f"{edge.operator}/healthz")).status == 200
 
 
-async def test_bad_http_is_answered_in_our_own_form(edge):
+async def test_malformed_http_gets_a_refusal_with_the_common_headers(edge):
     reader, writer = await connect(edge)
     writer.write(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
     head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
@@ -282,7 +282,7 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-async def test_a_log_that_cannot_be_written_is_no_reason_to_refuse_a_play(sandbox):
+async def test_a_play_succeeds_while_the_log_cannot_be_written(sandbox):
     settings = settings_for(sandbox)
     with open_log_writer(FullDisk()) as lines:
         async with (
@@ -295,7 +295,7 @@ async def test_a_log_that_cannot_be_written_is_no_reason_to_refuse_a_play(sandbo
                 assert response.status == 302
 
 
-async def test_a_bad_first_line_is_not_quoted_in_the_log(edge, capsys, caplog):
+async def test_a_malformed_request_line_is_not_copied_to_the_log(edge, capsys, caplog):
     reader, writer = await connect(edge)
     writer.write(b"GET /play/x8demo1.m3u8?token=SECRETSECRET HTTP/9.9.9\r\n\r\n")
     await asyncio.wait_for(reader.read(), 20)
@@ -305,7 +305,7 @@ async def test_a_bad_first_line_is_not_quoted_in_the_log(edge, capsys, caplog):
     assert "SECRETSECRET" not in captured.out + captured.err + edge.log.getvalue()
 
 
-async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(sandbox):
+async def test_only_clients_that_send_their_headers_too_slowly_are_disconnected(sandbox):
     async with an_edge(sandbox) as edge:
         slow_reader, slow = await connect(edge)
         slow.write(b"GET /play/x8demo1.m3u8 HT")
@@ -330,7 +330,7 @@ async def test_a_client_that_dribbles_its_head_is_cut_off_and_others_are_not(san
             await close(writer)
 
 
-async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
+async def test_a_play_whose_viewer_disconnects_is_cleaned_up_and_counted_as_abandoned(edge, sandbox):
     sandbox.controls.hold("video")
     for _ in range(5):
         _, writer = await connect(edge)
@@ -344,7 +344,7 @@ async def test_a_viewer_who_hangs_up_leaves_nothing_behind(edge, sandbox):
     assert await edge.metric("playgate_plays_total") == {'outcome="abandoned"': 5}
 
 
-async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
+async def test_a_stopping_edge_completes_every_request_in_flight(sandbox):
     """Twenty plays hang in Dailymotion when the edge is told to stop: all of them are answered."""
     sandbox.controls.hold("video")
     patient = {"play_timeout": 120}
@@ -378,7 +378,7 @@ async def test_stopping_answers_every_request_whose_head_was_read(sandbox):
             await play(1)
 
 
-async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
+async def test_a_stopping_edge_serves_a_connection_that_it_accepted_before(sandbox):
     """Its head is on the way: a stock shutdown would close the door on it."""
     context = run_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
@@ -395,7 +395,7 @@ async def test_a_connection_accepted_before_the_end_may_still_ask(sandbox):
     assert b"Connection: close" in answer
 
 
-async def test_plays_that_hang_for_ever_do_not_hold_the_end_up(sandbox):
+async def test_hanging_plays_do_not_delay_the_stop_beyond_the_drain_timeout(sandbox):
     sandbox.controls.hold("video")
     settings = settings_for(sandbox, web={"drain_timeout": 0.2}, platform={"play_timeout": 60})
     context = run_edge(settings, log=build_logger(io.StringIO()))
@@ -412,7 +412,7 @@ async def test_plays_that_hang_for_ever_do_not_hold_the_end_up(sandbox):
     sandbox.controls.release("video")
 
 
-async def test_killing_dailymotion_in_mid_load_is_503_or_504_in_time_and_heals_by_itself(tmp_path):
+async def test_a_dailymotion_outage_under_load_causes_503_or_504_in_time_and_recovers_by_itself(tmp_path):
     """The sandbox dies under load and comes back on its port; nobody restarts the edge."""
     port = 0
     budget = 2.0

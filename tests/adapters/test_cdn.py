@@ -78,7 +78,7 @@ class To(AbstractResolver):
     async def close(self) -> None: ...
 
 
-async def test_a_playlist_comes_with_where_it_came_from():
+async def test_a_fetched_playlist_has_its_body_content_type_and_url():
     async with a_cdn(private_addresses=True) as (cdn, port, _, _):
         received = await cdn.fetch_playlist(f"http://localhost:{port}/a.m3u8")
 
@@ -87,7 +87,7 @@ async def test_a_playlist_comes_with_where_it_came_from():
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_no_private_address_is_dialled_whatever_its_name(host):
+async def test_a_host_with_a_private_address_is_refused_without_connecting(host):
     async with a_cdn(private_addresses=False) as (cdn, port, asked, _):
         with pytest.raises(
             Refusal, match="stream-host-not-allowed: the host has a private address"
@@ -107,7 +107,7 @@ async def test_no_private_address_is_dialled_whatever_its_name(host):
         ["224.0.0.1"], ["127.0.0.1", "10.0.0.1"],
     ],
 )  # fmt: skip
-async def test_a_name_made_to_point_inside_is_refused_when_it_is_dialled(addresses):
+async def test_an_allowed_name_that_resolves_to_a_private_address_is_refused(addresses):
     """Looked up a second ago or not: the guard sees the address itself."""
     async with a_cdn(private_addresses=False, hosts=("rebound.example",)) as (
         cdn,
@@ -127,7 +127,7 @@ async def test_a_name_made_to_point_inside_is_refused_when_it_is_dialled(address
     "address",
     ["::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "fe80::1", "fc00::1", "ff02::1"],
 )  # fmt: skip
-async def test_addresses_that_carry_another_inside_are_seen_through(address):
+async def test_private_ipv6_addresses_and_embedded_private_ipv4_addresses_are_refused(address):
     async with a_cdn(
         private_addresses=False, family=socket.AF_INET6, hosts=("rebound.example",)
     ) as (cdn, port, _, session):
@@ -138,7 +138,7 @@ async def test_addresses_that_carry_another_inside_are_seen_through(address):
     assert refusal.value.reason == "stream-host-not-allowed"
 
 
-async def test_the_address_family_is_pinned():
+async def test_only_the_configured_address_family_is_used():
     async with a_cdn(private_addresses=True, family=socket.AF_INET6) as (cdn, port, asked, _):
         with pytest.raises(Refusal, match="platform-unreachable"):
             await cdn.fetch_playlist(f"http://127.0.0.1:{port}/a.m3u8")
@@ -146,7 +146,7 @@ async def test_the_address_family_is_pinned():
     assert asked == []
 
 
-async def test_nothing_of_the_viewer_goes_along(sandbox):
+async def test_requests_to_the_cdn_send_no_cookies_and_request_no_compression(sandbox):
     """No cookie is kept, none is sent, and nothing compressed is asked for."""
     async with open_cdn_session(socket.AF_INET, private_addresses=True) as session:
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
@@ -154,7 +154,7 @@ async def test_nothing_of_the_viewer_goes_along(sandbox):
 
 
 @pytest.mark.parametrize("ending", [asyncio.StreamWriter.close, reset_at_the_end])
-async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending):
+async def test_a_byte_request_is_retried_if_kept_alive_connections_were_closed(ending):
     """Each connection answers once, and ends as it is used again; some are kept."""
     waiting = asyncio.Barrier(KEPT)
     opened = 0

@@ -39,7 +39,7 @@ def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
         (AssertionError(), "platform-unreachable", None),
     ],
 )
-def test_a_failed_connection_has_its_reason(error, reason, retry_after):
+def test_each_connection_error_maps_to_its_reason(error, reason, retry_after):
     refusal = to_refusal(build_connection_error("video", "api.example.com", error))
 
     assert str(refusal.reason) == reason
@@ -76,7 +76,7 @@ def cannot_connect() -> None:
 
 
 @pytest.mark.parametrize("fail", [disconnect_because, disconnect_while, cannot_connect])
-def test_no_error_keeps_frames_nor_does_one_behind_it(fail):
+def test_tracebacks_of_an_error_and_its_causes_are_removed(fail):
     with pytest.raises(aiohttp.ClientError) as caught:
         fail()
     error = caught.value

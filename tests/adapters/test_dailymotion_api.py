@@ -97,7 +97,7 @@ VIDEO_ANSWERS = [
 
 
 @pytest.mark.parametrize(("broken", "reason"), VIDEO_ANSWERS)
-async def test_each_answer_to_a_video_request_has_its_reason(sandbox, broken, reason):
+async def test_each_response_to_a_video_request_maps_to_its_reason(sandbox, broken, reason):
     async with an_edge(sandbox, **QUICK) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", broken)
@@ -146,7 +146,7 @@ async def test_each_answer_to_a_video_request_has_its_reason(sandbox, broken, re
         (fault(cut="drip"), "platform-timeout"),
     ],
 )
-async def test_each_answer_of_the_token_endpoint_has_its_reason(sandbox, broken, reason):
+async def test_each_response_of_the_token_endpoint_maps_to_its_reason(sandbox, broken, reason):
     sandbox.controls.set_fault("token", broken)
     async with an_edge(sandbox, **QUICK) as edge:
         answer = await edge.play()
@@ -160,7 +160,7 @@ async def test_each_answer_of_the_token_endpoint_has_its_reason(sandbox, broken,
         assert "sandbox-secret" not in edge.log.getvalue() + ready.body.decode()
 
 
-async def test_a_stale_access_token_is_replaced_once_and_the_viewer_plays(edge, sandbox):
+async def test_a_refused_access_token_is_replaced_once_and_the_play_succeeds(edge, sandbox):
     await edge.play()
     sandbox.accounts.access_tokens.clear()
     answer = await edge.play()
@@ -178,7 +178,7 @@ async def test_a_stale_access_token_is_replaced_once_and_the_viewer_plays(edge, 
         fault(200, {"error": {"code": "401"}}),
     ],
 )
-async def test_every_form_of_401_is_one_refresh_and_for_ever_a_clear_error(sandbox, refused):
+async def test_a_lasting_401_in_any_form_causes_one_refresh_and_then_platform_credentials(sandbox, refused):
     async with an_edge(sandbox) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", refused)
@@ -190,7 +190,7 @@ async def test_every_form_of_401_is_one_refresh_and_for_ever_a_clear_error(sandb
         assert sandbox.controls.calls["video"] == 1 + 2 + 4
 
 
-async def test_many_plays_with_a_stale_token_have_it_replaced_once(edge, sandbox):
+async def test_concurrent_plays_with_a_refused_token_share_one_refresh(edge, sandbox):
     await edge.play()
     sandbox.accounts.access_tokens.clear()
     sandbox.controls.hold("video", until=20)
@@ -210,7 +210,7 @@ async def test_many_plays_with_a_stale_token_have_it_replaced_once(edge, sandbox
         (fault(cut="before", times=2), 1),
     ],
 )
-async def test_a_short_trouble_is_absorbed(edge, sandbox, broken, attempts):
+async def test_a_short_outage_is_retried_and_the_play_succeeds(edge, sandbox, broken, attempts):
     await edge.play()
     sandbox.controls.set_fault("video", broken)
 
@@ -239,14 +239,14 @@ async def test_a_long_retry_after_is_not_waited_for(edge, sandbox):
     assert sandbox.controls.calls["video"] == 2
 
 
-async def test_a_no_is_not_asked_twice(edge, sandbox):
+async def test_a_refused_request_is_not_retried(edge, sandbox):
     for video in ("x8missing", "x8forbidden", "x8garbage", "x8null"):
         await edge.play(video)
 
     assert sandbox.controls.calls["video"] == 4
 
 
-async def test_a_token_endpoint_that_is_down_hurts_nobody_while_the_token_is_good(edge, sandbox):
+async def test_plays_succeed_while_the_token_endpoint_is_down_and_the_cached_token_is_valid(edge, sandbox):
     await edge.play()
     sandbox.controls.set_fault("token", fault(500))
 
@@ -254,7 +254,7 @@ async def test_a_token_endpoint_that_is_down_hurts_nobody_while_the_token_is_goo
     assert sandbox.controls.calls["token"] == 1
 
 
-async def test_a_cold_edge_recovers_by_itself_once_the_token_endpoint_is_back(sandbox):
+async def test_an_edge_started_during_a_token_outage_becomes_ready_when_the_endpoint_recovers(sandbox):
     sandbox.controls.set_fault("token", fault(500))
     async with an_edge(sandbox, **QUICK) as edge:
         assert (await edge.play()).reason == "platform-unreachable"
@@ -279,7 +279,7 @@ async def test_failed_plays_in_a_row_do_not_hammer_the_token_endpoint(sandbox, c
         assert sandbox.controls.calls["token"] == 2
 
 
-async def test_platform_trouble_is_in_readyz_and_in_a_metric_and_takes_nobody_out(edge, sandbox):
+async def test_a_platform_outage_shows_in_readyz_and_a_metric_but_the_edge_stays_ready(edge, sandbox):
     await edge.play()
     sandbox.controls.set_fault("video", fault(500))
     await edge.play()
@@ -298,7 +298,7 @@ async def test_platform_trouble_is_in_readyz_and_in_a_metric_and_takes_nobody_ou
     assert await edge.metric("playgate_platform_healthy") == {"": 1}
 
 
-async def test_a_token_that_cannot_be_renewed_stays_trouble_while_plays_go_on(sandbox, clock):
+async def test_a_failed_token_refresh_stays_reported_while_plays_succeed_with_the_old_token(sandbox, clock):
     """The good plays of the old token's last hours must not hide that they are the last."""
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock) as edge:
@@ -314,7 +314,7 @@ async def test_a_token_that_cannot_be_renewed_stays_trouble_while_plays_go_on(sa
         assert await edge.metric("playgate_platform_healthy") == {"": 0}
 
 
-async def test_one_video_that_answers_401_does_not_cost_the_others_their_token(sandbox):
+async def test_a_401_for_one_video_does_not_discard_the_access_token(sandbox):
     async with an_edge(sandbox, **QUICK) as edge:
         await edge.play()
         sandbox.controls.set_fault("token", fault(500))
@@ -324,14 +324,14 @@ async def test_one_video_that_answers_401_does_not_cost_the_others_their_token(s
         assert (await edge.play()).status == 302
 
 
-async def test_a_refused_video_is_no_trouble_of_the_platform(edge):
+async def test_a_refused_video_is_not_reported_as_a_platform_outage(edge):
     await edge.play("x8missing")
     await edge.play("x8forbidden")
 
     assert (await edge.get(f"{edge.operator}/readyz")).json["platform"] == {}
 
 
-async def test_each_attempt_is_measured(edge, sandbox):
+async def test_each_attempt_is_counted_in_the_duration_metric(edge, sandbox):
     await edge.play()
     sandbox.controls.set_fault("video", fault(500))
     await edge.play()
@@ -346,7 +346,7 @@ async def test_each_attempt_is_measured(edge, sandbox):
     assert expiry == pytest.approx(sandbox.now() + 36_000, abs=60)
 
 
-async def test_what_is_sent_is_what_the_api_documents(sandbox):
+async def test_requests_to_dailymotion_match_the_api_documentation(sandbox):
     """The request itself, as a plain server sees it."""
     seen: list[tuple[str, dict[str, str], str]] = []
 

@@ -53,6 +53,6 @@ def is_closed_again(runner: asyncio.Runner) -> bool:
 
 
 @pytest.mark.parametrize(("loop", "is_so"), [(uvloop.Loop, True), (Loop, False)])
-def test_a_descriptor_is_closed_once(loop, is_so):
+def test_the_descriptor_of_a_failed_connection_is_closed_only_once(loop, is_so):
     with asyncio.Runner(loop_factory=loop) as runner:
         assert is_closed_again(runner) == is_so

@@ -17,7 +17,7 @@ from proxy.adapters.log_writer import open_log_writer
 PIPE = 64 * 1024  # bytes that Linux keeps for a reader who does not read
 
 
-def test_lines_are_written_in_order_and_all_of_them_before_the_end():
+def test_all_lines_are_written_in_order_before_the_writer_closes():
     stream = io.StringIO()
     with open_log_writer(stream) as writer:
         for n in range(1000):
@@ -26,7 +26,7 @@ def test_lines_are_written_in_order_and_all_of_them_before_the_end():
     assert stream.getvalue() == "".join(f"{n}\n" for n in range(1000))
 
 
-def test_a_reader_that_stalls_costs_lines_and_no_time():
+def test_a_stalled_reader_causes_dropped_lines_but_no_delay():
     reading, written = os.pipe()
     lost: list[int] = []
     taken: list[str] = []
@@ -58,7 +58,7 @@ class StuckOnce(io.StringIO):
         return super().write(text)
 
 
-def test_lines_that_came_during_a_stuck_write_are_written_at_the_end():
+def test_lines_queued_during_a_blocked_write_are_written_on_close():
     stream = StuckOnce()
     with open_log_writer(stream) as writer:
         writer.write("1\n")
@@ -69,7 +69,7 @@ def test_lines_that_came_during_a_stuck_write_are_written_at_the_end():
     assert stream.getvalue() == "1\n2\n"
 
 
-def test_a_full_disk_is_no_reason_to_refuse_anything():
+def test_lines_that_do_not_fit_on_a_full_disk_are_counted_as_lost():
     lost: list[int] = []
     with pytest.raises(OSError, match="No space"):  # when it is closed, and not before
         write_to_a_full_disk(lost)
@@ -83,7 +83,7 @@ def write_to_a_full_disk(lost: list[int]) -> None:
         writer.write("lost\n")
 
 
-async def test_an_edge_answers_while_nobody_reads_its_lines(sandbox):
+async def test_an_edge_responds_while_nobody_reads_its_log(sandbox):
     """Its pipe is full after two hundred of them."""
     player, operator = free_port(), free_port()
     ports = {

@@ -23,7 +23,7 @@ def console(*, colors: bool = False, **fields: object) -> str:
     return stream.getvalue()
 
 
-def test_a_line_for_people_has_time_level_event_and_what_is_known():
+def test_a_console_line_has_the_time_level_event_and_non_empty_fields():
     line = console(status=401, reason="token-missing", video=None, jti="", is_new=False, count=0)
 
     assert re.fullmatch(
@@ -35,13 +35,13 @@ def test_a_line_for_people_has_time_level_event_and_what_is_known():
 
 
 @pytest.mark.parametrize("value", ["\x1b[2J", "a\nb", "\x07", "\u202e", "\x9b31m"])
-def test_no_value_steers_a_terminal(value):
+def test_control_characters_in_a_field_are_escaped(value):
     line = console(detail=value)
 
     assert line.count("\n") == 1 and line.strip().isprintable()
 
 
-def test_no_exception_steers_a_terminal_or_looks_like_an_event():
+def test_a_traceback_is_indented_and_its_control_characters_are_escaped():
     stream = io.StringIO()
     log = build_logger(stream, processors=build_console_processors(colors=False))
     log.error("internal", exc_info=ValueError("\x1b[2Jhello\r\n12:00:00.000 [info] request"))
@@ -56,7 +56,7 @@ def refuse_to_count() -> None:
     raise ValueError(len(secret))
 
 
-def test_a_trace_has_no_local_variables():
+def test_a_traceback_shows_no_local_variables():
     stream = io.StringIO()
     log = build_logger(stream, processors=build_console_processors(colors=False))
     try:
@@ -67,7 +67,7 @@ def test_a_trace_has_no_local_variables():
     assert "ValueError: 8" in stream.getvalue() and "hushhush" not in stream.getvalue()
 
 
-def test_events_below_the_level_are_left_out():
+def test_events_below_the_level_are_not_logged():
     stream = io.StringIO()
     log = build_logger(stream, level="warning")
     log.info("request")
@@ -122,7 +122,7 @@ async def serving_line(*, terminal: bool, **env: str) -> str:
     ],
     ids=["terminal", "no colour", "terminal, json", "pipe", "pipe, console"],
 )
-async def test_an_edge_writes_for_whoever_reads(*, terminal, env, is_json, is_coloured):
+async def test_the_log_format_depends_on_the_terminal_and_the_settings(*, terminal, env, is_json, is_coloured):
     line = await serving_line(terminal=terminal, **env)
 
     assert "serving" in line and str(SANDBOX_TOML) in line
