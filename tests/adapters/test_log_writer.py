@@ -1,4 +1,4 @@
-"""Log lines: nobody waits for who reads them."""
+"""The log writer: a stalled reader or a full disk delays nothing."""
 
 import asyncio
 import io
@@ -14,7 +14,7 @@ from support import SANDBOX_TOML, eventually
 
 from proxy.adapters.log_writer import open_log_writer
 
-PIPE = 64 * 1024  # bytes that Linux keeps for a reader who does not read
+PIPE_BYTES = 64 * 1024  # the capacity of a pipe on Linux
 
 
 def test_all_lines_are_written_in_order_before_the_writer_closes():
@@ -29,40 +29,40 @@ def test_all_lines_are_written_in_order_before_the_writer_closes():
 def test_a_stalled_reader_causes_dropped_lines_but_no_delay():
     reading, written = os.pipe()
     lost: list[int] = []
-    taken: list[str] = []
+    received: list[str] = []
     line = "x" * 1023 + "\n"
     with os.fdopen(reading) as reader:
         with os.fdopen(written, "w") as stream, open_log_writer(stream, max_lines=100) as writer:
             writer.count_lost = lost.append
-            for _ in range(1000):  # this would never end where somebody waits for the reader
+            for _ in range(1000):  # would block for ever if writing waited for the reader
                 writer.write(line)
-            returning = Thread(target=lambda: taken.extend(reader))
-            returning.start()
-        returning.join(20)
+            reading_thread = Thread(target=lambda: received.extend(reader))
+            reading_thread.start()
+        reading_thread.join(20)
 
-    assert sum(lost) + len(taken) == 1000
-    assert PIPE // len(line) <= len(taken) <= PIPE // len(line) + 300
-    assert set(taken) == {line}
+    assert sum(lost) + len(received) == 1000
+    assert PIPE_BYTES // len(line) <= len(received) <= PIPE_BYTES // len(line) + 300
+    assert set(received) == {line}
 
 
-class StuckOnce(io.StringIO):
-    """A stream whose first write waits for its reader."""
+class BlockingStream(io.StringIO):
+    """A stream whose writes block until `is_read` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun, self.is_read = Event(), Event()
+        self.has_begun, self.is_read = Event(), Event()
 
     def write(self, text: str) -> int:
-        self.begun.set()
+        self.has_begun.set()
         assert self.is_read.wait(20)
         return super().write(text)
 
 
 def test_lines_queued_during_a_blocked_write_are_written_on_close():
-    stream = StuckOnce()
+    stream = BlockingStream()
     with open_log_writer(stream) as writer:
         writer.write("1\n")
-        assert stream.begun.wait(20)
+        assert stream.has_begun.wait(20)
         writer.write("2\n")
         Timer(0.1, stream.is_read.set).start()
 
@@ -71,7 +71,7 @@ def test_lines_queued_during_a_blocked_write_are_written_on_close():
 
 def test_lines_that_do_not_fit_on_a_full_disk_are_counted_as_lost():
     lost: list[int] = []
-    with pytest.raises(OSError, match="No space"):  # when it is closed, and not before
+    with pytest.raises(OSError, match="No space"):  # only when the file is closed
         write_to_a_full_disk(lost)
 
     assert lost == [1]
@@ -84,7 +84,7 @@ def write_to_a_full_disk(lost: list[int]) -> None:
 
 
 async def test_an_edge_responds_while_nobody_reads_its_log(sandbox):
-    """Its pipe is full after two hundred of them."""
+    """The pipe is full after two hundred lines."""
     player, operator = free_port(), free_port()
     ports = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{player}",
@@ -99,15 +99,16 @@ async def test_an_edge_responds_while_nobody_reads_its_log(sandbox):
     try:
         async with aiohttp.ClientSession() as session:
 
-            async def status() -> int:
+            async def fetch_status() -> int:
+                url = f"http://127.0.0.1:{player}/play/x8demo1.m3u8"
                 try:
-                    async with session.get(f"http://127.0.0.1:{player}/play/x8demo1.m3u8") as it:
-                        return it.status
+                    async with session.get(url) as response:
+                        return response.status
                 except aiohttp.ClientConnectionError:
                     return 0
 
-            await eventually(status)
-            assert [await status() for _ in range(500)] == [401] * 500
+            await eventually(fetch_status)
+            assert [await fetch_status() for _ in range(500)] == [401] * 500
     finally:
         process.kill()
         await process.wait()

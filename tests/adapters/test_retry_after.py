@@ -1,4 +1,4 @@
-"""Retry-After: seconds, a date, or nonsense."""
+"""The Retry-After header: seconds, a date, or an invalid value."""
 
 import pytest
 from hypothesis import given

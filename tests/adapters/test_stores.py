@@ -1,4 +1,4 @@
-"""One contract for every store: memory, Redis, Valkey."""
+"""The contract tests of every store: memory, Redis and Valkey."""
 
 import asyncio
 
@@ -24,9 +24,9 @@ async def store(request, component, tmp_path):
         yield MemoryStore(Clock())
         return
     async with a_server(PROGRAMS[request.param](component), tmp_path) as server:
-        opened = RedisStore(server.url, prefix="test")
-        yield opened
-        await opened.close()
+        redis_store = RedisStore(server.url, prefix="test")
+        yield redis_store
+        await redis_store.close()
 
 
 async def test_a_value_can_be_read_until_it_expires(store):
@@ -83,13 +83,13 @@ async def test_reading_a_log_continues_from_the_last_position(store):
 async def test_a_long_log_is_read_in_pages(store):
     for n in range(PAGE_SIZE * 2 + 1):
         await store.append("log", [str(n)], keep=60)
-    found, position, is_last = [], "", False
+    entries, position, is_last = [], "", False
     while not is_last:
         page = await store.read("log", position)
         assert page.is_continued and len(page.entries) <= PAGE_SIZE
-        found += page.entries
+        entries += page.entries
         position, is_last = page.position, page.is_last
-    assert found == [str(n) for n in range(PAGE_SIZE * 2 + 1)]
+    assert entries == [str(n) for n in range(PAGE_SIZE * 2 + 1)]
 
 
 async def test_the_probe_of_a_working_store_succeeds(store):
@@ -132,9 +132,9 @@ async def test_a_lost_log_is_reported_and_read_from_the_beginning(server, redis)
 
 
 async def test_a_key_of_another_type_is_deleted_and_the_command_succeeds(server, redis):
-    """Whoever writes to Redis must not stop plays until somebody deletes the key."""
+    """Another writer must not be able to stop plays until an operator deletes the key."""
     async with server.client() as client:
-        for ask in (
+        for send_command in (
             lambda: redis.get("key"),
             lambda: redis.claim("key", "ours", ttl=60),
             lambda: redis.release("key", "ours"),
@@ -142,14 +142,14 @@ async def test_a_key_of_another_type_is_deleted_and_the_command_succeeds(server,
         ):
             await client.delete("test:key")
             await client.rpush("test:key", "junk")
-            await ask()
-        for ask in (
+            await send_command()
+        for send_command in (
             lambda: redis.read("key", ""),
             lambda: redis.read("key", "5-0"),
             lambda: redis.append("key", ["one"], keep=60),
         ):
             await client.set("test:key", "junk")
-            await ask()
+            await send_command()
     assert (await redis.read("key", "")).entries == ("one",)
 
 
@@ -159,8 +159,8 @@ async def test_a_stream_whose_last_id_is_taken_is_deleted_and_written_anew(serve
         await client.xadd("test:log", {"entry": "junk"}, id=f"{last}-{last}")
     position = (await redis.read("log", "")).position
     await redis.append("log", ["one"], keep=60)
-    reading = await redis.read("log", position)
-    assert (reading.entries, reading.is_continued) == (("one",), False)
+    page = await redis.read("log", position)
+    assert (page.entries, page.is_continued) == (("one",), False)
 
 
 async def test_every_key_in_redis_has_an_expiry(server, redis):
@@ -181,7 +181,7 @@ async def test_old_entries_of_a_redis_log_are_removed(server, redis):
     await redis.append("log", ["new"], keep=60)
     assert "new" in (await redis.read("log", "")).entries
     async with server.client() as client:
-        assert await client.xlen("test:log") < 200  # it lets go by whole nodes
+        assert await client.xlen("test:log") < 200  # Redis removes entries by whole nodes
 
 
 async def test_prefixes_keep_fleets_apart(server, redis):
@@ -210,6 +210,11 @@ async def test_error_messages_contain_neither_server_text_nor_the_password(serve
     assert "another" not in str(caught.value)
     await wrong.close()
     await server.stop()
-    for ask in (redis.get("x"), redis.read("x", ""), redis.claim("x", "y", ttl=1), redis.probe()):
+    for command in (
+        redis.get("x"),
+        redis.read("x", ""),
+        redis.claim("x", "y", ttl=1),
+        redis.probe(),
+    ):
         with pytest.raises(StateError, match="the state server cannot be reached"):
-            await ask
+            await command

@@ -1,4 +1,4 @@
-"""One contract for every kind of key, every grant and both APIs; and what each says when it fails."""
+"""The contract tests of every kind of key, every grant and both APIs, and their error messages."""
 
 import asyncio
 import json
@@ -37,17 +37,21 @@ OUTCOMES = {
     "x8garbage": "platform-bad-response",
     "x8elsewhere": "stream-host-not-allowed",
 }
-# What v2 says of a channel off air is not known; an empty list is all that can be read.
+# It is unknown how v2 reports a live channel that is off air; an empty list is assumed.
 V2_OUTCOMES = {**OUTCOMES, "x8offair": "stream-unavailable"}
 
 
 async def test_every_account_gets_the_same_outcome_for_each_video(sandbox, account):
     outcomes = V2_OUTCOMES if account == V2 else OUTCOMES
     async with an_edge(sandbox, platform=account) as edge:
-        answers = await asyncio.gather(*(edge.play(video) for video in outcomes))
+        responses = await asyncio.gather(*(edge.play(video) for video in outcomes))
 
-        assert dict(zip(outcomes, (it.reason for it in answers), strict=True)) == outcomes
-        assert {it.status for it in answers if it.reason is None} == {302}
+        assert (
+            dict(zip(outcomes, (response.reason for response in responses), strict=True))
+            == outcomes
+        )
+        statuses = {response.status for response in responses if response.reason is None}
+        assert statuses == {302}
 
 
 async def test_a_stream_url_is_locked_to_the_viewers_address(sandbox, account):
@@ -68,19 +72,23 @@ async def test_a_refused_access_token_is_replaced_once(sandbox, account):
 
 
 @pytest.mark.parametrize("flag", ["no_ip_lock", "no_expire"])
-async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(sandbox, account, flag, clock):
+async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(
+    sandbox, account, flag, clock
+):
     sandbox.locks = Locks(ttl=60)
     async with an_edge(sandbox, platform={**account, flag: True}) as edge:
         url = (await edge.play(source="127.0.0.7")).location
-        elsewhere = (await edge.get(url, source="127.0.0.8")).status
+        status_elsewhere = (await edge.get(url, source="127.0.0.8")).status
         late, sandbox.now = sandbox.now() + 61, lambda: late
-        later = (await edge.get(url, source="127.0.0.7")).status
+        status_later = (await edge.get(url, source="127.0.0.7")).status
 
-        assert (elsewhere, later) == ((200, 403) if flag == "no_ip_lock" else (403, 200))
+        assert (status_elsewhere, status_later) == (
+            (200, 403) if flag == "no_ip_lock" else (403, 200)
+        )
 
 
 @pytest.mark.parametrize(
-    ("account", "says"),
+    ("account", "message"),
     [
         (PUBLIC, "invalid_client; this grant needs a private API key; for a public one, see docs"),
         (
@@ -91,12 +99,12 @@ async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(sandbox, 
         ({**PASSWORD, "password": "wrong-password"}, "invalid_grant; see username and password"),
     ],
 )
-async def test_a_wrong_key_kind_or_password_is_explained_in_readyz(sandbox, account, says):
+async def test_a_wrong_key_kind_or_password_is_explained_in_readyz(sandbox, account, message):
     async with an_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).reason == "platform-credentials"
         ready = await edge.get(f"{edge.operator}/readyz")
 
-        assert says in ready.json["platform"]["token"]["detail"]
+        assert message in ready.json["platform"]["token"]["detail"]
         assert "-secret" not in ready.body.decode() + edge.log.getvalue()
         assert "wrong-password" not in ready.body.decode() + edge.log.getvalue()
 
@@ -131,8 +139,8 @@ async def test_each_v2_response_maps_to_its_reason(sandbox, body, reason):
 
 async def test_v2_refuses_mp4_as_format_unavailable(sandbox):
     async with an_edge(sandbox, platform=V2) as edge:
-        answer = await edge.get(f"{edge.player}/play/x8demo1.mp4?token={edge.mint()}")
-        assert (answer.status, answer.reason) == (404, "format-unavailable")
+        response = await edge.get(f"{edge.player}/play/x8demo1.mp4?token={edge.mint()}")
+        assert (response.status, response.reason) == (404, "format-unavailable")
         url = f"{edge.player}/stream-urls?video_id=x8demo1&token={edge.mint()}&formats="
         assert (await edge.get(f"{url}stream_h264_url")).json == {"stream_h264_url": None}
         both = await edge.get(f"{url}stream_h264_url,stream_hls_url")
@@ -140,7 +148,7 @@ async def test_v2_refuses_mp4_as_format_unavailable(sandbox):
 
 
 class TestLogin:
-    """The login that `playgate login` left, as an edge uses it."""
+    """An edge that uses the login which `playgate login` stored."""
 
     async def test_every_refresh_stores_the_newest_refresh_token_in_the_file(
         self, sandbox, tmp_path, clock
@@ -155,7 +163,7 @@ class TestLogin:
                 assert stat.S_IMODE(file.stat().st_mode) == 0o600
                 seen.add(file.read_text())
                 sandbox.accounts.access_tokens.clear()
-                clock.advance(6)  # a token that replaced a refused one is kept for five seconds
+                clock.advance(6)  # a replacement for a refused token is used for at least 5 seconds
 
     async def test_two_edges_share_a_login_even_if_each_refresh_token_is_valid_once(
         self, sandbox, tmp_path, clock
@@ -169,8 +177,8 @@ class TestLogin:
             for _ in range(3):
                 sandbox.accounts.access_tokens.clear()
                 clock.advance(6)
-                answers = await asyncio.gather(one.play(), other.play())
-                assert [answer.status for answer in answers] == [302, 302]
+                responses = await asyncio.gather(one.play(), other.play())
+                assert [response.status for response in responses] == [302, 302]
 
     async def test_the_refresh_token_is_kept_if_the_server_returns_no_new_one(
         self, sandbox, tmp_path
@@ -182,10 +190,10 @@ class TestLogin:
             assert (await edge.play()).status == 302
 
         assert file.read_text() == before
-        assert sorted(it.name for it in tmp_path.iterdir()) == ["login.json", "login.json.lock"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["login.json", "login.json.lock"]
 
     @pytest.mark.parametrize(
-        ("content", "says"),
+        ("content", "message"),
         [
             (None, "no login is stored here: run playgate login"),
             ("", "no login is stored here: run playgate login"),
@@ -204,7 +212,7 @@ class TestLogin:
         ],
     )
     async def test_readyz_says_what_to_do_about_a_missing_or_invalid_login(
-        self, sandbox, tmp_path, content, says
+        self, sandbox, tmp_path, content, message
     ):
         file = tmp_path / "login.json"
         if content is not None:
@@ -213,7 +221,7 @@ class TestLogin:
             assert (await edge.play()).reason == "platform-credentials"
             ready = await edge.get(f"{edge.operator}/readyz")
 
-            assert says in ready.json["platform"]["token"]["detail"]
+            assert message in ready.json["platform"]["token"]["detail"]
             assert "hush" not in ready.body.decode() + edge.log.getvalue()
 
     async def test_a_login_created_later_is_used_without_a_restart(self, sandbox, tmp_path):
@@ -227,8 +235,10 @@ class TestLogin:
 
             await eventually(plays)
 
-    async def test_no_token_is_requested_if_the_login_file_cannot_be_written(self, sandbox, tmp_path):
-        """A folder stands where the next login would be written: root may write anything else."""
+    async def test_no_token_is_requested_if_the_login_file_cannot_be_written(
+        self, sandbox, tmp_path
+    ):
+        """A folder takes the place of the `.next` file, because root can write any file."""
         account = logged_in(sandbox, tmp_path / "login.json")
         (tmp_path / "login.json.next").mkdir()
         async with an_edge(sandbox, platform=account) as edge:
