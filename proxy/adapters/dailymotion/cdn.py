@@ -41,12 +41,12 @@ MAX_REDIRECTS = 3
 STALE_CONNECTION_ERRORS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 GONE_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-NO_TOTAL_TIMEOUT = aiohttp.ClientTimeout(total=None)  # for relayed bodies; `read_chunks` has one
+NO_TOTAL_TIMEOUT = aiohttp.ClientTimeout(total=None)  # `read_chunks` limits each read instead
 MAX_RETRY_SECONDS = 1.0  # players cancel playlist requests sooner than any others
 # A server holds back a low-latency playlist for one part, or at worst for three segments (RFC
 # 8216bis, 6.2.5.2). nginx waits a little longer (deploy/nginx.conf).
 BLOCKING_RELOAD_TIMEOUT_SECONDS = 25.0
-READ_TIMEOUT_SECONDS = 10.0  # without a byte of the body
+READ_TIMEOUT_SECONDS = 10.0  # the longest pause between two chunks of a body
 # A slow viewer occupies one chunk plus the read buffers of the CDN connection: 0.4 MB in all.
 # Reading everything that has arrived would occupy twice as much, and is no faster.
 CHUNK_BYTES = 64 * 1024

@@ -1,4 +1,4 @@
-"""Exchanges single-use grants (authorization codes, refresh tokens) without ever losing a response.
+"""Exchanges single-use grants: authorization codes and refresh tokens.
 
 The response to a single-use grant holds the only valid refresh token. A request that has been sent
 therefore always runs to completion, even if its caller is cancelled.
