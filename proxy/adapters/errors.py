@@ -54,7 +54,7 @@ CAUSES: dict[type[BaseException], str] = {
     AssertionError: "its address does not match platform.address_family",
     aiohttp.ClientConnectorDNSError: "the host name is not in DNS",
     aiohttp.ClientConnectorCertificateError: "its certificate cannot be verified",
-    aiohttp.ClientConnectorError: "connection refused or host unreachable",
+    aiohttp.ClientConnectorError: "refused or unreachable",
 }
 
 # The process (EMFILE) or the machine (ENFILE) has reached its limit of open files and connections.

@@ -138,7 +138,7 @@ async def test_what_cannot_work_is_said(sandbox, command, account, says):
     ("broken", "says"),
     [
         (Fault(status=500), "platform-unreachable: videos: upload: HTTP 500"),
-        (Fault(cut="before"), "platform-unreachable: videos: no connection"),
+        (Fault(cut="before"), "platform-unreachable: videos: the connection to"),
         (Fault(status=413, body="<html>"), "platform-bad-response: videos: HTTP 413 without JSON"),
         (Fault(status=200, body="{}"), "platform-bad-response: videos: no url in the response"),
     ],
