@@ -30,7 +30,7 @@ MAX_RESPONSE_BYTES = 256 * 1024  # real API responses have a few hundred bytes
 MAX_ATTEMPTS = 3
 FIRST_RETRY_SECONDS = 0.1  # delay before the second attempt; doubles for each further attempt
 MAX_RETRY_SECONDS = 0.5
-# A random delay up to this is added, so that requests that failed together retry apart.
+# Up to this is added at random, so that requests that failed together do not retry together.
 MAX_JITTER_SECONDS = 0.1
 
 

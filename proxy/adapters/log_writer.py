@@ -69,10 +69,7 @@ class LogWriter:
         try:
             self._stream.write("".join(lines))
             self._stream.flush()
-        except (
-            OSError,
-            ValueError,
-        ):  # the disk is full or the reader is gone; the stream is closed
+        except (OSError, ValueError):  # OSError: full disk, reader gone; ValueError: closed stream
             self.count_lost(len(lines))
 
 

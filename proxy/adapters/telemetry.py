@@ -26,7 +26,7 @@ OUTAGE_REASONS: dict[str, frozenset[Reason]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A failure that lasts, and when it began (seconds since 1970)."""
+    """An ongoing outage: its reason, its detail, and when it began (seconds since 1970)."""
 
     reason: Reason
     detail: str
@@ -120,7 +120,7 @@ class Telemetry:
 
 
 def build_telemetry(log: Logger | None = None, clock: Clock | None = None) -> Telemetry:
-    """Build the telemetry of one edge. Without `log`, log lines are discarded, as commands do."""
+    """Build the telemetry of an edge or a command. Without `log`, log lines are discarded."""
     log, clock = log or build_logger(io.StringIO()), clock or Clock()
     metrics = Metrics()
     return Telemetry(clock, log, metrics, Health(clock, metrics, log))
