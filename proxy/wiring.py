@@ -10,7 +10,8 @@ import aiohttp
 
 from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.api_client import ApiClient
-from proxy.adapters.dailymotion.cdn import Cdn, open_cdn_session
+from proxy.adapters.dailymotion.cdn import Cdn
+from proxy.adapters.dailymotion.cdn_session import open_cdn_session
 from proxy.adapters.dailymotion.legacy_api import LegacyApi
 from proxy.adapters.dailymotion.refresh_token_file import RefreshTokenFile
 from proxy.adapters.dailymotion.refresh_token_grant import TOKEN_TIMEOUT_SECONDS, RefreshTokenGrant

@@ -1,4 +1,4 @@
-"""Connections that only are there, and some that say their piece byte by byte: plays go on."""
+"""Plays continue while thousands of connections are idle or send their headers byte by byte."""
 
 import asyncio
 import resource
@@ -20,115 +20,124 @@ from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 from proxy.web.connection import HEADER_TIMEOUT_SECONDS
 
-IDLE, SLOW = 10_000, 1_000
-AT_ONCE = 200  # that connect: fewer than the backlog
-NEEDED = IDLE + SLOW + 1_000  # descriptors, on both sides
+IDLE_CONNECTIONS, SLOW_CONNECTIONS = 10_000, 1_000
+MAX_CONNECTING = 200  # connections opened at once; fewer than the listen backlog
+NEEDED_DESCRIPTORS = IDLE_CONNECTIONS + SLOW_CONNECTIONS + 1_000  # in the test and in the edge each
 PLAYS = 200
-# Beside the crowd, of the middle play's time; what a busy machine does to both is in neither.
-SLOWER = 5
+# Allowed ratio of the median play duration with and without the connections. The median keeps the
+# outliers of a busy machine out of both figures.
+MAX_SLOWDOWN = 5
 
-QUESTION = b"OPTIONS /play/x8demo1.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n"
+REQUEST = b"OPTIONS /play/x8demo1.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.fixture
 def many_descriptors():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < NEEDED:
-        skip_or_fail(f"a process may have {hard} descriptors only")
+    if hard < NEEDED_DESCRIPTORS:
+        skip_or_fail(f"the limit of {hard} descriptors per process is too low")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def connected(port: int) -> socket.socket:
-    opened = socket.socket()
-    opened.settimeout(0)
+async def connect(port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.settimeout(0)
     try:
-        await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", port))
-    except BaseException:  # given up, too
-        opened.close()
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    except BaseException:  # including cancellation
+        connection.close()
         raise
-    return opened
+    return connection
 
 
-async def ask(opened: socket.socket) -> bytes:
+async def send_request(connection: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
-    await loop.sock_sendall(opened, QUESTION)
-    return await loop.sock_recv(opened, 4096)
+    await loop.sock_sendall(connection, REQUEST)
+    return await loop.sock_recv(connection, 4096)
 
 
-async def keep_dribbling(port: int, cuts: list[OSError]) -> None:
-    """Say a head byte by byte; where that is cut off, note it and begin again."""
+async def keep_sending_slowly(port: int, disconnects: list[OSError]) -> None:
+    """Send request headers byte by byte; after each disconnect, record it and start again."""
     loop = asyncio.get_running_loop()
     while True:
-        with await connected(port) as opened:
+        with await connect(port) as connection:
             try:
-                for n in range(len(QUESTION) - 1):
-                    await loop.sock_sendall(opened, QUESTION[n : n + 1])
+                for n in range(len(REQUEST) - 1):
+                    await loop.sock_sendall(connection, REQUEST[n : n + 1])
                     await asyncio.sleep(1)
             except OSError as error:
-                cuts.append(error)
+                disconnects.append(error)
         await asyncio.sleep(1)
 
 
 @asynccontextmanager
-async def a_crowd(port: int, cuts: list[OSError]) -> AsyncIterator[list[socket.socket]]:
-    """Have connections that were of use once, and others that never come to be."""
+async def open_many_connections(
+    port: int, disconnects: list[OSError]
+) -> AsyncIterator[list[socket.socket]]:
+    """Keep idle connections after one request each, and slow ones that never complete theirs."""
     idle: list[socket.socket] = []
-    slow = [asyncio.create_task(keep_dribbling(port, cuts)) for _ in range(SLOW)]
+    slow = [
+        asyncio.create_task(keep_sending_slowly(port, disconnects)) for _ in range(SLOW_CONNECTIONS)
+    ]
     try:
-        while len(idle) < IDLE:
-            idle += await asyncio.gather(*(connected(port) for _ in range(AT_ONCE)))
-            await asyncio.gather(*map(ask, idle[-AT_ONCE:]))
+        while len(idle) < IDLE_CONNECTIONS:
+            idle += await asyncio.gather(*(connect(port) for _ in range(MAX_CONNECTING)))
+            await asyncio.gather(*map(send_request, idle[-MAX_CONNECTING:]))
         yield idle
     finally:
         for task in slow:
             task.cancel()
-        ended = await asyncio.gather(*slow, return_exceptions=True)
-        for opened in idle:
-            opened.close()
-    assert {type(it) for it in ended} == {asyncio.CancelledError}  # they went on to the end
+        results = await asyncio.gather(*slow, return_exceptions=True)
+        for connection in idle:
+            connection.close()
+    # The slow connections continued until they were cancelled.
+    assert {type(result) for result in results} == {asyncio.CancelledError}
 
 
-async def seconds_of_plays(edge: EdgeProcess) -> list[float]:
-    """Return how long plays take, each of another viewer; all are answered as they should be."""
+async def measure_plays(edge: EdgeProcess) -> list[float]:
+    """Return the durations in seconds of plays by different viewers; all must succeed."""
     token = TokenMinter(load_settings(SANDBOX_TOML), Clock()).mint(video="x8demo1").token
     url = URL(f"http://127.0.0.1:{edge.player}/play/x8demo1.m3u8?token={token}", encoded=True)
-    taken = []
+    durations = []
     async with aiohttp.ClientSession() as session:
         for n in range(PLAYS):
-            began, headers = perf_counter(), {"X-Forwarded-For": f"8.8.{n // 250}.{n % 250 + 1}"}
-            async with session.get(url, headers=headers, allow_redirects=False) as answer:
-                assert answer.status == 302, await answer.text()
-            taken.append(perf_counter() - began)
-    return taken
+            started, headers = perf_counter(), {"X-Forwarded-For": f"8.8.{n // 250}.{n % 250 + 1}"}
+            async with session.get(url, headers=headers, allow_redirects=False) as response:
+                assert response.status == 302, await response.text()
+            durations.append(perf_counter() - started)
+    return durations
 
 
-def descriptors_of(edge: EdgeProcess) -> int:
+def count_descriptors(edge: EdgeProcess) -> int:
     return sum(1 for _ in Path(f"/proc/{edge.process.process.pid}/fd").iterdir())
 
 
-async def test_a_crowd_harms_no_play(sandbox, many_descriptors):
+async def test_thousands_of_idle_and_slow_connections_do_not_slow_plays_down(
+    sandbox, many_descriptors
+):
     edge = EdgeProcess(
         {**in_front_of(sandbox), "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
     )
     async with edge.stack:
         await edge.start()
-        alone = await seconds_of_plays(edge)
-        cuts: list[OSError] = []
-        async with a_crowd(edge.player, cuts) as idle:
-            # Half of the slow ones: the others may be just coming back.
+        before = await measure_plays(edge)
+        disconnects: list[OSError] = []
+        async with open_many_connections(edge.player, disconnects) as idle:
+            # At least half of the slow connections: the others may be reconnecting.
             await eventually(
-                lambda: descriptors_of(edge) >= IDLE + SLOW // 2, 5 * HEADER_TIMEOUT_SECONDS
+                lambda: count_descriptors(edge) >= IDLE_CONNECTIONS + SLOW_CONNECTIONS // 2,
+                5 * HEADER_TIMEOUT_SECONDS,
             )
             await eventually(
-                lambda: len(cuts) >= SLOW, 5 * HEADER_TIMEOUT_SECONDS
-            )  # and they come back
-            beside = await seconds_of_plays(edge)
-            again = await asyncio.gather(*map(ask, idle[:: IDLE // 100]))
-        await eventually(lambda: descriptors_of(edge) < IDLE // 100, 60)
-        afterwards = await seconds_of_plays(edge)
+                lambda: len(disconnects) >= SLOW_CONNECTIONS, 5 * HEADER_TIMEOUT_SECONDS
+            )
+            meanwhile = await measure_plays(edge)
+            responses = await asyncio.gather(*map(send_request, idle[:: IDLE_CONNECTIONS // 100]))
+        await eventually(lambda: count_descriptors(edge) < IDLE_CONNECTIONS // 100, 60)
+        afterwards = await measure_plays(edge)
 
-    assert all(answer.startswith(b"HTTP/1.1 204") for answer in again)
-    assert median(beside) < SLOWER * max(median(alone), median(afterwards))
+    assert all(response.startswith(b"HTTP/1.1 204") for response in responses)
+    assert median(meanwhile) < MAX_SLOWDOWN * max(median(before), median(afterwards))
     assert '"level": "error"' not in edge.process.output

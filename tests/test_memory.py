@@ -1,4 +1,4 @@
-"""All that an instance caches, at its worst at the same time, stays under the documented bound."""
+"""All caches of an instance, full at the same time, stay under the documented memory bound."""
 
 import gc
 import io
@@ -13,12 +13,10 @@ from itertools import count
 from support import NOW, ROOT, SECRET, StillClock, a_play, a_state, mint
 
 from proxy.adapters import log_writer
-from proxy.adapters.state.store import MAX_ENTRIES as MOST_VALUES
-from proxy.adapters.state.store import MemoryStore
+from proxy.adapters.state.store import MAX_ENTRIES, MemoryStore
 from proxy.domain import original_uri, seal
 from proxy.domain.caches import cache_short_texts
-from proxy.domain.client_ip import MAX_CACHED_ADDRESSES as ADDRESSES
-from proxy.domain.client_ip import TrustedProxies, parse_trusted_networks
+from proxy.domain.client_ip import MAX_CACHED_ADDRESSES, TrustedProxies, parse_trusted_networks
 from proxy.domain.original_uri import read_forwarded
 from proxy.domain.playlist import resolve
 from proxy.domain.rates import MAX_NAMES, RateCounters
@@ -35,19 +33,20 @@ from proxy.edge.playable_cache import CachedVerdict
 from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.settings.schema import LimitsConfig
 
-LONG_NAME = 256  # characters of a sub, a jti, an issuer
+LONG_NAME_LENGTH = 256  # of a sub, a jti or an issuer
 MB = 1_000_000
 
 
-def documented_bound() -> int:
-    """Return the bytes that docs/operations.md promises."""
+def read_documented_bound() -> int:
+    """Return the bound that docs/operations.md states, in bytes."""
     text = (ROOT / "docs" / "operations.md").read_text()
     (megabytes,) = re.findall(r"At their worst, all of them together take less than (\d+) MB", text)
     return int(megabytes) * MB
 
 
 @contextmanager
-def measured(sizes: dict[str, int], name: str) -> Iterator[None]:
+def measure_size(sizes: dict[str, int], name: str) -> Iterator[None]:
+    """Record the memory that the block allocates, in bytes."""
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     yield
@@ -55,11 +54,12 @@ def measured(sizes: dict[str, int], name: str) -> Iterator[None]:
     sizes[name] = tracemalloc.get_traced_memory()[0] - before
 
 
-def padded(n: int, length: int) -> str:
+def build_text(n: int, length: int) -> str:
+    """Build the n-th distinct text of a length."""
     return f"{n:08}".ljust(length, "x")
 
 
-def verified_tokens() -> object:
+def fill_verified_tokens() -> object:
     key = load_key(kid="a", algorithm="HS256", material=SECRET)
     cached = cache_short_texts(
         token_verifier.MAX_CACHED_TOKEN_LENGTH,
@@ -67,7 +67,7 @@ def verified_tokens() -> object:
         function=lambda token: verify(token, Keyring([key])),
     )
     for n in range(token_verifier.MAX_CACHED_TOKENS):
-        names = {"jti": padded(n, 256), "subject": padded(n, 256)}
+        names = {"jti": build_text(n, 256), "subject": build_text(n, 256)}
         token = mint(
             key, video="*", issued_at=NOW, ttl=300, audience="a" * 400, formats=["hls"], **names
         )
@@ -76,14 +76,14 @@ def verified_tokens() -> object:
     return cached
 
 
-def token_headers() -> object:
+def fill_token_headers() -> object:
     for n in range(compact.MAX_CACHED_HEADERS):
-        header = compact.json.dumps({"alg": "HS256", "kid": "a", "x": padded(n, 300)})
+        header = compact.json.dumps({"alg": "HS256", "kid": "a", "x": build_text(n, 300)})
         compact.read_header(compact.urlsafe_b64encode(header.encode()).rstrip(b"=").decode())
     return compact.read_header
 
 
-def original_uris() -> object:
+def fill_original_uris() -> object:
     for n in range(original_uri.MAX_CACHED_URIS):
         uri = f"/hls/{n}?token=".ljust(original_uri.MAX_CACHED_URI_LENGTH, "%")
         read_forwarded(uris=[uri], methods=["GET"])
@@ -92,7 +92,7 @@ def original_uris() -> object:
     return original_uri
 
 
-def opened_seals() -> object:
+def fill_seals() -> object:
     sealing = SealKeys([b"k" * 32])
     session = Session(
         video=VideoId("x8abcd"),
@@ -105,55 +105,61 @@ def opened_seals() -> object:
     )
     sealer = Sealer(sealing.newest, session)
     for n in range(seal.CACHED_SEALS):
-        path = sealer.file_path(f"https://a.dmcdn.net/{padded(n, 600)}/a.ts")
+        path = sealer.file_path(f"https://a.dmcdn.net/{build_text(n, 600)}/a.ts")
         assert 1200 < len(path.split("/")[3]) <= seal.MAX_CACHED_SEAL
         open_bytes(path, sealing)
     return sealing
 
 
-def addresses() -> object:
+def fill_addresses() -> object:
     proxies = TrustedProxies(parse_trusted_networks(["10.0.0.0/8"]))
-    for n in range(ADDRESSES):
+    for n in range(MAX_CACHED_ADDRESSES):
         proxies.read_hop(f"[{IPv6Address(2**125 + n).exploded}]:65535")
     return proxies
 
 
-async def first_uses() -> object:
-    """Fill what the instance knows, and the state in its own memory."""
+async def fill_first_uses() -> object:
+    """Fill the instance's cache of first uses, and the state in its memory."""
     clock = StillClock()
-    known = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
+    first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
     key = load_key(kid="a", algorithm="HS256", material=SECRET)
     claims = verify(mint(key, video="*", issued_at=NOW, ttl=300), Keyring([key]))
     viewer = IPv6Address("2001:db8:aaaa:bbbb::")
-    for n in range(MOST_VALUES):
-        await known.bind(a_play(token=f"{padded(n, 100)}.a", viewer=viewer), claims)
-    return known
+    for n in range(MAX_ENTRIES):
+        await first_use.bind(a_play(token=f"{build_text(n, 100)}.a", viewer=viewer), claims)
+    return first_use
 
 
-def revocations() -> object:
+def fill_revocations() -> object:
     revoked = RevocationList()
     for n in range(MAX_REVOCATIONS):
-        names = {"value": padded(n, LONG_NAME), "issuer": padded(n, LONG_NAME)}
+        names = {
+            "value": build_text(n, LONG_NAME_LENGTH),
+            "issuer": build_text(n, LONG_NAME_LENGTH),
+        }
         revoked.add(Revocation(kind="sub", before=NOW, at=NOW, **names))
     return revoked
 
 
-def counted_plays() -> object:
+def fill_rate_counters() -> object:
     clock = StillClock()
-    counting = RateLimits(LimitsConfig(subject="10/minute"), RateCounters(), clock)
+    limits = RateLimits(LimitsConfig(subject="10/minute"), RateCounters(), clock)
     claims = read_claims({"video": "*", "iat": 0, "exp": 1})
     for n in range(MAX_NAMES):
-        names = {"subject": padded(n, LONG_NAME), "issuer": padded(n, LONG_NAME)}
+        names = {
+            "subject": build_text(n, LONG_NAME_LENGTH),
+            "issuer": build_text(n, LONG_NAME_LENGTH),
+        }
         viewer = IPv6Address(2**125 + n)
-        counting.reserve(a_play(viewer=viewer), replace(claims, **names))
-    return counting
+        limits.reserve(a_play(viewer=viewer), replace(claims, **names))
+    return limits
 
 
-def known_verdicts() -> object:
+def fill_verdicts() -> object:
     return {
-        padded(n, 64): CachedVerdict(
+        build_text(n, 64): CachedVerdict(
             verdict="invalid",
-            cause=padded(n, playable_cache.MAX_CAUSE_LENGTH),
+            cause=build_text(n, playable_cache.MAX_CAUSE_LENGTH),
             checked_at=1.0 * n,
             bad_checks=n,
         )
@@ -161,28 +167,28 @@ def known_verdicts() -> object:
     }
 
 
-def growing_playlists() -> object:
-    seen = RelayedPlaylists()
+def fill_growing_playlists() -> object:
+    playlists = RelayedPlaylists()
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n"
     for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
-        seen.is_fixed(live, f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8")
-    return seen
+        playlists.is_fixed(live, f"/relay/playlist/{build_text(n, 1000)}{n:08}.m3u8")
+    return playlists
 
 
-def blocking_playlists() -> object:
-    offering = RelayedPlaylists()
+def fill_blocking_playlists() -> object:
+    playlists = RelayedPlaylists()
     for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
         text = "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
-        offering.track_blocking(f"/relay/playlist/{padded(n, 1000)}{n:08}.m3u8", text)
-    return offering
+        playlists.track_blocking(f"/relay/playlist/{build_text(n, 1000)}{n:08}.m3u8", text)
+    return playlists
 
 
-def details() -> object:
+def fill_details() -> object:
     return {
-        padded(n, 64): stream_resolver.CachedDetails(
+        build_text(n, 64): stream_resolver.CachedDetails(
             VideoDetails(
-                title=padded(n, stream_resolver.MAX_TITLE_LENGTH),
-                poster=padded(n, stream_resolver.MAX_POSTER_LENGTH),
+                title=build_text(n, stream_resolver.MAX_TITLE_LENGTH),
+                poster=build_text(n, stream_resolver.MAX_POSTER_LENGTH),
             ),
             1.0 * n,
         )
@@ -190,61 +196,72 @@ def details() -> object:
     }
 
 
-def playlist_folders() -> object:
+def fill_playlist_bases() -> object:
     for n in range(2 * resolve.MAX_CACHED_BASES):
-        resolve.read_base(f"https://a.dmcdn.net/{padded(n, 6000)}/a.m3u8")
+        resolve.read_base(f"https://a.dmcdn.net/{build_text(n, 6000)}/a.m3u8")
     return resolve
 
 
-def waiting_lines() -> object:
+def fill_log_queue() -> object:
     lines = log_writer.LogWriter(io.StringIO(), max_lines=log_writer.MAX_QUEUED_LINES)
     for n in count():
         if n > log_writer.MAX_QUEUED_LINES + 10:
             break
-        lines.write(padded(n, 3 * LONG_NAME + 700))
+        lines.write(build_text(n, 3 * LONG_NAME_LENGTH + 700))
     return lines
 
 
 FILLERS: tuple[Callable[[], object], ...] = (
-    verified_tokens, token_headers, original_uris, opened_seals, addresses, revocations, counted_plays, known_verdicts, growing_playlists, blocking_playlists, details,
-    playlist_folders, waiting_lines,
-)  # fmt: skip
+    fill_verified_tokens,
+    fill_token_headers,
+    fill_original_uris,
+    fill_seals,
+    fill_addresses,
+    fill_revocations,
+    fill_rate_counters,
+    fill_verdicts,
+    fill_growing_playlists,
+    fill_blocking_playlists,
+    fill_details,
+    fill_playlist_bases,
+    fill_log_queue,
+)
 
 
-async def test_all_caches_at_their_worst_stay_under_the_documented_bound():
+async def test_all_full_caches_together_stay_under_the_documented_bound():
     sizes: dict[str, int] = {}
-    kept = []
+    filled = []
     tracemalloc.start()
     try:
         for fill in FILLERS:
-            with measured(sizes, fill.__name__):
-                kept.append(fill())
-        with measured(sizes, "first_uses"):
-            kept.append(await first_uses())
+            with measure_size(sizes, fill.__name__):
+                filled.append(fill())
+        with measure_size(sizes, "fill_first_uses"):
+            filled.append(await fill_first_uses())
     finally:
         tracemalloc.stop()
     total = sum(sizes.values())
-    bound = documented_bound()
+    bound = read_documented_bound()
     assert total < bound, {name: f"{size / MB:.1f} MB" for name, size in sizes.items()}
-    assert total > bound / 3, f"{total / MB:.0f} MB: the documented bound says little"
+    assert total > bound / 3, f"{total / MB:.0f} MB: the documented bound is far too high"
 
 
-def test_every_bounded_cache_is_in_that_sum():
-    """A new cache in the code needs a line here, and in docs/operations.md."""
+def test_every_cache_of_the_code_is_listed_in_the_memory_test():
+    """A new cache in the code needs an entry in CACHES, and in docs/operations.md."""
     pattern = re.compile(
         r"lru_cache\(|cache_short_texts\($|= LruCache\(|cache_short_texts\(\w|deque\(\)",
         re.MULTILINE,
     )
     layers = ("domain", "edge", "adapters", "web")
-    found = {
+    counts = {
         str(path.relative_to(ROOT / "proxy")): len(pattern.findall(path.read_text()))
         for layer in layers
         for path in (ROOT / "proxy" / layer).rglob("*.py")
     }
-    assert {name: times for name, times in found.items() if times} == CACHES
+    assert {name: times for name, times in counts.items() if times} == CACHES
 
 
-# How many each file has; those of a fixed number of short entries are told in no document.
+# The number of caches per file. Caches of a few short entries are not documented.
 CACHES = {
     "domain/client_ip.py": 1,
     "domain/clock_skew.py": 1,

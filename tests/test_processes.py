@@ -1,4 +1,4 @@
-"""Whole processes: serve and demo, their signals, their output, their secrets."""
+"""The processes `playgate serve` and `playgate demo`: signals, output and secrets."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from proxy.cli.serve import create_stop_event
 SECRETS = ["sandbox-secret", "known-to-everybody"]
 
 
-def environment(sandbox, player: int | str, operator: int) -> dict[str, str]:
+def build_environment(sandbox, player: int | str, operator: int) -> dict[str, str]:
     return {
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_WEB__LISTEN": player if isinstance(player, str) else f"127.0.0.1:{player}",
@@ -30,7 +30,7 @@ def environment(sandbox, player: int | str, operator: int) -> dict[str, str]:
     }
 
 
-async def minted(session: aiohttp.ClientSession, operator: int, video: str = "x8demo1") -> str:
+async def mint_token(session: aiohttp.ClientSession, operator: int, video: str = "x8demo1") -> str:
     key = {"Authorization": "Bearer sandbox-operator-key-known-to-everybody"}
     url = f"http://127.0.0.1:{operator}/tokens"
     async with session.post(url, headers=key, json={"video": video}) as response:
@@ -38,13 +38,13 @@ async def minted(session: aiohttp.ClientSession, operator: int, video: str = "x8
 
 
 @asynccontextmanager
-async def served(
+async def run_serve(
     sandbox,
 ) -> AsyncIterator[tuple[Process, aiohttp.ClientSession, int, int]]:
-    """Run `playgate serve`; yield it, a client, and its two ports."""
+    """Run `playgate serve`; yield the process, an HTTP client, and the two ports."""
     player, operator = free_port(), free_port()
     async with (
-        started(*playgate("serve"), env=environment(sandbox, player, operator)) as edge,
+        started(*playgate("serve"), env=build_environment(sandbox, player, operator)) as edge,
         aiohttp.ClientSession() as session,
     ):
         await edge.says('"event": "serving"')
@@ -52,8 +52,8 @@ async def served(
 
 
 async def test_serve_serves_and_stops_cleanly(sandbox):
-    async with served(sandbox) as (edge, session, player, operator):
-        token = await minted(session, operator)
+    async with run_serve(sandbox) as (edge, session, player, operator):
+        token = await mint_token(session, operator)
         url = f"http://127.0.0.1:{player}/play/x8demo1.m3u8?token={token}"
         async with session.get(url, allow_redirects=False) as response:
             assert response.status == 302
@@ -64,9 +64,9 @@ async def test_serve_serves_and_stops_cleanly(sandbox):
     assert events == ["serving", "request", "request", "draining", "stopped"]
 
 
-async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
+async def test_serve_exits_with_a_one_line_error_if_a_port_is_taken(sandbox):
     async with started(
-        *playgate("serve"), env=environment(sandbox, URL(sandbox.origin).port, free_port())
+        *playgate("serve"), env=build_environment(sandbox, URL(sandbox.origin).port, free_port())
     ) as edge:
         async with asyncio.timeout(60):
             assert await edge.process.wait() == 1
@@ -79,21 +79,21 @@ async def test_a_port_that_is_taken_ends_serve_with_one_line(sandbox):
     assert "Traceback" not in edge.output
 
 
-async def test_no_secret_is_ever_written(sandbox):
-    """Every kind of request, good and broken, and then everything that the process wrote."""
-    async with served(sandbox) as (edge, session, player, operator):
-        token = await minted(session, operator)
-        base, answers = f"http://127.0.0.1:{player}", []
+async def test_no_secret_appears_in_the_log_or_in_responses(sandbox):
+    """Sends valid and invalid requests, then searches the responses and the process' output."""
+    async with run_serve(sandbox) as (edge, session, player, operator):
+        token = await mint_token(session, operator)
+        base, responses = f"http://127.0.0.1:{player}", []
         for path in (
             f"/play/x8demo1.m3u8?token={token}", f"/play/x8null.m3u8?token={token}",
             f"/play/x8demo1.m3u8?token={token}&token=b", f"/watch/x8demo1?token={token}",
             f"/play/x8demo1.m3u8?token={token[:-3]}", f"/{token}",
         ):  # fmt: skip
             async with session.get(base + path, allow_redirects=False) as response:
-                answers.append(await response.text())
+                responses.append(await response.text())
                 headers = {k: v for k, v in response.headers.items() if k != "Location"}
-                answers.append(str(headers))
-        private = await minted(session, operator, "k8demoPrivateKnownToYou")
+                responses.append(str(headers))
+        private = await mint_token(session, operator, "k8demoPrivateKnownToYou")
         url = f"{base}/play/k8demoPrivateKnownToYou.m3u8?token={private}"
         async with session.get(url, allow_redirects=False) as response:
             assert response.status == 302
@@ -104,13 +104,13 @@ async def test_no_secret_is_ever_written(sandbox):
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", player)
             writer.write(f"{line}\r\nHost: x\r\n\r\n".encode())
-            answers.append((await asyncio.wait_for(reader.read(), 20)).decode())
+            responses.append((await asyncio.wait_for(reader.read(), 20)).decode())
             writer.close()
             await writer.wait_closed()
         await edge.says('"event": "bad-request"')
         for path in ("/metrics", "/readyz", f"/auth?token={token}"):
             async with session.get(f"http://127.0.0.1:{operator}{path}") as response:
-                answers.append(await response.text())
+                responses.append(await response.text())
         await edge.stop()
 
     secrets = [
@@ -123,10 +123,10 @@ async def test_no_secret_is_ever_written(sandbox):
     ]
     for secret in secrets:
         assert secret not in edge.output
-        assert secret not in "".join(answers)
+        assert secret not in "".join(responses)
 
 
-async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
+async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops_it(tmp_path):
     ports = [free_port() for _ in range(3)]
     options = [
         f"--{name}={port}"
@@ -168,7 +168,7 @@ async def test_the_demo_prints_what_works_and_stops_on_ctrl_c(tmp_path):
     assert "Traceback" not in demo.output
 
 
-async def test_a_demo_beside_a_demo_says_which_port_is_taken(sandbox):
+async def test_a_second_demo_says_which_port_is_taken(sandbox):
     async with started(
         *playgate(
             "demo",
@@ -185,17 +185,19 @@ async def test_a_demo_beside_a_demo_says_which_port_is_taken(sandbox):
     assert f"cannot listen on {taken}: Address already in use; playgate demo --help" in demo.output
 
 
-async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(component, tmp_path):
-    """Two edges, players that never pause; each edge in turn is stopped and started again."""
+async def test_stopping_an_edge_behind_nginx_under_load_causes_no_player_errors(
+    component, tmp_path
+):
+    """Two edges serve players without pause; each edge in turn is stopped and started again."""
     program = component("nginx")
     players, operators = [free_port(), free_port()], [free_port(), free_port()]
-    behind = {"PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
+    trust = {"PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(a_sandbox())
         nginx = await stack.enter_async_context(an_nginx(program, tmp_path, players, operators))
 
         async def start(n: int) -> Process:
-            env = environment(sandbox, players[n], operators[n]) | behind
+            env = build_environment(sandbox, players[n], operators[n]) | trust
             edge = await stack.enter_async_context(started(*playgate("serve"), env=env))
             await edge.says('"event": "serving"')
             return edge
@@ -203,12 +205,12 @@ async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(compon
         edges = [await start(0), await start(1)]
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        token = await minted(session, operators[0])
+        token = await mint_token(session, operators[0])
         url = f"{nginx.origin}/play/x8demo1.m3u8?token={token}"
         statuses: Counter[object] = Counter()
         stop = asyncio.Event()
 
-        async def viewer() -> None:
+        async def play_until_stopped() -> None:
             while not stop.is_set():
                 try:
                     async with session.get(url, allow_redirects=False) as response:
@@ -216,26 +218,26 @@ async def test_under_load_behind_nginx_a_sigterm_shows_no_player_an_error(compon
                 except aiohttp.ClientError as error:
                     statuses[repr(error)] += 1
 
-        async def some_more_plays() -> None:
-            wanted = statuses.total() + 300
-            await eventually(lambda: statuses.total() > wanted, seconds=60)
+        async def wait_for_more_plays() -> None:
+            target = statuses.total() + 300
+            await eventually(lambda: statuses.total() > target, seconds=60)
 
-        viewers = [asyncio.create_task(viewer()) for _ in range(16)]
+        viewers = [asyncio.create_task(play_until_stopped()) for _ in range(16)]
         for n in (0, 1, 0):
-            await some_more_plays()
+            await wait_for_more_plays()
             assert await edges[n].stop() == 0
-            await some_more_plays()
+            await wait_for_more_plays()
             edges[n] = await start(n)
-        await some_more_plays()
+        await wait_for_more_plays()
         stop.set()
         await asyncio.gather(*viewers)
 
     assert set(statuses) == {302}, statuses
 
 
-async def test_a_signal_that_comes_while_an_edge_starts_stops_it_in_order():
+async def test_a_signal_during_startup_stops_the_edge_cleanly():
     stop = create_stop_event()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(20):
         await stop.wait()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # another ends it at once
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second signal ends it at once

@@ -1,4 +1,4 @@
-"""A login survives whatever ends the process: killed for good at every step of a renewal."""
+"""The refresh token file stays valid if a process is killed at any step of a token refresh."""
 
 import asyncio
 import fcntl
@@ -16,8 +16,8 @@ from support import an_edge, eventually
 from proxy.adapters.dailymotion.refresh_token_grant import TOKEN_TIMEOUT_SECONDS
 from proxy.sandbox.controls import Fault
 
-# Renews once; dies before the n-th thing that it does to the file, and says what that would be.
-RENEW = """
+# Refreshes the token once. Kills itself before its n-th operation on the file, and prints which.
+REFRESH_SCRIPT = """
 import asyncio, os, signal, sys
 from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
@@ -41,7 +41,7 @@ def watch(event, arguments):
             os.write(1, f"{event}{' to write' if writes else ''} {ending}".strip().encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
-async def renew():
+async def refresh():
     settings, clock = load_settings(None), Clock()
     async with open_api_session(settings.platform) as session:
         telemetry = build_telemetry(clock=clock)
@@ -50,11 +50,11 @@ async def renew():
         grant = build_grant(settings.platform, http, session, telemetry)
         await grant.fetch_access_token(deadline=clock.monotonic() + 60)
 
-asyncio.run(renew())
+asyncio.run(refresh())
 """
 
 
-def environment(sandbox, account) -> dict[str, str]:
+def build_environment(sandbox, account) -> dict[str, str]:
     return {
         "PLAYGATE_SANDBOX": "true",
         "PLAYGATE_TOKENS__KEYS": json.dumps([{"kid": "a", "alg": "HS256", "secret": "s" * 32}]),
@@ -65,51 +65,52 @@ def environment(sandbox, account) -> dict[str, str]:
     }
 
 
-def renewal(sandbox, account, *, steps: int) -> Process:
+def start_refresh(sandbox, account, *, steps: int) -> Process:
     return started(
         sys.executable,
         "-c",
-        RENEW,
+        REFRESH_SCRIPT,
         str(steps),
         account["login_file"],
-        env=environment(sandbox, account),
+        env=build_environment(sandbox, account),
     )
 
 
-async def plays(sandbox, account) -> str | None:
+async def play_once(sandbox, account) -> str | None:
+    """Play through a new edge; return the reason of the refusal, or None."""
     async with an_edge(sandbox, platform=account) as edge:
         return (await edge.play()).reason
 
 
 @pytest.mark.parametrize("rotation", ["lenient", "strict", "none"])
-async def test_a_renewal_killed_before_any_of_its_steps_leaves_a_good_login(
+async def test_a_refresh_killed_before_any_file_operation_leaves_a_valid_login(
     sandbox, tmp_path, rotation
 ):
-    """One moment is in nobody's hands: a server that voids a token as it sends the next one.
+    """One case cannot be prevented: a server that invalidates a token as it sends the next one.
 
-    Whoever is killed between that server's answer and the first byte on the disk has lost it, and
-    is told to log in again.
+    A process killed between that server's response and the first byte on the disk loses the login;
+    the operator must log in again.
     """
     file = tmp_path / "login.json"
     steps: dict[str, str | None] = {}
     for number in range(1, 40):
         sandbox.accounts.rotation = rotation
         account = logged_in(sandbox, file)
-        async with renewal(sandbox, account, steps=number) as process:
+        async with start_refresh(sandbox, account, steps=number) as process:
             async with asyncio.timeout(60):
                 code = await process.process.wait()
             await process.read_to_the_end()
         if code == 0:
             break
         assert code == -signal.SIGKILL, process.output
-        outcome = await plays(sandbox, account)
-        steps[f"{number} {process.output}"] = outcome
+        reason = await play_once(sandbox, account)
+        steps[f"{number} {process.output}"] = reason
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert json.loads(file.read_text())["refresh_token"]
 
     assert code == 0
-    lost = [step.partition(" ")[2] for step, outcome in steps.items() if outcome is not None]
-    assert lost == (["open to write .next"] if rotation == "strict" else [])
+    fatal = [step.partition(" ")[2] for step, reason in steps.items() if reason is not None]
+    assert fatal == (["open to write .next"] if rotation == "strict" else [])
     names = [step.partition(" ")[2] for step in steps]
     assert {"open .next", "open", "open to write .next"} <= set(names)
     if rotation != "none":
@@ -117,25 +118,27 @@ async def test_a_renewal_killed_before_any_of_its_steps_leaves_a_good_login(
 
 
 @pytest.mark.parametrize("rotation", ["lenient", "strict"])
-async def test_a_renewal_killed_while_the_server_answers(sandbox, tmp_path, rotation):
+async def test_a_refresh_killed_during_the_response_loses_the_login_only_with_strict_rotation(
+    sandbox, tmp_path, rotation
+):
     sandbox.accounts.rotation = rotation
     account = logged_in(sandbox, tmp_path / "login.json")
     before = set(sandbox.accounts.refresh_tokens)
     sandbox.controls.hold("token")
-    async with renewal(sandbox, account, steps=0) as process:
+    async with start_refresh(sandbox, account, steps=0) as process:
         await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         process.process.kill()
         await process.process.wait()
     sandbox.controls.release("token")
     await eventually(lambda: set(sandbox.accounts.refresh_tokens) != before)
 
-    assert await plays(sandbox, account) == (
+    assert await play_once(sandbox, account) == (
         None if rotation == "lenient" else "platform-credentials"
     )
 
 
-async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, tmp_path):
-    """A server that voids a token as it sends the next one would otherwise have the last word."""
+async def test_a_slow_token_response_is_awaited_after_its_plays_have_timed_out(sandbox, tmp_path):
+    """Without this, a server that invalidates the used refresh token would end the login."""
     sandbox.accounts.rotation = "strict"
     account = logged_in(sandbox, tmp_path / "login.json")
     quick = {**account, "play_timeout": 0.5}
@@ -145,14 +148,14 @@ async def test_an_answer_that_is_slow_is_waited_for_though_no_play_is(sandbox, t
         assert (await edge.play()).reason == "platform-timeout"
         sandbox.controls.release("token")
 
-        async def is_well() -> bool:
+        async def is_playable() -> bool:
             return (await edge.play()).status == 302
 
-        await eventually(is_well)
+        await eventually(is_playable)
         assert sandbox.controls.calls["token"] == 1
 
 
-async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
+async def test_a_stopping_edge_does_not_wait_for_the_file_lock(sandbox, tmp_path):
     account = logged_in(sandbox, tmp_path / "login.json")
     with (tmp_path / "login.json.lock").open("w") as held_elsewhere:
         fcntl.flock(held_elsewhere, fcntl.LOCK_EX)
@@ -165,7 +168,7 @@ async def test_an_edge_that_stops_does_not_wait_for_its_turn(sandbox, tmp_path):
     assert sandbox.controls.calls["token"] == 0
 
 
-async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
+async def test_a_stopping_edge_waits_for_a_token_request_in_flight(sandbox, tmp_path):
     sandbox.accounts.rotation = "strict"
     account = logged_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
@@ -178,11 +181,11 @@ async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
     sandbox.controls.release("token")
     await stopping
 
-    assert await plays(sandbox, account) is None
+    assert await play_once(sandbox, account) is None
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "members",
     [
         {"expires_in": "soon"},
         {"expires_in": 0},
@@ -192,81 +195,85 @@ async def test_an_edge_that_stops_sees_its_renewal_through(sandbox, tmp_path):
         {"scope": 7},
     ],
 )
-async def test_a_new_refresh_token_is_kept_whatever_else_the_answer_says(sandbox, tmp_path, odd):
+async def test_a_new_refresh_token_is_stored_even_if_the_rest_of_the_response_is_invalid(
+    sandbox, tmp_path, members
+):
     file = tmp_path / "login.json"
     account = logged_in(sandbox, file)
-    body = {"access_token": "a", "expires_in": 3600, "refresh_token": "the-next", **odd}
+    body = {"access_token": "a", "expires_in": 3600, "refresh_token": "the-next", **members}
     sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
-    await plays(sandbox, account)
+    await play_once(sandbox, account)
 
     assert json.loads(file.read_text())["refresh_token"] == "the-next"
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
-async def test_an_answer_that_grants_nothing_replaces_no_refresh_token(sandbox, tmp_path, status):
+async def test_an_error_response_does_not_replace_the_refresh_token(sandbox, tmp_path, status):
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     body = {"error": "temporarily_unavailable", "refresh_token": "redacted"}
     sandbox.controls.set_fault("token", Fault(status=status, body=json.dumps(body)))
-    await plays(sandbox, account)
+    await play_once(sandbox, account)
 
     assert file.read_text() == before
 
 
 @pytest.mark.parametrize("token", ["", "a" * 5000, "a\r\nb", "é", 7, ["x"], None])
-async def test_what_is_no_refresh_token_replaces_none(sandbox, tmp_path, token):
+async def test_an_invalid_refresh_token_does_not_replace_the_stored_one(sandbox, tmp_path, token):
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     body = {"access_token": "a", "expires_in": 3600, "refresh_token": token}
     sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
-    await plays(sandbox, account)
+    await play_once(sandbox, account)
 
     assert file.read_text() == before
 
 
 @pytest.mark.parametrize(
-    "left", ['{"refresh_', '{"refresh_token": ""}', "[" * 200_000, "\0" * 8192, '"x"']
+    "content", ['{"refresh_', '{"refresh_token": ""}', "[" * 200_000, "\0" * 8192, '"x"']
 )
-async def test_what_was_left_half_written_replaces_nothing(sandbox, tmp_path, left):
+async def test_an_incomplete_next_file_does_not_replace_the_refresh_token(
+    sandbox, tmp_path, content
+):
     file = tmp_path / "login.json"
     account = logged_in(sandbox, file)
-    (tmp_path / "login.json.next").write_text(left)
+    (tmp_path / "login.json.next").write_text(content)
 
-    assert await plays(sandbox, account) is None
+    assert await play_once(sandbox, account) is None
 
 
-async def test_a_link_to_the_file_stays_one(sandbox, tmp_path):
+async def test_a_symbolic_link_to_the_file_is_kept(sandbox, tmp_path):
     (tmp_path / "volume").mkdir()
     real = tmp_path / "volume" / "kept.json"
     account = logged_in(sandbox, real)
     link = tmp_path / "login.json"
     link.symlink_to(real)
     before = real.read_text()
-    assert await plays(sandbox, {**account, "login_file": str(link)}) is None
+    assert await play_once(sandbox, {**account, "login_file": str(link)}) is None
 
     assert link.is_symlink() and real.read_text() != before
 
 
-async def test_root_leaves_the_file_to_whose_it_was(sandbox, tmp_path):
+async def test_a_refresh_by_root_keeps_the_owner_of_the_file(sandbox, tmp_path):
     if os.geteuid() != 0:
-        pytest.skip("only root can give a file to somebody")
+        pytest.skip("only root can change the owner of a file")
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     os.chown(file, 65534, 65534)
-    assert await plays(sandbox, account) is None
+    assert await play_once(sandbox, account) is None
 
     assert file.read_text() != before
     for name in ("login.json", "login.json.lock"):
         assert (tmp_path / name).stat().st_uid == 65534
 
 
-async def test_a_renewal_that_fails_changes_nothing(sandbox, tmp_path):
+async def test_a_failed_refresh_leaves_the_file_unchanged(sandbox, tmp_path):
     file = tmp_path / "login.json"
     account, before = logged_in(sandbox, file), file.read_text()
     for broken in (Fault(status=500), Fault(status=200, body="<html>"), Fault(cut="within")):
         sandbox.controls.set_fault("token", broken)
-        assert await plays(sandbox, account) is not None
+        assert await play_once(sandbox, account) is not None
         assert file.read_text() == before
     sandbox.controls.set_fault("token", None)
 
-    assert await plays(sandbox, account) is None
+    assert await play_once(sandbox, account) is None

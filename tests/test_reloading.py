@@ -1,4 +1,4 @@
-"""New settings and keys for an edge that runs: all of it or nothing, and it says so."""
+"""Reloading settings and keys of a running edge: all changes apply, or none, and it is reported."""
 
 import asyncio
 import gc
@@ -35,7 +35,7 @@ KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
 @pytest.fixture
 def file(tmp_path, sandbox):
-    """Return the settings file of an edge on free ports in front of the sandbox."""
+    """Return the settings file of an edge that uses free ports and the test's sandbox."""
     text = SANDBOX_TOML.read_text()
     for old, new in {
         "http://127.0.0.1:8090": sandbox.origin,
@@ -54,45 +54,46 @@ def file(tmp_path, sandbox):
 def change(path, old: str, new: str) -> None:
     text = path.read_text()
     assert text.count(old) >= 1, old
-    beside = path.with_suffix(".new")
-    beside.write_text(text.replace(old, new))
-    beside.replace(path)
+    replacement = path.with_suffix(".new")
+    replacement.write_text(text.replace(old, new))
+    replacement.replace(path)
 
 
 @pytest.fixture
 async def edge(file):
-    async with an_edge_of(file) as running:
+    async with run_edge_with(file) as running:
         yield running
 
 
-def an_edge_of(file, load=None):
+def run_edge_with(file, load=None):
     return a_watching_edge(load or partial(load_settings, file), file)
 
 
-async def told(edge):
+async def fetch_settings_status(edge):
     return (await edge.get(f"{edge.operator}/readyz")).json["settings"]
 
 
 async def reload(edge) -> dict:
-    """Ask for it, wait, and return its line."""
-    count = len(outcomes(edge))
+    """Request a reload, wait until it is done, and return its log line."""
+    count = len(read_reload_lines(edge))
     edge.edge.reloading.request_reload()
-    await eventually(lambda: len(outcomes(edge)) > count)
-    return outcomes(edge)[-1]
+    await eventually(lambda: len(read_reload_lines(edge)) > count)
+    return read_reload_lines(edge)[-1]
 
 
-def outcomes(edge):
+def read_reload_lines(edge):
     return [*edge.lines("reloaded"), *edge.lines("reload-failed")]
 
 
-async def outcome(edge, token, video="x8demo1"):
-    answer = await edge.get(edge.play_url(video, token))
-    return answer.reason or answer.status
+async def play(edge, token, video="x8demo1"):
+    """Return the reason of the refusal, or the status."""
+    response = await edge.get(edge.play_url(video, token))
+    return response.reason or response.status
 
 
-async def test_a_changed_file_is_taken_without_being_asked(edge, file):
+async def test_a_changed_settings_file_is_reloaded_automatically(edge, file):
     token = edge.mint(ttl=300)
-    assert await outcome(edge, token) == 302
+    assert await play(edge, token) == 302
     change(file, "[delivery]", '[delivery]\nmode = "relay"')
     await eventually(lambda: edge.lines("reloaded"))
     line = edge.lines("reloaded")[0]
@@ -101,26 +102,26 @@ async def test_a_changed_file_is_taken_without_being_asked(edge, file):
         [],
         ["sandbox"],
     )
-    assert await outcome(edge, token) == 200
+    assert await play(edge, token) == 200
 
 
-async def test_settings_of_every_part_are_taken(edge, file):
+async def test_a_reload_applies_limits_keys_and_viewer_settings(edge, file):
     token = edge.mint(ttl=600)
     change(file, 'kid = "sandbox"', 'kid = "renamed"')
     change(file, 'private = "pass"', 'private = "refuse"')
     change(file, "[platform]", '[limits]\nnetwork = "1/minute"\n[platform]')
     line = await reload(edge)
     assert line["changed"] == ["limits.network", "tokens.keys", "viewer.private"]
-    assert await outcome(edge, token) == "viewer-private"
+    assert await play(edge, token) == "viewer-private"
     change(file, 'private = "refuse"', 'private = "pass"')
     await reload(edge)
-    assert await outcome(edge, token) == "token-key-unknown"
-    assert await outcome(edge, edge.mint()) == 302
-    assert await outcome(edge, edge.mint()) == "rate-limited"
+    assert await play(edge, token) == "token-key-unknown"
+    assert await play(edge, edge.mint()) == 302
+    assert await play(edge, edge.mint()) == "rate-limited"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ('kid = "sandbox"', "kid = ", "(file): is not TOML"),
         ('private = "pass"', 'private = "maybe"', "viewer.private (line 17): must be"),
@@ -129,49 +130,51 @@ async def test_settings_of_every_part_are_taken(edge, file):
         ("sandbox = true", "sandbox = false", "must be https"),
     ],
 )
-async def test_a_bad_file_changes_nothing_and_is_told(edge, file, old, new, says):
-    token, since = edge.mint(), (await told(edge))["since"]
+async def test_an_invalid_settings_file_is_reported_and_the_old_settings_stay_in_use(
+    edge, file, old, new, message
+):
+    token, since = edge.mint(), (await fetch_settings_status(edge))["since"]
     change(file, old, new)
     await eventually(lambda: edge.lines("reload-failed"))
-    assert says in " ".join(edge.lines("reload-failed")[0]["problems"])
-    assert says in " ".join((await told(edge))["problems"])
-    assert (await told(edge))["since"] == since
+    assert message in " ".join(edge.lines("reload-failed")[0]["problems"])
+    assert message in " ".join((await fetch_settings_status(edge))["problems"])
+    assert (await fetch_settings_status(edge))["since"] == since
     assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 0
-    assert await outcome(edge, token) == 302
+    assert await play(edge, token) == 302
     assert (await edge.get(f"{edge.operator}/readyz")).status == 200
     assert "too short" not in edge.log.getvalue()
     await asyncio.sleep(2.5)
-    assert len(edge.lines("reload-failed")) == 1, "once for each change"
+    assert len(edge.lines("reload-failed")) == 1, "logged once for each change"
 
     change(file, new, old)
     await eventually(lambda: edge.lines("reloaded"))
-    assert (await told(edge))["problems"] == []
+    assert (await fetch_settings_status(edge))["problems"] == []
     assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 1
 
 
-async def test_a_file_that_vanishes_changes_nothing(edge, file):
-    kept = file.read_text()
+async def test_a_deleted_settings_file_leaves_the_old_settings_in_use(edge, file):
+    text = file.read_text()
     file.unlink()
     await eventually(lambda: edge.lines("reload-failed"))
     assert "cannot be read" in edge.lines("reload-failed")[0]["problems"][0]
-    assert await outcome(edge, edge.mint()) == 302
-    file.write_text(kept)
+    assert await play(edge, edge.mint()) == 302
+    file.write_text(text)
     await eventually(lambda: edge.lines("reloaded"))
 
 
-async def test_what_takes_a_restart_is_named_and_the_rest_is_taken(edge, file):
+async def test_a_reload_names_the_settings_that_need_a_restart_and_applies_the_others(edge, file):
     change(file, "[delivery]", "play_timeout = 9\n[delivery]")
     change(file, "player_page = true", 'player_page = false\nembed_origins = ["https://a.example"]')
     line = await reload(edge)
     assert line["changed"] == ["web.embed_origins"]
     assert line["need_restart"] == ["platform.play_timeout", "web.player_page"]
-    assert (await told(edge))["need_restart"] == line["need_restart"]
+    assert (await fetch_settings_status(edge))["need_restart"] == line["need_restart"]
     page = await edge.get(f"{edge.player}/watch/x8demo1")
     assert "https://a.example" in page.headers["Content-Security-Policy"]
-    assert (await reload(edge))["need_restart"] == line["need_restart"], "until it is restarted"
+    assert (await reload(edge))["need_restart"] == line["need_restart"], "until the edge restarts"
 
 
-async def test_a_request_is_answered_with_what_there_was_when_it_came(edge, file, sandbox):
+async def test_a_request_in_flight_keeps_the_settings_it_started_with(edge, file, sandbox):
     await edge.play()
     sandbox.controls.hold("video")
     playing = asyncio.create_task(edge.play())
@@ -180,61 +183,61 @@ async def test_a_request_is_answered_with_what_there_was_when_it_came(edge, file
     await reload(edge)
     sandbox.controls.release("video")
     assert (await playing).status == 302
-    assert await outcome(edge, edge.mint()) == "viewer-private"
+    assert await play(edge, edge.mint()) == "viewer-private"
 
 
-async def test_nothing_is_left_of_what_was_replaced(edge, file):
-    """A cycle would stay until the collector comes by; one of the edge's start, frozen, for ever."""
+async def test_a_reload_frees_the_services_that_it_replaces(edge, file):
+    """A reference cycle would live until garbage collection, or for ever if startup froze it."""
     await edge.play()
     first = ref(edge.edge.apps.services.admission)
-    gc.collect()  # what others left
+    gc.collect()  # objects of other tests
     gc.disable()
     try:
-        before = replaceable()
+        before = count_replaced_objects()
         change(file, "[delivery]", '[delivery]\nmode = "relay"')
         await reload(edge)
-        await edge.play()  # a connection holds its last request
-        await told(edge)
+        await edge.play()  # because a connection keeps a reference to its last request
+        await fetch_settings_status(edge)
         await eventually(lambda: first() is None)
-        assert replaceable() == before
+        assert count_replaced_objects() == before
     finally:
         gc.enable()
 
 
-def replaceable() -> Counter[type]:
-    """Count what a reload makes anew, and what remembers most of all."""
+def count_replaced_objects() -> Counter[type]:
+    """Count the objects that a reload replaces, including those with the largest caches."""
     kinds = {Admission, Delivery, TokenVerifier, Relay, SealKeys, TrustedProxies}
-    found = Counter(type(it) for it in gc.get_objects() if type(it) in kinds)
-    assert found.keys() == kinds
-    return found
+    counts = Counter(type(each) for each in gc.get_objects() if type(each) in kinds)
+    assert counts.keys() == kinds
+    return counts
 
 
-async def test_a_token_whose_key_was_retired_meanwhile_is_refused(edge, file, tmp_path):
-    """Although it was verified before, and is remembered."""
+async def test_a_cached_token_is_refused_once_its_key_is_retired(edge, file, tmp_path):
+    """The edge has verified and cached the token before."""
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
 
-    def run(*arguments: str) -> None:
+    def run_keys_command(*arguments: str) -> None:
         result = CliRunner().invoke(app, ["keys", *arguments, "--config", str(file)])
         assert result.exit_code == 0, result.output
 
-    run("generate")
+    run_keys_command("generate")
     first = json.loads(keys.read_text())["keys"][0]["kid"]
     await eventually(lambda: edge.lines("reloaded"))
     token = edge.mint()
-    assert await outcome(edge, token) == 302
+    assert await play(edge, token) == 302
 
-    run("generate")
-    run("rotate")
+    run_keys_command("generate")
+    run_keys_command("rotate")
     await eventually(lambda: len(edge.lines("reloaded")[-1]["keys"]) == 3)
-    assert await outcome(edge, token) == 302, "rotated out, and good for as long as it was"
-    assert await outcome(edge, edge.mint()) == 302
-    run("retire", first)
+    assert await play(edge, token) == 302, "a rotated key still verifies its tokens"
+    assert await play(edge, edge.mint()) == 302
+    run_keys_command("retire", first)
     await eventually(lambda: first not in edge.lines("reloaded")[-1]["keys"])
-    assert await outcome(edge, token) == "token-key-unknown"
+    assert await play(edge, token) == "token-key-unknown"
 
 
-async def test_a_key_lapses_without_anybody_changing_a_file(edge, file, tmp_path):
+async def test_a_key_expires_without_a_file_change(edge, file, tmp_path):
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
     result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
@@ -249,27 +252,27 @@ async def test_a_key_lapses_without_anybody_changing_a_file(edge, file, tmp_path
 
 
 async def is_unknown(edge, token):
-    return await outcome(edge, token) == "token-key-unknown"
+    return await play(edge, token) == "token-key-unknown"
 
 
-async def test_revocations_and_what_was_counted_outlive_a_reload(edge, file):
+async def test_revocations_and_rate_limit_counts_survive_a_reload(edge, file):
     change(file, "[platform]", '[limits]\nsubject = "2/minute"\n[platform]')
     await reload(edge)
-    taken = edge.mint(subject="taken")
-    body = json.dumps({"sub": "taken"})
+    revoked = edge.mint(subject="revoked")
+    body = json.dumps({"sub": "revoked"})
     await edge.get(f"{edge.operator}/revocations", method="POST", data=body, headers=KEY)
-    assert await outcome(edge, edge.mint(subject="a")) == 302
-    change(file, 'private = "pass"', 'private = "pass" # the same')
+    assert await play(edge, edge.mint(subject="a")) == 302
+    change(file, 'private = "pass"', 'private = "pass" # unchanged')
     await reload(edge)
-    assert await outcome(edge, taken) == "token-revoked"
-    assert await outcome(edge, edge.mint(subject="a")) == 302
-    assert await outcome(edge, edge.mint(subject="a")) == "rate-limited"
+    assert await play(edge, revoked) == "token-revoked"
+    assert await play(edge, edge.mint(subject="a")) == 302
+    assert await play(edge, edge.mint(subject="a")) == "rate-limited"
 
 
-async def test_first_uses_outlive_a_reload_although_the_state_is_gone(file, server):
+async def test_first_uses_survive_a_reload_while_the_state_server_is_down(file, server):
     change(file, "[platform]", f'[state]\nurl = "{server.url}"\ntimeout = 1\n[platform]')
     change(file, "[[tokens.keys]]", "[tokens]\nbind_on_first_use = true\n[[tokens.keys]]")
-    async with an_edge_of(file) as edge:
+    async with run_edge_with(file) as edge:
         url = edge.play_url()
         assert (await edge.get(url, source="127.0.0.5")).status == 302
         await server.stop()
@@ -278,8 +281,8 @@ async def test_first_uses_outlive_a_reload_although_the_state_is_gone(file, serv
         assert (await edge.get(url, source="127.0.1.5")).reason == "token-used-elsewhere"
 
 
-async def test_the_sandbox_is_not_entered_by_a_reload(file):
-    """Its keys are known to everybody, and what guards them are rules of its own."""
+async def test_a_reload_cannot_switch_an_edge_to_sandbox_mode(file):
+    """The sandbox's keys are public; only the rules checked at startup keep it on loopback."""
     text = file.read_text()
     production = "\n".join(
         [
@@ -290,7 +293,7 @@ async def test_the_sandbox_is_not_entered_by_a_reload(file):
         ]
     )
     file.write_text(production)
-    async with an_edge_of(file) as edge:
+    async with run_edge_with(file) as edge:
         file.write_text(text)
         await eventually(lambda: edge.lines("reload-failed"))
         assert edge.lines("reload-failed")[0]["problems"] == [
@@ -299,7 +302,7 @@ async def test_the_sandbox_is_not_entered_by_a_reload(file):
         assert jwt.get_unverified_header(edge.mint())["kid"] == "one"
 
 
-async def test_a_file_that_changes_while_it_is_read_is_read_again(file):
+async def test_a_settings_file_that_changes_during_a_reload_is_reloaded_again(file):
     def slow_load():
         loaded = load_settings(file)
         if is_running and 'private = "pass"' in file.read_text():
@@ -307,17 +310,17 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(file):
         return loaded
 
     is_running = []
-    async with an_edge_of(file, slow_load) as edge:
+    async with run_edge_with(file, slow_load) as edge:
         is_running.append(True)
         await reload(edge)
         await eventually(lambda: is_private(edge))
 
 
 async def is_private(edge):
-    return await outcome(edge, edge.mint()) == "viewer-private"
+    return await play(edge, edge.mint()) == "viewer-private"
 
 
-async def test_a_key_file_that_comes_later_is_found_without_being_told(edge, file, tmp_path):
+async def test_a_key_file_created_later_is_loaded_automatically(edge, file, tmp_path):
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
     await eventually(lambda: edge.lines("reload-failed"))
@@ -328,31 +331,31 @@ async def test_a_key_file_that_comes_later_is_found_without_being_told(edge, fil
     assert len(edge.lines("reload-failed")) == 1
 
 
-async def test_issuers_come_and_go_with_the_settings(edge, file):
+async def test_a_reload_adds_and_removes_token_issuers(edge, file):
     keys = generate_private_key(SECP256R1())
     published = jwt.algorithms.ECAlgorithm.to_jwk(keys.public_key(), as_dict=True)
     now = int(time())
     claims = {"video": "x8demo1", "iat": now, "exp": now + 300, "iss": "https://login.example"}
     token = jwt.encode(claims, keys, algorithm="ES256", headers={"kid": "one"})
 
-    async def answer(_request: web.Request) -> web.Response:
+    async def send_key_set(_request: web.Request) -> web.Response:
         return web.json_response({"keys": [{**published, "kid": "one"}]})
 
-    served = web.Application()
-    served.router.add_get("/jwks.json", answer)
-    async with serving(served) as origin:
+    issuer = web.Application()
+    issuer.router.add_get("/jwks.json", send_key_set)
+    async with serving(issuer) as origin:
         entry = f'[[tokens.issuers]]\nissuer = "https://login.example"\njwks_url = "{origin}/jwks.json"\n'
         change(file, "[[tokens.keys]]", f"{entry}[[tokens.keys]]")
         await reload(edge)
-        assert await outcome(edge, token) == 302
+        assert await play(edge, token) == 302
         assert await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
         change(file, entry, "")
         await reload(edge)
-        assert await outcome(edge, token) == "token-key-unknown"
+        assert await play(edge, token) == "token-key-unknown"
         assert not await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
 
 
-async def test_sighup_loads_them_again_in_a_real_process(sandbox, file):
+async def test_sighup_reloads_the_settings_of_a_running_edge(sandbox, file):
     port, operator = free_port(), free_port()
     env = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{port}",
@@ -361,8 +364,8 @@ async def test_sighup_loads_them_again_in_a_real_process(sandbox, file):
     async with started(*playgate("serve", "--config", file), env=env) as edge:
         await edge.says('"event": "serving"')
         edge.process.send_signal(signal.SIGHUP)
-        said = await edge.says('"event": "reloaded"')
-        assert '"changed": [], "need_restart": [], "keys": ["sandbox"]' in said
+        output = await edge.says('"event": "reloaded"')
+        assert '"changed": [], "need_restart": [], "keys": ["sandbox"]' in output
         os.utime(file)
         await eventually(lambda: edge.output.count('"event": "reloaded"') == 2)
         file.write_text("nonsense")
@@ -376,7 +379,7 @@ def catches_sighup(pid: int) -> bool:
     return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
 
 
-async def test_a_sighup_while_it_starts_does_not_end_it(file):
+async def test_a_sighup_during_startup_does_not_stop_the_edge(file):
     env = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{free_port()}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",

@@ -1,20 +1,20 @@
-"""What time it is. Tests bring their own."""
+"""The system clock. Tests replace it with a clock that they control."""
 
 import asyncio
 import time
 
 
 class Clock:
-    """The machine's clock and a way to wait for it."""
+    """Reads the system clock and waits."""
 
     def now(self) -> float:
-        """Return seconds since 1970: for what is written down, such as a token's `exp`."""
+        """Return the seconds since 1970, for times that are stored, such as a token's `exp`."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds since some moment: for durations, which no clock change may bend."""
+        """Return seconds on the monotonic clock, for durations: clock changes do not affect it."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         await asyncio.sleep(seconds)

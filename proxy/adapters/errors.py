@@ -1,4 +1,7 @@
-"""Failures of what lies outside this process, before it is known what they mean for a play."""
+"""Errors of other servers, the network and the shared state.
+
+The layers above map them to a `Refusal`, which says what they mean for a play.
+"""
 
 from errno import EMFILE, ENFILE
 from typing import Literal
@@ -15,10 +18,10 @@ class UpstreamError(Exception):
     """A request to another server failed.
 
     Attributes:
-        problem: how.
-        detail: for the log.
-        is_transient: whether another attempt may succeed.
-        retry_after: after how many seconds, if the server said so.
+        kind: the kind of failure; it decides the reason of the refusal.
+        detail: a description for the log.
+        is_transient: whether a retry may succeed.
+        retry_after: the seconds to wait before a retry, if the server sent Retry-After.
     """
 
     def __init__(
@@ -37,74 +40,75 @@ class UpstreamError(Exception):
 
 
 class StateError(Exception):
-    """What this service keeps outside its memory cannot be read or written; `detail` says why."""
+    """The shared state or the refresh token file cannot be read or written; `detail` says why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
 
 
-# aiohttp asserts that a literal address is of the session's family.
+# AssertionError: aiohttp asserts that a literal address has the session's address family.
 CONNECTION_ERRORS = (aiohttp.ClientError, OSError, AssertionError)
 
 CAUSES: dict[type[BaseException], str] = {
-    AssertionError: "its address is not of platform.address_family",
-    aiohttp.ClientConnectorDNSError: "no such host",
-    aiohttp.ClientConnectorCertificateError: "its certificate does not verify",
+    AssertionError: "its address does not match platform.address_family",
+    aiohttp.ClientConnectorDNSError: "the host name is not in DNS",
+    aiohttp.ClientConnectorCertificateError: "its certificate cannot be verified",
     aiohttp.ClientConnectorError: "refused or unreachable",
 }
 
-# The process has as many connections as it may have, or the machine has.
+# The process (EMFILE) or the machine (ENFILE) has reached its limit of open files and connections.
 NO_DESCRIPTORS = frozenset({EMFILE, ENFILE})
 
 
 class PrivateAddressError(OSError):
-    """An address that must not be dialled; an OSError, as aiohappyeyeballs expects."""
+    """The edge must not connect to this address. An OSError, because aiohappyeyeballs needs one."""
 
 
 def build_connection_error(operation: str, host: str | None, error: BaseException) -> UpstreamError:
-    """Return the error for a connection that could not be opened, or broke."""
+    """Convert the error of a connection that failed to open, or broke, to an `UpstreamError`."""
     drop_tracebacks(error)
     if isinstance(getattr(error, "os_error", error), PrivateAddressError):
-        return UpstreamError("private-address", "its host has a private address")
+        return UpstreamError("private-address", "the host has a private address")
     if is_malformed_http(error):
-        detail = f"{operation}: what came from {host} is no HTTP"
+        detail = f"{operation}: {host} sent a malformed HTTP response"
         return UpstreamError("bad-response", detail, is_transient=True)
     if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-        return UpstreamError("no-descriptors", f"{operation}: this process may not open more files")
+        detail = f"{operation}: no file descriptor is free for a connection; see LimitNOFILE"
+        return UpstreamError("no-descriptors", detail)
     cause = CAUSES.get(type(error), type(error).__name__)
-    detail = f"{operation}: no connection to {host} ({cause})"
+    detail = f"{operation}: the connection to {host} failed ({cause})"
     return UpstreamError("unreachable", detail, is_transient=True)
 
 
 def is_malformed_http(error: BaseException) -> bool:
-    """Say whether a connection broke because of what arrived, rather than what did not."""
+    """Return whether the server sent invalid HTTP; False if its response is cut off or missing."""
     return isinstance(error, aiohttp.ClientResponseError) or isinstance(
         error.__cause__, ContentEncodingError
     )
 
 
 def reset_unread(response: aiohttp.ClientResponse) -> None:
-    """Reset the connection of a response of which something is left unread.
+    """Reset the connection of a response whose body was not read to its end.
 
-    aiohttp would send TLS close_notify first, and while TLS waits for the other end to do the same,
-    uvloop keeps whatever that one still sends.
+    aiohttp would send a TLS close_notify and wait for the peer's. Meanwhile uvloop buffers whatever
+    the peer still sends.
     """
-    connection = response.connection  # None where all is read
+    connection = response.connection  # None if the body was read to its end
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
 
 
 def drop_tracebacks(error: BaseException) -> None:
-    """Remove the tracebacks of an error and of those behind it.
+    """Remove the tracebacks of an error and of the errors that caused it.
 
-    Frames of aiohttp's in them hold the error itself and its connection: a cycle that would stay,
-    with up to 256 KB of a connection's buffers, until the collector comes by.
+    Their aiohttp frames refer to the error and to its connection. That reference cycle would keep
+    up to 256 KB of connection buffers until the garbage collector runs.
     """
-    found, done = [error], set[int]()
-    while found:
-        one = found.pop()
-        one.__traceback__ = None
-        done.add(id(one))
-        behind = (one.__cause__, one.__context__, getattr(one, "os_error", None))
-        found += [it for it in behind if it is not None and id(it) not in done]
+    pending, done = [error], set[int]()
+    while pending:
+        current = pending.pop()
+        current.__traceback__ = None
+        done.add(id(current))
+        causes = (current.__cause__, current.__context__, getattr(current, "os_error", None))
+        pending += [cause for cause in causes if cause is not None and id(cause) not in done]

@@ -1,30 +1,29 @@
-"""The event loop: uvloop, and two things that it leaves undone.
+"""The event loop: uvloop with two fixes.
 
-A connection that is reset before TLS begins is closed by libuv before uvloop has noted which socket
-it was made of. The socket keeps the descriptor's number, and closes it once more when it is
-collected: by then another viewer's connection may have it. (Of uvloop's issue 645, version 0.23 has
-mended the part without TLS.)
-
-And a connection that we end waits for thirty seconds, by default, that the other end says so too.
+1. A descriptor is closed once. If a connection is reset before TLS begins, libuv closes its
+   descriptor before uvloop has recorded the socket object. When the socket object is garbage
+   collected, it closes the same descriptor number again, which may belong to another viewer's
+   connection by then. (uvloop's issue 645; version 0.23 fixed it for connections without TLS.)
+2. A TLS shutdown waits one second for the peer's close_notify, instead of 30 seconds.
 """
 
 from typing import Any
 
 import uvloop
 
-TLS_SHUTDOWN_TIMEOUT_SECONDS = 1.0  # seconds
+TLS_SHUTDOWN_TIMEOUT_SECONDS = 1.0
 
 
 class Loop(uvloop.Loop):
-    """uvloop, whose failed connections own their descriptor alone."""
+    """uvloop with both fixes."""
 
     async def create_connection(self, *arguments: Any, **options: Any) -> Any:
-        """Connect as uvloop does; where that fails, take the descriptor from its socket."""
+        """Connect as uvloop does; on failure, detach the socket object from its descriptor."""
         if options.get("ssl"):
             options.setdefault("ssl_shutdown_timeout", TLS_SHUTDOWN_TIMEOUT_SECONDS)
         try:
             return await super().create_connection(*arguments, **options)
         except BaseException:
-            if (given := options.get("sock")) is not None:
-                given.detach()
+            if (connection := options.get("sock")) is not None:
+                connection.detach()
             raise

@@ -1,4 +1,4 @@
-"""Requests to other servers: attempts, time limits, size limits, and what failed."""
+"""HTTP requests to other servers, with retries, timeouts, a size limit and metrics."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,20 +23,20 @@ from proxy.domain.clock_skew import measure_skew
 
 Operation = Literal["token", "video", "playlist", "bytes", "account", "videos", "jwks"]
 
-CLOCK_OPERATIONS: frozenset[Operation] = frozenset({"token", "video"})  # Dailymotion's API
+# Requests to Dailymotion's API; the `Date` of their responses is compared with this clock.
+CLOCK_OPERATIONS: frozenset[Operation] = frozenset({"token", "video"})
 
-MAX_RESPONSE_BYTES = 256 * 1024  # bytes; real answers of the API take a few hundred
+MAX_RESPONSE_BYTES = 256 * 1024  # real API responses have a few hundred bytes
 MAX_ATTEMPTS = 3
-FIRST_RETRY_SECONDS = 0.1  # seconds before the second attempt; twice as long before the next
+FIRST_RETRY_SECONDS = 0.1  # delay before the second attempt; doubles for each further attempt
 MAX_RETRY_SECONDS = 0.5
-MAX_JITTER_SECONDS = (
-    0.1  # at most, added at random: those who failed together do not come back together
-)
+# Up to this is added at random, so that requests that failed together do not retry together.
+MAX_JITTER_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """What came back, whole, with a status below 500 other than 429."""
+    """A complete response whose status is below 500 and not 429."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,7 +44,7 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Sends requests, each within its time, and retries what may succeed."""
+    """Sends requests with a timeout per attempt, and retries transient failures."""
 
     def __init__(
         self,
@@ -65,72 +65,73 @@ class HttpClient:
     async def send(
         self, operation: Operation, method: str, url: URL, *, deadline: float, **options: Any
     ) -> HttpResponse:
-        """Return the answer, after retries where they help.
+        """Send a request and return its response; retry transient failures.
 
         Args:
-            operation: the metric's label.
-            method: of the request.
-            url: sent exactly as it is.
-            deadline: on the monotonic clock; a Retry-After beyond it is not waited for, and the
-                caller cancels what takes longer.
-            options: what aiohttp's `request` takes: headers, data, json.
+            operation: the `operation` label of the metrics.
+            method: the HTTP method.
+            url: sent unchanged.
+            deadline: in seconds of the monotonic clock. No retry starts after it, even if the
+                server sent a Retry-After. The caller cancels an attempt that runs beyond it.
+            options: keyword arguments for aiohttp's `request`, such as headers, data, json.
 
         Raises:
-            UpstreamError: the last attempt failed.
+            UpstreamError: if the last attempt failed.
         """
         attempt = 1
         while True:
             try:
                 return await self._attempt(operation, method, url, options)
             except UpstreamError as error:
-                pause = (
+                delay = (
                     compute_retry_delay(attempt) if error.retry_after is None else error.retry_after
                 )
                 is_last = attempt == self._max_attempts or not error.is_transient
-                if is_last or pause >= deadline - self._clock.monotonic():
+                if is_last or delay >= deadline - self._clock.monotonic():
                     raise
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
             attempt += 1
             self._metrics.retries.labels(operation=operation).inc()
 
     async def fetch_text(self, operation: Operation, url: str, *, max_seconds: float) -> str:
-        """Return a text within so many seconds; redirects are not followed.
+        """Fetch a text file within `max_seconds`, without following redirects.
 
         Raises:
-            UpstreamError: it cannot be had.
+            UpstreamError: if the request failed, took too long or returned a status other than 200.
         """
         deadline = self._clock.monotonic() + max_seconds
         try:
             async with asyncio.timeout(max_seconds):
-                answer = await self.send(operation, "GET", URL(url), deadline=deadline)
+                response = await self.send(operation, "GET", URL(url), deadline=deadline)
         except TimeoutError:
-            raise UpstreamError("timeout", f"{operation}: out of time") from None
-        if answer.status != HTTPStatus.OK:
-            raise UpstreamError("bad-response", f"{operation}: HTTP {answer.status}")
-        return answer.body.decode(errors="replace")
+            detail = f"{operation}: no complete response within {max_seconds:g} s"
+            raise UpstreamError("timeout", detail) from None
+        if response.status != HTTPStatus.OK:
+            raise UpstreamError("bad-response", f"{operation}: HTTP {response.status}")
+        return response.body.decode(errors="replace")
 
     async def _attempt(
         self, operation: Operation, method: str, url: URL, options: dict[str, Any]
     ) -> HttpResponse:
-        started, asked_at = self._clock.monotonic(), self._clock.now()
+        started, sent_at = self._clock.monotonic(), self._clock.now()
         outcome = "unreachable"
         try:
             async with self._session.request(
                 method, url, allow_redirects=False, timeout=self._attempt_timeout, **options
             ) as response:
                 outcome = classify_status(response.status)
-                self._record_clock_skew(operation, outcome, response.headers, asked_at)
+                self._record_clock_skew(operation, outcome, response.headers, sent_at)
                 try:
                     body = await read_body(operation, response, self._max_response_bytes)
                 finally:
                     reset_unread(response)
                 return _check_response(operation, response, body)
         except asyncio.CancelledError:
-            outcome = "timeout"  # the play's own time was over first
+            outcome = "timeout"  # the caller's deadline passed first
             raise
         except TimeoutError:
             outcome = "timeout"
-            detail = f"{operation}: no answer from {url.host} in time"
+            detail = f"{operation}: {url.host} did not respond in time"
             raise UpstreamError("timeout", detail, is_transient=True) from None
         except CONNECTION_ERRORS as error:
             outcome = "error" if is_malformed_http(error) else "unreachable"
@@ -141,37 +142,37 @@ class HttpClient:
             )
 
     def _record_clock_skew(
-        self, operation: Operation, outcome: str, headers: Mapping[str, str], asked_at: float
+        self, operation: Operation, outcome: str, headers: Mapping[str, str], sent_at: float
     ) -> None:
-        """Compare our clock with the API's, unless a cache answered, or something in between."""
+        """Compare this clock with the API's, unless the response is from a cache or a gateway."""
         if operation in CLOCK_OPERATIONS and outcome in {"ok", "refused"} and "Age" not in headers:
             now = self._clock.now()
-            skew = measure_skew(headers.get("Date", ""), asked_at=asked_at, answered_at=now)
+            skew = measure_skew(headers.get("Date", ""), asked_at=sent_at, answered_at=now)
             if skew is not None:
                 self._metrics.clock_skew.set(skew)
 
 
 def compute_retry_delay(attempt: int) -> float:
-    """Return how many seconds to wait after an attempt that failed, counted from 1."""
-    pause: float = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (attempt - 1))
-    return pause + SystemRandom().uniform(0, MAX_JITTER_SECONDS)
+    """Return the seconds to wait after the failed attempt number `attempt`, counted from 1."""
+    delay: float = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (attempt - 1))
+    return delay + SystemRandom().uniform(0, MAX_JITTER_SECONDS)
 
 
 async def read_body(
     operation: Operation, response: aiohttp.ClientResponse, max_bytes: int = MAX_RESPONSE_BYTES
 ) -> bytes:
-    """Return a body of so many bytes at most.
+    """Read a response body of at most `max_bytes`.
 
     Raises:
-        UpstreamError: it is larger.
+        UpstreamError: if the body is larger.
     """
     content = response.content
-    body = await content.read(max_bytes + 1)  # what is there; mostly that is all
+    body = await content.read(max_bytes + 1)  # the bytes received so far; mostly the whole body
     while not content.at_eof() and len(body) <= max_bytes:
         body += await content.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise UpstreamError(
-            "bad-response", f"{operation}: an answer of more than {max_bytes} bytes"
+            "bad-response", f"{operation}: the response is larger than {max_bytes} bytes"
         )
     return body
 
@@ -194,7 +195,7 @@ def _check_response(
 
 
 def classify_status(status: int) -> str:
-    """Return what a status means to the metrics."""
+    """Return the `outcome` label of an HTTP status."""
     if status < HTTPStatus.BAD_REQUEST:
         return "ok"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -203,16 +204,16 @@ def classify_status(status: int) -> str:
 
 
 def parse_retry_after(retry_after: str | None, date: str | None) -> float | None:
-    """Return how long a Retry-After (RFC 9110, 10.2.3) asks to wait; None if it does not say.
+    """Return the seconds to wait by a Retry-After header (RFC 9110, 10.2.3); None if invalid.
 
-    A date is counted from the server's own `Date`, so that its clock and ours may differ.
+    A date is compared with the server's own `Date`, so that a wrong clock does no harm.
     """
     if retry_after is None:
         return None
     if retry_after.isascii() and retry_after.isdecimal():
         return float(retry_after[:9])
     try:
-        asked = parsedate_to_datetime(retry_after) - parsedate_to_datetime(date or "")
+        delay = parsedate_to_datetime(retry_after) - parsedate_to_datetime(date or "")
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, asked.total_seconds())
+    return max(0.0, delay.total_seconds())

@@ -1,7 +1,8 @@
-"""Log lines written behind the plays: whoever reads them may stall, and a disk may be full.
+"""Writes log lines in a background thread, so that a stalled reader or a full disk delays no play.
 
-A line costs a play an entry in a queue; a thread of its own writes what has gathered, a few times a
-second at most. What nobody takes is lost and counted, never waited for.
+To log, a play only appends to a queue. The thread writes the queued lines in batches, up to twenty
+times a second. Lines beyond the queue's limit, and lines that cannot be written, are dropped and
+counted.
 """
 
 from collections import deque
@@ -10,25 +11,29 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TextIO
 
-MAX_QUEUED_LINES = 10_000  # lines that wait: some seconds of a full load, 5 MB
-BATCH_SECONDS = 0.05  # seconds from a line to its writing
-CLOSE_TIMEOUT_SECONDS = 2.0  # seconds that a reader gets at the end
+MAX_QUEUED_LINES = 10_000  # a few seconds of full load, about 5 MB
+BATCH_SECONDS = 0.05  # from the first queued line to the write
+CLOSE_TIMEOUT_SECONDS = 2.0  # for a slow reader to take the remaining lines
 
 
 class LogWriter:
-    """A stream whose lines are written by a thread; `writing` runs it."""
+    """A stream for log lines that a thread writes; open it with `open_log_writer`.
+
+    Attributes:
+        count_lost: called with the number of lines that were dropped.
+    """
 
     def __init__(self, stream: TextIO, *, max_lines: int) -> None:
         self._stream = stream
         self._max_lines = max_lines
         self._lines: deque[str] = deque()
         self._has_lines = Event()
-        self._is_over = Event()
+        self._is_closing = Event()
         self._thread = Thread(target=self._write_until_closed, name="log", daemon=True)
         self.count_lost: Callable[[int], None] = lambda _lines: None
 
     def write(self, line: str) -> None:
-        """Take a line, or lose it where too many wait already."""
+        """Queue a line, or drop and count it if the queue is full."""
         if len(self._lines) >= self._max_lines:
             self.count_lost(1)
             return
@@ -37,26 +42,26 @@ class LogWriter:
             self._has_lines.set()
 
     def flush(self) -> None:
-        """Do nothing: the thread does."""
+        """Do nothing: the thread flushes after each batch."""
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Write what is left, if somebody takes it."""
-        self._is_over.set()
+        """Write the queued lines and stop; wait two seconds at most for a stalled reader."""
+        self._is_closing.set()
         self._has_lines.set()
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_SECONDS)
 
     def _write_until_closed(self) -> None:
-        while not self._is_over.is_set():
+        while not self._is_closing.is_set():
             self._has_lines.wait()
-            self._is_over.wait(BATCH_SECONDS)
+            self._is_closing.wait(BATCH_SECONDS)
             self._has_lines.clear()
             self._write_batch()
-        if self._lines:  # that came while the last write was stuck
+        if self._lines:  # queued while the last write was blocked
             self._write_batch()
 
     def _write_batch(self) -> None:
@@ -64,13 +69,13 @@ class LogWriter:
         try:
             self._stream.write("".join(lines))
             self._stream.flush()
-        except (OSError, ValueError):  # a full disk, a reader that is gone; a stream that is closed
+        except (OSError, ValueError):  # OSError: full disk, reader gone; ValueError: closed stream
             self.count_lost(len(lines))
 
 
 @contextmanager
 def open_log_writer(stream: TextIO, *, max_lines: int = MAX_QUEUED_LINES) -> Iterator[LogWriter]:
-    """Run a writer until the context is left."""
+    """Run a log writer for the duration of the context."""
     writer = LogWriter(stream, max_lines=max_lines)
     writer.start()
     try:

@@ -1,7 +1,7 @@
-"""Log lines: one event a line, in JSON or for people, and what must never be in one.
+"""Log lines: one event per line, as JSON or for a terminal, without secrets.
 
-Nothing here is given a token, a stream URL or a secret; the names of the fields are interface and
-are listed in docs/operations.md.
+Callers must not pass tokens, stream URLs or secrets to the logger. Field names are a public
+interface: docs/operations.md lists them.
 """
 
 import logging
@@ -17,7 +17,7 @@ from proxy.settings.schema import LogLevel
 
 Logger = structlog.typing.FilteringBoundLogger
 
-EVENT_COLUMN_WIDTH = 12  # characters; longer events move the rest of their line
+EVENT_COLUMN_WIDTH = 12  # in characters; a longer event name shifts the fields after it
 
 
 def build_logger(
@@ -26,23 +26,23 @@ def build_logger(
     level: LogLevel = "info",
     processors: Sequence[structlog.typing.Processor] = (),
 ) -> Logger:
-    """Return a logger that writes one line for each event of a level or above.
+    """Build a logger that writes one line per event at or above `level`.
 
-    The processors make the line; without any, it is JSON.
+    The structlog processors format the line; by default as JSON.
     """
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", stream)),
         processors=list(processors or JSON_LINE),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-    # Bound once, or the library would make a logger for each line.
+    # Bind once: otherwise structlog creates a new logger for every line.
     return cast("Logger", logger.bind())
 
 
 def _order_fields(
     _logger: object, method: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Put first what the eye looks for."""
+    """Put the time, the level and the event name first."""
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return {"timestamp": now, "level": method, "event": fields.pop("event"), **fields}
 
@@ -57,17 +57,17 @@ JSON_LINE: tuple[structlog.typing.Processor, ...] = (
 
 
 def capture_standard_logging(logger: Logger) -> None:
-    """Send what libraries log through our lines, without the parts that may hold a secret."""
+    """Log the warnings and errors of libraries, without the parts that may contain secrets."""
     root = logging.getLogger()
     root.handlers = [_LibraryLogHandler(logger)]
     root.setLevel(logging.WARNING)
 
 
 class _LibraryLogHandler(logging.Handler):
-    """Turns a library's record into one of our lines.
+    """Logs a library's record as a `library` event.
 
-    Of an exception only the kind is kept, and the record's arguments, which may hold a URL, are
-    not filled in.
+    Logs only the type of an exception. Leaves the placeholders of the message empty, because the
+    record's arguments may contain a URL.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -83,7 +83,7 @@ class _LibraryLogHandler(logging.Handler):
 
 
 def build_console_processors(*, colors: bool) -> list[structlog.typing.Processor]:
-    """Return the steps that make a line for a person out of a log event."""
+    """Build the structlog processors that format an event for a terminal."""
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors,
         pad_event_to=EVENT_COLUMN_WIDTH,
@@ -97,7 +97,7 @@ def build_console_processors(*, colors: bool) -> list[structlog.typing.Processor
 def add_time_and_level(
     _logger: object, method: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Add what every line begins with."""
+    """Put the local time and the level first."""
     now = datetime.now().astimezone()
     return {"timestamp": f"{now:%H:%M:%S}.{now.microsecond // 1000:03d}", "level": method, **fields}
 
@@ -105,7 +105,7 @@ def add_time_and_level(
 def escape_fields(
     _logger: object, _method: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Leave out empty fields, and escape what could steer a terminal."""
+    """Remove empty fields, and escape terminal control characters in the others."""
     return {
         name: to_printable(value) if isinstance(value, str) else value
         for name, value in fields.items()
@@ -114,9 +114,9 @@ def escape_fields(
 
 
 def write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
-    """Write a traceback, indented, so that none of its lines looks like an event.
+    """Write a traceback, indented, so that none of its lines can pass for an event.
 
-    The library's default shows local variables, and with them secrets.
+    structlog's default also prints local variables, which may contain secrets.
     """
     plain = StringIO()
     structlog.dev.plain_traceback(plain, error)
@@ -124,7 +124,7 @@ def write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
 
 
 def to_printable(text: str) -> str:
-    """Return a text in one line, without anything that steers a terminal."""
+    """Escape all unprintable characters: control sequences for the terminal, and line breaks."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

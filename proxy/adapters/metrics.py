@@ -1,6 +1,7 @@
-"""Every metric, its labels and its buckets. Names are interface: a test lists them.
+"""All Prometheus metrics with their labels and buckets.
 
-Labels come from closed sets, never from an ID, an address, a token or a raw path.
+Metric names are a public interface; a test lists them. Label values come from fixed sets, never
+from an ID, an address, a token or a raw path.
 """
 
 from itertools import product
@@ -27,7 +28,6 @@ CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 STATE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
 
-# What became of a play, and of a call to Dailymotion.
 PLAY_OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
 UPSTREAM_OUTCOMES = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
 RETRIED_OPERATIONS = ("token", "video", "playlist", "bytes", "jwks")
@@ -38,23 +38,24 @@ class HttpMetrics:
 
     def __init__(self, make: MetricFactory) -> None:
         self.requests = make.counter(
-            "playgate_http_requests_total", "Requests answered, on both ports.",
+            "playgate_http_requests_total", "Completed HTTP requests on both ports.",
             route=ANY_VALUE, method=ANY_VALUE, code=ANY_VALUE,
         )  # fmt: skip
         self.duration = make.histogram(
-            "playgate_http_request_duration_seconds", "From the head read to the answer given.",
+            "playgate_http_request_duration_seconds",
+            "Duration of HTTP requests in seconds, from received headers to sent response.",
             REQUEST_BUCKETS, route=ANY_VALUE,
         )  # fmt: skip
         self.in_flight = 0
-        make.gauge("playgate_http_requests_in_flight", "Requests being answered now.").set_function(
+        make.gauge("playgate_http_requests_in_flight", "HTTP requests in flight.").set_function(
             lambda: self.in_flight
         )
         self.refusals = make.counter(
-            "playgate_refusals_total", "Requests refused, by reason.", reason=Reason
+            "playgate_refusals_total", "Refused requests, by reason.", reason=Reason
         )
         self.relayed_bytes = make.counter(
             "playgate_relayed_bytes_total",
-            "Bytes of segments, keys and the like that went through this edge, not through nginx.",
+            "Bytes of segments, keys and other files that this edge relayed itself, without nginx.",
         )
 
 
@@ -64,142 +65,147 @@ class PlayMetrics:
     def __init__(self, make: MetricFactory) -> None:
         self.total = make.counter(
             "playgate_plays_total",
-            "Plays asked for: redirected, relayed, listed (/stream-urls), denied (4xx), "
-            "failed (5xx), or abandoned.",
+            "Play requests, by outcome: redirected, relayed, listed (/stream-urls), denied (4xx), "
+            "failed (5xx), or abandoned by the client.",
             outcome=PLAY_OUTCOMES,
         )
         self.duration = make.histogram(
             "playgate_play_duration_seconds",
-            "Plays that were answered with what they asked for, from the head read to the answer.",
+            "Duration of successful plays, from the received headers to the response, in seconds.",
             REQUEST_BUCKETS,
         )
         self.part_duration = make.histogram(
             "playgate_play_part_duration_seconds",
-            "The same plays: what Dailymotion and its CDN took of it, and what the edge itself.",
+            "Duration of successful plays in seconds, split into the wait for Dailymotion and its "
+            "CDN (upstream) and the edge's own part (edge).",
             REQUEST_BUCKETS, part=("edge", "upstream"),
         )  # fmt: skip
         self.viewers = make.counter(
-            "playgate_viewers_total", "Plays asked for, by the viewer's address family.",
+            "playgate_viewers_total", "Play requests, by the viewer's address family.",
             family=("ipv4", "ipv6"),
         )  # fmt: skip
 
 
 class UpstreamMetrics:
-    """Dailymotion and its CDN."""
+    """Requests to Dailymotion and its CDN."""
 
     def __init__(self, make: MetricFactory) -> None:
         self.duration = make.histogram(
             "playgate_upstream_request_duration_seconds",
-            "Calls to Dailymotion and its CDN, each attempt on its own.",
+            "Duration of each request attempt to Dailymotion, its CDN or an issuer, in seconds.",
             UPSTREAM_BUCKETS, operation=ANY_VALUE, outcome=ANY_VALUE,
         )  # fmt: skip
         for operation, outcome in product(("token", "video"), UPSTREAM_OUTCOMES):
             self.duration.labels(operation=operation, outcome=outcome)
         self.retries = make.counter(
             "playgate_upstream_retries_total",
-            "Attempts after the first.",
+            "Retries of requests to Dailymotion, its CDN or an issuer.",
             operation=RETRIED_OPERATIONS,
         )
         self.stream_lookups = make.counter(
             "playgate_stream_lookups_total",
-            "Stream URLs needed: with a call of their own to Dailymotion, or sharing one.",
+            'Stream URL lookups: with an API call of their own (coalesced="false"), or sharing a '
+            'call in flight ("true").',
             coalesced=("false", "true"),
         )
         self.calls = make.gauge(
             "playgate_upstream_calls",
-            "Calls to Dailymotion and fetches of relayed playlists that are under way, or wait.",
+            "API calls and fetches of relayed playlists: active, or waiting for a free slot.",
             "operation", "state",
         )  # fmt: skip
         self.clock_skew = make.gauge(
             "playgate_clock_skew_seconds",
-            "How far this machine's clock is ahead of Dailymotion's; NaN before the first answer.",
+            "Seconds that this machine's clock is ahead of Dailymotion's; negative if behind, "
+            "NaN before the first response.",
             value=nan,
         )
         self.healthy = make.gauge(
             "playgate_platform_healthy",
-            "1 unless the latest exchange with Dailymotion failed on their side or on ours.",
+            "0 if the latest token or video request failed because of Dailymotion, the network or "
+            "the account; otherwise 1.",
             value=1,
         )
         self.token_expiry = make.gauge(
             "playgate_access_token_expiry_timestamp_seconds",
-            "When the account's access token lapses, in seconds since 1970; 0 before the first.",
+            "Unix time at which the account's access token expires; 0 before the first token.",
         )
         self.token_refresh = make.gauge(
             "playgate_access_token_refresh_timestamp_seconds",
-            "When the next access token is fetched, in seconds since 1970; 0 before the first.",
+            "Unix time at which the access token is refreshed next; 0 before the first token.",
         )
 
 
 class PlaylistMetrics:
-    """Playlists that were checked or relayed."""
+    """Checked and relayed playlists."""
 
     def __init__(self, make: MetricFactory) -> None:
         self.checks = make.counter(
             "playgate_playlist_checks_total",
-            "Checks of a video's playlists (delivery.mode validate), by verdict.",
+            'Checks of a video\'s playlists (delivery.mode = "validate"), by verdict.',
             verdict=("ok", "invalid", "unknown"),
         )
         self.findings = make.counter(
             "playgate_playlist_findings_total",
-            "Playlists in which a rule was found broken, checked or relayed.",
+            "Checked or relayed playlists that violate a rule, by rule.",
             rule=RULES,
         )
         self.check_duration = make.histogram(
             "playgate_playlist_check_duration_seconds",
-            "Applying the rules to one playlist, without fetching it.",
+            "Duration of checking one playlist against the rules, without fetching it, in seconds.",
             CHECK_BUCKETS,
         )
 
 
 class StateMetrics:
-    """What instances share."""
+    """The state that instances share."""
 
     def __init__(self, make: MetricFactory) -> None:
         self.duration = make.histogram(
             "playgate_state_request_duration_seconds",
-            "Questions to the state that instances share, as long as somebody waited for them.",
+            "Duration of shared-state requests, as the caller saw it, in seconds.",
             STATE_BUCKETS, operation=ANY_VALUE, outcome=ANY_VALUE,
         )  # fmt: skip
         self.healthy = make.gauge(
             "playgate_state_healthy",
-            "1 unless a probe of the state that instances share failed, or the last pull from it.",
+            "0 if the latest probe of the shared state, or the latest pull from it, failed; "
+            "otherwise 1.",
             value=1,
         )
         self.revocations = make.gauge(
-            "playgate_revocations", "Revocations in force, as this edge knows them."
+            "playgate_revocations", "Revocations in force that this edge has loaded."
         )
         self.revocations_pulled = make.gauge(
             "playgate_revocations_pulled_timestamp_seconds",
-            "When the list of revocations was last brought up to date, in seconds since 1970.",
+            "Unix time at which the list of revocations was last updated.",
         )
 
 
 class SettingsMetrics:
-    """Settings and keys in use."""
+    """Reloads of settings and keys."""
 
     def __init__(self, make: MetricFactory) -> None:
         self.reload_successful = make.gauge(
             "playgate_settings_last_reload_successful",
-            "0 if the settings or keys of the last reload could not be used, and older ones are.",
+            "0 if the latest reload failed and older settings or keys stay in use; otherwise 1.",
             value=1,
         )
         self.reload_success_time = make.gauge(
             "playgate_settings_last_reload_success_timestamp_seconds",
-            "Since when the settings are in use, in seconds since 1970.",
+            "Unix time at which the current settings were loaded.",
         )
         self.issuer_keys_fetched = make.gauge(
             "playgate_issuer_keys_fetched_timestamp_seconds",
-            "When an issuer's keys were last fetched, in seconds since 1970; 0 for never.",
+            "Unix time at which an issuer's keys were last fetched; 0 if never.",
             "issuer",
         )
 
 
 class Metrics:
-    """The metrics of one edge, in a registry of their own."""
+    """All metrics of one edge, in their own registry."""
 
     def __init__(self) -> None:
-        # A second series for each counter, and nobody reads it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
+        # Omit the `_created` series, which would double the number of series unused.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotations
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         make = MetricFactory(self.registry)
@@ -214,7 +220,7 @@ class Metrics:
         self.settings = SettingsMetrics(make)
         self.log_lines_lost = make.counter(
             "playgate_log_lines_lost_total",
-            "Log lines that nobody took: their reader stalls, or the disk is full.",
+            "Log lines dropped because their reader stalled or the disk was full.",
         )
 
     def render(self) -> bytes:

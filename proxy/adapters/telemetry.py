@@ -1,4 +1,4 @@
-"""Telemetry: the clock, the log, the metrics, and the health of an edge."""
+"""The clock, the log, the metrics and the health of an edge."""
 
 import io
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from proxy.adapters.logs import Logger, build_logger
 from proxy.adapters.metrics import Metrics
 from proxy.domain.reasons import Reason, Refusal
 
-# Failures that are Dailymotion's or the account's, by operation. That one video may not be had says
-# nothing about the others.
+# For each operation, the reasons that mean an outage of Dailymotion, the account or the state.
+# Refusals that concern a single video are not outages.
 # fmt: off
 PLATFORM_OUTAGE_REASONS = frozenset({
     Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_BAD_RESPONSE, Reason.PLATFORM_THROTTLED,
@@ -26,7 +26,7 @@ OUTAGE_REASONS: dict[str, frozenset[Reason]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """What is wrong, and since when (seconds since 1970)."""
+    """An ongoing outage: its reason, its detail, and when it began (seconds since 1970)."""
 
     reason: Reason
     detail: str
@@ -35,18 +35,18 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsStatus:
-    """Since when the settings are as they are, and what is wrong with newer ones."""
+    """When the current settings were loaded, and why newer ones are not in use."""
 
     loaded_at: float  # seconds since 1970
-    problems: tuple[str, ...] = ()
-    need_restart: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # errors of the last reload
+    need_restart: tuple[str, ...] = ()  # names of changed settings that need a restart
 
 
 class Health:
-    """Notes how exchanges with Dailymotion end, and those with the state.
+    """Tracks outages of Dailymotion and of the shared state, and whether this edge is ready.
 
-    Trouble takes no instance out of rotation: every instance has it at once, and then nobody
-    would be left to serve the plays that do work.
+    An outage does not make an instance unready: it affects all instances at once, and then no
+    instance would be left for the plays that still work.
     """
 
     def __init__(self, clock: Clock, metrics: Metrics, log: Logger) -> None:
@@ -55,52 +55,54 @@ class Health:
         self._log = log
         self.has_access_token = False
         self.is_draining = False
-        self.has_current_revocations = (
-            True  # of what was taken back, where nobody plays without that
-        )
+        # False if the first pull fails and state.revocations_on_failure is "deny", until one works.
+        self.has_current_revocations = True
         self.outages: dict[str, Outage] = {}
         self.settings_status = SettingsStatus(loaded_at=clock.now())
 
     @property
     def not_ready_reason(self) -> Reason | None:
-        """Return why no player should be sent here, None if all may come."""
+        """Return why this edge should get no players; None if it is ready."""
         if self.is_draining:
             return Reason.DRAINING
         return None if self.has_access_token and self.has_current_revocations else Reason.STARTING
 
     def record_success(self, operation: str) -> None:
-        """Note an answer as it should be."""
-        if (trouble := self.outages.pop(operation, None)) is not None:
-            lasted = round(self._clock.now() - trouble.since, 3)
+        """Record that an operation succeeded, which ends its outage."""
+        if (outage := self.outages.pop(operation, None)) is not None:
+            duration = round(self._clock.now() - outage.since, 3)
             self._log.info(
-                f"{_get_dependency(operation)}-recovered", operation=operation, seconds=lasted
+                f"{_get_dependency(operation)}-recovered", operation=operation, seconds=duration
             )
             self._update_metrics()
 
     def record_refusal(self, operation: str, refusal: Refusal) -> None:
-        """Note a refusal; one about a video alone is a healthy answer."""
+        """Record that an operation failed.
+
+        A refusal that concerns a single video counts as a success of the operation.
+        """
         reason, detail = refusal.reason, refusal.detail
-        if reason is Reason.OVERLOADED:  # ours: it says nothing of the other side
+        if reason is Reason.OVERLOADED:  # the edge itself is overloaded, not the other server
             return
         if reason not in OUTAGE_REASONS.get(operation, ()):
             self.record_success(operation)
             return
-        before = self.outages.get(operation)
-        if before is None or before.reason != reason:
+        outage = self.outages.get(operation)
+        if outage is None or outage.reason != reason:
             self._log.warning(
                 f"{_get_dependency(operation)}-failing",
                 operation=operation,
                 reason=str(reason),
                 detail=detail,
             )
-        since = self._clock.now() if before is None else before.since
+        since = self._clock.now() if outage is None else outage.since
         self.outages[operation] = Outage(reason=reason, detail=detail, since=since)
         self._update_metrics()
 
     def _update_metrics(self) -> None:
-        sides = set(map(_get_dependency, self.outages))
-        self._metrics.upstream.healthy.set("platform" not in sides)
-        self._metrics.state.healthy.set("state" not in sides)
+        failing = set(map(_get_dependency, self.outages))
+        self._metrics.upstream.healthy.set("platform" not in failing)
+        self._metrics.state.healthy.set("state" not in failing)
 
 
 def _get_dependency(operation: str) -> str:
@@ -109,7 +111,7 @@ def _get_dependency(operation: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """The clock, and where each part says what happens."""
+    """The clock, log, metrics and health that the parts of an edge share."""
 
     clock: Clock
     log: Logger
@@ -118,7 +120,7 @@ class Telemetry:
 
 
 def build_telemetry(log: Logger | None = None, clock: Clock | None = None) -> Telemetry:
-    """Return the telemetry of one edge; without a log, of a command, which shows none."""
+    """Build the telemetry of an edge or a command. Without `log`, log lines are discarded."""
     log, clock = log or build_logger(io.StringIO()), clock or Clock()
     metrics = Metrics()
     return Telemetry(clock, log, metrics, Health(clock, metrics, log))

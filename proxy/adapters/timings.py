@@ -1,4 +1,4 @@
-"""Measure how long the current request waits for Dailymotion."""
+"""Measures how long the current request waits for Dailymotion and its CDN."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,21 +10,21 @@ from proxy.adapters.clock import Clock
 
 @dataclass(slots=True)
 class Timings:
-    """Where one request's time went, in seconds."""
+    """How long one request waited for Dailymotion and its CDN, in seconds."""
 
     upstream: float = 0.0
 
 
-# Of the request at hand; set anew for each.
+# The timings of the current request; each request sets its own.
 timings: ContextVar[Timings] = ContextVar("timings")
 
 
 @contextmanager
 def measure_upstream(clock: Clock) -> Iterator[None]:
-    """Count the time until the block ends as what the request at hand waits for Dailymotion."""
+    """Add the duration of the block to the current request's `Timings.upstream`."""
     started = clock.monotonic()
     try:
         yield
     finally:
-        if (spent := timings.get(None)) is not None:
-            spent.upstream += clock.monotonic() - started
+        if (current := timings.get(None)) is not None:
+            current.upstream += clock.monotonic() - started

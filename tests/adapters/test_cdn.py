@@ -1,4 +1,4 @@
-"""The way to the CDN: where it may lead, by name and by address."""
+"""The CDN client: allowed hosts, private addresses, redirects and retries."""
 
 import asyncio
 import socket
@@ -12,28 +12,29 @@ from faults.wire import reset
 from support import serving
 from yarl import URL
 
-from proxy.adapters.dailymotion.cdn import Cdn, open_cdn_session
+from proxy.adapters.dailymotion.cdn import Cdn
+from proxy.adapters.dailymotion.cdn_session import open_cdn_session
 from proxy.adapters.telemetry import build_telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
 
 
 @asynccontextmanager
-async def a_cdn(
+async def open_cdn(
     *,
     private_addresses: bool,
     family: socket.AddressFamily = socket.AF_INET,
     hosts=("localhost", "127.0.0.1"),
 ):
-    """Yield a client, and the port of a server that knows one playlist."""
-    asked: list[str] = []
+    """Yield a CDN client, the port of a server with one playlist, its requests, and the session."""
+    requests: list[str] = []
 
-    async def playlist(request: web.Request) -> web.Response:
-        asked.append(str(request.remote))
+    async def send_playlist(request: web.Request) -> web.Response:
+        requests.append(str(request.remote))
         return web.Response(body=b"#EXTM3U\n", content_type="audio/mpegurl")
 
     app = web.Application()
-    app.router.add_get("/a.m3u8", playlist)
+    app.router.add_get("/a.m3u8", send_playlist)
     async with (
         serving(app) as origin,
         open_cdn_session(family, private_addresses=private_addresses) as session,
@@ -43,19 +44,19 @@ async def a_cdn(
             session, session, AllowedHosts([f"{host}:{port}" for host in hosts], plain_http=True), build_telemetry(),
             attempt_timeout=2,
         )  # fmt: skip
-        yield cdn, port, asked, session
+        yield cdn, port, requests, session
 
 
-KEPT = 3  # connections; aiohttp itself tries two of them
+KEPT_CONNECTIONS = 3  # aiohttp itself tries two of them
 
 
-def reset_at_the_end(writer: asyncio.StreamWriter) -> None:
+def reset_connection(writer: asyncio.StreamWriter) -> None:
     reset(writer.get_extra_info("socket"))
     writer.transport.abort()
 
 
-class To(AbstractResolver):
-    """A name that points wherever an attacker likes."""
+class FixedResolver(AbstractResolver):
+    """Resolves every name to the addresses that an attacker chose."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
@@ -64,7 +65,7 @@ class To(AbstractResolver):
         self,
         host: str,
         port: int = 0,
-        family: int = socket.AF_INET,  # noqa: ARG002  # it lies
+        family: int = socket.AF_INET,  # noqa: ARG002  # ignored on purpose
     ) -> list[ResolveResult]:
         return [
             ResolveResult(
@@ -77,8 +78,8 @@ class To(AbstractResolver):
     async def close(self) -> None: ...
 
 
-async def test_a_playlist_comes_with_where_it_came_from():
-    async with a_cdn(private_addresses=True) as (cdn, port, _, _):
+async def test_a_fetched_playlist_has_its_body_content_type_and_url():
+    async with open_cdn(private_addresses=True) as (cdn, port, _, _):
         received = await cdn.fetch_playlist(f"http://localhost:{port}/a.m3u8")
 
     assert (received.body, received.content_type) == (b"#EXTM3U\n", "audio/mpegurl")
@@ -86,17 +87,17 @@ async def test_a_playlist_comes_with_where_it_came_from():
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_no_private_address_is_dialled_whatever_its_name(host):
-    async with a_cdn(private_addresses=False) as (cdn, port, asked, _):
+async def test_a_host_with_a_private_address_is_refused_without_connecting(host):
+    async with open_cdn(private_addresses=False) as (cdn, port, requests, _):
         with pytest.raises(
-            Refusal, match="stream-host-not-allowed: its host has a private address"
+            Refusal, match="stream-host-not-allowed: the host has a private address"
         ):
             await cdn.fetch_playlist(f"http://{host}:{port}/a.m3u8")
         with pytest.raises(Refusal, match="stream-host-not-allowed"):
             async with cdn.open("GET", f"http://{host}:{port}/a.m3u8", {}):
                 pass
 
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize(
@@ -106,83 +107,84 @@ async def test_no_private_address_is_dialled_whatever_its_name(host):
         ["224.0.0.1"], ["127.0.0.1", "10.0.0.1"],
     ],
 )  # fmt: skip
-async def test_a_name_made_to_point_inside_is_refused_when_it_is_dialled(addresses):
-    """Looked up a second ago or not: the guard sees the address itself."""
-    async with a_cdn(private_addresses=False, hosts=("rebound.example",)) as (
+async def test_an_allowed_name_that_resolves_to_a_private_address_is_refused(addresses):
+    """The address is checked when the connection is opened, so DNS rebinding does not help."""
+    async with open_cdn(private_addresses=False, hosts=("rebound.example",)) as (
         cdn,
         port,
-        asked,
+        requests,
         session,
     ):
-        session.connector._resolver = To(*addresses)  # noqa: SLF001  # the attack
+        session.connector._resolver = FixedResolver(*addresses)  # noqa: SLF001  # the attack
         with pytest.raises(Refusal) as refusal:
             await cdn.fetch_playlist(f"http://rebound.example:{port}/a.m3u8")
 
     assert refusal.value.reason == "stream-host-not-allowed"
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize(
     "address",
     ["::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "fe80::1", "fc00::1", "ff02::1"],
 )  # fmt: skip
-async def test_addresses_that_carry_another_inside_are_seen_through(address):
-    async with a_cdn(
+async def test_private_ipv6_addresses_and_embedded_private_ipv4_addresses_are_refused(address):
+    async with open_cdn(
         private_addresses=False, family=socket.AF_INET6, hosts=("rebound.example",)
     ) as (cdn, port, _, session):
-        session.connector._resolver = To(address)  # noqa: SLF001  # the attack
+        session.connector._resolver = FixedResolver(address)  # noqa: SLF001  # the attack
         with pytest.raises(Refusal) as refusal:
             await cdn.fetch_playlist(f"http://rebound.example:{port}/a.m3u8")
 
     assert refusal.value.reason == "stream-host-not-allowed"
 
 
-async def test_the_address_family_is_pinned():
-    async with a_cdn(private_addresses=True, family=socket.AF_INET6) as (cdn, port, asked, _):
+async def test_only_the_configured_address_family_is_used():
+    async with open_cdn(private_addresses=True, family=socket.AF_INET6) as (cdn, port, requests, _):
         with pytest.raises(Refusal, match="platform-unreachable"):
             await cdn.fetch_playlist(f"http://127.0.0.1:{port}/a.m3u8")
 
-    assert asked == []
+    assert requests == []
 
 
-async def test_nothing_of_the_viewer_goes_along(sandbox):
-    """No cookie is kept, none is sent, and nothing compressed is asked for."""
+async def test_requests_to_the_cdn_send_no_cookies_and_request_no_compression(sandbox):
+    """The session neither stores nor sends cookies, and accepts no compression."""
     async with open_cdn_session(socket.AF_INET, private_addresses=True) as session:
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
         assert session.headers == {"Accept-Encoding": "identity", "User-Agent": "playgate"}
 
 
-@pytest.mark.parametrize("ending", [asyncio.StreamWriter.close, reset_at_the_end])
-async def test_bytes_are_asked_for_again_where_kept_connections_had_ended(ending):
-    """Each connection answers once, and ends as it is used again; some are kept."""
-    waiting = asyncio.Barrier(KEPT)
+@pytest.mark.parametrize("end", [asyncio.StreamWriter.close, reset_connection])
+async def test_a_byte_request_is_retried_if_kept_alive_connections_were_closed(end):
+    """Each connection serves one request, and ends at the next; three are kept alive."""
+    all_open = asyncio.Barrier(KEPT_CONNECTIONS)
     opened = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal opened
         opened += 1
         await reader.readuntil(b"\r\n\r\n")
-        if opened <= KEPT:
-            await waiting.wait()
+        if opened <= KEPT_CONNECTIONS:
+            await all_open.wait()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             await reader.readuntil(b"\r\n\r\n")
-        ending(writer)
+        end(writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    url, metrics = f"http://127.0.0.1:{port}/a.ts", build_telemetry()
+    url, telemetry = f"http://127.0.0.1:{port}/a.ts", build_telemetry()
 
     async def fetch(cdn: Cdn) -> bytes:
-        async with cdn.open("GET", url, {}) as answer:
-            return await answer.read()
+        async with cdn.open("GET", url, {}) as response:
+            return await response.read()
 
     async with server, open_cdn_session(socket.AF_INET, private_addresses=True) as session:
         cdn = Cdn(
-            session, session, AllowedHosts([f"127.0.0.1:{port}"], plain_http=True), metrics,
+            session, session, AllowedHosts([f"127.0.0.1:{port}"], plain_http=True), telemetry,
             attempt_timeout=5,
         )  # fmt: skip
-        assert await asyncio.gather(*(fetch(cdn) for _ in range(KEPT))) == [b"x"] * KEPT
+        bodies = await asyncio.gather(*(fetch(cdn) for _ in range(KEPT_CONNECTIONS)))
+        assert bodies == [b"x"] * KEPT_CONNECTIONS
         assert await fetch(cdn) == b"x"
 
-    assert b'playgate_upstream_retries_total{operation="bytes"} 1.0' in metrics.metrics.render()
+    assert b'playgate_upstream_retries_total{operation="bytes"} 1.0' in telemetry.metrics.render()

@@ -1,4 +1,4 @@
-"""What a connection that fails is called, and what is kept of its error: no frames."""
+"""Connection errors: the reason of each, and the removal of their tracebacks."""
 
 from errno import ECONNREFUSED, EMFILE, ENFILE
 
@@ -20,18 +20,18 @@ KEY = ConnectionKey(
 )
 
 
-def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
+def wrap_in_connector_error(error: OSError) -> aiohttp.ClientConnectorError:
     return aiohttp.ClientConnectorError(KEY, error)
 
 
 @pytest.mark.parametrize(
     ("error", "reason", "retry_after"),
     [
-        (as_aiohttp_tells(OSError(EMFILE, "Too many open files")), "overloaded", 1),
-        (as_aiohttp_tells(OSError(ENFILE, "Too many open files")), "overloaded", 1),
+        (wrap_in_connector_error(OSError(EMFILE, "Too many open files")), "overloaded", 1),
+        (wrap_in_connector_error(OSError(ENFILE, "Too many open files")), "overloaded", 1),
         (OSError(EMFILE, "Too many open files"), "overloaded", 1),
-        (as_aiohttp_tells(OSError(ECONNREFUSED, "refused")), "platform-unreachable", None),
-        (as_aiohttp_tells(PrivateAddressError("10.0.0.1")), "stream-host-not-allowed", None),
+        (wrap_in_connector_error(OSError(ECONNREFUSED, "refused")), "platform-unreachable", None),
+        (wrap_in_connector_error(PrivateAddressError("10.0.0.1")), "stream-host-not-allowed", None),
         (PrivateAddressError("10.0.0.1"), "stream-host-not-allowed", None),
         (aiohttp.ServerDisconnectedError(), "platform-unreachable", None),
         (aiohttp.ClientPayloadError("half a body"), "platform-unreachable", None),
@@ -39,7 +39,7 @@ def as_aiohttp_tells(error: OSError) -> aiohttp.ClientConnectorError:
         (AssertionError(), "platform-unreachable", None),
     ],
 )
-def test_a_failed_connection_has_its_reason(error, reason, retry_after):
+def test_each_connection_error_maps_to_its_reason(error, reason, retry_after):
     refusal = to_refusal(build_connection_error("video", "api.example.com", error))
 
     assert str(refusal.reason) == reason
@@ -50,7 +50,7 @@ def refuse() -> None:
     raise OSError(ECONNREFUSED, "Connection refused")
 
 
-def refused() -> OSError:
+def catch_refused_error() -> OSError:
     with pytest.raises(OSError, match="refused") as caught:
         refuse()
     return caught.value
@@ -61,29 +61,29 @@ def disconnect() -> None:
 
 
 def disconnect_because() -> None:
-    raise aiohttp.ServerDisconnectedError from refused()
+    raise aiohttp.ServerDisconnectedError from catch_refused_error()
 
 
-def disconnect_while() -> None:
+def disconnect_while_handling() -> None:
     try:
         refuse()
     except OSError:
         disconnect()
 
 
-def cannot_connect() -> None:
-    raise as_aiohttp_tells(refused())
+def fail_to_connect() -> None:
+    raise wrap_in_connector_error(catch_refused_error())
 
 
-@pytest.mark.parametrize("fail", [disconnect_because, disconnect_while, cannot_connect])
-def test_no_error_keeps_frames_nor_does_one_behind_it(fail):
+@pytest.mark.parametrize("fail", [disconnect_because, disconnect_while_handling, fail_to_connect])
+def test_tracebacks_of_an_error_and_its_causes_are_removed(fail):
     with pytest.raises(aiohttp.ClientError) as caught:
         fail()
     error = caught.value
-    behind = {error.__cause__, error.__context__, getattr(error, "os_error", None)} - {None}
-    assert all(it.__traceback__ is not None for it in (error, *behind))
+    causes = {error.__cause__, error.__context__, getattr(error, "os_error", None)} - {None}
+    assert all(each.__traceback__ is not None for each in (error, *causes))
 
     build_connection_error("video", "api.example.com", error)
 
-    assert len(behind) == 1
-    assert all(it.__traceback__ is None for it in (error, *behind))
+    assert len(causes) == 1
+    assert all(each.__traceback__ is None for each in (error, *causes))

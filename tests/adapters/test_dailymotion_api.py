@@ -1,6 +1,4 @@
-"""Everything that Dailymotion may answer, seen from a player: a reason, in time, and no more calls
-than make sense.
-"""
+"""Every kind of response from Dailymotion: each leads to its reason, in time, with few API calls."""
 
 import asyncio
 import json
@@ -36,7 +34,7 @@ def url(value: object) -> Fault:
 
 BIG = '{"stream_hls_url": "' + "a" * 5_000_000 + '"}'
 
-VIDEO_ANSWERS = [
+VIDEO_RESPONSES = [
     (fault(body="<!doctype html>"), "platform-bad-response"),
     (fault(body=""), "platform-bad-response"),
     (fault(body="null"), "platform-bad-response"),
@@ -96,15 +94,15 @@ VIDEO_ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("broken", "reason"), VIDEO_ANSWERS)
-async def test_each_answer_to_a_video_request_has_its_reason(sandbox, broken, reason):
+@pytest.mark.parametrize(("broken", "reason"), VIDEO_RESPONSES)
+async def test_each_response_to_a_video_request_maps_to_its_reason(sandbox, broken, reason):
     async with an_edge(sandbox, **QUICK) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", broken)
-        answer = await edge.play()
+        response = await edge.play()
         sandbox.controls.set_fault("video", None)
 
-        assert answer.reason == reason
+        assert response.reason == reason
         assert "prose" not in edge.log.getvalue()
         assert (await edge.play()).status == 302
 
@@ -146,13 +144,13 @@ async def test_each_answer_to_a_video_request_has_its_reason(sandbox, broken, re
         (fault(cut="drip"), "platform-timeout"),
     ],
 )
-async def test_each_answer_of_the_token_endpoint_has_its_reason(sandbox, broken, reason):
+async def test_each_response_of_the_token_endpoint_maps_to_its_reason(sandbox, broken, reason):
     sandbox.controls.set_fault("token", broken)
     async with an_edge(sandbox, **QUICK) as edge:
-        answer = await edge.play()
+        response = await edge.play()
         ready = await edge.get(f"{edge.operator}/readyz")
 
-        assert answer.reason == reason
+        assert response.reason == reason
         assert sandbox.controls.calls["video"] == 0
         assert (ready.status, ready.json["status"]) == (503, "starting")
         assert ready.json["platform"]["token"]["reason"] == reason
@@ -160,12 +158,12 @@ async def test_each_answer_of_the_token_endpoint_has_its_reason(sandbox, broken,
         assert "sandbox-secret" not in edge.log.getvalue() + ready.body.decode()
 
 
-async def test_a_stale_access_token_is_replaced_once_and_the_viewer_plays(edge, sandbox):
+async def test_a_refused_access_token_is_replaced_once_and_the_play_succeeds(edge, sandbox):
     await edge.play()
     sandbox.accounts.access_tokens.clear()
-    answer = await edge.play()
+    response = await edge.play()
 
-    assert answer.status == 302
+    assert response.status == 302
     assert sandbox.controls.calls == {"token": 2, "video": 3}
 
 
@@ -178,25 +176,27 @@ async def test_a_stale_access_token_is_replaced_once_and_the_viewer_plays(edge, 
         fault(200, {"error": {"code": "401"}}),
     ],
 )
-async def test_every_form_of_401_is_one_refresh_and_for_ever_a_clear_error(sandbox, refused):
+async def test_a_lasting_401_in_any_form_causes_one_refresh_and_then_platform_credentials(
+    sandbox, refused
+):
     async with an_edge(sandbox) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", refused)
-        answers = [await edge.play() for _ in range(5)]
+        responses = [await edge.play() for _ in range(5)]
 
-        assert {answer.reason for answer in answers} == {"platform-credentials"}
-        # The first play has the token replaced; the others do not hammer the token endpoint.
+        assert {response.reason for response in responses} == {"platform-credentials"}
+        # The first play replaces the token; the others send no request to the token endpoint.
         assert sandbox.controls.calls["token"] == 2
         assert sandbox.controls.calls["video"] == 1 + 2 + 4
 
 
-async def test_many_plays_with_a_stale_token_have_it_replaced_once(edge, sandbox):
+async def test_concurrent_plays_with_a_refused_token_share_one_refresh(edge, sandbox):
     await edge.play()
     sandbox.accounts.access_tokens.clear()
     sandbox.controls.hold("video", until=20)
-    answers = await asyncio.gather(*(edge.play(source=f"127.0.0.{n}") for n in range(1, 21)))
+    responses = await asyncio.gather(*(edge.play(source=f"127.0.0.{n}") for n in range(1, 21)))
 
-    assert {answer.status for answer in answers} == {302}
+    assert {response.status for response in responses} == {302}
     assert sandbox.controls.calls["token"] == 2
 
 
@@ -206,11 +206,11 @@ async def test_many_plays_with_a_stale_token_have_it_replaced_once(edge, sandbox
         (fault(500, times=1), 1),
         (fault(429, times=1), 1),
         (fault(cut="within", times=2), 2),
-        # aiohttp itself tries a kept connection that was closed under it once more
+        # aiohttp itself retries once on a kept-alive connection that was closed.
         (fault(cut="before", times=2), 1),
     ],
 )
-async def test_a_short_trouble_is_absorbed(edge, sandbox, broken, attempts):
+async def test_a_short_outage_is_retried_and_the_play_succeeds(edge, sandbox, broken, attempts):
     await edge.play()
     sandbox.controls.set_fault("video", broken)
 
@@ -224,29 +224,31 @@ async def test_a_short_retry_after_is_waited_for(sandbox):
         await edge.play()
         sandbox.controls.set_fault("video", fault(429, headers=(("Retry-After", "1"),), times=1))
         started = asyncio.get_running_loop().time()
-        answer = await edge.play()
+        response = await edge.play()
 
-        assert answer.status == 302
+        assert response.status == 302
         assert asyncio.get_running_loop().time() - started >= 1
 
 
 async def test_a_long_retry_after_is_not_waited_for(edge, sandbox):
     await edge.play()
     sandbox.controls.set_fault("video", fault(429, headers=(("Retry-After", "60"),)))
-    answer = await edge.play()
+    response = await edge.play()
 
-    assert (answer.status, answer.reason) == (503, "platform-throttled")
+    assert (response.status, response.reason) == (503, "platform-throttled")
     assert sandbox.controls.calls["video"] == 2
 
 
-async def test_a_no_is_not_asked_twice(edge, sandbox):
+async def test_a_refused_request_is_not_retried(edge, sandbox):
     for video in ("x8missing", "x8forbidden", "x8garbage", "x8null"):
         await edge.play(video)
 
     assert sandbox.controls.calls["video"] == 4
 
 
-async def test_a_token_endpoint_that_is_down_hurts_nobody_while_the_token_is_good(edge, sandbox):
+async def test_plays_succeed_while_the_token_endpoint_is_down_and_the_cached_token_is_valid(
+    edge, sandbox
+):
     await edge.play()
     sandbox.controls.set_fault("token", fault(500))
 
@@ -254,32 +256,36 @@ async def test_a_token_endpoint_that_is_down_hurts_nobody_while_the_token_is_goo
     assert sandbox.controls.calls["token"] == 1
 
 
-async def test_a_cold_edge_recovers_by_itself_once_the_token_endpoint_is_back(sandbox):
+async def test_an_edge_started_during_a_token_outage_becomes_ready_when_the_endpoint_recovers(
+    sandbox,
+):
     sandbox.controls.set_fault("token", fault(500))
     async with an_edge(sandbox, **QUICK) as edge:
         assert (await edge.play()).reason == "platform-unreachable"
         sandbox.controls.set_fault("token", None)
 
-        async def ready() -> bool:
+        async def is_ready() -> bool:
             return (await edge.get(f"{edge.operator}/readyz")).status == 200
 
-        await eventually(ready)  # nobody plays meanwhile
+        await eventually(is_ready)  # without any play in between
         assert (await edge.play()).status == 302
 
 
 async def test_failed_plays_in_a_row_do_not_hammer_the_token_endpoint(sandbox, clock):
     sandbox.controls.set_fault("token", fault(400, {"error": "invalid_client"}))
     async with an_edge(sandbox, clock=clock) as edge:
-        answers = [await edge.play() for _ in range(50)]
-        assert {answer.reason for answer in answers} == {"platform-credentials"}
+        responses = [await edge.play() for _ in range(50)]
+        assert {response.reason for response in responses} == {"platform-credentials"}
         assert sandbox.controls.calls["token"] == 1
 
-        clock.advance(1)  # the play's own attempt, or the background's: one of them
+        clock.advance(1)  # one more request: by the play or in the background
         assert (await edge.play()).reason == "platform-credentials"
         assert sandbox.controls.calls["token"] == 2
 
 
-async def test_platform_trouble_is_in_readyz_and_in_a_metric_and_takes_nobody_out(edge, sandbox):
+async def test_a_platform_outage_shows_in_readyz_and_a_metric_but_the_edge_stays_ready(
+    edge, sandbox
+):
     await edge.play()
     sandbox.controls.set_fault("video", fault(500))
     await edge.play()
@@ -298,8 +304,10 @@ async def test_platform_trouble_is_in_readyz_and_in_a_metric_and_takes_nobody_ou
     assert await edge.metric("playgate_platform_healthy") == {"": 1}
 
 
-async def test_a_token_that_cannot_be_renewed_stays_trouble_while_plays_go_on(sandbox, clock):
-    """The good plays of the old token's last hours must not hide that they are the last."""
+async def test_a_failed_token_refresh_stays_reported_while_plays_succeed_with_the_old_token(
+    sandbox, clock
+):
+    """Successful plays in the old token's last hours must not hide that it cannot be refreshed."""
     sandbox.now = clock.now
     async with an_edge(sandbox, clock=clock) as edge:
         await edge.play()
@@ -314,7 +322,7 @@ async def test_a_token_that_cannot_be_renewed_stays_trouble_while_plays_go_on(sa
         assert await edge.metric("playgate_platform_healthy") == {"": 0}
 
 
-async def test_one_video_that_answers_401_does_not_cost_the_others_their_token(sandbox):
+async def test_a_401_for_one_video_does_not_discard_the_access_token(sandbox):
     async with an_edge(sandbox, **QUICK) as edge:
         await edge.play()
         sandbox.controls.set_fault("token", fault(500))
@@ -324,14 +332,14 @@ async def test_one_video_that_answers_401_does_not_cost_the_others_their_token(s
         assert (await edge.play()).status == 302
 
 
-async def test_a_refused_video_is_no_trouble_of_the_platform(edge):
+async def test_a_refused_video_is_not_reported_as_a_platform_outage(edge):
     await edge.play("x8missing")
     await edge.play("x8forbidden")
 
     assert (await edge.get(f"{edge.operator}/readyz")).json["platform"] == {}
 
 
-async def test_each_attempt_is_measured(edge, sandbox):
+async def test_each_attempt_is_counted_in_the_duration_metric(edge, sandbox):
     await edge.play()
     sandbox.controls.set_fault("video", fault(500))
     await edge.play()
@@ -346,12 +354,12 @@ async def test_each_attempt_is_measured(edge, sandbox):
     assert expiry == pytest.approx(sandbox.now() + 36_000, abs=60)
 
 
-async def test_what_is_sent_is_what_the_api_documents(sandbox):
-    """The request itself, as a plain server sees it."""
-    seen: list[tuple[str, dict[str, str], str]] = []
+async def test_requests_to_dailymotion_match_the_api_documentation(sandbox):
+    """A plain server records the requests."""
+    received: list[tuple[str, dict[str, str], str]] = []
 
     async def record(request: web.Request) -> web.Response:
-        seen.append(
+        received.append(
             (f"{request.method} {request.raw_path}", dict(request.headers), await request.text())
         )
         if request.method == "POST":
@@ -376,11 +384,11 @@ async def test_what_is_sent_is_what_the_api_documents(sandbox):
                 "rest_url": f"{origin}/rest",
             },
         ) as edge:
-            answer = await edge.play(source="127.0.0.9")
+            response = await edge.play(source="127.0.0.9")
     finally:
         await runner.cleanup()
 
-    (token, token_headers, form), (video, video_headers, _) = seen
+    (token, token_headers, form), (video, video_headers, _) = received
     assert token == "POST /oauth/v1/token"
     assert token_headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert (
@@ -392,4 +400,4 @@ async def test_what_is_sent_is_what_the_api_documents(sandbox):
         == "GET /rest/video/x8demo1?fields=stream_hls_url,stream_live_hls_url,mode,onair,status,private,password_protected&client_ip=127.0.0.9"
     )
     assert video_headers["Authorization"] == "Bearer abc"
-    assert answer.location == f"{sandbox.origin}/a(b)%2f?c=%2F"  # signed: not one byte changed
+    assert response.location == f"{sandbox.origin}/a(b)%2f?c=%2F"  # signed: must be unchanged

@@ -1,4 +1,4 @@
-"""The loop's own addition: of a connection that failed, nobody closes the descriptor again."""
+"""The event loop closes the descriptor of a failed connection only once."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ from proxy.adapters.event_loop import Loop
 
 
 async def fail_to_connect(connected: socket.socket) -> None:
-    """Begin TLS on a connection that its other end has reset."""
+    """Begin TLS on a connection that the peer has reset."""
     loop = asyncio.get_running_loop()
     with pytest.raises(OSError, match=r"reset|Broken pipe"):
         await loop.create_connection(
@@ -27,7 +27,8 @@ async def fail_to_connect(connected: socket.socket) -> None:
     await asyncio.sleep(0.05)
 
 
-def is_closed_again(runner: asyncio.Runner) -> bool:
+def is_closed_twice(runner: asyncio.Runner) -> bool:
+    """Return whether collecting the socket closes its number, which another file has by then."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         connected = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()
@@ -36,7 +37,7 @@ def is_closed_again(runner: asyncio.Runner) -> bool:
     number = connected.fileno()
     runner.run(fail_to_connect(connected))
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(number)  # closed, and anybody's
+        os.fstat(number)  # closed: the next file may get this number
     other = os.open(os.devnull, os.O_RDONLY)
     if other != number:
         os.dup2(other, number)
@@ -52,7 +53,7 @@ def is_closed_again(runner: asyncio.Runner) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("loop", "is_so"), [(uvloop.Loop, True), (Loop, False)])
-def test_a_descriptor_is_closed_once(loop, is_so):
+@pytest.mark.parametrize(("loop", "closes_twice"), [(uvloop.Loop, True), (Loop, False)])
+def test_the_descriptor_of_a_failed_connection_is_closed_only_once(loop, closes_twice):
     with asyncio.Runner(loop_factory=loop) as runner:
-        assert is_closed_again(runner) == is_so
+        assert is_closed_twice(runner) == closes_twice

@@ -1,4 +1,4 @@
-"""Log lines: nobody waits for who reads them."""
+"""The log writer: a stalled reader or a full disk delays nothing."""
 
 import asyncio
 import io
@@ -14,10 +14,10 @@ from support import SANDBOX_TOML, eventually
 
 from proxy.adapters.log_writer import open_log_writer
 
-PIPE = 64 * 1024  # bytes that Linux keeps for a reader who does not read
+PIPE_BYTES = 64 * 1024  # the capacity of a pipe on Linux
 
 
-def test_lines_are_written_in_order_and_all_of_them_before_the_end():
+def test_all_lines_are_written_in_order_before_the_writer_closes():
     stream = io.StringIO()
     with open_log_writer(stream) as writer:
         for n in range(1000):
@@ -26,52 +26,52 @@ def test_lines_are_written_in_order_and_all_of_them_before_the_end():
     assert stream.getvalue() == "".join(f"{n}\n" for n in range(1000))
 
 
-def test_a_reader_that_stalls_costs_lines_and_no_time():
+def test_a_stalled_reader_causes_dropped_lines_but_no_delay():
     reading, written = os.pipe()
     lost: list[int] = []
-    taken: list[str] = []
+    received: list[str] = []
     line = "x" * 1023 + "\n"
     with os.fdopen(reading) as reader:
         with os.fdopen(written, "w") as stream, open_log_writer(stream, max_lines=100) as writer:
             writer.count_lost = lost.append
-            for _ in range(1000):  # this would never end where somebody waits for the reader
+            for _ in range(1000):  # would block for ever if writing waited for the reader
                 writer.write(line)
-            returning = Thread(target=lambda: taken.extend(reader))
-            returning.start()
-        returning.join(20)
+            reading_thread = Thread(target=lambda: received.extend(reader))
+            reading_thread.start()
+        reading_thread.join(20)
 
-    assert sum(lost) + len(taken) == 1000
-    assert PIPE // len(line) <= len(taken) <= PIPE // len(line) + 300
-    assert set(taken) == {line}
+    assert sum(lost) + len(received) == 1000
+    assert PIPE_BYTES // len(line) <= len(received) <= PIPE_BYTES // len(line) + 300
+    assert set(received) == {line}
 
 
-class StuckOnce(io.StringIO):
-    """A stream whose first write waits for its reader."""
+class BlockingStream(io.StringIO):
+    """A stream whose writes block until `is_read` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun, self.is_read = Event(), Event()
+        self.has_begun, self.is_read = Event(), Event()
 
     def write(self, text: str) -> int:
-        self.begun.set()
+        self.has_begun.set()
         assert self.is_read.wait(20)
         return super().write(text)
 
 
-def test_lines_that_came_during_a_stuck_write_are_written_at_the_end():
-    stream = StuckOnce()
+def test_lines_queued_during_a_blocked_write_are_written_on_close():
+    stream = BlockingStream()
     with open_log_writer(stream) as writer:
         writer.write("1\n")
-        assert stream.begun.wait(20)
+        assert stream.has_begun.wait(20)
         writer.write("2\n")
         Timer(0.1, stream.is_read.set).start()
 
     assert stream.getvalue() == "1\n2\n"
 
 
-def test_a_full_disk_is_no_reason_to_refuse_anything():
+def test_lines_that_do_not_fit_on_a_full_disk_are_counted_as_lost():
     lost: list[int] = []
-    with pytest.raises(OSError, match="No space"):  # when it is closed, and not before
+    with pytest.raises(OSError, match="No space"):  # only when the file is closed
         write_to_a_full_disk(lost)
 
     assert lost == [1]
@@ -83,8 +83,8 @@ def write_to_a_full_disk(lost: list[int]) -> None:
         writer.write("lost\n")
 
 
-async def test_an_edge_answers_while_nobody_reads_its_lines(sandbox):
-    """Its pipe is full after two hundred of them."""
+async def test_an_edge_responds_while_nobody_reads_its_log(sandbox):
+    """The pipe is full after two hundred lines."""
     player, operator = free_port(), free_port()
     ports = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{player}",
@@ -99,15 +99,16 @@ async def test_an_edge_answers_while_nobody_reads_its_lines(sandbox):
     try:
         async with aiohttp.ClientSession() as session:
 
-            async def status() -> int:
+            async def fetch_status() -> int:
+                url = f"http://127.0.0.1:{player}/play/x8demo1.m3u8"
                 try:
-                    async with session.get(f"http://127.0.0.1:{player}/play/x8demo1.m3u8") as it:
-                        return it.status
+                    async with session.get(url) as response:
+                        return response.status
                 except aiohttp.ClientConnectionError:
                     return 0
 
-            await eventually(status)
-            assert [await status() for _ in range(500)] == [401] * 500
+            await eventually(fetch_status)
+            assert [await fetch_status() for _ in range(500)] == [401] * 500
     finally:
         process.kill()
         await process.wait()

@@ -1,4 +1,4 @@
-"""Log lines: for people on a terminal, JSON for everything else, and nothing that steers either."""
+"""Log lines: readable on a terminal, JSON otherwise, and without control characters."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ from support import SANDBOX_TOML
 from proxy.adapters.logs import build_console_processors, build_logger
 
 
-def console(*, colors: bool = False, **fields: object) -> str:
+def format_for_console(*, colors: bool = False, **fields: object) -> str:
     stream = io.StringIO()
     build_logger(stream, processors=build_console_processors(colors=colors)).info(
         "request", **fields
@@ -23,25 +23,27 @@ def console(*, colors: bool = False, **fields: object) -> str:
     return stream.getvalue()
 
 
-def test_a_line_for_people_has_time_level_event_and_what_is_known():
-    line = console(status=401, reason="token-missing", video=None, jti="", is_new=False, count=0)
+def test_a_console_line_has_the_time_level_event_and_non_empty_fields():
+    line = format_for_console(
+        status=401, reason="token-missing", video=None, jti="", is_new=False, count=0
+    )
 
     assert re.fullmatch(
         r"\d\d:\d\d:\d\d\.\d{3} \[info\] request +count=0 is_new=False reason=token-missing status=401\n"
         r"|\d\d:\d\d:\d\d\.\d{3} \[info\] request +status=401 reason=token-missing is_new=False count=0\n",
         line,
     ), line
-    assert "\x1b[" in console(colors=True, status=401)
+    assert "\x1b[" in format_for_console(colors=True, status=401)
 
 
 @pytest.mark.parametrize("value", ["\x1b[2J", "a\nb", "\x07", "\u202e", "\x9b31m"])
-def test_no_value_steers_a_terminal(value):
-    line = console(detail=value)
+def test_control_characters_in_a_field_are_escaped(value):
+    line = format_for_console(detail=value)
 
     assert line.count("\n") == 1 and line.strip().isprintable()
 
 
-def test_no_exception_steers_a_terminal_or_looks_like_an_event():
+def test_a_traceback_is_indented_and_its_control_characters_are_escaped():
     stream = io.StringIO()
     log = build_logger(stream, processors=build_console_processors(colors=False))
     log.error("internal", exc_info=ValueError("\x1b[2Jhello\r\n12:00:00.000 [info] request"))
@@ -51,23 +53,23 @@ def test_no_exception_steers_a_terminal_or_looks_like_an_event():
     assert others and all(not line or line.startswith("    ") for line in others)
 
 
-def refuse_to_count() -> None:
+def raise_with_secret_variable() -> None:
     secret = "hush" * 2
     raise ValueError(len(secret))
 
 
-def test_a_trace_has_no_local_variables():
+def test_a_traceback_shows_no_local_variables():
     stream = io.StringIO()
     log = build_logger(stream, processors=build_console_processors(colors=False))
     try:
-        refuse_to_count()
+        raise_with_secret_variable()
     except ValueError as error:
         log.exception("internal", exc_info=error)
 
     assert "ValueError: 8" in stream.getvalue() and "hushhush" not in stream.getvalue()
 
 
-def test_events_below_the_level_are_left_out():
+def test_events_below_the_level_are_not_logged():
     stream = io.StringIO()
     log = build_logger(stream, level="warning")
     log.info("request")
@@ -78,8 +80,8 @@ def test_events_below_the_level_are_left_out():
     ]
 
 
-async def serving_line(*, terminal: bool, **env: str) -> str:
-    """Return the first line that an edge writes, to a terminal or to a pipe."""
+async def read_first_line(*, terminal: bool, **env: str) -> str:
+    """Return the first line that an edge logs, to a terminal or to a pipe."""
     ports = {
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{free_port()}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",
@@ -90,25 +92,25 @@ async def serving_line(*, terminal: bool, **env: str) -> str:
             await process.says("\n")
             assert await process.stop() == 0
             return process.output.splitlines()[0]
-    ours, theirs = pty.openpty()
+    controller, terminal_end = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal_end,
+        stdout=terminal_end,
+        stderr=terminal_end,
         env={**os.environ, "NO_COLOR": "", **ports, **env},
     )
-    os.close(theirs)
+    os.close(terminal_end)
     try:
         async with asyncio.timeout(60):
-            said = b""
-            while b"\n" not in said:
-                said += await asyncio.to_thread(os.read, ours, 4096)
-        return said.decode().splitlines()[0]
+            output = b""
+            while b"\n" not in output:
+                output += await asyncio.to_thread(os.read, controller, 4096)
+        return output.decode().splitlines()[0]
     finally:
         process.terminate()
         await process.wait()
-        os.close(ours)
+        os.close(controller)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +124,10 @@ async def serving_line(*, terminal: bool, **env: str) -> str:
     ],
     ids=["terminal", "no colour", "terminal, json", "pipe", "pipe, console"],
 )
-async def test_an_edge_writes_for_whoever_reads(*, terminal, env, is_json, is_coloured):
-    line = await serving_line(terminal=terminal, **env)
+async def test_the_log_format_depends_on_the_terminal_and_the_settings(
+    *, terminal, env, is_json, is_coloured
+):
+    line = await read_first_line(terminal=terminal, **env)
 
     assert "serving" in line and str(SANDBOX_TOML) in line
     assert line.startswith("{") is is_json

@@ -1,4 +1,4 @@
-"""Retry-After: seconds, a date, or nonsense."""
+"""The Retry-After header: seconds, a date, or an invalid value."""
 
 import pytest
 from hypothesis import given
@@ -25,14 +25,14 @@ DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
         ("²", None),
     ],
 )
-def test_retry_after(header, seconds):
+def test_retry_after_is_parsed_as_seconds_or_a_date_or_ignored(header, seconds):
     assert parse_retry_after(header, DATE) == seconds
 
 
-def test_a_date_without_the_servers_own_says_nothing():
+def test_a_retry_after_date_is_ignored_if_the_response_has_no_date_header():
     assert parse_retry_after(DATE, None) is None
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_no_text_raises(header, date):
+def test_parsing_raises_for_no_text(header, date):
     parse_retry_after(header, date)

@@ -1,4 +1,4 @@
-"""One contract for every store: memory, Redis, Valkey."""
+"""The contract tests of every store: memory, Redis and Valkey."""
 
 import asyncio
 
@@ -24,12 +24,12 @@ async def store(request, component, tmp_path):
         yield MemoryStore(Clock())
         return
     async with a_server(PROGRAMS[request.param](component), tmp_path) as server:
-        opened = RedisStore(server.url, prefix="test")
-        yield opened
-        await opened.close()
+        redis_store = RedisStore(server.url, prefix="test")
+        yield redis_store
+        await redis_store.close()
 
 
-async def test_a_value_is_there_until_it_lapses(store):
+async def test_a_value_can_be_read_until_it_expires(store):
     assert await store.get("name") is None
     await store.put("name", "value", ttl=60)
     assert await store.get("name") == "value"
@@ -43,20 +43,20 @@ async def is_gone(store):
     return await store.get("name") is None
 
 
-async def test_the_first_claim_holds_and_everybody_is_told_whose_it_is(store):
+async def test_the_first_of_concurrent_claims_wins_and_all_callers_get_its_value(store):
     claims = [store.claim("name", f"me-{n}", ttl=60) for n in range(50)]
     holders = set(await asyncio.gather(*claims))
     assert len(holders) == 1
     assert await store.get("name") == holders.pop()
 
 
-async def test_a_claim_lapses(store):
+async def test_a_claim_expires(store):
     assert await store.claim("name", "one", ttl=0.05) == "one"
     await eventually(lambda: is_gone(store))
     assert await store.claim("name", "two", ttl=60) == "two"
 
 
-async def test_only_the_holder_releases(store):
+async def test_only_the_holder_can_release_a_claim(store):
     await store.claim("name", "one", ttl=60)
     await store.release("name", "two")
     assert await store.get("name") == "one"
@@ -65,7 +65,7 @@ async def test_only_the_holder_releases(store):
     await store.release("name", "one")
 
 
-async def test_a_log_is_read_on_from_where_it_was_left(store):
+async def test_reading_a_log_continues_from_the_last_position(store):
     first = await store.read("log", "")
     assert (first.entries, first.is_continued) == ((), True)
     await store.append("log", ["one"], keep=60)
@@ -83,20 +83,20 @@ async def test_a_log_is_read_on_from_where_it_was_left(store):
 async def test_a_long_log_is_read_in_pages(store):
     for n in range(PAGE_SIZE * 2 + 1):
         await store.append("log", [str(n)], keep=60)
-    found, position, is_last = [], "", False
+    entries, position, is_last = [], "", False
     while not is_last:
         page = await store.read("log", position)
         assert page.is_continued and len(page.entries) <= PAGE_SIZE
-        found += page.entries
+        entries += page.entries
         position, is_last = page.position, page.is_last
-    assert found == [str(n) for n in range(PAGE_SIZE * 2 + 1)]
+    assert entries == [str(n) for n in range(PAGE_SIZE * 2 + 1)]
 
 
-async def test_it_says_that_it_works(store):
+async def test_the_probe_of_a_working_store_succeeds(store):
     await store.probe()
 
 
-async def test_memory_is_bounded_and_the_oldest_goes_first(clock):
+async def test_the_memory_store_is_bounded_and_drops_the_oldest_entries(clock):
     store = MemoryStore(clock, max_entries=3)
     for n in range(5):
         await store.claim(f"name-{n}", "x", ttl=60)
@@ -105,7 +105,7 @@ async def test_memory_is_bounded_and_the_oldest_goes_first(clock):
     assert (await store.read("log", "")).entries == ("2", "3", "4")
 
 
-async def test_memory_forgets_entries_of_a_log_in_time(clock):
+async def test_the_memory_store_removes_expired_log_entries(clock):
     store = MemoryStore(clock)
     await store.append("log", ["old"], keep=10)
     clock.advance(11)
@@ -120,7 +120,7 @@ async def redis(server):
     await store.close()
 
 
-async def test_a_log_that_was_emptied_says_so_and_is_read_from_the_beginning(server, redis):
+async def test_a_lost_log_is_reported_and_read_from_the_beginning(server, redis):
     await redis.append("log", ["one"], keep=60)
     position = (await redis.read("log", "")).position
     await server.empty()
@@ -131,10 +131,10 @@ async def test_a_log_that_was_emptied_says_so_and_is_read_from_the_beginning(ser
     assert (refilled.entries, refilled.is_continued) == (("two",), False)
 
 
-async def test_a_key_of_another_type_stops_nobody(server, redis):
-    """Whoever writes to Redis must not stop plays until somebody deletes the key."""
+async def test_a_key_of_another_type_is_deleted_and_the_command_succeeds(server, redis):
+    """Another writer must not be able to stop plays until an operator deletes the key."""
     async with server.client() as client:
-        for ask in (
+        for send_command in (
             lambda: redis.get("key"),
             lambda: redis.claim("key", "ours", ttl=60),
             lambda: redis.release("key", "ours"),
@@ -142,28 +142,28 @@ async def test_a_key_of_another_type_stops_nobody(server, redis):
         ):
             await client.delete("test:key")
             await client.rpush("test:key", "junk")
-            await ask()
-        for ask in (
+            await send_command()
+        for send_command in (
             lambda: redis.read("key", ""),
             lambda: redis.read("key", "5-0"),
             lambda: redis.append("key", ["one"], keep=60),
         ):
             await client.set("test:key", "junk")
-            await ask()
+            await send_command()
     assert (await redis.read("key", "")).entries == ("one",)
 
 
-async def test_a_stream_whose_ids_are_used_up_stops_nobody(server, redis):
+async def test_a_stream_whose_last_id_is_taken_is_deleted_and_written_anew(server, redis):
     last = 2**64 - 1
     async with server.client() as client:
         await client.xadd("test:log", {"entry": "junk"}, id=f"{last}-{last}")
     position = (await redis.read("log", "")).position
     await redis.append("log", ["one"], keep=60)
-    reading = await redis.read("log", position)
-    assert (reading.entries, reading.is_continued) == (("one",), False)
+    page = await redis.read("log", position)
+    assert (page.entries, page.is_continued) == (("one",), False)
 
 
-async def test_what_lies_in_redis_goes_away_by_itself(server, redis):
+async def test_every_key_in_redis_has_an_expiry(server, redis):
     await redis.put("value", "x", ttl=60)
     await redis.claim("claim", "x", ttl=60)
     await redis.append("log", ["x"], keep=60)
@@ -174,14 +174,14 @@ async def test_what_lies_in_redis_goes_away_by_itself(server, redis):
         assert all([0 < await client.ttl(key) <= 120 for key in keys])
 
 
-async def test_old_entries_of_a_log_are_let_go(server, redis):
+async def test_old_entries_of_a_redis_log_are_removed(server, redis):
     async with server.client() as client:
         for n in range(500):
             await client.xadd("test:log", {"entry": str(n)}, id=f"{1000 + n}-0")
     await redis.append("log", ["new"], keep=60)
     assert "new" in (await redis.read("log", "")).entries
     async with server.client() as client:
-        assert await client.xlen("test:log") < 200  # it lets go by whole nodes
+        assert await client.xlen("test:log") < 200  # Redis removes entries by whole nodes
 
 
 async def test_prefixes_keep_fleets_apart(server, redis):
@@ -191,17 +191,17 @@ async def test_prefixes_keep_fleets_apart(server, redis):
     await other.close()
 
 
-async def test_a_connection_that_died_is_no_failure(server, redis):
+async def test_a_command_reconnects_after_the_server_restarted(server, redis):
     await redis.put("name", "value", ttl=60)
     await server.stop()
     await server.start()
     assert await redis.get("name") is None
 
 
-async def test_failures_repeat_nothing(server, redis):
+async def test_error_messages_contain_neither_server_text_nor_the_password(server, redis):
     async with server.client() as client:
         await client.config_set("maxmemory", "1")
-        with pytest.raises(StateError, match=r"^the state answered OutOfMemoryError$"):
+        with pytest.raises(StateError, match=r"^the state server responded with OutOfMemoryError$"):
             await redis.probe()
         await client.config_set("requirepass", "secret")
     wrong = RedisStore(f"redis://:another@127.0.0.1:{server.port}", prefix="test")
@@ -210,6 +210,11 @@ async def test_failures_repeat_nothing(server, redis):
     assert "another" not in str(caught.value)
     await wrong.close()
     await server.stop()
-    for ask in (redis.get("x"), redis.read("x", ""), redis.claim("x", "y", ttl=1), redis.probe()):
-        with pytest.raises(StateError, match="the state cannot be reached"):
-            await ask
+    for command in (
+        redis.get("x"),
+        redis.read("x", ""),
+        redis.claim("x", "y", ttl=1),
+        redis.probe(),
+    ):
+        with pytest.raises(StateError, match="the state server cannot be reached"):
+            await command

@@ -1,4 +1,4 @@
-"""One contract for every kind of key, every grant and both APIs; and what each says when it fails."""
+"""The contract tests of every kind of key, every grant and both APIs, and their error messages."""
 
 import asyncio
 import json
@@ -37,20 +37,24 @@ OUTCOMES = {
     "x8garbage": "platform-bad-response",
     "x8elsewhere": "stream-host-not-allowed",
 }
-# What v2 says of a channel off air is not known; an empty list is all that can be read.
+# It is unknown how v2 reports a live channel that is off air; an empty list is assumed.
 V2_OUTCOMES = {**OUTCOMES, "x8offair": "stream-unavailable"}
 
 
-async def test_every_video_has_the_same_outcome(sandbox, account):
+async def test_every_account_gets_the_same_outcome_for_each_video(sandbox, account):
     outcomes = V2_OUTCOMES if account == V2 else OUTCOMES
     async with an_edge(sandbox, platform=account) as edge:
-        answers = await asyncio.gather(*(edge.play(video) for video in outcomes))
+        responses = await asyncio.gather(*(edge.play(video) for video in outcomes))
 
-        assert dict(zip(outcomes, (it.reason for it in answers), strict=True)) == outcomes
-        assert {it.status for it in answers if it.reason is None} == {302}
+        assert (
+            dict(zip(outcomes, (response.reason for response in responses), strict=True))
+            == outcomes
+        )
+        statuses = {response.status for response in responses if response.reason is None}
+        assert statuses == {302}
 
 
-async def test_the_stream_is_the_viewers_own(sandbox, account):
+async def test_a_stream_url_is_locked_to_the_viewers_address(sandbox, account):
     async with an_edge(sandbox, platform=account) as edge:
         url = (await edge.play(source="127.0.0.7")).location
 
@@ -68,40 +72,44 @@ async def test_a_refused_access_token_is_replaced_once(sandbox, account):
 
 
 @pytest.mark.parametrize("flag", ["no_ip_lock", "no_expire"])
-async def test_a_flag_gives_up_what_it_says_and_nothing_else(sandbox, account, flag, clock):
+async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(
+    sandbox, account, flag, clock
+):
     sandbox.locks = Locks(ttl=60)
     async with an_edge(sandbox, platform={**account, flag: True}) as edge:
         url = (await edge.play(source="127.0.0.7")).location
-        elsewhere = (await edge.get(url, source="127.0.0.8")).status
+        status_elsewhere = (await edge.get(url, source="127.0.0.8")).status
         late, sandbox.now = sandbox.now() + 61, lambda: late
-        later = (await edge.get(url, source="127.0.0.7")).status
+        status_later = (await edge.get(url, source="127.0.0.7")).status
 
-        assert (elsewhere, later) == ((200, 403) if flag == "no_ip_lock" else (403, 200))
+        assert (status_elsewhere, status_later) == (
+            (200, 403) if flag == "no_ip_lock" else (403, 200)
+        )
 
 
 @pytest.mark.parametrize(
-    ("account", "says"),
+    ("account", "message"),
     [
-        (PUBLIC, "invalid_client; this takes a private API key; a public one has other grants"),
+        (PUBLIC, "invalid_client; this grant needs a private API key; for a public one, see docs"),
         (
             {**PASSWORD, "api_key": "sandbox", "api_secret": "sandbox-secret"},
-            "invalid_client; this takes a public API key; for a private one, set grant to client",
+            "invalid_client; this grant needs a public API key; for a private one, use grant client",
         ),
-        ({**V2, **PUBLIC}, "invalid_client; this takes a private API key"),
+        ({**V2, **PUBLIC}, "invalid_client; this grant needs a private API key"),
         ({**PASSWORD, "password": "wrong-password"}, "invalid_grant; see username and password"),
     ],
 )
-async def test_a_key_of_the_other_kind_is_told_so(sandbox, account, says):
+async def test_a_wrong_key_kind_or_password_is_explained_in_readyz(sandbox, account, message):
     async with an_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).reason == "platform-credentials"
         ready = await edge.get(f"{edge.operator}/readyz")
 
-        assert says in ready.json["platform"]["token"]["detail"]
+        assert message in ready.json["platform"]["token"]["detail"]
         assert "-secret" not in ready.body.decode() + edge.log.getvalue()
         assert "wrong-password" not in ready.body.decode() + edge.log.getvalue()
 
 
-async def test_v2_without_its_scope_says_so(sandbox):
+async def test_v2_without_the_required_scope_is_refused_as_platform_permission(sandbox):
     async with an_edge(sandbox, platform={**V2, "scope": "something"}) as edge:
         assert (await edge.play()).reason == "platform-permission"
 
@@ -122,17 +130,17 @@ async def test_v2_without_its_scope_says_so(sandbox):
         ({"error": {"code": "X", "details": {"reason": "DM007"}}}, "video-geoblocked"),
     ],
 )
-async def test_what_v2_may_answer(sandbox, body, reason):
+async def test_each_v2_response_maps_to_its_reason(sandbox, body, reason):
     async with an_edge(sandbox, platform=V2) as edge:
         sandbox.controls.set_fault("video", Fault(status=200, body=json.dumps(body)))
 
         assert (await edge.play()).reason == reason
 
 
-async def test_v2_has_no_mp4_and_says_so(sandbox):
+async def test_v2_refuses_mp4_as_format_unavailable(sandbox):
     async with an_edge(sandbox, platform=V2) as edge:
-        answer = await edge.get(f"{edge.player}/play/x8demo1.mp4?token={edge.mint()}")
-        assert (answer.status, answer.reason) == (404, "format-unavailable")
+        response = await edge.get(f"{edge.player}/play/x8demo1.mp4?token={edge.mint()}")
+        assert (response.status, response.reason) == (404, "format-unavailable")
         url = f"{edge.player}/stream-urls?video_id=x8demo1&token={edge.mint()}&formats="
         assert (await edge.get(f"{url}stream_h264_url")).json == {"stream_h264_url": None}
         both = await edge.get(f"{url}stream_h264_url,stream_hls_url")
@@ -140,9 +148,9 @@ async def test_v2_has_no_mp4_and_says_so(sandbox):
 
 
 class TestLogin:
-    """The login that `playgate login` left, as an edge uses it."""
+    """An edge that uses the login which `playgate login` stored."""
 
-    async def test_every_renewal_leaves_the_newest_refresh_token_in_the_file(
+    async def test_every_refresh_stores_the_newest_refresh_token_in_the_file(
         self, sandbox, tmp_path, clock
     ):
         file = tmp_path / "login.json"
@@ -155,9 +163,9 @@ class TestLogin:
                 assert stat.S_IMODE(file.stat().st_mode) == 0o600
                 seen.add(file.read_text())
                 sandbox.accounts.access_tokens.clear()
-                clock.advance(6)  # a token that replaced a refused one is kept for five seconds
+                clock.advance(6)  # a replacement for a refused token is used for at least 5 seconds
 
-    async def test_two_edges_share_a_login_even_where_a_refresh_token_is_good_once(
+    async def test_two_edges_share_a_login_even_if_each_refresh_token_is_valid_once(
         self, sandbox, tmp_path, clock
     ):
         sandbox.accounts.rotation = "strict"
@@ -169,10 +177,10 @@ class TestLogin:
             for _ in range(3):
                 sandbox.accounts.access_tokens.clear()
                 clock.advance(6)
-                answers = await asyncio.gather(one.play(), other.play())
-                assert [answer.status for answer in answers] == [302, 302]
+                responses = await asyncio.gather(one.play(), other.play())
+                assert [response.status for response in responses] == [302, 302]
 
-    async def test_a_server_that_gives_no_new_refresh_token_leaves_the_old_one(
+    async def test_the_refresh_token_is_kept_if_the_server_returns_no_new_one(
         self, sandbox, tmp_path
     ):
         sandbox.accounts.rotation = "none"
@@ -182,26 +190,29 @@ class TestLogin:
             assert (await edge.play()).status == 302
 
         assert file.read_text() == before
-        assert sorted(it.name for it in tmp_path.iterdir()) == ["login.json", "login.json.lock"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["login.json", "login.json.lock"]
 
     @pytest.mark.parametrize(
-        ("content", "says"),
+        ("content", "message"),
         [
-            (None, "no login is kept here: run playgate login"),
-            ("", "no login is kept here: run playgate login"),
-            ('{"refresh_', "no login is kept here: run playgate login"),
-            ("[]", "no login is kept here: run playgate login"),
-            ('{"refresh_token": 7, "api_key": "a"}', "no login is kept here: run playgate login"),
-            ('{"refresh_token": "r"}', "this login was made with another API key"),
-            ('{"refresh_token": "r", "api_key": "x"}', "this login was made with another API key"),
+            (None, "no login is stored here: run playgate login"),
+            ("", "no login is stored here: run playgate login"),
+            ('{"refresh_', "no login is stored here: run playgate login"),
+            ("[]", "no login is stored here: run playgate login"),
+            ('{"refresh_token": 7, "api_key": "a"}', "no login is stored here: run playgate login"),
+            ('{"refresh_token": "r"}', "this login was created with another API key"),
+            (
+                '{"refresh_token": "r", "api_key": "x"}',
+                "this login was created with another API key",
+            ),
             (
                 '{"refresh_token": "hush", "api_key": "sandbox-public"}',
-                "HTTP 400 invalid_grant; the login has lapsed or was revoked: run playgate login",
+                "HTTP 400 invalid_grant; the login has expired or was revoked: run playgate login",
             ),
         ],
     )
-    async def test_without_a_good_login_the_operator_is_told_what_to_do(
-        self, sandbox, tmp_path, content, says
+    async def test_readyz_says_what_to_do_about_a_missing_or_invalid_login(
+        self, sandbox, tmp_path, content, message
     ):
         file = tmp_path / "login.json"
         if content is not None:
@@ -210,10 +221,10 @@ class TestLogin:
             assert (await edge.play()).reason == "platform-credentials"
             ready = await edge.get(f"{edge.operator}/readyz")
 
-            assert says in ready.json["platform"]["token"]["detail"]
+            assert message in ready.json["platform"]["token"]["detail"]
             assert "hush" not in ready.body.decode() + edge.log.getvalue()
 
-    async def test_a_login_made_later_is_found_without_a_restart(self, sandbox, tmp_path):
+    async def test_a_login_created_later_is_used_without_a_restart(self, sandbox, tmp_path):
         file = tmp_path / "login.json"
         async with an_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
             assert (await edge.play()).reason == "platform-credentials"
@@ -224,8 +235,10 @@ class TestLogin:
 
             await eventually(plays)
 
-    async def test_a_login_that_could_not_be_kept_is_not_asked_for(self, sandbox, tmp_path):
-        """A folder stands where the next login would be written: root may write anything else."""
+    async def test_no_token_is_requested_if_the_login_file_cannot_be_written(
+        self, sandbox, tmp_path
+    ):
+        """A folder takes the place of the `.next` file, because root can write any file."""
         account = logged_in(sandbox, tmp_path / "login.json")
         (tmp_path / "login.json.next").mkdir()
         async with an_edge(sandbox, platform=account) as edge:
@@ -235,7 +248,7 @@ class TestLogin:
             assert "the login cannot be" in ready.json["platform"]["token"]["detail"]
             assert sandbox.controls.calls["token"] == 0
 
-    async def test_a_login_in_use_by_another_is_waited_for_at_most_a_plays_time(
+    async def test_a_play_waits_for_a_locked_login_no_longer_than_its_timeout(
         self, sandbox, tmp_path
     ):
         account = logged_in(sandbox, tmp_path / "login.json")
@@ -248,7 +261,7 @@ class TestLogin:
             sandbox.controls.release("token")
 
 
-def test_a_code_is_good_once_and_a_strict_server_voids_what_was_used():
+def test_a_code_is_valid_once_and_strict_rotation_invalidates_used_refresh_tokens():
     accounts = Accounts(rotation="strict")
     code = accounts.authorize("s", accounts.callback_url, now=0)
     first = accounts.exchange_code(code, accounts.callback_url, now=0)
@@ -259,7 +272,7 @@ def test_a_code_is_good_once_and_a_strict_server_voids_what_was_used():
 
 
 @pytest.mark.parametrize("account", [PRIVATE, PASSWORD, V2])
-async def test_what_needs_no_login_writes_no_file(sandbox, account, tmp_path, monkeypatch):
+async def test_grants_without_a_login_write_no_file(sandbox, account, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with an_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302

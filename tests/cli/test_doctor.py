@@ -126,7 +126,7 @@ def test_what_a_player_on_this_machine_gets_is_not_passed_over():
     ("settings", "check", "says"),
     [
         ({"PLATFORM__API_SECRET": "wrong"}, "credentials", "fail: platform-credentials"),
-        ({"PLATFORM__API_KEY": "sandbox-public"}, "credentials", "this takes a private API key"),
+        ({"PLATFORM__API_KEY": "sandbox-public"}, "credentials", "this grant needs a private API key"),
         ({"PLATFORM__SCOPE": "userinfo"}, "stream", "Generate stream URLs"),
         ({"PLATFORM__NO_IP_LOCK": "true"}, "settings", "warn: platform.no_ip_lock is true"),
         ({"PLATFORM__NO_EXPIRE": "true"}, "settings", "warn: platform.no_expire is true"),
@@ -154,8 +154,14 @@ async def test_what_the_settings_break_is_named(edge, examine, settings, check, 
 @pytest.mark.parametrize(
     ("video", "says"),
     [
-        ("x8null", "fail: stream-unavailable (video: null, status processing) → Does the video"),
-        ("x8offair", "fail: live-off-air (video: null, live and not onair) → Start the live"),
+        (
+            "x8null",
+            "fail: stream-unavailable (video: stream URL is null, status processing) → Does the video",
+        ),
+        (
+            "x8offair",
+            "fail: live-off-air (video: stream URL is null, live and not onair) → Start the live",
+        ),
         ("x8geo", "fail: video-geoblocked"),
         ("x8private", "fail: video-private"),
         ("x8password", "fail: video-password"),

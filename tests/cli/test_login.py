@@ -167,7 +167,7 @@ async def test_a_code_that_dailymotion_refuses_is_said_on_both_sides(sandbox, ac
         assert (status, "The terminal says more." in text) == (400, True)
         assert await ended(process) == 1
 
-    assert "invalid_grant; the code was used, or is too old" in process.output
+    assert "invalid_grant; the code has expired or was used before" in process.output
     assert "made-up" not in process.output
 
 
@@ -220,7 +220,7 @@ async def test_logout_voids_the_login_at_dailymotion_and_here(sandbox, account, 
         assert (await edge.play()).reason == "platform-credentials"
 
     code, output = await run(sandbox, account, "logout")
-    assert (code, "no login is kept here" in output) == (1, True)
+    assert (code, "no login is stored here" in output) == (1, True)
 
 
 async def test_logout_of_a_void_login_forgets_it(sandbox, account, tmp_path):
@@ -262,8 +262,14 @@ async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_
             {"login_file": ""},
             "platform.login_file (PLAYGATE_PLATFORM__LOGIN_FILE): is needed for platform.grant",
         ),
-        ({"login_file": "/does/not/exist/login.json"}, "the login cannot be kept (No such"),
-        ({"login_file": f"/tmp/{'l' * 300}"}, "the login cannot be kept (File name too long)"),
+        (
+            {"login_file": "/does/not/exist/login.json"},
+            "the login cannot be read or written (No such",
+        ),
+        (
+            {"login_file": f"/tmp/{'l' * 300}"},
+            "the login cannot be read or written (File name too long)",
+        ),
     ],
 )
 async def test_what_cannot_work_is_said_before_anybody_logs_in(sandbox, account, changes, says):
@@ -280,7 +286,7 @@ async def test_a_file_that_cannot_be_looked_at_is_said(sandbox, account, tmp_pat
     for file, says in ((f"/tmp/{'l' * 300}", "too long"), (str(tmp_path / "loop"), "symbolic")):
         code, output = await run(sandbox, {**account, "login_file": file}, *command)
 
-        assert code == 1 and "the login cannot be kept (" in output and says in output
+        assert code == 1 and "the login cannot be read or written (" in output and says in output
         assert "Traceback" not in output
 
 

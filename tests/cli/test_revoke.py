@@ -134,7 +134,7 @@ async def test_the_doctor_looks_at_the_state(server, monkeypatch):
         (
             "redis://:hush-hush@127.0.0.1:1",
             "fail",
-            "state-unavailable: the state cannot be reached",
+            "state-unavailable: the state server cannot be reached",
         ),
     ):
         monkeypatch.setenv("PLAYGATE_STATE__URL", url)

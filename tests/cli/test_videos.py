@@ -119,7 +119,7 @@ async def test_delete_does_not_ask_who_said_yes(sandbox):
             "can-read-videos 403; see videos.scope and the API key's",
         ),
         (["list"], {"api_secret": "wrong"}, "platform-credentials: token endpoint: HTTP 400"),
-        (["list"], PUBLIC, "this takes a private API key"),
+        (["list"], PUBLIC, "this grant needs a private API key"),
         (["list"], {"api_key": "sandbox"}, "must be another key than the edge's"),
         (["list"], {"grant": "password"}, "videos.username: is needed"),
         (["edit", "x8demo1"], {}, "nothing to change"),
@@ -138,9 +138,9 @@ async def test_what_cannot_work_is_said(sandbox, command, account, says):
     ("broken", "says"),
     [
         (Fault(status=500), "platform-unreachable: videos: upload: HTTP 500"),
-        (Fault(cut="before"), "platform-unreachable: videos: no connection"),
+        (Fault(cut="before"), "platform-unreachable: videos: the connection to"),
         (Fault(status=413, body="<html>"), "platform-bad-response: videos: HTTP 413 without JSON"),
-        (Fault(status=200, body="{}"), "platform-bad-response: videos: no url in the answer"),
+        (Fault(status=200, body="{}"), "platform-bad-response: videos: no url in the response"),
     ],
 )
 async def test_an_upload_that_fails_publishes_nothing(sandbox, tmp_path, broken, says):

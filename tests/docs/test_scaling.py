@@ -46,7 +46,7 @@ async def test_the_documented_redis_user_has_all_permissions_that_an_edge_needs(
 
 async def test_the_documented_redis_user_cannot_write_keys_with_another_prefix(restricted_url):
     store = RedisStore(restricted_url, prefix="other")
-    with pytest.raises(StateError, match="the state answered"):
+    with pytest.raises(StateError, match="the state server responded with"):
         await store.put("a", "1", ttl=60)
     await store.close()
 

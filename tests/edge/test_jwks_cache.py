@@ -157,7 +157,7 @@ async def has_only_two(edge, idp):
         (302, "", "jwks: HTTP 302"),
         (200, "<html>", "it is not a JWK Set"),
         (200, '{"keys": 1}', "it is not a JWK Set"),
-        (200, "x" * 300_000, "an answer of more than"),
+        (200, "x" * 300_000, "the response is larger than"),
     ],
 )
 async def test_keys_stay_valid_while_their_issuer_fails(sandbox, idp, clock, *, status, body, says):

@@ -1,4 +1,4 @@
-"""Calls to Dailymotion's API in an account's name."""
+"""Calls to Dailymotion's API with an account's access token."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,27 +18,27 @@ T = TypeVar("T")
 
 
 class TokenSource(Protocol):
-    """Where access tokens come from: kept by the edge, or fetched once by a command."""
+    """Provides access tokens: the edge caches them, a command fetches one."""
 
     async def get_token(self) -> str:
-        """Return a token that should do, or refuse."""
+        """Return a token that should be valid. Raises Refusal if there is none."""
 
     async def replace_token(self, refused: str, refusal: Refusal) -> str:
-        """Return another token than the refused one, or raise `refusal` if there is none."""
+        """Return another token than the refused one. Raises `refusal` if there is no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """One request to the API, without its access token."""
+    """A request to the API; `ApiClient` adds the access token."""
 
     operation: Operation = "video"
     method: str = "GET"
     url: URL
-    options: Mapping[str, Any] = field(default_factory=dict)  # of aiohttp's `request`
+    options: Mapping[str, Any] = field(default_factory=dict)  # for aiohttp's `request`
 
 
 class ApiClient:
-    """Authorized calls with a deadline; the access token is replaced once if it is refused."""
+    """Authenticated API calls with a deadline; replaces a refused access token once per call."""
 
     def __init__(
         self,
@@ -57,11 +57,19 @@ class ApiClient:
         self._timeout = timeout
 
     async def fetch_object(self, request: ApiRequest) -> dict[str, Any]:
-        """Return the JSON object of a response, or refuse within the time."""
+        """Return the JSON object of a response.
+
+        Raises:
+            Refusal: if the call fails or exceeds the timeout.
+        """
         return await self.call(request, read_object)
 
     async def call(self, request: ApiRequest, read: Callable[[Operation, HttpResponse], T]) -> T:
-        """Return what `read` makes of a response, or refuse within the time."""
+        """Send a request and return what `read` extracts from the response.
+
+        Raises:
+            Refusal: if the call fails or exceeds the timeout.
+        """
         deadline = self._clock.monotonic() + self._timeout
         try:
             async with asyncio.timeout(self._timeout), self._limit:
@@ -72,9 +80,10 @@ class ApiClient:
                     token = await self._tokens.replace_token(token, refusal)
                 return await self._attempt(request, read, token, deadline)
         except TimeoutError:
-            late = Refusal(Reason.PLATFORM_TIMEOUT, f"{request.operation}: out of time")
-            self._health.record_refusal(request.operation, late)
-            raise late from None
+            detail = f"{request.operation}: no result within {self._timeout:g} s"
+            timeout = Refusal(Reason.PLATFORM_TIMEOUT, detail)
+            self._health.record_refusal(request.operation, timeout)
+            raise timeout from None
 
     async def _attempt(
         self,

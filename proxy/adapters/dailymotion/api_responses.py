@@ -1,7 +1,7 @@
-"""What Dailymotion's answers mean: JSON, or a refusal by reason.
+"""Reads Dailymotion's API responses: returns their JSON, or raises a refusal with the reason.
 
-Shapes and codes come from the API's documents and from public code; where nobody wrote them down,
-the reading is generous and the detail in the log says what was seen.
+Formats and error codes come from the API's documentation and from public code. Undocumented
+responses are read leniently, and the logged detail says what the response contained.
 """
 
 import json
@@ -15,13 +15,13 @@ from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
 
 
 class AccessTokenRefused(Refusal):
-    """The access token did not do; a new one may."""
+    """Dailymotion refused the access token; a new one may work."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(Reason.PLATFORM_CREDENTIALS, detail)
 
 
-# What an error says in its code, type or reason, in words that public code and threads report.
+# Words in an error's code, type, reason or message, as reported by public code and forum threads.
 ERROR_WORD_REASONS = (
     ("DM007", Reason.VIDEO_GEOBLOCKED),
     ("geoblock", Reason.VIDEO_GEOBLOCKED),
@@ -54,74 +54,77 @@ FAILURE_REASONS: dict[FailureKind, Reason] = {
 
 
 def to_refusal(error: UpstreamError) -> Refusal:
-    """Return what a failed request to Dailymotion, or its CDN, means for a play."""
+    """Convert a failed request to Dailymotion or its CDN to the refusal of a play."""
     if error.kind == "no-descriptors":
         return build_overload_refusal(error.detail)
     return Refusal(FAILURE_REASONS[error.kind], error.detail)
 
 
-def read_object(operation: Operation, answer: HttpResponse) -> dict[str, Any]:
-    """Return what the API answered to a call with an access token, or refuse.
+def read_object(operation: Operation, response: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object of an API response.
 
     Raises:
-        AccessTokenRefused: the access token did not do.
-        Refusal: any other reason.
+        AccessTokenRefused: if the API refused the access token.
+        Refusal: if the response is another error, or not a JSON object.
     """
-    challenge = answer.headers.get("WWW-Authenticate", "")
-    if answer.status == HTTPStatus.UNAUTHORIZED or "invalid_token" in challenge:
-        raise AccessTokenRefused(f"{operation}: HTTP {answer.status}")
-    members = read_json_object(operation, answer)
-    if answer.status != HTTPStatus.OK or members.get("error") is not None:
-        raise _build_refusal(operation, answer.status, members.get("error"))
+    challenge = response.headers.get("WWW-Authenticate", "")
+    if response.status == HTTPStatus.UNAUTHORIZED or "invalid_token" in challenge:
+        raise AccessTokenRefused(f"{operation}: HTTP {response.status}")
+    members = read_json_object(operation, response)
+    if response.status != HTTPStatus.OK or members.get("error") is not None:
+        raise _build_refusal(operation, response.status, members.get("error"))
     return members
 
 
-def check_success(operation: Operation, answer: HttpResponse) -> None:
-    """Refuse as `read_object` does unless it was done; what the body says then is no matter."""
-    if answer.status != HTTPStatus.OK or b'"error"' in answer.body:
-        read_object(operation, answer)
+def check_success(operation: Operation, response: HttpResponse) -> None:
+    """Raise as `read_object` does, but accept status 200 with any body that names no error."""
+    if response.status != HTTPStatus.OK or b'"error"' in response.body:
+        read_object(operation, response)
 
 
-def read_json_object(what: str, answer: HttpResponse) -> dict[str, Any]:
-    """Return the JSON object of an answer, or refuse with `platform-bad-response`."""
+def read_json_object(source: str, response: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object of a response, whatever its status.
+
+    Raises:
+        Refusal: `platform-bad-response`, if the body is not a JSON object.
+    """
+    prefix = f"{source}: HTTP {response.status}"
     try:
-        members = json.loads(answer.body)
+        members = json.loads(response.body)
     except (ValueError, RecursionError):
-        raise build_bad_response_refusal(f"{what}: HTTP {answer.status} without JSON") from None
+        raise build_bad_response_refusal(f"{prefix} without JSON") from None
     if not isinstance(members, dict):
-        raise build_bad_response_refusal(
-            f"{what}: HTTP {answer.status} with JSON that is no object"
-        )
+        raise build_bad_response_refusal(f"{prefix} with JSON that is not an object")
     return members
 
 
 def read_error_kinds(error: Any) -> list[str]:
-    """Return what an error says of its kind, without its prose; `code` is a number or a text."""
+    """Return an error's type, reason and code, without its message."""
     if isinstance(error, str):
         return [error]
     reason = _get_member(_get_member(error, "error_data"), "reason")
     reason = reason or _get_member(_get_member(error, "details"), "reason")
-    parts = (_get_member(error, "type"), reason, _get_member(error, "code"))
+    parts = (_get_member(error, "type"), reason, _get_member(error, "code"))  # code: int or str
     return [str(part) for part in parts if part]
 
 
 def to_loggable(text: str) -> str:
-    """Return an upstream's own word for the log, where it is one: its prose may repeat anything."""
-    return text if LOGGABLE.fullmatch(text) else "(not a word)"
+    """Return an upstream's text if it is a plain identifier: longer text may repeat a secret."""
+    return text if LOGGABLE.fullmatch(text) else "(text withheld)"
 
 
 def build_bad_response_refusal(detail: str) -> Refusal:
-    """Return the refusal for an answer that cannot be used."""
+    """Build the refusal for a response that cannot be used."""
     return Refusal(Reason.PLATFORM_BAD_RESPONSE, detail)
 
 
 def _build_refusal(operation: Operation, status: int, error: Any) -> Refusal:
     kinds = read_error_kinds(error)
     detail = " ".join([f"{operation}: HTTP {status}", *map(to_loggable, kinds)])
-    said = " ".join([*kinds, str(_get_member(error, "message"))]).lower()
+    text = " ".join([*kinds, str(_get_member(error, "message"))]).lower()
     for word, reason in ERROR_WORD_REASONS:
-        if word.lower() in said:
-            return Refusal(reason, f"{detail}, says {word}")
+        if word.lower() in text:
+            return Refusal(reason, f"{detail} (contains {word})")
     code = _read_code(error) if status == HTTPStatus.OK else status
     if code == HTTPStatus.UNAUTHORIZED:
         return AccessTokenRefused(detail)

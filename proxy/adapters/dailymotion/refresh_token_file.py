@@ -1,8 +1,9 @@
-"""The file in which a login is kept: a refresh token that survives the end of the process.
+"""The file that stores a login: a refresh token, which outlives the process.
 
-A refresh token may be good for one use, and then the answer's own is all there is. So the next one
-is written beside the file and flushed to the disk before it takes the file's place, and where the
-machine stopped between the two, whoever holds the file next finishes the step.
+A refresh token may be valid for one use only; the response to it then holds the only valid one. So
+the new token is written to a second file (`.next`) and flushed to disk before it replaces the old
+file. If the machine stops between these two steps, the next process that locks the file completes
+the replacement.
 """
 
 import asyncio
@@ -20,36 +21,35 @@ from proxy.domain.reasons import Reason, Refusal
 
 FILE_MODE = 0o600
 MAX_TOKEN_LENGTH = 4096  # characters of a refresh token
-RESERVED_BYTES = (
-    8192  # bytes, taken before anything is asked for: a full disk is to be found in time
-)
-LOCK_POLL_SECONDS = 0.05  # seconds
+# Reserved on disk before the refresh token is sent: a full disk must be noticed before that.
+RESERVED_BYTES = 8192
+LOCK_POLL_SECONDS = 0.05
 
 
 class RefreshTokenFile:
-    """One file and its lock, which edges and commands on one machine share."""
+    """The refresh token file and its lock, which edges and commands on one machine share."""
 
     def __init__(self, path: str, clock: Clock) -> None:
-        # A link stays one, and what it leads to is replaced; Path.resolve raises on a loop.
+        # Replace the target of a symbolic link, not the link. Path.resolve raises on a loop.
         self._path = Path(os.path.realpath(path))
         self._clock = clock
 
     @asynccontextmanager
     async def lock(self, *, deadline: float) -> AsyncIterator["LockedRefreshToken"]:
-        """Hold the file for oneself: two who renew at a time would void each other's.
+        """Lock the file: two processes that refresh at once would invalidate each other's token.
 
-        The kernel lets go when the process ends, however it ends.
+        The kernel releases the lock when the process ends, even if it is killed.
 
         Raises:
-            StateError: somebody else holds it beyond the deadline, or the disk fails while it is
-                held.
+            StateError: if another process holds the lock until the deadline, or the disk fails
+                while the file is locked.
         """
         descriptor = -1
         try:
             descriptor = _open(self._build_sibling_path(".lock"), os.O_RDWR, like=self._path)
             while not _try_lock(descriptor):
                 if self._clock.monotonic() > deadline:
-                    raise StateError(f"{self._path}: in use by another")
+                    raise StateError(f"{self._path}: locked by another edge or command")
                 await asyncio.sleep(LOCK_POLL_SECONDS)
             login = LockedRefreshToken(self._path, self._build_sibling_path(".next"))
             login.finish_replacement()
@@ -57,11 +57,12 @@ class RefreshTokenFile:
                 yield login
             finally:
                 login.release_space()
-        except TimeoutError:  # an OSError too, and somebody else's
+        except TimeoutError:  # also an OSError, but the caller's timeout, not the disk's error
             raise
         except OSError as error:
-            why = f"{self._path}: the login cannot be kept ({os.strerror(error.errno or 0)})"
-            raise StateError(why) from None
+            problem = os.strerror(error.errno or 0)
+            detail = f"{self._path}: the login cannot be read or written ({problem})"
+            raise StateError(detail) from None
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -71,39 +72,43 @@ class RefreshTokenFile:
 
 
 class LockedRefreshToken:
-    """The file while it is held; every step leaves a good refresh token on the disk."""
+    """The locked refresh token file; after every step, the disk holds a valid refresh token."""
 
-    def __init__(self, path: Path, following: Path) -> None:
+    def __init__(self, path: Path, next_path: Path) -> None:
         self._path = path
-        self._next_path = following
+        self._next_path = next_path
 
     def finish_replacement(self) -> None:
-        """Take the step at which another was stopped: what is whole beside the file is newer."""
+        """Complete an interrupted replacement: a complete `.next` file is newer than the file."""
         if _read_content(self._next_path):
             self._replace()
 
     def read(self, api_key: str) -> str:
-        """Return the refresh token, or refuse where there is none for this API key."""
+        """Return the refresh token.
+
+        Raises:
+            Refusal: if the file has no refresh token for this API key.
+        """
         content = _read_content(self._path)
         if not content:
-            raise _build_missing_login_refusal(f"{self._path}: no login is kept here")
+            raise _build_missing_login_refusal(f"{self._path}: no login is stored here")
         if content.get("api_key") != api_key:
             raise _build_missing_login_refusal(
-                f"{self._path}: this login was made with another API key"
+                f"{self._path}: this login was created with another API key"
             )
         return content["refresh_token"]
 
     def reserve_space(self) -> None:
-        """Take the room for the next refresh token, or fail as the disk does: OSError."""
+        """Reserve disk space for the next refresh token. Raises OSError if the disk is full."""
         descriptor = self._open_next()
         try:
-            os.ftruncate(descriptor, 0)  # of what was left half written
+            os.ftruncate(descriptor, 0)  # remove what an interrupted write left
             os.posix_fallocate(descriptor, 0, RESERVED_BYTES)
         finally:
             os.close(descriptor)
 
     def write(self, api_key: str, refresh_token: str) -> None:
-        """Keep a refresh token in place of the one before, or fail as the disk does: OSError."""
+        """Replace the stored refresh token. Raises OSError if the disk fails."""
         text = json.dumps({"api_key": api_key, "refresh_token": refresh_token}) + "\n"
         descriptor = self._open_next()
         try:
@@ -116,12 +121,12 @@ class LockedRefreshToken:
         self._replace()
 
     def release_space(self) -> None:
-        """Give back the room that was not needed."""
+        """Remove the `.next` file if it holds no token, and with it the reserved disk space."""
         if not _read_content(self._next_path):
             self._next_path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Forget the login."""
+        """Delete the stored login."""
         self._next_path.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
 
@@ -132,13 +137,13 @@ class LockedRefreshToken:
         self._next_path.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)
+            os.fsync(folder)  # so that the rename survives a crash of the machine
         finally:
             os.close(folder)
 
 
 def _open(path: Path, access: int, *, like: Path) -> int:
-    """Open a file of ours, for the owner of another: root may look after an edge's login."""
+    """Open a file, creating it with the owner of `like`: root may refresh an edge's login."""
     descriptor = os.open(path, access | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         os.fchmod(descriptor, FILE_MODE)
@@ -159,20 +164,20 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _read_content(path: Path) -> dict[str, str]:
-    """Return what a file says; nothing where it is absent, or not whole."""
+    """Return the content of a file; empty if the file is missing or incomplete."""
     try:
-        content = json.loads(path.read_bytes().rstrip(b"\0"))  # of ROOM
-    except (FileNotFoundError, ValueError, RecursionError):  # ValueError: of JSON, and of UTF-8
+        content = json.loads(path.read_bytes().rstrip(b"\0"))  # the reserved space is zeros
+    except (FileNotFoundError, ValueError, RecursionError):  # ValueError: invalid JSON or UTF-8
         return {}
-    is_whole = isinstance(content, dict) and is_credential(content.get("refresh_token"))
-    return content if is_whole else {}
+    is_complete = isinstance(content, dict) and is_credential(content.get("refresh_token"))
+    return content if is_complete else {}
 
 
 def is_credential(value: object) -> bool:
-    """Say whether a value is a token that can be sent, and kept."""
+    """Return whether a value is a token that can be sent and stored."""
     is_text = isinstance(value, str) and value.isascii() and value.isprintable()
     return is_text and 0 < len(str(value)) <= MAX_TOKEN_LENGTH
 
 
-def _build_missing_login_refusal(why: str) -> Refusal:
-    return Refusal(Reason.PLATFORM_CREDENTIALS, f"{why}: run playgate login")
+def _build_missing_login_refusal(problem: str) -> Refusal:
+    return Refusal(Reason.PLATFORM_CREDENTIALS, f"{problem}: run playgate login")

@@ -1,4 +1,8 @@
-"""What is good for one use, a code or a refresh token: shown once, and its answer seen through."""
+"""Exchanges single-use grants: authorization codes and refresh tokens.
+
+The response to a single-use grant holds the only valid refresh token. A request that has been sent
+therefore always runs to completion, even if its caller is cancelled.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -15,58 +19,62 @@ from proxy.adapters.dailymotion.token_endpoint import (
 
 T = TypeVar("T")
 
-TOKEN_TIMEOUT_SECONDS = 30.0  # seconds
-UNINTERRUPTIBLE = "seen-through"
+TOKEN_TIMEOUT_SECONDS = 30.0
+UNINTERRUPTIBLE = "uninterruptible"  # the name of tasks that must run to completion
 
 
 class RefreshTokenGrant:
-    """The grant of `playgate login`: a refresh token in a file, which every use may replace.
+    """Fetches access tokens with the refresh token that `playgate login` stored in a file.
 
-    A renewal that has begun goes on, whoever stops waiting for it.
+    Dailymotion may replace the refresh token at every use. A refresh that has begun continues even
+    if its callers are cancelled.
     """
 
     def __init__(self, endpoint: TokenEndpoint, file: RefreshTokenFile, clock: Clock) -> None:
         self._endpoint = endpoint
         self._file = file
         self._clock = clock
-        self._renewal: asyncio.Task[AccessToken] | None = None
+        self._refreshing: asyncio.Task[AccessToken] | None = None
 
     async def fetch_access_token(self, *, deadline: float) -> AccessToken:  # noqa: ARG002  # its own
-        """Return a new access token, or refuse; a renewal under way is joined.
+        """Return a new access token; concurrent callers share one refresh.
 
         Raises:
-            StateError: the file cannot be read or written.
+            Refusal: if Dailymotion grants no token.
+            StateError: if the file cannot be read or written.
         """
-        if self._renewal is None:
-            self._renewal = asyncio.create_task(self._refresh())
-        renewal = self._renewal
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh())
+        task = self._refreshing
         try:
-            return await asyncio.shield(renewal)
+            return await asyncio.shield(task)
         finally:
-            if renewal.done():
-                self._renewal = None
+            if task.done():
+                self._refreshing = None
 
     async def close(self) -> None:
-        """Give up a renewal that waits for the file; one that was asked for is seen through."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
+        """Cancel a refresh that still waits for the file; wait for a request that was sent."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
 
     async def _refresh(self) -> AccessToken:
         deadline = self._clock.monotonic() + TOKEN_TIMEOUT_SECONDS
         async with self._file.lock(deadline=deadline) as login:
-            deadline = (
-                self._clock.monotonic() + TOKEN_TIMEOUT_SECONDS
-            )  # the wait is not the server's
+            # The wait for the lock does not count towards the request's deadline.
+            deadline = self._clock.monotonic() + TOKEN_TIMEOUT_SECONDS
             return await refresh_access_token(login, self._endpoint, deadline=deadline)
 
 
 async def refresh_access_token(
     login: LockedRefreshToken, endpoint: TokenEndpoint, *, deadline: float
 ) -> AccessToken:
-    """Return a new access token for a login that is held, or refuse."""
-    held = login.read(endpoint.api_key)
-    form = {"refresh_token": held}
+    """Fetch a new access token with the stored refresh token.
+
+    Raises:
+        Refusal: if there is no stored login, or Dailymotion grants no token.
+    """
+    form = {"refresh_token": login.read(endpoint.api_key)}
     return await exchange_grant(login, endpoint, "refresh_token", deadline=deadline, form=form)
 
 
@@ -78,25 +86,29 @@ async def exchange_grant(
     deadline: float,
     form: dict[str, str],
 ) -> AccessToken:
-    """Return the access token for a grant and keep what refreshes it, or refuse.
+    """Exchange a grant for an access token, and store the refresh token of the response.
 
-    Once asked for, it is seen through, whoever is cancelled: the old refresh token may be void
-    already, and the new one is in the answer. Between the answer and the file there is no await, so
-    that nothing but the end of the process or of the machine comes between the two.
+    Once sent, the request runs to completion even if the caller is cancelled: the old refresh token
+    may be invalid already, and only the response has the new one. There is no await between
+    receiving the response and writing the file, so that only the end of the process or a crash of
+    the machine can lose the token.
+
+    Raises:
+        Refusal: if Dailymotion grants no token.
     """
 
-    async def ask_and_keep() -> AccessToken:
-        answer = await endpoint.request_token(grant_type, deadline=deadline, **form)
-        if (following := read_refresh_token(answer)) not in {"", form.get("refresh_token")}:
-            login.write(endpoint.api_key, following)
-        return endpoint.read_token(answer, grant_type)
+    async def request_and_store() -> AccessToken:
+        response = await endpoint.request_token(grant_type, deadline=deadline, **form)
+        if (new_token := read_refresh_token(response)) not in {"", form.get("refresh_token")}:
+            login.write(endpoint.api_key, new_token)
+        return endpoint.read_token(response, grant_type)
 
     login.reserve_space()
-    return await run_to_completion(ask_and_keep())
+    return await run_to_completion(request_and_store())
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Return what becomes of some work; whoever is cancelled meanwhile is so when it is done."""
+    """Run a coroutine to its end; if the caller is cancelled meanwhile, raise that afterwards."""
     task = asyncio.create_task(work, name=UNINTERRUPTIBLE)
     try:
         return await asyncio.shield(task)
@@ -105,9 +117,9 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # looked at, or asyncio would write about it
+            task.exception()  # or asyncio logs that the exception was never retrieved
 
 
 def is_exchange_running() -> bool:
-    """Say whether an answer is waited for that nobody can give up."""
+    """Return whether a request is in flight that must not be cancelled."""
     return any(task.get_name() == UNINTERRUPTIBLE for task in asyncio.all_tasks())

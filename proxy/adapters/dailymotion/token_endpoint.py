@@ -1,4 +1,4 @@
-"""Access tokens: how each grant asks for one (RFC 6749), and what the token endpoint answers."""
+"""Requests access tokens with each OAuth grant (RFC 6749), and reads the endpoint's responses."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,27 +22,28 @@ from proxy.settings.platform import KeyKind, PlatformConfig, VideosConfig, get_k
 
 Account: TypeAlias = PlatformConfig | VideosConfig
 
-# A good key that may not have this scope, as against a bad key (RFC 6749, 5.2).
+# The key is valid but lacks the requested scope (RFC 6749, 5.2).
 SCOPE_ERRORS = {"invalid_scope", "insufficient_scope", "access_denied"}
-# What a key of the other kind is told: the two kinds live on hosts that do not know each other's.
+# The key is invalid, or of the other kind: private and public keys use different hosts, and each
+# host knows only its own keys.
 KEY_ERRORS = {"invalid_client", "unauthorized_client", "unsupported_grant_type"}
 KEY_HINTS: dict[KeyKind, str] = {
-    "private": "this takes a private API key; a public one has other grants, see docs/accounts.md",
-    "public": "this takes a public API key; for a private one, set grant to client_credentials",
+    "private": "this grant needs a private API key; for a public one, see docs/accounts.md",
+    "public": "this grant needs a public API key; for a private one, use grant client_credentials",
 }
 GRANT_HINTS = {
     "password": "see username and password",
-    "authorization_code": "the code was used, or is too old: run playgate login again",
-    "refresh_token": "the login has lapsed or was revoked: run playgate login",
+    "authorization_code": "the code has expired or was used before: run playgate login again",
+    "refresh_token": "the login has expired or was revoked: run playgate login",
 }
 
-DEFAULT_EXPIRES_IN = 3600.0  # seconds; RFC 6749 only recommends `expires_in`
-MAX_EXPIRES_IN = 10**9  # seconds, thirty years: more is not meant
+DEFAULT_EXPIRES_IN_SECONDS = 3600.0  # RFC 6749 only recommends that responses have `expires_in`
+MAX_EXPIRES_IN_SECONDS = 10**9  # thirty years; a larger value is an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """An access token, when it expires (seconds since 1970), and what refreshes it, if anything."""
+    """An access token with its expiry (seconds since 1970), scopes and refresh token, if any."""
 
     value: str
     expires_at: float
@@ -51,11 +52,11 @@ class AccessToken:
 
 
 class GrantRefused(Refusal):
-    """The key is good, and what it shows is not: a code, a login, a user (RFC 6749, 5.2)."""
+    """The key is valid, but the code, refresh token or password is not (RFC 6749, 5.2)."""
 
 
 class TokenEndpoint:
-    """Grants access tokens to the API key of an account."""
+    """Dailymotion's token endpoint, called with an account's API key."""
 
     def __init__(self, http: HttpClient, account: Account, clock: Clock) -> None:
         self._http = http
@@ -65,18 +66,26 @@ class TokenEndpoint:
         self.api_key = account.api_key
 
     async def fetch_access_token(self, *, deadline: float) -> AccessToken:
-        """Return the access token for a grant for which the settings are enough, or refuse."""
+        """Fetch an access token with `platform.grant`, if that grant needs only the settings.
+
+        Raises:
+            Refusal: if Dailymotion grants no token.
+        """
         account, form = self._account, {}
         if account.grant == "password":
             form = {"username": account.username, "password": account.password.get_secret_value()}
-        answer = await self.request_token(account.grant, deadline=deadline, **form)
-        return self.read_token(answer, account.grant)
+        response = await self.request_token(account.grant, deadline=deadline, **form)
+        return self.read_token(response, account.grant)
 
     async def close(self) -> None:
-        """Do nothing: a grant of the settings can be asked for again."""
+        """Do nothing: these grants are not single-use and may be interrupted."""
 
     async def request_token(self, grant_type: str, *, deadline: float, **form: str) -> HttpResponse:
-        """Return what the endpoint answers to a grant and what that has to show, or refuse."""
+        """Send a token request with the form fields of a grant; return any response.
+
+        Raises:
+            Refusal: if the endpoint cannot be reached or does not respond in time.
+        """
         is_scoped = grant_type != "refresh_token"
         data = {
             "grant_type": grant_type,
@@ -90,20 +99,24 @@ class TokenEndpoint:
         except UpstreamError as error:
             raise to_refusal(error) from None
 
-    def read_token(self, answer: HttpResponse, grant_type: str) -> AccessToken:
-        """Return the access token of an answer, or refuse."""
-        members = read_json_object("token endpoint", answer)
-        if answer.status != HTTPStatus.OK or members.get("error") is not None:
+    def read_token(self, response: HttpResponse, grant_type: str) -> AccessToken:
+        """Read the access token from a response.
+
+        Raises:
+            Refusal: if the response is an error, or has no usable token.
+        """
+        members = read_json_object("token endpoint", response)
+        if response.status != HTTPStatus.OK or members.get("error") is not None:
             kinds = read_error_kinds(members.get("error"))
             raise _build_refusal(
-                answer.status, kinds, grant_type, get_key_kind(self._account.grant)
+                response.status, kinds, grant_type, get_key_kind(self._account.grant)
             )
         value = members.get("access_token")
         if not is_credential(value):
             raise build_bad_response_refusal("token endpoint: no access_token")
-        expires_in = members.get("expires_in", DEFAULT_EXPIRES_IN)
+        expires_in = members.get("expires_in", DEFAULT_EXPIRES_IN_SECONDS)
         is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
-        if not is_number or not 0 < expires_in <= MAX_EXPIRES_IN:  # NaN is in no range
+        if not is_number or not 0 < expires_in <= MAX_EXPIRES_IN_SECONDS:  # rejects NaN, too
             raise build_bad_response_refusal(
                 "token endpoint: expires_in is not a number of seconds"
             )
@@ -112,13 +125,13 @@ class TokenEndpoint:
             value=str(value),
             expires_at=self._clock.now() + expires_in,
             scope=scope if isinstance(scope, str) else "",
-            refresh_token=read_refresh_token(answer),
+            refresh_token=read_refresh_token(response),
         )
 
     def build_authorize_url(self, redirect_uri: str, state: str) -> str:
-        """Return the page on which a user allows an application in (RFC 6749, 4.1.1).
+        """Build the URL of the page on which a user authorizes the application (RFC 6749, 4.1.1).
 
-        It lies beside the token endpoint.
+        It is next to the token endpoint: `authorize` instead of the last path segment.
         """
         query = {
             "response_type": "code",
@@ -130,23 +143,23 @@ class TokenEndpoint:
         return str(self._url.with_name("authorize").with_query(query))
 
 
-def read_refresh_token(answer: HttpResponse) -> str:
-    """Return the refresh token of an answer, whatever else a grant says; nothing without one."""
+def read_refresh_token(response: HttpResponse) -> str:
+    """Return the refresh token of a response, even if its access token is unusable; or ""."""
     try:
-        members = read_json_object("token endpoint", answer)
+        members = read_json_object("token endpoint", response)
     except Refusal:
         return ""
     value = members.get("refresh_token")
-    is_granted = answer.status == HTTPStatus.OK and not members.get("error")
+    is_granted = response.status == HTTPStatus.OK and not members.get("error")
     return str(value) if is_granted and is_credential(value) else ""
 
 
 def _build_refusal(status: int, kinds: list[str], grant_type: str, kind: KeyKind) -> Refusal:
-    said = " ".join([f"token endpoint: HTTP {status}", *map(to_loggable, kinds)])
+    detail = " ".join([f"token endpoint: HTTP {status}", *map(to_loggable, kinds)])
     if not SCOPE_ERRORS.isdisjoint(kinds):
-        return Refusal(Reason.PLATFORM_PERMISSION, f"{said}; see platform.scope")
+        return Refusal(Reason.PLATFORM_PERMISSION, f"{detail}; see platform.scope")
     if "invalid_grant" in kinds and grant_type in GRANT_HINTS:
-        return GrantRefused(Reason.PLATFORM_CREDENTIALS, f"{said}; {GRANT_HINTS[grant_type]}")
+        return GrantRefused(Reason.PLATFORM_CREDENTIALS, f"{detail}; {GRANT_HINTS[grant_type]}")
     if not KEY_ERRORS.isdisjoint(kinds):
-        said = f"{said}; {KEY_HINTS[kind]}"
-    return Refusal(Reason.PLATFORM_CREDENTIALS, said)
+        detail = f"{detail}; {KEY_HINTS[kind]}"
+    return Refusal(Reason.PLATFORM_CREDENTIALS, detail)

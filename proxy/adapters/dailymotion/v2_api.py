@@ -1,4 +1,4 @@
-"""Dailymotion's API v2: a call of its own for streams, HLS only; errors have a code in words."""
+"""Dailymotion's API v2: a separate call for streams, HLS only; its error codes are words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from proxy.settings.platform import PlatformConfig
 
 
 class V2Api:
-    """Builds the requests of this generation, and reads its responses.
+    """Builds API v2 requests and reads their responses.
 
-    Which of v2's calls has a video's title is not known.
+    It builds no details request, because it is unknown which v2 call returns a video's title.
     """
 
     def __init__(self, platform: PlatformConfig) -> None:
@@ -27,7 +27,11 @@ class V2Api:
     def build_stream_request(
         self, video: VideoId, fields: tuple[str, ...], client_ip: Address | None
     ) -> ApiRequest:
-        """Return the request for a video's stream URLs, or refuse to ask for MP4 alone."""
+        """Build the request for a video's stream URLs.
+
+        Raises:
+            Refusal: if `fields` has no HLS field.
+        """
         if not any(field in HLS_FIELDS for field in fields):
             raise Refusal(Reason.FORMAT_UNAVAILABLE, "API v2 has no MP4; see platform.api")
         body: dict[str, Any] = {"protocol": "hls", **self._flags}
@@ -37,7 +41,11 @@ class V2Api:
         return ApiRequest(method="POST", url=url, options={"json": body})
 
     def read_streams(self, members: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
-        """Return the stream URL under the first field that is HLS; v2 tells VOD and live alike."""
+        """Return the stream URL under the first HLS field; v2 does not separate VOD and live.
+
+        Raises:
+            Refusal: if the response has no stream URL.
+        """
         field = next(name for name in fields if name in HLS_FIELDS)
         streams = members.get("stream_urls")
         if not isinstance(streams, list):
@@ -45,7 +53,7 @@ class V2Api:
         first = streams[0] if streams else None
         url = first.get("stream_url") if isinstance(first, dict) else first
         if url is None:
-            raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has none")
+            raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has no URL")
         if not isinstance(url, str) or not url:
             raise build_bad_response_refusal("video: stream_url is not a text")
         return {field: url}

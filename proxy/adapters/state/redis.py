@@ -1,7 +1,7 @@
-"""State in Redis, or Valkey: one primary that every instance reaches.
+"""The shared state in Redis or Valkey: one primary server, which all instances use.
 
-Plain commands and one short script, so that any server since Redis 6.2 will do. Every name begins
-with the prefix. Failures are told by their kind alone: messages of the server may repeat a key.
+It needs Redis 6.2 or later: only basic commands and one short script are used. All keys begin with
+the prefix. Errors name only the kind of failure, because messages of the server may contain a key.
 """
 
 import re
@@ -21,17 +21,14 @@ from proxy.adapters.state.store import PAGE_SIZE, LogPage
 
 T = TypeVar("T")
 
-MAX_CONNECTIONS = 16  # at once; each is busy for as long as one command takes
-CONNECT_TIMEOUT_SECONDS = (
-    1.0  # seconds; with TLS it takes longer than a play waits, and goes on behind it
-)
-RESPONSE_TIMEOUT_SECONDS = 1.0  # seconds, after which a connection is given up
+MAX_CONNECTIONS = 16  # each is in use only while one command runs
+# With TLS, connecting takes longer than a play waits; it continues in the background.
+CONNECT_TIMEOUT_SECONDS = 1.0
+RESPONSE_TIMEOUT_SECONDS = 1.0  # then the connection is closed
 PROBE_TTL_SECONDS = 60
-LOG_TTL_MARGIN_SECONDS = (
-    60  # seconds that entries stay beyond their time: the clocks of two machines differ
-)
+LOG_TTL_MARGIN_SECONDS = 60  # entries stay longer by this, because machines' clocks differ
 
-MIN_ERROR_CODE_LENGTH = 4  # letters of an error code of Redis, such as BUSY
+MIN_ERROR_CODE_LENGTH = 4  # letters of the shortest error code of Redis, such as BUSY
 
 UNUSABLE_KEY_ERROR = re.compile(
     r"WRONGTYPE|last possible ID|equal or smaller than the target stream"
@@ -43,7 +40,7 @@ RELEASE_SCRIPT = (
 
 
 class RedisStore:
-    """The state of all instances that share a URL and a prefix."""
+    """Stores the state of all instances that use the same URL and prefix."""
 
     is_shared = True
 
@@ -55,9 +52,9 @@ class RedisStore:
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
             socket_timeout=RESPONSE_TIMEOUT_SECONDS,
             decode_responses=True,
-            encoding_errors="replace",  # what others wrote is to be passed over, not stumbled upon
+            encoding_errors="replace",  # invalid bytes that another writer stored must not raise
             protocol=2,
-            # A connection that died since its last use is found out by using it.
+            # Retry once: a connection that the server has closed fails only when it is used.
             retry=Retry(NoBackoff(), 1, supported_errors=(NoConnection,)),
         )
         self._redis = Redis.from_pool(pool)
@@ -65,105 +62,103 @@ class RedisStore:
         self._prefix = prefix
 
     async def get(self, name: str) -> str | None:
-        """Return a value, None where there is none."""
+        """Return the value under `name`, or None."""
         key = self._build_key(name)
         return await self._send(key, lambda: cast("Awaitable[str | None]", self._redis.get(key)))
 
     async def put(self, name: str, value: str, *, ttl: float) -> None:
-        """Set a value."""
+        """Set the value under `name`."""
         with _convert_failures():
             await self._redis.set(self._build_key(name), value, px=_to_milliseconds(ttl))
 
     async def claim(self, name: str, value: str, *, ttl: float) -> str:
-        """Set a value unless there is one; return the one that is there now."""
+        """Set the value if there is none; return the value that is stored then."""
         key = self._build_key(name)
 
         async def claim() -> object:
-            # One transaction and one round trip: SET … NX GET is not known before Redis 7.
-            async with self._redis.pipeline(transaction=True) as both:
-                both.set(key, value, nx=True, px=_to_milliseconds(ttl))
-                both.get(key)
-                _, held = await both.execute()
-                return held
+            # One transaction in one round trip, because SET … NX GET needs Redis 7.
+            async with self._redis.pipeline(transaction=True) as transaction:
+                transaction.set(key, value, nx=True, px=_to_milliseconds(ttl))
+                transaction.get(key)
+                _, stored = await transaction.execute()
+                return stored
 
-        held = await self._send(key, claim)
-        return value if held is None else str(held)  # None: it lapsed in between
+        stored = await self._send(key, claim)
+        return value if stored is None else str(stored)  # None: expired between SET and GET
 
     async def release(self, name: str, value: str) -> None:
-        """Remove a value if it is still this one."""
+        """Delete the value if it equals `value`."""
         key = self._build_key(name)
         await self._send(key, lambda: self._release(keys=[key], args=[value]))
 
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
-        """Add to the end of a log, at least one, and let go of what is older than `keep`."""
-        key, oldest = (
-            self._build_key(log),
-            int((time.time() - keep - LOG_TTL_MARGIN_SECONDS) * 1000),
-        )
+        """Append one or more entries to a log, and remove entries older than `keep`."""
+        key = self._build_key(log)
+        oldest = int((time.time() - keep - LOG_TTL_MARGIN_SECONDS) * 1000)
 
         async def append() -> None:
-            async with self._redis.pipeline(transaction=True) as all_of_it:
+            async with self._redis.pipeline(transaction=True) as transaction:
                 for entry in entries:
-                    least = str(max(oldest, 0))
-                    all_of_it.xadd(key, {"entry": entry}, minid=least, approximate=True)
-                all_of_it.pexpire(key, _to_milliseconds(keep + LOG_TTL_MARGIN_SECONDS))
-                await all_of_it.execute()
+                    min_id = str(max(oldest, 0))
+                    transaction.xadd(key, {"entry": entry}, minid=min_id, approximate=True)
+                transaction.pexpire(key, _to_milliseconds(keep + LOG_TTL_MARGIN_SECONDS))
+                await transaction.execute()
 
         await self._send(key, append)
 
     async def read(self, log: str, position: str) -> LogPage:
-        """Return a page of what came after a position; from the beginning where that is gone.
+        """Return the page of entries after `position`, or the first page if that entry is gone.
 
-        The entry at the position is read again: where it is no more, the server was emptied, or
-        another took its place that knew less.
+        The entry at `position` is read again. If it is missing, the server was emptied, or replaced
+        by a replica that had not received the entry.
         """
-        found = await self._read_range(log, position)
-        is_continued = not position or (bool(found) and found[0][0] == position)
+        page = await self._read_range(log, position)
+        is_continued = not position or (bool(page) and page[0][0] == position)
         if not is_continued:
-            found = await self._read_range(log, "")
-        fresh = found[1:] if position and is_continued else found
+            page = await self._read_range(log, "")
+        new = page[1:] if position and is_continued else page
         return LogPage(
-            entries=tuple(fields["entry"] for _, fields in fresh if "entry" in fields),
-            position=found[-1][0] if found else "",
+            entries=tuple(fields["entry"] for _, fields in new if "entry" in fields),
+            position=page[-1][0] if page else "",
             is_continued=is_continued,
-            is_last=len(found) < PAGE_SIZE,
+            is_last=len(page) < PAGE_SIZE,
         )
 
     async def probe(self) -> None:
-        """Return if writing works; then reading does."""
+        """Raise StateError unless writing works; if it does, reading works too."""
         with _convert_failures():
             await self._redis.set(self._build_key("probe"), "1", ex=PROBE_TTL_SECONDS)
 
     async def close(self) -> None:
-        """Let go of connections, or leave them to their end."""
+        """Close the connections, ignoring errors."""
         with suppress(RedisError, OSError):
             await self._redis.aclose()
 
     async def _read_range(self, log: str, position: str) -> list[tuple[str, dict[str, str]]]:
         key = self._build_key(log)
-        found = await self._send(
+        entries = await self._send(
             key,
             lambda: cast(
                 "Awaitable[Any]", self._redis.xrange(key, min=position or "-", count=PAGE_SIZE)
             ),
         )
-        return cast("list[tuple[str, dict[str, str]]]", found)
+        return cast("list[tuple[str, dict[str, str]]]", entries)
 
-    async def _send(self, key: str, question: Callable[[], Awaitable[T]]) -> T:
-        """Return what Redis answers.
+    async def _send(self, key: str, command: Callable[[], Awaitable[T]]) -> T:
+        """Send a command and return the response.
 
-        Deletes a key that another writer made unusable, and asks Redis once more: a value of
-        another type, or a stream whose last possible ID is taken, would otherwise stop every
-        instance until an operator deletes it. What a log loses, the instances put back.
+        If another writer made the key unusable, delete the key and retry once. Otherwise a value of
+        another type, or a stream whose last possible ID is taken, would stop every instance until
+        an operator deletes the key. The instances append the lost log entries again.
         """
         with _convert_failures():
             try:
-                return await question()
+                return await command()
             except ResponseError as error:
                 if UNUSABLE_KEY_ERROR.search(str(error)) is None:
                     raise
                 await self._redis.delete(key)
-                return await question()
+                return await command()
 
     def _build_key(self, name: str) -> str:
         return f"{self._prefix}:{name}"
@@ -180,10 +175,10 @@ def _convert_failures() -> Iterator[None]:
     except ResponseError as error:
         kind = str(error).split(" ", 1)[0]  # WRONGTYPE, CLUSTERDOWN, …
         is_code = kind.isupper() and len(kind) >= MIN_ERROR_CODE_LENGTH
-        said = kind if is_code else type(error).__name__
-        raise StateError(f"the state answered {said}") from None
+        code = kind if is_code else type(error).__name__
+        raise StateError(f"the state server responded with {code}") from None
     except AuthenticationError:
-        raise StateError("the state refuses the user or the password of state.url") from None
+        raise StateError("the state server refuses the user or password in state.url") from None
     except (RedisError, OSError) as error:
         kind = type(error).__name__
-        raise StateError(f"the state cannot be reached ({kind})") from None
+        raise StateError(f"the state server cannot be reached ({kind})") from None
