@@ -101,7 +101,7 @@ def test_a_token_may_be_bound_to_a_network(network, viewer, expected):
 
 def test_another_address_family_is_said_in_the_detail():
     """A dual-stack viewer signed for over one family comes over the other; the log must tell."""
-    with pytest.raises(Refusal, match=r"IPv6.*over IPv4"):
+    with pytest.raises(Refusal, match=r"IPv6.*uses IPv4"):
         authorize(replace(CLAIMS, network=parse_network("2001:db8::/64")), PLAY, POLICY)
 
 

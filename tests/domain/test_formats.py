@@ -53,11 +53,11 @@ def test_the_best_at_or_under_is_taken(there, asked, exact, taken):
 @pytest.mark.parametrize(
     ("there", "asked", "exact", "max_height", "says"),
     [
-        (("hd1080", "uhd"), "hd", False, None, "This video has no MP4 at or under hd. There is hd1080, uhd."),
-        (("sd", "hd"), "hq", True, None, "This video has no MP4 hq. There is sd, hd."),
-        ((), "hd", False, None, "This video has no MP4 at or under hd. There is none. As HLS (.m3u8) it may play."),
-        (("hd",), "hd", False, 480, "There is none within the limits of this token or service."),
-        (("sd", "hd"), "hd", True, 480, "has no MP4 hd. There is sd within the limits"),
+        (("hd1080", "uhd"), "hd", False, None, "This video has no MP4 at or below hd. Available: hd1080, uhd."),
+        (("sd", "hd"), "hq", True, None, "This video has no MP4 hq. Available: sd, hd."),
+        ((), "hd", False, None, "This video has no MP4 at or below hd. No MP4 is available. Try HLS (.m3u8)."),
+        (("hd",), "hd", False, 480, "No MP4 is available within the limits of this token or service."),
+        (("sd", "hd"), "hd", True, 480, "has no MP4 hd. Available within the limits of this token or service: sd."),
     ],
 )  # fmt: skip
 def test_what_there_is_is_listed(there, asked, exact, max_height, says):
@@ -104,12 +104,12 @@ def test_a_query_says_which(query, choice):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ([("quality", "4k")], "quality is one of sd, hq, hd, hd1080, qhd, uhd."),
-        ([("quality", "")], "quality is one of"),
-        ([("quality", "HD")], "quality is one of"),
-        ([("quality", "sd"), ("quality", "sd")], "quality is given more than once."),
-        ([("exact", "yes")], "exact is 1, or 0, which is the default."),
-        ([("download", "true")], "download is 1, or 0, which is the default."),
+        ([("quality", "4k")], "quality must be one of sd, hq, hd, hd1080, qhd, uhd."),
+        ([("quality", "")], "quality must be one of"),
+        ([("quality", "HD")], "quality must be one of"),
+        ([("quality", "sd"), ("quality", "sd")], "quality must not be repeated."),
+        ([("exact", "yes")], "exact must be 1 or 0 (the default)."),
+        ([("download", "true")], "download must be 1 or 0 (the default)."),
     ],
 )
 def test_a_query_that_cannot_be_meant_is_refused(query, says):

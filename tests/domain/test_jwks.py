@@ -59,15 +59,15 @@ def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
 @pytest.mark.parametrize(
     ("key", "says"),
     [
-        (jwk("HS256", kid=""), "its kid is not a text of 1 to 128 visible characters"),
-        (jwk("HS256", kid=None), "its kid is not a text"),
-        (jwk("HS256", kid="x" * 129), "its kid is not a text"),
-        (jwk("HS256", kid="two words"), "its kid is not a text"),
-        (jwk("HS256", kid="\ud800"), "its kid is not a text"),
-        (jwk("ES256", x="A" * 1401), "its members are not texts of at most 1400"),
+        (jwk("HS256", kid=""), "its kid is not a string of 1 to 128 visible characters"),
+        (jwk("HS256", kid=None), "its kid is not a string"),
+        (jwk("HS256", kid="x" * 129), "its kid is not a string"),
+        (jwk("HS256", kid="two words"), "its kid is not a string"),
+        (jwk("HS256", kid="\ud800"), "its kid is not a string"),
+        (jwk("ES256", x="A" * 1401), "its members are not strings of at most 1400"),
         (
             {k: v for k, v in jwk("RS256").items() if k not in {"p", "q"}},
-            "its private key has no p and q",
+            "its private RSA key must include the primes p and q",
         ),
         (jwk("HS256", k="c2hvcnQ"), "its secret is shorter than 32 bytes"),
         (
@@ -79,11 +79,11 @@ def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
         (jwk("ES256", alg=["ES256"]), "its alg is not ES256"),
         (jwk("ES256", crv="P-384"), "its kty and crv are not those of"),
         (jwk("ES256", x="AAAA"), "it is not a JWK for ES256"),
-        (jwk("ES256", x=5), "its members are not texts"),
+        (jwk("ES256", x=5), "its members are not strings"),
         (jwk("RS256", kty="rsa"), "its kty and crv are not those of"),
-        (jwk("ES256", use="enc"), "it is not for signatures"),
-        (jwk("ES256", key_ops=["deriveKey"]), "it is not for signatures"),
-        (jwk("ES256", key_ops="sign"), "it is not for signatures"),
+        (jwk("ES256", use="enc"), "its use or key_ops does not allow signatures"),
+        (jwk("ES256", key_ops=["deriveKey"]), "its use or key_ops does not allow signatures"),
+        (jwk("ES256", key_ops="sign"), "its use or key_ops does not allow signatures"),
         (jwk("HS256", exp="soon"), "its exp is not a whole number"),
         (jwk("HS256", exp=True), "its exp is not a whole number"),
     ],
@@ -235,9 +235,9 @@ def test_a_kid_that_is_not_there_is_told_where_it_was_looked_for():
     keyring = Keyring([key("1", 1), key("2", 2)], {ISSUER: [key("3", 3, ISSUER)]})
     for kid, issuer, says in (
         ("9", None, "no key in tokens.keys"),
-        ("9", ISSUER, "no key in what its issuer publishes"),
-        ("1", ISSUER, "no key in what its issuer publishes"),
-        (None, None, "no kid, and 2 keys in tokens.keys"),
+        ("9", ISSUER, "no key in its issuer's JWK Set"),
+        ("1", ISSUER, "no key in its issuer's JWK Set"),
+        (None, None, "no kid in the token, 2 keys in tokens.keys"),
     ):
         with pytest.raises(Refusal, match=f"token-key-unknown: {says}"):
             keyring.find(kid, issuer)

@@ -16,14 +16,14 @@ def test_the_code_of_our_own_state_is_taken():
     [
         ([], "no state"),
         ([("code", "c")], "no state"),
-        ([("code", "c"), ("state", "")], "not the one of this login"),
-        ([("code", "c"), ("state", "s" * 42)], "not the one of this login"),
-        ([("code", "c"), ("state", "é")], "not the one of this login"),
-        ([("code", "c"), ("state", STATE), ("state", STATE)], "twice"),
-        ([("code", "c"), ("code", "d"), ("state", STATE)], "twice"),
+        ([("code", "c"), ("state", "")], "The state in this URL does not belong"),
+        ([("code", "c"), ("state", "s" * 42)], "The state in this URL does not belong"),
+        ([("code", "c"), ("state", "é")], "The state in this URL does not belong"),
+        ([("code", "c"), ("state", STATE), ("state", STATE)], "repeats a parameter"),
+        ([("code", "c"), ("code", "d"), ("state", STATE)], "repeats a parameter"),
         ([("state", STATE)], "no code"),
         ([("code", ""), ("state", STATE)], "no code"),
-        ([("error", "access_denied"), ("state", "x")], "not the one of this login"),
+        ([("error", "access_denied"), ("state", "x")], "The state in this URL does not belong"),
     ],
 )
 def test_every_other_is_refused(query, says):

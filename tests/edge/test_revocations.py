@@ -224,7 +224,7 @@ async def test_without_a_relay_sessions_do_not_count(sandbox, clock, monkeypatch
         ({"sub": "a", "before": -1}, "before "),
         ({"sub": "a", "before": 10**11}, "before is in the future"),
         ({"sub": "a", "before": 5}, "every token meant has expired"),
-        ({"subject": "a"}, "subject is not known here"),
+        ({"subject": "a"}, "subject is not a known name"),
     ],
 )
 async def test_a_body_that_cannot_be_meant_is_refused(edge, body, says):
@@ -237,7 +237,7 @@ async def test_a_body_that_cannot_be_meant_is_refused(edge, body, says):
 async def test_what_is_no_video_id_is_said_so(edge):
     answer = await revoke(edge, video="no id")
     assert (answer.status, answer.reason) == (400, "request-invalid")
-    assert "is not a video id" in answer.json["detail"]
+    assert "is not a video ID" in answer.json["detail"]
 
 
 async def test_only_the_operator_takes_back_and_sees_the_list(edge):

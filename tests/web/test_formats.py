@@ -54,17 +54,17 @@ async def test_exactly_a_quality_or_a_list_of_what_there_is(edge):
     answer = await edge.get(file_url(edge, "&quality=uhd&exact=1"))
 
     assert (answer.status, answer.reason) == (404, "format-unavailable")
-    assert answer.json["detail"] == "This video has no MP4 uhd. There is sd, hq, hd."
+    assert answer.json["detail"] == "This video has no MP4 uhd. Available: sd, hq, hd."
 
 
 @pytest.mark.parametrize(
     ("video", "reason", "says"),
     [
-        ("x8tall1", "format-unavailable", "no MP4 at or under hd. There is hd1080, qhd, uhd."),
-        ("x8live1", "format-unavailable", "There is none. As HLS (.m3u8) it may play."),
+        ("x8tall1", "format-unavailable", "no MP4 at or below hd. Available: hd1080, qhd, uhd."),
+        ("x8live1", "format-unavailable", "No MP4 is available. Try HLS (.m3u8)."),
         ("x8offair", "live-off-air", "off air"),
         ("x8null", "stream-unavailable", "no stream right now"),
-        ("x8missing", "video-not-found", "no such video"),
+        ("x8missing", "video-not-found", "video does not exist"),
         ("x8geo", "video-geoblocked", "not available in your country"),
     ],
 )
@@ -156,7 +156,7 @@ class TestRelayed:
         assert "/H264-720x480/" in sealed.url
         answer = await edge.get(file_url(edge, "&quality=hd&exact=1", token=token))
         assert answer.reason == "format-unavailable"
-        assert "There is sd, hq within the limits" in answer.json["detail"]
+        assert "Available within the limits of this token or service: sd, hq." in answer.json["detail"]
 
     async def test_a_bandwidth_limit_has_no_file_that_says_it_keeps_it(self, edge):
         token = edge.mint(limits=VariantLimits(max_bandwidth=10**9))

@@ -47,7 +47,9 @@ async def test_a_key_opens_only_the_videos_it_may_sign_for(shared):
         assert await outcome(edge, signed(NEWS, video="x8demo1")) == 302
         for token in (signed(NEWS), signed(NEWS, video="x8live1")):
             assert await outcome(edge, token, "x8live1") == "token-video"
-        assert edge.lines()[-1]["detail"] == "the video does not match its issuer's videos setting"
+        assert edge.lines()[-1]["detail"] == (
+            "the video does not match the videos setting of the token's issuer"
+        )
         assert await outcome(edge, signed(SPORT), "x8live1") == 302
         assert await outcome(edge, signed(None), "x8live1") == 302
 
@@ -56,7 +58,9 @@ async def test_a_pattern_means_the_whole_id(shared):
     keys = [{**KEYS[0], "videos": "x8demo"}]
     async with shared(tokens={"keys": keys}) as edge:
         assert await outcome(edge, signed(None)) == "token-video"
-        assert edge.lines()[-1]["detail"] == "the video does not match its key's videos setting"
+        assert edge.lines()[-1]["detail"] == (
+            "the video does not match the videos setting of the token's key"
+        )
         with pytest.raises(Refusal, match="request-invalid"):
             edge.mint("x8demo1")
 
