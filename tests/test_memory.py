@@ -104,9 +104,9 @@ def fill_seals() -> object:
         issued_at=NOW,
     )
     sealer = Sealer(sealing.newest, session)
-    for n in range(seal.CACHED_SEALS):
+    for n in range(seal.MAX_CACHED_SEALS):
         path = sealer.file_path(f"https://a.dmcdn.net/{build_text(n, 600)}/a.ts")
-        assert 1200 < len(path.split("/")[3]) <= seal.MAX_CACHED_SEAL
+        assert 1200 < len(path.split("/")[3]) <= seal.MAX_CACHED_SEAL_LENGTH
         open_bytes(path, sealing)
     return sealing
 

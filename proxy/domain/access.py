@@ -1,7 +1,6 @@
-"""The whole access policy: what a verified token allows, one rule after the other.
+"""The access policy: the checks that decide whether a verified token allows a play.
 
-The table is what the edge applies and what `playgate token explain` shows, so that the two cannot
-come to differ.
+The edge and `playgate token explain` run the same table of checks, so their results cannot differ.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +26,13 @@ from proxy.domain.video import VideoId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPolicy:
-    """What this edge asks of every token; times in seconds."""
+    """The edge's requirements for every token.
+
+    Attributes:
+        max_ttl: the longest allowed lifetime, `exp` minus `iat`, in seconds.
+        leeway: how far the signer's clock may be ahead, in seconds.
+        audience: the accepted `aud`; None accepts only tokens without `aud`.
+    """
 
     max_ttl: int
     leeway: int
@@ -36,7 +41,10 @@ class TokenPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRequest:
-    """What somebody wants to do now. `playgate token explain` leaves out what it was not told."""
+    """The play that a token must allow; `now` is in seconds since 1970.
+
+    `playgate token explain` sets values that the command line omits to None.
+    """
 
     now: float
     video: VideoId | None
@@ -45,13 +53,20 @@ class AccessRequest:
 
 
 def authorize(claims: Claims, play: AccessRequest, policy: TokenPolicy) -> None:
-    """Refuse unless the token allows this play."""
+    """Check whether a verified token allows this play.
+
+    Raises:
+        Refusal: with the reason of the first failing check.
+    """
     for check in CHECKS.values():
         check(claims, play, policy)
 
 
 def check_not_before(claims: Claims, play: AccessRequest, policy: TokenPolicy) -> None:
-    """Refuse a token from the future: it would be usable after its revocation was forgotten."""
+    """Refuse a token whose `iat` or `nbf` is in the future.
+
+    Such a token would still be valid after its revocation was dropped.
+    """
     if claims.issued_at > play.now + policy.leeway:
         raise Refusal(Reason.TOKEN_NOT_YET_VALID, "iat is in the future")
     if claims.not_before is not None and claims.not_before > play.now + policy.leeway:
@@ -59,13 +74,13 @@ def check_not_before(claims: Claims, play: AccessRequest, policy: TokenPolicy) -
 
 
 def check_expiry(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
-    """Refuse a token on or after its `exp` (RFC 7519, 4.1.4)."""
+    """Refuse a token at or after its `exp` (RFC 7519, 4.1.4)."""
     if claims.expires_at <= play.now:
         raise Refusal(Reason.TOKEN_EXPIRED, f"exp was {play.now - claims.expires_at:.0f} s ago")
 
 
 def check_lifetime(claims: Claims, _play: AccessRequest, policy: TokenPolicy) -> None:
-    """Refuse a token signed for longer than `tokens.max_ttl`."""
+    """Refuse a token whose lifetime exceeds `tokens.max_ttl`."""
     lifetime = claims.expires_at - claims.issued_at
     if not 0 < lifetime <= policy.max_ttl:
         raise Refusal(
@@ -74,43 +89,46 @@ def check_lifetime(claims: Claims, _play: AccessRequest, policy: TokenPolicy) ->
 
 
 def check_audience(claims: Claims, _play: AccessRequest, policy: TokenPolicy) -> None:
-    """Refuse a token that names its audience and means somebody else (RFC 7519, 4.1.3)."""
+    """Refuse a token with an `aud` that does not contain `tokens.audience` (RFC 7519, 4.1.3)."""
     if claims.audience and policy.audience not in claims.audience:
         is_set = "" if policy.audience else ", which is not set"
         raise Refusal(Reason.TOKEN_AUDIENCE, f"aud does not contain tokens.audience{is_set}")
 
 
 def check_video(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
-    """Refuse a token for another video, and one whose key may not sign for this video."""
+    """Refuse a token for another video, or signed with a key that may not sign for this video."""
     if play.video is None:
         return
     if claims.video not in (ANY_VIDEO, play.video):
-        raise Refusal(Reason.TOKEN_VIDEO, "the claim video is not the video asked for")
+        raise Refusal(Reason.TOKEN_VIDEO, "the claim video is not the requested video")
     if claims.signable_videos is not None and claims.signable_videos.fullmatch(play.video) is None:
-        whose = "its issuer's" if claims.issuer else "its key's"
-        raise Refusal(Reason.TOKEN_VIDEO, f"the video does not match {whose} videos setting")
+        owner = "issuer" if claims.issuer else "key"
+        raise Refusal(
+            Reason.TOKEN_VIDEO,
+            f"the video does not match the videos setting of the token's {owner}",
+        )
 
 
 def check_format(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
-    """Refuse a format that the token leaves out."""
+    """Refuse a format that the token's `fmt` does not list."""
     if play.format is not None and claims.formats and play.format not in claims.formats:
         raise Refusal(Reason.TOKEN_FORMAT, f"the claim fmt does not contain {play.format}")
 
 
 def check_network(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
-    """Refuse a viewer outside the network that the token is for."""
+    """Refuse a viewer outside the token's network."""
     if claims.network is None or play.viewer is None or play.viewer in claims.network:
         return
     if play.viewer.version != claims.network.version:
         raise Refusal(
             Reason.TOKEN_NETWORK,
-            f"the token is for IPv{claims.network.version}, and the viewer came over "
+            f"the token is for IPv{claims.network.version}, and the viewer uses "
             f"IPv{play.viewer.version}",
         )
     raise Refusal(Reason.TOKEN_NETWORK, "the viewer is outside the claim ip")
 
 
-# Each by its name: it refuses, or it has nothing to say.
+# In the order in which the edge runs them. `playgate token explain` prints the names.
 CHECKS: dict[str, Callable[[Claims, AccessRequest, TokenPolicy], None]] = {
     "started": check_not_before,
     "expiry": check_expiry,
@@ -124,19 +142,20 @@ CHECKS: dict[str, Callable[[Claims, AccessRequest, TokenPolicy], None]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCheck:
-    """The outcome of one check; `refusal` is None where it passed."""
+    """The result of one check; `refusal` is None if the check passed or was not run."""
 
     name: str
     refusal: Refusal | None = None
-    was_run: bool = True  # not where the caller did not say what to compare with
+    was_run: bool = True  # False if the request lacks the value to compare with
 
 
 def explain(
     token: str, keyring: Keyring, play: AccessRequest, policy: TokenPolicy
 ) -> Iterator[TokenCheck]:
-    """Yield every check in the edge's order; the first with a refusal is the edge's answer.
+    """Yield the result of every check in the edge's order.
 
-    Unlike the edge it goes on after a refusal, as long as there is something left to look at.
+    The edge responds with the first refusal. This function continues after a refusal, as long as
+    the later checks can still run.
     """
     try:
         compact = read_compact(token)
@@ -163,16 +182,16 @@ def explain(
     if key is not None:
         yield run_check("issuer", partial(check_issuer, claims, key))
         claims = attribute_claims(claims, key)
-    told = {"video": play.video is not None, "network": play.viewer is not None}
+    can_run = {"video": play.video is not None, "network": play.viewer is not None}
     for name, check in CHECKS.items():
-        if told.get(name, True):
+        if can_run.get(name, True):
             yield run_check(name, partial(check, claims, play, policy))
         else:
             yield TokenCheck(name=name, was_run=False)
 
 
 def run_check(name: str, check: Callable[[], object]) -> TokenCheck:
-    """Make a check and keep its outcome."""
+    """Run a check and return its result."""
     try:
         check()
     except Refusal as refusal:

@@ -1,15 +1,15 @@
-"""Which URLs a player may be sent to, and the edge may fetch."""
+"""Check the URLs that the edge redirects players to or fetches from."""
 
 import re
 from collections.abc import Sequence
 
 from proxy.domain.reasons import Reason, Refusal
 
-# RFC 3986's characters and no others. Signed URLs carry "(", ")" and "%2f" and must stay as they
-# came; a backslash, a space or a control character is read differently by different parsers.
+# Only characters of RFC 3986. Signed URLs contain "(", ")" and "%2f" and must not be changed.
+# Parsers disagree about backslashes, spaces and control characters.
 URL_TEXT = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,8192}", re.ASCII)
 
-# Scheme, host name and perhaps a port: nothing encoded, no brackets, no credentials.
+# Scheme, host name and optional port; no percent-encoding, brackets or credentials.
 ORIGIN = re.compile(
     r"(?P<scheme>[a-z]+)://"
     r"(?P<host>(?=[^:/?#]{1,253}(?:[:/?#]|\Z))[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*)"
@@ -19,30 +19,34 @@ ORIGIN = re.compile(
 
 
 class AllowedHosts:
-    """The hosts that players may be sent to, and that the edge fetches from.
+    """Allowlist of the hosts that the edge redirects players to and fetches from.
 
-    `dailymotion.com` stands for itself and its subdomains on the default port; `127.0.0.1:8090`
-    stands for exactly that.
+    A host without a port (`dailymotion.com`) also allows its subdomains, on the default port only.
+    A host with a port (`127.0.0.1:8090`) allows exactly that host and port.
     """
 
     def __init__(self, hosts: Sequence[str], *, plain_http: bool) -> None:
-        """Take the hosts; `plain_http` is the sandbox's privilege."""
+        """Allow the hosts, over https only; `plain_http` also allows http, for the sandbox."""
         self._hosts = tuple(hosts)
         self._plain_http = plain_http
 
     def check(self, url: str) -> str:
-        """Return an absolute URL untouched if it is allowed, or refuse."""
+        """Return an absolute URL unchanged if it is allowed.
+
+        Raises:
+            Refusal: `stream-host-not-allowed`.
+        """
         if URL_TEXT.fullmatch(url) is None:
-            raise _build_refusal("it has characters that no URL has")
-        if (begins := ORIGIN.match(url)) is None:
+            raise _build_refusal("the URL contains characters that URLs must not contain")
+        if (origin := ORIGIN.match(url)) is None:
             raise _build_refusal(
-                "it is not a URL, it carries credentials, or its host is no plain name"
+                "the URL is not absolute, has credentials, or has an invalid host name"
             )
-        scheme, host, port = begins["scheme"], begins["host"].lower(), begins["port"]
+        scheme, host, port = origin["scheme"], origin["host"].lower(), origin["port"]
         if scheme != "https" and not (self._plain_http and scheme == "http"):
-            raise _build_refusal("it is not https")
+            raise _build_refusal("the URL is not https")
         if not any(_is_covered(host, port, allowed) for allowed in self._hosts):
-            raise _build_refusal(f"its host, {host}, is not in platform.allowed_hosts")
+            raise _build_refusal(f"the host {host} is not in platform.allowed_hosts")
         return url
 
 
@@ -52,5 +56,5 @@ def _is_covered(host: str, port: str | None, allowed: str) -> bool:
     return port is None and (host == allowed or host.endswith(f".{allowed}"))
 
 
-def _build_refusal(why: str) -> Refusal:
-    return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, why)
+def _build_refusal(cause: str) -> Refusal:
+    return Refusal(Reason.STREAM_HOST_NOT_ALLOWED, cause)

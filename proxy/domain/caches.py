@@ -1,4 +1,4 @@
-"""Caches with a bounded number of entries, of bounded length."""
+"""Caches that limit the number of entries, and the length of cached texts."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,7 +10,10 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """Keeps the entries that were set or read last; each step is atomic for threads."""
+    """Cache that drops the least recently used entry when full.
+
+    Threads may share a cache: each operation on its dict is atomic.
+    """
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
@@ -26,14 +29,14 @@ class LruCache(Generic[K, V]):
             self._entries.popitem(last=False)
 
     def get(self, key: K) -> V | None:
-        """Return the value of a key, None if there is none; the entry counts as used."""
+        """Return the value of a key, or None if the key is missing; marks the entry as used."""
         value = self._entries.get(key)
         if value is not None:
             self[key] = value
         return value
 
     def pop(self, key: K) -> V | None:
-        """Remove an entry and return its value, None if there is none."""
+        """Remove an entry and return its value, or None if the key is missing."""
         return self._entries.pop(key, None)
 
 
@@ -43,10 +46,10 @@ T = TypeVar("T")
 def cache_short_texts(
     max_length: int, *, max_entries: int, function: Callable[[str], T]
 ) -> Callable[[str], T]:
-    """Return a function that caches the results of texts of so many characters.
+    """Wrap a function with an LRU cache for texts of at most `max_length` characters.
 
-    What clients send is up to 8 kB long, and 10,000 of those would be 80 MB; what real ones send
-    is much shorter. The result unused for longest goes first. Errors are not cached.
+    Clients can send texts of up to 8 kB, and 10,000 of those would take 80 MB; real clients send
+    much shorter texts. Exceptions are not cached.
     """
     cached = lru_cache(max_entries)(function)
 

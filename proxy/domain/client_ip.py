@@ -1,8 +1,8 @@
-"""Whose address a request comes from, when proxies of ours stand in between.
+"""Determine the viewer's IP address of a request that came through trusted proxies.
 
-Only a trusted peer's forwarding header counts. It is walked from the right, where our own proxies
-wrote, and the first address that is not ours is the viewer. What stands further left was sent by
-the viewer, may be forged, and is never parsed.
+Only a forwarding header from a trusted peer counts. The header is read from the right, the end to
+which proxies append. The first address that is not a trusted proxy is the viewer's. Everything to
+the left of that address was sent by the viewer and may be forged, so it is never parsed.
 """
 
 import re
@@ -18,10 +18,11 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 PrivateViewers = Literal["refuse", "pass", "omit"]
 
-# A chain longer than this is a loop or an attack, not a set of proxies.
+# A longer chain of proxies is a loop or an attack.
 MAX_HOPS = 16
 
-# Addresses of special purpose (RFC 6890) and multicast, by their first octet: most have none.
+# Special-purpose (RFC 6890) and multicast networks by first octet. Most octets have no entry, so
+# most lookups end early.
 SPECIAL_NETWORKS: dict[int, list[IPv4Network]] = {}
 for special in (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
@@ -31,67 +32,67 @@ for special in (
 ):
     SPECIAL_NETWORKS.setdefault(int(special.partition(".")[0]), []).append(IPv4Network(special))
 
-# What IANA has allocated for global unicast, and its special-purpose registry within that:
-# protocol assignments (Teredo, benchmarking, ORCHID), and documentation, twice.
+# IANA's allocation for global unicast, and the special-purpose networks within it: protocol
+# assignments (Teredo, benchmarking, ORCHID) and two documentation networks.
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the well-known prefix for translated IPv4
 
-MAPPED_BITS = 96  # the length of the prefixes that carry an IPv4 address in their last 32 bits
+MAPPED_BITS = 96  # prefix length of IPv6 networks that embed an IPv4 address in the last 32 bits
 
-NETWORK_BITS = {4: 24, 6: 64}
-MAX_CACHED_ADDRESSES = (
-    10_000  # addresses: our proxies, and viewers, who ask for one segment after the other
-)
-MAX_ADDRESS_LENGTH = 64  # characters of an address, with brackets, zone id, port and quotes
+NETWORK_BITS = {4: 24, 6: 64}  # by IP version: prefix length of a viewer's network
+# Caching pays: the same proxies and viewers send request after request.
+MAX_CACHED_ADDRESSES = 10_000
+MAX_ADDRESS_LENGTH = 64  # characters, including brackets, zone ID, port and quotes
 
-NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", re.ASCII)  # no zone id, no netmask
+NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", re.ASCII)  # no zone ID, no netmask
 
-# `192.0.2.1:443` and `[2001:db8::1]:443`: some proxies write the port, which is nobody's address.
+# Some proxies add the port: `192.0.2.1:443`, `[2001:db8::1]:443`.
 WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One of those that a request came through, and whether it is a proxy of ours."""
+    """An address on a request's path, and whether it is a trusted proxy's."""
 
     address: Address
     is_trusted_proxy: bool
 
 
 class TrustedProxies:
-    """The peers whose forwarding header is believed."""
+    """Recognizes the proxies whose forwarding header the edge trusts."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
-        """Trust what is in any of the networks."""
-        self._recognized = lru_cache(MAX_CACHED_ADDRESSES)(
-            partial(_recognize, networks=tuple(networks))
+        """Trust every address in the networks."""
+        self._classify = lru_cache(MAX_CACHED_ADDRESSES)(
+            partial(_classify, networks=tuple(networks))
         )
 
     def read_hop(self, text: str) -> Hop | None:
-        """Return what an address that a proxy or a socket wrote is to us; None if it is none."""
-        return (
-            None if len(text) > MAX_ADDRESS_LENGTH else self._recognized(text)
-        )  # no long one is remembered
+        """Parse and classify an address from a header or a socket; None if it is not an address."""
+        # Long texts are rejected first, so that they never fill the cache.
+        return None if len(text) > MAX_ADDRESS_LENGTH else self._classify(text)
 
 
-def _recognize(text: str, networks: Sequence[Network]) -> Hop | None:
+def _classify(text: str, networks: Sequence[Network]) -> Hop | None:
     if (literal := parse_literal(text)) is None:
         return None
-    # Trust is decided on the address as it stands: a client behind NAT64 is not the proxy whose
-    # IPv4 address its own address carries.
-    is_ours = any(literal in network for network in networks)
-    return Hop(address=to_canonical(literal), is_trusted_proxy=is_ours)
+    # Trust depends on the address before the NAT64 conversion: a client whose NAT64 address embeds
+    # a proxy's IPv4 address is not that proxy.
+    is_trusted = any(literal in network for network in networks)
+    return Hop(address=to_canonical(literal), is_trusted_proxy=is_trusted)
 
 
 def find_viewer(
     peer: Hop | None, forwarded: Sequence[str], proxies: TrustedProxies
 ) -> Address | None:
-    """Return the viewer's address, or None where our own proxy did not say it.
+    """Return the viewer's address, or None if the trusted proxies did not forward a valid address.
 
-    `peer` opened the connection, and is None on a Unix socket, which its file mode guards;
-    `forwarded` has the values of every line of the configured header, in order.
+    Args:
+        peer: the other end of the connection; None on a Unix socket, which its file mode protects.
+        forwarded: the value of every line of the configured header, in order.
+        proxies: the proxies to skip.
     """
     if peer is not None and not peer.is_trusted_proxy:
         return peer.address
@@ -107,7 +108,7 @@ def find_viewer(
 
 
 def iterate_from_right(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the elements of a list header, last first; empty ones do not count (RFC 9110 5.6.1)."""
+    """Yield a list header's non-empty elements from last to first (RFC 9110, 5.6.1)."""
     for line in reversed(lines):
         for element in reversed(line.split(",")):
             if stripped := element.strip(" \t"):
@@ -115,13 +116,16 @@ def iterate_from_right(lines: Sequence[str]) -> Iterator[str]:
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address that a proxy or a socket wrote, in its one form; None if it is none."""
+    """Parse an address from a header or a socket into canonical form; None if it is invalid."""
     literal = parse_literal(text)
     return None if literal is None else to_canonical(literal)
 
 
 def parse_literal(text: str) -> Address | None:
-    """Return an address as it stands, an IPv4-mapped one as IPv4; None if it is none."""
+    """Parse an address without converting NAT64 addresses; None if it is not an address.
+
+    IPv4-mapped IPv6 addresses become IPv4.
+    """
     if (match := WITH_PORT.fullmatch(text.removeprefix('"').removesuffix('"'))) is not None:
         text = match["v6"] or match["v4"]
     try:
@@ -131,15 +135,18 @@ def parse_literal(text: str) -> Address | None:
 
 
 def unmap_ipv4(address: IPv6Address) -> Address:
-    """Return the IPv4 address of an IPv4-mapped one, as sockets show them; without a zone id."""
+    """Convert an IPv4-mapped address to IPv4, and drop the zone ID of any other IPv6 address.
+
+    Dual-stack sockets report IPv4 peers as IPv4-mapped addresses.
+    """
     return address.ipv4_mapped or IPv6Address(int(address))
 
 
 def to_canonical(address: Address) -> Address:
-    """Return the one form of an address, so that comparing two of them means something.
+    """Convert an address to canonical form, so that addresses can be compared.
 
-    IPv4-mapped and NAT64 addresses are the IPv4 address that they carry; a zone id says which of
-    our interfaces a packet came in on, and nothing about the viewer.
+    IPv4-mapped and NAT64 addresses become the IPv4 address that they embed. The zone ID is
+    dropped: it identifies a network interface of this machine, not the viewer.
     """
     if isinstance(address, IPv4Address):
         return address
@@ -149,49 +156,55 @@ def to_canonical(address: Address) -> Address:
 
 
 def parse_network(text: str) -> Network:
-    """Return a network of viewers in canonical form; an address alone is a network of one.
+    """Parse a network of viewers into canonical form; a single address is a network of size 1.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither an address nor a network.
     """
-    return _parse_nat64(_parse_prefix(text), to_canonical)
+    return _extract_ipv4(_parse_prefix(text), to_canonical)
 
 
 def parse_trusted_network(text: str) -> Network:
-    """Return a network of proxies as it stands: one of NAT64 addresses is no IPv4 network.
+    """Parse a network of proxies; a network of NAT64 addresses does not become an IPv4 network.
 
     Raises:
-        ValueError: it is neither an address nor a network.
+        ValueError: the text is neither an address nor a network.
     """
-    return _parse_nat64(_parse_prefix(text), lambda address: unmap_ipv4(IPv6Address(int(address))))
+    return _extract_ipv4(_parse_prefix(text), lambda address: unmap_ipv4(IPv6Address(int(address))))
 
 
 def _parse_prefix(text: str) -> Network:
-    """Return a network by its prefix length: as a netmask, 9.9.9.9/0.0.0.0 would be everybody."""
+    """Parse a network without a netmask: 9.9.9.9/0.0.0.0 would contain every address."""
     if NETWORK.fullmatch(text) is None:
         raise ValueError("not an address or a network with a prefix length")
     return ip_network(text, strict=False)
 
 
-def _parse_nat64(network: Network, read: Callable[[IPv6Address], Address]) -> Network:
+def _extract_ipv4(network: Network, convert: Callable[[IPv6Address], Address]) -> Network:
+    """Return the IPv4 network that an IPv6 network embeds; any other network stays unchanged."""
     if isinstance(network, IPv4Network) or network.prefixlen < MAPPED_BITS:
         return network
-    carried = read(network.network_address)
-    if isinstance(carried, IPv6Address):
+    embedded = convert(network.network_address)
+    if isinstance(embedded, IPv6Address):
         return network
-    return IPv4Network((carried, network.prefixlen - MAPPED_BITS))
+    return IPv4Network((embedded, network.prefixlen - MAPPED_BITS))
 
 
 def check_viewer(
     address: Address | None, private: PrivateViewers, *, loopback_viewers: bool
 ) -> Address:
-    """Return the viewer's address if it may play under `viewer.private`, or refuse.
+    """Return the viewer's address if `viewer.private` allows it.
 
-    It is None where no proxy named one. That loopback may pass as it stands is the sandbox's
-    privilege.
+    Args:
+        address: the viewer's address; None if no proxy forwarded an address.
+        private: the setting `viewer.private`.
+        loopback_viewers: whether "pass" also allows loopback addresses, for the sandbox.
+
+    Raises:
+        Refusal: `viewer-private`.
     """
     if address is None:
-        raise Refusal(Reason.VIEWER_PRIVATE, "the proxy in front did not name the viewer")
+        raise Refusal(Reason.VIEWER_PRIVATE, "the proxy did not forward the viewer's address")
     if is_public(address) or private == "omit":
         return address
     if private == "pass" and (loopback_viewers or not address.is_loopback):
@@ -200,10 +213,10 @@ def check_viewer(
 
 
 def is_public(address: Address) -> bool:
-    """Say whether the address can be a viewer's as Dailymotion's CDN sees it.
+    """Check whether Dailymotion's CDN can see the address as a viewer's address.
 
-    `is_global` alone passes addresses that only carry another one inside, and all that is not
-    allocated.
+    The standard library's `is_global` is not enough: it accepts addresses that embed another
+    address, and addresses that are not allocated.
     """
     if isinstance(address, IPv4Address):
         special = SPECIAL_NETWORKS.get(int(address) >> 24)
@@ -214,20 +227,23 @@ def is_public(address: Address) -> bool:
 
 
 def select_client_ip(address: Address, private: PrivateViewers) -> Address | None:
-    """Return the address to lock the stream to; None asks for no lock on an address of ours."""
+    """Return the address to lock the stream to; None requests no lock.
+
+    Private addresses get no lock if `viewer.private` is "omit".
+    """
     return None if private == "omit" and not is_public(address) else address
 
 
 def parse_trusted_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Return every network of a list of trusted proxies, in order."""
+    """Parse a list of networks of trusted proxies, in order."""
     return tuple(parse_trusted_network(text) for text in texts)
 
 
 def get_viewer_network(viewer: Address) -> Network:
-    """Return the network that a viewer's session is bound to: /24, or /64."""
+    """Return the network that a viewer's session is bound to: /24 for IPv4, /64 for IPv6."""
     return ip_network((viewer, NETWORK_BITS[viewer.version]), strict=False)
 
 
 def format_viewer_network(viewer: Address) -> str:
-    """Return the same as a text."""
+    """Return the network that a viewer's session is bound to, as text."""
     return str(get_viewer_network(viewer))

@@ -1,27 +1,35 @@
-"""How far one clock is from another, as far as an HTTP `Date` (RFC 9110, 6.6.1) can tell."""
+"""Measure the skew between two clocks with an HTTP `Date` header (RFC 9110, 6.6.1)."""
 
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 
 def measure_skew(date: str, *, asked_at: float, answered_at: float) -> float | None:
-    """Return how many seconds our clock is certainly ahead of the server's; negative where behind.
+    """Return by how many seconds this clock is at least ahead of the server's clock.
 
-    A date has whole seconds and is of some moment between question and answer: within those bounds
-    the clocks may agree, and the result is 0. It is None where the date is none.
+    A negative result means that this clock is behind. A date has whole seconds and was taken
+    between request and response. Within that uncertainty the clocks may agree, and the result is 0.
+
+    Args:
+        date: the `Date` header of the response.
+        asked_at: when the request was sent, in seconds since 1970 on this clock.
+        answered_at: when the response arrived, on the same clock.
+
+    Returns:
+        The skew in seconds; None if the date is not valid.
     """
-    told = parse_http_date(date)
-    if told is None:
+    server_time = parse_http_date(date)
+    if server_time is None:
         return None
-    return max(0.0, asked_at - (told + 1)) + min(0.0, answered_at - told)
+    return max(0.0, asked_at - (server_time + 1)) + min(0.0, answered_at - server_time)
 
 
-@lru_cache(maxsize=8)  # it is the same for all answers of a second
+@lru_cache(maxsize=8)  # all responses of one second have the same date
 def parse_http_date(date: str) -> float | None:
-    """Return the seconds since 1970 that an HTTP date stands for; None where it is none."""
+    """Parse an HTTP date into seconds since 1970; None if the date is not valid."""
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, TypeError, OverflowError):
         return None
-    # One without a zone would be read in this machine's.
+    # Python would read a date without a time zone in this machine's zone.
     return None if moment.tzinfo is None else moment.timestamp()

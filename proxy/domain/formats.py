@@ -1,4 +1,4 @@
-"""Stream formats and qualities: the API's field names, and which one to choose."""
+"""Stream formats and MP4 qualities: the API's field names, and how a play selects a stream."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ Format = Literal["hls", "mp4"]
 Quality = Literal["sd", "hq", "hd", "hd1080", "qhd", "uhd"]
 
 FORMAT_NAMES: tuple[Format, ...] = get_args(Format)
-QUALITIES: tuple[Quality, ...] = get_args(Quality)  # the smallest first
+QUALITIES: tuple[Quality, ...] = get_args(Quality)  # in ascending order
 DEFAULT_QUALITY: Quality = "hd"
-HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")  # the first that a video has is played
+HLS_FIELDS = ("stream_hls_url", "stream_live_hls_url")  # in order of preference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mp4File:
-    """An MP4 file of a video: the API's field, and how high its picture is at most, in pixels."""
+    """An MP4 quality: the API's field with its URL, and its maximum picture height in pixels."""
 
     field: str
     height: int
 
 
-# Heights are those of Dailymotion's guide; it calls the first one 380p and has it 512 by 384.
+# Heights are from Dailymotion's guide, which calls the lowest quality 380p but lists 512 by 384.
 MP4_FILES: dict[Quality, Mp4File] = {
     "sd": Mp4File(field="stream_h264_url", height=384),
     "hq": Mp4File(field="stream_h264_hq_url", height=480),
@@ -34,9 +34,9 @@ MP4_FILES: dict[Quality, Mp4File] = {
     "qhd": Mp4File(field="stream_h264_qhd_url", height=1440),
     "uhd": Mp4File(field="stream_h264_uhd_url", height=2160),
 }
-MP4_FIELDS = tuple(it.field for it in MP4_FILES.values())
+MP4_FIELDS = tuple(mp4.field for mp4 in MP4_FILES.values())
 
-# Every field that a stream URL comes in.
+# The format of every API field that contains a stream URL.
 FORMATS: dict[str, Format] = {
     "stream_hls_url": "hls",
     "stream_live_hls_url": "hls",
@@ -47,14 +47,17 @@ ANY_FIELDS = tuple(FORMATS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest:
-    """Stream URLs to request.
+    """A request for stream URLs.
 
     Attributes:
-        video: of which video.
-        viewer: for whose playback; only this viewer's own requests share a call. None for a check.
-        client_ip: the address to lock them to; None locks them to the address that asks.
-        fields: in which of the API's fields.
-        is_own: whether the edge fetches the stream itself, so that they are locked to its address.
+        video: the ID of the video.
+        viewer: the viewer who plays the stream; only requests of the same viewer share an API
+            call. None for a check.
+        client_ip: the address to lock the URLs to; None locks them to the address that sends the
+            API call.
+        fields: the API fields to fetch.
+        is_for_edge: whether the edge fetches the stream itself, so that the URLs are locked to the
+            edge's address.
     """
 
     video: VideoId
@@ -65,13 +68,19 @@ class StreamRequest:
 
 
 def find_hls(urls: Mapping[str, str]) -> str:
-    """Return the HLS stream URL of those that a video has, one of which is."""
+    """Return the preferred HLS URL; `urls` must contain one of `HLS_FIELDS`."""
     return next(urls[field] for field in HLS_FIELDS if field in urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mp4Choice:
-    """Which MP4 somebody wants."""
+    """The MP4 that a play requests.
+
+    Attributes:
+        quality: the highest acceptable quality.
+        is_exact: whether only this quality is acceptable.
+        is_download: whether the browser downloads the file instead of playing it.
+    """
 
     quality: Quality = DEFAULT_QUALITY
     is_exact: bool = False
@@ -79,79 +88,96 @@ class Mp4Choice:
 
 
 def read_choice(query: Sequence[tuple[str, str]]) -> Mp4Choice:
-    """Return what the query of a play asks for, or refuse with `request-invalid`."""
-    given = _reject_duplicates(query, {"quality", "exact", "download"})
-    quality = next((it for it in QUALITIES if it == given.get("quality", DEFAULT_QUALITY)), None)
+    """Read the requested MP4 from the query of a play.
+
+    Raises:
+        Refusal: `request-invalid`.
+    """
+    parameters = _read_parameters(query, {"quality", "exact", "download"})
+    requested = parameters.get("quality", DEFAULT_QUALITY)
+    quality = next((name for name in QUALITIES if name == requested), None)
     if quality is None:
-        raise _build_invalid_refusal(f"quality is one of {', '.join(QUALITIES)}.")
+        raise _build_invalid_refusal(f"quality must be one of {', '.join(QUALITIES)}.")
     return Mp4Choice(
         quality=quality,
-        is_exact=_parse_flag(given, "exact"),
-        is_download=_parse_flag(given, "download"),
+        is_exact=_parse_flag(parameters, "exact"),
+        is_download=_parse_flag(parameters, "download"),
     )
 
 
 def choose_mp4(urls: Mapping[str, str], choice: Mp4Choice, *, max_height: int | None) -> str:
-    """Return the best URL at or under the quality asked for, or refuse with what there is.
+    """Return the URL of the best MP4 at or below the requested quality.
 
-    Nothing is higher than `max_height` pixels, however it is asked for.
+    An MP4 higher than `max_height` pixels is never returned, whatever quality is requested.
+
+    Raises:
+        Refusal: `format-unavailable`; the message lists the available qualities.
     """
-    there = [
+    available = [
         quality
-        for quality, it in MP4_FILES.items()
-        if it.field in urls and (max_height is None or it.height <= max_height)
+        for quality, mp4 in MP4_FILES.items()
+        if mp4.field in urls and (max_height is None or mp4.height <= max_height)
     ]
-    wanted = QUALITIES.index(choice.quality)
-    fitting = [quality for quality in there if QUALITIES.index(quality) <= wanted]
-    if not fitting or (choice.is_exact and fitting[-1] != choice.quality):
-        raise _build_unavailable_refusal(choice, there, is_limited=max_height is not None)
-    return urls[MP4_FILES[fitting[-1]].field]
+    highest = QUALITIES.index(choice.quality)
+    acceptable = [quality for quality in available if QUALITIES.index(quality) <= highest]
+    if not acceptable or (choice.is_exact and acceptable[-1] != choice.quality):
+        raise _build_unavailable_refusal(choice, available, is_limited=max_height is not None)
+    return urls[MP4_FILES[acceptable[-1]].field]
 
 
 def to_download_url(url: str) -> str:
-    """Return an MP4's URL in the form that downloads it; nothing of it is written anew."""
+    """Add the parameter that makes an MP4 URL a download; the rest of the URL stays unchanged."""
     return f"{url}{'&' if '?' in url else '?'}download=1"
 
 
 def read_fields(query: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the stream fields that `formats` names, or refuse with `request-invalid`."""
-    given = _reject_duplicates(query, {"formats"})
-    names = tuple(dict.fromkeys(given.get("formats", "").split(",")))
+    """Read the API fields that the query parameter `formats` lists.
+
+    Raises:
+        Refusal: `request-invalid`.
+    """
+    parameters = _read_parameters(query, {"formats"})
+    names = tuple(dict.fromkeys(parameters.get("formats", "").split(",")))
     if not FORMATS.keys() >= set(names):
-        raise _build_invalid_refusal(f"formats is a list, with commas, of {', '.join(FORMATS)}.")
+        raise _build_invalid_refusal(
+            f"formats must be a comma-separated list of {', '.join(FORMATS)}."
+        )
     return names
 
 
-def _reject_duplicates(query: Sequence[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
+def _read_parameters(query: Sequence[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+    """Return the named parameters of a query; refuses a query that repeats one of the names."""
+    parameters: dict[str, str] = {}
     for name, value in query:
-        if name in given:
-            raise _build_invalid_refusal(f"{name} is given more than once.")
+        if name in parameters:
+            raise _build_invalid_refusal(f"{name} must not be repeated.")
         if name in names:
-            given[name] = value
-    return given
+            parameters[name] = value
+    return parameters
 
 
-def _parse_flag(given: Mapping[str, str], name: str) -> bool:
-    value = given.get(name, "0")
+def _parse_flag(parameters: Mapping[str, str], name: str) -> bool:
+    value = parameters.get(name, "0")
     if value not in {"0", "1"}:
-        raise _build_invalid_refusal(f"{name} is 1, or 0, which is the default.")
+        raise _build_invalid_refusal(f"{name} must be 1 or 0 (the default).")
     return value == "1"
 
 
 def _build_unavailable_refusal(
-    choice: Mp4Choice, there: Sequence[Quality], *, is_limited: bool
+    choice: Mp4Choice, available: Sequence[Quality], *, is_limited: bool
 ) -> Refusal:
-    wanted = choice.quality if choice.is_exact else f"at or under {choice.quality}"
+    requested = choice.quality if choice.is_exact else f"at or below {choice.quality}"
     within = " within the limits of this token or service" if is_limited else ""
-    has = f"There is {', '.join(there)}{within}." if there else f"There is none{within}."
-    hls = " As HLS (.m3u8) it may play." if not there else ""
+    if available:
+        hint = f"Available{within}: {', '.join(available)}."
+    else:
+        hint = f"No MP4 is available{within}. Try HLS (.m3u8)."
     return Refusal(
         Reason.FORMAT_UNAVAILABLE,
-        f"no MP4 {wanted}; there is {' '.join(there) or 'none'}",
-        message=f"This video has no MP4 {wanted}. {has}{hls}",
+        f"no MP4 {requested}; available: {' '.join(available) or 'none'}",
+        message=f"This video has no MP4 {requested}. {hint}",
     )
 
 
 def _build_invalid_refusal(message: str) -> Refusal:
-    return Refusal(Reason.REQUEST_INVALID, message=f"The query cannot be used: {message}")
+    return Refusal(Reason.REQUEST_INVALID, message=f"The query is invalid: {message}")

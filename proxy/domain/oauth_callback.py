@@ -1,7 +1,7 @@
-"""The authorization code that a browser brings back, and whether it is the one we sent it for.
+"""Read the authorization code from the OAuth callback of `playgate login`.
 
-RFC 6749, 4.1.2 and 10.12: without the right `state`, anybody could have a user's browser bring in
-the code of an account of theirs.
+The callback must contain the `state` of this login (RFC 6749, 4.1.2 and 10.12). Otherwise an
+attacker could make a user's browser deliver the code of the attacker's account.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,29 +9,33 @@ from hmac import compare_digest
 
 
 class CallbackInvalid(Exception):
-    """What came back is no code for us; the text is for the user."""
+    """The callback does not belong to this login; the text is shown to the user."""
 
 
 class AuthorizationDenied(Exception):
-    """Dailymotion, or the user there, said no; the text is for the user."""
+    """Dailymotion or the user denied the authorization; the text is shown to the user."""
 
 
 def read_callback(query: Sequence[tuple[str, str]], *, state: str) -> str:
-    """Return the code of a callback.
+    """Return the authorization code from the query of a callback.
 
     Raises:
-        CallbackRefused: it is not the answer to our question; the answer may still come.
-        AuthorizationDenied: it is, and the answer is no.
+        CallbackInvalid: the callback does not belong to this login; the right one may still follow.
+        AuthorizationDenied: the authorization of this login was denied.
     """
     if len({name for name, _ in query}) != len(query):
-        raise CallbackInvalid("A parameter of this address is there twice.")
-    given: Mapping[str, str] = dict(query)
-    if "state" not in given:
-        raise CallbackInvalid("This address has no state: it does not come from this login.")
-    if not compare_digest(given["state"].encode(), state.encode()):
-        raise CallbackInvalid("The state in this address is not the one of this login.")
-    if "error" in given:
-        raise AuthorizationDenied(f"Dailymotion did not let you in ({given['error'][:60]!r}).")
-    if not given.get("code"):
-        raise CallbackInvalid("This address has no code.")
-    return given["code"]
+        raise CallbackInvalid("This URL repeats a parameter.")
+    parameters: Mapping[str, str] = dict(query)
+    if "state" not in parameters:
+        raise CallbackInvalid(
+            "This URL has no state parameter, so it does not belong to this login."
+        )
+    if not compare_digest(parameters["state"].encode(), state.encode()):
+        raise CallbackInvalid("The state in this URL does not belong to this login.")
+    if "error" in parameters:
+        raise AuthorizationDenied(
+            f"Dailymotion denied the authorization ({parameters['error'][:60]!r})."
+        )
+    if not parameters.get("code"):
+        raise CallbackInvalid("This URL has no code parameter.")
+    return parameters["code"]

@@ -1,9 +1,9 @@
-"""What a front door asks about: the original request's path, token and method.
+"""Read the original request (path, query, tokens, method) from a front door's auth subrequest.
 
-A front door serves a file by its own normalised path; the viewer wrote the raw one. nginx tells
-both (`$uri`, `$request_uri`): where decoding the raw one once does not give exactly nginx's, the
-two could be read as different files, and nobody gets anything. Others tell the raw one only, which
-then has to be one that everybody normalises to itself.
+A front door serves files by its own normalized path, but the viewer sent the raw path. nginx
+forwards both (`$uri`, `$request_uri`). If decoding the raw path once does not give exactly nginx's
+path, the two may name different files, and the request is refused. Other front doors forward only
+the raw path; it must then be a path that normalization does not change.
 """
 
 import re
@@ -16,43 +16,48 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import read_query_tokens
 from proxy.domain.video import VideoId, parse_video_id
 
-# What each kind of front door sets, and so takes from clients. Headers of another kind it may let
-# through from a client: where there is one of them, somebody asks the wrong route.
+# Each kind of front door sets its own headers, and so overwrites those of clients. It may pass the
+# other kind's headers on from a client, so such a header means that the wrong route is configured.
 NGINX_HEADERS = ("X-Original-URI", "X-Original-Path", "X-Original-Method")
 FORWARD_AUTH_HEADERS = ("X-Forwarded-Uri", "X-Forwarded-Method")
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-MAX_CACHED_URIS = 2000  # the files that are being watched, with a cookie
+MAX_CACHED_URIS = 2000  # files in playback, whose URIs repeat if the token is in a cookie
 MAX_CACHED_URI_LENGTH = 1500  # characters
 
-# Printable ASCII: what remains is refused before anybody can disagree about it.
+# Printable ASCII only: parsers may disagree about any other character.
 RAW_URI = re.compile(r"(?P<path>/[\x21-\x7e]*?)(?:\?(?P<query>[\x21-\x7e]*))?", re.ASCII)
 AMBIGUOUS_PATH = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\#;%?\x00-\x20\x7f-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalRequest:
-    """The request that a front door asks about; its path can be read in one way only."""
+    """The viewer's request to the front door; its path has exactly one interpretation."""
 
     method: str
     path: str
     query: str
-    query_tokens: tuple[str, ...]  # the value of every `token` in the query
+    query_tokens: tuple[str, ...]  # the values of all `token` parameters in the query
 
     @property
     def parse_query(self) -> tuple[tuple[str, str], ...]:
-        """Return the query's names and values."""
+        """The names and values of the query's parameters."""
         return tuple(parse_qsl(self.query, keep_blank_values=True))
 
 
 def read_original(
     *, uris: Sequence[str], paths: Sequence[str], methods: Sequence[str]
 ) -> OriginalRequest:
-    """Return the original request, or refuse with `path-not-covered`.
+    """Read the original request from nginx's headers.
 
-    Takes every value of nginx's `X-Original-URI` (`$request_uri`), `X-Original-Path` (`$uri` in the
-    protected location) and `X-Original-Method`; of each, exactly one will do.
+    Args:
+        uris: all values of `X-Original-URI` (nginx's `$request_uri`).
+        paths: all values of `X-Original-Path` (nginx's `$uri` in the protected location).
+        methods: all values of `X-Original-Method`.
+
+    Raises:
+        Refusal: `path-not-covered`; also if a header does not have exactly one value.
     """
     path = _get_single_value(paths, "X-Original-Path")
     original = _parse_uri(
@@ -64,24 +69,35 @@ def read_original(
 
 
 def read_forwarded(*, uris: Sequence[str], methods: Sequence[str]) -> OriginalRequest:
-    """Return the original request as Caddy and Traefik tell it, or refuse with `path-not-covered`.
+    """Read the original request from the headers of Caddy and Traefik.
 
-    Takes every value of `X-Forwarded-Uri` and `X-Forwarded-Method`; of each, exactly one will do.
+    Args:
+        uris: all values of `X-Forwarded-Uri`.
+        methods: all values of `X-Forwarded-Method`.
+
+    Raises:
+        Refusal: `path-not-covered`; also if a header does not have exactly one value.
     """
     return _parse_uri(
         _get_single_value(uris, "X-Forwarded-Uri"), _get_single_value(methods, "X-Forwarded-Method")
     )
 
 
-def reject_foreign_headers(given: Container[str], others: Sequence[str], route: str) -> None:
-    """Refuse with `path-not-covered` a question with headers that belong to another route."""
-    for name in others:
-        if name in given:
-            raise _build_refusal(f"{name} is not for this route, but for {route}")
+def reject_foreign_headers(
+    headers: Container[str], foreign_names: Sequence[str], route: str
+) -> None:
+    """Refuse a request with headers that belong to the other auth route.
+
+    Raises:
+        Refusal: `path-not-covered`.
+    """
+    for name in foreign_names:
+        if name in headers:
+            raise _build_refusal(f"the header {name} belongs to {route}, not to this route")
 
 
 def find_folder(path: str, video: VideoId) -> str | None:
-    """Return the folder that is named after a video and has its files; None where none is."""
+    """Return the part of the path up to the folder named after the video; None without one."""
     before, folder, _ = path.partition(f"/{video}/")
     return f"{before}{folder}" if folder else None
 
@@ -89,9 +105,12 @@ def find_folder(path: str, video: VideoId) -> str | None:
 def find_video(
     path: str, rules: Sequence[re.Pattern[str]], video_id_pattern: re.Pattern[str]
 ) -> VideoId:
-    """Return the video that a normalised path belongs to, or refuse with `path-not-covered`.
+    """Return the ID of the video that a normalized path belongs to.
 
-    The first rule that matches the whole path decides, by its group `video`.
+    The group `video` of the first rule that matches the whole path gives the ID.
+
+    Raises:
+        Refusal: `path-not-covered`.
     """
     for rule in rules:
         if (match := rule.fullmatch(path)) is not None:
@@ -99,14 +118,14 @@ def find_video(
                 return parse_video_id(match["video"] or "", video_id_pattern)
             except Refusal:
                 raise _build_refusal(
-                    "a rule in auth.protected_paths matches, but not platform.video_id_pattern"
+                    "a rule in auth.protected_paths matches, but platform.video_id_pattern does not"
                 ) from None
     raise _build_refusal("no rule in auth.protected_paths matches")
 
 
 def _parse_uri(uri: str, method: str) -> OriginalRequest:
     if method not in METHODS:
-        raise _build_refusal("the method is not GET, HEAD or OPTIONS")
+        raise _build_refusal("the original method is not GET, HEAD or OPTIONS")
     path, query, tokens = _split(uri)
     return OriginalRequest(method=method, path=path, query=query, query_tokens=tokens)
 
@@ -116,7 +135,7 @@ def _split_uncached(uri: str) -> tuple[str, str, tuple[str, ...]]:
         raise _build_refusal("the URI is not a path of printable ASCII")
     path = unquote(raw["path"]) if "%" in raw["path"] else raw["path"]
     if AMBIGUOUS_PATH.search(path) is not None or "%2f" in raw["path"].lower():
-        raise _build_refusal("the path can be read in more than one way")
+        raise _build_refusal("the path is ambiguous")
     query = raw["query"] or ""
     return path, query, tuple(read_query_tokens(query))
 
@@ -128,9 +147,9 @@ _split = cache_short_texts(
 
 def _get_single_value(values: Sequence[str], name: str) -> str:
     if len(values) != 1 or not values[0]:
-        raise _build_refusal(f"{name} must be there exactly once")
+        raise _build_refusal(f"the header {name} must occur exactly once")
     return values[0]
 
 
-def _build_refusal(why: str) -> Refusal:
-    return Refusal(Reason.PATH_NOT_COVERED, why)
+def _build_refusal(cause: str) -> Refusal:
+    return Refusal(Reason.PATH_NOT_COVERED, cause)

@@ -1,4 +1,4 @@
-"""A request to play a video, as it was read once."""
+"""The parsed play request that the rest of the edge works with."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,22 +7,22 @@ from proxy.domain.client_ip import Address
 from proxy.domain.formats import HLS_FIELDS, Format, StreamRequest
 from proxy.domain.video import VideoId
 
-# Player pages ask for a video's details beside each play, so these are counted on their own.
+# The player page requests a video's details with each play, so both have counters of their own.
 CountedAs = Literal["play", "details"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayRequest:
-    """Who wants to play what, and with which token.
+    """A viewer's request to play a video with a token.
 
     Attributes:
-        video: what.
-        viewer: whose address it comes from.
-        client_ip: the address to lock a stream to; None asks for no lock.
-        formats: in which formats; none stands for no particular one.
-        method: of the HTTP request; only a GET uses a token, so that HEAD and OPTIONS bind none.
-        token: the one token that it carries.
-        counted_as: as what it counts for `[limits]`; None for what does not.
+        video: the ID of the requested video.
+        viewer: the viewer's address.
+        client_ip: the address to lock a stream to; None requests no lock.
+        formats: the requested formats; empty if the request names no format.
+        method: the HTTP method; only GET uses a token, so HEAD and OPTIONS bind no token.
+        token: the request's only token.
+        counted_as: the counter of `[limits]` for this request; None if it is not counted.
     """
 
     video: VideoId
@@ -35,11 +35,11 @@ class PlayRequest:
 
     @property
     def binds_token(self) -> bool:
-        """Say whether this uses the token, and so binds it (`tokens.bind_on_first_use`)."""
+        """Whether this request uses the token, and so binds it (`tokens.bind_on_first_use`)."""
         return self.method == "GET"
 
     def build_viewer_request(self, fields: tuple[str, ...] = HLS_FIELDS) -> StreamRequest:
-        """Return the request for the viewer's own stream URLs."""
+        """Return the request for stream URLs that this viewer's player fetches."""
         return StreamRequest(
             video=self.video, viewer=self.viewer, client_ip=self.client_ip, fields=fields
         )

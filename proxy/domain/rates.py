@@ -1,4 +1,4 @@
-"""Rates such as `60/minute`, and counting in sliding windows."""
+"""Parse rates such as `60/minute`, and count events in sliding windows."""
 
 import re
 from collections.abc import Hashable
@@ -13,12 +13,12 @@ RATE = re.compile(
     rf"(?P<unit>{'|'.join(SECONDS)})s?\s*",
     re.ASCII,
 )
-MAX_NAMES = 50_000  # counted names; 15 MB
+MAX_NAMES = 50_000  # counted names, which take 15 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many in so many seconds."""
+    """A limit of `amount` events per `seconds`; `text` is the rate in words, for messages."""
 
     amount: int
     seconds: int
@@ -26,10 +26,10 @@ class Rate:
 
 
 def parse_rates(text: str) -> tuple[Rate, ...]:
-    """Return the rates of a text such as `10/second; 300/hour`; none if it is empty.
+    """Parse a list of rates such as `10/second; 300/hour`; an empty text has no rates.
 
     Raises:
-        ValueError: one of them is not a rate.
+        ValueError: an element is not a rate.
     """
     return tuple(dict.fromkeys(map(_parse_rate, text.split(";")))) if text else ()
 
@@ -42,43 +42,48 @@ def _parse_rate(text: str) -> Rate:
 
 
 class RateCounters:
-    """Counts names in sliding windows: the count of the window before is weighed by what is left.
+    """Counts events per name in sliding windows.
 
-    Times are seconds on one clock, which the caller brings. A million viewers have a million names,
-    so that the name counted longest ago is dropped first.
+    The count of the previous window is weighted by the remaining share of the current window.
+    Times are seconds on one clock, which the caller reads. A million viewers have a million names,
+    so at `max_names` the least recently used name is dropped.
     """
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
-        # The window's number, the count in the window before, and the count in this one.
+        # By name: the window's number, the count in the previous window, the count in this window.
         self._counts: LruCache[Hashable, tuple[int, int, int]] = LruCache(max_names)
 
     def compute_wait(self, name: Hashable, rate: Rate, now: float) -> float:
-        """Return how long until one more is within the rate, at least 1; 0 if it is now."""
-        _, before, count = self._read_count(name, rate, now)
-        left = rate.seconds - now % rate.seconds
-        if floor(before * left / rate.seconds + count) < rate.amount:
+        """Return the seconds until the rate allows one more event.
+
+        Returns:
+            0 if the rate allows an event now; otherwise at least 1.
+        """
+        _, previous, count = self._read_count(name, rate, now)
+        remaining = rate.seconds - now % rate.seconds
+        if floor(previous * remaining / rate.seconds + count) < rate.amount:
             return 0.0
-        if count < rate.amount:  # until the window before weighs less
-            return max(1.0, left - (rate.amount - count) * rate.seconds / before)
-        return max(1.0, left + rate.seconds * (1 - rate.amount / count))
+        if count < rate.amount:  # wait until the previous window has less weight
+            return max(1.0, remaining - (rate.amount - count) * rate.seconds / previous)
+        return max(1.0, remaining + rate.seconds * (1 - rate.amount / count))
 
     def add(self, name: Hashable, rate: Rate, now: float) -> int:
-        """Count a name; return the number of its window."""
-        window, before, count = self._read_count(name, rate, now)
-        self._counts[name] = window, before, count + 1
+        """Count one event of a name, and return the number of the current window."""
+        window, previous, count = self._read_count(name, rate, now)
+        self._counts[name] = window, previous, count + 1
         return window
 
     def subtract(self, name: Hashable, window: int) -> None:
-        """Count one less in the window in which it was counted, if that still matters."""
-        number, before, count = self._counts.get(name) or (0, 0, 0)
+        """Remove one event from the window in which it was counted, unless that window is over."""
+        number, previous, count = self._counts.get(name) or (0, 0, 0)
         if number == window and count > 0:
-            self._counts[name] = number, before, count - 1
-        elif number == window + 1 and before > 0:
-            self._counts[name] = number, before - 1, count
+            self._counts[name] = number, previous, count - 1
+        elif number == window + 1 and previous > 0:
+            self._counts[name] = number, previous - 1, count
 
     def _read_count(self, name: Hashable, rate: Rate, now: float) -> tuple[int, int, int]:
         window = int(now // rate.seconds)
-        number, before, count = self._counts.get(name) or (window, 0, 0)
+        number, previous, count = self._counts.get(name) or (window, 0, 0)
         if window > number:
-            before, count = (count if window == number + 1 else 0), 0
-        return window, before, count
+            previous, count = (count if window == number + 1 else 0), 0
+        return window, previous, count

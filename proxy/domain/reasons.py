@@ -1,8 +1,8 @@
-"""Every reason for which Playgate says no, with its status and the sentence that the public sees.
+"""Every reason for which Playgate refuses a request, with its HTTP status and public message.
 
-This table is interface: players, nginx and dashboards read the slugs. A sentence names the cause
-and the next step, and never a token, an address or an id; what only the operator may know goes
-into a refusal's `detail`, and from there into the log alone.
+This table is a public interface: players, nginx and dashboards read the slugs. A message gives the
+cause and the next step, and never contains a token, an address or an ID. Facts for the operator
+alone belong in a refusal's `detail`, which appears only in the log.
 """
 
 from enum import StrEnum
@@ -10,13 +10,13 @@ from typing import Self
 
 
 class Reason(StrEnum):
-    """A slug, the one status it is answered with, and its public sentence."""
+    """A reason's slug, with the one HTTP status of its responses and its public message."""
 
     status: int
     message: str
 
     def __new__(cls, slug: str, status: int, message: str) -> Self:
-        """Make the member that is its slug, and knows the rest."""
+        """Create a member whose string value is the slug."""
         reason = str.__new__(cls, slug)
         reason._value_ = slug
         reason.status = status
@@ -24,106 +24,133 @@ class Reason(StrEnum):
         return reason
 
     # fmt: off
-    # 401: no usable token
+    # 401: the request has no usable token
     TOKEN_MISSING = ("token-missing", 401,
         "This link carries no token. Add ?token=… or an Authorization: Bearer header.")
     TOKEN_MALFORMED = ("token-malformed", 401,
-        "The token in this link is not a well-formed signed token. Copy the link whole.")
+        "The token in this link is malformed. Copy the complete link.")
     TOKEN_CONFLICT = ("token-conflict", 401,
-        "This request carries several different tokens. Send exactly one.")
+        "This request carries several different tokens. Send exactly one token.")
     TOKEN_KEY_UNKNOWN = ("token-key-unknown", 401,
-        "The token was signed with a key that is not in use here. Ask for a new link.")
+        "The token was signed with a key that this service does not know. Request a new link.")
     TOKEN_SIGNATURE = ("token-signature", 401,
-        "The token's signature does not verify. Ask for a new link.")
-    TOKEN_EXPIRED = "token-expired", 401, "This link has expired. Ask for a new one."
+        "The token's signature is invalid. Request a new link.")
+    TOKEN_EXPIRED = "token-expired", 401, "This link has expired. Request a new link."
     TOKEN_NOT_YET_VALID = ("token-not-yet-valid", 401,
-        "This link is not valid yet. If it should be, the clock that signed it is ahead.")
+        ("This link is not valid yet. If it should be, the clock of the server that signed the "
+        "token is ahead: synchronize that clock."))
     TOKEN_LIFETIME = ("token-lifetime", 401,
-        "The token lives longer than is allowed here. Sign it for a shorter time.")
+        ("The token's lifetime (exp - iat) must be positive and at most tokens.max_ttl. Sign the "
+        "token with a lifetime in this range."))
     OPERATOR_KEY = ("operator-key", 401,
-        "This needs operator.key of the settings, as Authorization: Bearer; none set refuses all.")
+        ("The operator key is missing or wrong. Send operator.key as a bearer token; if it is not "
+        "set, this endpoint refuses every request."))
 
-    # 403: a good token that does not cover this
-    TOKEN_AUDIENCE = "token-audience", 403, "The token was made for another service."
-    TOKEN_ISSUER = "token-issuer", 403, "The token names an issuer whose key did not sign it."
-    TOKEN_VIDEO = "token-video", 403, "The token is for another video."
-    TOKEN_FORMAT = "token-format", 403, "The token does not allow this format."
+    # 403: the token is valid, but this request is not allowed
+    TOKEN_AUDIENCE = ("token-audience", 403,
+        "The token was issued for another service. Request a link for this service.")
+    TOKEN_ISSUER = ("token-issuer", 403,
+        ("The issuer that the token names does not own the key that signed the token. Request a "
+        "new link."))
+    TOKEN_VIDEO = ("token-video", 403,
+        "The token is not valid for this video. Request a link for this video.")
+    TOKEN_FORMAT = ("token-format", 403,
+        "The token does not allow this format. Choose another format, or request a new link.")
     TOKEN_NETWORK = ("token-network", 403,
-        "The token is for another network than yours. Ask for a new link from where you are.")
+        ("The token is bound to another network. Request a new link from the network that you are "
+        "using now."))
     TOKEN_USED_ELSEWHERE = ("token-used-elsewhere", 403,
-        ("This link was first used in another network, and is good there only. Ask for a link of "
-        "your own."))
-    TOKEN_REVOKED = "token-revoked", 403, "This link was withdrawn. Ask for a new one."
+        "This link is bound to the network that used it first. Request a link of your own.")
+    TOKEN_REVOKED = "token-revoked", 403, "This link was revoked. Request a new link."
     VIEWER_PRIVATE = ("viewer-private", 403,
-        ("Your public address is not known here: you appear with none, or with a private one. If "
-        "this edge stands behind a proxy, look at viewer.trusted_proxies and "
-        "viewer.forwarded_header; if private viewers are meant, at viewer.private."))
+        ("Your public IP address is unknown: this edge sees a private address or no address. If a "
+        "proxy is in front of the edge, check viewer.trusted_proxies and "
+        "viewer.forwarded_header. To allow private addresses, set viewer.private."))
     PATH_NOT_COVERED = ("path-not-covered", 403,
-        "No rule allows this path and method, so it is denied.")
+        ("No rule allows this path and method. Check the URL, or add a rule to "
+        "auth.protected_paths."))
     PEER_UNTRUSTED = ("peer-untrusted", 403,
-        "This is answered to trusted proxies only. Look at viewer.trusted_proxies.")
+        ("Only trusted proxies may use this endpoint. If this client is a proxy of yours, add its "
+        "address to viewer.trusted_proxies."))
     SEAL_INVALID = ("seal-invalid", 403,
-        "This address of the relay was not made here. Start the playback again.")
-    SEAL_EXPIRED = "seal-expired", 403, "This playback is over. Start it again."
+        "This playback URL was changed, or this service did not create it. Restart playback.")
+    SEAL_EXPIRED = "seal-expired", 403, "This playback session has expired. Restart playback."
     SEAL_NETWORK = ("seal-network", 403,
-        "This playback began in another network than yours. Start it again from where you are.")
-    VIDEO_PRIVATE = "video-private", 403, "This video is private."
-    VIDEO_PASSWORD = "video-password", 403, "This video is protected by a password."
-    VIDEO_GEOBLOCKED = "video-geoblocked", 403, "This video is not available in your country."
+        ("This playback session is bound to another network. Restart playback from the network "
+        "that you are using now."))
+    VIDEO_PRIVATE = ("video-private", 403,
+        "This video is private. Contact its owner for access.")
+    VIDEO_PASSWORD = ("video-password", 403,
+        "This video is protected by a password. Contact its owner for access.")
+    VIDEO_GEOBLOCKED = ("video-geoblocked", 403,
+        "This video is not available in your country. Choose another video.")
 
-    # 4xx: nothing to play
-    REQUEST_INVALID = "request-invalid", 400, "The request cannot be read."
-    VIDEO_NOT_FOUND = "video-not-found", 404, "There is no such video."
+    # 4xx: the request is malformed, or there is nothing to play
+    REQUEST_INVALID = ("request-invalid", 400,
+        "The request is malformed. Correct the request and send it again.")
+    VIDEO_NOT_FOUND = ("video-not-found", 404,
+        "This video does not exist. Check the video ID.")
     STREAM_UNAVAILABLE = ("stream-unavailable", 404,
-        ("This video has no stream right now. It may still be in preparation, or belong to another "
-        "account."))
-    LIVE_OFF_AIR = "live-off-air", 404, "This live channel is off air."
+        ("This video has no stream right now. It may still be in processing, or belong to another "
+        "account. Try again later."))
+    LIVE_OFF_AIR = ("live-off-air", 404,
+        "This live channel is off air. Try again when it is live.")
     FORMAT_UNAVAILABLE = ("format-unavailable", 404,
-        ("This video does not come in this format, or not within the limits of the token or of "
-        "this service."))
-    NOT_FOUND = "not-found", 404, "There is nothing at this address."
-    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "This address does not take that method."
+        ("This video is not available in this format, or exceeds the limits of the token or the "
+        "service. Choose another format."))
+    NOT_FOUND = "not-found", 404, "Nothing exists at this URL. Check the URL."
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405,
+        "This URL does not support this HTTP method. Use a method listed in the Allow header.")
 
-    # 5xx: Dailymotion, or us
-    INTERNAL = "internal", 500, "Something went wrong here. Quote the request id to the operator."
+    # 5xx: Dailymotion failed, or this edge did
+    INTERNAL = ("internal", 500,
+        "An internal error occurred. Report the request ID to the operator.")
     PLATFORM_CREDENTIALS = ("platform-credentials", 502,
-        "The video platform refuses this service's credentials. The operator has to act.")
+        "The video platform rejected this service's credentials. Contact the operator.")
     PLATFORM_PERMISSION = ("platform-permission", 502,
-        "The video platform does not let this service have stream URLs. The operator has to act.")
+        ("The video platform does not permit this service to get stream URLs. Contact the "
+        "operator."))
     PLATFORM_BAD_RESPONSE = ("platform-bad-response", 502,
-        "The video platform gave an answer that cannot be used.")
+        "The video platform returned an unusable response. Try again in a moment.")
     STREAM_HOST_NOT_ALLOWED = ("stream-host-not-allowed", 502,
-        "The video platform named a stream at an address that is not allowed here.")
+        ("The video platform returned a stream URL with a host that this service does not allow. "
+        "Contact the operator."))
     PLAYLIST_INVALID = ("playlist-invalid", 502,
-        "The playlist of this video cannot be played by any player.")
+        "The playlist of this video is invalid: no player can play it. Contact the operator.")
     PLATFORM_THROTTLED = ("platform-throttled", 503,
-        "The video platform asks us to slow down. Try again in a moment.")
+        "The video platform is rate-limiting this service. Try again in a moment.")
     PLATFORM_UNREACHABLE = ("platform-unreachable", 503,
         "The video platform cannot be reached. Try again in a moment.")
     OVERLOADED = ("overloaded", 503,
-        "More is asked of this service than it can do just now. Try again in a moment.")
+        "The service is overloaded. Try again in a moment.")
     RATE_LIMITED = ("rate-limited", 503,
-        "Too many plays in a short time. Wait for as long as Retry-After says.")
+        ("Too many requests in a short time. Wait for the number of seconds in the Retry-After "
+        "header."))
     STATE_UNAVAILABLE = ("state-unavailable", 503,
-        "It cannot be told right now whether this link is good here. Try again in a moment.")
+        "This link cannot be verified right now. Try again in a moment.")
     ACCOUNT_UNAVAILABLE = ("account-unavailable", 503,
-        "This service cannot use its account at the video platform now. The operator has to act.")
+        ("This service cannot use its account at the video platform right now. Contact the "
+        "operator."))
     STARTING = ("starting", 503,
-        "This edge has no access token yet. It asks the platform for one by itself.")
-    DRAINING = "draining", 503, "This edge is shutting down. Ask another one."
+        ("This edge is starting: it has no access token yet, or no current revocations. Wait until "
+        "it is ready."))
+    DRAINING = "draining", 503, "This edge is shutting down. Use another edge."
     PLATFORM_TIMEOUT = ("platform-timeout", 504,
-        "The video platform did not answer in time. Try again in a moment.")
+        "The video platform did not respond in time. Try again in a moment.")
     # fmt: on
 
 
-OVERLOAD_RETRY_SECONDS = 1  # seconds, of who was one too many
+OVERLOAD_RETRY_SECONDS = 1  # the Retry-After of an `overloaded` response
 
 
 class Refusal(Exception):
-    """An expected no: raised where it is known, turned into a response in one place.
+    """A refused request: raised where the cause is found, turned into a response in one place.
 
-    `message` is public and defaults to the reason's sentence; `detail` is for the log only;
-    `retry_after` is after how many seconds it is worth to ask again, where that is known.
+    Attributes:
+        reason: why the request is refused.
+        detail: the exact cause, for the log only.
+        message: the public message; by default the reason's own.
+        retry_after: seconds until a retry can succeed; None if unknown.
     """
 
     def __init__(
@@ -141,10 +168,10 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
     def copy(self) -> "Refusal":
-        """Return the same refusal without its traceback: raised again, it would keep all frames."""
+        """Return a copy without the traceback: raising the original again keeps all its frames."""
         return Refusal(self.reason, self.detail, message=self.message, retry_after=self.retry_after)
 
 
 def build_overload_refusal(detail: str) -> Refusal:
-    """Return the refusal of what this edge cannot do now, since it does so much already."""
+    """Return the refusal of a request that this edge has no capacity for."""
     return Refusal(Reason.OVERLOADED, detail, retry_after=OVERLOAD_RETRY_SECONDS)

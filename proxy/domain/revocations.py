@@ -1,4 +1,4 @@
-"""Tokens that are revoked before they expire, and the relay sessions that they opened."""
+"""Revocation of tokens before they expire, and of the relay sessions that they opened."""
 
 import hmac
 import json
@@ -15,16 +15,19 @@ RevocationKind = Literal["jti", "sub", "video"]
 REVOCATION_KINDS: tuple[RevocationKind, ...] = get_args(RevocationKind)
 Name = tuple[RevocationKind, str, str | None]  # kind, value, issuer
 
-MAX_REVOCATIONS = 100_000  # names; to revoke more tokens than that, retire their key
+MAX_REVOCATIONS = 100_000  # names; to revoke more tokens, remove their signing key
 
 PROOF = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidityLimit:
-    """For how long a token may be valid, with what it began in its last second; whole seconds.
+    """How long a token can have an effect; in whole seconds.
 
-    `leeway` is how far ahead of ours its signer's clock may be.
+    Attributes:
+        validity: the longest time from a token's `iat` to the end of the last session that it
+            opened.
+        leeway: how far the signer's clock may be ahead of this edge's clock.
     """
 
     validity: int
@@ -33,18 +36,18 @@ class ValidityLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """Revokes every token of one name; times in whole seconds since 1970.
+    """Revokes all tokens with one claim value; times in whole seconds since 1970.
 
     Attributes:
-        kind: the claim that names the tokens; `video` also stands for plays of a video that a
-            token for all videos would open.
-        value: what the claim must be.
-        issuer: whose tokens are meant, for `jti` and `sub`: issuers name their viewers and tokens
-            independently. None means tokens signed with the operator's own keys.
-        before: tokens whose `iat` is later are not meant. A `jti` is revoked whatever its `iat`.
-        at: when it was made.
-        is_undone: whether this undoes the revocations of the name that were made until `at`.
-        proof: that an instance made it; see `Proofs`.
+        kind: the claim to compare; `video` also revokes plays of the video with tokens for all
+            videos.
+        value: the revoked value of the claim.
+        issuer: the issuer of the revoked tokens, for `jti` and `sub`, because issuers choose these
+            values independently. None means tokens signed with the operator's own keys.
+        before: the latest revoked `iat`. A `jti` is revoked regardless of its `iat`.
+        at: when the revocation was created.
+        is_undone: whether this entry undoes the revocations of the name created up to `at`.
+        proof: the HMAC that proves that an instance created this entry; see `RevocationProofs`.
     """
 
     kind: RevocationKind
@@ -57,31 +60,31 @@ class Revocation:
 
     @property
     def name(self) -> Name:
-        """Return what it names."""
+        """The key of this entry: kind, value and issuer."""
         return self.kind, self.value, self.issuer
 
     def compute_end(self, limit: ValidityLimit) -> int:
-        """Return when every token that it concerns has expired, so that it may be forgotten."""
+        """Return when the last affected token has expired, so that the entry can be dropped."""
         is_limited = self.kind != "jti" and not self.is_undone
         last_issued = self.at + limit.leeway
         return (min(self.before, last_issued) if is_limited else last_issued) + limit.validity + 1
 
     def clip_times(self, now: int, leeway: int) -> Self:
-        """Return it with times that are possible: another writer of the state may invent others."""
+        """Return a copy with plausible times: another writer of the state may have forged them."""
         at = self.at if self.at <= now + leeway + 1 else now
         return replace(self, before=min(self.before, at + leeway), at=at)
 
     def to_json(self) -> str:
-        """Return it as instances exchange it."""
+        """Return the JSON text that instances exchange."""
         members = [self.kind, self.value, self.issuer, self.before, self.at, self.is_undone]
         return json.dumps([*members, self.proof], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what another instance wrote.
+        """Parse the JSON text of another instance.
 
         Raises:
-            ValueError: not a revocation.
+            ValueError: the text is not a revocation.
         """
         try:
             members = json.loads(text)
@@ -91,14 +94,17 @@ class Revocation:
             raise ValueError("not a revocation")
         kind, value, issuer, before, at, is_undone, proof = members
         names = [value] if issuer is None else [value, issuer]
-        is_named = kind in REVOCATION_KINDS and all(
+        has_valid_name = kind in REVOCATION_KINDS and all(
             isinstance(name, str) and VISIBLE_TEXT.fullmatch(name) is not None for name in names
         )
-        is_timed = all(
-            type(moment) is int and 0 <= moment <= MAX_TIMESTAMP for moment in (before, at)
+        has_valid_times = all(
+            type(time) is int and 0 <= time <= MAX_TIMESTAMP for time in (before, at)
         )
-        is_proven = isinstance(proof, str) and (not proof or PROOF.fullmatch(proof) is not None)
-        if not is_named or not is_timed or not isinstance(is_undone, bool) or not is_proven:
+        has_valid_proof = isinstance(proof, str) and (
+            not proof or PROOF.fullmatch(proof) is not None
+        )
+        is_valid = has_valid_name and has_valid_times and has_valid_proof
+        if not is_valid or not isinstance(is_undone, bool):
             raise ValueError("not a revocation")
         return cls(
             kind=kind,
@@ -112,22 +118,23 @@ class Revocation:
 
 
 class RevocationProofs:
-    """Tells what instances made from what another writer of the state made, by an HMAC.
+    """Distinguishes entries of instances from those of other writers of the state, with an HMAC.
 
-    Without a proof a revocation counts, its dates clipped, until the operator undoes it: one that
-    was not believed would make a token good. An undoing without a proof does not count.
+    A revocation without a valid proof still counts, with its times clipped, until the operator
+    undoes it: ignoring it could make a revoked token valid. An undoing without a valid proof does
+    not count.
     """
 
     def __init__(self, secret: str) -> None:
-        """Prove with what all instances know, and nobody else."""
+        """Derive the HMAC key from a secret that only the instances know."""
         self._key = hmac.digest(secret.encode(), b"playgate revocation 1", "sha256")
 
     def prove(self, revocation: Revocation) -> Revocation:
-        """Return it with its proof."""
+        """Return a copy with a proof."""
         return replace(revocation, proof=self._compute_proof(revocation))
 
     def is_proven(self, revocation: Revocation) -> bool:
-        """Say whether an instance made it."""
+        """Check whether an instance created the entry."""
         return hmac.compare_digest(revocation.proof, self._compute_proof(revocation))
 
     def _compute_proof(self, revocation: Revocation) -> str:
@@ -136,9 +143,10 @@ class RevocationProofs:
 
 
 class RevocationList:
-    """The latest news of every name, at most `MAX_REVOCATIONS`; the order of arrival is irrelevant.
+    """Keeps one entry per name, at most `MAX_REVOCATIONS` names.
 
-    Of two revocations of one name, the one that reaches further counts, and the later one is kept.
+    Two revocations of a name merge: the greatest `before` and the greatest `at` count. If an entry
+    undoes the other, the later entry counts. The order of arrival does not change the result.
     """
 
     def __init__(self) -> None:
@@ -151,57 +159,64 @@ class RevocationList:
         return iter(list(self._entries.values()))
 
     def list_in_force(self) -> Iterator[Revocation]:
-        """Yield what is revoked."""
+        """Yield the entries that revoke a name."""
         return (entry for entry in self if not entry.is_undone)
 
     def find(self, name: Name) -> Revocation | None:
-        """Return what is known of a name, an undone revocation too."""
+        """Return the entry of a name, even if it is undone; None without one."""
         return self._entries.get(name)
 
     def add(self, revocation: Revocation) -> bool:
-        """Add news of a name; return False if the list is full and the name is not in it."""
+        """Merge an entry into the list; return False if the list is full and lacks the name."""
         known = self._entries.get(revocation.name)
         if known is None and len(self._entries) >= MAX_REVOCATIONS:
             return False
         self._entries[revocation.name] = revocation if known is None else _merge(known, revocation)
         return True
 
-    def __contains__(self, news: Revocation) -> bool:
-        known = self._entries.get(news.name)
-        return known is not None and _merge(known, news) == known
+    def __contains__(self, revocation: Revocation) -> bool:
+        known = self._entries.get(revocation.name)
+        return known is not None and _merge(known, revocation) == known
 
     def drop_expired(self, now: float, limit: ValidityLimit) -> None:
-        """Drop what concerns nothing any more."""
+        """Drop the entries whose affected tokens have all expired."""
         for name, entry in list(self._entries.items()):
             if entry.compute_end(limit) <= now:
                 del self._entries[name]
 
-    def check(self, video: str, whose: Claims | Session) -> None:
-        """Refuse what is revoked: plays of a video with a token, or in a session that it opened."""
+    def check(self, video: str, source: Claims | Session) -> None:
+        """Check that the token that allows a play, or opened its session, is not revoked.
+
+        Args:
+            video: the ID of the played video.
+            source: the claims of the token, or the session that the token opened.
+
+        Raises:
+            Refusal: `token-revoked`.
+        """
         names: tuple[tuple[RevocationKind, str | None, str | None], ...] = (
-            ("jti", whose.jti, whose.issuer),
-            ("sub", whose.subject, whose.issuer),
+            ("jti", source.jti, source.issuer),
+            ("sub", source.subject, source.issuer),
             ("video", video, None),
         )
         for kind, value, issuer in names:
             entry = None if value is None else self._entries.get((kind, value, issuer))
             if entry is None or entry.is_undone:
                 continue
-            if kind == "jti" or whose.issued_at <= entry.before:
+            if kind == "jti" or source.issued_at <= entry.before:
                 raise Refusal(Reason.TOKEN_REVOKED, f"by {kind}")
 
 
 def _merge(known: Revocation, revocation: Revocation) -> Revocation:
     if known.is_undone or revocation.is_undone:
         later, earlier = (known, revocation) if known.at > revocation.at else (revocation, known)
-        # At the same second the undoing counts: a new revocation is dated later than that.
+        # Within one second the undoing wins: a new revocation always gets a later `at`.
         return earlier if later.at == earlier.at and earlier.is_undone else later
     merged = replace(
         known, before=max(revocation.before, known.before), at=max(revocation.at, known.at)
     )
-    for one in sorted(
-        (known, revocation), key=lambda it: not it.proof
-    ):  # a proven one where it will do
-        if (one.before, one.at) == (merged.before, merged.at):
-            return one
+    # If an original entry equals the merged one, return it, because its proof stays valid.
+    for entry in sorted((known, revocation), key=lambda candidate: not candidate.proof):
+        if (entry.before, entry.at) == (merged.before, merged.at):
+            return entry
     return replace(merged, proof="")

@@ -1,9 +1,9 @@
-"""Seals: what a relayed URI means, in a text that says nothing and cannot be changed.
+"""Seals: encrypted, authenticated texts that stand for the target of a relayed URI.
 
-A seal is deterministic (AES-SIV, RFC 5297): the same child of the same session has the same URI on
-every reload, or players lose their place. It lives as long as the session, not as the token, since
-players never fetch a new playlist URL; and a child is sealed with the key that opened its parent,
-so that a new key breaks no running session.
+A seal is deterministic (AES-SIV, RFC 5297): the same child of the same session keeps its URI across
+reloads, because players lose their position if URIs change. A seal is valid as long as the session,
+not the token, because players never fetch a new playlist URL. A child is sealed with the key that
+opened its parent, so adding a key does not break running sessions.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -28,22 +28,22 @@ from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.domain.video import VideoId
 
 SealKind = Literal["playlist", "whole", "sequence", "directory"]
-SEAL_KINDS: tuple[SealKind, ...] = get_args(SealKind)  # their order is in every seal
+SEAL_KINDS: tuple[SealKind, ...] = get_args(SealKind)  # seals contain the index, so never reorder
 
 PURPOSE = b"playgate relay 2"
-SIV_KEY, MAC_KEY = 64, 32  # bytes
-MAC_BYTES = 6  # 48 bits, to be guessed online within one session: hopeless at any rate of asking
-CACHED_SEALS = 5000  # that were opened: a playback's segments share one
-MAX_CACHED_SEAL = 1500  # characters
-MAX_SEAL = 6000  # characters; nginx takes request lines up to 8 kB
+SIV_KEY_BYTES, MAC_KEY_BYTES = 64, 32
+MAC_BYTES = 6  # 48 bits: guessing requires requests within one session, infeasible at any rate
+MAX_CACHED_SEALS = 5000  # opened seals; the segments of a playback share a seal
+MAX_CACHED_SEAL_LENGTH = 1500  # characters
+MAX_SEAL_LENGTH = 6000  # characters; nginx accepts request lines of up to 8 kB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Whose playback a seal belongs to; times in seconds since 1970.
+    """The playback session that a seal belongs to; times in seconds since 1970.
 
-    `jti`, `subject`, `issuer` and `issued_at` are the token's, so that its revocation reaches the
-    session.
+    `jti`, `subject`, `issuer` and `issued_at` come from the token, so that revoking the token also
+    revokes the session.
     """
 
     video: VideoId
@@ -56,29 +56,44 @@ class Session:
     limits: VariantLimits = NO_LIMITS
 
     def check(self, viewer: Address, *, now: float, max_duration: float, leeway: float) -> None:
-        """Refuse a viewer from another network, and a session that is not current; in seconds.
+        """Check that the session is current and that the viewer is in its network.
 
-        The clock of the edge that sealed may be ahead of ours by `leeway`.
+        Args:
+            viewer: the viewer's address.
+            now: in seconds since 1970.
+            max_duration: the longest duration of a session, in seconds.
+            leeway: how far the clock of the sealing edge may be ahead, in seconds.
+
+        Raises:
+            Refusal: `seal-invalid`, `seal-expired` or `seal-network`.
         """
         if self.started_at > now + leeway:
             ahead = self.started_at - now
             raise Refusal(Reason.SEAL_INVALID, f"the session starts {ahead:.0f} s in the future")
         if now >= self.started_at + max_duration:
-            raise Refusal(Reason.SEAL_EXPIRED, f"started {now - self.started_at:.0f} s ago")
+            raise Refusal(
+                Reason.SEAL_EXPIRED, f"the session started {now - self.started_at:.0f} s ago"
+            )
         if viewer not in self.network:
             raise Refusal(Reason.SEAL_NETWORK, "the viewer is outside the session's network")
 
 
 class SealKey:
-    """One key, made of a secret."""
+    """An encryption key and a MAC key, derived from one secret."""
 
     def __init__(self, secret: bytes) -> None:
-        made = HKDF(SHA256(), SIV_KEY + MAC_KEY, salt=None, info=PURPOSE).derive(secret)
-        self._aead = AESSIV(made[:SIV_KEY])
-        self._mac_key = made[SIV_KEY:]
+        derived = HKDF(SHA256(), SIV_KEY_BYTES + MAC_KEY_BYTES, salt=None, info=PURPOSE).derive(
+            secret
+        )
+        self._aead = AESSIV(derived[:SIV_KEY_BYTES])
+        self._mac_key = derived[SIV_KEY_BYTES:]
 
     def seal(self, kind: SealKind, session: Session, content: Any) -> str:
-        """Return the seal of a content, which is made of lists, texts, bytes and numbers."""
+        """Encrypt a content of lists, texts, bytes and numbers into a seal.
+
+        Raises:
+            Refusal: `playlist-invalid` if the seal exceeds `MAX_SEAL_LENGTH`.
+        """
         network, limits = session.network, session.limits
         plain = [
             SEAL_KINDS.index(kind),
@@ -94,15 +109,15 @@ class SealKey:
             content,
         ]
         seal = _b64(self._aead.encrypt(msgpack.packb(plain), [PURPOSE]))
-        if len(seal) > MAX_SEAL:
+        if len(seal) > MAX_SEAL_LENGTH:
             raise Refusal(Reason.PLAYLIST_INVALID, "a URI is too long to seal")
         return seal
 
     def open(self, seal: str) -> "OpenedSeal | None":
-        """Return what a seal says; None where this key did not make it."""
+        """Decrypt a seal; None if this key did not create it."""
         try:
             sealed = urlsafe_b64decode(seal + "=" * (-len(seal) % 4))
-            if _b64(sealed) != seal:  # another text for the same bytes would be another URI
+            if _b64(sealed) != seal:  # a second text for the same bytes is a second URI
                 return None
             plain = msgpack.unpackb(self._aead.decrypt(sealed, [PURPOSE]))
         except (InvalidTag, ValueError):
@@ -123,17 +138,17 @@ class SealKey:
         return OpenedSeal(key=self, kind=SEAL_KINDS[kind], session=session, content=content)
 
     def compute_mac(self, seal: str, name: str) -> str:
-        """Return what proves that a playlist named this child of a sealed directory."""
+        """Return the MAC that proves that a playlist listed this child of a sealed directory."""
         return _b64(digest(self._mac_key, f"{seal}/{name}".encode(), sha256)[:MAC_BYTES])
 
     def verify_mac(self, mac: str, seal: str, name: str) -> bool:
-        """Say whether a child was named."""
+        """Check whether a playlist listed this child of a sealed directory."""
         return compare_digest(mac.encode(), self.compute_mac(seal, name).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedSeal:
-    """What a seal says, and the key that opened it."""
+    """The content of a seal, and the key that opened it."""
 
     key: SealKey
     kind: SealKind
@@ -142,37 +157,44 @@ class OpenedSeal:
 
 
 class SealKeys:
-    """Every key in use: the first seals new sessions, all of them open."""
+    """All keys in use: the first key seals new sessions, and every key opens seals."""
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._keys = tuple(map(SealKey, secrets))
-        # Without `self`: a cycle is collected late, and one of the edge's start never (gc.freeze).
-        self._remembered = cache_short_texts(
-            MAX_CACHED_SEAL, max_entries=CACHED_SEALS, function=partial(_open, keys=self._keys)
+        # The cached function must not refer to `self`: the garbage collector frees such a cycle
+        # late, and never if it dates from the edge's start (gc.freeze).
+        self._open_cached = cache_short_texts(
+            MAX_CACHED_SEAL_LENGTH,
+            max_entries=MAX_CACHED_SEALS,
+            function=partial(_open, keys=self._keys),
         )
 
     @property
     def newest(self) -> SealKey | None:
-        """Return the key for a new session; None where there is no key, and so no relay."""
+        """The key for new sessions; None if no key is set, so that relaying is disabled."""
         return self._keys[0] if self._keys else None
 
     def open(self, seal: str) -> OpenedSeal:
-        """Return what a seal says, or refuse with `seal-invalid`."""
-        if seal.isascii() and len(seal) <= MAX_SEAL:
-            return self._remembered(seal)
-        raise build_seal_refusal("no key in use made this seal")
+        """Decrypt a seal with the key that created it.
+
+        Raises:
+            Refusal: `seal-invalid`.
+        """
+        if seal.isascii() and len(seal) <= MAX_SEAL_LENGTH:
+            return self._open_cached(seal)
+        raise build_seal_refusal("no key in relay.keys created this seal")
 
 
 def _open(seal: str, keys: Sequence[SealKey]) -> OpenedSeal:
     for key in keys:
         if (opened := key.open(seal)) is not None:
             return opened
-    raise build_seal_refusal("no key in use made this seal")
+    raise build_seal_refusal("no key in relay.keys created this seal")
 
 
-def build_seal_refusal(why: str) -> Refusal:
-    """Return the refusal of a path that we did not make."""
-    return Refusal(Reason.SEAL_INVALID, why)
+def build_seal_refusal(cause: str) -> Refusal:
+    """Return the refusal of a relay URL that this service did not create."""
+    return Refusal(Reason.SEAL_INVALID, cause)
 
 
 def _b64(value: bytes) -> str:

@@ -1,19 +1,19 @@
-"""Sentences for what a validator found, in place of the validation library's own.
+"""Messages for validation errors, which replace the messages of the validation library.
 
-Settings and request bodies share them, so that the same mistake reads the same everywhere.
+Settings and request bodies share these messages, so the same mistake always reads the same.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-# By the library's error type. {…} is filled from the error's context.
+# By the library's error type. The error's context supplies the placeholders.
 MESSAGES: Mapping[str, str] = {
     "missing": "is missing",
-    "extra_forbidden": "is not known here",
+    "extra_forbidden": "is not a known name",
     "model_type": "must be a table",
     "dict_type": "must be a table",
-    "string_type": "must be a text",
-    "string_sub_type": "must be a text",
+    "string_type": "must be a string",
+    "string_sub_type": "must be a string",
     "string_unicode": "must be UTF-8 text",
     "path_type": "must be a path",
     "tuple_type": "must be a list",
@@ -23,7 +23,7 @@ MESSAGES: Mapping[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "int_parsing": "must be a whole number",
-    "int_parsing_size": "is too large a number",
+    "int_parsing_size": "is too large",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",
@@ -36,10 +36,10 @@ MESSAGES: Mapping[str, str] = {
     "literal_error": "must be {expected}",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "json_invalid": "is not JSON",
-    "json_type": "is not JSON",
+    "json_invalid": "is not valid JSON",
+    "json_type": "is not valid JSON",
 }
-# Patterns, in words.
+# Descriptions of the regular expressions that settings and request bodies use.
 PATTERN_MESSAGES: Mapping[str, str] = {
     r"^[\x21-\x7e]{1,256}$": "must be 1 to 256 visible ASCII characters",
     r"^[A-Za-z0-9_.:-]{1,64}$": "must be 1 to 64 letters, digits or _ . : -",
@@ -47,16 +47,19 @@ PATTERN_MESSAGES: Mapping[str, str] = {
     r"^[A-Za-z0-9_-]*$": "must be letters, digits, _ or -",
     r"^[a-z0-9_]+$": "must be lower-case letters, digits or _",
 }
-PYDANTIC_PREFIX = "Value error, "  # before the sentence of a check of ours
+PYDANTIC_PREFIX = "Value error, "  # Pydantic puts this before the message of a ValueError
 
 
 def format_message(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    """Return what is wrong, as the rest of a sentence that begins with the name of the value.
+    """Return the message for a validation error, to be appended to the name of the value.
 
-    Of the library's messages, only what a check of ours raised is repeated.
+    Args:
+        kind: the library's error type.
+        message: the library's message; used only if Playgate's own check raised the error.
+        context: the values for the message's placeholders.
     """
     if kind == "value_error":
         return message.removeprefix(PYDANTIC_PREFIX)
     if kind == "string_pattern_mismatch":
-        return PATTERN_MESSAGES.get(context["pattern"], "is not of the expected form")
+        return PATTERN_MESSAGES.get(context["pattern"], "has an invalid format")
     return MESSAGES.get(kind, "is not valid").format_map(context)

@@ -1,4 +1,4 @@
-"""Limits on the variants that a viewer may get: picture height and bandwidth."""
+"""Limits on the picture height and bandwidth of the variants that a viewer may play."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,12 @@ RESOLUTION = re.compile(r"[0-9]{1,9}x([0-9]{1,9})", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantLimits:
-    """The largest variant to offer: pixels of height, bits per second; None is no limit."""
+    """The largest variant that a viewer may play.
+
+    Attributes:
+        max_height: the maximum picture height in pixels; None means no limit.
+        max_bandwidth: the maximum bandwidth in bits per second; None means no limit.
+    """
 
     max_height: int | None = None
     max_bandwidth: int | None = None
@@ -18,7 +23,10 @@ class VariantLimits:
         return self != NO_LIMITS
 
     def allows(self, values: dict[str, str]) -> bool:
-        """Say whether a variant is within the limits; one that does not say its size is not."""
+        """Check whether a variant with these attributes is within the limits.
+
+        A variant that lacks the attribute for a limit (BANDWIDTH, RESOLUTION) exceeds that limit.
+        """
         if self.max_bandwidth is not None:
             bandwidth = values.get("BANDWIDTH", "")
             if NUMBER.fullmatch(bandwidth) is None or int(bandwidth) > self.max_bandwidth:

@@ -1,4 +1,4 @@
-"""Video ids: which texts are one, and how one may be written down."""
+"""Validate video IDs, and hide private video IDs in logs."""
 
 import re
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from proxy.domain.reasons import Reason, Refusal
 
 VideoId = NewType("VideoId", str)
 
-# No official grammar exists; these are the shapes seen in public. The setting may widen it.
+# No official grammar exists; this pattern matches the IDs seen in public. The setting
+# `platform.video_id_pattern` can replace it.
 DEFAULT_PATTERN = "[xk][A-Za-z0-9]{1,31}"
 
-# What an id may be at the very widest, so that it is safe in a path, a query and a header.
+# No setting can allow other IDs: these are safe in a path, a query and a header.
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDetails:
-    """What a page says of a video; empty where the platform does not tell."""
+    """A video's details for pages; `title` and `poster` are empty if the platform omits them."""
 
     title: str = ""
     poster: str = ""
@@ -26,25 +27,35 @@ class VideoDetails:
 
 
 def parse_video_id(text: str, pattern: re.Pattern[str]) -> VideoId:
-    """Return `text` as a video id, case kept; refuse with `video-not-found` what is none."""
+    """Validate a video ID; upper and lower case are preserved.
+
+    Raises:
+        Refusal: `video-not-found`.
+    """
     if SAFE_ID.fullmatch(text) is None or pattern.fullmatch(text) is None:
-        raise Refusal(Reason.VIDEO_NOT_FOUND, "not a video id; see platform.video_id_pattern")
+        raise Refusal(
+            Reason.VIDEO_NOT_FOUND, "the video ID does not match platform.video_id_pattern"
+        )
     return VideoId(text)
 
 
 def parse_named_video(text: str, pattern: re.Pattern[str]) -> VideoId:
-    """Return a video id that an operator or a back end names, or refuse with what is wrong."""
+    """Validate a video ID from the operator or a back end.
+
+    Raises:
+        Refusal: `request-invalid`, with a message that quotes the text.
+    """
     try:
         return parse_video_id(text, pattern)
     except Refusal:
-        message = f"{text!r} is not a video id; see platform.video_id_pattern."
+        message = f"{text!r} is not a video ID: it does not match platform.video_id_pattern."
         raise Refusal(Reason.REQUEST_INVALID, message=message) from None
 
 
 def to_loggable_id(video: VideoId) -> str:
-    """Return the id as it may be logged.
+    """Return a video ID for logs, with a short hash in place of a private ID (`k…`).
 
-    A private id (`k…`) is a secret: who holds it can see the video. A short hash tells two apart.
+    A private ID is a secret, because anyone who knows it can watch the video.
     """
     if not video.startswith("k"):
         return video

@@ -120,7 +120,7 @@ def test_mint_prints_a_play_url():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--video", "../etc"], "is not a video id"),
+        (["--video", "../etc"], "is not a video ID"),
         (["--video", "x8abcd", "--ttl", "0"], "ttl must be 1 to 3600 seconds (tokens.max_ttl)"),
         (["--video", "x8abcd", "--ttl", "3601"], "ttl must be 1 to 3600 seconds (tokens.max_ttl)"),
         (["--video", "x8abcd", "--ip", "here"], "--ip: 'here' is neither an address nor a network"),
@@ -393,7 +393,7 @@ def test_explain_of_nonsense_names_the_form():
 
     assert result.exit_code == 1
     assert re.search(
-        r"^fail +form +token-malformed: 1 parts instead of 3", result.stdout, re.MULTILINE
+        r"^fail +form +token-malformed: it has 1 parts instead of 3", result.stdout, re.MULTILINE
     )
 
 

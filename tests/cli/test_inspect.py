@@ -68,14 +68,14 @@ async def test_json_is_one_object_a_line(inspect):
             "input": "bad.m3u8", "kind": "media", "verdict": "invalid",
             "findings": [{
                 "rule": "segment-long", "line": 3, "severity": "error",
-                "message": "9 s are more than EXT-X-TARGETDURATION, 4.",
+                "message": "The duration of 9 s exceeds EXT-X-TARGETDURATION, 4.",
             }],
         },
         {
             "input": "-", "kind": None, "verdict": "invalid",
             "findings": [{
                 "rule": "extm3u", "line": 1, "severity": "unplayable",
-                "message": "This is no playlist: its first line is not #EXTM3U.",
+                "message": "This is not a playlist: the first line is not #EXTM3U.",
             }],
         },
     ]  # fmt: skip
@@ -86,7 +86,7 @@ async def test_the_report_shows_the_line_and_the_section(inspect):
 
     assert ran.stdout.splitlines() == [
         "bad.m3u8  media  invalid",
-        "    error      9 s are more than EXT-X-TARGETDURATION, 4.  (4.4.3.1)  segment-long",
+        "    error      The duration of 9 s exceeds EXT-X-TARGETDURATION, 4.  (4.4.3.1)  segment-long",
         "             3 │ #EXTINF:9,",
         "",
     ]

@@ -119,11 +119,11 @@ async def test_a_login_in_a_browser_and_the_edge_that_lives_on_it(
     ("forged", "says"),
     [
         ("?code=stolen", "has no state"),
-        ("?code=stolen&state=", "is not the one of this login"),
-        ("?code=stolen&state=wrong", "is not the one of this login"),
-        ("?code=stolen&state=%ff", "is not the one of this login"),
-        ("?error=access_denied&state=wrong", "is not the one of this login"),
-        ("?code=a&code=b&state=wrong", "is there twice"),
+        ("?code=stolen&state=", "does not belong to this login"),
+        ("?code=stolen&state=wrong", "does not belong to this login"),
+        ("?code=stolen&state=%ff", "does not belong to this login"),
+        ("?error=access_denied&state=wrong", "does not belong to this login"),
+        ("?code=a&code=b&state=wrong", "repeats a parameter"),
         ("", "has no state"),
     ],
 )
@@ -156,7 +156,7 @@ async def test_a_user_who_says_no_is_taken_at_their_word(sandbox, account, tmp_p
         assert (status, "Not logged in" in text) == (400, True)
         assert await ended(process) == 1
 
-    assert "not logged in: Dailymotion did not let you in ('access_denied')" in process.output
+    assert "not logged in: Dailymotion denied the authorization ('access_denied')" in process.output
     assert not (tmp_path / "login.json").exists()
 
 
@@ -204,7 +204,7 @@ async def test_a_pasted_address_is_checked_too(sandbox, account):
         process.process.stdin.write(b"http://127.0.0.1/callback?code=c&state=wrong\n")
         assert await ended(process) == 1
 
-    assert "not logged in: The state in this address is not the one of this login" in process.output
+    assert "not logged in: The state in this URL does not belong to this login" in process.output
 
 
 async def test_logout_voids_the_login_at_dailymotion_and_here(sandbox, account, tmp_path):

@@ -113,7 +113,7 @@ async def test_what_cannot_be_done_is_said_and_nothing_is(arguments, says):
 async def test_an_edge_that_refuses_is_quoted(edge):
     listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
     code, said = await revoke("--sub", "a", OPERATOR__KEY="another-operator-key", **listen)
-    assert (code, "This needs operator.key" in said) == (1, True)
+    assert (code, "The operator key is missing or wrong" in said) == (1, True)
     code, said = await revoke("--sub", "a", OPERATOR__KEY="", **listen)
     assert (code, "Set operator.key to revoke through the edge" in said) == (1, True)
     code, said = await revoke("--sub", "a", "--before", "99999999999", **listen)
@@ -207,4 +207,4 @@ async def test_explain_fetches_the_keys_of_the_tokens_issuer(edge):
         code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
         assert (code, "ok   signature" in said) == (0, True), said
     code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
-    assert (code, "token-key-unknown: no key in what its issuer publishes" in said) == (1, True)
+    assert (code, "token-key-unknown: no key in its issuer's JWK Set" in said) == (1, True)

@@ -1,4 +1,4 @@
-"""What a verified token allows: time, video, network, audience, format."""
+"""Tests of the access policy: time, video, network, audience and format of a token."""
 
 from dataclasses import replace
 from ipaddress import ip_address
@@ -48,19 +48,21 @@ def decide(claims: dict[str, object] | None = None, **play: object) -> str:
         ({"issued_at": 0, "expires_at": NOW + 1}, NOW, "token-lifetime"),
     ],
 )
-def test_times(claims, now, expected):
+def test_a_token_is_valid_only_between_its_times_and_within_the_maximum_lifetime(
+    claims, now, expected
+):
     assert decide(claims, now=now) == expected
 
 
-def test_a_clock_that_steps_back_refuses_and_recovers():
-    """Nothing is remembered of a time that was: the same claims, looked at anew."""
+def test_a_clock_that_steps_back_has_no_lasting_effect():
+    """Each decision depends only on the claims and the current time."""
     assert [decide(now=NOW + seconds) for seconds in (10, -3600, 10, 300, 10)] == [
         "ok", "token-not-yet-valid", "ok", "token-expired", "ok",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("video", "asked", "expected"),
+    ("video", "requested", "expected"),
     [
         ("x8abcd", "x8abcd", "ok"),
         ("*", "x8abcd", "ok"),
@@ -72,8 +74,8 @@ def test_a_clock_that_steps_back_refuses_and_recovers():
         ("x8abcd\x00", "x8abcd", "token-video"),
     ],
 )
-def test_a_token_is_for_exactly_its_video(video, asked, expected):
-    assert decide({"video": video}, video=asked) == expected
+def test_a_token_is_for_exactly_its_video(video, requested, expected):
+    assert decide({"video": video}, video=requested) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,13 +97,13 @@ def test_a_token_is_for_exactly_its_video(video, asked, expected):
         ("::/0", "203.0.113.7", "token-network"),
     ],
 )
-def test_a_token_may_be_bound_to_a_network(network, viewer, expected):
+def test_a_token_with_a_network_is_valid_only_in_that_network(network, viewer, expected):
     assert decide({"network": parse_network(network)}, viewer=parse_address(viewer)) == expected
 
 
-def test_another_address_family_is_said_in_the_detail():
-    """A dual-stack viewer signed for over one family comes over the other; the log must tell."""
-    with pytest.raises(Refusal, match=r"IPv6.*over IPv4"):
+def test_the_detail_names_differing_address_families():
+    """The log shows if a dual-stack viewer plays over another address family than the token's."""
+    with pytest.raises(Refusal, match=r"IPv6.*uses IPv4"):
         authorize(replace(CLAIMS, network=parse_network("2001:db8::/64")), PLAY, POLICY)
 
 
@@ -115,11 +117,11 @@ def test_another_address_family_is_said_in_the_detail():
         (("",), "token-audience"),
     ],
 )
-def test_a_token_that_names_an_audience_means_it(audience, expected):
+def test_a_token_with_an_audience_must_list_this_edge(audience, expected):
     assert decide({"audience": audience}) == expected
 
 
-def test_an_edge_without_a_name_takes_no_token_for_somebody():
+def test_without_an_audience_setting_a_token_with_an_audience_is_refused():
     with pytest.raises(
         Refusal, match=r"token-audience: aud does not contain tokens\.audience, which is not set"
     ):
@@ -130,12 +132,12 @@ def test_an_edge_without_a_name_takes_no_token_for_somebody():
     ("formats", "expected"),
     [((), "ok"), (("hls",), "ok"), (("mp4", "hls"), "ok"), (("mp4",), "token-format")],
 )
-def test_a_token_may_name_its_formats(formats, expected):
+def test_a_token_with_formats_allows_only_those_formats(formats, expected):
     assert decide({"formats": formats}) == expected
 
 
-def test_what_is_not_known_is_not_compared():
-    """`playgate token explain` without --video and --ip."""
+def test_unset_request_values_are_not_checked():
+    """`playgate token explain` may run without --video and --ip."""
     claims = {"network": parse_network("10.0.0.1"), "formats": ("mp4",), "video": "x1"}
 
     assert decide(claims, video=None, viewer=None, format=None) == "ok"

@@ -1,4 +1,4 @@
-"""Where a player may be sent, whatever the platform says."""
+"""Tests of the allowlist for URLs from the platform."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def check(url: str, *, plain_http: bool = False) -> str:
         "https://127.0.0.1:8090/x",
     ],
 )
-def test_a_url_on_an_allowed_host_is_left_as_it_came(url):
+def test_a_url_on_an_allowed_host_is_returned_unchanged(url):
     assert check(url) is url
 
 
@@ -81,7 +81,7 @@ def test_a_url_on_an_allowed_host_is_left_as_it_came(url):
         "https://dmcdn.net/" + "a" * 9000,
     ],
 )
-def test_any_other_url_is_an_error_and_no_redirect(url):
+def test_any_other_url_is_refused(url):
     with pytest.raises(Refusal) as refused:
         check(url)
 
@@ -89,14 +89,14 @@ def test_any_other_url_is_an_error_and_no_redirect(url):
     assert not url or url not in str(refused.value)
 
 
-def test_plain_http_is_the_sandboxs_privilege():
+def test_plain_http_is_allowed_only_for_the_sandbox():
     assert check("http://127.0.0.1:8090/x", plain_http=True)
     with pytest.raises(Refusal):
         check("http://127.0.0.1:8090/x")
 
 
 @given(st.text(max_size=60))
-def test_no_text_gets_a_player_elsewhere(text):
+def test_no_text_passes_as_a_url_on_another_host(text):
     for url in (text, f"https://{text}", f"https://{text}.dmcdn.net/", f"https://dmcdn.net{text}"):
         try:
             allowed = URL(check(url), encoded=True)

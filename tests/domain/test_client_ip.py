@@ -1,4 +1,4 @@
-"""Whose address it is: every trick with forwarding headers, and the forms of addresses."""
+"""Tests of the viewer's address: forged forwarding headers, and the forms of addresses."""
 
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
@@ -23,12 +23,12 @@ from proxy.domain.client_ip import (
 )
 from proxy.domain.reasons import Refusal
 
-OURS = TrustedProxies(parse_trusted_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
+PROXIES = TrustedProxies(parse_trusted_networks(["10.0.0.0/8", "2001:db8:ffff::/48"]))
 VIEWER = ip_address("8.8.4.4")
 
 
 def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
-    found = find_viewer(None if peer is None else OURS.read_hop(peer), lines, OURS)
+    found = find_viewer(None if peer is None else PROXIES.read_hop(peer), lines, PROXIES)
     return None if found is None else str(found)
 
 
@@ -36,8 +36,8 @@ def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
     ("lines", "expected"),
     [
         (["8.8.4.4"], "8.8.4.4"),
-        (["1.1.1.1, 8.8.4.4"], "8.8.4.4"),  # the left-most is what the viewer forged
-        (["1.1.1.1", "8.8.4.4"], "8.8.4.4"),  # repeated lines are one list
+        (["1.1.1.1, 8.8.4.4"], "8.8.4.4"),  # the viewer forged the left element
+        (["1.1.1.1", "8.8.4.4"], "8.8.4.4"),  # repeated lines form a single list
         (["8.8.4.4", "10.0.0.7"], "8.8.4.4"),
         (["1.1.1.1, 8.8.4.4, 10.0.0.7, 10.9.9.9"], "8.8.4.4"),
         (["8.8.4.4:4711"], "8.8.4.4"),
@@ -52,7 +52,10 @@ def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
         (["8.8.4.4, , ,"], "8.8.4.4"),
         ([" \t8.8.4.4\t "], "8.8.4.4"),
         (["", "8.8.4.4", ""], "8.8.4.4"),
-        (["junk, <script>, 8.8.4.4, 10.0.0.3"], "8.8.4.4"),  # left of the answer nobody looks
+        (
+            ["junk, <script>, 8.8.4.4, 10.0.0.3"],
+            "8.8.4.4",
+        ),  # elements to the left of the viewer are never read
         (["8.8.4.4, unknown"], None),
         (["8.8.4.4, _hidden"], None),
         (["8.8.4.4, 010.0.0.2"], None),  # leading zeros: octal to some, decimal to others
@@ -62,27 +65,27 @@ def viewer(*lines: str, peer: str | None = "10.0.0.1") -> str | None:
         (["8.8.4.4, [10.0.0.2"], None),
         (["8.8.4.4, 10.0.0.2:port"], None),
         (["8.8.4.4, 10.0.0.2:123456"], None),
-        (["10.0.0.5"], "10.0.0.5"),  # somebody inside: the farthest of ours
+        (["10.0.0.5"], "10.0.0.5"),  # an internal viewer: the farthest trusted proxy
         (["10.0.0.5, 10.0.0.6"], "10.0.0.5"),
         ([], "10.0.0.1"),
         ([""], "10.0.0.1"),
     ],
 )
-def test_a_trusted_proxys_header_is_walked_from_the_right(lines, expected):
+def test_a_trusted_proxys_header_is_read_from_the_right(lines, expected):
     assert viewer(*lines) == expected
 
 
 @pytest.mark.parametrize("lines", [["1.1.1.1"], ["1.1.1.1, 10.0.0.1"], ["junk"], []])
-def test_an_untrusted_peer_is_the_viewer_whatever_it_writes(lines):
+def test_an_untrusted_peer_is_the_viewer_regardless_of_its_header(lines):
     assert viewer(*lines, peer="8.8.4.4") == "8.8.4.4"
 
 
-def test_the_peer_of_a_unix_socket_is_trusted_and_is_no_viewer_itself():
+def test_the_peer_of_a_unix_socket_is_trusted_and_never_the_viewer():
     assert viewer("8.8.4.4", peer=None) == "8.8.4.4"
     assert viewer(peer=None) is None
 
 
-def test_more_hops_than_the_cap_are_no_viewer():
+def test_more_hops_than_the_maximum_give_no_viewer():
     ours = ["10.0.0.2"] * (MAX_HOPS - 1)
 
     assert viewer(", ".join(["8.8.4.4", *ours])) == "8.8.4.4"
@@ -90,12 +93,12 @@ def test_more_hops_than_the_cap_are_no_viewer():
 
 
 @given(st.lists(st.text(max_size=60), max_size=4), st.sampled_from(["8.8.4.4", "2001:4860::1"]))
-def test_nothing_written_before_our_proxy_changes_the_answer(lines, address):
+def test_a_forged_header_does_not_change_the_viewer(lines, address):
     assert viewer(*lines, address) == address
 
 
 @given(st.ip_addresses(), st.integers(0, 65535))
-def test_an_address_is_read_in_every_form_that_proxies_write(address, port):
+def test_an_address_is_parsed_in_every_form_that_proxies_write(address, port):
     canonical = parse_address(str(address))
     bracketed = f"[{address}]" if address.version == 6 else str(address)
 
@@ -131,15 +134,15 @@ def test_networks_are_canonical(text, expected):
      "9.9.9.9/0.0.0.0", "9.9.9.9/255.255.255.0", "9.9.9.9/0.0.0.255", "9.9.9.9/", "9.9.9.9/-1",
      "2001:db8::/ffff::", "10.0.0.0/8 ", "10.0.0.0/+8", "10.0.0.0/\u0668"],
 )  # fmt: skip
-def test_what_is_no_network_is_refused(text):
-    """A netmask of zeros is everybody, and hardly meant."""
+def test_an_invalid_network_is_refused(text):
+    """A netmask of zeros would contain every address, which is hardly intended."""
     for parse in (parse_network, parse_trusted_network):
         with pytest.raises(ValueError):  # noqa: PT011  # the message is ipaddress's own
             parse(text)
 
 
 @pytest.mark.parametrize(
-    ("peer", "trusted", "is_ours"),
+    ("peer", "trusted", "is_trusted"),
     [
         ("64:ff9b::10.0.0.1", "10.0.0.0/8", False),
         ("::ffff:10.0.0.1", "10.0.0.0/8", True),
@@ -153,13 +156,13 @@ def test_what_is_no_network_is_refused(text):
         ("::10.0.0.1", "10.0.0.0/8", False),
     ],
 )
-def test_trust_is_decided_on_the_literal_address(peer, trusted, is_ours):
-    """Behind NAT64 a stranger's address carries an IPv4 address that it may choose."""
+def test_trust_is_decided_on_the_literal_address(peer, trusted, is_trusted):
+    """A NAT64 address embeds an IPv4 address that an attacker can choose."""
     hop = TrustedProxies(parse_trusted_networks([trusted])).read_hop(peer)
     assert hop is not None
-    assert hop.is_trusted_proxy is is_ours
+    assert hop.is_trusted_proxy is is_trusted
     viewer = find_viewer(hop, ["8.8.4.4"], TrustedProxies(parse_trusted_networks([trusted])))
-    assert viewer == (ip_address("8.8.4.4") if is_ours else hop.address)
+    assert viewer == (ip_address("8.8.4.4") if is_trusted else hop.address)
 
 
 PRIVATE = ["10.1.2.3", "192.168.0.1", "127.0.0.1", "::1", "fc00::1", "fe80::1", "100.64.0.1",
@@ -195,13 +198,13 @@ def test_a_public_viewer_may_play_under_any_setting(text):
         assert check_viewer(ip_address(text), private, loopback_viewers=False) == ip_address(text)
 
 
-def test_a_viewer_that_nobody_named_is_refused_whatever_the_setting():
+def test_a_request_without_a_forwarded_viewer_is_refused_under_any_setting():
     for private in ("refuse", "pass", "omit"):
         with pytest.raises(Refusal, match="viewer-private"):
             check_viewer(None, private, loopback_viewers=True)
 
 
-def test_private_viewers_may_be_let_pass_but_loopback_only_in_the_sandbox():
+def test_pass_allows_private_viewers_but_loopback_only_in_the_sandbox():
     private, loopback = ip_address("10.1.2.3"), ip_address("127.0.0.1")
 
     assert check_viewer(private, "pass", loopback_viewers=False) == private
@@ -210,7 +213,7 @@ def test_private_viewers_may_be_let_pass_but_loopback_only_in_the_sandbox():
         check_viewer(loopback, "pass", loopback_viewers=False)
 
 
-def test_omit_asks_without_a_private_address_and_with_a_public_one():
+def test_omit_locks_streams_to_public_addresses_only():
     private = ip_address("10.1.2.3")
 
     assert check_viewer(private, "omit", loopback_viewers=False) == private
@@ -224,16 +227,20 @@ def test_omit_asks_without_a_private_address_and_with_a_public_one():
 @example(IPv4Address("198.51.100.1"))
 @example(IPv4Address("240.0.0.1"))
 @example(IPv4Address("192.0.1.0"))
-def test_our_table_of_special_addresses_is_the_library_s(address):
-    """But for 192.0.0.0/24, of which the library lets some through, as the registry does."""
-    of_the_library = address.is_global and not address.is_multicast
+def test_public_ipv4_addresses_match_the_standard_library(address):
+    """An exception is 192.0.0.0/24: the library, like the registry, accepts some of its addresses."""
+    is_public_in_library = address.is_global and not address.is_multicast
 
-    assert is_public(address) == (of_the_library and address not in IPv4Network("192.0.0.0/24"))
+    assert is_public(address) == (
+        is_public_in_library and address not in IPv4Network("192.0.0.0/24")
+    )
 
 
-def test_what_is_remembered_of_addresses_is_bounded(monkeypatch):
+def test_the_address_cache_is_bounded(monkeypatch):
     proxies, read = TrustedProxies(parse_trusted_networks(["10.0.0.0/8"])), []
-    monkeypatch.setattr(client_ip, "parse_literal", lambda it: read.append(it) or parse_literal(it))
+    monkeypatch.setattr(
+        client_ip, "parse_literal", lambda text: read.append(text) or parse_literal(text)
+    )
 
     assert proxies.read_hop("8.8.4.4" + " " * 1000) is None
     assert read == []

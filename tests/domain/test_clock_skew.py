@@ -1,4 +1,4 @@
-"""How far a clock is off, as far as a Date of whole seconds can tell."""
+"""Tests of the clock skew measured with an HTTP date, which has whole seconds."""
 
 import pytest
 
@@ -15,10 +15,10 @@ DATE = "Sun, 09 Sep 2001 01:46:40 GMT"  # 1,000,000,000
         (-0.1, 0.0, 0),
         (6.5, 6.6, 5.5),
         (-20, -10, -10),
-        (-10, 10, 0),  # a slow answer proves nothing
+        (-10, 10, 0),  # a slow response proves nothing
     ],
 )
-def test_only_what_is_certain_counts(asked_at, answered_at, ahead):
+def test_the_skew_excludes_the_uncertainty_of_the_date(asked_at, answered_at, ahead):
     moments = {"asked_at": 1e9 + asked_at, "answered_at": 1e9 + answered_at}
 
     assert measure_skew(DATE, **moments) == pytest.approx(ahead)
@@ -27,5 +27,5 @@ def test_only_what_is_certain_counts(asked_at, answered_at, ahead):
 @pytest.mark.parametrize(
     "date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:40 -0000"]
 )
-def test_what_is_no_date_tells_nothing(date):
+def test_an_invalid_date_gives_no_skew(date):
     assert measure_skew(date, asked_at=0, answered_at=0) is None

@@ -1,4 +1,4 @@
-"""Which MP4 is taken, and what is said where there is none."""
+"""Tests of the choice of an MP4, and of the refusal if no MP4 is acceptable."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def urls(*qualities: str) -> dict[str, str]:
     return {MP4_FILES[quality].field: f"https://{quality}" for quality in qualities}
 
 
-def test_the_fields_are_those_of_dailymotions_guide():
+def test_the_fields_match_dailymotions_guide():
     assert list(FORMATS) == [
         "stream_hls_url",
         "stream_live_hls_url",
@@ -35,7 +35,7 @@ def test_the_fields_are_those_of_dailymotions_guide():
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "exact", "taken"),
+    ("available", "requested", "exact", "chosen"),
     [
         (("sd", "hq", "hd"), "hd", False, "hd"),
         (("sd", "hq", "hd"), "uhd", False, "hd"),
@@ -44,48 +44,57 @@ def test_the_fields_are_those_of_dailymotions_guide():
         (("uhd",), "uhd", False, "uhd"),
     ],
 )
-def test_the_best_at_or_under_is_taken(there, asked, exact, taken):
-    choice = Mp4Choice(quality=asked, is_exact=exact)
+def test_the_best_mp4_at_or_below_the_requested_quality_is_chosen(
+    available, requested, exact, chosen
+):
+    choice = Mp4Choice(quality=requested, is_exact=exact)
 
-    assert choose_mp4(urls(*there), choice, max_height=None) == f"https://{taken}"
+    assert choose_mp4(urls(*available), choice, max_height=None) == f"https://{chosen}"
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "exact", "max_height", "says"),
+    ("available", "requested", "exact", "max_height", "message"),
     [
-        (("hd1080", "uhd"), "hd", False, None, "This video has no MP4 at or under hd. There is hd1080, uhd."),
-        (("sd", "hd"), "hq", True, None, "This video has no MP4 hq. There is sd, hd."),
-        ((), "hd", False, None, "This video has no MP4 at or under hd. There is none. As HLS (.m3u8) it may play."),
-        (("hd",), "hd", False, 480, "There is none within the limits of this token or service."),
-        (("sd", "hd"), "hd", True, 480, "has no MP4 hd. There is sd within the limits"),
+        (("hd1080", "uhd"), "hd", False, None, "This video has no MP4 at or below hd. Available: hd1080, uhd."),
+        (("sd", "hd"), "hq", True, None, "This video has no MP4 hq. Available: sd, hd."),
+        ((), "hd", False, None, "This video has no MP4 at or below hd. No MP4 is available. Try HLS (.m3u8)."),
+        (("hd",), "hd", False, 480, "No MP4 is available within the limits of this token or service."),
+        (("sd", "hd"), "hd", True, 480, "has no MP4 hd. Available within the limits of this token or service: sd."),
     ],
 )  # fmt: skip
-def test_what_there_is_is_listed(there, asked, exact, max_height, says):
+def test_a_refusal_lists_the_available_qualities(available, requested, exact, max_height, message):
     with pytest.raises(Refusal) as refused:
-        choose_mp4(urls(*there), Mp4Choice(quality=asked, is_exact=exact), max_height=max_height)
+        choose_mp4(
+            urls(*available), Mp4Choice(quality=requested, is_exact=exact), max_height=max_height
+        )
 
     assert refused.value.reason is Reason.FORMAT_UNAVAILABLE
-    assert says in refused.value.message
+    assert message in refused.value.message
 
 
 @given(
-    there=st.sets(st.sampled_from(QUALITIES)),
-    asked=st.sampled_from(QUALITIES),
+    available=st.sets(st.sampled_from(QUALITIES)),
+    requested=st.sampled_from(QUALITIES),
     exact=st.booleans(),
-    most=st.none() | st.integers(min_value=1, max_value=4000),
+    max_height=st.none() | st.integers(min_value=1, max_value=4000),
 )
-def test_nothing_above_what_is_asked_or_allowed_is_ever_taken(there, asked, exact, most):
-    fitting = [
+def test_no_mp4_above_the_requested_or_allowed_quality_is_chosen(
+    available, requested, exact, max_height
+):
+    acceptable = [
         quality
-        for quality in QUALITIES[: QUALITIES.index(asked) + 1]
-        if quality in there and (most is None or MP4_FILES[quality].height <= most)
+        for quality in QUALITIES[: QUALITIES.index(requested) + 1]
+        if quality in available and (max_height is None or MP4_FILES[quality].height <= max_height)
     ]
-    choice = Mp4Choice(quality=asked, is_exact=exact)
-    if fitting and (fitting[-1] == asked or not exact):
-        assert choose_mp4(urls(*there), choice, max_height=most) == f"https://{fitting[-1]}"
+    choice = Mp4Choice(quality=requested, is_exact=exact)
+    if acceptable and (acceptable[-1] == requested or not exact):
+        assert (
+            choose_mp4(urls(*available), choice, max_height=max_height)
+            == f"https://{acceptable[-1]}"
+        )
     else:
         with pytest.raises(Refusal):
-            choose_mp4(urls(*there), choice, max_height=most)
+            choose_mp4(urls(*available), choice, max_height=max_height)
 
 
 @pytest.mark.parametrize(
@@ -97,29 +106,29 @@ def test_nothing_above_what_is_asked_or_allowed_is_ever_taken(there, asked, exac
         ([("exact", "0"), ("download", "0")], Mp4Choice()),
     ],
 )
-def test_a_query_says_which(query, choice):
+def test_the_query_selects_quality_exactness_and_download(query, choice):
     assert read_choice(query) == choice
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "message"),
     [
-        ([("quality", "4k")], "quality is one of sd, hq, hd, hd1080, qhd, uhd."),
-        ([("quality", "")], "quality is one of"),
-        ([("quality", "HD")], "quality is one of"),
-        ([("quality", "sd"), ("quality", "sd")], "quality is given more than once."),
-        ([("exact", "yes")], "exact is 1, or 0, which is the default."),
-        ([("download", "true")], "download is 1, or 0, which is the default."),
+        ([("quality", "4k")], "quality must be one of sd, hq, hd, hd1080, qhd, uhd."),
+        ([("quality", "")], "quality must be one of"),
+        ([("quality", "HD")], "quality must be one of"),
+        ([("quality", "sd"), ("quality", "sd")], "quality must not be repeated."),
+        ([("exact", "yes")], "exact must be 1 or 0 (the default)."),
+        ([("download", "true")], "download must be 1 or 0 (the default)."),
     ],
 )
-def test_a_query_that_cannot_be_meant_is_refused(query, says):
+def test_an_invalid_query_is_refused(query, message):
     with pytest.raises(Refusal) as refused:
         read_choice(query)
 
-    assert refused.value.reason is Reason.REQUEST_INVALID and says in refused.value.message
+    assert refused.value.reason is Reason.REQUEST_INVALID and message in refused.value.message
 
 
-def test_formats_are_read_once_each_in_their_order():
+def test_duplicate_formats_are_removed_in_order():
     query = [("formats", "stream_h264_url,stream_hls_url,stream_h264_url")]
 
     assert read_fields(query) == ("stream_h264_url", "stream_hls_url")
@@ -137,14 +146,14 @@ def test_formats_are_read_once_each_in_their_order():
         [("formats", "stream_hls_url"), ("formats", "stream_hls_url")],
     ],
 )
-def test_only_known_fields_are_asked_for(query):
+def test_unknown_stream_fields_are_refused(query):
     with pytest.raises(Refusal) as refused:
         read_fields(query)
 
     assert refused.value.reason is Reason.REQUEST_INVALID
 
 
-def test_a_download_leaves_the_signature_alone():
+def test_a_download_url_keeps_its_signature_unchanged():
     signed = "https://dmcdn.net/sec2(a%2fb)/x.mp4"
 
     assert to_download_url(signed) == f"{signed}?download=1"

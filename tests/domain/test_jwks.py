@@ -1,4 +1,4 @@
-"""JWK Sets: our own must be good to the last key, another's may hold what it likes."""
+"""Tests of JWK Sets: every key of the operator's set must be valid; issuers' sets may have others."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -18,7 +18,7 @@ KINDS = ("HS256", "ES256", "RS256", "Ed25519")
 
 
 @cache
-def made(algorithm: str, number: int = 0):  # another number is another key
+def generate_key(algorithm: str, number: int = 0):  # each number gives another key
     match algorithm:
         case "HS256":
             return OctKey.generate_key(256)
@@ -30,44 +30,44 @@ def made(algorithm: str, number: int = 0):  # another number is another key
 
 
 def jwk(algorithm: str, *, private: bool = True, number: int = 0, **members) -> dict:
-    key = made(algorithm, number)
+    key = generate_key(algorithm, number)
     exported = key.as_dict(private=private or algorithm == "HS256")
     return {**exported, "kid": f"a-{algorithm}-key", "alg": algorithm, **members}
 
 
-def a_set(*keys: dict) -> str:
+def build_set(*keys: dict) -> str:
     return json.dumps({"keys": keys})
 
 
 @pytest.mark.parametrize("algorithm", KINDS)
 def test_every_algorithm_signs_and_verifies(algorithm):
-    (own,) = read_own_set(a_set(jwk(algorithm, iat=NOW, use="sig", something="else")))
+    (own,) = read_own_set(build_set(jwk(algorithm, iat=NOW, use="sig", something="else")))
     token = mint(own.key, video="x8abcd", issued_at=NOW, ttl=60)
     assert verify(token, Keyring([own.key])).video == "x8abcd"
     if algorithm != "HS256":
-        (public,) = read_own_set(a_set(jwk(algorithm, private=False)))
+        (public,) = read_own_set(build_set(jwk(algorithm, private=False)))
         assert not public.key.can_sign
         assert verify(token, Keyring([public.key])).video == "x8abcd"
 
 
-def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
+def test_a_key_without_alg_gets_the_algorithm_of_its_type():
     unnamed = {name: value for name, value in jwk("ES256").items() if name != "alg"}
     assert load_jwk(unnamed).algorithm == "ES256"
     assert load_jwk(jwk("Ed25519", alg="EdDSA")).algorithm == "Ed25519"
 
 
 @pytest.mark.parametrize(
-    ("key", "says"),
+    ("key", "message"),
     [
-        (jwk("HS256", kid=""), "its kid is not a text of 1 to 128 visible characters"),
-        (jwk("HS256", kid=None), "its kid is not a text"),
-        (jwk("HS256", kid="x" * 129), "its kid is not a text"),
-        (jwk("HS256", kid="two words"), "its kid is not a text"),
-        (jwk("HS256", kid="\ud800"), "its kid is not a text"),
-        (jwk("ES256", x="A" * 1401), "its members are not texts of at most 1400"),
+        (jwk("HS256", kid=""), "its kid is not a string of 1 to 128 visible characters"),
+        (jwk("HS256", kid=None), "its kid is not a string"),
+        (jwk("HS256", kid="x" * 129), "its kid is not a string"),
+        (jwk("HS256", kid="two words"), "its kid is not a string"),
+        (jwk("HS256", kid="\ud800"), "its kid is not a string"),
+        (jwk("ES256", x="A" * 1401), "its members are not strings of at most 1400"),
         (
             {k: v for k, v in jwk("RS256").items() if k not in {"p", "q"}},
-            "its private key has no p and q",
+            "its private RSA key must include the primes p and q",
         ),
         (jwk("HS256", k="c2hvcnQ"), "its secret is shorter than 32 bytes"),
         (
@@ -79,20 +79,20 @@ def test_the_algorithm_follows_from_the_kind_where_it_is_not_named():
         (jwk("ES256", alg=["ES256"]), "its alg is not ES256"),
         (jwk("ES256", crv="P-384"), "its kty and crv are not those of"),
         (jwk("ES256", x="AAAA"), "it is not a JWK for ES256"),
-        (jwk("ES256", x=5), "its members are not texts"),
+        (jwk("ES256", x=5), "its members are not strings"),
         (jwk("RS256", kty="rsa"), "its kty and crv are not those of"),
-        (jwk("ES256", use="enc"), "it is not for signatures"),
-        (jwk("ES256", key_ops=["deriveKey"]), "it is not for signatures"),
-        (jwk("ES256", key_ops="sign"), "it is not for signatures"),
+        (jwk("ES256", use="enc"), "its use or key_ops does not allow signatures"),
+        (jwk("ES256", key_ops=["deriveKey"]), "its use or key_ops does not allow signatures"),
+        (jwk("ES256", key_ops="sign"), "its use or key_ops does not allow signatures"),
         (jwk("HS256", exp="soon"), "its exp is not a whole number"),
         (jwk("HS256", exp=True), "its exp is not a whole number"),
     ],
 )
-def test_a_key_of_ours_that_cannot_be_used_is_named(key, says):
-    with pytest.raises(KeyInvalid) as unusable:
-        read_own_set(a_set(jwk("Ed25519"), key))
-    assert str(unusable.value).startswith(f"key 2 of the set: {says}")
-    assert str(key.get("k")) not in str(unusable.value)
+def test_an_invalid_key_in_the_operators_set_is_named(key, message):
+    with pytest.raises(KeyInvalid) as error:
+        read_own_set(build_set(jwk("Ed25519"), key))
+    assert str(error.value).startswith(f"key 2 of the set: {message}")
+    assert str(key.get("k")) not in str(error.value)
 
 
 def test_a_short_rsa_key_is_refused():
@@ -112,27 +112,27 @@ SHORT_RSA = {
     ["", "null", "[]", "{}", '{"keys": {}}', '{"keys": [1]}', "[" * 10_000,
      json.dumps({"keys": [{}] * (MAX_KEYS + 1)})],
 )  # fmt: skip
-def test_what_is_no_set_says_so(text):
+def test_a_text_that_is_not_a_jwk_set_is_refused(text):
     with pytest.raises(KeyInvalid, match=r"not a JWK Set|more than 100 keys"):
         read_own_set(text)
     with pytest.raises(KeyInvalid):
         read_published_set(text, ISSUER)
 
 
-def test_two_keys_of_ours_have_two_names():
+def test_duplicate_kids_in_the_operators_set_are_refused():
     with pytest.raises(KeyInvalid, match="two keys of the set have the same kid"):
-        read_own_set(a_set(jwk("ES256"), jwk("ES256", number=1)))
+        read_own_set(build_set(jwk("ES256"), jwk("ES256", number=1)))
 
 
-def test_a_key_of_ours_lapses():
-    (own,) = read_own_set(a_set(jwk("ES256", exp=NOW)))
+def test_a_key_with_exp_expires():
+    (own,) = read_own_set(build_set(jwk("ES256", exp=NOW)))
     assert (own.is_in_use(NOW - 1), own.is_in_use(NOW)) == (True, False)
-    (own,) = read_own_set(a_set(jwk("ES256")))
+    (own,) = read_own_set(build_set(jwk("ES256")))
     assert own.is_in_use(NOW)
 
 
-def test_of_an_issuers_set_what_is_good_for_tokens_is_taken():
-    published = a_set(
+def test_only_keys_that_verify_tokens_are_read_from_an_issuers_set():
+    published = build_set(
         jwk("RS256", private=False, use="enc", kid="encryption"),
         {"kty": "EC", "crv": "secp256k1", "kid": "unknown"},
         {"kty": "RSA"},
@@ -144,40 +144,40 @@ def test_of_an_issuers_set_what_is_good_for_tokens_is_taken():
     )
     keys = read_published_set(published, ISSUER)
     assert [(key.kid, key.issuer) for key in keys] == [("good", ISSUER), ("a-Ed25519-key", ISSUER)]
-    first = made("ES256", 0).as_dict(private=False)["x"]
+    first = generate_key("ES256", 0).as_dict(private=False)["x"]
     assert keys[0].jwk.as_dict(private=False)["x"] == first
 
 
-def test_what_an_issuer_publishes_by_mistake_is_not_read():
-    """A private key is none any more; and to find the primes of a bad one takes minutes."""
-    (published,) = read_published_set(a_set(jwk("RS256", kid="private", p="", q="")), ISSUER)
+def test_private_members_of_a_published_key_are_ignored():
+    """A published private key is not secret, and finding the primes of a bad key takes minutes."""
+    (published,) = read_published_set(build_set(jwk("RS256", kid="private", p="", q="")), ISSUER)
     assert not published.can_sign
     hostile = {**jwk("RS256", private=False, kid="hostile"), "d": "A" * 1000}
-    assert [key.kid for key in read_published_set(a_set(hostile), ISSUER)] == ["hostile"]
+    assert [key.kid for key in read_published_set(build_set(hostile), ISSUER)] == ["hostile"]
 
 
 def key(kid: str, number: int, issuer: str | None = None) -> SigningKey:
     return load_jwk(jwk("ES256", number=number, kid=kid), issuer=issuer)
 
 
-def verdict(token: str, keyring: Keyring) -> str:
+def verify_or_reason(token: str, keyring: Keyring) -> str:
     try:
         return verify(token, keyring).video
     except Refusal as refusal:
         return str(refusal.reason)
 
 
-def encoded(y: int, sign: int) -> str:
+def encode_point(y: int, sign: int) -> str:
     return urlsafe_b64encode((y | sign << 255).to_bytes(32, "little")).rstrip(b"=").decode()
 
 
-def points_of_small_order() -> list[int]:
-    """Return each y below 2**255 with [8](x, y) = the neutral element, by the curve's own law."""
+def list_small_order_points() -> list[int]:
+    """Return each y below 2**255 with [8](x, y) = neutral element, computed with the curve equation."""
     p = 2**255 - 19
     d = -121665 * pow(121666, -1, p) % p
 
     def double(y2: int) -> int:
-        """y² of the double of a point, from its y² (twisted Edwards, a = -1)."""
+        """Return y² of the double of a point from y² of the point (twisted Edwards, a = -1)."""
         x2 = (y2 - 1) * pow(d * y2 + 1, -1, p) % p
         return pow((y2 + x2) * pow(1 - d * x2 * y2, -1, p), 2, p)
 
@@ -190,55 +190,55 @@ def points_of_small_order() -> list[int]:
 
 
 @pytest.mark.parametrize("sign", [0, 1])
-@pytest.mark.parametrize("y", points_of_small_order())
-def test_an_ed25519_point_of_small_order_is_no_key(y, sign):
-    """With such a key, one signature verifies for any message (RFC 8032, 8.9)."""
-    jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": encoded(y, sign)}
+@pytest.mark.parametrize("y", list_small_order_points())
+def test_an_ed25519_key_of_small_order_is_refused(y, sign):
+    """With such a key, a single signature verifies for any message (RFC 8032, 8.9)."""
+    jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": encode_point(y, sign)}
     with pytest.raises(KeyInvalid, match=r"small order|is not a JWK"):
         load_jwk(jwk)
     assert read_published_set(json.dumps({"keys": [jwk]}), "https://a.example") == ()
 
 
 @pytest.mark.parametrize("bits", [33, 2047])
-def test_an_rsa_exponent_that_makes_verifying_slow_is_no_key(bits):
+def test_an_rsa_key_with_a_large_exponent_is_refused(bits):
     def number(value: int) -> str:
         text = urlsafe_b64encode(value.to_bytes(-(-value.bit_length() // 8), "big"))
         return text.rstrip(b"=").decode()
 
-    modulus = made("RS256", 0).as_dict(private=False)["n"]
+    modulus = generate_key("RS256", 0).as_dict(private=False)["n"]
     slow = {"kty": "RSA", "kid": "a", "n": modulus, "e": number(2**bits - 1)}
     with pytest.raises(KeyInvalid, match=r"RSA exponent|is not a JWK"):
         load_jwk({**slow, "alg": "RS256"})
     assert read_published_set(json.dumps({"keys": [slow]}), "https://a.example") == ()
 
 
-def test_an_issuers_keys_are_for_its_own_tokens_and_no_others():
-    """One name for three different keys: ours, and those of two issuers."""
+def test_an_issuers_keys_verify_only_that_issuers_tokens():
+    """Three different keys have the same kid: the operator's key, and the keys of two issuers."""
     ours, theirs, others = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")
     keyring = Keyring([ours], {ISSUER: [theirs], "https://other.example": [others]})
 
     def signed(by: SigningKey, issuer: str | None) -> str:
-        number = 1 + [ours, theirs, others].index(by)  # what is published cannot sign
+        number = 1 + [ours, theirs, others].index(by)  # a published key cannot sign
         named = SigningKey(kid="1", algorithm="ES256", jwk=key("1", number).jwk, issuer=issuer)
         return mint(named, video="x8abcd", issued_at=NOW, ttl=60)
 
-    assert verdict(signed(ours, None), keyring) == "x8abcd"
-    assert verdict(signed(ours, "https://unknown.example"), keyring) == "x8abcd"
-    assert verdict(signed(theirs, ISSUER), keyring) == "x8abcd"
-    assert verdict(signed(others, "https://other.example"), keyring) == "x8abcd"
-    assert verdict(signed(theirs, None), keyring) == "token-signature"
-    assert verdict(signed(ours, ISSUER), keyring) == "token-signature"
-    assert verdict(signed(others, ISSUER), keyring) == "token-signature"
+    assert verify_or_reason(signed(ours, None), keyring) == "x8abcd"
+    assert verify_or_reason(signed(ours, "https://unknown.example"), keyring) == "x8abcd"
+    assert verify_or_reason(signed(theirs, ISSUER), keyring) == "x8abcd"
+    assert verify_or_reason(signed(others, "https://other.example"), keyring) == "x8abcd"
+    assert verify_or_reason(signed(theirs, None), keyring) == "token-signature"
+    assert verify_or_reason(signed(ours, ISSUER), keyring) == "token-signature"
+    assert verify_or_reason(signed(others, ISSUER), keyring) == "token-signature"
 
 
-def test_a_kid_that_is_not_there_is_told_where_it_was_looked_for():
+def test_the_refusal_of_an_unknown_kid_names_the_key_source():
     keyring = Keyring([key("1", 1), key("2", 2)], {ISSUER: [key("3", 3, ISSUER)]})
-    for kid, issuer, says in (
+    for kid, issuer, detail in (
         ("9", None, "no key in tokens.keys"),
-        ("9", ISSUER, "no key in what its issuer publishes"),
-        ("1", ISSUER, "no key in what its issuer publishes"),
-        (None, None, "no kid, and 2 keys in tokens.keys"),
+        ("9", ISSUER, "no key in its issuer's JWK Set"),
+        ("1", ISSUER, "no key in its issuer's JWK Set"),
+        (None, None, "no kid in the token, 2 keys in tokens.keys"),
     ):
-        with pytest.raises(Refusal, match=f"token-key-unknown: {says}"):
+        with pytest.raises(Refusal, match=f"token-key-unknown: {detail}"):
             keyring.find(kid, issuer)
     assert keyring.find(None, ISSUER).kid == "3"

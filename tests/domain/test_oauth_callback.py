@@ -1,4 +1,4 @@
-"""Which callbacks are the answer to our own question."""
+"""Tests of the OAuth callback of `playgate login`."""
 
 import pytest
 
@@ -7,30 +7,30 @@ from proxy.domain.oauth_callback import AuthorizationDenied, CallbackInvalid, re
 STATE = "s" * 43
 
 
-def test_the_code_of_our_own_state_is_taken():
+def test_a_callback_with_the_right_state_gives_its_code():
     assert read_callback([("code", "c"), ("state", STATE), ("more", "")], state=STATE) == "c"
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "message"),
     [
         ([], "no state"),
         ([("code", "c")], "no state"),
-        ([("code", "c"), ("state", "")], "not the one of this login"),
-        ([("code", "c"), ("state", "s" * 42)], "not the one of this login"),
-        ([("code", "c"), ("state", "é")], "not the one of this login"),
-        ([("code", "c"), ("state", STATE), ("state", STATE)], "twice"),
-        ([("code", "c"), ("code", "d"), ("state", STATE)], "twice"),
+        ([("code", "c"), ("state", "")], "The state in this URL does not belong"),
+        ([("code", "c"), ("state", "s" * 42)], "The state in this URL does not belong"),
+        ([("code", "c"), ("state", "é")], "The state in this URL does not belong"),
+        ([("code", "c"), ("state", STATE), ("state", STATE)], "repeats a parameter"),
+        ([("code", "c"), ("code", "d"), ("state", STATE)], "repeats a parameter"),
         ([("state", STATE)], "no code"),
         ([("code", ""), ("state", STATE)], "no code"),
-        ([("error", "access_denied"), ("state", "x")], "not the one of this login"),
+        ([("error", "access_denied"), ("state", "x")], "The state in this URL does not belong"),
     ],
 )
-def test_every_other_is_refused(query, says):
-    with pytest.raises(CallbackInvalid, match=says):
+def test_an_invalid_callback_is_refused(query, message):
+    with pytest.raises(CallbackInvalid, match=message):
         read_callback(query, state=STATE)
 
 
-def test_a_no_is_a_no_only_with_our_state():
+def test_a_denial_with_the_right_state_is_reported_as_a_denial():
     with pytest.raises(AuthorizationDenied, match="'access_denied'"):
         read_callback([("error", "access_denied"), ("state", STATE)], state=STATE)

@@ -1,4 +1,4 @@
-"""What nginx asks about: exactly one path, in one reading, that a rule covers."""
+"""Tests of the original request that a front door forwards for authorization."""
 
 import re
 from urllib.parse import quote
@@ -28,10 +28,10 @@ RULES = [
 
 def read(uri: str, path: str | None = None, method: str = "GET") -> str:
     paths = [uri.split("?", maxsplit=1)[0] if path is None else path]
-    return ask([uri], paths, [method])
+    return find_video_or_reason([uri], paths, [method])
 
 
-def ask(uris: list[str], paths: list[str], methods: list[str]) -> str:
+def find_video_or_reason(uris: list[str], paths: list[str], methods: list[str]) -> str:
     try:
         original = read_original(uris=uris, paths=paths, methods=methods)
         video = find_video(original.path, RULES, re.compile(DEFAULT_PATTERN))
@@ -100,7 +100,7 @@ def test_the_original_request_is_read(uri, path, expected):
         ("/play/x8abcd.m3u8\r\nX: y", "/play/x8abcd.m3u8"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_denied(uri, path):
+def test_an_ambiguous_or_uncovered_path_is_refused(uri, path):
     assert read(uri, path) == "path-not-covered"
 
 
@@ -117,30 +117,30 @@ def test_what_could_be_read_in_two_ways_is_denied(uri, path):
         (["/play/x8abcd.m3u8"], ["/play/x8abcd.m3u8"], ["GET", "GET"]),
     ],
 )
-def test_each_header_is_there_exactly_once(uris, paths, methods):
-    assert ask(uris, paths, methods) == "path-not-covered"
+def test_each_nginx_header_must_occur_exactly_once(uris, paths, methods):
+    assert find_video_or_reason(uris, paths, methods) == "path-not-covered"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
-def test_reading_methods_are_covered(method):
+def test_read_only_methods_are_allowed(method):
     assert read("/play/x8abcd.m3u8", method=method) == "x8abcd"
 
 
 @pytest.mark.parametrize(
     "method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "BREW", "PROPFIND"]
 )
-def test_other_methods_are_not(method):
+def test_methods_that_write_are_refused(method):
     assert read("/play/x8abcd.m3u8", method=method) == "path-not-covered"
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_text_raises_anything_but_a_refusal(uri, path):
-    ask([uri], [path], ["GET"])
+    find_video_or_reason([uri], [path], ["GET"])
 
 
 @given(st.text(max_size=40))
-def test_a_path_is_covered_only_as_nginx_sees_it(tail):
-    """Whatever the file is called: the raw path decodes to nginx's, or nobody gets it."""
+def test_a_path_is_allowed_only_if_it_decodes_to_nginx_s_path(tail):
+    """For any file name, the raw path decodes to nginx's path, or the request is refused."""
     path = f"/hls/x8abcd/{tail}"
     answer = read(quote(path, safe="/%()"), path)
 
@@ -164,32 +164,38 @@ def forwarded(uris: list[str], methods: list[str]) -> str:
         (["/play/x8abcd.m3u8?token=a"], ["GET"], "GET x8abcd a"),
         (["/hls/x8abcd/seg%2D1.ts"], ["HEAD"], "HEAD x8abcd"),
         (["/hls/%78%38abcd/1.ts"], ["OPTIONS"], "OPTIONS x8abcd"),
-        ([], ["GET"], "X-Forwarded-Uri must be there exactly once"),
-        (["/play/x8abcd.m3u8"] * 2, ["GET"], "X-Forwarded-Uri must be there exactly once"),
-        (["/play/x8abcd.m3u8"], [], "X-Forwarded-Method must be there exactly once"),
-        (["/play/x8abcd.m3u8"], ["GET", "POST"], "X-Forwarded-Method must be there exactly once"),
-        (["/play/x8abcd.m3u8"], ["POST"], "the method is not GET, HEAD or OPTIONS"),
+        ([], ["GET"], "the header X-Forwarded-Uri must occur exactly once"),
+        (["/play/x8abcd.m3u8"] * 2, ["GET"], "the header X-Forwarded-Uri must occur exactly once"),
+        (["/play/x8abcd.m3u8"], [], "the header X-Forwarded-Method must occur exactly once"),
+        (
+            ["/play/x8abcd.m3u8"],
+            ["GET", "POST"],
+            "the header X-Forwarded-Method must occur exactly once",
+        ),
+        (["/play/x8abcd.m3u8"], ["POST"], "the original method is not GET, HEAD or OPTIONS"),
         (["http://host/play/x8abcd.m3u8"], ["GET"], "the URI is not a path of printable ASCII"),
-        (["/hls/x8other/../x8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
-        (["/hls/x8other/%2e%2e/x8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
-        (["/hls/x8other%2f..%2fx8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
-        (["/hls//x8abcd/1.ts"], ["GET"], "the path can be read in more than one way"),
-        (["/hls/x8abcd/1.ts%3b"], ["GET"], "the path can be read in more than one way"),
-        (["/hls/x8abcd/%c3%a9"], ["GET"], "the path can be read in more than one way"),
-        (["/hls/x8abcd/%zz"], ["GET"], "the path can be read in more than one way"),
+        (["/hls/x8other/../x8abcd/1.ts"], ["GET"], "the path is ambiguous"),
+        (["/hls/x8other/%2e%2e/x8abcd/1.ts"], ["GET"], "the path is ambiguous"),
+        (["/hls/x8other%2f..%2fx8abcd/1.ts"], ["GET"], "the path is ambiguous"),
+        (["/hls//x8abcd/1.ts"], ["GET"], "the path is ambiguous"),
+        (["/hls/x8abcd/1.ts%3b"], ["GET"], "the path is ambiguous"),
+        (["/hls/x8abcd/%c3%a9"], ["GET"], "the path is ambiguous"),
+        (["/hls/x8abcd/%zz"], ["GET"], "the path is ambiguous"),
         (["/elsewhere"], ["GET"], "no rule in auth.protected_paths matches"),
     ],
 )
-def test_a_raw_uri_alone_has_to_be_one_that_everybody_reads_alike(uris, methods, expected):
+def test_a_forwarded_uri_must_not_change_by_normalization(uris, methods, expected):
     assert forwarded(uris, methods) == expected
 
 
-def test_a_question_with_headers_of_another_front_door_is_refused():
+def test_headers_of_the_other_front_door_are_refused():
     reject_foreign_headers({"X-Forwarded-For"}, FORWARD_AUTH_HEADERS, "/forward-auth")
     for name in FORWARD_AUTH_HEADERS + NGINX_HEADERS:
         with pytest.raises(Refusal) as refused:
             reject_foreign_headers({name}, FORWARD_AUTH_HEADERS + NGINX_HEADERS, "/elsewhere")
-        assert refused.value.detail == f"{name} is not for this route, but for /elsewhere"
+        assert refused.value.detail == (
+            f"the header {name} belongs to /elsewhere, not to this route"
+        )
 
 
 @pytest.mark.parametrize(
@@ -203,5 +209,5 @@ def test_a_question_with_headers_of_another_front_door_is_refused():
         ("/hls/x8abcdef/x8abcd.m3u8", None),
     ],
 )
-def test_the_folder_of_a_video_is_the_one_that_is_named_after_it(path, folder):
+def test_the_folder_of_a_video_is_named_after_the_video(path, folder):
     assert find_folder(path, VideoId("x8abcd")) == folder

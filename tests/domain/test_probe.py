@@ -1,4 +1,4 @@
-"""Who may ask whom the edge sees: whoever holds the operator key, for a minute."""
+"""Tests of probes, which require the operator key and expire after a minute."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PROBE = sign_probe(KEY, now=NOW)
 
 
 @pytest.mark.parametrize("now", [NOW, NOW + 0.5, NOW + PROBE_TTL_SECONDS - 1, NOW - 1])
-def test_a_probe_is_good_for_a_minute(now):
+def test_a_probe_is_valid_for_a_minute(now):
     check_probe(PROBE, KEY, now=now)
 
 
@@ -31,7 +31,7 @@ def test_a_probe_is_good_for_a_minute(now):
         (KEY, KEY, NOW),
     ],
 )
-def test_anything_else_finds_nothing(probe, key, now):
+def test_an_invalid_probe_is_refused_as_not_found(probe, key, now):
     with pytest.raises(Refusal) as refused:
         check_probe(probe, key, now=now)
 
@@ -39,5 +39,5 @@ def test_anything_else_finds_nothing(probe, key, now):
     assert refused.value.message == Reason.NOT_FOUND.message
 
 
-def test_a_probe_does_not_show_the_key():
+def test_a_probe_does_not_contain_the_key():
     assert KEY not in PROBE

@@ -1,4 +1,4 @@
-"""Seals: constant, exact, mute, accountable and small."""
+"""Tests of seals: deterministic, unforgeable, opaque, bound to a session, and small."""
 
 import gzip
 import os
@@ -39,7 +39,7 @@ def segments(numbers: range) -> str:
     )
 
 
-def hand_on(
+def seal_text(
     text: str, *, base: str = BASE, fixed: bool = False, session: Session = SESSION, **options
 ) -> str:
     return seal_uris(
@@ -60,10 +60,10 @@ def reason(call) -> str:
     return "opened"
 
 
-def test_constant_the_same_child_has_the_same_uri_on_every_reload():
-    first = uris(hand_on(LIVE.format(first=5, segments=segments(range(5, 11)))))
-    second = uris(hand_on(LIVE.format(first=6, segments=segments(range(6, 12)))))
-    alone = uris(hand_on(LIVE.format(first=6, segments=segments(range(6, 7)))))
+def test_the_same_child_has_the_same_uri_on_every_reload():
+    first = uris(seal_text(LIVE.format(first=5, segments=segments(range(5, 11)))))
+    second = uris(seal_text(LIVE.format(first=6, segments=segments(range(6, 12)))))
+    alone = uris(seal_text(LIVE.format(first=6, segments=segments(range(6, 7)))))
 
     assert first[1:] == second[:-1]
     assert alone == second[:1]
@@ -73,9 +73,9 @@ def test_constant_the_same_child_has_the_same_uri_on_every_reload():
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_each_uri_stands_for_exactly_its_child(fixed):
+def test_each_relay_uri_opens_to_its_child(fixed):
     text = (VOD if fixed else LIVE).format(first=1, segments=segments(range(1, 9)))
-    paths = uris(hand_on(text, fixed=fixed))
+    paths = uris(seal_text(text, fixed=fixed))
 
     assert [open_bytes(path, KEYS).url for path in paths] == [
         urljoin(BASE, f"../../../frag({n})/video/612/345/x8abcd_mp4_h264_aac_hd.ts")
@@ -96,21 +96,21 @@ def test_each_uri_stands_for_exactly_its_child(fixed):
         ("/relay/bytes/", "/RELAY/bytes/"), ("x8abcd_mp4", "x8abce_mp4"), ("612", "613"),
     ],
 )  # fmt: skip
-def test_exact_nothing_but_what_a_playlist_named_can_be_asked_for(fixed, old, new):
+def test_a_changed_relay_path_is_refused(fixed, old, new):
     text = (VOD if fixed else LIVE).format(first=1, segments=segments(range(1, 9)))
-    path = uris(hand_on(text, fixed=fixed))[4]
+    path = uris(seal_text(text, fixed=fixed))[4]
     assert old in path
 
     assert reason(lambda: open_bytes(path.replace(old, new, 1), KEYS)) == "seal-invalid"
 
 
-def test_exact_a_seal_is_for_one_use():
-    """One playlist's proof is worth nothing behind another seal, nor a playlist's as bytes."""
-    ours = uris(hand_on(LIVE.format(first=1, segments=segments(range(1, 3)))))
+def test_a_seal_or_mac_is_refused_in_another_place():
+    """The MAC of one seal is invalid for another seal, and a playlist's seal is invalid as bytes."""
+    ours = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 3)))))
     other = Session(
         video="x8abcd", network=SESSION.network, started_at=1, jti=None, subject=None, issued_at=1
     )
-    theirs = uris(hand_on(LIVE.format(first=1, segments=segments(range(1, 3))), session=other))
+    theirs = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 3))), session=other))
     seal, proof = theirs[0].split("/")[3], ours[0].split("/")[4]
     playlist = Sealer(KEYS.newest, SESSION).playlist_path(BASE, {})
 
@@ -124,7 +124,7 @@ def test_exact_a_seal_is_for_one_use():
     assert reason(lambda: open_playlist(playlist + "?a=1", KEYS)) == "seal-invalid"
 
 
-def test_every_character_of_a_seal_counts():
+def test_a_change_of_any_character_makes_a_seal_invalid():
     path = Sealer(KEYS.newest, SESSION).playlist_path(BASE, {})
     start = len("/relay/playlist/")
     assert open_playlist(path, KEYS).url == BASE
@@ -142,14 +142,14 @@ def test_every_character_of_a_seal_counts():
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_mute_no_signature_or_query_can_be_read(fixed):
+def test_relay_uris_reveal_no_signature_or_query(fixed):
     text = (
         f'#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="https://keys.dmcdn.net/k.bin?sec={SEC}"\n'
         f'#EXT-X-MAP:URI="https://other.dmcdn.net/sec2({SEC})/init.mp4"\n'
         f"{segments(range(1, 9))}#EXTINF:1,\nseg.ts?sec={SEC}\n#EXTINF:1,\nhttps://a.dmcdn.net/0123456789abcdef0123456789abcdef/1.ts\n"
         f"#EXTINF:1,\nhttps://b.dmcdn.net/sec2({SEC})/2.ts\n#EXTINF:1,\nhttps://b.dmcdn.net/sec2({SEC}x)/3.ts\n#EXTINF:1,\nhttps://h\n"
     )
-    changed = hand_on(text, fixed=fixed)
+    changed = seal_text(text, fixed=fixed)
 
     assert (
         "sec=" not in changed
@@ -167,8 +167,8 @@ def test_mute_no_signature_or_query_can_be_read(fixed):
     assert names[-5:] == ["seg.ts", "1.ts", "2.ts", "3.ts", "h"]
 
 
-def test_accountable_a_seal_says_whose_playback_it_is():
-    path = uris(hand_on(LIVE.format(first=1, segments=segments(range(1, 2)))))[0]
+def test_a_seal_contains_its_session():
+    path = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 2)))))[0]
     session = open_bytes(path, KEYS).session
 
     assert (session.video, session.network, session.started_at) == (
@@ -184,8 +184,8 @@ def test_accountable_a_seal_says_whose_playback_it_is():
     assert session.limits == VariantLimits(max_height=360)
 
 
-def test_accountable_children_are_sealed_with_the_key_that_opened_their_parent():
-    """So a new key breaks no running session, and a key that is gone ends it."""
+def test_children_are_sealed_with_the_key_that_opened_their_parent():
+    """A new key does not break running sessions, and removing a key ends them."""
     before = SealKeys([OLD])
     path = Sealer(before.newest, SESSION).playlist_path(BASE, {})
     opened = open_playlist(path, KEYS)
@@ -211,16 +211,16 @@ def test_accountable_children_are_sealed_with_the_key_that_opened_their_parent()
     assert reason(lambda: open_playlist(path, SealKeys([NEW]))) == "seal-invalid"
 
 
-def test_small_a_long_vod_playlist_stays_under_twice_its_size_when_compressed():
+def test_a_sealed_vod_playlist_compresses_to_less_than_twice_the_original():
     text = VOD.format(segments=segments(range(1, 1801)))
-    ratio = len(gzip.compress(hand_on(text, fixed=True).encode())) / len(
+    ratio = len(gzip.compress(seal_text(text, fixed=True).encode())) / len(
         gzip.compress(text.encode())
     )
 
     assert ratio < 2
 
 
-def test_a_seal_opens_for_its_network_and_its_time():
+def test_a_session_is_valid_only_in_its_network_and_time():
     def check(viewer: str, now: float) -> str:
         return reason(lambda: SESSION.check(ip_address(viewer), now=now, max_duration=60, leeway=5))
 
@@ -228,27 +228,29 @@ def test_a_seal_opens_for_its_network_and_its_time():
     assert check("203.0.114.0", 1_800_000_059) == "seal-network"
     assert check("2001:db8::1", 1_800_000_059) == "seal-network"
     assert check("203.0.113.255", 1_800_000_060) == "seal-expired"
-    assert check("203.0.113.255", 1_799_999_995) == "opened"  # by an edge whose clock is ahead
+    assert (
+        check("203.0.113.255", 1_799_999_995) == "opened"
+    )  # sealed by an edge whose clock is ahead
     assert check("203.0.113.255", 1_799_999_994) == "seal-invalid"
 
 
-def test_a_session_is_bound_to_the_network_around_its_viewer():
+def test_a_session_is_bound_to_the_viewers_network():
     assert str(get_viewer_network(ip_address("203.0.113.77"))) == "203.0.113.0/24"
     assert str(get_viewer_network(ip_address("2001:db8:1:2:3::4"))) == "2001:db8:1:2::/64"
 
 
 @given(st.ip_addresses())
-def test_a_network_has_one_name(address):
+def test_the_network_text_is_canonical(address):
     assert format_viewer_network(address) == str(get_viewer_network(address))
 
 
-def test_without_keys_nothing_opens():
+def test_without_keys_no_seal_opens():
     assert SealKeys([]).newest is None
     assert reason(lambda: SealKeys([]).open("A" * 64)) == "seal-invalid"
     assert reason(lambda: KEYS.open("é" * 64)) == "seal-invalid"
 
 
-def test_what_is_sealed_under_another_purpose_does_not_open():
+def test_a_seal_with_another_purpose_does_not_open():
     key = KEYS.newest
     sealed = key._aead.encrypt(msgpack.packb([0]), [PURPOSE + b"!"])  # noqa: SLF001  # the attack itself
 
@@ -264,36 +266,36 @@ def test_no_path_raises_anything_but_seal_invalid(text):
 
 
 class TestSequences:
-    """Names that count are sealed together; what does not count is not made to."""
+    """Names with consecutive numbers share a seal; other names do not."""
 
     def runs(self, *names: str) -> list[list[str]]:
         return [run for run, _ in sequences(names)]
 
-    def test_runs_are_cut_where_they_stop_counting(self):
+    def test_a_run_ends_if_the_next_name_does_not_continue_it(self):
         assert self.runs("a1", "a2", "a3", "a5", "a7", "b1") == [
             ["a1", "a2", "a3"],
             ["a5", "a7"],
             ["b1"],
         ]
 
-    def test_zeros_steps_and_several_numbers_count(self):
+    def test_runs_may_have_leading_zeros_steps_and_several_numbers(self):
         assert self.runs("08", "09", "10", "11") == [["08", "09", "10", "11"]]
         assert self.runs("8", "9", "10", "11") == [["8", "9", "10", "11"]]
         assert self.runs("t0", "t90000", "t180000") == [["t0", "t90000", "t180000"]]
         assert self.runs("f(1)/s9", "f(2)/s8", "f(3)/s7") == [["f(1)/s9", "f(2)/s8", "f(3)/s7"]]
 
-    def test_what_is_not_a_number_is_not_counted(self):
+    def test_names_without_matching_numbers_form_no_run(self):
         assert self.runs("a", "b", "c") == [["a"], ["b"], ["c"]]
         assert self.runs("1", "01") == [["1"], ["01"]]
         assert self.runs("a1b", "a") == [["a1b"], ["a"]]
         assert self.runs() == []
 
     @given(st.lists(st.from_regex(r"\A[a-c0-9]{1,4}\Z"), unique=True, max_size=20), st.data())
-    def test_a_sealed_run_covers_its_names_and_no_other(self, names, data):
+    def test_a_sealed_run_opens_its_names_and_no_others(self, names, data):
         text = "#EXTM3U\n#EXT-X-PLAYLIST-TYPE:VOD\n" + "".join(
             f"#EXTINF:1,\n{name}.ts\n" for name in names
         )
-        paths = uris(hand_on(text, fixed=True))
+        paths = uris(seal_text(text, fixed=True))
         assert [open_bytes(path, KEYS).url for path in paths] == [
             urljoin(BASE, f"{name}.ts") for name in names
         ]
@@ -301,17 +303,17 @@ class TestSequences:
         if paths:
             path = data.draw(st.sampled_from(paths))
             other = data.draw(st.from_regex(r"\A[a-c0-9]{1,4}\Z"))
-            asked = f"{path.rpartition('/')[0]}/{other}.ts"
-            assert reason(lambda: open_bytes(asked, KEYS)) == (
-                "opened" if asked in paths else "seal-invalid"
+            changed_path = f"{path.rpartition('/')[0]}/{other}.ts"
+            assert reason(lambda: open_bytes(changed_path, KEYS)) == (
+                "opened" if changed_path in paths else "seal-invalid"
             )
 
-    def test_a_name_is_rendered_back(self):
+    def test_a_run_reproduces_its_names(self):
         ((_, names),) = sequences(["s001", "s002", "s003"])
         assert isinstance(names, Names) and names.name(9) == "s010"
 
 
-def test_a_path_ends_with_a_name_that_may_be_read():
+def test_a_relay_path_ends_with_a_readable_file_name():
     whole = f"/relay/bytes/{KEYS.newest.seal('whole', SESSION, 'https://a/k.bin?x=1')}"
     assert open_bytes(f"{whole}/k.bin", KEYS).url == "https://a/k.bin?x=1"
     assert reason(lambda: open_bytes(f"{whole}/other.bin", KEYS)) == "seal-invalid"
@@ -324,9 +326,9 @@ def test_a_path_ends_with_a_name_that_may_be_read():
     )
 
 
-def test_parentheses_may_come_encoded():
-    """Some clients do that, and nginx hands over what they wrote."""
-    path = uris(hand_on(LIVE.format(first=1, segments=segments(range(1, 2)))))[0]
+def test_percent_encoded_parentheses_are_accepted():
+    """Some clients encode parentheses, and nginx forwards the raw path."""
+    path = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 2)))))[0]
 
     assert open_bytes(path.replace("(", "%28").replace(")", "%29"), KEYS).url.endswith(
         "x8abcd_mp4_h264_aac_hd.ts"
@@ -334,14 +336,14 @@ def test_parentheses_may_come_encoded():
 
 
 class TestPlaylists:
-    """What else happens to a playlist on its way through."""
+    """How relaying changes a playlist beyond its URIs."""
 
     def test_a_multivariant_playlist_keeps_everything_but_its_uris(self):
         text = (
             '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,NAME="720@60"\nhttps://vod3.cf.dmcdn.net/a.m3u8#cell=cf4\n'
             '#EXT-X-MEDIA:TYPE=SUBTITLES,URI="s.m3u8?sec=1"\n#EXT-X-RENDITION-REPORT:URI="../../a.m3u8"\n'
         )
-        changed = hand_on(text, base="https://vod3.cf.dmcdn.net/x/y/b.m3u8").splitlines()
+        changed = seal_text(text, base="https://vod3.cf.dmcdn.net/x/y/b.m3u8").splitlines()
 
         assert changed[1] == '#EXT-X-STREAM-INF:BANDWIDTH=1,NAME="720@60"'
         assert changed[2].endswith(".m3u8#cell=cf4")
@@ -349,26 +351,26 @@ class TestPlaylists:
             open_playlist(changed[2].partition("#")[0], KEYS).url
             == "https://vod3.cf.dmcdn.net/a.m3u8"
         )
-        # hls.js finds the variant that a rendition report is about by its URI
+        # hls.js matches a rendition report to its variant by URI
         assert changed[4].split('"')[1] == changed[2].partition("#")[0]
 
-    def test_variables_are_filled_in_and_go_on_to_the_children(self):
+    def test_variables_are_substituted_and_passed_to_child_playlists(self):
         multi = '#EXTM3U\n#EXT-X-DEFINE:NAME="h",VALUE="https://h.dmcdn.net"\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{$h}/v.m3u8\n'
-        opened = open_playlist(uris(hand_on(multi))[0], KEYS)
+        opened = open_playlist(uris(seal_text(multi))[0], KEYS)
         assert (opened.url, opened.variables) == (
             "https://h.dmcdn.net/v.m3u8",
             {"h": "https://h.dmcdn.net"},
         )
 
         media = '#EXTM3U\n#EXT-X-DEFINE:IMPORT="h"\n#EXTINF:1,\n{$h}/1.ts\n'
-        changed = hand_on(media, base=opened.url, imported=opened.variables)
+        changed = seal_text(media, base=opened.url, imported=opened.variables)
         assert open_bytes(uris(changed)[0], KEYS).url == "https://h.dmcdn.net/1.ts"
         assert '#EXT-X-DEFINE:IMPORT="h"\n' in changed
 
-    def test_query_parameters_of_the_upstream_url_are_filled_in_and_not_shown(self):
-        """They may be its signature; and the player's URL has no query to take them from."""
+    def test_upstream_query_parameters_are_substituted_but_not_revealed(self):
+        """They may be the URL's signature, and the player's URL has no query with these parameters."""
         media = '#EXTM3U\n#EXT-X-DEFINE:QUERYPARAM="a"\r\n#EXT-X-DEFINE:QUERYPARAM="none"\n#EXT-X-DEFINE:QUERYPARAM="q"\n#EXTINF:1,\n{$a}.ts\n'
-        changed = hand_on(media, base="https://h/m.m3u8?a=1&q=%22")
+        changed = seal_text(media, base="https://h/m.m3u8?a=1&q=%22")
 
         assert (
             '#EXT-X-DEFINE:NAME="a",VALUE="-"\r\n#EXT-X-DEFINE:QUERYPARAM="none"\n#EXT-X-DEFINE:NAME="q",VALUE="-"\n'
@@ -380,20 +382,20 @@ class TestPlaylists:
         "tag",
         ['#EXT-X-DEFINE:QUERYPARAM="sig"', '#EXT-X-DEFINE: QUERYPARAM = "sig"', '#EXT-X-DEFINE:X="1",QUERYPARAM="sig"'],
     )  # fmt: skip
-    def test_no_form_of_the_tag_shows_the_signature(self, tag):
+    def test_no_form_of_the_define_tag_reveals_the_signature(self, tag):
         media = f"#EXTM3U\n{tag}\n#EXTINF:1,\n{{$sig}}/a.ts\n#EXTINF:1,\nb.ts?s={{$sig}}\n"
-        changed = hand_on(media, base=f"https://h/m.m3u8?sig={SEC}&other={SEC}")
+        changed = seal_text(media, base=f"https://h/m.m3u8?sig={SEC}&other={SEC}")
         assert SEC not in changed
         assert [SEC in open_bytes(uri, KEYS).url for uri in uris(changed)] == [True, True]
 
-    def test_a_child_that_must_not_be_asked_refuses_the_playlist(self):
+    def test_a_playlist_with_a_child_on_a_forbidden_host_is_refused(self):
         def allow(url: str) -> str:
             if "evil" in url:
                 raise Refusal(Reason.STREAM_HOST_NOT_ALLOWED)
             return url
 
         assert (
-            reason(lambda: hand_on("#EXTM3U\n#EXTINF:1,\n//evil/1.ts\n", allow=allow))
+            reason(lambda: seal_text("#EXTM3U\n#EXTINF:1,\n//evil/1.ts\n", allow=allow))
             == "stream-host-not-allowed"
         )
 
@@ -406,34 +408,38 @@ class TestPlaylists:
             '#EXT-X-MEDIA:URI="https://evil/', "#EXT-X-VENDOR:" + "a" * 4096, "#EXTINF:4,a\x0bhttps://evil/",
         ],
     )  # fmt: skip
-    def test_a_line_that_players_read_in_different_ways_is_not_handed_on(self, line):
+    def test_a_line_that_players_read_differently_is_refused(self, line):
         """hls.js, ffmpeg or m3u8-parser finds a URI in each of these."""
-        assert reason(lambda: hand_on(f"#EXTM3U\n{line}\n#EXTINF:4,\n1.ts\n")) == "playlist-invalid"
+        assert (
+            reason(lambda: seal_text(f"#EXTM3U\n{line}\n#EXTINF:4,\n1.ts\n")) == "playlist-invalid"
+        )
 
     def test_a_uri_behind_a_lone_carriage_return_is_sealed(self):
-        assert "evil" not in hand_on(
+        assert "evil" not in seal_text(
             "#EXTM3U\n# a comment\rhttps://evil/1.ts\n#EXTINF:4,a\rhttps://evil/2.ts\n"
         )
 
-    def test_what_is_too_long_to_be_asked_for_again_is_refused(self):
+    def test_a_uri_too_long_to_seal_is_refused(self):
         assert (
-            reason(lambda: hand_on(f"#EXTM3U\n#EXTINF:4,\n1.ts?{'a' * 4000}\n", base="https://h/"))
+            reason(
+                lambda: seal_text(f"#EXTM3U\n#EXTINF:4,\n1.ts?{'a' * 4000}\n", base="https://h/")
+            )
             == "opened"
         )
         key = KEYS.newest
         assert reason(lambda: key.seal("whole", SESSION, "a" * 5000)) == "playlist-invalid"
 
-    def test_a_playlist_does_not_grow_without_end(self):
+    def test_a_playlist_with_too_many_uris_is_refused(self):
         many = "".join(
             f'#EXT-X-RENDITION-REPORT:URI="{n}.m3u8?{"a" * 1000}"\n' for n in range(20_000)
         )
 
-        assert reason(lambda: hand_on(f"#EXTM3U\n{many}")) == "playlist-invalid"
+        assert reason(lambda: seal_text(f"#EXTM3U\n{many}")) == "playlist-invalid"
 
-    def test_a_variable_that_no_seal_can_carry_is_left_out(self):
+    def test_a_variable_that_cannot_be_sealed_is_left_out(self):
         text = '#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="\udcff"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n'
 
-        assert open_playlist(uris(hand_on(text))[0], KEYS).variables == {}
+        assert open_playlist(uris(seal_text(text))[0], KEYS).variables == {}
 
     @pytest.mark.parametrize(
         ("tags", "change"),
@@ -448,7 +454,7 @@ class TestPlaylists:
             ("#EXTINF:1,#EXT-X-ENDLIST\n", True),
         ],
     )
-    def test_whether_a_playlist_changes_is_what_it_says_itself(self, tags, change):
+    def test_tags_decide_whether_a_playlist_can_change(self, tags, change):
         assert may_change(f"#EXTM3U\n{tags}") is change
 
 
@@ -456,14 +462,14 @@ VARIABLE = f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-DEFINE:NAME="v",VALUE="{"x
 
 
 @pytest.mark.parametrize(
-    ("line", "why"),
+    ("line", "detail"),
     [
         ("#EXTINF:4,\n{$v}\n", "too many characters come from variables"),
         ('#EXT-X-DATERANGE:ID="a",X-ASSET-URI="{n}"\n', "too many and too long URIs to seal"),
     ],
 )
-def test_what_a_playlist_becomes_is_bounded(line, why):
-    """Variables are in the URIs that use them, and in the path of each playlist."""
+def test_the_size_of_a_sealed_playlist_is_bounded(line, detail):
+    """Variables increase the URIs that use them and the path of each child playlist."""
     text = VARIABLE + "".join(line.replace("{n}", str(n)) for n in range(8000))
     with pytest.raises(Refusal) as refused:
         seal_uris(
@@ -474,4 +480,4 @@ def test_what_a_playlist_becomes_is_bounded(line, why):
             allow=lambda url: url,
             is_fixed=False,
         )
-    assert refused.value.detail == why
+    assert refused.value.detail == detail

@@ -1,4 +1,4 @@
-"""`token explain` and the edge cannot come to differ."""
+"""`playgate token explain` and the edge report the same results."""
 
 from ipaddress import ip_address
 
@@ -12,7 +12,7 @@ from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.keyring import Keyring
 
 POLICY = TokenPolicy(max_ttl=3600, leeway=5, audience=None)
-RING = Keyring([hs256_key("one"), hs256_key("issued", "i" * 32, issuer="https://a.example")])
+KEYRING = Keyring([hs256_key("one"), hs256_key("issued", "i" * 32, issuer="https://a.example")])
 PLAY = AccessRequest(now=NOW, video="x8abcd", format="hls", viewer=ip_address("203.0.113.7"))
 ALL_CHECKS = ["form", "key", "signature", "claims", "issuer", *CHECKS]
 
@@ -38,43 +38,45 @@ CASES = [
 ]
 
 
-def answer_of_the_edge(case: str) -> tuple[str, str] | None:
+def authorize_at_edge(case: str) -> tuple[str, str] | None:
     try:
-        authorize(verify(case, RING), PLAY, POLICY)
+        authorize(verify(case, KEYRING), PLAY, POLICY)
     except Refusal as refusal:
         return str(refusal.reason), refusal.detail
     return None
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_first_check_that_fails_is_the_edges_answer(case):
-    refusals = [check.refusal for check in explain(case, RING, PLAY, POLICY) if check.refusal]
+def test_the_first_failing_check_is_the_edges_refusal(case):
+    refusals = [check.refusal for check in explain(case, KEYRING, PLAY, POLICY) if check.refusal]
     first = next(((str(refusal.reason), refusal.detail) for refusal in refusals), None)
 
-    assert first == answer_of_the_edge(case)
+    assert first == authorize_at_edge(case)
 
 
-def test_a_good_token_passes_every_check():
-    assert [check.name for check in explain(CASES[0], RING, PLAY, POLICY)] == ALL_CHECKS
+def test_a_valid_token_passes_every_check():
+    assert [check.name for check in explain(CASES[0], KEYRING, PLAY, POLICY)] == ALL_CHECKS
 
 
-def test_the_explanation_goes_on_after_the_first_failure():
-    """An expired token for another video from another network has three things wrong."""
-    failed = [check.name for check in explain(CASES[3], RING, PLAY, POLICY) if check.refusal]
+def test_the_explanation_continues_after_the_first_failure():
+    """An expired token for another video from another network fails three checks."""
+    failed = [check.name for check in explain(CASES[3], KEYRING, PLAY, POLICY) if check.refusal]
 
     assert failed == ["expiry", "video", "network"]
 
 
-def test_what_there_is_nothing_to_compare_with_is_not_called_good():
+def test_checks_without_a_value_to_compare_are_reported_as_not_run():
     play = AccessRequest(now=NOW, video=None, format="hls", viewer=None)
 
-    assert [check.name for check in explain(CASES[0], RING, play, POLICY) if not check.was_run] == [
+    assert [
+        check.name for check in explain(CASES[0], KEYRING, play, POLICY) if not check.was_run
+    ] == [
         "video",
         "network",
     ]
 
 
-def test_claims_are_looked_at_even_where_the_key_is_unknown():
-    names = [check.name for check in explain(CASES[6], RING, PLAY, POLICY)]
+def test_claims_are_checked_even_if_the_key_is_unknown():
+    names = [check.name for check in explain(CASES[6], KEYRING, PLAY, POLICY)]
 
     assert names == [name for name in ALL_CHECKS if name not in {"signature", "issuer"}]

@@ -1,4 +1,4 @@
-"""Tokens: their form, their key, their claims; every way to forge one that was ever published."""
+"""Tests of tokens: form, keys, claims, and all published ways to forge a JWT."""
 
 import hashlib
 import hmac
@@ -42,10 +42,10 @@ RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
 MATERIAL = {"HS256": SECRET, "ES256": pem(EC), "RS256": pem(RSA), "Ed25519": pem(ED)}
-RING = Keyring([hs256_key()])
+KEYRING = Keyring([hs256_key()])
 
 
-def reason_of(token: str, ring: Keyring = RING) -> str:
+def refusal_reason(token: str, ring: Keyring = KEYRING) -> str:
     with pytest.raises(Refusal) as refused:
         verify(token, ring)
     assert refused.value.reason.status in {401, 403}
@@ -53,7 +53,7 @@ def reason_of(token: str, ring: Keyring = RING) -> str:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_is_minted_verifies(algorithm):
+def test_a_minted_token_verifies(algorithm):
     key = load_key(kid="k", algorithm=algorithm, material=MATERIAL[algorithm])
     token = mint(key, video="x8abcd", issued_at=NOW, ttl=300, subject="viewer-7",
                  network=parse_network("203.0.113.0/24"), audience="edge")  # fmt: skip
@@ -81,8 +81,8 @@ def test_a_public_key_verifies_and_does_not_sign(algorithm):
     st.integers(0, 2**40),
     st.integers(1, 10**6),
 )
-def test_signing_and_verifying_are_inverse(video, issued_at, ttl):
-    claims = verify(mint(hs256_key(), video=video, issued_at=issued_at, ttl=ttl), RING)
+def test_verifying_returns_the_signed_claims(video, issued_at, ttl):
+    claims = verify(mint(hs256_key(), video=video, issued_at=issued_at, ttl=ttl), KEYRING)
 
     assert (claims.video, claims.issued_at, claims.expires_at) == (
         video,
@@ -92,17 +92,17 @@ def test_signing_and_verifying_are_inverse(video, issued_at, ttl):
 
 
 @given(st.data())
-def test_no_change_to_a_token_goes_unnoticed(data):
+def test_any_changed_character_makes_a_token_invalid(data):
     token = signed(HEADER, CLAIMS)
     at = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.characters(codec="utf-8").filter(lambda c: c != token[at]))
 
-    assert reason_of(token[:at] + other + token[at + 1 :]).startswith("token-")
+    assert refusal_reason(token[:at] + other + token[at + 1 :]).startswith("token-")
 
 
 @given(st.text(max_size=300))
 def test_no_text_raises_anything_but_a_refusal(text):
-    assert reason_of(text) == "token-malformed"
+    assert refusal_reason(text) == "token-malformed"
 
 
 def test_eddsa_is_the_older_name_of_ed25519():
@@ -118,30 +118,31 @@ def test_eddsa_is_the_older_name_of_ed25519():
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE"])
 @pytest.mark.parametrize("signature", ["", "AA"])
-def test_alg_none_is_no_signature(algorithm, signature):
+def test_alg_none_is_refused(algorithm, signature):
     token = f"{b64({'alg': algorithm, 'kid': 'one'})}.{b64(CLAIMS)}.{signature}"
 
-    assert reason_of(token) == ("token-signature" if signature else "token-malformed")
+    assert refusal_reason(token) == ("token-signature" if signature else "token-malformed")
 
 
 def test_an_rsa_public_key_is_not_an_hmac_secret():
-    """RS256's public key is public: who may sign HS256 with it may sign anything."""
+    """The public key of RS256 is public: as an HMAC secret, anybody could sign with it."""
     public = pem(RSA, public=True)
     ring = Keyring([load_key(kid="one", algorithm="RS256", material=public)])
 
     for material in (public, public.strip()):
-        assert reason_of(signed(HEADER, CLAIMS, material), ring) == "token-signature"
+        assert refusal_reason(signed(HEADER, CLAIMS, material), ring) == "token-signature"
 
 
 def test_an_hmac_key_does_not_verify_rs256():
     key = load_key(kid="one", algorithm="RS256", material=pem(RSA))
 
-    assert reason_of(mint(key, video="*", issued_at=NOW, ttl=1)) == "token-signature"
+    assert refusal_reason(mint(key, video="*", issued_at=NOW, ttl=1)) == "token-signature"
 
 
-def test_another_hash_than_the_pinned_one_is_refused():
+def test_a_hash_other_than_the_keys_is_refused():
     assert (
-        reason_of(signed(HEADER | {"alg": "HS512"}, CLAIMS, digest="sha512")) == "token-signature"
+        refusal_reason(signed(HEADER | {"alg": "HS512"}, CLAIMS, digest="sha512"))
+        == "token-signature"
     )
 
 
@@ -167,33 +168,37 @@ def test_another_hash_than_the_pinned_one_is_refused():
         ({"b64": 0}, "token-malformed"),
     ],
 )
-def test_a_header_that_asks_for_something_else_is_refused(header, reason):
-    assert reason_of(signed(HEADER | header, CLAIMS)) == reason
+def test_a_header_with_an_unsupported_member_is_refused(header, reason):
+    assert refusal_reason(signed(HEADER | header, CLAIMS)) == reason
 
 
 @pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c", "x5t", "cty", "anything"])
-def test_a_key_that_the_header_brings_along_is_ignored(name):
-    brought = {"kty": "oct", "k": b64("x" * 32)}
+def test_a_key_in_the_header_is_ignored(name):
+    key = {"kty": "oct", "k": b64("x" * 32)}
 
-    verify(signed(HEADER | {name: brought}, CLAIMS), RING)
-    assert reason_of(signed(HEADER | {name: brought}, CLAIMS, "x" * 32)) == "token-signature"
+    verify(signed(HEADER | {name: key}, CLAIMS), KEYRING)
+    assert refusal_reason(signed(HEADER | {name: key}, CLAIMS, "x" * 32)) == "token-signature"
 
 
-def test_without_kid_the_only_key_is_meant_and_of_two_none():
+def test_a_token_without_kid_verifies_only_if_there_is_one_key():
     token = signed({"alg": "HS256"}, CLAIMS)
 
-    verify(token, RING)
-    assert reason_of(token, Keyring([hs256_key("one"), hs256_key("two")])) == "token-key-unknown"
+    verify(token, KEYRING)
+    assert (
+        refusal_reason(token, Keyring([hs256_key("one"), hs256_key("two")])) == "token-key-unknown"
+    )
 
 
-def test_the_kid_picks_the_key_and_a_retired_key_is_unknown():
+def test_the_kid_selects_the_key_and_a_removed_key_is_unknown():
     old, new = hs256_key("old", "o" * 32), hs256_key("new", "n" * 32)
     token = mint(old, video="*", issued_at=NOW, ttl=9)
 
     verify(token, Keyring([new, old]))
-    assert reason_of(token, Keyring([new])) == "token-key-unknown"
+    assert refusal_reason(token, Keyring([new])) == "token-key-unknown"
     assert (
-        reason_of(signed({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old]))
+        refusal_reason(
+            signed({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old])
+        )
         == "token-signature"
     )
 
@@ -208,7 +213,7 @@ def test_the_kid_picks_the_key_and_a_retired_key_is_unknown():
     ],
 )  # fmt: skip
 def test_a_header_is_one_strict_json_object(text):
-    assert reason_of(signed(text, CLAIMS)) == "token-malformed"
+    assert refusal_reason(signed(text, CLAIMS)) == "token-malformed"
 
 
 @pytest.mark.parametrize(
@@ -222,16 +227,16 @@ def test_a_header_is_one_strict_json_object(text):
     ],
 )  # fmt: skip
 def test_a_payload_is_one_strict_json_object(text):
-    assert reason_of(signed(HEADER, text)) == "token-malformed"
+    assert refusal_reason(signed(HEADER, text)) == "token-malformed"
 
 
-def test_deep_nesting_ends_before_the_stack_does():
+def test_deeply_nested_json_is_refused():
     for opening in ("[", '{"a":'):
-        assert reason_of(signed(HEADER, opening * 1400)) == "token-malformed"
+        assert refusal_reason(signed(HEADER, opening * 1400)) == "token-malformed"
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1))
-def test_a_part_is_read_exactly_where_an_encoder_would_write_it(part):
+def test_only_canonical_base64url_is_decoded(part):
     try:
         decoded = decode_part(part, "payload")
     except Refusal:
@@ -256,12 +261,12 @@ def test_every_part_is_canonical_base64url():
         f"{header}.{payload}.é{signature[1:]}", f"{header}.{payload}.{signature[:-1]}\x00",
         f"{header}.{payload}.{signature[:-2]}", f"{header}.{payload}.AAAAA",
     ):  # fmt: skip
-        assert reason_of(token) in {"token-malformed", "token-signature"}, token
-    assert reason_of(f"{header}.{payload}.{twin}") == "token-malformed"
+        assert refusal_reason(token) in {"token-malformed", "token-signature"}, token
+    assert refusal_reason(f"{header}.{payload}.{twin}") == "token-malformed"
 
 
-def test_length_is_looked_at_before_anything_is_decoded():
-    """Five megabytes are refused without a copy: in far less time than decoding them takes."""
+def test_the_length_is_checked_before_decoding():
+    """Five megabytes are refused without a copy, much faster than decoding would take."""
     with pytest.raises(Refusal, match="longer than"):
         read_compact("A" * 5_000_000)
     with pytest.raises(Refusal, match="longer than"):
@@ -289,30 +294,30 @@ def test_length_is_looked_at_before_anything_is_decoded():
         ("max_bandwidth", [None, 0, -1, 1e6, "1", False, {}]),
     ],
 )
-def test_a_claim_of_the_wrong_kind_is_refused(claim, values):
+def test_a_claim_of_the_wrong_type_is_refused(claim, values):
     for value in values:
-        assert reason_of(signed(HEADER, CLAIMS | {claim: value})) == "token-malformed", value
+        assert refusal_reason(signed(HEADER, CLAIMS | {claim: value})) == "token-malformed", value
 
 
-def test_numbers_that_json_cannot_hold_are_refused():
+def test_numbers_that_are_not_safe_integers_are_refused():
     for number in ("1e400", "1" * 40, "1" * 2000, "1.0", "1e3"):
         payload = f'{{"video":"x8abcd","iat":{number},"exp":{NOW}}}'
-        assert reason_of(signed(HEADER, payload)) == "token-malformed", number
+        assert refusal_reason(signed(HEADER, payload)) == "token-malformed", number
 
 
 @pytest.mark.parametrize("claim", ["video", "iat", "exp"])
 def test_a_required_claim_that_is_missing_is_named(claim):
     with pytest.raises(Refusal, match=f"the claim {claim} is missing"):
-        verify(signed(HEADER, {k: v for k, v in CLAIMS.items() if k != claim}), RING)
+        verify(signed(HEADER, {k: v for k, v in CLAIMS.items() if k != claim}), KEYRING)
 
 
-def test_claims_that_are_not_ours_are_let_be():
-    verify(signed(HEADER, CLAIMS | {"role": "x", "deep": {"er": [1]}}), RING)
+def test_unknown_claims_are_ignored():
+    verify(signed(HEADER, CLAIMS | {"role": "x", "deep": {"er": [1]}}), KEYRING)
 
 
-def test_texts_may_come_alone_or_in_a_list():
+def test_aud_and_fmt_may_be_a_string_or_a_list():
     for value in ("a", ["a"]):
-        claims = verify(signed(HEADER, CLAIMS | {"aud": value, "fmt": value}), RING)
+        claims = verify(signed(HEADER, CLAIMS | {"aud": value, "fmt": value}), KEYRING)
         assert (claims.audience, claims.formats) == (("a",), ("a",))
 
 
@@ -321,11 +326,14 @@ def test_a_key_with_an_issuer_signs_for_that_issuer_only():
 
     verify(signed(HEADER, CLAIMS | {"iss": "https://a.example"}), ring)
     verify(signed(HEADER | {"kid": "two"}, CLAIMS | {"iss": "https://any.example"}, "t" * 32), ring)
-    assert reason_of(signed(HEADER, CLAIMS | {"iss": "https://b.example"}), ring) == "token-issuer"
-    assert reason_of(signed(HEADER, CLAIMS), ring) == "token-issuer"
+    assert (
+        refusal_reason(signed(HEADER, CLAIMS | {"iss": "https://b.example"}), ring)
+        == "token-issuer"
+    )
+    assert refusal_reason(signed(HEADER, CLAIMS), ring) == "token-issuer"
 
 
-def test_what_a_key_with_an_issuer_mints_names_it():
+def test_a_key_with_an_issuer_mints_tokens_with_that_issuer():
     key = hs256_key(issuer="https://a.example")
 
     assert (
@@ -338,7 +346,7 @@ def test_what_a_key_with_an_issuer_mints_names_it():
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "material", "complaint"),
+    ("algorithm", "material", "message"),
     [
         ("HS256", "x" * 31, "shorter than 32 bytes"),
         ("HS256", "", "shorter than 32 bytes"),
@@ -360,37 +368,37 @@ def test_what_a_key_with_an_issuer_mints_names_it():
         ("RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "2048 bits"),
     ],
 )
-def test_a_key_that_is_weak_or_of_another_kind_is_refused_at_start(algorithm, material, complaint):
-    with pytest.raises(KeyInvalid, match=complaint) as unusable:
+def test_a_weak_key_or_a_key_of_another_type_is_refused(algorithm, material, message):
+    with pytest.raises(KeyInvalid, match=message) as error:
         load_key(kid="k", algorithm=algorithm, material=material)
-    assert not material or material not in str(unusable.value)
+    assert not material or material not in str(error.value)
 
 
-def test_a_signature_of_a_strange_length_is_only_a_wrong_signature():
+def test_a_signature_of_the_wrong_length_is_an_invalid_signature():
     for algorithm in ALGORITHMS:
         key = load_key(kid="one", algorithm=algorithm, material=MATERIAL[algorithm])
         for signature in (b"x", b"\x00" * 64, b"\xff" * 256):
             token = f"{b64({'alg': algorithm})}.{b64(CLAIMS)}.{b64(signature)}"
-            assert reason_of(token, Keyring([key])) == "token-signature"
+            assert refusal_reason(token, Keyring([key])) == "token-signature"
 
 
 # Carriers
 
 
-def test_the_one_token_of_a_request():
+def test_a_request_must_have_exactly_one_distinct_token():
     assert require_single_token(["a", "", "a"]) == "a"
-    for found, reason in (
+    for tokens, reason in (
         ([], Reason.TOKEN_MISSING),
         ([""], Reason.TOKEN_MISSING),
         (["a", "b"], Reason.TOKEN_CONFLICT),
     ):
         with pytest.raises(Refusal) as refused:
-            require_single_token(found)
+            require_single_token(tokens)
         assert refused.value.reason == reason
 
 
-def test_the_digest_that_these_tests_sign_with_is_the_standard_one():
-    """RFC 7515, appendix A.1: the fixtures of this file are not true to themselves only."""
+def test_the_hmac_of_these_tests_matches_the_rfc_example():
+    """RFC 7515, appendix A.1: the fixtures of this file agree with an independent example."""
     key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
     signing_input = (
         "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."

@@ -1,4 +1,4 @@
-"""Video ids, and that a private one is never written down."""
+"""Tests of video IDs, and of the hash that replaces private IDs in logs."""
 
 import re
 
@@ -9,7 +9,7 @@ from proxy.domain.video import DEFAULT_PATTERN, parse_video_id, to_loggable_id
 
 
 @pytest.mark.parametrize("text", ["x8abcd", "xa", "x123456789", "kAbCdEfGhIjKlMnOpQr"])
-def test_the_shapes_seen_in_public_are_ids(text):
+def test_video_ids_seen_in_public_are_valid(text):
     assert parse_video_id(text, re.compile(DEFAULT_PATTERN)) == text
 
 
@@ -30,18 +30,18 @@ def test_the_shapes_seen_in_public_are_ids(text):
         "x\x00",
     ],
 )
-def test_anything_else_is_no_video(text):
+def test_other_texts_are_not_video_ids(text):
     with pytest.raises(Refusal, match="video-not-found"):
         parse_video_id(text, re.compile(DEFAULT_PATTERN))
 
 
-def test_a_setting_widens_what_an_id_is_but_never_beyond_a_path_segment():
+def test_the_pattern_setting_cannot_allow_ids_that_are_unsafe_in_a_path():
     assert parse_video_id("my-video_7", re.compile(".*")) == "my-video_7"
     with pytest.raises(Refusal):
         parse_video_id("../etc", re.compile(".*"))
 
 
-def test_a_private_id_is_logged_as_a_hash_that_tells_two_apart():
+def test_a_private_id_is_logged_as_a_distinct_hash():
     assert to_loggable_id("x8abcd") == "x8abcd"
     assert to_loggable_id("kSecretOne") != to_loggable_id("kSecretTwo")
     assert "Secret" not in to_loggable_id("kSecretOne")

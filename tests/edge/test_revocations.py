@@ -230,7 +230,7 @@ async def test_relay_sessions_do_not_prolong_a_revocation_if_relaying_is_disable
         ({"sub": "a", "before": -1}, "before "),
         ({"sub": "a", "before": 10**11}, "before is in the future"),
         ({"sub": "a", "before": 5}, "every token issued until then has expired"),
-        ({"subject": "a"}, "subject is not known here"),
+        ({"subject": "a"}, "subject is not a known name"),
     ],
 )
 async def test_an_invalid_request_body_is_refused(edge, body, says):
@@ -243,7 +243,7 @@ async def test_an_invalid_request_body_is_refused(edge, body, says):
 async def test_an_invalid_video_id_is_refused(edge):
     response = await revoke(edge, video="no id")
     assert (response.status, response.reason) == (400, "request-invalid")
-    assert "is not a video id" in response.json["detail"]
+    assert "is not a video ID" in response.json["detail"]
 
 
 async def test_revoking_and_listing_require_the_operator_key(edge):

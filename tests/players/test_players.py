@@ -196,7 +196,7 @@ async def test_try_again_plays_after_an_outage(sandbox, edge, page):
 
 async def test_try_again_is_not_offered_if_it_cannot_help(edge, page):
     await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint('x8live1')}")
-    await page.locator("#message", has_text="for another video").wait_for()
+    await page.locator("#message", has_text="not valid for this video").wait_for()
 
     assert await page.get_by_role("button").count() == 0
 
@@ -246,7 +246,7 @@ async def test_a_browser_gets_an_error_page(edge, page, path, reason):
         ("x8private", "video-private", "is private", "video_private"),
         ("x8password", "video-password", "protected by a password", "password_protected"),
         ("x8offair", "live-off-air", "off air", "null, live and not onair"),
-        ("x8forbidden", "platform-permission", "operator has to act", "can-read-video-streams"),
+        ("x8forbidden", "platform-permission", "Contact the operator", "can-read-video-streams"),
         ("x8error", "platform-unreachable", "cannot be reached", "HTTP 500"),
     ],
 )

@@ -61,7 +61,7 @@ async def test_a_token_can_be_minted_played_and_explained(page, index, edge):
 @pytest.mark.parametrize(
     ("form", "field", "value", "message"),
     [
-        ("mint", "video", "../etc", "is not a video id"),
+        ("mint", "video", "../etc", "is not a video ID"),
         ("mint", "ttl", "soon", "lifetime must be a whole number of seconds"),
         ("mint", "ttl", "999999", "tokens.max_ttl"),
         ("mint", "ttl", "9" * 5000, "lifetime must be a whole number of seconds"),
@@ -111,7 +111,7 @@ async def test_a_refused_form_does_not_change_the_setting(page, index, sandbox):
         await mint.locator("[name=bind_on_first_use]").set_checked(not is_on)
         await mint.locator("[name=video]").fill("x8 dmo")
         await mint.locator("button").click()
-        assert "is not a video id" in await page.locator("body").inner_text()
+        assert "is not a video ID" in await page.locator("body").inner_text()
         assert sandbox.edge.binds_on_first_use() == is_on
 
 

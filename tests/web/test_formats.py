@@ -58,17 +58,17 @@ async def test_a_missing_exact_quality_is_refused_with_the_available_qualities(e
     response = await edge.get(build_file_url(edge, "&quality=uhd&exact=1"))
 
     assert (response.status, response.reason) == (404, "format-unavailable")
-    assert response.json["detail"] == "This video has no MP4 uhd. There is sd, hq, hd."
+    assert response.json["detail"] == "This video has no MP4 uhd. Available: sd, hq, hd."
 
 
 @pytest.mark.parametrize(
     ("video", "reason", "message"),
     [
-        ("x8tall1", "format-unavailable", "no MP4 at or under hd. There is hd1080, qhd, uhd."),
-        ("x8live1", "format-unavailable", "There is none. As HLS (.m3u8) it may play."),
+        ("x8tall1", "format-unavailable", "no MP4 at or below hd. Available: hd1080, qhd, uhd."),
+        ("x8live1", "format-unavailable", "No MP4 is available. Try HLS (.m3u8)."),
         ("x8offair", "live-off-air", "off air"),
         ("x8null", "stream-unavailable", "no stream right now"),
-        ("x8missing", "video-not-found", "no such video"),
+        ("x8missing", "video-not-found", "video does not exist"),
         ("x8geo", "video-geoblocked", "not available in your country"),
     ],
 )
@@ -162,7 +162,7 @@ class TestRelayed:
         assert "/H264-720x480/" in sealed.url
         response = await edge.get(build_file_url(edge, "&quality=hd&exact=1", token=token))
         assert response.reason == "format-unavailable"
-        assert "There is sd, hq within the limits" in response.json["detail"]
+        assert "Available within the limits of this token or service: sd, hq." in response.json["detail"]
 
     async def test_a_bandwidth_limit_refuses_files_because_their_bandwidth_is_unknown(self, edge):
         token = edge.mint(limits=VariantLimits(max_bandwidth=10**9))

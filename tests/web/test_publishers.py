@@ -48,7 +48,9 @@ async def test_tokens_of_a_key_play_only_the_videos_of_the_key(start_shared_edge
         assert await play(edge, signed(NEWS, video="x8demo1")) == 302
         for token in (signed(NEWS), signed(NEWS, video="x8live1")):
             assert await play(edge, token, "x8live1") == "token-video"
-        assert edge.lines()[-1]["detail"] == "the video does not match its issuer's videos setting"
+        assert edge.lines()[-1]["detail"] == (
+            "the video does not match the videos setting of the token's issuer"
+        )
         assert await play(edge, signed(SPORT), "x8live1") == 302
         assert await play(edge, signed(None), "x8live1") == 302
 
@@ -57,7 +59,9 @@ async def test_the_videos_pattern_of_a_key_must_match_the_whole_id(start_shared_
     keys = [{**KEYS[0], "videos": "x8demo"}]
     async with start_shared_edge(tokens={"keys": keys}) as edge:
         assert await play(edge, signed(None)) == "token-video"
-        assert edge.lines()[-1]["detail"] == "the video does not match its key's videos setting"
+        assert edge.lines()[-1]["detail"] == (
+            "the video does not match the videos setting of the token's key"
+        )
         with pytest.raises(Refusal, match="request-invalid"):
             edge.mint("x8demo1")
 

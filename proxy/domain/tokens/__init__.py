@@ -1,1 +1,1 @@
-"""Signed tokens: read one, verify it, mint one, explain one. A token is a JWT (RFC 7519)."""
+"""Parse, verify and sign tokens. A token is a JWT (RFC 7519)."""

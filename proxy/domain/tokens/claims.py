@@ -1,4 +1,4 @@
-"""Token claims: parse them, and verify the token that carries them."""
+"""Parse token claims, and verify tokens."""
 
 import re
 from dataclasses import dataclass, replace
@@ -14,25 +14,25 @@ T = TypeVar("T")
 
 ANY_VIDEO = "*"
 
-MAX_TIMESTAMP = (
-    2**53
-)  # beyond it, JSON numbers mean different things to different readers (RFC 8259, 6)
+# In seconds since 1970. JSON parsers disagree about greater numbers (RFC 8259, 6).
+MAX_TIMESTAMP = 2**53
 MAX_TEXT_LENGTH = 256
 
-# Opaque names travel in a header and in logs.
+# `sub`, `jti` and `iss` appear in a header and in logs.
 VISIBLE_TEXT = re.compile(rf"[\x21-\x7e]{{1,{MAX_TEXT_LENGTH}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The claims that Playgate knows; what else a token carries is the signer's own business.
+    """The claims that Playgate uses; a token may contain others.
 
-    Times are absolute seconds since 1970 (RFC 7519, NumericDate), whole.
+    Times are in whole seconds since 1970 (RFC 7519, NumericDate).
 
     Attributes:
-        issuer: `iss` as the token states it; once verified, the issuer whose key signed it, and
-            None for the operator's own keys. It scopes `jti` and `subject`.
-        signable: what the key may sign tokens for, matched against whole video IDs; None for all.
+        issuer: before verification, the claim `iss`; after it, the owner of the signing key, which
+            is None for the operator's own keys. `jti` and `subject` are unique per issuer.
+        signable_videos: the pattern of the whole video IDs that the key may sign tokens for; None
+            means all.
     """
 
     video: str
@@ -50,15 +50,19 @@ class Claims:
 
 
 def scope_name(name: str, issuer: str | None) -> str:
-    """Return a `sub` or `jti` as it counts here: issuers name theirs independently.
+    """Prefix a `sub` or `jti` with its issuer, because issuers choose these values independently.
 
-    Neither part has a space, so that no two of them read the same.
+    Neither part contains a space, so the result is unique.
     """
     return name if issuer is None else f"{issuer} {name}"
 
 
 def read_claims(payload: dict[str, Any]) -> Claims:
-    """Read the claims of a payload, or refuse with `token-malformed`."""
+    """Parse the claims of a payload.
+
+    Raises:
+        Refusal: `token-malformed`.
+    """
     return Claims(
         video=_require(_read_text(payload, "video"), "video"),
         issued_at=_require(_read_time(payload, "iat"), "iat"),
@@ -99,28 +103,27 @@ def _read_texts(payload: dict[str, Any], name: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise build_malformed_refusal(f"the claim {name} is not a text or a list of texts")
+        raise build_malformed_refusal(f"the claim {name} is not a string or a list of strings")
     if name in payload and not value:
         raise build_malformed_refusal(f"the claim {name} is an empty list, which allows nothing")
     return tuple(value)
 
 
 def _read_time(payload: dict[str, Any], name: str) -> int | None:
-    return _read_number(payload, name, least=0, what="of seconds since 1970")
+    return _read_number(payload, name, minimum=0, unit="of seconds since 1970")
 
 
 def _read_size(payload: dict[str, Any], name: str) -> int | None:
-    return _read_number(payload, name, least=1, what="above 0")
+    return _read_number(payload, name, minimum=1, unit="above 0")
 
 
-def _read_number(payload: dict[str, Any], name: str, *, least: int, what: str) -> int | None:
+def _read_number(payload: dict[str, Any], name: str, *, minimum: int, unit: str) -> int | None:
     value = payload.get(name)
     if name not in payload:
         return None
-    if (
-        type(value) is not int or not least <= value <= MAX_TIMESTAMP
-    ):  # bool is an int to isinstance
-        raise build_malformed_refusal(f"the claim {name} is not a whole number {what}")
+    # `isinstance` would also accept a bool.
+    if type(value) is not int or not minimum <= value <= MAX_TIMESTAMP:
+        raise build_malformed_refusal(f"the claim {name} is not a whole number {unit}")
     return value
 
 
@@ -135,10 +138,12 @@ def _read_network(payload: dict[str, Any]) -> Network | None:
 
 
 def verify(token: str, keyring: Keyring) -> Claims:
-    """Return the claims of a token that one of the keys signed, or refuse with a `token-` reason.
+    """Verify a token's signature and issuer, and return its claims.
 
-    Times and access are not decided here, so the result may be remembered for as long as the
-    keyring lives.
+    Times and access are not checked, so the result can be cached as long as the keyring is in use.
+
+    Raises:
+        Refusal: with a `token-…` reason.
     """
     compact = read_compact(token)
     key = keyring.find(compact.kid, read_claimed_issuer(compact))
@@ -149,26 +154,28 @@ def verify(token: str, keyring: Keyring) -> Claims:
 
 
 def attribute_claims(claims: Claims, key: SigningKey) -> Claims:
-    """Return claims with what follows from the key: whose they are, and for which videos."""
+    """Return the claims with the key's issuer and the videos that the key may sign for."""
     return replace(claims, issuer=key.issuer, signable_videos=key.videos)
 
 
 def read_claimed_issuer(compact: CompactToken) -> str | None:
-    """Return whose key to look for; whether it is true is found out with that key."""
+    """Return the unverified `iss`, which selects the key; `check_issuer` verifies it later."""
     issuer = compact.payload.get("iss")
     return issuer if isinstance(issuer, str) else None
 
 
 def check_signature(compact: CompactToken, key: SigningKey) -> None:
-    """Refuse a token that this key did not sign with the key's own algorithm."""
+    """Refuse a token that this key did not sign, or that names another algorithm than the key's."""
     algorithm = OLDER_NAMES.get(compact.algorithm, compact.algorithm)
     if algorithm != key.algorithm:
-        raise Refusal(Reason.TOKEN_SIGNATURE, f"alg is not {key.algorithm}, which the key is for")
+        raise Refusal(
+            Reason.TOKEN_SIGNATURE, f"alg is not {key.algorithm}, the algorithm of the key"
+        )
     if not key.verify_signature(compact.signing_input, compact.signature):
-        raise Refusal(Reason.TOKEN_SIGNATURE, "signed with another key than the one it names")
+        raise Refusal(Reason.TOKEN_SIGNATURE, "the key that the token names did not sign it")
 
 
 def check_issuer(claims: Claims, key: SigningKey) -> None:
-    """Refuse a token that speaks for another issuer than the owner of its key."""
+    """Refuse a token whose `iss` is not the owner of the signing key."""
     if key.issuer is not None and claims.issuer != key.issuer:
         raise Refusal(Reason.TOKEN_ISSUER, "iss is not the issuer of the key that signed it")

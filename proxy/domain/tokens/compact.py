@@ -1,7 +1,7 @@
-"""The form of a token: three canonical base64url parts around strict JSON (RFC 7515, 7.1).
+"""Parse the compact form of a token: three base64url parts with strict JSON (RFC 7515, 7.1).
 
-Checked before any cryptography, by length first, so that nothing large is ever decoded; and read
-by one parser, so that no two readers can disagree about what was signed.
+The form is checked before any cryptography. The length is checked first, so that no large token is
+decoded. There is only one parser, so two parsers cannot disagree about the signed content.
 """
 
 import json
@@ -16,16 +16,17 @@ from urllib.parse import parse_qsl
 from proxy.domain.caches import cache_short_texts
 from proxy.domain.reasons import Reason, Refusal
 
-MAX_TOKEN_LENGTH = 4096  # characters; a request line holds 8 kB, and real tokens take 300 to 1,000
+MAX_TOKEN_LENGTH = 4096  # characters; real tokens take 300 to 1,000, a request line at most 8 kB
 MAX_KID_LENGTH = 128
-MAX_CACHED_HEADERS, MAX_CACHED_HEADER_LENGTH = 256, 512  # and characters of one
+MAX_CACHED_HEADERS = 256
+MAX_CACHED_HEADER_LENGTH = 512  # characters
 
 BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenHeader:
-    """What a header says; nothing of it is believed yet."""
+    """The parsed header of a token; not verified yet."""
 
     algorithm: str
     kid: str | None
@@ -33,7 +34,7 @@ class TokenHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactToken:
-    """A token taken apart; nothing in it is believed yet."""
+    """The parsed parts of a token; not verified yet."""
 
     algorithm: str
     kid: str | None
@@ -43,12 +44,16 @@ class CompactToken:
 
 
 def read_compact(token: str) -> CompactToken:
-    """Take a token apart, or refuse with `token-malformed`."""
+    """Parse a token without verifying it.
+
+    Raises:
+        Refusal: `token-malformed`.
+    """
     if len(token) > MAX_TOKEN_LENGTH:
-        raise build_malformed_refusal(f"longer than {MAX_TOKEN_LENGTH} characters")
+        raise build_malformed_refusal(f"it is longer than {MAX_TOKEN_LENGTH} characters")
     parts = token.split(".")
     if len(parts) != len(("header", "payload", "signature")):
-        raise build_malformed_refusal(f"{len(parts)} parts instead of 3")
+        raise build_malformed_refusal(f"it has {len(parts)} parts instead of 3")
     header = read_header(parts[0])
     payload = read_json(decode_part(parts[1], "payload"), "payload")
     return CompactToken(
@@ -61,31 +66,31 @@ def read_compact(token: str) -> CompactToken:
 
 
 def _read_header(part: str) -> TokenHeader:
-    """Read a header, or refuse one that asks for what is not done here.
+    """Parse a header, and refuse a header with unsupported features.
 
-    Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are not even looked at.
+    Keys in a header (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
     """
     header = read_json(decode_part(part, "header"), "header")
     if not isinstance(header.get("alg"), str):
         raise build_malformed_refusal("the header has no alg")
     kid = header.get("kid", "")
     if not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH:
-        raise build_malformed_refusal(f"kid is not a text of at most {MAX_KID_LENGTH} characters")
+        raise build_malformed_refusal(f"kid is not a string of at most {MAX_KID_LENGTH} characters")
     if "crit" in header:
-        raise build_malformed_refusal("the header has crit, and no extension is understood here")
+        raise build_malformed_refusal("the header has crit, but no extension is supported")
     if header.get("b64", True) is not True:
         raise build_malformed_refusal("the header has b64:false")
     return TokenHeader(algorithm=header["alg"], kid=header.get("kid"))
 
 
-# A signer's tokens have the same one.
+# All tokens of a signer have the same header.
 read_header = cache_short_texts(
     MAX_CACHED_HEADER_LENGTH, max_entries=MAX_CACHED_HEADERS, function=_read_header
 )
 
 
 def decode_part(part: str, name: str) -> bytes:
-    """Decode base64url without padding, in the one form that an encoder writes."""
+    """Decode canonical base64url without padding; refuses any other encoding of the same bytes."""
     if BASE64URL.fullmatch(part) is None:
         raise build_malformed_refusal(f"the {name} is empty or not base64url")
     if len(part) % 4 == 1:
@@ -97,7 +102,7 @@ def decode_part(part: str, name: str) -> bytes:
 
 
 def read_json(text: bytes, name: str) -> dict[str, Any]:
-    """Read a JSON object strictly: UTF-8, no name twice, no NaN or Infinity, no deep nesting."""
+    """Parse strict JSON: a UTF-8 object without duplicate names, NaN, Infinity or deep nesting."""
     try:
         value = DECODER.decode(text.decode())
     except (ValueError, RecursionError):
@@ -108,45 +113,53 @@ def read_json(text: bytes, name: str) -> dict[str, Any]:
 
 
 def compute_token_identity(token: str) -> str:
-    """Return what tells a verified token from every other one: a digest of what was signed.
+    """Return a unique ID of a verified token: a digest of the token without its signature.
 
-    Not of the whole text: an ES256 signature has a twin that verifies too (r, n - s).
+    The signature is left out because every ES256 signature (r, s) has a second valid form
+    (r, n - s).
     """
     signed, _, _ = token.rpartition(".")
     return urlsafe_b64encode(sha256(signed.encode()).digest()).rstrip(b"=").decode()
 
 
 def read_query_tokens(query: str) -> list[str]:
-    """Return the value of every `token` in the query of a URL, decoded."""
+    """Return the decoded values of all `token` parameters in the query of a URL."""
     return [text for name, text in parse_qsl(query, keep_blank_values=True) if name == "token"]
 
 
-def require_single_token(found: Iterable[str]) -> str:
-    """Return the token of a request that may have carried it in several places."""
-    different = {token for token in found if token}
-    if not different:
+def require_single_token(tokens: Iterable[str]) -> str:
+    """Return the only token of a request; the same token may occur in several places.
+
+    Raises:
+        Refusal: `token-missing` or `token-conflict`.
+    """
+    distinct = {token for token in tokens if token}
+    if not distinct:
         raise Refusal(Reason.TOKEN_MISSING)
-    if len(different) > 1:
-        raise Refusal(Reason.TOKEN_CONFLICT, f"{len(different)} different tokens")
-    return different.pop()
+    if len(distinct) > 1:
+        raise Refusal(Reason.TOKEN_CONFLICT, f"the request has {len(distinct)} different tokens")
+    return distinct.pop()
 
 
-def build_malformed_refusal(why: str) -> Refusal:
-    """Return the refusal of a token whose form is wrong."""
-    message = f"The token is malformed: {why}. Copy the link whole; if it was, mend its signer."
-    return Refusal(Reason.TOKEN_MALFORMED, why, message=message)
+def build_malformed_refusal(cause: str) -> Refusal:
+    """Return the refusal of a malformed token; the public message contains the cause."""
+    message = (
+        f"The token is malformed: {cause}. Copy the complete link; if the link is complete, fix "
+        "the token's signer."
+    )
+    return Refusal(Reason.TOKEN_MALFORMED, cause, message=message)
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("duplicate name")
     return members
 
 
 def _reject_constant(_constant: str) -> NoReturn:
-    raise ValueError("not JSON")
+    raise ValueError("NaN and Infinity are not JSON")
 
 
-# One for all; `json.loads` would make another for each.
+# A shared decoder: `json.loads` would create a decoder for each call.
 DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant)

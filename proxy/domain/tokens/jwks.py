@@ -1,4 +1,4 @@
-"""JWK Sets (RFC 7517): our own keys in a file, and those that other issuers publish."""
+"""Parse JWK Sets (RFC 7517): the operator's key file, and the sets that issuers publish."""
 
 import json
 from collections.abc import Sequence
@@ -14,31 +14,36 @@ MAX_KEYS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnKey:
-    """A key of ours; `expires_at`, in seconds since 1970, is when it verifies no more."""
+    """A key from the operator's own key file.
+
+    Attributes:
+        key: the key.
+        expires_at: when the key stops verifying tokens, in seconds since 1970; None means never.
+    """
 
     key: SigningKey
     expires_at: int | None
 
     def is_in_use(self, now: float) -> bool:
-        """Say whether it is still in use for tokens."""
+        """Check whether the key still verifies tokens."""
         return self.expires_at is None or now < self.expires_at
 
 
 def read_own_set(text: str) -> tuple[OwnKey, ...]:
-    """Return the keys of our own file, in order; every one must be good.
+    """Parse the operator's key file, in order.
 
     Raises:
-        KeyUnusable: it says which key is not, and why.
+        KeyInvalid: a key is invalid; the message names the key and the cause.
     """
     keys = []
     for index, jwk in enumerate(read_set(text)):
         try:
             keys.append(_read_own_key(jwk))
-        except KeyInvalid as unusable:
-            raise KeyInvalid(f"key {index + 1} of the set: {unusable}") from None
+        except KeyInvalid as error:
+            raise KeyInvalid(f"key {index + 1} of the set: {error}") from None
     kids = [own.key.kid for own in keys]
-    if twice := sorted({kid for kid in kids if kids.count(kid) > 1}):
-        raise KeyInvalid(f"two keys of the set have the same kid, {twice[0]!r}")
+    if duplicates := sorted({kid for kid in kids if kids.count(kid) > 1}):
+        raise KeyInvalid(f"two keys of the set have the same kid, {duplicates[0]!r}")
     return tuple(keys)
 
 
@@ -50,12 +55,12 @@ def _read_own_key(jwk: dict[str, Any]) -> OwnKey:
 
 
 def read_published_set(text: str, issuer: str) -> tuple[SigningKey, ...]:
-    """Return the keys of an issuer's set that can verify tokens; what else is there is its own.
+    """Parse the JWK Set of an issuer; keys that cannot verify tokens are skipped.
 
-    A secret that is published is none, so no `oct` key is taken.
+    `oct` keys are skipped too, because a published key is not a secret.
 
     Raises:
-        KeyUnusable: it is no JWK Set.
+        KeyInvalid: the text is not a JWK Set.
     """
     keys: dict[str, SigningKey] = {}
     for jwk in read_set(text):
@@ -69,10 +74,10 @@ def read_published_set(text: str, issuer: str) -> tuple[SigningKey, ...]:
 
 
 def read_set(text: str) -> Sequence[dict[str, Any]]:
-    """Return the members of a JWK Set as they stand.
+    """Return the unparsed keys of a JWK Set.
 
     Raises:
-        KeyUnusable: it is none.
+        KeyInvalid: the text is not a JWK Set, or has more than `MAX_KEYS` keys.
     """
     try:
         keys = json.loads(text)["keys"]

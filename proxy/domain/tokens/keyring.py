@@ -1,4 +1,7 @@
-"""The keys that may have signed a token. The key fixes the algorithm, never the token."""
+"""The keys that verify and sign tokens.
+
+The key determines the algorithm of the signature; the `alg` of a token never does.
+"""
 
 import json
 import re
@@ -17,22 +20,23 @@ from proxy.domain.tokens.compact import MAX_KID_LENGTH
 Algorithm = Literal["HS256", "ES256", "RS256", "Ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
-# The primitives alone: form and header of a token are read by us, once (compact.py).
+# Only for the signature algorithms; compact.py parses the form and the header of tokens.
 JWS_REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS))
 ALGORITHM_MODELS = {name: JWS_REGISTRY.get_alg(name) for name in ALGORITHMS}
 
-# RFC 9864 gave Ed25519 its own name; libraries older than that write "EdDSA" (RFC 8037).
+# RFC 9864 introduced the name Ed25519; older libraries write "EdDSA" (RFC 8037).
 OLDER_NAMES = {"EdDSA": "Ed25519"}
 
 KID = re.compile(rf"[\x21-\x7e]{{1,{MAX_KID_LENGTH}}}", re.ASCII)
-MAX_MEMBER_LENGTH = 1400  # characters: RSA of 8,192 bits takes 1,366
+MAX_MEMBER_LENGTH = 1400  # characters; an RSA key of 8,192 bits takes 1,366
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi"})
 RSA_PRIMES = frozenset({"p", "q"})
 
-MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: as long as the hash
-TOO_SHORT = f"its secret is shorter than {MIN_SECRET_BYTES} bytes"
+MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: at least as long as the hash
+SECRET_TOO_SHORT = f"its secret is shorter than {MIN_SECRET_BYTES} bytes"
 MIN_RSA_BITS = 2048  # RFC 7518, 3.3
-MAX_RSA_EXPONENT = 2**32  # usual is 65537; one as long as the modulus takes 100 times as long
+# Usual is 65537; verifying takes 100 times as long if the exponent is as long as the modulus.
+MAX_RSA_EXPONENT = 2**32
 
 Jwk = OctKey | ECKey | RSAKey | OKPKey
 JWK_CLASSES: dict[Algorithm, Any] = {
@@ -41,7 +45,7 @@ JWK_CLASSES: dict[Algorithm, Any] = {
     "RS256": RSAKey,
     "Ed25519": OKPKey,
 }
-# By kty and crv: the algorithm, and which members make the key (RFC 7518, 6; RFC 8037, 2).
+# By kty and crv: the algorithm, and the members that form the key (RFC 7518, 6; RFC 8037, 2).
 JWK_KINDS: dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]] = {
     ("oct", None): ("HS256", ("k",)),
     ("EC", "P-256"): ("ES256", ("x", "y", "d")),
@@ -49,38 +53,29 @@ JWK_KINDS: dict[tuple[str, str | None], tuple[Algorithm, tuple[str, ...]]] = {
     ("OKP", "Ed25519"): ("Ed25519", ("x", "d")),
 }
 
-
-# The y of the eight points of small order on edwards25519, and those of p more that mean the same.
-FIELD_PRIME = 2**255 - 19
+# The encoded y coordinates of the eight points of small order on edwards25519, including the
+# non-canonical encodings y + p of the same points.
+PRIME = 2**255 - 19
 ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
-SMALL_ORDER_POINTS = frozenset(
-    y.to_bytes(32, "little")
-    for y in (
-        0,
-        1,
-        FIELD_PRIME - 1,
-        FIELD_PRIME,
-        FIELD_PRIME + 1,
-        ORDER_8_Y,
-        FIELD_PRIME - ORDER_8_Y,
-    )
-)
+SMALL_ORDER_Y = (0, 1, PRIME - 1, PRIME, PRIME + 1, ORDER_8_Y, PRIME - ORDER_8_Y)
+SMALL_ORDER_POINTS = frozenset(y.to_bytes(32, "little") for y in SMALL_ORDER_Y)
 
 
 class KeyInvalid(ValueError):
-    """A key that cannot be used; the message never contains any of it."""
+    """A key is not usable; the message never contains key material."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """One key with the one algorithm it is for.
+    """A key for exactly one algorithm.
 
     Attributes:
-        kid: its name.
-        algorithm: the one that it verifies.
-        jwk: the key itself.
-        issuer: whose it is, and the only `iss` that it may sign; None for the operator's own.
-        videos: what it may sign tokens for, matched against whole video IDs; None for all.
+        kid: the name of the key, which tokens refer to.
+        algorithm: the only algorithm that the key verifies and signs with.
+        jwk: the key material.
+        issuer: the owner of the key, and the only `iss` of its tokens; None for the operator's own
+            keys.
+        videos: the pattern of the whole video IDs that the key may sign tokens for; None means all.
     """
 
     kid: str
@@ -91,18 +86,18 @@ class SigningKey:
 
     @property
     def can_sign(self) -> bool:
-        """Say whether the private part is here."""
+        """Whether the key has a private part or is a secret, so that it can sign."""
         return isinstance(self.jwk, OctKey) or self.jwk.is_private
 
     def verify_signature(self, signing_input: bytes, signature: bytes) -> bool:
-        """Say whether this key made the signature."""
+        """Check whether this key created the signature."""
         return ALGORITHM_MODELS[self.algorithm].verify(signing_input, signature, self.jwk)
 
     def sign(self, claims: Mapping[str, object]) -> str:
-        """Return a token with these claims, those that are None left out."""
+        """Sign a token with these claims; claims that are None are left out."""
         header = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT"}
-        said = {name: value for name, value in claims.items() if value is not None}
-        payload = json.dumps(said, separators=(",", ":"))
+        members = {name: value for name, value in claims.items() if value is not None}
+        payload = json.dumps(members, separators=(",", ":"))
         return serialize_compact(header, payload, self.jwk, registry=JWS_REGISTRY)
 
 
@@ -114,20 +109,20 @@ def load_key(
     issuer: str | None = None,
     videos: re.Pattern[str] | None = None,
 ) -> SigningKey:
-    """Return a key made of its text: a secret for HS256, PEM for the others.
+    """Load a key from text: a secret for HS256, PEM for the other algorithms.
 
     Raises:
-        KeyUnusable: it is too short, of another kind, or no key at all.
+        KeyInvalid: the text is too short, for another algorithm, or not a key.
     """
     jwk = _load_secret(material) if algorithm == "HS256" else _load_pem(algorithm, material)
     return SigningKey(kid=kid, algorithm=algorithm, jwk=jwk, issuer=issuer, videos=videos)
 
 
 class Keyring:
-    """Every key in use, the signing one first; and those of issuers that publish their own.
+    """All keys in use: the operator's own, signing key first, and the keys that issuers publish.
 
-    An issuer's keys are for its own tokens alone, and its tokens for its keys: two of them may well
-    call different keys by one name.
+    A published key verifies only tokens of its issuer, and tokens of that issuer are verified only
+    with its keys: two issuers may use the same `kid` for different keys.
     """
 
     def __init__(
@@ -136,31 +131,34 @@ class Keyring:
         published: Mapping[str, Iterable[SigningKey]] | None = None,
         videos: Mapping[str, re.Pattern[str]] | None = None,
     ) -> None:
-        """Take our own keys, those that issuers publish, and for which videos those may sign."""
-        limits = videos or {}
+        """Combine the operator's keys with published keys and allowed video IDs, both by issuer."""
+        patterns = videos or {}
         self.keys = tuple(keys)
         self._own = {key.kid: key for key in self.keys}
         self._published = {
-            issuer: {key.kid: replace(key, videos=limits.get(issuer)) for key in theirs}
-            for issuer, theirs in (published or {}).items()
+            issuer: {key.kid: replace(key, videos=patterns.get(issuer)) for key in issuer_keys}
+            for issuer, issuer_keys in (published or {}).items()
         }
 
     def find(self, kid: str | None, issuer: str | None = None) -> SigningKey:
-        """Return the key that a token names; a token without `kid` means the only key there is.
+        """Return the key with the `kid` of a token; without `kid`, the only key in use.
 
-        Nobody has verified its `iss` yet.
+        `issuer` is the token's unverified `iss`, which selects the issuer's published keys.
+
+        Raises:
+            Refusal: `token-key-unknown`.
         """
         published = None if issuer is None else self._published.get(issuer)
         keys = self._own if published is None else published
-        whose = (
-            "tokens.keys and tokens.jwks_file" if published is None else "what its issuer publishes"
-        )
+        source = "tokens.keys and tokens.jwks_file" if published is None else "its issuer's JWK Set"
         if kid is None and len(keys) == 1:
             return next(iter(keys.values()))
         if kid is None:
-            raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no kid, and {len(keys)} keys in {whose}")
+            raise Refusal(
+                Reason.TOKEN_KEY_UNKNOWN, f"no kid in the token, {len(keys)} keys in {source}"
+            )
         if (key := keys.get(kid)) is None:
-            raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no key in {whose} has the token's kid")
+            raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no key in {source} has the token's kid")
         return key
 
     def signing_key(self) -> SigningKey | None:
@@ -169,47 +167,50 @@ class Keyring:
 
 
 def load_jwk(jwk: Mapping[str, Any], *, issuer: str | None = None) -> SigningKey:
-    """Return a key made of a JSON Web Key (RFC 7517); what it does not need, it does not read.
+    """Load a key from a JSON Web Key (RFC 7517); members that the key does not need are ignored.
+
+    If `issuer` is set, that issuer publishes the key, and private members are ignored.
 
     Raises:
-        KeyUnusable: it is for something else, of a kind that is not known here, or broken.
+        KeyInvalid: the key has another purpose, an unsupported type, or invalid members.
     """
     kid, kind = jwk.get("kid"), (jwk.get("kty"), jwk.get("crv"))
     if not isinstance(kid, str) or KID.fullmatch(kid) is None:
-        raise KeyInvalid(f"its kid is not a text of 1 to {MAX_KID_LENGTH} visible characters")
-    if (known := JWK_KINDS.get((str(kind[0]), kind[1] and str(kind[1])))) is None:
+        raise KeyInvalid(f"its kid is not a string of 1 to {MAX_KID_LENGTH} visible characters")
+    if (supported := JWK_KINDS.get((str(kind[0]), kind[1] and str(kind[1])))) is None:
         raise KeyInvalid("its kty and crv are not those of HS256, ES256, RS256 or Ed25519")
-    algorithm, members = known
-    named = jwk.get("alg", algorithm)
-    if OLDER_NAMES.get(str(named), named) != algorithm:
-        raise KeyInvalid(f"its alg is not {algorithm}, which its kty is for")
+    algorithm, members = supported
+    alg = jwk.get("alg", algorithm)
+    if OLDER_NAMES.get(str(alg), alg) != algorithm:
+        raise KeyInvalid(f"its alg is not {algorithm}, the algorithm of its kty")
     operations = jwk.get("key_ops", ["verify"])
     is_for_signatures = isinstance(operations, list) and not {"sign", "verify"}.isdisjoint(
         map(str, operations)
     )
     if jwk.get("use", "sig") != "sig" or not is_for_signatures:
-        raise KeyInvalid("it is not for signatures")
-    unread = PRIVATE_MEMBERS if issuer is not None else frozenset()  # what is published is public
+        raise KeyInvalid("its use or key_ops does not allow signatures")
+    ignored = PRIVATE_MEMBERS if issuer is not None else frozenset()  # published, so not private
     material = {
-        name: jwk[name] for name in ("kty", "crv", *members) if name in jwk and name not in unread
+        name: jwk[name] for name in ("kty", "crv", *members) if name in jwk and name not in ignored
     }
     if not all(
-        isinstance(text, str) and len(text) <= MAX_MEMBER_LENGTH for text in material.values()
+        isinstance(value, str) and len(value) <= MAX_MEMBER_LENGTH for value in material.values()
     ):
-        raise KeyInvalid(f"its members are not texts of at most {MAX_MEMBER_LENGTH} characters")
+        raise KeyInvalid(f"its members are not strings of at most {MAX_MEMBER_LENGTH} characters")
+    # Without the primes, the library factors the modulus, which takes minutes.
     if algorithm == "RS256" and "d" in material and not material.keys() >= RSA_PRIMES:
-        raise KeyInvalid("its private key has no p and q, and to find them takes minutes")
-    made = _load_checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
-    if isinstance(made, OctKey) and len(made.raw_value) < MIN_SECRET_BYTES:
-        raise KeyInvalid(TOO_SHORT)
-    return SigningKey(kid=kid, algorithm=algorithm, jwk=made, issuer=issuer)
+        raise KeyInvalid("its private RSA key must include the primes p and q")
+    key = _load_checked(algorithm, lambda: JWK_CLASSES[algorithm].import_key(material))
+    if isinstance(key, OctKey) and len(key.raw_value) < MIN_SECRET_BYTES:
+        raise KeyInvalid(SECRET_TOO_SHORT)
+    return SigningKey(kid=kid, algorithm=algorithm, jwk=key, issuer=issuer)
 
 
 def _load_secret(secret: str) -> OctKey:
     if secret.startswith("-----BEGIN"):
-        raise KeyInvalid("its secret is a PEM key, and HS256 takes random bytes")
+        raise KeyInvalid("its secret is a PEM key, but HS256 requires random bytes")
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise KeyInvalid(TOO_SHORT)
+        raise KeyInvalid(SECRET_TOO_SHORT)
     return OctKey.import_key(secret.encode())
 
 
@@ -224,25 +225,25 @@ def _read_exponent(jwk: RSAKey) -> int:
 
 
 def _is_small_order(jwk: OKPKey) -> bool:
-    """Say whether a point is of order 1, 2, 4 or 8: signatures of anything verify with it."""
+    """Check whether the point has order 1, 2, 4 or 8, so that anybody can forge signatures."""
     point = bytearray(jwk.public_key.public_bytes_raw())
-    point[-1] &= 0x7F  # the sign of x, which matters for none of them
+    point[-1] &= 0x7F  # clear the sign bit of x, which does not change the order
     return bytes(point) in SMALL_ORDER_POINTS
 
 
 def _load_checked(algorithm: Algorithm, load: Callable[[], Jwk], *, form: str = "a JWK") -> Jwk:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", SecurityWarning)  # joserfc only warns of a short key
+            warnings.simplefilter("error", SecurityWarning)  # joserfc only warns about a short key
             jwk = load()
         ALGORITHM_MODELS[algorithm].check_key(jwk)
         if isinstance(jwk, OKPKey) and _is_small_order(jwk):
-            raise KeyInvalid("its Ed25519 point has a small order, so anybody can sign for it")
+            raise KeyInvalid("its Ed25519 point has a small order: anybody can forge signatures")
         if isinstance(jwk, RSAKey) and _read_exponent(jwk) > MAX_RSA_EXPONENT:
             raise KeyInvalid("its RSA exponent has more than 32 bits; use 65537")
     except SecurityWarning:
-        too_short = f"its RSA key has fewer than {MIN_RSA_BITS} bits"
-        raise KeyInvalid(TOO_SHORT if algorithm == "HS256" else too_short) from None
+        rsa_too_short = f"its RSA key has fewer than {MIN_RSA_BITS} bits"
+        raise KeyInvalid(SECRET_TOO_SHORT if algorithm == "HS256" else rsa_too_short) from None
     except (JoseError, ValueError, TypeError):
         raise KeyInvalid(f"it is not {form} for {algorithm}") from None
     return jwk

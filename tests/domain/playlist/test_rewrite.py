@@ -1,4 +1,4 @@
-"""URIs change where they stand; every other byte stays as it came, whatever came."""
+"""Rewriting changes only URIs, at their positions; every other byte stays the same."""
 
 from urllib.parse import urljoin
 
@@ -28,11 +28,11 @@ TEXTS = st.text() | st.lists(PIECES, max_size=40).map("".join)
 
 
 @given(TEXTS)
-def test_rewriting_with_the_identity_returns_any_text(text):
+def test_rewriting_without_changes_returns_the_same_text(text):
     assert rewrite(references(text), lambda reference: reference.uri) == text
 
 
-# RFC 3986, 5.4, and what players make of others.
+# Examples of RFC 3986, 5.4, and other URIs as players resolve them.
 BASE = "http://a/b/c/d;p?q"
 RESOLVED = {
     "g": "http://a/b/c/g", "./g": "http://a/b/c/g", "g/": "http://a/b/c/g/", "/g": "http://a/g",
@@ -52,7 +52,7 @@ RESOLVED = {
 
 
 @pytest.mark.parametrize("uri", RESOLVED)
-def test_a_uri_is_resolved_as_rfc_3986_says(uri):
+def test_a_uri_is_resolved_according_to_rfc_3986(uri):
     assert resolve_uri(BASE, uri) == RESOLVED[uri]
 
 
@@ -63,7 +63,7 @@ def test_a_uri_is_resolved_as_rfc_3986_says(uri):
         ("https://h/a?b/c#d/e", "https://h/g"), ("", "g"),
     ],
 )  # fmt: skip
-def test_a_base_counts_up_to_its_last_folder(base, expected):
+def test_a_uri_is_resolved_against_the_base_folder(base, expected):
     assert resolve_uri(base, "g") == expected
 
 
@@ -71,9 +71,9 @@ PARTS = st.text("ab.%()~:@=,-_+!2f/?#", max_size=8)
 
 
 @given(st.lists(PARTS, max_size=4).map("/".join), PARTS, st.sampled_from(["", ":8443"]))
-def test_a_child_is_where_the_specification_says(uri, path, port):
+def test_resolution_agrees_with_urljoin(uri, path, port):
     base = f"https://cdn.example.com{port}/{path}"
-    # Where urljoin follows the specification: it joins slashes and drops an empty query.
+    # Only inputs for which urljoin is correct: it merges slashes and drops an empty query.
     paths = [text.partition("#")[0].partition("?")[0] for text in (base.partition("//")[2], uri)]
     assume(not any("//" in text for text in paths))
     expected = urljoin(base, uri).partition("#")[0]
@@ -82,12 +82,12 @@ def test_a_child_is_where_the_specification_says(uri, path, port):
 
 
 @given(TEXTS)
-def test_lines_put_together_are_the_text(text):
+def test_joined_lines_reproduce_the_text(text):
     assert "".join(line.text + line.ending for line in scan(text)) == text
 
 
 @given(TEXTS)
-def test_what_is_called_a_uri_stands_there(text):
+def test_a_reference_gives_the_position_of_its_uri(text):
     for line, found in references(text):
         for reference in found:
             assert line.text[reference.start : reference.end] == reference.uri
@@ -99,11 +99,11 @@ def test_no_body_makes_the_check_raise(body):
 
 
 @given(TEXTS)
-def test_filtering_raises_nothing_and_only_leaves_lines_out(text):
+def test_dropping_variants_only_removes_lines(text):
     for limits in (VariantLimits(max_height=1, max_bandwidth=1), NO_LIMITS):
         left = scan(drop_variants(text, limits)[0])
         before = iter(line.text for line in scan(text))
-        assert all(line.text in before for line in left)  # in their order
+        assert all(line.text in before for line in left)  # in the same order
 
 
 EVERY_URI = """#EXTM3U
@@ -129,7 +129,7 @@ U6
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_every_tag_that_carries_a_uri_is_known(ending):
+def test_every_tag_with_a_uri_is_recognized(ending):
     text = EVERY_URI.replace("\n", ending)
     found = [it for _, found in references(text) for it in found]
     changed = rewrite(references(text), lambda reference: f"<{reference.uri.strip()}>")
@@ -147,14 +147,14 @@ def test_every_tag_that_carries_a_uri_is_known(ending):
     assert changed.count("<") == 17
 
 
-def test_unknown_tags_and_odd_bytes_stay():
+def test_unknown_tags_and_invalid_bytes_are_preserved():
     body = b'\xff\x00#EXT-X-\xc3\xa9:a="\xf0"\r\r\n#EXTINF:4,\xe9\n\xe9.ts\n'
     text = body.decode(errors="surrogateescape")
 
     assert rewrite(references(text), lambda it: it.uri).encode(errors="surrogateescape") == body
 
 
-def test_attributes_are_read_as_far_as_they_go():
+def test_attributes_are_parsed_up_to_a_syntax_error():
     (line,) = scan('#EXT-X-T:A="x,y",B=1, C = "z" ,,D="open')
 
     assert [(it.name, it.value, it.is_clean) for it in line.attributes] == [
@@ -163,7 +163,7 @@ def test_attributes_are_read_as_far_as_they_go():
 
 
 class TestLimits:
-    """Variants beyond what the viewer may have are left out, and nothing else is."""
+    """Variants beyond the viewer's limits are dropped, and nothing else."""
 
     TEXT = (
         "#EXTM3U\r\n"
@@ -181,10 +181,10 @@ class TestLimits:
         assert count == sum(name in {"big.m3u8", "mid.m3u8", "unknown.m3u8"} for name in names)
         return names
 
-    def test_by_height_what_does_not_say_its_size_is_left_out(self):
+    def test_a_height_limit_drops_variants_without_resolution(self):
         assert self.names(max_height=360) == ["audio.m3u8", "mid.m3u8"]
 
-    def test_by_bandwidth(self):
+    def test_a_bandwidth_limit_drops_larger_variants(self):
         assert self.names(max_bandwidth=400) == [
             "audio.m3u8",
             "mid.m3u8",
@@ -192,10 +192,10 @@ class TestLimits:
             "frames.m3u8",
         ]
 
-    def test_by_both(self):
+    def test_height_and_bandwidth_limits_apply_together(self):
         assert self.names(max_bandwidth=399, max_height=360) == ["audio.m3u8"]
 
-    def test_everything_within_the_limits_stays_byte_for_byte(self):
+    def test_a_playlist_within_the_limits_stays_unchanged(self):
         assert drop_variants(self.TEXT, VariantLimits(max_bandwidth=10**9)) == (self.TEXT, 3)
 
     @pytest.mark.parametrize(
@@ -205,13 +205,13 @@ class TestLimits:
             f"BANDWIDTH={'0' * 20}999,RESOLUTION=1x1", "RESOLUTION=1x1", "BANDWIDTH=1", 'BANDWIDTH=1,RESOLUTION="1x1',
         ],
     )  # fmt: skip
-    def test_no_trick_makes_a_variant_smaller(self, attributes):
+    def test_duplicate_or_missing_attributes_do_not_evade_the_limits(self, attributes):
         text = f"#EXTM3U\n#EXT-X-STREAM-INF:{attributes}\nbig.m3u8\n"
         limited, count = drop_variants(text, VariantLimits(max_height=360, max_bandwidth=400))
 
         assert count == ('RESOLUTION="1x1' in attributes) and ("big" in limited) == bool(count)
 
-    def test_what_leads_to_other_variants_goes_too(self):
+    def test_stray_uris_and_rendition_reports_are_dropped_too(self):
         text = (
             "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nsmall.m3u8\nstray.m3u8\n"
             '#EXT-X-RENDITION-REPORT:URI="../1080/media.m3u8",LAST-MSN=1\n'
@@ -221,7 +221,7 @@ class TestLimits:
             "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nsmall.m3u8\n", 1,
         )  # fmt: skip
 
-    def test_segments_of_a_media_playlist_stay(self):
+    def test_segments_of_a_media_playlist_are_kept(self):
         text = "#EXTM3U\n#EXTINF:4,\n1.ts\n#EXTINF:4,\n2.ts\n"
 
         assert drop_variants(text, VariantLimits(max_height=1)) == (text, 0)
@@ -243,14 +243,14 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_text_takes_for_ever(text):
-    """Each of these once took minutes or more; now they take about a second."""
+def test_hostile_playlists_are_checked_quickly(text):
+    """Each of these playlists used to take minutes or more; now about a second."""
     check(f"#EXTM3U\n{text}".encode(), base="https://a/b.m3u8?" + "c=d&" * 2000)
     drop_variants(text, VariantLimits(max_height=1))
 
 
-def test_variables_cannot_blow_a_playlist_up():
-    """Two thousand characters of values, and a URI's worth of them in one text."""
+def test_variable_substitution_is_bounded():
+    """Values may total two thousand characters, and their use in a text is limited."""
     much = (
         '#EXTM3U\n#EXT-X-DEFINE:NAME="a",VALUE="'
         + "A" * 2000
@@ -267,7 +267,7 @@ def test_variables_cannot_blow_a_playlist_up():
     check(much.encode())
 
 
-def test_an_empty_variable_is_filled_in():
+def test_an_empty_variable_is_substituted():
     variables = Variables()
     variables.define({"NAME": "a", "VALUE": ""})
 

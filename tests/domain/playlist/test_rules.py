@@ -1,4 +1,4 @@
-"""Every rule has a playlist that breaks it, and good playlists break none."""
+"""Every rule has a playlist that violates it; valid playlists violate no rule."""
 
 import json
 import re
@@ -200,7 +200,7 @@ BROKEN: list[tuple[str, str | bytes, int | None]] = [
     ("report-absolute", MEDIA + SEGMENT + '#EXT-X-RENDITION-REPORT:URI="https://a/b.m3u8"\n', 6),
 ]  # fmt: skip
 
-ELSEWHERE = {  # found in what no body tells, each with a test of its own
+ELSEWHERE = {  # rules that do not depend on the body alone; each has its own test
     *("content-type", "sequence-fell", "window-stood", "target-changed", "fetch"),
 }
 
@@ -212,13 +212,13 @@ def as_bytes(text: str | bytes) -> bytes:
 @pytest.mark.parametrize(
     ("rule", "text", "line"), BROKEN, ids=[f"{n}-{row[0]}" for n, row in enumerate(BROKEN)]
 )
-def test_a_broken_rule_is_found_where_it_is_broken(rule, text, line):
+def test_a_violated_rule_is_reported_on_its_line(rule, text, line):
     report = check(as_bytes(text))
-    found = {(it.rule, it.line) for it in report.findings}
+    found = {(finding.rule, finding.line) for finding in report.findings}
 
     assert (rule, line) in found
-    # Nothing else is made out of it, but for what follows from it and versions.
-    others = {it.rule for it in report.findings} - {rule}
+    # There are no other findings, except consequences of this one and missing versions.
+    others = {finding.rule for finding in report.findings} - {rule}
     assert others <= FOLLOW.get(rule, set()) | {"version-missing", "version-needed"}
 
 
@@ -270,11 +270,11 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_good_playlist_has_no_finding(text):
+def test_a_valid_playlist_has_no_findings(text):
     assert check(text.encode()).findings == ()
 
 
-# Shaped like Dailymotion's: no version, subtitles after the variants, fragments, vendor attributes.
+# Playlists like Dailymotion's: no version, subtitles after the variants, fragments, vendor attributes.
 DAILYMOTION = (
     ("#EXTM3U\n"
     '#EXT-X-STREAM-INF:BANDWIDTH=836280,CODECS="avc1.42000d,mp4a.40.2",RESOLUTION=512x288,NAME="288"\n'
@@ -295,10 +295,10 @@ def test_playlists_like_dailymotions_have_no_error(text):
     )
 
     assert report.is_valid
-    assert {it.rule for it in report.findings} <= {"version-missing"}
+    assert {finding.rule for finding in report.findings} <= {"version-missing"}
 
 
-def test_a_report_says_what_delivery_asks():
+def test_a_report_distinguishes_invalid_unplayable_and_not_a_playlist():
     challenge, empty, odd = (
         check(text.encode()) for text in ("<html>", "#EXTM3U\n", MEDIA + "1.ts\n")
     )
@@ -307,84 +307,86 @@ def test_a_report_says_what_delivery_asks():
     assert (empty.unplayable, odd.unplayable, odd.is_valid) == (("empty",), (), False)
 
 
-def test_findings_of_one_rule_are_told_a_few_times_only():
+def test_findings_per_rule_are_limited():
     report = check((MEDIA + "1.ts\n" * 40_000).encode())
 
     assert len(report.findings) == MAX_FINDINGS_PER_RULE
 
 
-def test_a_finding_never_carries_what_moves_a_cursor_or_fills_a_page():
+def test_a_finding_contains_no_control_characters_and_is_short():
     report = check(
         (MULTI + f'#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="\x1b[2J{"a" * 500}"\nw.m3u8\n').encode()
     )
-    message = next(it.message for it in report.findings if it.rule == "group")
+    message = next(finding.message for finding in report.findings if finding.rule == "group")
 
     assert "\x1b" not in message and len(message) < 120
 
 
-def test_the_content_type_is_advice():
+def test_a_wrong_content_type_is_a_warning():
     text = (MEDIA + SEGMENT).encode()
 
     assert check(text, content_type="application/x-mpegURL").findings == ()
-    assert [it.rule for it in check(text, content_type="text/html").findings] == ["content-type"]
+    assert [finding.rule for finding in check(text, content_type="text/html").findings] == [
+        "content-type"
+    ]
     assert check(text, content_type="").is_valid
 
 
-def test_a_uri_is_judged_where_it_leads():
-    """With variables filled in, against the URL that the playlist came from."""
-    asked: list[str] = []
+def test_uris_are_checked_after_substitution_and_resolution():
+    """Variables are substituted, and the URI is resolved against the playlist's URL."""
+    checked_urls: list[str] = []
 
-    def why_not(url: str) -> str:
-        asked.append(url)
+    def check_url(url: str) -> str:
+        checked_urls.append(url)
         return "its host is evil.example" if "evil" in url else ""
 
     text = (
         MEDIA
         + '#EXT-X-DEFINE:QUERYPARAM="h"\n#EXTINF:4,\n//{$h}/1.ts\n#EXTINF:4,\n../2.ts?x=1#f\n#EXTINF:4,\n//[broken\n'
     )
-    report = check(text.encode(), base="https://a/b/c.m3u8?h=evil.example", why_not=why_not)
+    report = check(text.encode(), base="https://a/b/c.m3u8?h=evil.example", why_not=check_url)
 
-    assert asked == ["https://evil.example/1.ts", "https://a/2.ts?x=1", "https://[broken"]
-    assert [(it.rule, it.line) for it in report.findings] == [("uri", 6)]
+    assert checked_urls == ["https://evil.example/1.ts", "https://a/2.ts?x=1", "https://[broken"]
+    assert [(finding.rule, finding.line) for finding in report.findings] == [("uri", 6)]
 
 
-def test_a_variable_whose_value_is_not_known_is_left_alone():
+def test_values_with_unknown_variables_are_not_checked():
     text = MEDIA + '#EXT-X-DEFINE:IMPORT="a"\n#EXT-X-MAP:URI="{$a}:x",BYTERANGE="{$a}"\n' + SEGMENT
 
     assert check(text.encode()).findings == ()
 
 
 class TestReloads:
-    """What only the next version of a live playlist tells."""
+    """Rules that compare two versions of a live playlist."""
 
     def read(self, first: int, *, target: int = 4, end: str = "") -> Playlist:
         text = f"#EXTM3U\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{first}\n{SEGMENT * 3}{end}"
         return read_model(text, "https://a/")
 
     def rules(self, before: Playlist, after: Playlist, seconds: float = 6) -> list[str]:
-        return [it.rule for it in compare(before, after, seconds=seconds)]
+        return [finding.rule for finding in compare(before, after, seconds=seconds)]
 
-    def test_a_window_that_slides_is_good(self):
+    def test_a_sliding_window_has_no_findings(self):
         assert self.rules(self.read(1), self.read(2)) == []
         assert self.read(1).is_live
 
-    def test_what_falls_stands_or_changes_is_told(self):
+    def test_a_falling_sequence_a_stalled_window_and_a_new_target_are_reported(self):
         assert self.rules(self.read(2), self.read(1)) == ["sequence-fell"]
         assert self.rules(self.read(1), self.read(1)) == ["window-stood"]
         assert self.rules(self.read(1), self.read(2, target=5)) == ["target-changed"]
 
-    def test_too_early_or_at_the_end_nothing_need_have_moved(self):
+    def test_a_window_may_stand_still_before_its_deadline_or_at_the_end(self):
         assert self.rules(self.read(1), self.read(1), seconds=5) == []
         assert self.rules(self.read(1), self.read(1, end="#EXT-X-ENDLIST\n")) == []
 
 
-def test_the_model_never_raises_what_m3u8_raises():
+def test_the_model_replaces_exceptions_of_m3u8():
     for text in ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=x\na\n", "#EXTM3U\n#EXTINF:x,\na\n"):
         with pytest.raises(PlaylistUnreadable):
             read_model(text, "https://a/")
 
 
-# Section of the corpus, label, and the rule for which we say otherwise; see docs/hls.md.
+# Label and rule of the corpus rows that the check classifies differently; see docs/hls.md.
 EXCEPTIONS = {
     (True, "variants-none"), (True, "hold-back"), (True, "part-inf"),
     (False, "score-some"), (False, "01_EXT-X-SERVER-CONTROL"), (False, "03_EXT-X-PART"),
@@ -393,7 +395,7 @@ EXCEPTIONS = {
 
 @pytest.fixture
 def corpus() -> Path:
-    """Return the playlists of others, which are no part of this project and never copied into it."""
+    """Return a folder of third-party playlists, which are not part of this project."""
     folder = ROOT.parent / "shared" / "hls-corpus"
     if not folder.exists():
         pytest.skip("the corpus is not beside this checkout")
@@ -401,13 +403,15 @@ def corpus() -> Path:
 
 
 def test_the_labelled_corpus_is_classified_as_labelled(corpus):
-    """All but the exceptions that docs/hls.md lists, each with its section."""
+    """docs/hls.md lists the exceptions, each with its section of the specification."""
     differ = set()
     for number, row in enumerate(json.loads((corpus / "labelled.json").read_text())):
         report = check(row["text"].encode())
         if report.is_valid != row["valid"]:
             rules = {
-                it.rule for it in report.findings if row["valid"] == (it.severity != "warning")
+                finding.rule
+                for finding in report.findings
+                if row["valid"] == (finding.severity != "warning")
             }
             because = rules or {row["section"]}
             differ.add(number)
@@ -417,7 +421,7 @@ def test_the_labelled_corpus_is_classified_as_labelled(corpus):
     assert differ == {int(number) for row in rows for number in row.split(",")}
 
 
-def test_every_playlist_of_the_corpus_is_checked_modelled_and_rewritten(corpus):
+def test_every_playlist_of_the_corpus_can_be_checked_modelled_and_rewritten(corpus):
     files = [path for path in corpus.rglob("*") if path.is_file() and path.suffix != ".md"]
     for path in files:
         body = path.read_bytes()
@@ -438,13 +442,13 @@ def test_every_playlist_of_the_corpus_is_checked_modelled_and_rewritten(corpus):
 
 
 @pytest.mark.parametrize(("parameter", "is_defined"), [("q", True), ("none", False)])
-def test_a_query_parameter_is_looked_for_in_the_playlists_url(parameter, is_defined):
+def test_query_parameters_are_read_from_the_playlists_url(parameter, is_defined):
     text = f'{MEDIA}#EXT-X-DEFINE:QUERYPARAM="{parameter}"\n{SEGMENT}'
     report = check(text.encode(), base="https://a.example/m.m3u8?q=1")
     assert report.is_checked
-    assert ("define" not in {it.rule for it in report.findings}) is is_defined
+    assert ("define" not in {finding.rule for finding in report.findings}) is is_defined
 
 
-def test_what_has_too_many_lines_is_not_checked():
+def test_a_playlist_with_too_many_lines_is_not_checked():
     report = check((MEDIA + SEGMENT * MAX_LINES).encode())
     assert (report.is_playlist, report.is_checked, report.kind) == (True, False, None)
