@@ -126,7 +126,7 @@ async def test_settings_of_every_part_are_taken(edge, file):
         ('private = "pass"', 'private = "maybe"', "viewer.private (line 17): must be"),
         (SECRET, "too short", "its secret is shorter"),
         ("[viewer]", "[wiever]", "is not a setting"),
-        ("sandbox = true", "sandbox = false", "must be https"),
+        ("sandbox = true", "sandbox = false", "must start with https://"),
     ],
 )
 async def test_a_bad_file_changes_nothing_and_is_told(edge, file, old, new, says):
