@@ -121,7 +121,7 @@ async def test_delete_does_not_ask_who_said_yes(sandbox):
         (["list"], {"api_secret": "wrong"}, "platform-credentials: token endpoint: HTTP 400"),
         (["list"], PUBLIC, "this takes a private API key"),
         (["list"], {"api_key": "sandbox"}, "must differ from platform.api_key"),
-        (["list"], {"grant": "password"}, "videos.username: is needed"),
+        (["list"], {"grant": "password"}, "videos.username: is not set, but required"),
         (["edit", "x8demo1"], {}, "nothing to change"),
         (["edit", "../x", "--title", "t"], {}, "'../x' is not a video id"),
         (["upload", "/does/not/exist"], {}, "does not exist"),
