@@ -271,7 +271,7 @@ async def test_of_the_cdns_headers_viewers_get_those_that_are_listed(relayed, he
 
 def test_the_list_is_the_edges_own():
     script = (ROOT / "deploy" / "relay_headers.js").read_text()
-    (listed,) = re.findall(r"const KEPT = \[(.*?)\];", script, re.DOTALL)
+    (listed,) = re.findall(r"const ALLOWED_HEADERS = \[(.*?)\];", script, re.DOTALL)
     own = {"connection", "date", "server", "transfer-encoding"}
     assert (
         set(re.findall(r'"([a-z-]+)"', listed))
