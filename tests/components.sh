@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the tests run against, where that can be done without asking; else name it.
+# Install the programs that the tests need, if that is possible without a password; else list them.
 set -u
 
 missing=""
@@ -25,11 +25,11 @@ if [ -n "$missing" ]; then
   if command -v apt-get >/dev/null 2>&1 && $root true 2>/dev/null; then
     echo "About to install from Debian, with apt-get:$missing"
     $root apt-get update -qq
-    # no service is started: the tests run their own nginx
+    # RUNLEVEL=1 keeps services from starting, since the tests run their own nginx
     $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
       apt-get install -y -qq --no-install-recommends $missing >/dev/null
   else
-    echo "Not installed, so their tests are skipped. To install them: apt-get install$missing"
+    echo "Not installed, so the tests that need them are skipped. Install them with: apt-get install$missing"
   fi
 fi
 

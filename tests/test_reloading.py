@@ -127,7 +127,7 @@ async def test_a_reload_applies_limits_keys_and_viewer_settings(edge, file):
         ('private = "pass"', 'private = "maybe"', "viewer.private (line 17): must be"),
         (SECRET, "too short", "its secret is shorter"),
         ("[viewer]", "[wiever]", "is not a setting"),
-        ("sandbox = true", "sandbox = false", "must be https"),
+        ("sandbox = true", "sandbox = false", "must start with https://"),
     ],
 )
 async def test_an_invalid_settings_file_is_reported_and_the_old_settings_stay_in_use(

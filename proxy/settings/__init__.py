@@ -1,4 +1,4 @@
-"""Settings: TOML, then secret files, then the environment; every error at once, by key."""
+"""Settings from a TOML file, secret files and the environment; reports all errors at once."""
 
 from proxy.settings.load import SettingsInvalid, load_settings
 from proxy.settings.schema import Settings

@@ -1,4 +1,4 @@
-"""Rules across settings: errors and warnings."""
+"""Check the rules that involve several settings; yields errors and warnings."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -12,7 +12,14 @@ from proxy.settings.file_modes import (
     find_writable_files,
     find_writable_folders,
 )
-from proxy.settings.key_checks import check_keys, is_published_secret, to_bytes
+from proxy.settings.key_checks import (
+    NOT_HTTPS_TEXT,
+    NOT_LOOPBACK_TEXT,
+    PUBLISHED_KEY_TEXT,
+    check_keys,
+    is_published_secret,
+    to_bytes,
+)
 from proxy.settings.schema import Settings
 from proxy.settings.sources import Problem
 from proxy.settings.value_checks import is_loopback_host, parse_listen
@@ -21,30 +28,34 @@ from proxy.settings.value_checks import is_loopback_host, parse_listen
 def check_settings(
     settings: Settings, *, for_edge: bool, file: Path | None = None
 ) -> Iterator[Problem]:
-    """Yield what is wrong between settings, each of them good by itself.
+    """Yield the errors of settings whose values are valid on their own.
 
-    Without `for_edge`, what only an edge needs may be missing: managing videos takes less.
+    Args:
+        settings: the settings, with defaults in place of invalid values.
+        for_edge: whether to require the settings that an edge needs; `playgate videos` needs fewer.
+        file: the settings file, whose permissions are checked; None if there is no file.
     """
     platform, tokens = settings.platform, settings.tokens
-    needed = {"api_key": platform.api_key, "api_secret": platform.api_secret.get_secret_value()}
-    for name, value in needed.items() if for_edge else ():
+    required = {"api_key": platform.api_key, "api_secret": platform.api_secret.get_secret_value()}
+    for name, value in required.items() if for_edge else ():
         if not value:
             state = "is empty" if name in platform.model_fields_set else "is not set"
-            yield f"platform.{name}", f"{state}, and there is no default for it"
+            problem = f"{state}, but required; create an API key in Dailymotion Studio"
+            yield f"platform.{name}", problem
     yield from (_check_sandbox(settings) if settings.sandbox else _check_production(settings, file))
     if tokens.default_ttl > tokens.max_ttl:
-        most = f"must not be more than tokens.max_ttl, which is {tokens.max_ttl}"
-        yield "tokens.default_ttl", f"is {tokens.default_ttl}, and {most}"
+        limit = f"must not exceed tokens.max_ttl ({tokens.max_ttl})"
+        yield "tokens.default_ttl", f"is {tokens.default_ttl}, but {limit}"
     yield from check_keys(settings, for_edge=for_edge)
     yield from _check_account(settings)
     yield from _check_egress(settings)
     listen = settings.web.listen
     if listen == settings.operator.listen and not listen.endswith(":0"):
-        yield "operator.listen", "must differ from web.listen: players must not reach it"
+        yield "operator.listen", "must differ from web.listen; players must not reach this port"
 
 
 def _list_urls(settings: Settings) -> dict[str, str]:
-    """Return where Dailymotion's APIs are, as far as it is set."""
+    """Return the URLs of Dailymotion's APIs, by setting; empty if not set."""
     urls = {
         "platform.token_url": settings.platform.token_url,
         "platform.rest_url": settings.platform.rest_url,
@@ -56,47 +67,58 @@ def _list_urls(settings: Settings) -> dict[str, str]:
 
 
 def _check_sandbox(settings: Settings) -> Iterator[Problem]:
-    text = "must be on loopback while sandbox = true"
     listeners = {"web.listen": settings.web.listen, "operator.listen": settings.operator.listen}
     for name, listen in listeners.items():
         if not parse_listen(listen).is_loopback:
-            yield name, text
+            yield name, NOT_LOOPBACK_TEXT
     for name, url in _list_urls(settings).items():
         if not is_loopback_host(URL(url).host or ""):
-            yield name, text
+            yield name, NOT_LOOPBACK_TEXT
 
 
 def _check_production(settings: Settings, file: Path | None) -> Iterator[Problem]:
     for name, url in {**_list_urls(settings), "web.public_url": settings.web.public_url}.items():
         if url.lower().startswith("http:"):
-            yield name, "must be https, unless sandbox = true"
+            yield name, NOT_HTTPS_TEXT
     if is_published_secret(to_bytes(settings.operator.key)):
-        yield "operator.key", "is the published sandbox key, which everybody knows"
+        yield "operator.key", f"is {PUBLISHED_KEY_TEXT}"
     yield from find_writable_files(settings, file)
 
 
 def _check_account(settings: Settings) -> Iterator[Problem]:
     platform, videos = settings.platform, settings.videos
     if platform.api == "v2" and platform.grant != "client_credentials":
-        yield "platform.grant", "must be client_credentials for API v2, which has private keys only"
+        yield (
+            "platform.grant",
+            'must be "client_credentials" if platform.api = "v2": API v2 accepts only private keys',
+        )
     for table, account in (("platform", platform), ("videos", videos)):
         if account.grant == "password":
-            given = {"username": account.username, "password": account.password.get_secret_value()}
-            for name, value in given.items():
+            password = account.password.get_secret_value()
+            for name, value in (("username", account.username), ("password", password)):
                 if not value:
-                    yield f"{table}.{name}", f'is needed for {table}.grant = "password"'
+                    yield (
+                        f"{table}.{name}",
+                        f'is not set, but required by {table}.grant = "password"',
+                    )
     if platform.grant == "authorization_code" and not platform.login_file:
         yield (
             "platform.login_file",
-            'is needed for platform.grant = "authorization_code": playgate login keeps it there',
+            (
+                'is not set, but required by platform.grant = "authorization_code"; '
+                "set the path of the file in which playgate login stores the refresh token"
+            ),
         )
     if videos.api_key and videos.api_key == platform.api_key:
         yield (
             "videos.api_key",
-            "must be another key than the edge's: who takes over the edge could delete videos",
+            (
+                "must differ from platform.api_key; otherwise, an attacker who controls the edge "
+                "could delete videos"
+            ),
         )
     if videos.api_key and not videos.api_secret.get_secret_value():
-        yield "videos.api_secret", "is not set, though videos.api_key is"
+        yield "videos.api_secret", "is not set, but required by videos.api_key"
 
 
 def _check_egress(settings: Settings) -> Iterator[Problem]:
@@ -104,30 +126,33 @@ def _check_egress(settings: Settings) -> Iterator[Problem]:
     if address is None:
         return
     if family != f"ipv{address.version}":
-        yield "platform.egress_ip", f"must be of platform.address_family, {family}"
+        text = f'must be an {family} address, since platform.address_family = "{family}"'
+        yield "platform.egress_ip", text
     if not is_public(address) and not settings.sandbox:
-        yield "platform.egress_ip", "must be a public address: it is what the CDN sees"
+        text = "must be a public address: the one from which the CDN sees this edge connect"
+        yield "platform.egress_ip", text
 
 
 def find_warnings(settings: Settings, file: Path | None) -> Iterator[Problem]:
-    """Yield each setting to think about again, and why."""
+    """Yield each setting that is valid but risky, with the risk and how to avoid it."""
     operator = parse_listen(settings.operator.listen)
     if not operator.is_loopback:
         yield (
             "operator.listen",
             (
-                f"{operator} can be reached from other machines: let a firewall admit only your "
+                f"{operator} can be reached from other machines; let a firewall admit only your "
                 "proxies and Prometheus, or listen on 127.0.0.1"
             ),
         )
     web = parse_listen(settings.web.listen)
     proxies = settings.viewer.trusted_proxies
-    if not web.is_loopback and all(ip_network(it, strict=False).is_loopback for it in proxies):
+    has_local_proxies = all(ip_network(proxy, strict=False).is_loopback for proxy in proxies)
+    if not web.is_loopback and has_local_proxies:
         yield (
             "web.listen",
             (
-                f"{web} is plain http, and tokens travel in its URLs: put a proxy that does TLS in "
-                "front, and name it in viewer.trusted_proxies"
+                f"{web} is plain http and receives tokens in URLs; put a TLS proxy in front, and "
+                "list its address in viewer.trusted_proxies"
             ),
         )
     if not settings.sandbox:

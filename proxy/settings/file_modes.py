@@ -1,6 +1,6 @@
-"""Who else may write or read the files that settings and keys come from.
+"""Check which other users may write or read the files of settings and keys.
 
-Only the mode counts: a container's files often belong to a user of the host.
+Checks only file modes, not owners: a container's files often belong to a user of the host.
 """
 
 import stat
@@ -15,30 +15,30 @@ from proxy.settings.schema import Settings
 from proxy.settings.sources import Problem, list_secret_files
 from proxy.settings.value_checks import ENCODING
 
-MAX_LINKS = 40  # as Linux
+MAX_LINKS = 40  # symbolic links followed, as in Linux
 SECRET_NAMES = frozenset({"secret", "api_secret", "password", "key"})
 
 
 def find_writable_files(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
-    """Yield the files that others may write: a changed key could sign tokens."""
+    """Yield the files that other users may write: they could insert a key that signs tokens."""
     for name, file in _list_files(settings, settings_file):
         if (mode := read_mode(file)) & WRITABLE_BY_OTHERS:
-            whose = "others" if mode & stat.S_IWOTH else "its group"
-            yield name, f"{file} can be written by {whose}: chmod go-w {file}"
+            writers = "every user of this machine" if mode & stat.S_IWOTH else "its group"
+            yield name, f"{file} can be written by {writers}; run chmod go-w {file}"
 
 
 def find_readable_files(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
-    """Yield the files with secrets that every user of the machine may read."""
+    """Yield the files with secrets that every user of this machine may read."""
     for name, file in _list_files(settings, settings_file):
         is_secret = file != settings_file or _has_secret(_read_toml(file))
         if is_secret and read_mode(file) & stat.S_IROTH:
-            yield name, f"{file} can be read by every user of this machine: chmod o-r {file}"
+            yield name, f"{file} can be read by every user of this machine; run chmod o-r {file}"
 
 
 def find_writable_folders(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:
-    """Yield the folders in which others may replace one of the files.
+    """Yield the folders in which other users may replace one of the files.
 
-    Where the sticky bit is set, as on /tmp, nobody can replace a file of somebody else.
+    In folders with the sticky bit, such as /tmp, users can replace only their own files.
     """
     seen: set[Path] = set()
     for name, file in _list_files(settings, settings_file):
@@ -46,12 +46,13 @@ def find_writable_folders(settings: Settings, settings_file: Path | None) -> Ite
             mode = 0 if folder in seen else _read_folder_mode(folder)
             seen.add(folder)
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                yield name, f"{folder} can be written by others: chmod o-w {folder}"
+                problem = "can be written by every user of this machine"
+                yield name, f"{folder} {problem}; run chmod o-w {folder}"
 
 
 def _list_folders(file: Path) -> Iterator[Path]:
-    """Yield the folders that lead to a file, those of each link on the way included."""
-    with suppress(OSError):  # said elsewhere
+    """Yield all folders above a file, including those above each symbolic link to it."""
+    with suppress(OSError):  # reported when the file is read
         for _ in range(MAX_LINKS):
             yield from file.absolute().parents
             if not file.is_symlink():
@@ -86,15 +87,15 @@ def _list_files(settings: Settings, settings_file: Path | None) -> Iterator[tupl
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding=ENCODING))
-    except (OSError, ValueError):  # it may have changed since it was read
+    except (OSError, ValueError):  # the file may have changed since it was loaded
         return {}
 
 
 def read_mode(file: Path) -> int:
-    """Return a file's permissions, those of a link's target; 0 if there is no regular file."""
+    """Return a file's permissions, following links; 0 if there is no regular file."""
     try:
         mode = file.stat().st_mode
-    except (OSError, ValueError):  # said elsewhere
+    except (OSError, ValueError):  # reported when the file is read
         return 0
     return stat.S_IMODE(mode) if stat.S_ISREG(mode) else 0
 

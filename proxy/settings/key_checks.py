@@ -1,4 +1,4 @@
-"""Rules for token keys, seal keys and issuers; and whether two secrets are the same key."""
+"""Check the rules for token keys, seal keys and issuers; compare secrets across encodings."""
 
 import binascii
 import json
@@ -21,11 +21,13 @@ from proxy.settings.schema import SANDBOX_SEAL_SECRET, Settings
 from proxy.settings.sources import Problem
 from proxy.settings.value_checks import is_loopback_host
 
-PUBLISHED_KEY_TEXT = "the published sandbox key, which everybody knows"
+PUBLISHED_KEY_TEXT = "the published sandbox key; create a new key: openssl rand -hex 32"
+NOT_LOOPBACK_TEXT = "must be on loopback if sandbox = true; use 127.0.0.1, or set sandbox = false"
+NOT_HTTPS_TEXT = "must start with https://, unless sandbox = true"
 HMAC_IGNORED_BYTES = b"\x00 \t\r\n"
-HMAC_BLOCK_BYTES = 64  # bytes of SHA-256; a longer key counts as its hash (RFC 2104, 2)
+HMAC_BLOCK_BYTES = 64  # of SHA-256; HMAC replaces longer keys with their hash (RFC 2104, 2)
 BASE64 = re.compile(rb"[A-Za-z0-9_-]+")
-# Printed for all to read, so good for nothing outside the sandbox.
+# Published with the source code, so these secrets are refused outside the sandbox.
 PUBLISHED_SECRETS = (
     b"sandbox-signing-key-known-to-everybody",
     b"sandbox-operator-key-known-to-everybody",
@@ -34,16 +36,16 @@ PUBLISHED_SECRETS = (
 
 
 def check_keys(settings: Settings, *, for_edge: bool) -> Iterator[Problem]:
-    """Yield what is wrong with the keys; what an edge needs, only `for_edge`."""
+    """Yield the errors of keys and issuers; requires an edge's keys only if `for_edge`."""
     tokens = settings.tokens
     if for_edge and not (tokens.keys or tokens.jwks_file or tokens.issuers):
-        yield "tokens.keys", "is not set, and there is no default for it"
+        yield "tokens.keys", "is not set, but required; set it, tokens.jwks_file or tokens.issuers"
     if for_edge and tokens.jwks_file and not tokens.own_keys:
         file = Path(tokens.jwks_file)
-        does = "has no key; playgate keys generate adds one"
+        problem = "contains no key; run playgate keys generate"
         if not file.exists():
-            does = "does not exist; playgate keys generate creates it"
-        yield "tokens.jwks_file", f"{format_file_subject(file)} {does}"
+            problem = "does not exist; create it: playgate keys generate"
+        yield "tokens.jwks_file", f"{format_file_subject(file)} {problem}"
     yield from _check_kids(settings)
     yield from _check_shared_secrets(settings)
     yield from _check_issuers(settings)
@@ -56,7 +58,7 @@ def check_keys(settings: Settings, *, for_edge: bool) -> Iterator[Problem]:
     ):
         yield (
             "relay.keys",
-            f"is not set, and {relaying} requires relaying; create a key: openssl rand -hex 32",
+            f"is not set, but required by {relaying}; create a key: openssl rand -hex 32",
         )
 
 
@@ -65,43 +67,43 @@ def _check_kids(settings: Settings) -> Iterator[Problem]:
     for index, entry in enumerate(settings.tokens.keys):
         if entry.kid in seen:
             name = f"tokens.keys[{index}].kid"
-            yield name, f"{entry.kid!r} is also the kid of {seen[entry.kid]}"
+            yield name, f"{entry.kid!r} is already the kid of {seen[entry.kid]}; choose another"
         seen.setdefault(entry.kid, f"tokens.keys[{index}]")
 
 
 def _check_shared_secrets(settings: Settings) -> Iterator[Problem]:
-    """Refuse a relay key that something else uses as well: its holders could seal any URL."""
+    """Refuse a relay key that is also another secret: its holders could seal any URL."""
     platform, videos, tokens = settings.platform, settings.videos, settings.tokens
     signing = [own.key for own in tokens.own_keys] + [entry.signing_key for entry in tokens.keys]
     others = {
         "the secret of a token key": [secret for key in signing if (secret := _get_secret(key))]
     }
-    for name, held in {
+    for name, text in {
         "operator.key": settings.operator.key,
         "platform.api_secret": platform.api_secret,
         "platform.password": platform.password,
         "videos.api_secret": videos.api_secret,
         "videos.password": videos.password,
     }.items():
-        others[name] = [to_bytes(held)]
-    for index, key in enumerate(settings.relay.keys):
-        if (holder := find_holder(key.material, others)) is not None:
-            text = f"is also {holder}; create another: openssl rand -hex 32"
-            yield f"relay.keys[{index}]", text
+        others[name] = [to_bytes(text)]
+    for index, relay_key in enumerate(settings.relay.keys):
+        if (holder := find_holder(relay_key.material, others)) is not None:
+            problem = f"is also {holder}; create a separate key: openssl rand -hex 32"
+            yield f"relay.keys[{index}]", problem
 
 
 def _check_issuers(settings: Settings) -> Iterator[Problem]:
     for index, entry in enumerate(settings.tokens.issuers):
         url, name = URL(entry.jwks_url), f"tokens.issuers[{index}].jwks_url"
         if settings.sandbox and not is_loopback_host(url.host or ""):
-            yield name, "must be on loopback while sandbox = true"
+            yield name, NOT_LOOPBACK_TEXT
         if not settings.sandbox and url.scheme == "http":
-            yield name, "must be https, unless sandbox = true"
+            yield name, NOT_HTTPS_TEXT
 
 
 def _check_published_keys(settings: Settings) -> Iterator[Problem]:
     if any(is_published_secret(_get_secret(own.key)) for own in settings.tokens.own_keys):
-        yield "tokens.jwks_file", f"has {PUBLISHED_KEY_TEXT}"
+        yield "tokens.jwks_file", f"contains {PUBLISHED_KEY_TEXT}"
     for index, entry in enumerate(settings.tokens.keys):
         if is_published_secret(_get_secret(entry.signing_key)):
             yield f"tokens.keys[{index}]", f"is {PUBLISHED_KEY_TEXT}"
@@ -111,7 +113,7 @@ def _check_published_keys(settings: Settings) -> Iterator[Problem]:
 
 
 def _find_relaying_setting(settings: Settings) -> str:
-    """Return the first setting that only works with relaying; empty if there is none."""
+    """Return the first setting that requires relaying; empty if no setting requires it."""
     delivery = settings.delivery
     if delivery.mode == "relay":
         return 'delivery.mode = "relay"'
@@ -124,43 +126,45 @@ def _find_relaying_setting(settings: Settings) -> str:
 
 
 def _get_secret(key: SigningKey) -> bytes:
-    """Return the secret of an HS256 key; empty for others."""
+    """Return the secret of an HS256 key; empty for public and private keys."""
     return key.jwk.raw_value if isinstance(key.jwk, OctKey) else b""
 
 
 def to_bytes(secret: SecretStr) -> bytes:
-    """Return the bytes of a secret as it was given, which need not be UTF-8."""
+    """Return the bytes of a secret as configured; they need not be UTF-8."""
     return secret.get_secret_value().encode(errors="surrogateescape")
 
 
 def is_same_secret(one: bytes, other: bytes) -> bool:
-    """Say whether whoever has one secret has the other: it, or a copy in another encoding."""
+    """Check whether two secrets are the same, possibly in different encodings."""
     return not decode_variants(one).isdisjoint(decode_variants(other))
 
 
 def is_published_secret(secret: bytes) -> bool:
-    """Say whether a secret is one that everybody knows."""
+    """Check whether a secret is a published sandbox secret, in any encoding."""
     return any(is_same_secret(secret, published) for published in PUBLISHED_SECRETS)
 
 
 def find_holder(secret: bytes, others: Mapping[str, Iterable[bytes]]) -> str | None:
-    """Return the first name in `others` that has the secret, too; None if no other has it."""
+    """Return the first name in `others` whose secrets include this secret, or None."""
     holders = (
-        name for name, given in others.items() if any(is_same_secret(secret, it) for it in given)
+        name
+        for name, secrets in others.items()
+        if any(is_same_secret(secret, other) for other in secrets)
     )
     return next(holders, None)
 
 
 def decode_variants(secret: bytes) -> set[bytes]:
-    """Return the bytes that a secret may stand for: itself, and what it decodes to."""
+    """Return the secret itself, its decoded forms (hex, base64, base32) and its hash if long."""
     plain = secret.strip(HMAC_IGNORED_BYTES)
-    found = {plain, *_decode_variants(plain)}
+    variants = {plain, *_decode_text(plain)}
     if len(secret) > HMAC_BLOCK_BYTES:
-        found.add(sha256(secret).digest())
-    return found - {b""}
+        variants.add(sha256(secret).digest())
+    return variants - {b""}
 
 
-def _decode_variants(text: bytes) -> Iterable[bytes]:
+def _decode_text(text: bytes) -> Iterable[bytes]:
     bare = text.rstrip(b"=")
     with suppress(binascii.Error):
         yield binascii.unhexlify(bare)

@@ -1,4 +1,4 @@
-"""The file of our own keys: read whole, and replaced whole, by one writer at a time."""
+"""Read and atomically replace the key file (`tokens.jwks_file`), with one writer at a time."""
 
 import errno
 import fcntl
@@ -14,7 +14,7 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Keep other writers out; readers always find a whole file."""
+    """Lock the file's folder against other writers; readers need no lock (see `replace`)."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -24,17 +24,23 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def read_regular_file(path: Path, *, encoding: str) -> str:
-    """Return a file's text, or fail as the disk does: OSError, ValueError.
+    """Read a file's text.
 
-    A pipe is refused: to open one waits for its writer, for ever perhaps.
+    Raises:
+        OSError: the file cannot be read, or is a pipe: opening a pipe could block for ever.
+        ValueError: the path contains a NUL, or the file is not text.
     """
     if stat.S_ISFIFO(path.stat().st_mode):
-        raise OSError(errno.ESPIPE, "it is no regular file")
+        raise OSError(errno.ESPIPE, "it is not a regular file")
     return path.read_text(encoding=encoding)
 
 
 def read(path: Path) -> str | None:
-    """Return what is in the file, None where there is none, or fail as the disk does: OSError."""
+    """Read the key file's text; None if the file does not exist.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     try:
         return read_regular_file(path, encoding="utf-8")
     except FileNotFoundError:
@@ -42,12 +48,15 @@ def read(path: Path) -> str | None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Put a text in place of what is there, or fail as the disk does: OSError.
+    """Replace the file atomically with a new one that contains `text`.
 
-    A new file is its owner's alone (0600). Another keeps its owner and its mode, since root may
-    look after an edge's keys; but only the owner may write it.
+    A new file gets mode 0600. An existing file keeps its owner, since root may manage an edge's
+    keys. It also keeps its mode, except that only the owner may write it.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    descriptor, beside = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, temporary = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with suppress(FileNotFoundError):
             before = path.stat()
@@ -58,7 +67,7 @@ def replace(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).replace(path)
+        Path(temporary).replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""Keys in the settings: in place, in files, or published by others."""
+"""Settings of token keys, seal keys and issuers; keys are inline, in files or published."""
 
 import re
 from functools import cached_property
@@ -24,36 +24,41 @@ FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
 
 
 def check_key_file(file: Path) -> Path:
-    """Take the absolute path of a file: where the edge is started must not matter."""
+    """Check that a path is absolute: it must not depend on the edge's working directory."""
     if not file.is_absolute():
         raise ValueError("must be an absolute path")
     return file
 
 
-VideoPattern = Annotated[str, AfterValidator(check_pattern)]  # of whole IDs; empty for all
+VideoPattern = Annotated[str, AfterValidator(check_pattern)]  # matches whole IDs; empty for all
 KeyPath = Annotated[Path, AfterValidator(check_key_file)] | None
 
 
 def format_file_name(file: Path) -> str:
-    """Return a file's name for a message, with a space before it.
+    """Return a file's path for a message, with a space before it.
 
-    Empty if it may be a secret in the wrong place, which no message repeats.
+    Returns an empty text if the path may be a secret in the wrong setting: messages never repeat
+    secrets.
     """
     is_in_folder = file.is_absolute() and file.parent != Path("/") and file.parent.is_dir()
     return f" {file}" if is_in_folder or file.suffix in FILE_SUFFIXES else ""
 
 
 def format_file_subject(file: Path) -> str:
-    """Return a file's name as the subject of a message, as far as it may be shown."""
+    """Return a file's path as the subject of a message, or "the file" if it may be a secret."""
     return format_file_name(file).strip() or "the file"
 
 
 def read_secret(secret: SecretStr, file: Path | None) -> str:
-    """Return the text of a secret that stands either in place or in a file."""
+    """Return the text of a secret that is set inline or in a file.
+
+    Raises:
+        ValueError: neither or both are set, or the file cannot be read as text.
+    """
     if file is None and not secret.get_secret_value():
-        raise ValueError("needs either secret or file")
+        raise ValueError("has no key; set either secret or file")
     if file is not None and secret.get_secret_value():
-        raise ValueError("has both secret and file; leave one out")
+        raise ValueError("has both secret and file; remove one of the two")
     name = "" if file is None else format_file_name(file)
     try:
         text = (
@@ -66,18 +71,22 @@ def read_secret(secret: SecretStr, file: Path | None) -> str:
     except UnicodeDecodeError:
         raise ValueError(f"its file{name} is not text") from None
     except ValueError:  # a NUL in the path
-        raise ValueError("its file cannot be read: no file has such a name") from None
+        raise ValueError("its file cannot be read: the path contains a NUL byte") from None
     return text.strip()
 
 
 def check_own_set(text: str) -> str:
-    """Take the path of a JWK Set that is good, or of none yet."""
+    """Check that the path is of a valid JWK Set, or of a file that does not exist yet."""
     read_own_set_file(text)
     return text
 
 
 def read_own_set_file(path: str) -> tuple[OwnKey, ...]:
-    """Return the keys of a file that `playgate keys` looks after; none if there is no file."""
+    """Return the keys of the file that `playgate keys` manages; empty if there is no file.
+
+    Raises:
+        ValueError: the file cannot be read, or is not a valid JWK Set.
+    """
     name = format_file_subject(Path(path))
     try:
         text = key_file.read(Path(path)) if path else None
@@ -91,7 +100,7 @@ def read_own_set_file(path: str) -> tuple[OwnKey, ...]:
 
 
 class TokenKeyConfig(Section):
-    """One key: `secret` in place, or `file` that holds the secret or the PEM."""
+    """A token key: `secret` is the secret, or `file` contains the secret or the PEM key."""
 
     kid: Annotated[str, Field(min_length=1, max_length=128)]
     alg: Algorithm
@@ -102,7 +111,7 @@ class TokenKeyConfig(Section):
 
     @cached_property
     def signing_key(self) -> SigningKey:
-        """The key itself, read once."""
+        """The loaded key; its file is read only once."""
         return load_key(
             kid=self.kid,
             algorithm=self.alg,
@@ -118,7 +127,7 @@ class TokenKeyConfig(Section):
 
 
 class IssuerConfig(Section):
-    """Another issuer of tokens, and where it publishes its keys."""
+    """An external token issuer, and the URL of its JWK Set."""
 
     issuer: Annotated[str, Field(pattern=rf"^{VISIBLE_TEXT.pattern}$")]
     jwks_url: Annotated[str, AfterValidator(check_url)]
@@ -126,7 +135,7 @@ class IssuerConfig(Section):
 
 
 class TokensConfig(Section):
-    """Which tokens are good."""
+    """Token keys, and the rules that every token must meet."""
 
     keys: tuple[TokenKeyConfig, ...] = ()
     jwks_file: Annotated[OptionalPath, AfterValidator(check_own_set)] = ""
@@ -140,54 +149,59 @@ class TokensConfig(Section):
 
     @cached_property
     def own_keys(self) -> tuple[OwnKey, ...]:
-        """The keys of the file, read once; none where there is no file."""
+        """The keys in `jwks_file`, which is read only once; empty if there is no file."""
         return read_own_set_file(self.jwks_file)
 
     def list_keys(self, now: float) -> list[SigningKey]:
-        """Return the keys of our own that are in use now, the signing one first."""
-        ours = [own.key for own in self.own_keys if own.is_in_use(now)]
-        return [*ours, *(entry.signing_key for entry in self.keys)]
+        """Return this edge's own keys that are in use at `now`; the signing key is first."""
+        from_file = [own.key for own in self.own_keys if own.is_in_use(now)]
+        return [*from_file, *(entry.signing_key for entry in self.keys)]
 
     @property
     def policy(self) -> TokenPolicy:
-        """What is asked of every token."""
+        """The rules that every token must meet."""
         return TokenPolicy(max_ttl=self.max_ttl, leeway=self.leeway, audience=self.audience or None)
 
     @property
     def issuer_urls(self) -> dict[str, str]:
-        """Where each issuer publishes its keys."""
+        """The URL of each issuer's JWK Set, by issuer."""
         return {entry.issuer: entry.jwks_url for entry in self.issuers}
 
     @property
     def issuer_videos(self) -> dict[str, re.Pattern[str]]:
-        """What the published keys of an issuer may sign tokens for; all videos if not in it."""
+        """The videos for which an issuer's keys may sign tokens; no entry means all videos."""
         return {entry.issuer: re.compile(entry.videos) for entry in self.issuers if entry.videos}
 
     @model_validator(mode="after")
     def _check_usable(self) -> Self:
-        _ = self.own_keys  # read now: the file may be another one later
-        if len({entry.issuer for entry in self.issuers}) != len(self.issuers):
-            raise ValueError("two of issuers have the same issuer")
-        if both := {entry.issuer for entry in self.issuers} & {it.issuer for it in self.keys}:
-            raise ValueError(f"{min(both)} has its own keys (issuers) and one of ours (keys)")
+        _ = self.own_keys  # read now, since the file may change later
+        external = {entry.issuer for entry in self.issuers}
+        if len(external) != len(self.issuers):
+            raise ValueError("two entries of tokens.issuers have the same issuer; remove one")
+        if both := external & {key.issuer for key in self.keys}:
+            raise ValueError(
+                f"{min(both)} is an issuer in both tokens.issuers and tokens.keys; remove one"
+            )
         return self
 
 
 class SealKeyConfig(Section):
-    """One secret that seals are made with: `secret` in place, or `file` that holds it."""
+    """A seal key: `secret` is the secret, or `file` contains the secret."""
 
     secret: SecretStr = SecretStr("")
     file: KeyPath = None
 
     @cached_property
     def material(self) -> bytes:
-        """The secret itself, read once."""
-        read = read_secret(self.secret, self.file).encode()
-        if read.startswith(b"-----BEGIN"):
-            raise ValueError("its secret is a PEM key, and seals take random bytes")
-        if len(read) < MIN_SECRET_BYTES:
+        """The secret's bytes; its file is read only once."""
+        secret = read_secret(self.secret, self.file).encode()
+        if secret.startswith(b"-----BEGIN"):
+            raise ValueError(
+                "its secret is a PEM key; create a random secret instead: openssl rand -hex 32"
+            )
+        if len(secret) < MIN_SECRET_BYTES:
             raise ValueError(f"its secret is shorter than {MIN_SECRET_BYTES} bytes")
-        return read
+        return secret
 
     @model_validator(mode="after")
     def _check_usable(self) -> Self:

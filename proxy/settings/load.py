@@ -1,4 +1,4 @@
-"""Load the settings from all sources, and report every error at once."""
+"""Load the settings from all sources, and report all errors at once."""
 
 import os
 import tomllib
@@ -33,33 +33,33 @@ from proxy.settings.value_checks import ENCODING
 
 NO_FILE_MESSAGE = (
     f"No settings file was found: {' and '.join(map(str, DEFAULT_FILES))} do not exist. "
-    "Name one with --config or PLAYGATE_CONFIG."
+    "Set the path of a settings file with --config or PLAYGATE_CONFIG."
 )
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used; every problem is in here, and no secret is.
+    """The settings are invalid; `problems` lists every error, without secret values.
 
-    A problem's name has the place where the value was given, as in `web.listen (line 4)`.
+    A problem's name includes the place where the value is set, as in `web.listen (line 4)`.
     """
 
     def __init__(self, problems: Iterable[Problem], *, source: Path | None, text: str = "") -> None:
         placed = {_add_place(problem, text) for problem in problems}
         self.problems = sorted((name, sentence) for name, sentence, _ in placed)
-        is_of_the_file = not all(is_elsewhere for _, _, is_elsewhere in placed)
+        concerns_file = not all(is_elsewhere for _, _, is_elsewhere in placed)
         self.file = source
-        self.source = source if is_of_the_file else None
+        self.source = source if concerns_file else None
         count = len(self.problems)
-        where = f"{self.source}: " if self.source is not None else ""
-        heading = f"{where}{count} error{'s' if count != 1 else ''} in the settings"
+        prefix = f"{self.source}: " if self.source is not None else ""
+        heading = f"{prefix}{count} error{'s' if count != 1 else ''} in the settings"
         lines = [f"  {name}: {sentence}" for name, sentence in self.problems]
-        if source is None and is_of_the_file:
+        if source is None and concerns_file:
             lines.append(NO_FILE_MESSAGE)
         super().__init__("\n".join([heading, *lines]))
 
 
 def _add_place(problem: Problem, text: str) -> tuple[str, str, bool]:
-    """Return a problem with its place, and whether that is somewhere else than in the file."""
+    """Return a problem with its place, and whether that place is outside the settings file."""
     name, sentence = problem
     if name == SECRET_FILES_SOURCE or name in list_secret_names():
         return (name if name == SECRET_FILES_SOURCE else f"secret file {name}"), sentence, True
@@ -69,16 +69,16 @@ def _add_place(problem: Problem, text: str) -> tuple[str, str, bool]:
 
 
 def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any) -> Settings:
-    """Return the settings of a file, the secret files and the environment, the last the strongest.
+    """Load the settings of a file, then the secret files, then the environment; the last one wins.
 
     Args:
-        path: a TOML file, None for defaults alone.
-        for_edge: whether what an edge cannot do without must be set.
-        overrides: tables of what a command's options say, stronger than all of these.
+        path: a TOML file; None for defaults only.
+        for_edge: whether to require the settings that an edge needs.
+        overrides: tables of settings from command-line options, which override all other sources.
 
     Raises:
-        SettingsInvalid: with every problem there is; while a secret file cannot be read, with that
-            alone and names that are no settings.
+        SettingsInvalid: with every problem. If a secret file cannot be read, with unreadable files
+            and unknown names only.
     """
     text = ""
     try:
@@ -99,37 +99,37 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         raise SettingsInvalid([*problems, *unreadable], source=path, text=text)
     for stronger in (convert_variables(secrets), convert_variables(os.environ), overrides):
         values = merge(values, stronger)
-    settings, found = _validate(values)
-    named = [name for name, _ in found]
-    between = check_settings(settings, for_edge=for_edge, file=path)
-    found += [it for it in between if not _is_named(it[0], named)]
-    if problems := [*problems, *_drop_consequences(found, list(find_placeholders(values)))]:
+    settings, errors = _validate(values)
+    invalid_names = [name for name, _ in errors]
+    cross_errors = check_settings(settings, for_edge=for_edge, file=path)
+    errors += [error for error in cross_errors if not _is_reported(error[0], invalid_names)]
+    if problems := [*problems, *_drop_consequences(errors, list(find_placeholders(values)))]:
         raise SettingsInvalid(problems, source=path, text=text)
     return settings
 
 
 def _read(path: Path) -> str:
-    """Return a settings file's text. Below /dev it may be a pipe, as in `--config <(…)`."""
+    """Read a settings file's text. A file below /dev may be a pipe, as in `--config <(…)`."""
     if path.is_relative_to("/dev"):
         return path.read_text(encoding=ENCODING)
     return key_file.read_regular_file(path, encoding=ENCODING)
 
 
 def _validate(values: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
-    """Return the settings as far as each is good by itself, and what is wrong with the others."""
+    """Validate each value on its own; return the settings and the errors of invalid values."""
     tables: dict[str, Any] = {name: {} for name in Settings.model_fields if name != "sandbox"}
     placeholders = list(find_placeholders(values))
     try:
-        # What has no default is missed in its table.
+        # Empty tables, so that a missing setting is reported by its own name.
         return Settings.model_validate({**tables, **values}), placeholders
     except ValidationError as error:
         return keep_valid_part(values), [*placeholders, *describe_errors(error)]
 
 
 def keep_valid_part(raw: Mapping[str, Any]) -> Settings:
-    """Return settings with defaults in place of values that are wrong by themselves.
+    """Return the settings with defaults in place of invalid values.
 
-    So the rules between settings can be applied to a file with other mistakes.
+    The rules across settings can then be checked even if some values are invalid.
     """
     sections = {
         name: _keep_valid_section(field.annotation, raw.get(name))
@@ -144,23 +144,23 @@ def keep_valid_part(raw: Mapping[str, Any]) -> Settings:
 
 
 def _keep_valid_section(section: Any, values: Any) -> Any:
-    given = values if isinstance(values, Mapping) else {}
+    members = values if isinstance(values, Mapping) else {}
     try:
-        return section.model_validate(given)
+        return section.model_validate(members)
     except ValidationError as error:
-        wrong = {line["loc"][0] for line in error.errors() if line["loc"]}
-        left = {name: value for name, value in given.items() if name not in wrong}
-        return _keep_valid_section(section, left) if len(left) < len(given) else section()
+        invalid = {line["loc"][0] for line in error.errors() if line["loc"]}
+        valid = {name: value for name, value in members.items() if name not in invalid}
+        return _keep_valid_section(section, valid) if len(valid) < len(members) else section()
 
 
-def _is_named(name: str, named: Iterable[str]) -> bool:
-    """Say whether a setting, its table or an entry of it is wrong by itself."""
-    table = name.partition(".")[0]
-    return any(it in {name, table} or it.startswith((f"{name}[", f"{name}.")) for it in named)
+def _is_reported(name: str, invalid_names: Iterable[str]) -> bool:
+    """Check whether a setting, its table or one of its entries is already reported as invalid."""
+    table, entries = name.partition(".")[0], (f"{name}[", f"{name}.")
+    return any(invalid in {name, table} or invalid.startswith(entries) for invalid in invalid_names)
 
 
 def _drop_consequences(problems: list[Problem], placeholders: list[Problem]) -> list[Problem]:
-    """Leave out what is wrong with a value, or with its table, only because of a placeholder."""
-    named = {name for name, _ in placeholders}
-    entries = {name.rpartition(".")[0] for name in named if "[" in name}
-    return [it for it in problems if it in placeholders or it[0] not in named | entries]
+    """Remove problems of a value, or of its table, that only a placeholder causes."""
+    names = {name for name, _ in placeholders}
+    names |= {name.rpartition(".")[0] for name in names if "[" in name}
+    return [problem for problem in problems if problem in placeholders or problem[0] not in names]

@@ -1,4 +1,4 @@
-"""Dailymotion's part of the settings: the accounts, and where they are known."""
+"""Settings of the Dailymotion accounts, with the API endpoints of each kind of API key."""
 
 import re
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from proxy.settings.value_checks import (
 )
 
 Generation = Literal["legacy", "v2"]
-DirectGrant = Literal["client_credentials", "password"]  # needs nobody at a browser
-UrlFlag = Literal["no_expire", "no_ip_lock"]  # what may be given up for all stream URLs alike
+DirectGrant = Literal["client_credentials", "password"]  # grants that need no browser
+UrlFlag = Literal["no_expire", "no_ip_lock"]  # protections removed from all stream URLs
 Grant = DirectGrant | Literal["authorization_code"]
 KeyKind = Literal["private", "public"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What one kind of key talks to, and the scope that lets it have stream URLs."""
+    """The endpoints for one kind of API key, and the scope that it requests."""
 
     token_url: str
     rest_url: str
@@ -59,7 +59,7 @@ MANAGING_SCOPES: dict[KeyKind, str] = {
 
 
 def get_key_kind(grant: Grant) -> KeyKind:
-    """Return the kind of API key that has this grant; no key has both kinds'."""
+    """Return the kind of API key for which Dailymotion allows this grant; never both kinds."""
     return "private" if grant == "client_credentials" else "public"
 
 
@@ -67,7 +67,7 @@ Family = Literal["ipv4", "ipv6"]
 
 
 class PlatformConfig(Section):
-    """Dailymotion, and the account that the edge acts for."""
+    """Dailymotion's API, and the account that the edge uses."""
 
     api: Generation = "legacy"
     grant: Grant = "client_credentials"
@@ -95,23 +95,23 @@ class PlatformConfig(Section):
 
     @cached_property
     def video_ids(self) -> re.Pattern[str]:
-        """What a whole video ID is matched against."""
+        """The pattern that must match a whole video ID."""
         return re.compile(self.video_id_pattern)
 
     @property
     def attempt_timeout(self) -> float:
-        """How many seconds one request may take, so that there is time for another."""
+        """The timeout of one request, in seconds; leaves time for one retry."""
         return self.play_timeout / 2
 
     @property
     def url_flags(self) -> tuple[UrlFlag, ...]:
-        """What is given up for all stream URLs alike."""
+        """The protections that the edge removes from all stream URLs."""
         flags: dict[UrlFlag, bool] = {"no_ip_lock": self.no_ip_lock, "no_expire": self.no_expire}
         return tuple(flag for flag, is_set in flags.items() if is_set)
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where this account's key is known: what is set, and else what its API and grant say."""
+        """The endpoints and scope that are set; otherwise those for the API and the grant."""
         default = ENDPOINTS[self.api, get_key_kind(self.grant)]
         return Endpoints(
             token_url=self.token_url or default.token_url,
@@ -121,7 +121,7 @@ class PlatformConfig(Section):
 
 
 class VideosConfig(Section):
-    """The account that `playgate videos` acts for; the edge itself never uses it."""
+    """The account that `playgate videos` uses; the edge itself never uses it."""
 
     api_key: OneLineText = ""
     api_secret: OneLineSecret = SecretStr("")
@@ -135,7 +135,7 @@ class VideosConfig(Section):
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where this account's key is known, and what it asks for."""
+        """The endpoints and scope that are set; otherwise those for the grant."""
         default = ENDPOINTS["legacy", get_key_kind(self.grant)]
         return Endpoints(
             token_url=self.token_url or default.token_url,

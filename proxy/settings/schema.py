@@ -1,4 +1,4 @@
-"""Every setting, with its type, default and limits. `config/playgate.toml` says why of each."""
+"""Every setting, with its type, default and limits; `config/playgate.toml` explains each."""
 
 import re
 from functools import cached_property
@@ -38,7 +38,7 @@ SANDBOX_SEAL_SECRET = b"sandbox-relay-key-known-to-everybody"
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["info", "warning", "error"]
 Mode = Literal["redirect", "validate", "relay"]
-OnFailure = Literal["allow", "deny"]  # what to do while the state does not answer
+OnFailure = Literal["allow", "deny"]  # while the shared state is unreachable
 
 
 ListenText = Annotated[str, AfterValidator(check_listen)]
@@ -46,7 +46,7 @@ NetworkText = Annotated[str, AfterValidator(check_network)]
 
 
 class WebConfig(Section):
-    """The player port."""
+    """The player port, and the pages on it."""
 
     listen: ListenText = "127.0.0.1:8080"
     public_url: Annotated[str, AfterValidator(check_public_url)] = ""
@@ -57,14 +57,14 @@ class WebConfig(Section):
 
 
 class OperatorConfig(Section):
-    """The operator port."""
+    """The operator port: health, metrics, auth_request, minting and revoking."""
 
     listen: ListenText = "127.0.0.1:8081"
     key: Annotated[OneLineSecret, AfterValidator(check_operator_key)] = SecretStr("")
 
 
 class ViewerConfig(Section):
-    """Whose address is locked into a stream."""
+    """How the edge determines the viewer's address, to which Dailymotion locks a stream."""
 
     trusted_proxies: tuple[NetworkText, ...] = ("127.0.0.1", "::1")
     forwarded_header: Annotated[str, AfterValidator(check_header_name)] = "X-Forwarded-For"
@@ -72,7 +72,7 @@ class ViewerConfig(Section):
 
 
 class StateConfig(Section):
-    """What instances share."""
+    """The state that instances share, such as revocations and first uses of tokens."""
 
     url: Annotated[SecretStr, AfterValidator(check_state_url)] = SecretStr(MEMORY)
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "playgate"
@@ -90,19 +90,19 @@ class LogConfig(Section):
 
 
 class DeliveryRule(Section):
-    """A mode for the videos whose whole id matches a pattern."""
+    """A delivery mode for the videos whose whole ID matches a pattern."""
 
     videos: Annotated[str, AfterValidator(check_pattern)]
     mode: Mode
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What a whole ID is matched against."""
+        """The pattern that must match a whole video ID."""
         return re.compile(self.videos)
 
 
 class DeliveryConfig(Section):
-    """How viewers get their stream."""
+    """How the edge delivers streams to viewers."""
 
     mode: Mode = "redirect"
     rules: tuple[DeliveryRule, ...] = ()
@@ -110,7 +110,7 @@ class DeliveryConfig(Section):
 
 
 class RelayConfig(Section):
-    """Playlists and bytes on behalf of viewers."""
+    """Relaying of playlists and segments to viewers."""
 
     keys: tuple[SealKeyConfig, ...] = ()
     session_max: Annotated[float, Field(gt=0, le=7 * 86_400)] = 21_600
@@ -120,7 +120,7 @@ RateText = Annotated[str, AfterValidator(check_rate)]
 
 
 class LimitsConfig(Section):
-    """How much is let through, by each instance."""
+    """Rate limits and the concurrency limit of each instance."""
 
     network: RateText = ""
     subject: RateText = ""
@@ -128,12 +128,12 @@ class LimitsConfig(Section):
 
     @property
     def max_queued(self) -> int:
-        """How many more may wait for their turn."""
+        """The number of calls that may wait for a free slot."""
         return 2 * self.concurrency
 
 
 class AuthConfig(Section):
-    """What nginx's subrequest may allow."""
+    """The paths that the auth_request endpoint may allow."""
 
     protected_paths: tuple[Annotated[str, AfterValidator(check_path_rule)], ...] = (
         r"/play/(?P<video>[^/]+)\.m3u8",
@@ -141,12 +141,12 @@ class AuthConfig(Section):
 
     @cached_property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
-        """What a whole path is matched against."""
+        """The patterns of which one must match a whole path."""
         return tuple(map(re.compile, self.protected_paths))
 
 
 class Settings(Section):
-    """All of it; an object that exists is valid."""
+    """All settings."""
 
     sandbox: bool = False
     web: WebConfig = WebConfig()
@@ -163,9 +163,10 @@ class Settings(Section):
     videos: VideosConfig = VideosConfig()
 
     def get_seal_secrets(self) -> list[bytes]:
-        """Return the secrets of `relay.keys`, the newest first; the sandbox has a published one.
+        """Return the secrets of `relay.keys`; the first one seals.
 
-        Never a token's secret: a signer of tokens, for one issuer perhaps, must not seal.
+        The sandbox falls back to a published secret. Token secrets are never used: a holder of
+        one issuer's signing key must not be able to seal URLs.
         """
         if self.sandbox and not self.relay.keys:
             return [SANDBOX_SEAL_SECRET]
@@ -173,6 +174,9 @@ class Settings(Section):
 
     @property
     def validity_limit(self) -> ValidityLimit:
-        """For how long a token, or what it began in its last second, may be valid."""
+        """The longest validity of a token, plus a whole relay session if relaying is enabled.
+
+        A session may start in the token's last second. A revocation must stay in force that long.
+        """
         sessions = ceil(self.relay.session_max) if self.get_seal_secrets() else 0
         return ValidityLimit(validity=self.tokens.max_ttl + sessions, leeway=self.tokens.leeway)

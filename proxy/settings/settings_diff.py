@@ -1,4 +1,4 @@
-"""Whether two settings differ: a digest to show, and what a running edge cannot change."""
+"""Compare settings: a digest for display, and the settings that only a restart can change."""
 
 import json
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from pydantic import SecretStr
 from proxy.settings.schema import Settings
 
 DIGEST_LENGTH = 16  # hexadecimal digits
-# Instances of one edge differ in `listen` (deploy/playgate@.service); no edge uses [videos].
+# Instances of one edge differ in `listen` (deploy/playgate@.service); edges never use [videos].
 EXCLUDED_FROM_DIGEST: dict[str, Any] = {"web": {"listen"}, "operator": {"listen"}, "videos": True}
 
 
 def compute_digest(settings: Settings) -> str:
-    """Return the digest of an edge's settings, with the secrets and keys that lie in files.
+    """Return the digest of an edge's settings, including the secrets and keys in files.
 
-    It may be shown: whoever would try candidates for one secret against it has to know all others,
-    platform.api_secret among them, which Dailymotion makes at random.
+    The digest is safe to show. To test guesses for one secret against it, an attacker must know all
+    other secrets, including platform.api_secret, which Dailymotion generates randomly.
     """
     values = settings.model_dump(exclude=EXCLUDED_FROM_DIGEST)
     tokens = settings.tokens
@@ -31,11 +31,11 @@ def compute_digest(settings: Settings) -> str:
 
 
 def _to_text(value: Any) -> str:
-    """Return a value as a text, a secret's too."""
+    """Return a value as text, also the value of a secret."""
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-# Whole tables, and single settings.
+# Tables and settings that a reload does not change.
 RESTART_SETTINGS = (
     "sandbox",
     "web.listen",
@@ -51,27 +51,27 @@ RESTART_SETTINGS = (
 
 
 def list_changed_names(old: Settings, new: Settings) -> list[str]:
-    """Return which settings differ, by name."""
+    """Return the names of the settings that differ, sorted."""
     return sorted(_list_differences(old, new, ""))
 
 
 def keep_restart_settings(old: Settings, new: Settings) -> Settings:
-    """Return the new settings, but for those that need a restart."""
+    """Return the new settings, with the old values of those that need a restart."""
     tables: dict[str, Any] = {}
     for name in RESTART_SETTINGS:
         table, _, field = name.partition(".")
-        before = getattr(old, table)
+        kept = getattr(old, table)
         if field:
-            now = tables.get(table, getattr(new, table))
-            before = now.model_copy(update={field: getattr(before, field)})
-        tables[table] = before
+            current = tables.get(table, getattr(new, table))
+            kept = current.model_copy(update={field: getattr(kept, field)})
+        tables[table] = kept
     return new.model_copy(update=tables)
 
 
 def _list_differences(old: Any, new: Any, path: str) -> Iterator[str]:
     for name in type(old).model_fields:
-        before, now, here = getattr(old, name), getattr(new, name), f"{path}{name}"
-        if hasattr(type(before), "model_fields"):
-            yield from _list_differences(before, now, f"{here}.")
-        elif before != now:
-            yield here
+        old_value, new_value = getattr(old, name), getattr(new, name)
+        if hasattr(type(old_value), "model_fields"):
+            yield from _list_differences(old_value, new_value, f"{path}{name}.")
+        elif old_value != new_value:
+            yield f"{path}{name}"

@@ -1,6 +1,6 @@
-"""Where settings come from besides the file: the environment, and secret files.
+"""Read settings from environment variables and secret files.
 
-Both name a setting like PLAYGATE_PLATFORM__API_SECRET, in any case.
+Both are named after a setting, as in PLAYGATE_PLATFORM__API_SECRET, in upper or lower case.
 """
 
 import json
@@ -16,22 +16,22 @@ from pydantic.fields import FieldInfo
 from proxy.settings.schema import ENV_PREFIX, Settings
 from proxy.settings.value_checks import ENCODING
 
-Problem = tuple[str, str]  # the setting, and what is wrong with it
+Problem = tuple[str, str]  # the setting's name and the error message
 
 SECRET_FILES_SOURCE = "(secret files)"  # noqa: S105  # in place of a setting's name
 
-# Where to look, rather than what to set; so they are no settings.
+# These variables contain paths of settings sources; they are not settings themselves.
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
 SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
-# Without --config and CONFIG_VARIABLE: the first of these that exists.
+# The first existing file is used if neither --config nor CONFIG_VARIABLE is set.
 DEFAULT_FILES = (Path("playgate.toml"), Path("/etc/playgate/playgate.toml"))
 
 
 def find_default_file() -> Path | None:
-    """Return the settings file that is used if none is named; what cannot be read counts, too."""
+    """Return the first default settings file that exists, even if it cannot be read."""
     return next((path for path in DEFAULT_FILES if os.path.lexists(path)), None)
 
 
@@ -44,17 +44,17 @@ def _list_variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name.upper()}"
 
 
-VARIABLES = tuple(_list_variables(Settings, ENV_PREFIX))  # one for each setting
+VARIABLES = tuple(_list_variables(Settings, ENV_PREFIX))  # one variable for each setting
 
 
 def convert_variables(variables: Mapping[str, str]) -> dict[str, Any]:
     """Convert variables or secret files to the tables of a settings file.
 
-    Lists and tables are JSON. Text that is not JSON stays text, and then fails validation.
+    Lists and tables are decoded from JSON. Invalid JSON is kept as text, which fails validation.
     """
     values: dict[str, Any] = {}
-    # A table comes before the settings in it.
-    for name, text in sorted(variables.items(), key=lambda it: it[0].upper()):
+    # Sorted, so that a single setting overrides its value in a variable with the whole table.
+    for name, text in sorted(variables.items(), key=lambda item: item[0].upper()):
         if steps := _split_name(name):
             value = _decode_json(text) if _is_structured(find_field(steps)) else text
             for step in reversed(steps):
@@ -79,7 +79,7 @@ def _decode_json(text: str) -> Any:
 
 
 def find_field(location: Iterable[int | str]) -> FieldInfo | None:
-    """Return the setting or the table at a location; None if there is none."""
+    """Return the setting or the table at a location; None if the location does not exist."""
     model: type[BaseModel] | None = Settings
     field = None
     for step in location:
@@ -91,7 +91,7 @@ def find_field(location: Iterable[int | str]) -> FieldInfo | None:
 
 
 def find_model(field: FieldInfo | None) -> type[BaseModel] | None:
-    """Return the model of a field that is a table or a list of tables."""
+    """Return the model of a field that is a table or a list of tables; None for other fields."""
     annotation: Any = None if field is None else field.annotation
     inner = [annotation, *get_args(annotation)]
     models = (kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
@@ -104,12 +104,12 @@ def _is_structured(field: FieldInfo | None) -> bool:
 
 
 def find_secrets_folder() -> str | None:
-    """Return the folder of secret files, if there is one."""
+    """Return the folder of secret files; None if no variable sets it."""
     return os.environ.get(SECRETS_VARIABLE) or os.environ.get(SYSTEMD_VARIABLE)
 
 
 def list_secret_files() -> list[Path]:
-    """Return the secret files; none if their folder cannot be read (see `read_secret_files`)."""
+    """Return the secret files; empty if the folder cannot be read (see `read_secret_files`)."""
     files: list[Path] = []
     with suppress(OSError):
         files = sorted(Path(folder).iterdir()) if (folder := find_secrets_folder()) else []
@@ -122,7 +122,7 @@ def list_secret_names() -> list[str]:
 
 
 def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
-    """Return the texts of the secret files by name, and what could not be read."""
+    """Return the texts of the secret files by name, and a problem for each unreadable file."""
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     try:
@@ -134,8 +134,9 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
         return {}, [(SECRET_FILES_SOURCE, text)]
     for file in list_secret_files():
         try:
-            if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe may never end
-                problems.append((file.name, "cannot be read: it is no regular file"))
+            # Reading a pipe could block for ever.
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                problems.append((file.name, "cannot be read: it is not a regular file"))
                 continue
             texts[file.name] = file.read_text(encoding=ENCODING).strip()
         except OSError as error:
@@ -146,7 +147,7 @@ def read_secret_files() -> tuple[dict[str, str], list[Problem]]:
 
 
 def find_unknown_names() -> Iterator[str]:
-    """Yield the variables and secret files with our prefix that name no table of ours."""
+    """Yield the variables and secret files with the prefix PLAYGATE_ that match no setting."""
     variables = [name for name in os.environ if name not in {CONFIG_VARIABLE, SECRETS_VARIABLE}]
     for name in (*variables, *list_secret_names()):
         if name.upper().startswith(ENV_PREFIX) and not _split_name(name):
@@ -154,8 +155,8 @@ def find_unknown_names() -> Iterator[str]:
 
 
 def _split_name(name: str) -> list[str]:
-    """Split a name into table and setting; empty if it names neither."""
+    """Split a variable's name into table and setting; empty if its table does not exist."""
     steps = name.upper().removeprefix(ENV_PREFIX).lower().split("__")
-    is_within = any(name.upper().startswith(f"{whole}__") for whole in VARIABLES)
-    is_ours = name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields
-    return steps if is_ours and not is_within and "" not in steps else []
+    is_part_of_setting = any(name.upper().startswith(f"{setting}__") for setting in VARIABLES)
+    has_table = name.upper().startswith(ENV_PREFIX) and steps[0] in Settings.model_fields
+    return steps if has_table and not is_part_of_setting and "" not in steps else []

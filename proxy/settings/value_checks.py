@@ -1,4 +1,7 @@
-"""What one setting's value must look like: each takes a value and returns it, or says so."""
+"""Validate the values of single settings.
+
+Each check returns the value, or raises ValueError with a message that follows the setting's name.
+"""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from proxy.domain.rates import parse_rates
 
 ENCODING = "utf-8-sig"  # of files: UTF-8, with or without a byte order mark
 MEMORY = "memory://"
-# What a state's URL may have in its query.
+# Query parameters that state.url may have, by scheme.
 STATE_OPTIONS = {"rediss": {"ssl_ca_certs"}}
 
 MIN_OPERATOR_KEY_LENGTH = 16  # characters
@@ -22,11 +25,11 @@ MAX_HOST_LENGTH = 253  # characters, RFC 1035
 
 
 def check_url(text: str) -> str:
-    """Take an absolute URL, and take the slash from its end."""
+    """Check an absolute URL without credentials, query and fragment; strip trailing slashes."""
     try:
         url = URL(text) if re.fullmatch(r"[\w\-.~:/?#\[\]@=%]+", text, re.ASCII) else URL()
         extra = url.user or url.password or url.query_string or url.fragment
-        host = (url.host or "").encode("idna")  # as it will be looked up: no label empty or long
+        host = (url.host or "").encode("idna")  # the form for DNS; rejects empty and long labels
     except ValueError:
         url, extra, host = URL(), "", b""
     is_host = 0 < len(host) <= MAX_HOST_LENGTH and "%" not in url.raw_authority
@@ -40,15 +43,15 @@ def _check_optional_url(text: str) -> str:
 
 
 def check_public_url(text: str) -> str:
-    """Take the URL of a host, or nothing: the routes are at its root."""
+    """Check a URL without a path: the edge's routes are at the root. May be empty."""
     checked = _check_optional_url(text)
     if URL(checked).path not in {"", "/"}:
-        raise ValueError("must have no path: players are sent to /play/… of this host")
+        raise ValueError("must not have a path: Playgate serves /play/… at the root of its host")
     return checked
 
 
 def check_line(text: str) -> str:
-    """Take a text of one line, as credentials are."""
+    """Check that a text is one line without control characters."""
     if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text) is not None:
         raise ValueError("must be one line without control characters")
     return text
@@ -60,16 +63,16 @@ def _check_secret_line(secret: SecretStr) -> SecretStr:
 
 
 def check_origin(text: str) -> str:
-    """Take the origin of a site, as it stands in a Content-Security-Policy."""
+    """Check the origin of a site, as used in a Content-Security-Policy."""
     if re.fullmatch(r"https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?", text) is None:
         raise ValueError("must be an origin such as https://www.example.com")
     return text
 
 
 def check_redirect_uri(text: str) -> str:
-    """Take what an API key's callback URL may be: https, or http on this machine (RFC 8252, 7.3).
+    """Check an API key's callback URL: https, or http on loopback (RFC 8252, 7.3).
 
-    It is compared character by character at Dailymotion, so nothing is taken from its end.
+    Keeps a trailing slash, since Dailymotion compares callback URLs character by character.
     """
     check_url(text)
     url = URL(text)
@@ -85,9 +88,12 @@ def _check_optional_path(text: str) -> str:
 
 
 def check_operator_key(key: SecretStr) -> SecretStr:
-    """Take a key that cannot be guessed, or none."""
+    """Check that a key is long enough, or empty."""
     if 0 < len(key.get_secret_value()) < MIN_OPERATOR_KEY_LENGTH:
-        raise ValueError(f"is shorter than {MIN_OPERATOR_KEY_LENGTH} characters")
+        raise ValueError(
+            f"is shorter than {MIN_OPERATOR_KEY_LENGTH} characters; "
+            "create a key: openssl rand -hex 32"
+        )
     return key
 
 
@@ -107,42 +113,45 @@ def check_state_url(url: SecretStr) -> SecretStr:
             "must be memory://, redis://HOST:PORT/0 or rediss://USER:PASSWORD@HOST:PORT/0"
         )
     if unknown := set(parsed.query) - STATE_OPTIONS.get(parsed.scheme, set()):
-        raise ValueError(f"takes only ssl_ca_certs in its query, of rediss, not {min(unknown)}")
+        raise ValueError(
+            f"has the unknown query parameter {min(unknown)}; "
+            "only ssl_ca_certs is allowed, with rediss://"
+        )
     return url
 
 
 def check_listen(text: str) -> str:
-    """Take an address to listen on."""
+    """Check an address to listen on."""
     parse_listen(text)
     return text
 
 
 def check_network(text: str) -> str:
-    """Take an address or a network."""
+    """Check an IP address or network."""
     try:
         parse_trusted_network(text)
     except ValueError:
-        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+        raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from None
     return text
 
 
 def check_optional_address(text: str) -> str:
-    """Take an address, or nothing."""
+    """Check an IP address; may be empty."""
     try:
         return str(ip_address(text)) if text else ""
     except ValueError:
-        raise ValueError("must be an address such as 203.0.113.7") from None
+        raise ValueError("must be an IP address such as 203.0.113.7") from None
 
 
 def check_allowed_host(text: str) -> str:
-    """Take a host name, with a port where it is not the default one."""
+    """Check a lower-case host name, optionally with a port."""
     if re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", text) is None or text.startswith("."):
-        raise ValueError("must be a host in lower case, such as dailymotion.com")
+        raise ValueError("must be a lower-case host name such as dailymotion.com")
     return text
 
 
 def check_pattern(text: str) -> str:
-    """Take a regular expression."""
+    """Check that a text is a regular expression."""
     try:
         re.compile(text)
     except re.error as error:
@@ -151,24 +160,24 @@ def check_pattern(text: str) -> str:
 
 
 def check_rate(text: str) -> str:
-    """Take a rate, or several of them, or nothing."""
+    """Check one or more rates, separated by semicolons; may be empty."""
     parse_rates(text)
     return text
 
 
 def check_path_rule(text: str) -> str:
-    """Take a regular expression that names the video."""
+    """Check that a text is a regular expression with a group named `video`."""
     if "video" not in re.compile(check_pattern(text)).groupindex:
-        raise ValueError("must have a group (?P<video>…)")
+        raise ValueError("must contain the group (?P<video>…), which matches the video ID")
     return text
 
 
 def check_header_name(text: str) -> str:
-    """Take the name of a header that lists addresses."""
+    """Check the name of a header that contains client addresses."""
     if text.lower() == "forwarded":
-        raise ValueError("Forwarded (RFC 7239) is not read; use X-Forwarded-For or X-Real-IP")
+        raise ValueError("Forwarded (RFC 7239) is not supported; use X-Forwarded-For or X-Real-IP")
     if re.fullmatch(r"[A-Za-z0-9-]+", text) is None:
-        raise ValueError("must be a header name")
+        raise ValueError("must be a header name such as X-Forwarded-For")
     return text
 
 
@@ -180,7 +189,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Section(BaseModel):
-    """A table of the settings file: unknown keys are errors, and no error repeats a value."""
+    """A table of the settings file: rejects unknown settings; errors never repeat a value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -191,7 +200,7 @@ MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """A TCP address (port 0 lets the system choose) or the path of a Unix socket."""
+    """A TCP address or the path of a Unix socket; with port 0, the system chooses a free port."""
 
     host: str
     port: int
@@ -204,15 +213,15 @@ class ListenAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Say whether only this machine can reach it."""
+        """Whether only this machine can reach the address; true for Unix sockets."""
         return bool(self.path) or is_loopback_host(self.host)
 
 
 def parse_listen(text: str) -> ListenAddress:
-    """Return a listening address.
+    """Parse HOST:PORT, [IPV6]:PORT or unix:/PATH.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text has none of these forms.
     """
     if text.startswith("unix:/"):
         return ListenAddress("", 0, text.removeprefix("unix:"))
@@ -223,7 +232,7 @@ def parse_listen(text: str) -> ListenAddress:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Say whether a host, as URLs and listeners name it, is this machine."""
+    """Check whether the host of a URL or listener is localhost or a loopback address."""
     if host == "localhost":
         return True
     try:

@@ -260,7 +260,7 @@ async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_
         ),
         (
             {"login_file": ""},
-            "platform.login_file (PLAYGATE_PLATFORM__LOGIN_FILE): is needed for platform.grant",
+            "platform.login_file (PLAYGATE_PLATFORM__LOGIN_FILE): is not set, but required by platform.grant",
         ),
         (
             {"login_file": "/does/not/exist/login.json"},

@@ -272,7 +272,7 @@ async def test_only_listed_headers_of_the_cdn_reach_viewers(relayed, headers):
 
 def test_nginx_forwards_the_same_headers_as_the_edge():
     script = (ROOT / "deploy" / "relay_headers.js").read_text()
-    (listed,) = re.findall(r"const KEPT = \[(.*?)\];", script, re.DOTALL)
+    (listed,) = re.findall(r"const FORWARDED_HEADERS = \[(.*?)\];", script, re.DOTALL)
     nginx_headers = {"connection", "date", "server", "transfer-encoding"}
     assert (
         set(re.findall(r'"([a-z-]+)"', listed))

@@ -38,6 +38,9 @@ FILES = {
 }
 
 
+EVERY_USER = "every user of this machine"
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "playgate.toml").write_text(TOML.format(folder=tmp_path, secret="hush"))
@@ -59,15 +62,15 @@ def find(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("mode", "whose"), [(0o620, "its group"), (0o602, "others"), (0o666, "others")])  # fmt: skip
-def test_a_file_that_others_may_write_is_refused(folder, name, mode, whose):
+@pytest.mark.parametrize(("mode", "writers"), [(0o620, "its group"), (0o602, EVERY_USER), (0o666, EVERY_USER)])  # fmt: skip
+def test_a_file_that_others_may_write_is_refused(folder, name, mode, writers):
     file = find(folder, name)
     file.chmod(mode)
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(folder / "playgate.toml")
     ((setting, text),) = invalid.value.problems
     assert re.sub(r" \(line.*", "", setting).removeprefix("secret file ") == FILES[name]
-    assert text == f"{file} can be written by {whose}: chmod go-w {file}"
+    assert text == f"{file} can be written by {writers}; run chmod go-w {file}"
     file.chmod(0o640)
     load_settings(folder / "playgate.toml")
 
@@ -78,7 +81,7 @@ def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
     assert list(find_warnings(load_settings(path), path)) == []
     file = find(folder, name)
     file.chmod(0o644)
-    expected = (FILES[name], f"{file} can be read by every user of this machine: chmod o-r {file}")
+    expected = (FILES[name], f"{file} can be read by {EVERY_USER}; run chmod o-r {file}")
     assert list(find_warnings(load_settings(path), path)) == [expected]
 
 
@@ -89,8 +92,9 @@ def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
 def test_a_folder_in_which_others_may_replace_a_file_is_warned_of(folder, name, setting, mode):
     path = folder / "playgate.toml"
     (folder / name).chmod(mode)
-    where = folder / name
-    expected = (setting, f"{where} can be written by others: chmod o-w {where}")
+    path_of_folder = folder / name
+    text = f"{path_of_folder} can be written by {EVERY_USER}; run chmod o-w {path_of_folder}"
+    expected = (setting, text)
     assert list(find_warnings(load_settings(path), path)) == [expected]
     (folder / name).chmod(mode | 0o1000)
     assert list(find_warnings(load_settings(path), path)) == []
@@ -106,7 +110,7 @@ def test_the_folders_of_every_link_on_the_way_count_too(folder):
     assert list(find_warnings(load_settings(path), path)) == []
     for made in (between, elsewhere):
         made.chmod(0o777)
-        text = f"{made} can be written by others: chmod o-w {made}"
+        text = f"{made} can be written by {EVERY_USER}; run chmod o-w {made}"
         assert list(find_warnings(load_settings(path), path)) == [("tokens.keys[0].file", text)]
         made.chmod(0o700)
 
@@ -126,7 +130,7 @@ def test_a_link_counts_as_the_file_it_leads_to(folder):
     file.symlink_to(folder / "elsewhere")
     load_settings(folder / "playgate.toml")
     (folder / "elsewhere").chmod(0o666)
-    with pytest.raises(SettingsInvalid, match="can be written by others"):
+    with pytest.raises(SettingsInvalid, match="can be written by every user"):
         load_settings(folder / "playgate.toml")
 
 
@@ -134,7 +138,7 @@ def test_a_link_counts_as_the_file_it_leads_to(folder):
 def test_a_pipe_is_refused_and_not_waited_for(folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name, 0o600)
-    with pytest.raises(SettingsInvalid, match="cannot be read: it is no regular file"):
+    with pytest.raises(SettingsInvalid, match="cannot be read: it is not a regular file"):
         load_settings(folder / "playgate.toml")
 
 
@@ -151,7 +155,7 @@ def test_a_file_name_with_nul_is_named_as_that(folder, monkeypatch):
     monkeypatch.setattr(os, "environ", {})
     path = folder / "playgate.toml"
     path.write_text(path.read_text().replace("token.secret", "token\\u0000.secret"))
-    with pytest.raises(SettingsInvalid, match="no file has such a name"):
+    with pytest.raises(SettingsInvalid, match="the path contains a NUL byte"):
         load_settings(path)
 
 

@@ -49,7 +49,7 @@ def test_a_bad_file_is_answered_with_exactly_this(path):
     ],
 )
 def test_relaying_needs_a_relay_key(setting, tables):
-    expected = f"relay.keys: is not set, and {setting} requires relaying"
+    expected = f"relay.keys: is not set, but required by {setting}; create a key"
     with pytest.raises(SettingsInvalid, match=re.escape(expected)):
         load_settings(None, **GOOD, **tables)
     relay = {**tables.get("relay", {}), "keys": [{"secret": "r" * 32}]}
@@ -235,7 +235,7 @@ def test_a_kid_that_the_file_of_keys_has_too_is_said(tmp_path):
     file.write_text(json.dumps({"keys": [{**JWK, "kid": "a"}]}))
     with pytest.raises(
         SettingsInvalid,
-        match=r"tokens.keys\[0\].kid .*: 'a' is also the kid of a key in tokens.jwks_file",
+        match=r"tokens.keys\[0\].kid .*: 'a' is already the kid of a key in tokens.jwks_file",
     ):
         load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
 
@@ -364,14 +364,17 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
         ({"PLAYGATE_WEB__PUBLIC_URL": "https://a.example:99999"}, "web.public_url: must be a URL"),
         ({"PLAYGATE_OPERATOR__KEY": "short"}, "operator.key: is shorter than 16 characters"),
         ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: must be a whole number"),
-        ({"PLAYGATE_WEB__PUBLIC_URL": "https://a.example/tv"}, "web.public_url: must have no path"),
+        (
+            {"PLAYGATE_WEB__PUBLIC_URL": "https://a.example/tv"},
+            "web.public_url: must not have a path",
+        ),
         ({"PLAYGATE_PLATFORM__API_SECRET": "one\ntwo"}, "platform.api_secret: must be one line"),
         ({"PLAYGATE_PLATFORM__API_KEY": "one\r"}, "platform.api_key: must be one line"),
         ({"PLAYGATE_OPERATOR__KEY": "k" * 20 + "\t"}, "operator.key: must be one line"),
         ({"PLAYGATE_PLATFORM__API_SECRET": ""}, "platform.api_secret: is empty"),
         (
             {"PLAYGATE_TOKENS__MAX_TTL": "60"},
-            "tokens.default_ttl: is 300, and must not be more than tokens.max_ttl, which is 60",
+            "tokens.default_ttl: is 300, but must not exceed tokens.max_ttl (60)",
         ),
         (
             {
@@ -406,10 +409,10 @@ def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint)
         ("web = 'x", "is not TOML"),
         (
             "[web]\n[web]\n",
-            r"is not TOML: \[web\] is there twice, put its settings into one \(at line 2",
+            r"is not TOML: \[web\] appears twice; merge the two tables \(at line 2",
         ),
-        ("[[a]]\n[a.b]\n[a.b]\n", r"\[a.b\] is there twice"),
-        ("[web]\nlisten = x\n", r"a value cannot be read, texts need quotes \(at line 2"),
+        ("[[a]]\n[a.b]\n[a.b]\n", r"\[a.b\] appears twice"),
+        ("[web]\nlisten = x\n", r"invalid value; put quotes around text \(at line 2"),
         ("\udcff", "is not UTF-8 text"),
         (None, "cannot be read: No such file or directory"),
     ],
@@ -488,25 +491,25 @@ secret = "0123456789abcdef0123456789abcdef"
 def test_what_is_appended_to_the_readme_s_file_is_told_where_it_belongs(tmp_path):
     """A line at the end belongs to the last table, [[tokens.keys]]."""
     assert complaints(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
-        "  tokens.keys[0].viewer (line 9): is not a setting: put it under [viewer], above [[tokens.keys]]"
+        "  tokens.keys[0].viewer (line 9): is not a setting of this table; move it under [viewer], above [[tokens.keys]]"
     ]
     assert complaints(README_FILE + "sandbox = true", tmp_path)[1:] == [
-        "  tokens.keys[0].sandbox (line 9): is not a setting: put it above the first table"
+        "  tokens.keys[0].sandbox (line 9): is not a setting of this table; move it above the first table"
     ]
     assert complaints(README_FILE + 'private = "omit"', tmp_path)[1:] == [
         (
             "  tokens.keys[0].private (line 9): is not a setting here; did you mean viewer.private? "
-            "Put it under [viewer], above [[tokens.keys]]"
+            "Move it under [viewer], above [[tokens.keys]]"
         )
     ]
     assert complaints(README_FILE + "mode = 1", tmp_path)[1:] == [
         (
             "  tokens.keys[0].mode (line 9): is not a setting here; did you mean delivery.mode? "
-            "Put it under [delivery], above [[tokens.keys]]"
+            "Move it under [delivery], above [[tokens.keys]]"
         )
     ]
     assert complaints('public_url = "https://a.example"\n' + README_FILE, tmp_path)[1:] == [
-        "  public_url (line 1): is not a setting here; did you mean web.public_url? Put it under [web]"
+        "  public_url (line 1): is not a setting here; did you mean web.public_url? Move it under [web]"
     ]
 
 
@@ -514,8 +517,8 @@ def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
     text = README_FILE.replace('"b"', '"…"').replace("0123456789abcdef0123456789abcdef", "...")
     assert complaints(text, tmp_path) == [
         "FILE: 2 errors in the settings",
-        "  platform.api_secret (line 3): is the placeholder …: put the real value there",
-        "  tokens.keys[0].secret (line 8): is the placeholder ...: put the real value there",
+        "  platform.api_secret (line 3): is still the placeholder …; replace it with the real value",
+        "  tokens.keys[0].secret (line 8): is still the placeholder ...; replace it with the real value",
     ]
 
 
@@ -524,9 +527,9 @@ def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
     [
         ("PLAYGATE_DELIVERY_MODE", "relay", "PLAYGATE_DELIVERY_MODE: is not a setting; did you mean PLAYGATE_DELIVERY__MODE, with two underscores?"),
         ("playgate_web_public_url", "x", "playgate_web_public_url: is not a setting; did you mean PLAYGATE_WEB__PUBLIC_URL, with two underscores?"),
-        ("PLAYGATE_WEB__LISTEN__X", "1", "PLAYGATE_WEB__LISTEN__X: is not a setting; set PLAYGATE_WEB__LISTEN as a whole"),
-        ("PLAYGATE_SANDBOX__A", "1", "PLAYGATE_SANDBOX__A: is not a setting; set PLAYGATE_SANDBOX as a whole"),
-        ("PLAYGATE_TOKENS__KEYS__0__KID", "x", "PLAYGATE_TOKENS__KEYS__0__KID: is not a setting; set PLAYGATE_TOKENS__KEYS as a whole"),
+        ("PLAYGATE_WEB__LISTEN__X", "1", "PLAYGATE_WEB__LISTEN__X: is not a setting; set the whole value with PLAYGATE_WEB__LISTEN"),
+        ("PLAYGATE_SANDBOX__A", "1", "PLAYGATE_SANDBOX__A: is not a setting; set the whole value with PLAYGATE_SANDBOX"),
+        ("PLAYGATE_TOKENS__KEYS__0__KID", "x", "PLAYGATE_TOKENS__KEYS__0__KID: is not a setting; set the whole value with PLAYGATE_TOKENS__KEYS"),
         ("PLAYGATE_WEB__", "1", "PLAYGATE_WEB__: is not a setting"),
         ("PLAYGATE_CONFG", "x", "PLAYGATE_CONFG: is not a setting; did you mean PLAYGATE_CONFIG?"),
         ("PLAYGATE_PORT", "1", "PLAYGATE_PORT: is not a setting"),
@@ -551,7 +554,7 @@ def test_an_error_of_a_secret_file_names_it(tmp_path, monkeypatch):
     (folder / "playgate_operator__key").write_text("short")
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(folder))
     assert complaints(README_FILE, tmp_path)[1:] == [
-        "  operator.key (secret file playgate_operator__key): is shorter than 16 characters"
+        "  operator.key (secret file playgate_operator__key): is shorter than 16 characters; create a key: openssl rand -hex 32"
     ]
 
 
@@ -570,8 +573,8 @@ web.lisen = 1
 """
     assert complaints(text + README_FILE, tmp_path)[1:] == [
         "  auth.protected_paths[0] (line 9): is not a regular expression: missing ), unterminated subpattern at position 0",
-        "  auth.web (line 11): is not a setting: put it under [web]",
-        "  viewer.trusted_proxies[1] (line 3): must be an address or a network such as 10.0.0.0/8",
+        "  auth.web (line 11): is not a setting of this table; move it under [web]",
+        "  viewer.trusted_proxies[1] (line 3): must be an IP address or a network such as 10.0.0.0/8",
     ]
 
 
