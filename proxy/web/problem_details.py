@@ -13,6 +13,10 @@ from aiohttp import hdrs, web
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.headers import PLAYER_PORT_HEADERS
 
+# Identifies the problem type (RFC 9457, 3.1.1) on every route and host. A tag URI (RFC 4151), because
+# the project has no public address to link to.
+TYPE_PREFIX = "tag:playgate,2026:reasons#"
+
 ClientKind = Literal["player", "api", "nginx", "front-door"]
 # Clients that may pass the response to a person's browser; the others are programs.
 BROWSER_CLIENTS = frozenset({"player", "front-door"})
@@ -54,6 +58,7 @@ def build_problem_response(
         return web.Response(text=page, status=status, headers=headers, content_type="text/html")
     return web.json_response(
         {
+            "type": f"{TYPE_PREFIX}{refusal.reason}",
             "title": HTTPStatus(status).phrase,
             "status": status,
             "detail": refusal.message,

@@ -162,7 +162,10 @@ class TestRelayed:
         assert "/H264-720x480/" in sealed.url
         response = await edge.get(build_file_url(edge, "&quality=hd&exact=1", token=token))
         assert response.reason == "format-unavailable"
-        assert "Available within the limits of this token or service: sd, hq." in response.json["detail"]
+        assert (
+            "Available within the limits of this token or service: sd, hq."
+            in response.json["detail"]
+        )
 
     async def test_a_bandwidth_limit_refuses_files_because_their_bandwidth_is_unknown(self, edge):
         token = edge.mint(limits=VariantLimits(max_bandwidth=10**9))
