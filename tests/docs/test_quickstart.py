@@ -1,4 +1,4 @@
-"""The commands of the README's "With a real account", with the sandbox instead of Dailymotion."""
+"""The steps of docs/quickstart.md, with the sandbox instead of Dailymotion."""
 
 import asyncio
 import json
@@ -6,42 +6,45 @@ import re
 import sys
 
 import pytest
-from nginx_server import an_nginx
+from nginx_server import running_nginx
 from ports import free_port
 from processes import started
 from support import ROOT
 from yarl import URL
 
-README = (ROOT / "README.md").read_text()
-SECTION = README.partition("## With a real account")[2].partition("\n## ")[0]
+PAGE = (ROOT / "docs" / "quickstart.md").read_text()
+SETTINGS, VIEWER_TABLE, WEB_TABLE = re.findall(
+    r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+)
 COMMANDS = [
-    inline or block
-    for inline, block in re.findall(
-        r"`((?:playgate|curl) [^`]+)`|^   (playgate .+)$", SECTION, re.MULTILINE
-    )
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith(("playgate", "curl", "sed"))
 ]
 VIDEO = "x8demo1"
 
 
-def test_the_section_has_exactly_these_commands():
-    assert COMMANDS == [
+def test_the_page_has_exactly_these_commands():
+    assert [command.partition(" -e")[0] for command in COMMANDS] == [
+        "playgate check-config",
         "playgate doctor --video ID",
         "playgate serve",
         "curl -s http://127.0.0.1:8081/readyz",
-        "playgate token mint --video ID",
+        "sed",
         "playgate doctor --video ID --ip ADDRESS",
-        "playgate embed ID",
+        "playgate token mint --video ID --url",
+        "playgate embed ID --only hls.js --mint",
     ]
 
 
 @pytest.fixture
 async def start_command(sandbox, tmp_path, component):
-    """Return a function that runs a command of the README, with free ports."""
+    """Return a function that runs a command of the page, with free ports."""
     player, operator = free_port(), free_port()
-    text, viewer_table = re.findall(r"^ *```toml\n(.*?)^ *```", SECTION, re.MULTILINE | re.DOTALL)
     keys = iter(["sandbox", "sandbox-secret"])
     lines = []
-    for line in text.splitlines():
+    for line in SETTINGS.splitlines():
         setting = line.strip()
         if '"…"' in setting:
             command = re.search(r"# (openssl rand -hex \d+)", setting)
@@ -64,14 +67,13 @@ async def start_command(sandbox, tmp_path, component):
         program = [sys.executable, "-m", "proxy"] if words[0] == "playgate" else words[:1]
         return started(*program, *words[1:], env={**env, **variables}, cwd=tmp_path)
 
-    def insert_viewer_table() -> None:
-        """Put the README's [viewer] table above [[tokens.keys]], as the README says."""
+    def insert_table(table: str) -> None:
+        """Put a table above [operator], as the page says."""
         file = tmp_path / "playgate.toml"
-        file.write_text(
-            file.read_text().replace("[[tokens.keys]]", viewer_table + "\n[[tokens.keys]]")
-        )
+        file.write_text(file.read_text().replace("[operator]", table + "\n[operator]"))
 
-    start_command.insert_viewer_table = insert_viewer_table
+    start_command.insert_table = insert_table
+    start_command.direct = {"PLAYGATE_WEB__PUBLIC_URL": f"http://127.0.0.1:{player}"}
     start_command.player = f"http://127.0.0.1:{player}"
     start_command.operator = f"http://127.0.0.1:{operator}"
     return start_command
@@ -93,44 +95,51 @@ async def wait_for_exit(starting) -> tuple[int, str]:
     return code, process.output
 
 
-async def test_following_the_section_leads_to_a_playing_video(
+async def test_following_the_page_leads_to_a_playing_video(
     start_command, edge, component, tmp_path
 ):
-    doctor, serve, readyz, mint, doctor_with_ip, embed = COMMANDS
+    check_config, doctor, serve, readyz, sed, doctor_with_ip, mint, embed = COMMANDS
+    code, output = await wait_for_exit(start_command(check_config))
+    assert (code, "error" in output) == (0, False), output
     code, output = await wait_for_exit(start_command(doctor))
     assert code == 0
     statuses = re.findall(r"^(ok|warn|fail) +(\w+)", output, re.MULTILINE)
-    assert [check for status, check in statuses if status != "ok"] == [
-        "edge",
-        "play",
-        "public",
-    ]
+    assert [check for status, check in statuses if status != "ok"] == ["edge", "play", "public"]
     assert ("ok", "credentials") in statuses and ("ok", "stream") in statuses
 
     async with start_command(serve) as process:
         await process.says('"event": "serving"')
         code, output = await wait_for_exit(start_command(readyz))
         assert (code, json.loads(output)["status"]) == (0, "ready")
-        code, token = await wait_for_exit(start_command(mint))
-        url = f"{start_command.player}/play/{VIDEO}.m3u8?token={token.strip()}"
-        assert (await edge.get(url)).reason == "viewer-private"
-    start_command.insert_viewer_table()
+        code, url = await wait_for_exit(start_command(mint, **start_command.direct))
+        assert (await edge.get(url.strip())).reason == "viewer-private"
+    start_command.insert_table(VIEWER_TABLE)
     async with start_command(serve) as process:
         await process.says('"event": "serving"')
-        code, output = await wait_for_exit(start_command(doctor))
-        assert re.search(r"^ok +edge +ready at", output, re.MULTILINE), output
-        response = await edge.get(url)
+        response = await edge.get(url.strip())
         assert response.status == 302
         assert (await edge.get(response.location)).body.startswith(b"#EXTM3U")
 
-        players, operators = (
-            [URL(url).port] * 2 for url in (start_command.player, start_command.operator)
+        shell = await asyncio.create_subprocess_exec(
+            "sh", "-c", sed.replace("deploy/", f"{ROOT}/deploy/"), cwd=tmp_path
         )
-        async with an_nginx(component("nginx"), tmp_path, players, operators) as nginx:
-            public = {"PLAYGATE_WEB__PUBLIC_URL": nginx.origin}
+        assert await shell.wait() == 0
+        text = (tmp_path / "nginx.conf").read_text()
+        for documented, actual in (
+            (":8080", start_command.player),
+            (":8081", start_command.operator),
+        ):
+            text = text.replace(f"127.0.0.1{documented} ", f"127.0.0.1:{URL(actual).port} ")
+        async with running_nginx(component("nginx"), tmp_path, text) as nginx:
+            start_command.insert_table(WEB_TABLE.replace("https://play.example.com", nginx.origin))
             code, output = await wait_for_exit(
-                start_command(doctor_with_ip.replace("ADDRESS", "93.184.216.34"), **public)
+                start_command(doctor_with_ip.replace("ADDRESS", "93.184.216.34"))
             )
-            assert code == 0 and "ok   forwarding" in output, output
-            code, output = await wait_for_exit(start_command(embed, **public))
-            assert code == 0 and f'src="{nginx.origin}/play/{VIDEO}.m3u8?token=TOKEN"' in output
+            statuses = re.findall(r"^(ok|warn|fail) +(\w+)", output, re.MULTILINE)
+            assert code == 0, output
+            assert {("ok", "public"), ("ok", "forwarding"), ("ok", "play")} <= set(statuses), output
+            code, url = await wait_for_exit(start_command(mint))
+            assert url.startswith(f"{nginx.origin}/play/{VIDEO}.m3u8?token=")
+            assert (await edge.get(url.strip())).status == 302
+            code, output = await wait_for_exit(start_command(embed))
+            assert code == 0 and f"{nginx.origin}/play/{VIDEO}.m3u8?token=ey" in output
