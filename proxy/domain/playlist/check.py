@@ -32,10 +32,8 @@ CONTENT_TYPES = frozenset(
     {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
 )
 KINDS: dict[Scope, PlaylistKind] = {
-    "multivariant": "multivariant",
-    "media": "media",
-    "segment": "media",
-}
+    "multivariant": "multivariant", "media": "media", "segment": "media",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
