@@ -86,10 +86,10 @@ def test_the_peer_of_a_unix_socket_is_trusted_and_never_the_viewer():
 
 
 def test_more_hops_than_the_maximum_give_no_viewer():
-    ours = ["10.0.0.2"] * (MAX_HOPS - 1)
+    proxies = ["10.0.0.2"] * (MAX_HOPS - 1)
 
-    assert viewer(", ".join(["8.8.4.4", *ours])) == "8.8.4.4"
-    assert viewer(", ".join(["8.8.4.4", *ours, "10.0.0.2"])) is None
+    assert viewer(", ".join(["8.8.4.4", *proxies])) == "8.8.4.4"
+    assert viewer(", ".join(["8.8.4.4", *proxies, "10.0.0.2"])) is None
 
 
 @given(st.lists(st.text(max_size=60), max_size=4), st.sampled_from(["8.8.4.4", "2001:4860::1"]))

@@ -214,21 +214,21 @@ def test_an_rsa_key_with_a_large_exponent_is_refused(bits):
 
 def test_an_issuers_keys_verify_only_that_issuers_tokens():
     """Three different keys have the same kid: the operator's key, and the keys of two issuers."""
-    ours, theirs, others = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")
-    keyring = Keyring([ours], {ISSUER: [theirs], "https://other.example": [others]})
+    own, published, other = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")
+    keyring = Keyring([own], {ISSUER: [published], "https://other.example": [other]})
 
     def signed(by: SigningKey, issuer: str | None) -> str:
-        number = 1 + [ours, theirs, others].index(by)  # a published key cannot sign
+        number = 1 + [own, published, other].index(by)  # a published key cannot sign
         named = SigningKey(kid="1", algorithm="ES256", jwk=key("1", number).jwk, issuer=issuer)
         return mint(named, video="x8abcd", issued_at=NOW, ttl=60)
 
-    assert verify_or_reason(signed(ours, None), keyring) == "x8abcd"
-    assert verify_or_reason(signed(ours, "https://unknown.example"), keyring) == "x8abcd"
-    assert verify_or_reason(signed(theirs, ISSUER), keyring) == "x8abcd"
-    assert verify_or_reason(signed(others, "https://other.example"), keyring) == "x8abcd"
-    assert verify_or_reason(signed(theirs, None), keyring) == "token-signature"
-    assert verify_or_reason(signed(ours, ISSUER), keyring) == "token-signature"
-    assert verify_or_reason(signed(others, ISSUER), keyring) == "token-signature"
+    assert verify_or_reason(signed(own, None), keyring) == "x8abcd"
+    assert verify_or_reason(signed(own, "https://unknown.example"), keyring) == "x8abcd"
+    assert verify_or_reason(signed(published, ISSUER), keyring) == "x8abcd"
+    assert verify_or_reason(signed(other, "https://other.example"), keyring) == "x8abcd"
+    assert verify_or_reason(signed(published, None), keyring) == "token-signature"
+    assert verify_or_reason(signed(own, ISSUER), keyring) == "token-signature"
+    assert verify_or_reason(signed(other, ISSUER), keyring) == "token-signature"
 
 
 def test_the_refusal_of_an_unknown_kid_names_the_key_source():

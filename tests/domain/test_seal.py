@@ -106,16 +106,18 @@ def test_a_changed_relay_path_is_refused(fixed, old, new):
 
 def test_a_seal_or_mac_is_refused_in_another_place():
     """The MAC of one seal is invalid for another seal, and a playlist's seal is invalid as bytes."""
-    ours = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 3)))))
+    relay_uris = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 3)))))
     other = Session(
         video="x8abcd", network=SESSION.network, started_at=1, jti=None, subject=None, issued_at=1
     )
-    theirs = uris(seal_text(LIVE.format(first=1, segments=segments(range(1, 3))), session=other))
-    seal, proof = theirs[0].split("/")[3], ours[0].split("/")[4]
+    other_uris = uris(
+        seal_text(LIVE.format(first=1, segments=segments(range(1, 3))), session=other)
+    )
+    seal, proof = other_uris[0].split("/")[3], relay_uris[0].split("/")[4]
     playlist = Sealer(KEYS.newest, SESSION).playlist_path(BASE, {})
 
     assert (
-        reason(lambda: open_bytes(theirs[0].replace(theirs[0].split("/")[4], proof), KEYS))
+        reason(lambda: open_bytes(other_uris[0].replace(other_uris[0].split("/")[4], proof), KEYS))
         == "seal-invalid"
     )
     assert reason(lambda: open_playlist(f"/relay/playlist/{seal}.m3u8", KEYS)) == "seal-invalid"
@@ -228,9 +230,8 @@ def test_a_session_is_valid_only_in_its_network_and_time():
     assert check("203.0.114.0", 1_800_000_059) == "seal-network"
     assert check("2001:db8::1", 1_800_000_059) == "seal-network"
     assert check("203.0.113.255", 1_800_000_060) == "seal-expired"
-    assert (
-        check("203.0.113.255", 1_799_999_995) == "opened"
-    )  # sealed by an edge whose clock is ahead
+    # The edge that sealed may have a clock that is ahead.
+    assert check("203.0.113.255", 1_799_999_995) == "opened"
     assert check("203.0.113.255", 1_799_999_994) == "seal-invalid"
 
 

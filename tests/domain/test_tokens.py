@@ -125,7 +125,7 @@ def test_alg_none_is_refused(algorithm, signature):
 
 
 def test_an_rsa_public_key_is_not_an_hmac_secret():
-    """The public key of RS256 is public: as an HMAC secret, anybody could sign with it."""
+    """If an RS256 public key were accepted as an HMAC secret, anybody could sign tokens with it."""
     public = pem(RSA, public=True)
     ring = Keyring([load_key(kid="one", algorithm="RS256", material=public)])
 

@@ -131,11 +131,11 @@ U6
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_every_tag_with_a_uri_is_recognized(ending):
     text = EVERY_URI.replace("\n", ending)
-    found = [it for _, found in references(text) for it in found]
+    found = [reference for _, found in references(text) for reference in found]
     changed = rewrite(references(text), lambda reference: f"<{reference.uri.strip()}>")
 
-    assert [it.uri.strip() for it in found] == [f"U{n}" for n in range(17)]
-    assert {it.uri.strip() for it in found if it.role == "playlist"} == {
+    assert [reference.uri.strip() for reference in found] == [f"U{n}" for n in range(17)]
+    assert {reference.uri.strip() for reference in found if reference.role == "playlist"} == {
         "U3",
         "U4",
         "U6",
@@ -151,13 +151,16 @@ def test_unknown_tags_and_invalid_bytes_are_preserved():
     body = b'\xff\x00#EXT-X-\xc3\xa9:a="\xf0"\r\r\n#EXTINF:4,\xe9\n\xe9.ts\n'
     text = body.decode(errors="surrogateescape")
 
-    assert rewrite(references(text), lambda it: it.uri).encode(errors="surrogateescape") == body
+    assert (
+        rewrite(references(text), lambda reference: reference.uri).encode(errors="surrogateescape")
+        == body
+    )
 
 
 def test_attributes_are_parsed_up_to_a_syntax_error():
     (line,) = scan('#EXT-X-T:A="x,y",B=1, C = "z" ,,D="open')
 
-    assert [(it.name, it.value, it.is_clean) for it in line.attributes] == [
+    assert [(attribute.name, attribute.value, attribute.is_clean) for attribute in line.attributes] == [
         ("A", "x,y", True), ("B", "1", True), ("C", "z", True), ("D", "open", False),
     ]  # fmt: skip
 
@@ -177,7 +180,7 @@ class TestLimits:
 
     def names(self, **limits: int) -> list[str]:
         text, count = drop_variants(self.TEXT, VariantLimits(**limits))
-        names = [it.uri for _, found in references(text) for it in found]
+        names = [reference.uri for _, found in references(text) for reference in found]
         assert count == sum(name in {"big.m3u8", "mid.m3u8", "unknown.m3u8"} for name in names)
         return names
 
