@@ -50,7 +50,7 @@ def add_common_headers(
 ) -> None:
     """Add a port's common headers and the request ID, unless the headers are already sent.
 
-    Also closes the connection after the response if the edge is draining.
+    Also closes the connection after the response to an upgrade, or while the edge is draining.
     """
     if response.prepared:
         return
@@ -62,7 +62,7 @@ def add_common_headers(
 
 
 def is_upgrade(request: web.Request) -> bool:
-    """Say whether a request asks for another protocol: an upgrade, or CONNECT.
+    """Whether a request starts another protocol, with an Upgrade header or CONNECT.
 
     aiohttp would keep such a connection open and buffer all further data, which nothing reads.
     """
