@@ -9,7 +9,7 @@ from support import an_edge, eventually
 
 from proxy.sandbox.controls import Fault
 
-QUICK = {"platform": {"play_timeout": 2.5}}
+SHORT_PLAY_TIMEOUT = {"platform": {"play_timeout": 2.5}}
 
 
 def fault(status: int = 200, body: object = "", **options: object) -> Fault:
@@ -96,7 +96,7 @@ VIDEO_RESPONSES = [
 
 @pytest.mark.parametrize(("broken", "reason"), VIDEO_RESPONSES)
 async def test_each_response_to_a_video_request_maps_to_its_reason(sandbox, broken, reason):
-    async with an_edge(sandbox, **QUICK) as edge:
+    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", broken)
         response = await edge.play()
@@ -146,7 +146,7 @@ async def test_each_response_to_a_video_request_maps_to_its_reason(sandbox, brok
 )
 async def test_each_response_of_the_token_endpoint_maps_to_its_reason(sandbox, broken, reason):
     sandbox.controls.set_fault("token", broken)
-    async with an_edge(sandbox, **QUICK) as edge:
+    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         response = await edge.play()
         ready = await edge.get(f"{edge.operator}/readyz")
 
@@ -260,7 +260,7 @@ async def test_an_edge_started_during_a_token_outage_becomes_ready_when_the_endp
     sandbox,
 ):
     sandbox.controls.set_fault("token", fault(500))
-    async with an_edge(sandbox, **QUICK) as edge:
+    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         assert (await edge.play()).reason == "platform-unreachable"
         sandbox.controls.set_fault("token", None)
 
@@ -323,7 +323,7 @@ async def test_a_failed_token_refresh_stays_reported_while_plays_succeed_with_th
 
 
 async def test_a_401_for_one_video_does_not_discard_the_access_token(sandbox):
-    async with an_edge(sandbox, **QUICK) as edge:
+    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         await edge.play()
         sandbox.controls.set_fault("token", fault(500))
         sandbox.controls.set_fault("video", fault(401, {"error": {"code": 401}}, times=1))
