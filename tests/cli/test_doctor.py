@@ -170,7 +170,7 @@ async def test_a_fault_in_the_settings_is_reported(edge, examine, settings, chec
         ("x8private", "fail: video-private"),
         ("x8password", "fail: video-password"),
         ("x8forbidden", "fail: platform-permission"),
-        ("x8missing", "fail: video-not-results"),
+        ("x8missing", "fail: video-not-found"),
         ("x8elsewhere", "fail: stream-host-not-allowed"),
         ("x8throttled", "fail: platform-throttled"),
     ],
@@ -555,7 +555,7 @@ async def test_the_probe_requires_a_signed_token(edge):
         f"?token={'9' * 10}.{'0' * 64}",
     ):
         answer = await edge.get(f"{edge.player}/play/probe{query}")
-        assert (answer.status, answer.reason) == (404, "not-results")
+        assert (answer.status, answer.reason) == (404, "not-found")
 
 
 def calls_of(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
