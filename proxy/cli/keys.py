@@ -14,7 +14,7 @@ from proxy.cli.options import Config, add_command, fail, format_time, to_printab
 from proxy.domain.tokens.keyring import Algorithm, SigningKey
 
 app = typer.Typer(
-    help="Manage the keys that sign and verify tokens, in tokens.jwks_file.",
+    help="Manage the token keys in tokens.jwks_file.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -1,4 +1,4 @@
-"""The command line, as somebody types it."""
+"""The commands serve, demo, check-config, token mint and token explain, and all help texts."""
 
 import re
 import shlex
@@ -21,8 +21,8 @@ CONFIG = ["--config", str(SANDBOX_TOML)]
 
 
 @pytest.fixture(autouse=True)
-def no_edge_answers(monkeypatch):
-    """Whatever runs on this machine beside the tests."""
+def no_running_edge(monkeypatch):
+    """Point commands at a free port, in case an edge runs on this machine."""
     monkeypatch.setenv("PLAYGATE_OPERATOR__LISTEN", f"127.0.0.1:{free_port()}")
 
 
@@ -64,7 +64,7 @@ def test_version():
     assert run("--version").stdout == f"playgate {proxy.__version__}\n"
 
 
-def test_check_config_says_ok():
+def test_check_config_reports_valid_settings():
     result = run("check-config", *CONFIG)
 
     assert result.exit_code == 0
@@ -72,7 +72,7 @@ def test_check_config_says_ok():
     assert "known-to-everybody" not in result.output
 
 
-def test_check_config_says_everything_that_is_wrong_and_exits_1():
+def test_check_config_reports_every_error_and_exits_with_1():
     result = run("check-config", "--config", str(ROOT / "tests/config/bad-keys.toml"))
 
     assert result.exit_code == 1
@@ -81,7 +81,7 @@ def test_check_config_says_everything_that_is_wrong_and_exits_1():
     assert "0123456789abcdef" not in result.output
 
 
-def test_every_command_says_what_is_wrong_with_the_settings():
+def test_every_command_reports_errors_in_the_settings():
     for command in (
         ["serve"],
         ["check-config"],
@@ -94,7 +94,7 @@ def test_every_command_says_what_is_wrong_with_the_settings():
         assert "Traceback" not in result.output
 
 
-def test_the_config_may_come_from_the_environment(monkeypatch):
+def test_the_settings_file_can_be_named_by_an_environment_variable(monkeypatch):
     monkeypatch.setenv("PLAYGATE_CONFIG", str(SANDBOX_TOML))
 
     assert run("check-config").exit_code == 0
@@ -128,7 +128,7 @@ def test_mint_prints_a_play_url():
         (["--video", "*", "--url"], "--url needs web.public_url"),
     ],
 )
-def test_mint_says_what_it_cannot_do(arguments, says):
+def test_mint_refuses_invalid_options_with_an_explanation(arguments, says):
     result = run("token", "mint", *CONFIG, *arguments)
 
     assert result.exit_code == 1
@@ -136,7 +136,7 @@ def test_mint_says_what_it_cannot_do(arguments, says):
     assert says in result.stderr
 
 
-def test_mint_without_a_private_key_says_so(tmp_path):
+def test_mint_without_a_private_key_explains_the_error(tmp_path):
     config = tmp_path / "public.toml"
     text = SANDBOX_TOML.read_text()
     key = (ROOT / "tests" / "cli" / "public.pem").as_posix()
@@ -148,19 +148,19 @@ def test_mint_without_a_private_key_says_so(tmp_path):
     assert "No key of this edge can sign" in result.stderr
 
 
-def test_explain_shows_every_check_of_a_good_token():
+def test_explain_shows_every_check_of_a_valid_token():
     result = run("token", "explain", *CONFIG, mint(), "--video", "x8demo1", "--ip", "127.0.0.1")
 
     assert result.exit_code == 0
     checks = re.findall(r"^ok +(\w+)", result.stdout, re.MULTILINE)
     assert checks == ["id", "viewer", "token", "form", "key", "signature", "claims", "issuer", "started", "expiry", "lifetime", "audience", "video", "format", "network"]  # fmt: skip
     assert (
-        "The edge accepts it, as far as that can be checked from here (not checked: revoked)."
+        "The edge accepts this token if it also passes the checks that cannot be run here: revoked."
         in result.stdout
     )
 
 
-def test_explain_shows_what_fails_and_what_the_edge_answers():
+def test_explain_shows_failed_checks_and_the_response_of_the_edge():
     result = run(
         "token",
         "explain",
@@ -175,10 +175,10 @@ def test_explain_shows_what_fails_and_what_the_edge_answers():
     assert result.exit_code == 1
     assert re.search(r"^fail +video +token-video", result.stdout, re.MULTILINE)
     assert re.search(r"^fail +network +token-network", result.stdout, re.MULTILINE)
-    assert "The edge answers 403 token-video" in result.stdout
+    assert "The edge refuses the play with 403 token-video" in result.stdout
 
 
-def test_explain_shows_what_the_token_says():
+def test_explain_shows_the_claims_of_the_token():
     result = run("token", "explain", *CONFIG, mint("--sub", "viewer-7", "--ip", "127.0.0.0/24"))
 
     assert "kid    sandbox" in result.stdout
@@ -196,13 +196,13 @@ def test_explain_shows_what_the_token_says():
         ("token mint --video x8abcd --max-height 0", "'--max-height': must be at least 1"),
         ("demo --port 99999", "'--port': must be at most 65535"),
         ("demo --port x", "'--port': must be a whole number"),
-        ("demo --port 8081", "--port, --operator-port and --sandbox-port must differ"),
+        ("demo --port 8081", "--port, --operator-port and --sandbox-port must be different"),
         ("keys generate --alg HS512", "'HS512' is not one of 'HS256'"),
         ("videos list --limit 0", "'--limit': must be at least 1"),
         ("videos upload nothing.mp4", "does not exist"),
     ],
 )
-def test_an_option_that_is_wrong_is_told_in_plain_words(command, says):
+def test_an_invalid_option_is_reported_in_plain_words(command, says):
     result = run(*command.split())
 
     assert result.exit_code in {1, 2}
@@ -210,21 +210,19 @@ def test_an_option_that_is_wrong_is_told_in_plain_words(command, says):
     assert "should" not in result.stderr and "Value error" not in result.stderr
 
 
-def test_explain_of_a_link_without_a_token_says_that_alone():
+def test_explain_of_a_url_without_a_token_reports_only_the_missing_token():
     shown = run("token", "explain", *CONFIG, "http://127.0.0.1:8080/play/x8demo1.m3u8").stdout
 
     assert re.findall(r"^fail +(\w+)", shown, re.MULTILINE) == ["token"]
 
 
-def test_explain_names_just_what_is_missing_and_knows_milliseconds():
+def test_explain_names_the_missing_options_and_detects_milliseconds():
     url = f"http://127.0.0.1:8080/play/x8demo1.m3u8?token={mint()}"
-    assert (
-        "Name a viewer's address to check the rest" in run("token", "explain", *CONFIG, url).stdout
-    )
+    assert "Add --ip to run the other checks" in run("token", "explain", *CONFIG, url).stdout
     claims = {"video": "x8demo1", "iat": 1_795_000_000_000, "exp": 1_795_000_300_000}
     secret = "sandbox-signing-key-known-to-everybody"
     token = jwt.encode(claims, secret, algorithm="HS256", headers={"kid": "sandbox"})
-    assert "in milliseconds?" in run("token", "explain", *CONFIG, token).stdout
+    assert "this looks like milliseconds" in run("token", "explain", *CONFIG, token).stdout
 
 
 @pytest.mark.parametrize(
@@ -238,11 +236,11 @@ def test_explain_names_just_what_is_missing_and_knows_milliseconds():
         (1_000_000_000 - 400 * 86_400, "400 days ago"),
     ],
 )
-def test_moments_are_told_in_words(moment, said):
+def test_relative_times_are_formatted_in_words(moment, said):
     assert format_relative_time(moment, 1_000_000_000.4) == said
 
 
-def test_moments_of_another_day_have_a_date_and_impossible_ones_their_number():
+def test_times_of_another_day_have_a_date_and_impossible_times_are_numbers():
     assert re.fullmatch(r"\d\d:\d\d:\d\d", format_local_time(1_000_000_000, 1_000_000_001))
     assert re.fullmatch(
         r"2001-09-\d\d \d\d:\d\d:\d\d", format_local_time(1_000_000_000, 1_100_000_000)
@@ -250,7 +248,7 @@ def test_moments_of_another_day_have_a_date_and_impossible_ones_their_number():
     assert format_local_time(10**18, 1_000_000_000) == f"{10**18} s since 1970"
 
 
-def test_explain_of_an_expired_token_says_when_it_expired():
+def test_explain_of_an_expired_token_shows_the_expiry_time():
     now = int(time.time())
     claims = {"video": "x8demo1", "iat": now - 540, "exp": now - 240}
     secret = "sandbox-signing-key-known-to-everybody"
@@ -263,7 +261,7 @@ def test_explain_of_an_expired_token_says_when_it_expired():
         result.stdout,
         re.MULTILINE,
     )
-    assert "The edge answers 401 token-expired" in result.stdout
+    assert "The edge refuses the play with 401 token-expired" in result.stdout
 
 
 def commands(group: Any, above: str = "playgate") -> Iterator[tuple[str, Any]]:
@@ -278,7 +276,7 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_help_with_examples_that_it_takes(name, tmp_path, monkeypatch):
+def test_the_help_of_every_command_has_valid_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "test.mp4").touch()
     shown = run(*name.split()[1:], "-h").stdout
@@ -292,14 +290,18 @@ def test_every_command_has_a_help_with_examples_that_it_takes(name, tmp_path, mo
         words = words[next(i for i, word in enumerate(words) if word == "playgate") :]
         rest = words[len(name.split()) :]
         assert " ".join(words[: len(name.split())]) == name
-        COMMANDS[name].make_context(name, rest)  # it raises over what the command does not take
+        COMMANDS[name].make_context(
+            name, rest
+        )  # raises if the command does not accept the arguments
 
 
-def test_the_list_of_commands_is_cut_nowhere():
+def test_the_list_of_commands_is_not_truncated():
     assert "..." not in run("-h").stdout.partition("Commands:")[2]
 
 
-def test_check_config_finds_the_file_in_the_folder_and_says_which(tmp_path, monkeypatch):
+def test_check_config_finds_and_names_the_settings_file_in_the_current_folder(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert "No settings file was found" in run("check-config").stderr
     (tmp_path / "playgate.toml").write_text(SANDBOX_TOML.read_text())
@@ -316,7 +318,7 @@ def test_check_config_finds_the_file_in_the_folder_and_says_which(tmp_path, monk
     ("listen", "is_warned"),
     [("0.0.0.0:8081", True), ("10.0.0.7:8081", True), ("[::]:8081", True), ("127.0.0.1:8081", False), ("unix:/run/playgate/operator.sock", False)],
 )  # fmt: skip
-def test_check_config_warns_of_an_operator_port_that_others_reach(
+def test_check_config_warns_if_other_hosts_can_reach_the_operator_port(
     tmp_path, monkeypatch, listen, is_warned
 ):
     monkeypatch.setenv("PLAYGATE_OPERATOR__LISTEN", listen)
@@ -336,7 +338,7 @@ def test_check_config_warns_of_an_operator_port_that_others_reach(
     assert "web.listen: " not in run("check-config", "--config", str(config)).stderr
 
 
-def test_explain_says_what_it_was_not_told():
+def test_explain_marks_checks_without_a_video_or_address_as_not_checked():
     result = run("token", "explain", *CONFIG, mint())
 
     assert result.exit_code == 0
@@ -345,11 +347,11 @@ def test_explain_says_what_it_was_not_told():
         "network",
         "revoked",  # no edge runs
     ]
-    assert "The edge accepts it" not in result.stdout
-    assert "Name a video and a viewer's address" in result.stdout
+    assert "The edge accepts" not in result.stdout
+    assert "Add --video and --ip" in result.stdout
 
 
-def test_explain_takes_whatever_carries_a_token():
+def test_explain_accepts_urls_and_headers_with_a_token():
     token = mint()
     for carrier in (
         f"http://127.0.0.1:8080/play/x8demo1.m3u8?a=b&token={token}&x=1",
@@ -373,22 +375,22 @@ def test_explain_takes_whatever_carries_a_token():
         ("", "401 token-missing"),
     ],
 )
-def test_explain_answers_as_the_edge_would(carrier, reason):
+def test_explain_reports_the_same_reason_as_the_edge(carrier, reason):
     result = run("token", "explain", *CONFIG, carrier.replace("{token}", mint()))
 
     assert result.exit_code == 1
-    assert f"The edge answers {reason}" in result.stdout
+    assert f"The edge refuses the play with {reason}" in result.stdout
 
 
-def test_explain_knows_what_the_edge_does_with_private_viewers(monkeypatch):
+def test_explain_applies_viewer_private(monkeypatch):
     monkeypatch.setenv("PLAYGATE_VIEWER__PRIVATE", "refuse")
     result = run("token", "explain", *CONFIG, mint(), "--ip", "10.0.0.1")
 
     assert result.exit_code == 1
-    assert "The edge answers 403 viewer-private" in result.stdout
+    assert "The edge refuses the play with 403 viewer-private" in result.stdout
 
 
-def test_explain_of_nonsense_names_the_form():
+def test_explain_of_a_malformed_token_fails_the_check_of_its_form():
     result = run("token", "explain", *CONFIG, "nonsense")
 
     assert result.exit_code == 1
@@ -397,14 +399,14 @@ def test_explain_of_nonsense_names_the_form():
     )
 
 
-def test_explain_wants_an_address():
+def test_explain_refuses_an_invalid_address():
     result = run("token", "explain", *CONFIG, "t", "--ip", "here")
 
     assert result.exit_code == 1
-    assert "--ip: 'here' is not an address" in result.stderr
+    assert "--ip: 'here' is not an IP address" in result.stderr
 
 
-def test_the_demo_never_talks_to_the_real_dailymotion(tmp_path):
+def test_the_demo_refuses_settings_for_the_real_dailymotion(tmp_path):
     config = tmp_path / "real.toml"
     config.write_text(
         '[platform]\napi_key = "k"\napi_secret = "s"\n'
@@ -413,5 +415,5 @@ def test_the_demo_never_talks_to_the_real_dailymotion(tmp_path):
     result = run("demo", "--config", str(config))
 
     assert result.exit_code == 1
-    assert "the demo takes settings with sandbox = true" in result.stderr
-    assert "https" not in result.stderr, "what the demo adds is not the file's mistake"
+    assert "the demo needs settings with sandbox = true" in result.stderr
+    assert "https" not in result.stderr, "errors about the demo's own settings must not be shown"

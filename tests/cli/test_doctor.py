@@ -1,4 +1,4 @@
-"""`playgate doctor` names what is broken, and what to do: each thing broken on purpose."""
+"""`playgate doctor`: the result and the next step for each fault, caused on purpose."""
 
 import ast
 import asyncio
@@ -78,48 +78,55 @@ def examine(sandbox, monkeypatch):
 
 
 def run_these_settings(edge) -> None:
-    """Have an edge say that it runs what the doctor reads, which has its ports as variables."""
+    """Make an edge report the digest of the settings that doctor reads.
+
+    These settings have the ports in environment variables.
+    """
     current = edge.edge.apps.services_ref
     with suppress(SettingsInvalid):
         digest = compute_digest(load_settings(SANDBOX_TOML))
         current.services = replace(current.services, settings_digest=digest)
 
 
-def troubles(found) -> dict[str, str]:
-    return {it.check: f"{it.status}: {it.text} → {it.next_step}" for it in found if it.status != "ok"}  # fmt: skip
+def problems(results) -> dict[str, str]:
+    return {
+        result.check: f"{result.status}: {result.text} → {result.next_step}"
+        for result in results
+        if result.status != "ok"
+    }
 
 
-async def test_where_all_is_well_every_line_says_so(edge, examine):
-    found = await examine(edge, video="x8demo1", ip="127.0.0.7")
+async def test_every_check_passes_if_all_is_well(edge, examine):
+    results = await examine(edge, video="x8demo1", ip="127.0.0.7")
 
-    assert troubles(found) == {}
-    assert [it.check for it in found] == ALL_WELL
+    assert problems(results) == {}
+    assert [result.check for result in results] == ALL_WELL
 
 
 async def test_an_edge_that_runs_other_settings_is_not_called_ready(edge, examine):
-    """Such as a demo, on the port where these settings have their edge."""
-    found = troubles(await examine(edge, is_another=True))
+    """For example a demo on the operator port of these settings."""
+    results = problems(await examine(edge, is_another=True))
 
-    assert "warn: an edge answers at 127.0.0.1:" in found["edge"]
-    assert "it runs other settings than these" in found["edge"]
+    assert "warn: the edge at 127.0.0.1:" in results["edge"]
+    assert "runs with other settings than this command" in results["edge"]
 
 
-def test_what_a_player_on_this_machine_gets_is_not_passed_over():
-    """It is refused as viewer-private, while a viewer with a public address would play."""
+def test_a_refused_player_on_this_machine_is_a_warning():
+    """That player is refused as viewer-private; a viewer with a public address can play."""
     local = IPv4Address("127.0.0.1")
-    found = assess_play("would be redirected", local, "refuse", loopback_viewers=False)
+    results = assess_play("would be redirected", local, "refuse", loopback_viewers=False)
 
-    assert found.status == "warn"
-    assert "a viewer with a public address would be redirected" in found.text
-    assert "a player on this machine gets 403 viewer-private" in found.text
-    assert 'private = "omit" under [viewer]' in found.next_step
+    assert results.status == "warn"
+    assert "a viewer with a public address would be redirected" in results.text
+    assert "a player on this machine gets 403 viewer-private" in results.text
+    assert 'private = "omit" under [viewer]' in results.next_step
     for viewer, private, is_sandbox in (
         (local, "pass", True),
         (local, "omit", False),
         (IPv4Address("8.8.8.8"), "refuse", False),
     ):
-        found = assess_play("would be relayed", viewer, private, loopback_viewers=is_sandbox)
-        assert (found.status, found.text) == ("ok", "would be relayed")
+        results = assess_play("would be relayed", viewer, private, loopback_viewers=is_sandbox)
+        assert (results.status, results.text) == ("ok", "would be relayed")
 
 
 @pytest.mark.parametrize(
@@ -130,25 +137,25 @@ def test_what_a_player_on_this_machine_gets_is_not_passed_over():
         ({"PLATFORM__SCOPE": "userinfo"}, "stream", "Generate stream URLs"),
         ({"PLATFORM__NO_IP_LOCK": "true"}, "settings", "warn: platform.no_ip_lock is true"),
         ({"PLATFORM__NO_EXPIRE": "true"}, "settings", "warn: platform.no_expire is true"),
-        ({"PLATFORM__REST_URL": "http://127.0.0.1:1"}, "hosts", "fail: 127.0.0.1:1: no connection"),
+        ({"PLATFORM__REST_URL": "http://127.0.0.1:1"}, "hosts", "fail: 127.0.0.1:1: cannot connect"),
         ({"PLATFORM__REST_URL": "http://127.0.0.1:1"}, "clock", "fail: platform-unreachable"),
-        ({"PLATFORM__EGRESS_IP": "127.0.0.9"}, "cdn", "warn: 403 for the stream URL of this"),
+        ({"PLATFORM__EGRESS_IP": "127.0.0.9"}, "cdn", "warn: HTTP 403 for a stream URL that was issued for this machine"),
         ({"PLATFORM__ALLOWED_HOSTS": '["dmcdn.net"]'}, "stream", "add it to platform.allowed_hosts"),
-        ({"DELIVERY__CDN_FAMILIES": '["ipv4","ipv6"]'}, "families", "warn: the CDN has ipv4, as"),
-        ({"OPERATOR__LISTEN": "127.0.0.1:1"}, "edge", "warn: no edge answers at 127.0.0.1:1"),
-        ({"OPERATOR__KEY": ""}, "forwarding", "warn: cannot be looked at without operator.key"),
-        ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge does not take the probe (HTTP 404)"),
+        ({"DELIVERY__CDN_FAMILIES": '["ipv4","ipv6"]'}, "families", "warn: the CDN has ipv4 only, as"),
+        ({"OPERATOR__LISTEN": "127.0.0.1:1"}, "edge", "warn: no edge is running at 127.0.0.1:1"),
+        ({"OPERATOR__KEY": ""}, "forwarding", "warn: not checked: operator.key is not set"),
+        ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge refused the probe (HTTP 404)"),
         ({"WEB__PUBLIC_URL": ""}, "public", "warn: web.public_url is not set"),
-        ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not answer (refused"),
+        ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not respond (refused"),
         ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key (PLAYGATE_PLATFORM__API_KEY): is empty"),
-        ({"PLATFORM__API_KEY": ""}, "edge", "One that runs goes on with the settings that it had"),
+        ({"PLATFORM__API_KEY": ""}, "edge", "An edge that is already running keeps its previous settings"),
     ],
 )  # fmt: skip
-async def test_what_the_settings_break_is_named(edge, examine, settings, check, says):
-    found = troubles(await examine(edge, video="x8demo1", **settings))
+async def test_a_fault_in_the_settings_is_reported(edge, examine, settings, check, says):
+    results = problems(await examine(edge, video="x8demo1", **settings))
 
-    assert says in found[check]
-    assert "wrong" not in str(found) and "sandbox-secret" not in str(found)
+    assert says in results[check]
+    assert "wrong" not in str(results) and "sandbox-secret" not in str(results)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +163,7 @@ async def test_what_the_settings_break_is_named(edge, examine, settings, check, 
     [
         (
             "x8null",
-            "fail: stream-unavailable (video: stream URL is null, status processing) → Does the video",
+            "fail: stream-unavailable (video: stream URL is null, status processing) → In Dailymotion Studio, check that the video",
         ),
         (
             "x8offair",
@@ -171,34 +178,39 @@ async def test_what_the_settings_break_is_named(edge, examine, settings, check, 
         ("x8throttled", "fail: platform-throttled"),
     ],
 )
-async def test_what_is_wrong_with_a_video_is_named(edge, examine, video, says):
-    assert says in troubles(await examine(edge, video=video))["stream"]
+async def test_a_fault_of_the_video_is_reported(edge, examine, video, says):
+    assert says in problems(await examine(edge, video=video))["stream"]
 
 
 @pytest.mark.parametrize(
     ("video", "check", "says"),
     [
         ("x8empty", "cdn", "fail: no player can play this playlist (variants-none"),
-        ("x8robot", "cdn", "fail: HTTP 200, and what comes is no playlist"),
-        (None, "stream", "warn: no video was"),
+        ("x8robot", "cdn", "fail: HTTP 200, and the response is not a playlist"),
+        (None, "stream", "warn: not checked: no video was"),
     ],
 )
-async def test_what_the_cdn_gives_is_looked_at(edge, examine, video, check, says):
-    assert says in troubles(await examine(edge, video=video))[check]
+async def test_an_invalid_playlist_of_the_cdn_is_reported(edge, examine, video, check, says):
+    assert says in problems(await examine(edge, video=video))[check]
 
 
 @pytest.mark.parametrize(
     ("ip", "private", "check", "says"),
     [
         ("10.0.0.5", "refuse", "stream", "fail: viewer-private (viewer.private is 'refuse')"),
-        ("2001:db8::5", "pass", "families", "fail: the CDN has ipv4, and 2001:db8::5 is an IPv6"),
+        (
+            "2001:db8::5",
+            "pass",
+            "families",
+            "fail: the CDN has ipv4 only, and 2001:db8::5 is an IPv6",
+        ),
     ],
 )
-async def test_a_viewer_is_judged_as_the_edge_would(edge, examine, *, ip, private, check, says):
+async def test_a_viewer_is_checked_as_by_the_edge(edge, examine, *, ip, private, check, says):
     settings = {"VIEWER__PRIVATE": private, "DELIVERY__CDN_FAMILIES": '["ipv4","ipv6"]'}
-    found = await examine(edge, video="x8demo1", ip=ip, **settings)
+    results = await examine(edge, video="x8demo1", ip=ip, **settings)
 
-    assert says in troubles(found)[check]
+    assert says in problems(results)[check]
 
 
 @pytest.mark.parametrize(
@@ -206,20 +218,24 @@ async def test_a_viewer_is_judged_as_the_edge_would(edge, examine, *, ip, privat
     [
         ("x8demo1", {}, None, "ok: would be relayed"),
         ("x8empty", {}, None, "fail: playlist-invalid (variants-none"),
-        ("x8robot", {}, None, "fail: platform-bad-response (CDN: what came is no playlist) → Try playgate"),
-        ("x8demo1", {}, Fault(status=403), "→ The line cdn says what that may be."),
+        ("x8robot", {}, None, "fail: platform-bad-response (CDN: what came is no playlist) → Run playgate inspect"),
+        ("x8demo1", {}, Fault(status=403), "→ See the result of the check named cdn above"),
         ("x8demo1", {}, Fault(status=404), "→ The CDN does not have the stream"),
-        ("x8demo1", {"DELIVERY__MODE": "validate"}, Fault(status=403), "warn: would be redirected unchecked: platform-bad-response"),
+        ("x8demo1", {"DELIVERY__MODE": "validate"}, Fault(status=403), "warn: would be redirected without a check of the playlist: platform-bad-response"),
         ("x8empty", {"DELIVERY__MODE": "validate"}, None, "fail: playlist-invalid (variants-none"),
         ("x8empty", {"DELIVERY__MODE": "redirect"}, None, "ok: would be redirected"),
     ],
 )  # fmt: skip
-async def test_the_play_is_what_the_edge_would_answer(
+async def test_the_play_check_gives_the_outcome_of_the_edge(
     sandbox, examine, *, video, settings, fault, says
 ):
     sandbox.controls.set_fault("playlist", fault)
-    found = await examine(video=video, ip="127.0.0.7", **{"DELIVERY__MODE": "relay", **settings})
-    (play,) = [f"{it.status}: {it.text} → {it.next_step}" for it in found if it.check == "play"]
+    results = await examine(video=video, ip="127.0.0.7", **{"DELIVERY__MODE": "relay", **settings})
+    (play,) = [
+        f"{result.status}: {result.text} → {result.next_step}"
+        for result in results
+        if result.check == "play"
+    ]
 
     assert says in play
 
@@ -227,12 +243,14 @@ async def test_the_play_is_what_the_edge_would_answer(
 @pytest.mark.parametrize(
     "settings", [{"DELIVERY__MODE": "relay"}, {"DELIVERY__CDN_FAMILIES": '["ipv4"]'}]
 )
-async def test_what_is_relayed_needs_nothing_of_the_cdn_but_for_us(sandbox, examine, settings):
+async def test_a_relayed_play_does_not_need_cors_or_the_viewers_address_family(
+    sandbox, examine, settings
+):
     text = await plain_playlist(sandbox)
     sandbox.controls.set_fault("playlist", Fault(status=200, body=text))  # without CORS
-    found = await examine(video="x8demo1", ip="2001:db8::5", VIEWER__PRIVATE="pass", **settings)
+    results = await examine(video="x8demo1", ip="2001:db8::5", VIEWER__PRIVATE="pass", **settings)
 
-    assert set(troubles(found)) == {"edge", "public"}  # there is none
+    assert set(problems(results)) == {"edge", "public"}  # no edge is running
 
 
 async def plain_playlist(sandbox) -> str:
@@ -240,37 +258,37 @@ async def plain_playlist(sandbox) -> str:
         return (await edge.get((await edge.play()).location)).body.decode()
 
 
-async def test_an_edge_that_refuses_every_viewer_is_an_edge_all_the_same(sandbox, examine):
-    """A proxy that is not trusted, in front of an edge with the default for private viewers."""
+async def test_an_edge_that_refuses_every_viewer_is_recognized_as_an_edge(sandbox, examine):
+    """As with an untrusted proxy and the default of viewer.private."""
     async with an_edge(sandbox, viewer={"private": "refuse"}) as edge:
-        found = await examine(edge, video="x8demo1")
+        results = await examine(edge, video="x8demo1")
 
-        assert "public" not in troubles(found)
-        assert "forwarding" in [it.check for it in found]
+        assert "public" not in problems(results)
+        assert "forwarding" in [result.check for result in results]
 
 
 @pytest.mark.parametrize("body", ["{}", "[1]", '{"status": "ready", "platform": []}', "<html>"])
-async def test_something_else_at_the_operator_port_is_no_edge(examine, body):
+async def test_another_server_at_the_operator_port_is_reported(examine, body):
     async def readyz(_request: web.Request) -> web.Response:
         return web.Response(text=body)
 
     app = web.Application()
     app.router.add_get("/readyz", readyz)
     async with serving(app) as origin:
-        found = await examine(OPERATOR__LISTEN=URL(origin).authority)
+        results = await examine(OPERATOR__LISTEN=URL(origin).authority)
 
-        assert "warn: the server at" in troubles(found)["edge"]
+        assert "warn: the server at" in problems(results)["edge"]
 
 
-async def test_a_port_that_does_not_answer_is_not_called_free(examine, monkeypatch):
+async def test_a_server_that_does_not_respond_is_reported(examine, monkeypatch):
     monkeypatch.setattr(this_machine, "CHECK_TIMEOUT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
+        results = problems(await examine(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
 
-    assert "accepts connections but does not respond → Look at that process" in found["edge"]
+    assert "accepts connections but does not respond → Find that process" in results["edge"]
 
 
-async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
+async def test_a_server_that_does_not_speak_http_is_reported(examine):
     async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"-ERR unknown command\r\n")
         await writer.drain()
@@ -278,24 +296,27 @@ async def test_a_port_that_speaks_no_http_is_not_called_free(examine):
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        found = troubles(await examine(OPERATOR__LISTEN=f"127.0.0.1:{port}"))
+        results = problems(await examine(OPERATOR__LISTEN=f"127.0.0.1:{port}"))
 
-    assert "is not an edge of this version → Stop it" in found["edge"]
+    assert "is not an edge of this version → Stop that server" in results["edge"]
 
 
-async def test_an_edge_that_has_yet_to_take_the_credentials_is_to_be_restarted_first(edge, examine):
+async def test_an_edge_that_still_uses_old_credentials_must_be_restarted_first(edge, examine):
     health = edge.edge.apps.process.telemetry.health
-    await edge.play()  # so there is a token already
+    await edge.play()  # fetches an access token first
     health.record_refusal("token", Refusal(Reason.PLATFORM_CREDENTIALS))
     health.settings_status = replace(health.settings_status, need_restart=("platform.api_secret",))
-    found = [it for it in await examine(edge) if it.check == "edge"]
+    results = [result for result in await examine(edge) if result.check == "edge"]
 
-    assert found[0].text == "these settings are not in use yet: platform.api_secret"
-    assert found[1].text.startswith("trouble with token since")
-    assert found[1].next_step.startswith("Restart the edge first")
+    assert (
+        results[0].text
+        == "changed settings that take effect only after a restart: platform.api_secret"
+    )
+    assert results[1].text.startswith("token calls have failed since")
+    assert results[1].next_step.startswith("Restart the edge first")
 
 
-def test_the_digest_tells_keys_in_files_apart(tmp_path):
+def test_the_settings_digest_covers_the_content_of_key_files(tmp_path):
     file, jwks = tmp_path / "key", tmp_path / "keys.json"
     digests = set()
     for letter in "ab":
@@ -312,8 +333,8 @@ def test_the_digest_tells_keys_in_files_apart(tmp_path):
     assert len(digests) == 6
 
 
-def test_the_digest_tells_every_setting_apart_secrets_too():
-    """Except for those in which instances of one edge differ, and those that no edge uses."""
+def test_the_settings_digest_covers_every_setting_and_secret():
+    """Except settings that differ between instances, and settings that no edge uses."""
     base = compute_digest(load_settings(SANDBOX_TOML))
     changes = [
         {"operator": {"key": "another-key-of-16-characters"}},
@@ -329,61 +350,61 @@ def test_the_digest_tells_every_setting_apart_secrets_too():
     assert compute_digest(load_settings(SANDBOX_TOML, **own)) == base
 
 
-async def test_what_others_say_cannot_write_to_the_terminal(edge, examine, sandbox, capsys):
+async def test_terminal_escapes_from_the_api_are_not_printed(edge, examine, sandbox, capsys):
     body = '{"id": "\\u001b]0;pwned\\u0007\\n[ok]", "scope": []}'
     sandbox.controls.set_fault("account", Fault(status=200, body=body))
-    for finding in await examine(edge):
-        print_result(finding)
+    for result in await examine(edge):
+        print_result(result)
 
     printed = capsys.readouterr().out
     assert "pwned" in printed and "\x1b]0" not in printed and "\n[ok]" not in printed
 
 
-async def test_a_cdn_that_keeps_web_players_out_is_named(edge, examine, sandbox):
+async def test_a_cdn_without_cors_headers_is_reported(edge, examine, sandbox):
     sandbox.controls.set_fault("playlist", Fault(status=200, body="#EXTM3U\n"))
-    found = troubles(await examine(edge, video="x8demo1"))
+    results = problems(await examine(edge, video="x8demo1"))
 
-    assert "use delivery.mode = relay" in found["cors"]
+    assert "Set delivery.mode to relay" in results["cors"]
 
 
-async def test_the_edges_own_troubles_are_told(sandbox, edge, examine):
+async def test_outages_that_the_edge_reports_are_shown(sandbox, edge, examine):
     await edge.play()
     sandbox.controls.set_fault("video", Fault(status=500))
     await edge.play()
     sandbox.controls.set_fault("video", None)
-    found = troubles(await examine(edge, video="x8demo1"))
+    results = problems(await examine(edge, video="x8demo1"))
 
-    assert "fail: trouble with video since" in found["edge"]
-    assert "stream" not in found
+    assert "fail: video calls have failed since" in results["edge"]
+    assert "stream" not in results
 
 
-async def test_something_else_at_the_public_url_is_named(edge, examine, sandbox):
-    found = troubles(await examine(edge, WEB__PUBLIC_URL=sandbox.origin))
+async def test_another_server_at_the_public_url_is_reported(edge, examine, sandbox):
+    results = problems(await examine(edge, WEB__PUBLIC_URL=sandbox.origin))
 
-    assert "with HTTP 404, no X-Deny-Reason" in found["public"]
+    assert "with HTTP 404, no X-Deny-Reason" in results["public"]
 
 
 async def test_a_private_id_is_not_shown(edge, examine):
-    found = await examine(edge, video="k8demoPrivateKnownToYou")
+    results = await examine(edge, video="k8demoPrivateKnownToYou")
 
-    assert "k8demoPrivate" not in str(found) and any("k-" in it.text for it in found)
+    assert "k8demoPrivate" not in str(results) and any("k-" in result.text for result in results)
 
 
-async def test_a_login_that_others_can_read_is_named(sandbox, edge, examine, tmp_path):
+async def test_a_login_file_that_other_users_can_read_is_reported(sandbox, edge, examine, tmp_path):
     file = tmp_path / "login.json"
     account = logged_in(sandbox, file)
     file.chmod(0o644)
     env = {f"PLATFORM__{name.upper()}": value for name, value in account.items()}
     env["PLATFORM__TOKEN_URL"] = f"{sandbox.origin}/oauth/token"
-    found = troubles(await examine(edge, PLATFORM__REST_URL=sandbox.origin, **env))
+    results = problems(await examine(edge, PLATFORM__REST_URL=sandbox.origin, **env))
 
-    assert f"Run chmod 600 {file}" in found["settings"]
-    assert "credentials" not in found
+    assert f"Run chmod 600 {file}" in results["settings"]
+    assert "credentials" not in results
 
 
-async def test_v2_is_looked_at_as_far_as_it_goes(sandbox, examine):
+async def test_api_v2_passes_the_checks_that_it_supports(sandbox, examine):
     async with an_edge(sandbox, platform={"api": "v2"}) as edge:
-        found = await examine(
+        results = await examine(
             edge,
             video="x8demo1",
             PLATFORM__API="v2",
@@ -391,51 +412,51 @@ async def test_v2_is_looked_at_as_far_as_it_goes(sandbox, examine):
             PLATFORM__REST_URL=f"{sandbox.origin}/v2",
         )
 
-        assert troubles(found) == {}
+        assert problems(results) == {}
 
 
 SEEN = {"viewer": "203.0.113.7", "peer": "10.0.0.2", "peer_is_trusted": True, "header": "X-Forwarded-For", "forwarded": ["203.0.113.7"]}  # fmt: skip
 
 
 class TestForwarding:
-    """Whose address the edge sees, through real proxies and none."""
+    """The viewer address that the edge sees, with and without real proxies."""
 
-    async def test_behind_nginx_as_it_is_shipped_all_is_well(
+    async def test_every_check_passes_behind_the_shipped_nginx_configuration(
         self, sandbox, component, examine, tmp_path
     ):
         async with (
             an_edge(sandbox, **BEHIND) as edge,
             an_nginx(component("nginx"), tmp_path, [edge.edge.player.port] * 2, [edge.edge.operator.port] * 2) as nginx,
         ):  # fmt: skip
-            found = await examine(edge, video="x8demo1", WEB__PUBLIC_URL=nginx.origin)
+            results = await examine(edge, video="x8demo1", WEB__PUBLIC_URL=nginx.origin)
 
-            assert troubles(found) == {}
-            assert found[-1].text == "the edge sees this machine as 127.0.0.1, through 127.0.0.1"
+            assert problems(results) == {}
+            assert results[-1].text == "the edge sees this machine as 127.0.0.1, through 127.0.0.1"
             assert "token=" not in nginx.access_log
 
-    async def test_an_address_that_anybody_may_choose_is_named(self, sandbox, examine):
+    async def test_a_forgeable_viewer_address_is_reported(self, sandbox, examine):
         async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
-            found = troubles(await examine(edge))
+            results = problems(await examine(edge))
 
-            assert "viewers choose their own address" in found["forwarding"]
+            assert "viewers can forge their address" in results["forwarding"]
 
     @pytest.mark.parametrize(
         ("changes", "status", "says"),
         [
             ({"viewer": "93.184.216.34", "forwarded": ["93.184.216.34"]}, "ok", "as 93.184.216.34"),
             ({"viewer": "93.184.216.34", "peer_is_trusted": False, "forwarded": [FORGED_ADDRESS]}, "ok", "sees"),
-            ({"viewer": FORGED_ADDRESS, "forwarded": [FORGED_ADDRESS]}, "fail", "choose their own address"),
-            ({"viewer": None, "forwarded": []}, "fail", "names no viewer"),
-            ({"viewer": "10.0.0.2", "forwarded": [f"{FORGED_ADDRESS}, 1.2.3.4"], "peer_is_trusted": False}, "fail", "Add 10.0.0.2 to viewer.trusted_proxies"),
+            ({"viewer": FORGED_ADDRESS, "forwarded": [FORGED_ADDRESS]}, "fail", "can forge their address"),
+            ({"viewer": None, "forwarded": []}, "fail", "sends no viewer address"),
+            ({"viewer": "10.0.0.2", "forwarded": [f"{FORGED_ADDRESS}, 1.2.3.4"], "peer_is_trusted": False}, "fail", "If 10.0.0.2 is your proxy, add it to viewer.trusted_proxies"),
             ({"viewer": "10.0.0.2", "forwarded": ["10.0.0.2"]}, "fail", "which is private"),
         ],
     )  # fmt: skip
-    def test_each_way_of_getting_it_wrong_has_its_step(self, changes, status, says):
+    def test_each_forwarding_fault_has_its_next_step(self, changes, status, says):
         seen = {**SEEN, **changes}
-        finding = assess_forwarding(seen, "refuse", loopback_viewers=False)
+        result = assess_forwarding(seen, "refuse", loopback_viewers=False)
 
-        assert finding.status == status
-        assert says in f"{finding.text} {finding.next_step}"
+        assert result.status == status
+        assert says in f"{result.text} {result.next_step}"
 
 
 @pytest.mark.parametrize(
@@ -448,7 +469,7 @@ class TestForwarding:
         ("127.0.0.1", "omit", "warn"),
     ],
 )
-def test_a_private_address_is_judged_as_the_edge_judges_it(viewer, private, status):
+def test_a_private_viewer_address_is_checked_as_by_the_edge(viewer, private, status):
     seen = {**SEEN, "viewer": viewer, "forwarded": [viewer]}
 
     assert assess_forwarding(seen, private, loopback_viewers=False).status == status
@@ -458,13 +479,13 @@ def test_a_private_address_is_judged_as_the_edge_judges_it(viewer, private, stat
     ("denied", "preflight", "status"),
     [("*", "*", "ok"), ("", "*", "fail"), ("*", "", "fail"), ("https://a.example", "*", "fail")],
 )
-def test_cors_headers_that_do_not_come_through_are_named(denied, preflight, status):
-    def told(code: int, origin: str) -> PublicResponse:
+def test_missing_cors_headers_are_reported(denied, preflight, status):
+    def build_response(code: int, origin: str) -> PublicResponse:
         return PublicResponse(
             status=code, headers={"Access-Control-Allow-Origin": origin} if origin else {}
         )
 
-    assert assess_cors(told(401, denied), told(204, preflight)).status == status
+    assert assess_cors(build_response(401, denied), build_response(204, preflight)).status == status
 
 
 @pytest.mark.parametrize(
@@ -476,32 +497,35 @@ def test_cors_headers_that_do_not_come_through_are_named(denied, preflight, stat
         (-10.0, "warn", "10 s behind"),
         (999.0, "fail", "999 s ahead of"),
         (-999.0, "fail", "999 s behind"),
-        (None, "warn", "no Date"),
+        (None, "warn", "has no Date"),
     ],
 )
-def test_a_clock_that_is_off_is_named(ahead, status, says):
-    finding = assess_clock(ahead)
+def test_a_wrong_clock_is_reported(ahead, status, says):
+    result = assess_clock(ahead)
 
-    assert (finding.status, says in finding.text) == (status, True)
+    assert (result.status, says in result.text) == (status, True)
 
 
-async def test_a_host_is_resolved_reached_and_verified(tmp_path, monkeypatch):
+async def test_dns_connection_and_certificate_of_a_host_are_checked(tmp_path, monkeypatch):
     authority, chain = certify(tmp_path, "localhost")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain)
     async with run_sandbox(Sandbox(), tls=tls) as sandbox:
         url = URL(sandbox.origin)
-        assert "TLS fails" in (await check_host("hosts", url, socket.AF_INET, "ipv4")).text
+        assert (
+            "the TLS handshake failed"
+            in (await check_host("hosts", url, socket.AF_INET, "ipv4")).text
+        )
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-        finding = await check_host("hosts", url, socket.AF_INET, "ipv4")
-        assert "TLSv1.3, certificate until 20" in finding.text
+        result = await check_host("hosts", url, socket.AF_INET, "ipv4")
+        assert "TLSv1.3, certificate valid until 20" in result.text
     gone = await check_host("hosts", URL(f"http://127.0.0.1:{free_port()}"), socket.AF_INET, "ipv4")
-    assert "no connection" in gone.text
+    assert "cannot connect" in gone.text
     unknown = await check_host("hosts", URL("https://nowhere.invalid"), socket.AF_INET, "ipv4")
     assert unknown.text == "nowhere.invalid: no ipv4 address in DNS"
 
 
-async def test_the_command_exits_1_where_something_fails_and_prints_json(edge, sandbox):
+async def test_the_command_exits_with_1_after_a_failure_and_prints_json(edge, sandbox):
     env = {
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_WEB__PUBLIC_URL": edge.player,
@@ -525,7 +549,7 @@ async def test_the_command_exits_1_where_something_fails_and_prints_json(edge, s
     assert "Fix the first failing check first." in process.output
 
 
-async def test_the_probe_answers_the_operator_alone(edge):
+async def test_the_probe_requires_a_signed_token(edge):
     for query in (
         "",
         "?token=",
@@ -543,18 +567,20 @@ def calls_of(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
             yield node
 
 
-def test_every_finding_is_made_with_all_that_its_texts_name():
+def test_every_result_is_built_with_all_fields_of_its_texts():
     made: dict[str, set[str]] = {flag: set() for flag in get_args(UrlFlag)}
     for path in (ROOT / "proxy/cli/doctor").glob("*.py"):
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            texts = {it.value for it in ast.walk(function) if isinstance(it, ast.Constant)}
+            texts = {node.value for node in ast.walk(function) if isinstance(node, ast.Constant)}
             common = {
                 keyword.arg for call in calls_of(function, {"partial"}) for keyword in call.keywords
             }
             for call in calls_of(function, {"build_result", "build_seen"}):
-                named = {it.value for it in ast.walk(call.args[0]) if isinstance(it, ast.Constant)}
+                named = {
+                    node.value for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)
+                }
                 given = {keyword.arg for keyword in call.keywords} | common
                 for name in (named or texts - made.keys()) & TEXTS.keys():
                     made[name] = given
@@ -570,5 +596,5 @@ def test_every_finding_is_made_with_all_that_its_texts_name():
         assert fields <= given, name
 
 
-def test_every_next_step_is_for_a_reason():
+def test_every_next_step_belongs_to_a_reason():
     assert TEXTS["steps"]["reasons"].keys() <= set(Reason)

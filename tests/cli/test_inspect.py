@@ -34,8 +34,8 @@ def inspect(tmp_path):
 
 
 @pytest.fixture
-def of_the_sandbox(sandbox):
-    """Return what lets the command reach the sandbox."""
+def sandbox_environment(sandbox):
+    """Return the environment variables for the sandbox."""
     return {"PLAYGATE_CONFIG": str(SANDBOX_TOML), **in_front_of(sandbox)}
 
 
@@ -51,7 +51,7 @@ def lines(ran: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
         (["x8abcd"], 2), (["http://[/"], 2), (["a b"], 2),
     ],
 )  # fmt: skip
-async def test_the_exit_code_is_the_worst_of_all(inspect, inputs, code):
+async def test_the_exit_code_is_that_of_the_worst_input(inspect, inputs, code):
     ran = await inspect(*inputs)
 
     assert ran.returncode == code
@@ -59,7 +59,7 @@ async def test_the_exit_code_is_the_worst_of_all(inspect, inputs, code):
     assert bool(ran.stderr) == (code == 2)
 
 
-async def test_json_is_one_object_a_line(inspect):
+async def test_json_output_is_one_object_per_line(inspect):
     ran = await inspect("--json", "good.m3u8", "bad.m3u8", "-", stdin="<html>")
 
     assert lines(ran) == [
@@ -92,7 +92,7 @@ async def test_the_report_shows_the_line_and_the_section(inspect):
     ]
 
 
-async def test_what_a_playlist_says_cannot_move_the_cursor_or_pass_for_markup(inspect, tmp_path):
+async def test_escapes_and_markup_in_a_playlist_are_not_interpreted(inspect, tmp_path):
     (tmp_path / "odd.m3u8").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:9,[bold]\x1b[2J\n1.ts\n"
     )
@@ -125,8 +125,8 @@ async def test_a_url_is_fetched_from_any_host(inspect):
         assert "size" in [it["rule"] for it in lines(long)[0]["findings"]]
 
 
-async def test_a_video_is_followed_down_to_its_segments(inspect, of_the_sandbox, sandbox):
-    ran = await inspect("--json", "x8demo1", **of_the_sandbox)
+async def test_a_video_is_inspected_including_its_segments(inspect, sandbox_environment, sandbox):
+    ran = await inspect("--json", "x8demo1", **sandbox_environment)
     (line,) = lines(ran)
 
     assert (ran.returncode, line["kind"], line["verdict"]) == (0, "multivariant", "ok")
@@ -141,17 +141,17 @@ async def test_a_video_is_followed_down_to_its_segments(inspect, of_the_sandbox,
     }
 
 
-async def test_a_live_channel_is_reloaded(inspect, of_the_sandbox, sandbox):
-    ran = await inspect("x8live1", **of_the_sandbox)
+async def test_a_live_channel_is_reloaded(inspect, sandbox_environment, sandbox):
+    ran = await inspect("x8live1", **sandbox_environment)
 
     assert ran.returncode == 0, ran.stdout
     assert sandbox.controls.calls["playlist"] == 3
     assert "window-stood" not in ran.stdout
 
 
-async def test_what_is_missing_below_is_found(inspect, of_the_sandbox, sandbox):
+async def test_missing_segments_are_reported(inspect, sandbox_environment, sandbox):
     sandbox.controls.set_fault("segment", Fault(status=404))
-    ran = await inspect("x8demo1", **of_the_sandbox)
+    ran = await inspect("x8demo1", **sandbox_environment)
 
     assert ran.returncode == 1
     assert ran.stdout.count("Segment 1 cannot be fetched: CDN: HTTP 404.") == 2
@@ -162,21 +162,23 @@ async def test_what_is_missing_below_is_found(inspect, of_the_sandbox, sandbox):
     ("video", "code", "says"),
     [
         ("x8empty", 1, "variants-none"), ("x8robot", 1, "extm3u"), ("x8null", 2, "stream-unavailable"),
-        ("x8geo", 2, "video-geoblocked"), ("X8DEMO", 2, "not a video id"),
+        ("x8geo", 2, "video-geoblocked"), ("X8DEMO", 2, "not a video ID"),
     ],
 )  # fmt: skip
-async def test_a_video_that_does_not_play_says_why(inspect, of_the_sandbox, video, code, says):
-    ran = await inspect(video, **of_the_sandbox)
+async def test_a_video_that_does_not_play_is_explained(
+    inspect, sandbox_environment, video, code, says
+):
+    ran = await inspect(video, **sandbox_environment)
 
     assert ran.returncode == code
     assert says in ran.stdout + ran.stderr
 
 
-async def test_without_settings_a_video_cannot_be_looked_for(inspect):
+async def test_a_video_cannot_be_inspected_without_settings(inspect):
     ran = await inspect("x8demo1")
 
     assert ran.returncode == 2
     assert ran.stderr.startswith(
-        "x8demo1: no such file; to look for a video of that name (with --config FILE), mend"
+        "x8demo1: no such file. To inspect a video with this ID (with --config FILE), fix the settings"
     )
     assert "platform.api_key: is not set" in ran.stderr

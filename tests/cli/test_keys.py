@@ -1,4 +1,4 @@
-"""`playgate keys`: made, changed and ended, and what the file looks like to whom."""
+"""`playgate keys`: the commands, and the file that they write."""
 
 import json
 import re
@@ -18,7 +18,7 @@ KID = r"\d{4}-\d\d-\d\d-[0-9a-f]{6}"
 
 @pytest.fixture
 def keys(tmp_path, monkeypatch):
-    """Return a function that runs `playgate keys` on a file of this test's own."""
+    """Return a function that runs `playgate keys` on a temporary file."""
     file = tmp_path / "keys.json"
     monkeypatch.setenv("PLAYGATE_TOKENS__JWKS_FILE", str(file))
 
@@ -50,9 +50,11 @@ def minted(**claims) -> str:
     return result.stdout.strip()
 
 
-def test_the_first_key_signs_and_nobody_else_can_read_it(keys):
+def test_the_first_key_signs_and_only_its_owner_can_read_the_file(keys):
     said = keys("generate")
-    assert re.fullmatch(rf"{KID} \(HS256\) is in {keys.file}; it signs\n", said)
+    assert re.fullmatch(
+        rf"Added {KID} \(HS256\) to {keys.file}\.\nThis key signs new tokens\.\n", said
+    )
     assert stat.S_IMODE(keys.file.stat().st_mode) == 0o600
     (key,) = in_file(keys)
     assert jwt.get_unverified_header(minted())["kid"] == key["kid"]
@@ -60,10 +62,10 @@ def test_the_first_key_signs_and_nobody_else_can_read_it(keys):
 
 
 @pytest.mark.parametrize("alg", ["HS256", "ES256", "RS256", "Ed25519"])
-def test_a_key_of_every_kind_signs_what_other_libraries_verify(keys, alg):
+def test_other_libraries_verify_tokens_of_every_algorithm(keys, alg):
     keys("generate", "--alg", alg)
     token = minted()
-    older_name = alg.replace("Ed25519", "EdDSA")  # PyJWT knows that one alone
+    older_name = alg.replace("Ed25519", "EdDSA")  # PyJWT accepts only this name
     key = jwt.PyJWK({**in_file(keys)[0], "alg": older_name})
     verifying = key.key if alg == "HS256" else key.key.public_key()
     if alg == "Ed25519":
@@ -73,16 +75,18 @@ def test_a_key_of_every_kind_signs_what_other_libraries_verify(keys, alg):
         assert jwt.decode(token, verifying, algorithms=[alg])["video"] == "x8demo1"
 
 
-def test_a_further_key_waits_until_it_is_told_to_sign(keys):
+def test_a_further_key_signs_only_after_a_rotation(keys):
     keys("generate")
     first = in_file(keys)[0]["kid"]
-    assert "it does not sign yet: run playgate keys rotate" in keys("generate", "--alg", "ES256")
+    assert "To sign new tokens with it, run playgate keys rotate." in keys(
+        "generate", "--alg", "ES256"
+    )
     second = in_file(keys)[1]["kid"]
     assert roles(keys) == [(first, "signs"), (second, "verifies, does not sign yet")]
     assert jwt.get_unverified_header(minted())["kid"] == first
 
     said = keys("rotate")
-    assert said.startswith(f"{second} signs from now on\n{first} verifies until ")
+    assert said.startswith(f"{second} signs new tokens from now on\n{first} verifies tokens until ")
     assert [name for name, _ in roles(keys)] == [second, first]
     assert roles(keys)[1][1].startswith("verifies until 20")
     assert jwt.get_unverified_header(minted())["kid"] == second
@@ -90,48 +94,48 @@ def test_a_further_key_waits_until_it_is_told_to_sign(keys):
     assert in_file(keys)[1]["exp"] - in_file(keys)[0]["iat"] == pytest.approx(max_ttl + 5, abs=60)
 
 
-def test_a_key_is_not_rotated_to_before_every_edge_can_have_it(keys):
-    """Made and used in one step, it would be unknown to edges that have not read it yet."""
-    assert "run playgate keys generate, give every edge the file" in keys("rotate", code=1)
+def test_rotate_does_not_generate_a_key(keys):
+    """Edges that have not read the file yet would refuse tokens of a key that signs at once."""
+    assert "run playgate keys generate, copy the file to every edge" in keys("rotate", code=1)
     keys("generate")
     before = keys.file.read_text()
-    assert "there is no newer key" in keys("rotate", code=1)
+    assert "there is no key to rotate to" in keys("rotate", code=1)
     assert keys.file.read_text() == before
 
 
-def test_a_rotation_never_goes_back_to_an_older_key(keys):
-    """The one that was passed over would sign after a second `rotate` else."""
+def test_rotate_never_returns_to_an_older_key(keys):
+    """Otherwise a key that was skipped would sign after a second `rotate`."""
     for _ in range(3):
         keys("generate")  # within one second
     newest = in_file(keys)[2]["kid"]
     assert keys("rotate").startswith(f"{newest} signs")
-    assert "there is no newer key" in keys("rotate", code=1)
+    assert "there is no key to rotate to" in keys("rotate", code=1)
     assert in_file(keys)[0]["kid"] == newest
-    assert roles(keys)[-1][1] == "verifies, older than what signs"
+    assert roles(keys)[-1][1] == "verifies, older than the signing key"
     content = json.loads(keys.file.read_text())
-    content["keys"][2]["iat"] = "yesterday"  # by another program: it may be rotated to
+    content["keys"][2]["iat"] = "yesterday"  # written by another program: a rotation may use it
     keys.file.write_text(json.dumps(content))
     assert keys("rotate").startswith(content["keys"][2]["kid"])
 
 
-def test_a_list_of_no_keys_says_how_to_add_one(keys):
-    assert "playgate keys generate adds one" in keys("list", code=1)
+def test_an_empty_list_explains_how_to_add_a_key(keys):
+    assert "run playgate keys generate" in keys("list", code=1)
 
 
-def test_a_key_that_leaked_is_taken_out_at_once(keys):
+def test_tokens_of_a_retired_key_are_refused_at_once(keys):
     keys("generate")
     (leaked,) = in_file(keys)
-    assert "signs: run playgate keys generate and rotate first" in keys(
+    assert "is the signing key: first run playgate keys generate and playgate keys rotate" in keys(
         "retire", leaked["kid"], code=1
     )
     token = minted()
     keys("generate")
     keys("rotate")
-    assert f"{leaked['kid']} is gone" in keys("retire", leaked["kid"])
+    assert f"Removed {leaked['kid']} from" in keys("retire", leaked["kid"])
     assert leaked["kid"] not in [key["kid"] for key in in_file(keys)]
     explained = CliRunner().invoke(app, ["token", "explain", token, "--config", str(SANDBOX_TOML)])
     assert "token-key-unknown" in explained.output
-    assert "playgate keys list shows them" in keys("retire", leaked["kid"], code=1)
+    assert "see playgate keys list" in keys("retire", leaked["kid"], code=1)
 
 
 def test_an_expired_key_verifies_nothing_and_is_removed(keys):
@@ -140,10 +144,10 @@ def test_an_expired_key_verifies_nothing_and_is_removed(keys):
     keys("rotate")
     content = json.loads(keys.file.read_text())
     settings = load_settings(SANDBOX_TOML)
-    lapsed_at = content["keys"][1]["exp"]
-    before = lapsed_at - 1
+    expires_at = content["keys"][1]["exp"]
+    before = expires_at - 1
     assert len(settings.tokens.list_keys(before)) == 3
-    assert len(settings.tokens.list_keys(lapsed_at)) == 2
+    assert len(settings.tokens.list_keys(expires_at)) == 2
 
     content["keys"][1]["exp"] = 1_700_000_000
     keys.file.write_text(json.dumps(content))
@@ -152,7 +156,7 @@ def test_an_expired_key_verifies_nothing_and_is_removed(keys):
     assert [role for _, role in roles(keys)] == ["signs", "verifies, does not sign yet"]
 
 
-def test_what_is_wrong_with_the_file_is_said_and_it_stays(keys):
+def test_an_invalid_file_is_reported_and_left_unchanged(keys):
     for text, says in (
         ("not json", "it is not a JWK Set"),
         (
@@ -169,7 +173,7 @@ def test_what_is_wrong_with_the_file_is_said_and_it_stays(keys):
         assert (checked.exit_code, says in checked.output) == (1, True)
 
 
-def test_the_file_keeps_its_mode_and_nothing_is_left_beside_it(keys):
+def test_the_file_keeps_its_mode_and_no_temporary_file_remains(keys):
     keys("generate")
     keys.file.chmod(0o640)
     keys("generate")
@@ -177,7 +181,7 @@ def test_the_file_keeps_its_mode_and_nothing_is_left_beside_it(keys):
     assert list(keys.file.parent.iterdir()) == [keys.file]
 
 
-def test_a_link_is_followed(keys, tmp_path):
+def test_a_symbolic_link_is_followed(keys, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     keys.file.symlink_to(elsewhere / "real.json")
@@ -187,12 +191,12 @@ def test_a_link_is_followed(keys, tmp_path):
     assert len(in_file(keys)) == 2
 
 
-def test_without_the_setting_it_says_which(monkeypatch):
+def test_without_jwks_file_the_error_names_the_setting(monkeypatch):
     result = CliRunner().invoke(app, ["keys", "list", "--config", str(SANDBOX_TOML)])
     assert (result.exit_code, "tokens.jwks_file is not set" in result.output) == (1, True)
 
 
-def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
+def test_a_missing_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PLAYGATE_TOKENS__JWKS_FILE", str(tmp_path / "nowhere" / "keys.json"))
     result = CliRunner().invoke(app, ["keys", "generate", "--config", str(SANDBOX_TOML)])
     assert result.exit_code == 1
@@ -204,16 +208,18 @@ SIGNING = {"video": "x8demo1", "iat": 1_700_000_000, "exp": 1_700_000_300}
 
 
 def accepts(token: str) -> bool:
-    """Say whether an edge with this test's keys takes the signature; the time is not asked."""
+    """Return whether an edge with this test's keys accepts the signature, also after expiry."""
     explained = CliRunner().invoke(app, ["token", "explain", token, "--config", str(SANDBOX_TOML)])
     return re.search(r"^ok +signature", explained.output, re.MULTILINE) is not None
 
 
 @pytest.mark.parametrize("alg", ["HS256", "ES256", "RS256", "Ed25519"])
-def test_what_is_exported_signs_in_another_library_as_it_is_printed(keys, alg):
+def test_other_libraries_sign_with_an_exported_key_unchanged(keys, alg):
     keys("generate", "--alg", alg)
     kid = in_file(keys)[0]["kid"]
-    secret = keys("export", kid, "--secret")  # in a pipe: without a line feed, which would count
+    secret = keys(
+        "export", kid, "--secret"
+    )  # in a pipe: no newline, which would count as part of it
     older_name = alg.replace("Ed25519", "EdDSA")
     token = jwt.encode(SIGNING, secret, algorithm=older_name, headers={"kid": kid})
 
@@ -223,7 +229,7 @@ def test_what_is_exported_signs_in_another_library_as_it_is_printed(keys, alg):
 
 
 @pytest.mark.parametrize("alg", ["ES256", "RS256", "Ed25519"])
-def test_what_is_exported_for_a_verifier_has_nothing_private(keys, alg):
+def test_a_public_export_contains_no_private_key(keys, alg):
     keys("generate", "--alg", alg)
     keys("generate", "--alg", "HS256")
     own = in_file(keys)[0]
@@ -233,14 +239,16 @@ def test_what_is_exported_for_a_verifier_has_nothing_private(keys, alg):
     (published,) = json.loads(keys("export"))["keys"]
     assert published == json.loads(keys("export", own["kid"], "--jwk"))
     assert (published["kid"], published["use"]) == (own["kid"], "sig")
-    assert published.get("alg") == (None if alg == "Ed25519" else alg)  # it has two names
+    assert published.get("alg") == (
+        None if alg == "Ed25519" else alg
+    )  # libraries know Ed25519 by two names
     for text in (public, json.dumps(published)):
         assert own["d"] not in text and "PRIVATE" not in text
     assert not set(published) & {"d", "p", "q", "dp", "dq", "qi", "k"}
     private = json.loads(keys("export", own["kid"], "--secret", "--jwk"))
     assert private["d"] == own["d"]
 
-    name = alg.replace("Ed25519", "EdDSA")  # PyJWT knows that one alone
+    name = alg.replace("Ed25519", "EdDSA")  # PyJWT accepts only this name
     signing = keys("export", own["kid"], "--secret")
     token = jwt.encode(SIGNING, signing, algorithm=name, headers={"kid": own["kid"]})
     verifying = jwt.PyJWKSet.from_json(keys("export"))[own["kid"]]
@@ -248,26 +256,28 @@ def test_what_is_exported_for_a_verifier_has_nothing_private(keys, alg):
     assert claims == SIGNING
 
 
-def test_a_key_of_the_settings_is_said_to_be_elsewhere(keys):
+def test_a_key_in_the_settings_cannot_be_exported(keys):
     keys("generate")
-    assert "sandbox is one of tokens.keys" in keys("export", "sandbox", "--secret", code=1)
+    assert "sandbox is set in tokens.keys" in keys("export", "sandbox", "--secret", code=1)
 
 
-def test_an_export_that_cannot_be_says_why_and_what_to_do(keys):
+def test_a_failed_export_explains_the_cause_and_the_next_step(keys):
     keys("generate")
     (own,) = in_file(keys)
-    assert "has no public part; --secret prints it" in keys("export", own["kid"], code=1)
+    assert "has no public key; to print the secret, add --secret" in keys(
+        "export", own["kid"], code=1
+    )
     assert "HS256 keys are shared secrets" in keys("export", code=1)
-    assert "name it" in keys("export", "--secret", code=1)
-    assert "exclude each other" in keys("export", own["kid"], "--secret", "--public", code=1)
-    assert "playgate keys list shows them" in keys("export", "nobody", code=1)
+    assert "give its KID" in keys("export", "--secret", code=1)
+    assert "cannot be combined" in keys("export", own["kid"], "--secret", "--public", code=1)
+    assert "see playgate keys list" in keys("export", "nobody", code=1)
     keys.file.write_text(json.dumps({"keys": [{**own, "k": "_" * 42 + "8"}]}))  # not text
     said = keys("export", own["kid"], "--secret", code=1)
-    assert "is not text: use --jwk" in said and "base64url" in said
+    assert "is not text: add --jwk" in said and "base64url" in said
     assert json.loads(keys("export", own["kid"], "--secret", "--jwk"))["k"] == "_" * 42 + "8"
     public = {"kty": "EC", "crv": "P-256", "kid": "p", **PUBLIC_POINT}
     keys.file.write_text(json.dumps({"keys": [public]}))
-    assert "has no private part" in keys("export", "p", "--secret", code=1)
+    assert "has only the public key of p" in keys("export", "p", "--secret", code=1)
     before = keys.file.read_text()
     keys("export", "p")
     assert keys.file.read_text() == before

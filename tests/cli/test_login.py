@@ -1,4 +1,4 @@
-"""`playgate login` and `logout`, from the command to the page and back."""
+"""`playgate login` and `logout`, including the pages in the browser."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def environment(sandbox, account) -> dict[str, str]:
 
 @asynccontextmanager
 async def logging_in(sandbox, account, *options: str):
-    """Run `playgate login`; yield it and the address that it prints."""
+    """Run `playgate login`; yield the process and the URL that it prints."""
     async with started(
         *playgate("login", "--no-browser", *options),
         env=environment(sandbox, account),
@@ -64,7 +64,7 @@ async def ended(process: Process) -> int:
 
 
 async def allowed(url: str, answer: str = "allow") -> str:
-    """Say yes on the page, as a browser's form does; return where that leads."""
+    """Submit the login page's form; return the URL of the redirect."""
     form = {**URL(url).query, "username": "publisher", "password": "sandbox-password"}
     async with (
         aiohttp.ClientSession() as session,
@@ -86,7 +86,7 @@ async def run(sandbox, account, *command: str) -> tuple[int, str]:
         return await ended(process), process.output
 
 
-async def test_a_login_in_a_browser_and_the_edge_that_lives_on_it(
+async def test_an_edge_plays_with_a_login_made_in_a_browser(
     sandbox, account, callback, page, tmp_path
 ):
     file = tmp_path / "login.json"
@@ -101,8 +101,8 @@ async def test_a_login_in_a_browser_and_the_edge_that_lives_on_it(
         assert page.url.startswith(callback)
         assert await ended(process) == 0
 
-    assert f"Logged in; the login is kept in {file}." in process.output
-    assert "Account x1sandbox; granted: read_video_streams." in process.output
+    assert f"Logged in. The login is stored in {file}." in process.output
+    assert "Account x1sandbox; scopes: read_video_streams." in process.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     refresh_token = json.loads(file.read_text())["refresh_token"]
     assert refresh_token not in process.output and "-secret" not in process.output
@@ -111,7 +111,7 @@ async def test_a_login_in_a_browser_and_the_edge_that_lives_on_it(
 
     async with logging_in(sandbox, account) as (process, url):
         await fetched(await allowed(url))
-        assert await ended(process) == 0  # over the old one
+        assert await ended(process) == 0  # replaces the previous login
     assert json.loads(file.read_text())["refresh_token"] != refresh_token
 
 
@@ -127,7 +127,7 @@ async def test_a_login_in_a_browser_and_the_edge_that_lives_on_it(
         ("", "has no state"),
     ],
 )
-async def test_a_callback_without_our_state_is_refused_and_ends_nothing(
+async def test_a_callback_without_this_logins_state_is_refused_and_the_login_continues(
     sandbox, account, callback, forged, says
 ):
     async with logging_in(sandbox, account) as (process, url):
@@ -140,7 +140,7 @@ async def test_a_callback_without_our_state_is_refused_and_ends_nothing(
         assert await ended(process) == 0
 
 
-async def test_two_logins_do_not_take_each_others_answer(sandbox, account, tmp_path):
+async def test_a_callback_of_another_login_is_refused(sandbox, account, tmp_path):
     async with logging_in(sandbox, account) as (process, url):
         other = URL(url).update_query(state="of-another-login")
         status, _ = await fetched(await allowed(str(other)))
@@ -150,7 +150,7 @@ async def test_two_logins_do_not_take_each_others_answer(sandbox, account, tmp_p
     assert not (tmp_path / "login.json").exists()
 
 
-async def test_a_user_who_says_no_is_taken_at_their_word(sandbox, account, tmp_path):
+async def test_a_denied_login_fails_and_stores_nothing(sandbox, account, tmp_path):
     async with logging_in(sandbox, account) as (process, url):
         status, text = await fetched(await allowed(url, "deny"))
         assert (status, "Not logged in" in text) == (400, True)
@@ -160,18 +160,20 @@ async def test_a_user_who_says_no_is_taken_at_their_word(sandbox, account, tmp_p
     assert not (tmp_path / "login.json").exists()
 
 
-async def test_a_code_that_dailymotion_refuses_is_said_on_both_sides(sandbox, account, callback):
+async def test_a_refused_code_is_reported_in_the_browser_and_in_the_terminal(
+    sandbox, account, callback
+):
     async with logging_in(sandbox, account) as (process, url):
         state = URL(url).query["state"]
         status, text = await fetched(f"{callback}?code=made-up&state={state}")
-        assert (status, "The terminal says more." in text) == (400, True)
+        assert (status, "See the terminal for details." in text) == (400, True)
         assert await ended(process) == 1
 
     assert "invalid_grant; the code has expired or was used before" in process.output
     assert "made-up" not in process.output
 
 
-async def test_a_login_that_failed_leaves_the_one_before(sandbox, account, tmp_path):
+async def test_a_failed_login_keeps_the_previous_login(sandbox, account, tmp_path):
     file = tmp_path / "login.json"
     async with logging_in(sandbox, account) as (process, url):
         await fetched(await allowed(url))
@@ -188,7 +190,7 @@ async def test_a_login_that_failed_leaves_the_one_before(sandbox, account, tmp_p
         assert file.read_text() == before
 
 
-async def test_a_browser_elsewhere_has_its_address_pasted(sandbox, account):
+async def test_a_login_on_another_machine_works_by_pasting_the_url(sandbox, account):
     account["redirect_uri"] = sandbox.accounts.callback_url = "https://play.example.com/callback"
     async with logging_in(sandbox, account, "--paste") as (process, url):
         back = await allowed(url)
@@ -199,7 +201,7 @@ async def test_a_browser_elsewhere_has_its_address_pasted(sandbox, account):
         assert (await edge.play()).status == 302
 
 
-async def test_a_pasted_address_is_checked_too(sandbox, account):
+async def test_the_state_of_a_pasted_url_is_checked(sandbox, account):
     async with logging_in(sandbox, account, "--paste") as (process, _url):
         process.process.stdin.write(b"http://127.0.0.1/callback?code=c&state=wrong\n")
         assert await ended(process) == 1
@@ -207,7 +209,7 @@ async def test_a_pasted_address_is_checked_too(sandbox, account):
     assert "not logged in: The state in this URL does not belong to this login" in process.output
 
 
-async def test_logout_voids_the_login_at_dailymotion_and_here(sandbox, account, tmp_path):
+async def test_logout_revokes_the_login_and_deletes_the_file(sandbox, account, tmp_path):
     async with logging_in(sandbox, account) as (process, url):
         await fetched(await allowed(url))
         await ended(process)
@@ -223,14 +225,14 @@ async def test_logout_voids_the_login_at_dailymotion_and_here(sandbox, account, 
     assert (code, "no login is stored here" in output) == (1, True)
 
 
-async def test_logout_of_a_void_login_forgets_it(sandbox, account, tmp_path):
+async def test_logout_of_an_invalid_login_deletes_the_file(sandbox, account, tmp_path):
     async with logging_in(sandbox, account) as (process, url):
         await fetched(await allowed(url))
         await ended(process)
     sandbox.accounts.refresh_tokens.clear()
     code, output = await run(sandbox, account, "logout")
 
-    assert (code, "was void already" in output) == (0, True)
+    assert (code, "was no longer valid" in output) == (0, True)
     assert not (tmp_path / "login.json").exists()
 
 
@@ -272,7 +274,9 @@ async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_
         ),
     ],
 )
-async def test_what_cannot_work_is_said_before_anybody_logs_in(sandbox, account, changes, says):
+async def test_settings_that_cannot_work_are_reported_before_the_login(
+    sandbox, account, changes, says
+):
     code, output = await run(sandbox, {**account, **changes}, "login", "--no-browser")
 
     assert code == 1
@@ -281,7 +285,7 @@ async def test_what_cannot_work_is_said_before_anybody_logs_in(sandbox, account,
 
 
 @pytest.mark.parametrize("command", [["logout"], ["doctor"]])
-async def test_a_file_that_cannot_be_looked_at_is_said(sandbox, account, tmp_path, command):
+async def test_an_inaccessible_login_file_is_reported(sandbox, account, tmp_path, command):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for file, says in ((f"/tmp/{'l' * 300}", "too long"), (str(tmp_path / "loop"), "symbolic")):
         code, output = await run(sandbox, {**account, "login_file": file}, *command)
@@ -290,15 +294,17 @@ async def test_a_file_that_cannot_be_looked_at_is_said(sandbox, account, tmp_pat
         assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("ending", ["given up", "port taken"])
-async def test_a_login_finishes_what_was_stopped_before_it(sandbox, account, tmp_path, ending):
-    """A renewal was killed before its rename: the only good refresh token is beside the file."""
+@pytest.mark.parametrize("ending", ["cancelled", "port in use"])
+async def test_a_login_restores_the_token_of_an_interrupted_refresh(
+    sandbox, account, tmp_path, ending
+):
+    """A refresh was killed before its rename: the only valid refresh token is in the .next file."""
     file = tmp_path / "login.json"
     logged_in(sandbox, file)
     good = file.read_text()
     (tmp_path / "login.json.next").write_text(good)
     file.write_text(json.dumps({"api_key": account["api_key"], "refresh_token": "void"}))
-    if ending == "given up":
+    if ending == "cancelled":
         async with logging_in(sandbox, account) as (process, _url):
             assert await process.stop(signal.SIGINT) == 130
     else:
@@ -309,25 +315,25 @@ async def test_a_login_finishes_what_was_stopped_before_it(sandbox, account, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("command", ["logout", "doctor", "doctor at its end"])
-async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
+@pytest.mark.parametrize("command", ["logout", "doctor", "doctor after its last check"])
+async def test_a_token_refresh_is_completed_before_a_signal_ends_the_command(
     sandbox, account, tmp_path, command, number
 ):
     sandbox.accounts.rotation = "strict"
     account |= logged_in(sandbox, tmp_path / "login.json")
-    if command == "doctor at its end":
+    if command == "doctor after its last check":
         account |= {"play_timeout": "0.5"}
     sandbox.controls.hold("token")
     async with started(
         *playgate(command.partition(" ")[0]), env=environment(sandbox, account)
     ) as process:
         await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
-        if command == "doctor at its end":
-            await process.says("the refresh of the login is still running")
-            await process.says("does not answer")  # its last line
+        if command == "doctor after its last check":
+            await process.says("refresh token is still being exchanged")
+            await process.says("does not respond")  # its last line
         process.process.send_signal(number)
-        process.process.send_signal(number)  # timeout(1) sends two
-        await process.says("Waiting for Dailymotion's answer")
+        process.process.send_signal(number)  # timeout(1) sends two signals
+        await process.says("for Dailymotion's response")
         sandbox.controls.release("token")
         assert await ended(process) == 128 + number
 
@@ -335,17 +341,17 @@ async def test_a_renewal_is_seen_through_when_the_command_is_told_to_stop(
         assert (await edge.play()).status == 302
 
 
-async def test_told_twice_a_command_ends_at_once(sandbox, account, tmp_path):
+async def test_a_second_signal_ends_a_command_at_once(sandbox, account, tmp_path):
     account |= logged_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
     async with started(*playgate("logout"), env=environment(sandbox, account)) as process:
         await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         process.process.send_signal(signal.SIGINT)
-        await process.says("Waiting for Dailymotion's answer")
+        await process.says("for Dailymotion's response")
         assert await process.stop(signal.SIGINT) == -signal.SIGINT
 
 
-async def test_a_signal_that_is_ignored_stays_so(sandbox, account, tmp_path):
+async def test_a_signal_that_the_parent_ignores_stays_ignored(sandbox, account, tmp_path):
     account |= logged_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
     shell = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
@@ -358,7 +364,7 @@ async def test_a_signal_that_is_ignored_stays_so(sandbox, account, tmp_path):
     assert "Logged out." in process.output
 
 
-async def test_a_browser_in_the_terminal_keeps_nobody(sandbox, account, tmp_path):
+async def test_a_terminal_browser_does_not_block_a_signal(sandbox, account, tmp_path):
     browser, pid = tmp_path / "browser", tmp_path / "pid"
     browser.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60 >/dev/null 2>&1\n")
     browser.chmod(0o755)
@@ -373,19 +379,21 @@ async def test_a_browser_in_the_terminal_keeps_nobody(sandbox, account, tmp_path
     assert "Waiting" not in process.output
 
 
-async def test_a_code_under_way_is_seen_through_and_nobody_else_answers(sandbox, account, tmp_path):
+async def test_a_code_exchange_in_flight_is_completed_and_other_callbacks_are_refused(
+    sandbox, account, tmp_path
+):
     sandbox.controls.hold("token")
     async with logging_in(sandbox, account) as (process, url):
         returned = asyncio.create_task(fetched(await allowed(url)))
         await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         state = URL(url).query["state"]
         denied = URL(account["redirect_uri"]).with_query(error="access_denied", state=state)
-        assert "Done already" in (await fetched(str(denied)))[1]
+        assert "Already handled" in (await fetched(str(denied)))[1]
         process.process.send_signal(signal.SIGTERM)
-        await process.says("Waiting for Dailymotion's answer")
+        await process.says("for Dailymotion's response")
         sandbox.controls.release("token")
         assert await ended(process) == 128 + signal.SIGTERM
-        assert "Playgate was stopped meanwhile" in (await returned)[1]
+        assert "playgate login was stopped" in (await returned)[1]
 
     async with an_edge(
         sandbox, platform={**account, "login_file": str(tmp_path / "login.json")}
@@ -393,7 +401,7 @@ async def test_a_code_under_way_is_seen_through_and_nobody_else_answers(sandbox,
         assert (await edge.play()).status == 302
 
 
-async def test_a_malformed_callback_is_not_shown(sandbox, account):
+async def test_a_malformed_callback_is_not_logged(sandbox, account):
     async with logging_in(sandbox, account) as (process, _url):
         callback = URL(account["redirect_uri"])
         reader, writer = await asyncio.open_connection(callback.host, callback.port)
@@ -405,9 +413,9 @@ async def test_a_malformed_callback_is_not_shown(sandbox, account):
     assert "THE-CODE" not in process.output and "Traceback" not in process.output
 
 
-async def test_a_port_that_is_taken_is_said(sandbox, account):
+async def test_a_port_in_use_is_reported(sandbox, account):
     account["redirect_uri"] = f"{sandbox.origin}/callback"
     code, output = await run(sandbox, account, "login", "--no-browser")
 
     assert code == 1
-    assert f"cannot listen on {URL(sandbox.origin).authority} for the browser's return" in output
+    assert f"cannot listen on {URL(sandbox.origin).authority} for the browser: " in output

@@ -1,4 +1,4 @@
-"""`playgate revoke`, as an operator types it at night."""
+"""`playgate revoke`, and what `token explain` and `doctor` show of revocations and the state."""
 
 import json
 import re
@@ -30,19 +30,20 @@ async def outcome(edge, token):
     return answer.reason or answer.status
 
 
-async def test_it_asks_the_edge_where_there_is_one_alone(edge):
+async def test_without_a_shared_state_the_edge_is_called(edge):
     token = edge.mint(subject="viewer-7")
     code, said = await revoke("--sub", "viewer-7", OPERATOR__LISTEN=str(edge.edge.operator))
     assert code == 0
     assert re.fullmatch(
         r"revoked: all tokens of viewer-7 issued until \S+ \S+ UTC\n"
-        r"refused at once by the edge at \S+; forgotten after \S+ \S+ UTC, when all have expired\n",
+        r"refused at once by the edge at \S+\n"
+        r"The revocation is deleted after \S+ \S+ UTC, when all these tokens have expired\.\n",
         said,
     )
     assert await outcome(edge, token) == "token-revoked"
 
 
-async def test_it_tells_every_instance_where_they_share_a_state(sandbox, server):
+async def test_with_a_shared_state_every_instance_revokes(sandbox, server):
     shared = {"url": server.url, "max_staleness": 0.5}
     async with an_edge(sandbox, state=shared) as one, an_edge(sandbox, state=shared) as two:
         token = one.mint(subject="viewer-7")
@@ -91,26 +92,32 @@ async def is_refused(edge, token):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "name exactly one of --jti, --sub and --video"),
-        (["--jti", "a", "--sub", "b"], "name exactly one"),
+        ([], "give exactly one of --jti, --sub and --video"),
+        (["--jti", "a", "--sub", "b"], "give exactly one"),
         (["--sub", "two words"], "--sub: must be 1 to 256 visible ASCII characters"),
-        (["--video", "no id"], "'no id' is not a video id"),
-        (["--jti", "a", "--before", "5"], "--before: not beside --jti"),
-        (["--sub", "a", "--undo", "--before", "5"], "--before: not beside --undo"),
-        (["--video", "x8demo1", "--issuer", "a"], "--issuer: must be an issuer's name, beside"),
-        (["--sub", "a", "--issuer", "a b"], "--issuer: must be an issuer's name, beside"),
-        (["--sub", "a", "--before", "yesterday"], "--before: must be like 2026-"),
-        (["--sub", "a", "--before", "2026-11-21T18:00:00"], "with its zone"),
-        (["--sub", "a"], "nothing was changed: no edge answers at 127.0.0.1:1."),
+        (["--video", "no id"], "'no id' is not a video ID"),
+        (["--jti", "a", "--before", "5"], "--before cannot be combined with --jti"),
+        (["--sub", "a", "--undo", "--before", "5"], "--before cannot be combined with --undo"),
+        (
+            ["--video", "x8demo1", "--issuer", "a"],
+            "--issuer: must be the name of an issuer, and needs",
+        ),
+        (["--sub", "a", "--issuer", "a b"], "--issuer: must be the name of an issuer, and needs"),
+        (
+            ["--sub", "a", "--before", "yesterday"],
+            "--before: must be a time with a time zone, such as 2026-",
+        ),
+        (["--sub", "a", "--before", "2026-11-21T18:00:00"], "must be a time with a time zone"),
+        (["--sub", "a"], "nothing was changed: no edge is running at 127.0.0.1:1."),
     ],
 )
-async def test_what_cannot_be_done_is_said_and_nothing_is(arguments, says):
+async def test_an_invalid_revocation_is_refused_with_an_explanation(arguments, says):
     code, said = await revoke(*arguments, OPERATOR__LISTEN="127.0.0.1:1")
     assert (code, says in said) == (1, True), said
     assert "Traceback" not in said
 
 
-async def test_an_edge_that_refuses_is_quoted(edge):
+async def test_the_error_of_the_edge_is_shown(edge):
     listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
     code, said = await revoke("--sub", "a", OPERATOR__KEY="another-operator-key", **listen)
     assert (code, "The operator key is missing or wrong" in said) == (1, True)
@@ -120,7 +127,7 @@ async def test_an_edge_that_refuses_is_quoted(edge):
     assert (code, "before is in the future" in said) == (1, True)
 
 
-async def test_a_state_that_is_down_is_told_and_its_password_is_not(server):
+async def test_an_unreachable_state_is_reported_without_its_password(server):
     await server.stop()
     url = server.url.replace("redis://", "redis://operator:hush-hush@")
     code, said = await revoke("--sub", "a", STATE__URL=url)
@@ -128,9 +135,9 @@ async def test_a_state_that_is_down_is_told_and_its_password_is_not(server):
     assert "hush" not in said
 
 
-async def test_the_doctor_looks_at_the_state(server, monkeypatch):
+async def test_doctor_checks_the_shared_state(server, monkeypatch):
     for url, status, says in (
-        (server.url, "ok", "read and written in "),
+        (server.url, "ok", "a write and a read take "),
         (
             "redis://:hush-hush@127.0.0.1:1",
             "fail",
@@ -150,29 +157,29 @@ async def explain(token: str, *arguments: str, **env: str) -> tuple[int, str]:
     env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
     command = playgate("token", "explain", *CONFIG, token, "--video", "x8demo1", *arguments)
-    async with started(*command, env={**variables, "NO_COLOR": "1"}) as asked:
-        code = await asked.process.wait()
-        await asked.read_to_the_end()
-        return code, asked.output
+    async with started(*command, env={**variables, "NO_COLOR": "1"}) as process:
+        code = await process.process.wait()
+        await process.read_to_the_end()
+        return code, process.output
 
 
-async def test_explain_knows_what_was_taken_back(edge, sandbox, server):
-    """From the edge on this machine, or from the state that edges share."""
-    taken, kept = edge.mint(subject="viewer-7"), edge.mint(subject="viewer-8")
+async def test_explain_reports_a_revoked_token(edge, sandbox, server):
+    """From the edge on this machine, or from the shared state."""
+    revoked, kept = edge.mint(subject="viewer-7"), edge.mint(subject="viewer-8")
     listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
     await revoke("--sub", "viewer-7", **listen)
-    code, said = await explain(taken, **listen)
+    code, said = await explain(revoked, **listen)
     assert (code, "token-revoked: by sub" in said) == (1, True), said
     code, said = await explain(kept, **listen)
     assert (code, "ok   revoked" in said) == (0, True)
 
     url = {"STATE__URL": server.url}
     await revoke("--sub", "viewer-7", **url)
-    code, said = await explain(taken, **url)
+    code, said = await explain(revoked, **url)
     assert (code, "token-revoked: by sub" in said) == (1, True)
 
 
-async def test_explain_knows_where_a_token_was_first_used(sandbox, server):
+async def test_explain_reports_a_token_that_was_first_used_elsewhere(sandbox, server):
     shared = {"url": server.url}
     async with an_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
         token = edge.mint()
@@ -185,11 +192,11 @@ async def test_explain_knows_where_a_token_was_first_used(sandbox, server):
         unused = edge.mint()
         for viewer in ("127.0.1.5", "127.0.0.5"):
             code, said = await explain(unused, "--ip", viewer, **env)
-            assert (code, "ok   first use" in said) == (0, True), "to explain is not to use"
+            assert (code, "ok   first use" in said) == (0, True), "explain must not bind the token"
         assert (await edge.get(edge.play_url(token=unused), source="127.0.2.5")).status == 302
 
 
-async def test_explain_fetches_the_keys_of_the_tokens_issuer(edge):
+async def test_explain_fetches_the_keys_of_the_issuer_of_the_token(edge):
     key = generate_private_key(SECP256R1())
     published = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
 

@@ -1,4 +1,4 @@
-"""A command that is told to stop."""
+"""Commands that are stopped by a signal."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ import typer
 from proxy.cli.options import run
 
 
-def test_what_fails_on_the_way_out_shows_no_trace(caplog):
+def test_an_error_during_cancellation_is_not_logged(caplog):
     async def work() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         try:
@@ -21,7 +21,7 @@ def test_what_fails_on_the_way_out_shows_no_trace(caplog):
             raise OSError("the disk is gone")
 
     assert exit_code_of(work()) == 128 + signal.SIGTERM
-    gc.collect()  # asyncio writes of an error that nobody looked at when it is thrown away
+    gc.collect()  # asyncio logs an exception that was never retrieved when its task is collected
 
     assert not caplog.records
 
@@ -29,6 +29,6 @@ def test_what_fails_on_the_way_out_shows_no_trace(caplog):
 def exit_code_of(work: Coroutine[Any, Any, None]) -> int:
     try:
         run(work)
-    except typer.Exit as ended:  # let go here, and all that it holds with it
+    except typer.Exit as ended:  # released here, with all objects that it references
         return ended.exit_code
     return 0

@@ -1,4 +1,4 @@
-"""`playgate videos`: the guide's management calls, as an operator makes them."""
+"""`playgate videos`: list, upload, edit and delete videos in the sandbox."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = ""):
     return code, process.output
 
 
-async def test_a_test_video_goes_up_plays_and_comes_down(sandbox, account, tmp_path):
+async def test_a_video_can_be_uploaded_played_edited_and_deleted(sandbox, account, tmp_path):
     file = tmp_path / "my test.mp4"
     file.write_bytes(b"x" * 3_000_000)
     code, output = await videos(sandbox, "upload", str(file), account=account)
@@ -68,7 +68,7 @@ async def test_a_test_video_goes_up_plays_and_comes_down(sandbox, account, tmp_p
         assert (await edge.play(video)).reason == "video-not-found"
 
 
-async def test_what_is_uploaded_is_said_as_it_was_meant(sandbox, tmp_path):
+async def test_upload_sends_the_title_and_flags(sandbox, tmp_path):
     file = tmp_path / "f.mp4"
     file.write_bytes(b"x")
     code, output = await videos(
@@ -80,7 +80,7 @@ async def test_what_is_uploaded_is_said_as_it_was_meant(sandbox, tmp_path):
     assert video.fields["published"] is False and video.fields["private"] is True
 
 
-async def test_list_goes_through_the_pages(sandbox):
+async def test_list_fetches_all_pages(sandbox):
     for number in range(130):
         sandbox.videos[f"x9n{number:03}"] = Video(title=f"Number {number}", expect="plays")
     code, output = await videos(sandbox, "list", "--limit", "500", "--json")
@@ -94,14 +94,14 @@ async def test_list_goes_through_the_pages(sandbox):
 
 
 @pytest.mark.parametrize("typed", ["n\n", ""])
-async def test_delete_asks_and_takes_nothing_for_a_yes(sandbox, typed):
+async def test_delete_needs_a_confirmation(sandbox, typed):
     code, output = await videos(sandbox, "delete", "x8demo1", typed=typed)
 
     assert (code, "Aborted" in output) == (1, True)
     assert "x8demo1" in sandbox.videos
 
 
-async def test_delete_does_not_ask_who_said_yes(sandbox):
+async def test_delete_with_yes_needs_no_confirmation(sandbox):
     assert await videos(sandbox, "delete", "x8demo1", "--yes") == (0, "x8demo1: deleted\n")
     code, output = await videos(sandbox, "delete", "x8demo1", "--yes")
     assert (code, "video-not-found: videos: HTTP 404" in output) == (1, True)
@@ -116,18 +116,18 @@ async def test_delete_does_not_ask_who_said_yes(sandbox):
         (
             ["list"],
             {"scope": "read_something"},
-            "can-read-videos 403; see videos.scope and the API key's",
+            "can-read-videos 403; check videos.scope and the API key's",
         ),
         (["list"], {"api_secret": "wrong"}, "platform-credentials: token endpoint: HTTP 400"),
         (["list"], PUBLIC, "this grant needs a private API key"),
         (["list"], {"api_key": "sandbox"}, "must differ from platform.api_key"),
         (["list"], {"grant": "password"}, "videos.username: is not set, but required"),
         (["edit", "x8demo1"], {}, "nothing to change"),
-        (["edit", "../x", "--title", "t"], {}, "'../x' is not a video id"),
+        (["edit", "../x", "--title", "t"], {}, "'../x' is not a video ID"),
         (["upload", "/does/not/exist"], {}, "does not exist"),
     ],
 )
-async def test_what_cannot_work_is_said(sandbox, command, account, says):
+async def test_an_invalid_command_or_setting_is_explained(sandbox, command, account, says):
     code, output = await videos(sandbox, *command, account={**PRIVATE_KEY, **account})
 
     assert code != 0
@@ -166,17 +166,17 @@ async def test_a_file_may_have_any_name(sandbox, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["upload", "f.mp4"], ["edit", "x8demo1"]])
-async def test_a_title_that_is_no_text_is_said_before_anything_is_sent(sandbox, tmp_path, command):
+async def test_a_title_that_is_not_utf_8_is_refused_before_any_request(sandbox, tmp_path, command):
     file = tmp_path / "f.mp4"
     file.write_bytes(b"x")
     words = [str(file) if word == "f.mp4" else word for word in command]
     code, output = await videos(sandbox, *words, "--title", "t\udcff")
 
-    assert (code, output) == (1, "--title: 't\ufffd' is not UTF-8\n")
+    assert (code, output) == (1, "--title: 't\ufffd' is not valid UTF-8\n")
     assert sandbox.controls.calls["upload"] == 0
 
 
-async def test_nothing_is_done_twice_when_the_answer_is_lost(sandbox):
+async def test_a_failed_edit_is_not_retried(sandbox):
     sandbox.controls.set_fault("manage", Fault(status=503))
     code, _ = await videos(sandbox, "edit", "x8demo1", "--title", "t")
 

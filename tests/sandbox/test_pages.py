@@ -47,14 +47,14 @@ async def test_a_token_can_be_minted_played_and_explained(page, index, edge):
 
     await page.locator("form[action='/explain'] button").click()
     text = await page.locator("body").inner_text()
-    assert "The edge accepts it" in text and await fits_screen(page)
+    assert "The edge accepts this token" in text and await fits_screen(page)
     assert re.search(r"exp +(\S+ )?\d\d:\d\d:\d\d \(in (1 minute|\d+ seconds)\)", text)
 
     explain = page.locator("form[action='/explain']")
     await explain.locator("[name=ip]").fill("10.0.0.1")
     await explain.locator("button").click()
     text = await page.locator("body").inner_text()
-    assert "The edge answers 403 token-network" in text
+    assert "The edge refuses the play with 403 token-network" in text
     assert await page.locator(".fail").inner_text() == "fail"
 
 
@@ -99,7 +99,9 @@ async def test_binding_on_first_use_can_be_turned_on_and_off(page, index, edge):
         await explain.locator("button").click()
         text = await page.locator("body").inner_text()
         assert (
-            "The edge answers 403 token-used-elsewhere" if is_on else "The edge accepts it"
+            "The edge refuses the play with 403 token-used-elsewhere"
+            if is_on
+            else "The edge accepts this token"
         ) in text
 
 
