@@ -109,7 +109,7 @@ class Revocations:
         )
         if revocation.compute_end(self.longest) <= now:
             raise _build_invalid_refusal(
-                "before is too long ago: every token issued until then has expired."
+                "before is so long ago that every token issued until then has expired."
             )
         self._drop_expired()
         if len(self._list) >= MAX_REVOCATIONS and self._list.find(revocation.name) is None:
