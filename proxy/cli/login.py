@@ -90,7 +90,7 @@ def _check_grant(settings: Settings, command: str) -> None:
     if grant != "authorization_code":
         fail(
             f'playgate {command} is for platform.grant = "authorization_code", with a public API '
-            f"key. The grant in the settings, {grant}, needs no login"
+            f"key; the configured grant {grant} needs no login"
         )
 
 

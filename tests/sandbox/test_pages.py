@@ -68,7 +68,7 @@ async def test_a_token_can_be_minted_played_and_explained(page, index, edge):
         ("mint", "ttl", "\u0663", "lifetime must be a whole number of seconds"),
         ("explain", "token", "http://[/x", "token-malformed"),
         ("mint", "ip", "here", "neither an address nor a network"),
-        ("explain", "ip", "here", "is not an address"),
+        ("explain", "ip", "here", "is not an IP address"),
         ("explain", "token", "<script>alert(1)</script>", "token-missing"),
     ],
 )
