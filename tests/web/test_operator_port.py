@@ -82,7 +82,7 @@ async def test_minting_is_always_refused_if_no_operator_key_is_set(start_edge, h
         ('{"video": "x8demo1", "ttl": 3601}', "tokens.max_ttl"),
         ('{"video": "x8demo1", "ip": "here"}', "ip"),
         ('{"video": "x8demo1", "sub": "a b"}', "sub"),
-        ('{"video": "../x"}', "video id"),
+        ('{"video": "../x"}', "video ID"),
         ('{"video": "' + "x" * 20_000 + '"}', "too large"),
     ],
 )
