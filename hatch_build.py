@@ -36,7 +36,14 @@ class HlsJsBuildHook(BuildHookInterface[Any]):
         with tempfile.TemporaryDirectory() as folder:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(Path(self.root, "npm", name), folder)
-            command = [*find_npm(), "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+            command = [
+                *find_npm(),
+                "ci",
+                "--omit=dev",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+            ]
             subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
             for name, source in COPIED_FILES.items():
                 shutil.copy(Path(folder, "node_modules/hls.js", source), player / name)

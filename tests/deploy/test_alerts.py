@@ -39,7 +39,7 @@ EXACT = {
 TOKEN_TTL = 75  # seconds: longer than what counts as about to lapse, in haste
 
 
-async def test_each_alert_fires_for_what_is_broken_and_ends_when_it_is_mended(component, tmp_path):
+async def test_each_alert_fires_for_its_failure_and_ends_after_the_fix(component, tmp_path):
     seen: set[tuple[str, str]] = set()
     async with systems(component, tmp_path, in_haste=True, token_ttl=TOKEN_TTL) as (
         them,

@@ -16,7 +16,7 @@ GRAFANA = ROOT / "deploy" / "grafana"
 INTERVAL = "15s"
 
 
-def test_its_parts_fit_together():
+def test_panels_have_unique_ids_and_do_not_overlap():
     panels = json.loads(DASHBOARD.read_text())["panels"]
     cells = [
         (x, y)
@@ -32,7 +32,7 @@ def test_its_parts_fit_together():
         assert yaml.safe_load(path.read_text())["apiVersion"] == 1
 
 
-def test_every_panel_that_the_runbook_names_is_there():
+def test_every_panel_named_in_the_runbook_exists():
     named = re.findall(r"\(?\*([A-Z0-9][^*\n]+)\*", (ROOT / "docs" / "operations.md").read_text())
     rows = read_rows(INTERVAL)
     titles = [*(row.title for row in rows), *(panel.title for row in rows for panel in row.panels)]
@@ -44,7 +44,7 @@ def test_every_panel_that_the_runbook_names_is_there():
     ] == []
 
 
-async def test_every_question_has_an_answer_under_load(component, tmp_path):
+async def test_every_query_returns_data_under_load(component, tmp_path):
     """A real Prometheus looks at an edge with all kinds of players, and has data for all of it."""
     queries = [it for row in read_rows(INTERVAL) for panel in row.panels for it in panel.queries]
     queries += read_annotations(INTERVAL)

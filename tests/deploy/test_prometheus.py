@@ -30,15 +30,15 @@ def promtool(component, *arguments):
     return ran.stdout
 
 
-def test_prometheus_understands_every_line(component):
+def test_the_prometheus_configuration_is_valid(component):
     promtool(component, "check", "config", "--lint=all", DEPLOYED / "prometheus.yml")
 
 
-def test_each_alert_fires_and_does_not_where_it_should_not(component):
+def test_each_alert_fires_exactly_in_the_expected_scenarios(component):
     promtool(component, "test", "rules", *TESTS)
 
 
-def test_no_alert_goes_without_both():
+def test_each_alert_has_a_firing_and_a_silent_scenario():
     cases = [
         case
         for path in TESTS
@@ -51,7 +51,7 @@ def test_no_alert_goes_without_both():
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_has_a_paragraph_to_go_by(name):
+def test_each_alert_has_a_runbook_section(name):
     operations = (ROOT / "docs" / "operations.md").read_text()
     (paragraph,) = re.findall(
         rf"^### {name}\n\n(.+?)(?=\n#|\Z)", operations, re.DOTALL | re.MULTILINE
@@ -62,7 +62,7 @@ def test_each_alert_has_a_paragraph_to_go_by(name):
     assert len(paragraph.split()) > 20
 
 
-async def test_every_metric_and_label_of_the_rules_is_there(sandbox, server):
+async def test_every_metric_and_label_in_the_rules_exists(sandbox, server):
     issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/jwks.json"}
     tables = {"state": {"url": server.url}, "tokens": {"issuers": [issuer]}}
     async with an_edge(sandbox, **tables) as edge:
@@ -97,7 +97,7 @@ def test_the_rules_of_every_window_are_the_same():
     assert budget.startswith(blocks["5m"].partition("      - record: playgate:slo_burn")[0])
 
 
-def test_haste_reaches_every_window_age_and_count():
+def test_shortened_rules_have_no_long_window_age_or_count():
     """Or the tests against a real Prometheus would wait for hours."""
     for path in RULES:
         text = hastened(path.read_text())

@@ -20,7 +20,7 @@ UNIT = ROOT / "deploy" / "playgate@.service"
 MOST_EXPOSED = 2.5
 
 
-def test_it_is_shut_tight(component):
+def test_the_unit_has_a_low_exposure_level(component):
     said = subprocess.run(
         [component("systemd-analyze"), "security", "--offline=true", "--no-pager", UNIT],
         check=False, capture_output=True, text=True,
@@ -30,7 +30,7 @@ def test_it_is_shut_tight(component):
     assert float(level[1]) < MOST_EXPOSED
 
 
-def test_systemd_understands_every_line(component, tmp_path):
+def test_the_unit_is_valid(component, tmp_path):
     """With a name of an instance, and programs that are here."""
     unit = tmp_path / "playgate@8081.service"
     unit.write_text(UNIT.read_text().replace("/opt/playgate/bin/playgate", "/bin/true"))
@@ -53,7 +53,7 @@ def confined(component) -> list:
     return [sys.executable, ROOT / "tests" / "seccomp_run.py", UNIT]
 
 
-def test_the_filter_filters(confined):
+def test_the_seccomp_filter_blocks_packet_sockets(confined):
     """Or the next test would prove nothing."""
     tries = "import os, socket\ntry:\n    socket.socket({})\n    print('open')\nexcept OSError:\n    print('shut')"
     for family, outcome in (("socket.AF_INET", "open"), ("socket.AF_PACKET", "shut")):
@@ -64,7 +64,9 @@ def test_the_filter_filters(confined):
         assert said == f"{outcome}\n"
 
 
-async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_path, server):
+async def test_an_edge_plays_reloads_and_stops_under_the_seccomp_filter(
+    confined, sandbox, tmp_path, server
+):
     """On a Unix socket, with Redis, by name and not by address, and with threads."""
     player, operator = tmp_path / "8081" / "player.sock", free_port()
     player.parent.mkdir()
@@ -106,7 +108,7 @@ async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_
     assert not player.exists()
 
 
-def test_the_paths_of_the_unit_are_those_that_nginx_and_the_docs_know():
+def test_the_unit_uses_the_same_paths_as_nginx_and_the_docs():
     unit, nginx = UNIT.read_text(), (ROOT / "deploy" / "nginx.conf").read_text()
     scaling = (ROOT / "docs" / "scaling.md").read_text()
     socket_of = re.search(r"PLAYGATE_WEB__LISTEN=(unix:\S+)", unit)[1]

@@ -86,7 +86,7 @@ def image(component) -> Iterator[Image]:
         builder.run("umount", container)
 
 
-def test_the_containerfile_has_nothing_to_be_found_fault_with():
+def test_hadolint_reports_no_problem_in_the_containerfile():
     hadolint = Path(sys.executable).parent / "hadolint"
     ran = subprocess.run(
         [hadolint, DEPLOY / "Containerfile"], capture_output=True, text=True, check=False
@@ -95,7 +95,7 @@ def test_the_containerfile_has_nothing_to_be_found_fault_with():
     assert (ran.returncode, ran.stdout) == (0, "")
 
 
-def test_the_image_runs_without_root_and_holds_what_it_needs_and_no_more(image):
+def test_the_image_runs_without_root_and_contains_only_necessary_files(image):
     assert image.config["User"] == "10001:10001"
     assert image.config["Entrypoint"] == ["playgate"]
     assert image.config["Cmd"] == ["serve"]
@@ -109,7 +109,7 @@ def test_the_image_runs_without_root_and_holds_what_it_needs_and_no_more(image):
     assert not list((image.root / "opt/playgate/bin").glob("pip*"))
 
 
-def test_without_settings_it_says_what_is_missing(image):
+def test_a_container_without_settings_names_the_missing_file(image):
     command = [*image.config["Entrypoint"], *image.config["Cmd"]]
     ran = subprocess.run(
         image.command(*command), env=image.environment, capture_output=True, text=True, check=False
@@ -119,7 +119,7 @@ def test_without_settings_it_says_what_is_missing(image):
     assert "/etc/playgate/playgate.toml" in ran.stderr
 
 
-async def test_it_plays_and_its_health_check_tells_life_from_death(image):
+async def test_a_container_plays_and_its_health_check_detects_whether_it_runs(image):
     assert image.environment["PLAYGATE_OPERATOR__LISTEN"] == "0.0.0.0:8081"
     ports = {"port": free_port(), "operator-port": free_port(), "sandbox-port": free_port()}
     words = image.config["Healthcheck"]["Test"][1:]  # after CMD
@@ -147,7 +147,7 @@ async def test_it_plays_and_its_health_check_tells_life_from_death(image):
         assert await process.stop() == 0
 
 
-def test_the_compose_file_is_one_and_everything_that_it_mounts_is_there():
+def test_the_compose_file_is_valid_and_its_mounted_files_exist():
     checker = Path(sys.executable).parent / "check-jsonschema"
     compose = DEPLOY / "compose.yaml"
     ran = subprocess.run(

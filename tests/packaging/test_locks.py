@@ -54,13 +54,13 @@ def _is_for_this_machine(requirement: Requirement) -> bool:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_has_the_versions_that_were_tested(name):
+def test_a_lock_file_has_the_tested_versions(name):
     versions = pinned()
     for package, version in locked(name).items():
         assert versions.get(package, version) == version, f"{package}: write {name} anew"
 
 
-def test_everything_that_an_edge_needs_is_locked():
+def test_every_dependency_of_an_edge_is_locked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     direct = {canonicalize_name(Requirement(it).name) for it in project["project"]["dependencies"]}
     assert needed(set(direct)) - locked("requirements.txt").keys() == set()
@@ -68,7 +68,7 @@ def test_everything_that_an_edge_needs_is_locked():
     assert build - locked("requirements-build.txt").keys() == set()
 
 
-def test_the_image_is_made_of_locked_files_alone():
+def test_the_image_installs_only_locked_packages():
     text = (ROOT / "deploy" / "Containerfile").read_text()
     installs = re.findall(r"pip (?:install|wheel) ([^\\&\n]+)", text)
     assert len(installs) == 4

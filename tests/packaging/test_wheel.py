@@ -28,7 +28,7 @@ def wheel(tmp_path_factory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_carries_what_the_demo_needs_and_nothing_else(wheel):
+def test_the_wheel_contains_the_files_of_the_demo_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
     assert {
