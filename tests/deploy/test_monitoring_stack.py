@@ -1,4 +1,4 @@
-"""make monitor: what the dashboard would show, on a terminal."""
+"""make monitor: shows the dashboard on a terminal."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Files that others may write are refused; files with secrets that others may read, warned of."""
+"""Files that others may write are refused; secret files that others may read cause warnings."""
 
 import json
 import os
@@ -57,14 +57,14 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def find(folder: Path, name: str) -> Path:
+def find_file(folder: Path, name: str) -> Path:
     return folder / "secrets" / name if name.startswith("PLAYGATE_") else folder / name
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(("mode", "writers"), [(0o620, "its group"), (0o602, EVERY_USER), (0o666, EVERY_USER)])  # fmt: skip
 def test_a_file_that_others_may_write_is_refused(folder, name, mode, writers):
-    file = find(folder, name)
+    file = find_file(folder, name)
     file.chmod(mode)
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(folder / "playgate.toml")
@@ -79,7 +79,7 @@ def test_a_file_that_others_may_write_is_refused(folder, name, mode, writers):
 def test_a_secret_file_that_every_user_may_read_causes_a_warning(folder, name):
     path = folder / "playgate.toml"
     assert list(find_warnings(load_settings(path), path)) == []
-    file = find(folder, name)
+    file = find_file(folder, name)
     file.chmod(0o644)
     expected = (FILES[name], f"{file} can be read by {EVERY_USER}; run chmod o-r {file}")
     assert list(find_warnings(load_settings(path), path)) == [expected]
@@ -92,8 +92,8 @@ def test_a_secret_file_that_every_user_may_read_causes_a_warning(folder, name):
 def test_a_folder_in_which_others_may_replace_a_file_causes_a_warning(folder, name, setting, mode):
     path = folder / "playgate.toml"
     (folder / name).chmod(mode)
-    path_of_folder = folder / name
-    text = f"{path_of_folder} can be written by {EVERY_USER}; run chmod o-w {path_of_folder}"
+    changed = folder / name
+    text = f"{changed} can be written by {EVERY_USER}; run chmod o-w {changed}"
     expected = (setting, text)
     assert list(find_warnings(load_settings(path), path)) == [expected]
     (folder / name).chmod(mode | 0o1000)
@@ -102,17 +102,17 @@ def test_a_folder_in_which_others_may_replace_a_file_causes_a_warning(folder, na
 
 def test_the_folders_of_every_symbolic_link_to_a_file_are_checked(folder):
     path, between, elsewhere = folder / "playgate.toml", folder / "between", folder / "elsewhere"
-    for made in (between, elsewhere):
-        made.mkdir(mode=0o700)
+    for parent in (between, elsewhere):
+        parent.mkdir(mode=0o700)
     (folder / "token.secret").rename(elsewhere / "token.secret")
     (between / "token.secret").symlink_to(elsewhere / "token.secret")
     (folder / "token.secret").symlink_to(Path("between", "token.secret"))
     assert list(find_warnings(load_settings(path), path)) == []
-    for made in (between, elsewhere):
-        made.chmod(0o777)
-        text = f"{made} can be written by {EVERY_USER}; run chmod o-w {made}"
+    for parent in (between, elsewhere):
+        parent.chmod(0o777)
+        text = f"{parent} can be written by {EVERY_USER}; run chmod o-w {parent}"
         assert list(find_warnings(load_settings(path), path)) == [("tokens.keys[0].file", text)]
-        made.chmod(0o700)
+        parent.chmod(0o700)
 
 
 def test_a_settings_file_without_secrets_may_be_readable_by_everyone(folder, monkeypatch):
@@ -124,7 +124,7 @@ def test_a_settings_file_without_secrets_may_be_readable_by_everyone(folder, mon
 
 
 def test_the_mode_of_a_links_target_is_checked(folder):
-    """As in a Kubernetes volume, where every file is a link."""
+    """In a Kubernetes volume, every file is a link."""
     file = folder / "token.secret"
     file.rename(folder / "elsewhere")
     file.symlink_to(folder / "elsewhere")
@@ -211,7 +211,7 @@ def test_a_relay_key_must_not_be_another_secret_of_the_settings(table, name):
 
 
 def test_a_relay_key_must_not_be_a_public_key():
-    """Its holders are all who verify tokens."""
+    """Everyone who verifies tokens has the public key."""
     pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
     tables = {
         "platform": {"api_key": "key", "api_secret": "secret"},
@@ -223,7 +223,7 @@ def test_a_relay_key_must_not_be_a_public_key():
 
 
 @pytest.mark.parametrize(
-    "code", [bytes, lambda it: it + b"\0", lambda it: it.hex().encode(), b64encode]
+    "code", [bytes, lambda secret: secret + b"\0", lambda secret: secret.hex().encode(), b64encode]
 )
 def test_a_published_secret_is_refused_in_any_encoding(code):
     secret = code(b"sandbox-signing-key-known-to-everybody").decode()

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and that everything wrong with them is said at once."""
+"""Settings: their sources, and the report of all errors at once."""
 
 import json
 import os
@@ -25,7 +25,7 @@ GOOD = {
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
 def test_an_invalid_file_is_reported_with_exactly_the_expected_errors(path):
-    """The message stands at the end of each file, behind `#! `."""
+    """Each file ends with the expected message, in lines that start with `#! `."""
     expected = [line[3:] for line in path.read_text().splitlines() if line.startswith("#! ")]
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(path)
@@ -65,21 +65,21 @@ def test_there_are_enough_invalid_settings_files():
     assert len(BAD) >= 8
 
 
-def without_places(message: str) -> str:
+def remove_places(message: str) -> str:
     return re.sub(r" \((line|PLAYGATE|playgate|secret file )[^)]*\): ", ": ", message)
 
 
-def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
+def list_defaults(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    defaults: dict[str, object] = {}
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= leaves(field.annotation, f"{prefix}{name}.")
+            defaults |= list_defaults(field.annotation, f"{prefix}{name}.")
         else:
-            found[prefix + name] = field.default
-    return found
+            defaults[prefix + name] = field.default
+    return defaults
 
 
-def plain(value: object) -> object:
+def to_plain_value(value: object) -> object:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return list(value) if isinstance(value, tuple) else value
@@ -93,7 +93,7 @@ def test_the_shipped_settings_file_has_every_setting_with_its_default():
         for name, value in (members.items() if isinstance(members, dict) else [("", members)])
     }
 
-    assert written == {key: plain(value) for key, value in leaves(Settings).items()}
+    assert written == {key: to_plain_value(value) for key, value in list_defaults(Settings).items()}
 
 
 def test_every_setting_in_the_shipped_file_has_a_comment():
@@ -114,7 +114,7 @@ def test_variables_override_secret_files_which_override_the_settings_file(tmp_pa
     (secrets / "PLAYGATE_PLATFORM__API_KEY").write_text("secret-file\n")
     (secrets / "playgate_platform__api_secret").write_text("secret-file\n")
     (secrets / "PLAYGATE_TOKENS__KEYS").write_text(json.dumps(GOOD["tokens"]["keys"]))
-    (secrets / "somebody_elses").write_text("x")
+    (secrets / "unrelated").write_text("x")
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(secrets))
     monkeypatch.setenv("PLAYGATE_PLATFORM__API_KEY", "environment")
     monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:9999")
@@ -179,15 +179,15 @@ def test_an_unreadable_secret_file_is_reported(tmp_path, monkeypatch, kind):
         secret.symlink_to(secret.name)
     else:
         secret.write_text("a-key-of-at-least-16-characters")
-        monkeypatch.setattr(Path, "read_text", refusing(Path.read_text, secret))
+        monkeypatch.setattr(Path, "read_text", make_unreadable(Path.read_text, secret))
     with pytest.raises(
         SettingsInvalid, match="secret file PLAYGATE_OPERATOR__KEY: cannot be read: "
     ):
         load_settings(SANDBOX_TOML)
 
 
-def refusing(read, file):
-    """Refuse one file as the system does; whoever runs the tests may be root."""
+def make_unreadable(read, file):
+    """Refuse to read one file, like the system does; file modes do not stop root."""
 
     def read_text(path, *args, **options):
         if path == file:
@@ -198,7 +198,7 @@ def refusing(read, file):
 
 
 def test_a_secret_file_may_be_a_link_to_another_folder(tmp_path, monkeypatch):
-    """As a volume of Kubernetes has them, and as `ln -s` makes them."""
+    """Kubernetes volumes contain such links."""
     (tmp_path / "elsewhere").write_text("a-key-of-at-least-16-characters\n")
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "PLAYGATE_OPERATOR__KEY").symlink_to(tmp_path / "elsewhere")
@@ -215,7 +215,6 @@ def test_files_without_the_prefix_in_the_secrets_folder_are_ignored(tmp_path, mo
 
 
 def test_changing_the_key_file_does_not_change_loaded_settings(tmp_path):
-    """Whatever becomes of the file, settings that were good stay good."""
     file = tmp_path / "keys.json"
     file.write_text(json.dumps({"keys": [{**JWK, "kid": "b"}]}))
     settings = load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
@@ -247,7 +246,7 @@ def test_an_error_in_the_key_file_is_reported_at_the_line_of_jwks_file(tmp_path)
         "[[tokens.keys]]", f'[tokens]\njwks_file = "{file}"\n[[tokens.keys]]'
     )
     line = text.splitlines().index(f'jwks_file = "{file}"') + 1
-    assert complaints(text, tmp_path)[1:] == [
+    assert list_errors(text, tmp_path)[1:] == [
         f'  tokens.jwks_file (line {line}): {file}: it is not a JWK Set: {{"keys": […]}}'
     ]
 
@@ -329,7 +328,7 @@ def test_systemd_credentials_are_read_as_secret_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variables", "complaint"),
+    ("variables", "expected"),
     [
         ({"PLAYGATE_TYPO": "1"}, "PLAYGATE_TYPO: is not a setting"),
         ({"PLAYGATE_WEB__TYPO": "1"}, "web.typo: is not a setting"),
@@ -394,17 +393,17 @@ def test_systemd_credentials_are_read_as_secret_files(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_an_error_in_the_environment_is_reported(monkeypatch, variables, complaint):
+def test_an_error_in_the_environment_is_reported(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(SANDBOX_TOML)
 
-    assert complaint in without_places(str(invalid.value))
+    assert expected in remove_places(str(invalid.value))
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "expected"),
     [
         ("web = 'x", "is not TOML"),
         (
@@ -417,11 +416,11 @@ def test_an_error_in_the_environment_is_reported(monkeypatch, variables, complai
         (None, "cannot be read: No such file or directory"),
     ],
 )
-def test_an_unreadable_settings_file_is_reported(tmp_path, text, complaint):
+def test_an_unreadable_settings_file_is_reported(tmp_path, text, expected):
     path = tmp_path / "x.toml"
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(SettingsInvalid, match=complaint):
+    with pytest.raises(SettingsInvalid, match=expected):
         load_settings(path)
 
 
@@ -448,8 +447,8 @@ def test_the_text_of_settings_contains_no_secret():
 
 @pytest.mark.parametrize("table", ["web", "operator", "platform", "tokens", "viewer"])
 def test_no_error_message_repeats_a_value(table):
-    """Whatever is wrong, the message names keys and never what stands there."""
-    values = {name: "HUSH-HUSH" for name in leaves(Settings) if name.startswith(f"{table}.")}
+    """Messages name settings, and never repeat their values."""
+    values = {name: "HUSH-HUSH" for name in list_defaults(Settings) if name.startswith(f"{table}.")}
     tables = {table: {name.split(".")[1]: value for name, value in values.items()}}
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(None, **tables)
@@ -469,7 +468,7 @@ def test_the_shipped_file_lacks_exactly_the_required_settings():
     assert isinstance(invalid.value.source, Path)
 
 
-def complaints(text: str, tmp_path: Path, **variables: str) -> list[str]:
+def list_errors(text: str, tmp_path: Path, **variables: str) -> list[str]:
     path = tmp_path / "playgate.toml"
     path.write_text(text)
     with pytest.raises(SettingsInvalid) as invalid:
@@ -489,33 +488,33 @@ secret = "0123456789abcdef0123456789abcdef"
 
 
 def test_a_setting_appended_to_the_wrong_table_is_reported_with_its_place(tmp_path):
-    """A line at the end belongs to the last table, [[tokens.keys]]."""
-    assert complaints(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
+    """TOML assigns a line at the end to the last table, [[tokens.keys]]."""
+    assert list_errors(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
         "  tokens.keys[0].viewer (line 9): is not a setting of this table; move it under [viewer], above [[tokens.keys]]"
     ]
-    assert complaints(README_FILE + "sandbox = true", tmp_path)[1:] == [
+    assert list_errors(README_FILE + "sandbox = true", tmp_path)[1:] == [
         "  tokens.keys[0].sandbox (line 9): is not a setting of this table; move it above the first table"
     ]
-    assert complaints(README_FILE + 'private = "omit"', tmp_path)[1:] == [
+    assert list_errors(README_FILE + 'private = "omit"', tmp_path)[1:] == [
         (
             "  tokens.keys[0].private (line 9): is not a setting here; did you mean viewer.private? "
             "Move it under [viewer], above [[tokens.keys]]"
         )
     ]
-    assert complaints(README_FILE + "mode = 1", tmp_path)[1:] == [
+    assert list_errors(README_FILE + "mode = 1", tmp_path)[1:] == [
         (
             "  tokens.keys[0].mode (line 9): is not a setting here; did you mean delivery.mode? "
             "Move it under [delivery], above [[tokens.keys]]"
         )
     ]
-    assert complaints('public_url = "https://a.example"\n' + README_FILE, tmp_path)[1:] == [
+    assert list_errors('public_url = "https://a.example"\n' + README_FILE, tmp_path)[1:] == [
         "  public_url (line 1): is not a setting here; did you mean web.public_url? Move it under [web]"
     ]
 
 
 def test_a_placeholder_is_reported_as_the_only_error_of_its_setting(tmp_path):
     text = README_FILE.replace('"b"', '"…"').replace("0123456789abcdef0123456789abcdef", "...")
-    assert complaints(text, tmp_path) == [
+    assert list_errors(text, tmp_path) == [
         "FILE: 2 errors in the settings",
         "  platform.api_secret (line 3): is still the placeholder …; replace it with the real value",
         "  tokens.keys[0].secret (line 8): is still the placeholder ...; replace it with the real value",
@@ -545,7 +544,7 @@ def test_an_error_in_a_variable_names_the_variable_instead_of_the_file(
     tmp_path, monkeypatch, variable, value, line
 ):
     monkeypatch.setenv(variable, value)
-    assert complaints(README_FILE, tmp_path) == ["1 error in the settings", f"  {line}"]
+    assert list_errors(README_FILE, tmp_path) == ["1 error in the settings", f"  {line}"]
 
 
 def test_an_error_in_a_secret_file_names_the_file(tmp_path, monkeypatch):
@@ -553,7 +552,7 @@ def test_an_error_in_a_secret_file_names_the_file(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "playgate_operator__key").write_text("short")
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(folder))
-    assert complaints(README_FILE, tmp_path)[1:] == [
+    assert list_errors(README_FILE, tmp_path)[1:] == [
         "  operator.key (secret file playgate_operator__key): is shorter than 16 characters; create a key: openssl rand -hex 32"
     ]
 
@@ -571,7 +570,7 @@ protected_paths = ['''
 (''']
 web.lisen = 1
 """
-    assert complaints(text + README_FILE, tmp_path)[1:] == [
+    assert list_errors(text + README_FILE, tmp_path)[1:] == [
         "  auth.protected_paths[0] (line 9): is not a regular expression: missing ), unterminated subpattern at position 0",
         "  auth.web (line 11): is not a setting of this table; move it under [web]",
         "  viewer.trusted_proxies[1] (line 3): must be an IP address or a network such as 10.0.0.0/8",
@@ -586,14 +585,14 @@ WRONG = (None, True, -1, 7.5, 10**400, "x" * 300, "", [], [7], {}, {"a": 1}, "\x
 
 
 def test_no_message_of_the_validation_library_is_shown():
-    """Every setting, with values of every kind and each of them wrong somewhere."""
+    """Set every setting to values of every type; each value is invalid for some setting."""
     seen = set()
     for value in WRONG:
-        for name in leaves(Settings):
+        for name in list_defaults(Settings):
             table, _, field = name.rpartition(".")
-            given = {"sandbox": value} if not table else {table: {field: value}}
+            tables = {"sandbox": value} if not table else {table: {field: value}}
             try:
-                load_settings(None, **given)
+                load_settings(None, **tables)
             except SettingsInvalid as invalid:
                 seen |= {text for _, text in invalid.problems}
     entries = ("tokens", "keys"), ("tokens", "issuers"), ("delivery", "rules"), ("relay", "keys")
