@@ -1,13 +1,13 @@
-"""Every alert, seen firing by a real Prometheus that looks at what is really broken."""
+"""Check with a real Prometheus that each alert fires for a real failure and then ends."""
 
 from alert_scenarios import systems
 from support import eventually
 
-BORN_SO = {  # broken from the beginning
+BROKEN_FROM_START = {
     "PlaygateClockSkew": {"playgate-clock"},
     "PlaygateIssuerKeysStale": {"playgate-issuer"},
 }
-FIRING = BORN_SO | {
+FIRING = BROKEN_FROM_START | {
     "PlaygateAvailabilityFastBurn": {"playgate-token"},
     "PlaygateAvailabilitySlowBurn": {"playgate-token"},
     "PlaygateLatencyFastBurn": {"playgate-slow"},
@@ -24,63 +24,63 @@ FIRING = BORN_SO | {
     "PlaygateInstanceDown": {"playgate-killed"},
     "PlaygateDown": {"playgate-killed"},
 }
-LASTING = {  # for hours after the end, a minute of haste for each
+LASTING = {  # keep firing for hours after the failure; a minute for each in shortened rules
     "PlaygateAvailabilitySlowBurn",
     "PlaygateLatencySlowBurn",
 }
-# Whatever a busy machine makes slow, these fire for what is broken, and for nothing else. An access
-# token does lapse, in haste, where its renewal waits for a second.
+# Even on a busy, slow machine, these alerts fire only for their own failure. Not so the others: with
+# shortened times, an access token expires if its refresh is delayed by a second.
 EXACT = {
     "PlaygateManifestsInvalid",
     "PlaygateIssuerKeysStale",
     "PlaygateReloadFailed",
     "PlaygateClockSkew",
 }
-TOKEN_TTL = 75  # seconds: longer than what counts as about to lapse, in haste
+TOKEN_TTL = 75  # seconds; longer than the shortened threshold of PlaygateAccessTokenExpiring
 
 
-async def test_each_alert_fires_for_what_is_broken_and_ends_when_it_is_mended(component, tmp_path):
+async def test_each_alert_fires_for_its_failure_and_ends_after_the_fix(component, tmp_path):
     seen: set[tuple[str, str]] = set()
     async with systems(component, tmp_path, in_haste=True, token_ttl=TOKEN_TTL) as (
         them,
         prometheus,
     ):
 
-        async def firing() -> dict[str, set[str]]:
+        async def find_firing() -> dict[str, set[str]]:
             now = await prometheus.firing()
             seen.update((alert, job) for alert, jobs in now.items() for job in jobs)
             return now
 
-        async def the_usual_is_known() -> bool:
-            await firing()
-            known = 'playgate:refusals:rate10m{job="playgate-refusals"} offset 60s'
-            return bool(await prometheus.query(known))
+        async def has_usual_rate() -> bool:
+            await find_firing()
+            usual_rate = 'playgate:refusals:rate10m{job="playgate-refusals"} offset 60s'
+            return bool(await prometheus.query(usual_rate))
 
-        async def all_fired() -> bool:
-            await firing()
-            return pairs(FIRING) <= seen
+        async def have_all_fired() -> bool:
+            await find_firing()
+            return list_pairs(FIRING) <= seen
 
-        async def only_what_lasts_fires() -> bool:
-            return set(await firing()) <= LASTING | set(BORN_SO)
+        async def do_only_lasting_alerts_fire() -> bool:
+            return set(await find_firing()) <= LASTING | set(BROKEN_FROM_START)
 
-        await eventually(the_usual_is_known, seconds=120)
-        assert exactly(seen) <= pairs(BORN_SO)
+        await eventually(has_usual_rate, seconds=120)
+        assert select_exact(seen) <= list_pairs(BROKEN_FROM_START)
         await them.break_all()
         try:
-            await eventually(all_fired, seconds=180)
+            await eventually(have_all_fired, seconds=180)
         except TimeoutError:
-            assert pairs(FIRING) - seen == set()
+            assert list_pairs(FIRING) - seen == set()
         await them.mend_all()
         try:
-            await eventually(only_what_lasts_fires, seconds=150)
+            await eventually(do_only_lasting_alerts_fire, seconds=150)
         except TimeoutError:
-            assert await firing() == BORN_SO
-    assert exactly(seen) <= pairs(FIRING)
+            assert await find_firing() == BROKEN_FROM_START
+    assert select_exact(seen) <= list_pairs(FIRING)
 
 
-def exactly(seen: set[tuple[str, str]]) -> set[tuple[str, str]]:
+def select_exact(seen: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return {(alert, job) for alert, job in seen if alert in EXACT}
 
 
-def pairs(alerts: dict[str, set[str]]) -> set[tuple[str, str]]:
+def list_pairs(alerts: dict[str, set[str]]) -> set[tuple[str, str]]:
     return {(alert, job) for alert, jobs in alerts.items() for job in jobs}

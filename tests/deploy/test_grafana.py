@@ -1,4 +1,4 @@
-"""deploy/grafana: every question of the dashboard is one that Prometheus can answer."""
+"""deploy/grafana: Prometheus returns data for every query of the dashboard."""
 
 import json
 import re
@@ -16,7 +16,7 @@ GRAFANA = ROOT / "deploy" / "grafana"
 INTERVAL = "15s"
 
 
-def test_its_parts_fit_together():
+def test_panels_have_unique_ids_and_do_not_overlap():
     panels = json.loads(DASHBOARD.read_text())["panels"]
     cells = [
         (x, y)
@@ -26,13 +26,13 @@ def test_its_parts_fit_together():
     ]
 
     assert len({panel["id"] for panel in panels}) == len(panels)
-    assert len(cells) == len(set(cells)), "two panels lie in one place"
+    assert len(cells) == len(set(cells)), "two panels overlap"
     assert max(x for x, _ in cells) < 24
     for path in GRAFANA.glob("provisioning/*/*.yml"):
         assert yaml.safe_load(path.read_text())["apiVersion"] == 1
 
 
-def test_every_panel_that_the_runbook_names_is_there():
+def test_every_panel_named_in_the_runbook_exists():
     named = re.findall(r"\(?\*([A-Z0-9][^*\n]+)\*", (ROOT / "docs" / "operations.md").read_text())
     rows = read_rows(INTERVAL)
     titles = [*(row.title for row in rows), *(panel.title for row in rows for panel in row.panels)]
@@ -40,33 +40,34 @@ def test_every_panel_that_the_runbook_names_is_there():
 
     assert len(named) > 8
     assert [
-        name for name in named if not any(it.startswith(name) for it in titles + variables)
+        name for name in named if not any(title.startswith(name) for title in titles + variables)
     ] == []
 
 
-async def test_every_question_has_an_answer_under_load(component, tmp_path):
-    """A real Prometheus looks at an edge with all kinds of players, and has data for all of it."""
-    queries = [it for row in read_rows(INTERVAL) for panel in row.panels for it in panel.queries]
+async def test_every_query_returns_data_under_load(component, tmp_path):
+    """Use a real Prometheus, and an edge with all kinds of players."""
+    panels = [panel for row in read_rows(INTERVAL) for panel in row.panels]
+    queries = [query for panel in panels for query in panel.queries]
     queries += read_annotations(INTERVAL)
     async with a_monitored_edge(component, tmp_path, in_haste=True, day=BAD_DAY) as monitored:
 
-        async def unanswered() -> list[Query]:
+        async def find_queries_without_data() -> list[Query]:
             return [
                 query
                 for query in queries
                 if not any(
-                    not isnan(value) and labels_of(query) <= set(series)
+                    not isnan(value) and find_labels(query) <= set(series)
                     for series, value in await monitored.prometheus.query(query.expression)
                 )
             ]
 
-        async def all_are_answered() -> bool:
-            return await unanswered() == []
+        async def have_all_queries_data() -> bool:
+            return await find_queries_without_data() == []
 
         try:
-            await eventually(all_are_answered, seconds=90)
+            await eventually(have_all_queries_data, seconds=90)
         except TimeoutError:
-            assert await unanswered() == []
+            assert await find_queries_without_data() == []
         known = labels_by_metric(await monitored.metrics())
     recorded = set(
         re.findall(r"record: (\S+)", "".join(p.read_text() for p in DEPLOYED.glob("*.yml")))
@@ -74,8 +75,10 @@ async def test_every_question_has_an_answer_under_load(component, tmp_path):
     recorded |= {"up", "ALERTS"}
 
     known["ALERTS"] = {"alertname", "alertstate"}
-    assert [it for query in queries for it in unknown_in(query.expression, known, recorded)] == []
+    assert [
+        name for query in queries for name in unknown_in(query.expression, known, recorded)
+    ] == []
 
 
-def labels_of(query: Query) -> set[str]:
+def find_labels(query: Query) -> set[str]:
     return set(re.findall(r"\{\{(\w+)\}\}", query.legend))

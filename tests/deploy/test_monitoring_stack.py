@@ -1,4 +1,4 @@
-"""make monitor: what the dashboard would show, on a terminal."""
+"""make monitor: shows the dashboard on a terminal."""
 
 import sys
 
@@ -7,7 +7,7 @@ from processes import started
 from support import ROOT
 
 
-async def test_it_prints_every_panel_with_what_there_is_now(component):
+async def test_make_monitor_prints_every_panel_with_its_current_values(component):
     for name in ("prometheus", "redis-server"):
         component(name)
     command = [sys.executable, ROOT / "tests" / "monitor.py", "--once"]

@@ -1,4 +1,4 @@
-"""deploy/prometheus: valid, every alert tested and explained, of metrics that there are."""
+"""deploy/prometheus: the rules are valid and use existing metrics; alerts are tested and explained."""
 
 import re
 import subprocess
@@ -14,15 +14,15 @@ TESTS = sorted(Path(__file__).parent.glob("*.test.yml"))
 RULES = sorted(DEPLOYED.glob("*.rules.yml"))
 
 
-def rules_in(path):
+def list_rules(path):
     groups = yaml.safe_load(path.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
-ALERTS = {rule["alert"]: rule for rule in rules_in(DEPLOYED / "alerts.rules.yml")}
+ALERTS = {rule["alert"]: rule for rule in list_rules(DEPLOYED / "alerts.rules.yml")}
 
 
-def promtool(component, *arguments):
+def run_promtool(component, *arguments):
     ran = subprocess.run(
         [component("promtool"), *arguments], capture_output=True, text=True, check=False
     )
@@ -30,15 +30,15 @@ def promtool(component, *arguments):
     return ran.stdout
 
 
-def test_prometheus_understands_every_line(component):
-    promtool(component, "check", "config", "--lint=all", DEPLOYED / "prometheus.yml")
+def test_the_prometheus_configuration_is_valid(component):
+    run_promtool(component, "check", "config", "--lint=all", DEPLOYED / "prometheus.yml")
 
 
-def test_each_alert_fires_and_does_not_where_it_should_not(component):
-    promtool(component, "test", "rules", *TESTS)
+def test_each_alert_fires_exactly_in_the_expected_scenarios(component):
+    run_promtool(component, "test", "rules", *TESTS)
 
 
-def test_no_alert_goes_without_both():
+def test_each_alert_has_a_firing_and_a_silent_scenario():
     cases = [
         case
         for path in TESTS
@@ -51,7 +51,7 @@ def test_no_alert_goes_without_both():
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_has_a_paragraph_to_go_by(name):
+def test_each_alert_has_a_runbook_section(name):
     operations = (ROOT / "docs" / "operations.md").read_text()
     (paragraph,) = re.findall(
         rf"^### {name}\n\n(.+?)(?=\n#|\Z)", operations, re.DOTALL | re.MULTILINE
@@ -62,25 +62,25 @@ def test_each_alert_has_a_paragraph_to_go_by(name):
     assert len(paragraph.split()) > 20
 
 
-async def test_every_metric_and_label_of_the_rules_is_there(sandbox, server):
+async def test_every_metric_and_label_in_the_rules_exists(sandbox, server):
     issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/jwks.json"}
     tables = {"state": {"url": server.url}, "tokens": {"issuers": [issuer]}}
     async with an_edge(sandbox, **tables) as edge:
         await edge.play()
         text = (await edge.get(f"{edge.operator}/metrics")).body.decode()
     known, values = labels_by_metric(text), values_by_label(text)
-    rules = [rule for path in RULES for rule in rules_in(path)]
+    rules = [rule for path in RULES for rule in list_rules(path)]
     recorded = {rule["record"] for rule in rules if "record" in rule} | {"up"}
 
-    assert [it for rule in rules for it in unknown_in(rule["expr"], known, recorded)] == []
-    missing = {it for rule in rules for it in unknown_values_in(rule["expr"], values)}
-    # Calls that this edge has not made, unlike those that exist from the start.
+    assert [name for rule in rules for name in unknown_in(rule["expr"], known, recorded)] == []
+    missing = {value for rule in rules for value in unknown_values_in(rule["expr"], values)}
+    # This edge fetched no playlist; all other series exist from the start.
     missing -= {(name, "operation", "playlist") for name, _, _ in missing}
     assert missing == set()
 
 
 def test_the_rules_of_every_window_are_the_same():
-    """They are written out, as Prometheus has no loops."""
+    """Prometheus has no loops, so the rules are repeated for each window."""
     text = (DEPLOYED / "slo.rules.yml").read_text()
     windows = re.findall(r"record: playgate:slo_events:rate(\w+)\n.*\n.*plays_total", text)
     blocks = {
@@ -97,8 +97,8 @@ def test_the_rules_of_every_window_are_the_same():
     assert budget.startswith(blocks["5m"].partition("      - record: playgate:slo_burn")[0])
 
 
-def test_haste_reaches_every_window_age_and_count():
-    """Or the tests against a real Prometheus would wait for hours."""
+def test_shortened_rules_have_no_long_window_age_or_count():
+    """Otherwise, the tests with a real Prometheus would take hours."""
     for path in RULES:
         text = hastened(path.read_text())
         assert (

@@ -1,4 +1,4 @@
-"""deploy/playgate@.service: shut as far as can be, and an edge runs in what is left."""
+"""deploy/playgate@.service: the unit is sandboxed, and an edge runs within the sandbox."""
 
 import ctypes
 import re
@@ -17,34 +17,34 @@ from proxy.edge.token_minter import TokenMinter
 from proxy.settings import load_settings
 
 UNIT = ROOT / "deploy" / "playgate@.service"
-MOST_EXPOSED = 2.5
+MAX_EXPOSURE = 2.5
 
 
-def test_it_is_shut_tight(component):
-    said = subprocess.run(
+def test_the_unit_has_a_low_exposure_level(component):
+    output = subprocess.run(
         [component("systemd-analyze"), "security", "--offline=true", "--no-pager", UNIT],
         check=False, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
-    assert level is not None, said
-    assert float(level[1]) < MOST_EXPOSED
+    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", output)
+    assert level is not None, output
+    assert float(level[1]) < MAX_EXPOSURE
 
 
-def test_systemd_understands_every_line(component, tmp_path):
-    """With a name of an instance, and programs that are here."""
+def test_the_unit_is_valid(component, tmp_path):
+    """Use an instance name and a program that exists on this machine."""
     unit = tmp_path / "playgate@8081.service"
     unit.write_text(UNIT.read_text().replace("/opt/playgate/bin/playgate", "/bin/true"))
-    said = subprocess.run(
+    completed = subprocess.run(
         [component("systemd-analyze"), "verify", "--man=no", unit],
         check=False, capture_output=True, text=True,
     )  # fmt: skip
-    about_us = [line for line in said.stderr.splitlines() if "playgate" in line]
-    assert (said.returncode, about_us) == (0, [])
+    own_messages = [line for line in completed.stderr.splitlines() if "playgate" in line]
+    assert (completed.returncode, own_messages) == (0, [])
 
 
 @pytest.fixture
 def confined(component) -> list:
-    """Return what stands before a command that runs under the unit's filter."""
+    """Return the command prefix that applies the unit's system call filter."""
     component("systemd-analyze")
     try:
         ctypes.CDLL("libseccomp.so.2")
@@ -53,19 +53,21 @@ def confined(component) -> list:
     return [sys.executable, ROOT / "tests" / "seccomp_run.py", UNIT]
 
 
-def test_the_filter_filters(confined):
-    """Or the next test would prove nothing."""
-    tries = "import os, socket\ntry:\n    socket.socket({})\n    print('open')\nexcept OSError:\n    print('shut')"
-    for family, outcome in (("socket.AF_INET", "open"), ("socket.AF_PACKET", "shut")):
-        said = subprocess.run(
+def test_the_seccomp_filter_blocks_packet_sockets(confined):
+    """Without a working filter, the next test would prove nothing."""
+    tries = "import os, socket\ntry:\n    socket.socket({})\n    print('allowed')\nexcept OSError:\n    print('blocked')"
+    for family, outcome in (("socket.AF_INET", "allowed"), ("socket.AF_PACKET", "blocked")):
+        output = subprocess.run(
             [*confined, sys.executable, "-c", tries.format(family)],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
-        assert said == f"{outcome}\n"
+        assert output == f"{outcome}\n"
 
 
-async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_path, server):
-    """On a Unix socket, with Redis, by name and not by address, and with threads."""
+async def test_an_edge_plays_reloads_and_stops_under_the_seccomp_filter(
+    confined, sandbox, tmp_path, server
+):
+    """Covers Unix sockets, Redis, DNS lookups and threads."""
     player, operator = tmp_path / "8081" / "player.sock", free_port()
     player.parent.mkdir()
     config = tmp_path / "playgate.toml"
@@ -88,8 +90,8 @@ async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_
 
         async def is_ready() -> bool:
             ready = f"http://127.0.0.1:{operator}/readyz"
-            async with aiohttp.ClientSession() as session, session.get(ready) as answer:
-                return answer.status == 200
+            async with aiohttp.ClientSession() as session, session.get(ready) as response:
+                return response.status == 200
 
         await eventually(is_ready)
         token = TokenMinter(load_settings(config), Clock()).mint(video="x8demo1").token
@@ -97,8 +99,8 @@ async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_
         async with aiohttp.ClientSession(connector=connector) as session:
             url = URL(f"http://edge/play/x8demo1.m3u8?token={token}")
             viewer = {"X-Forwarded-For": "127.0.0.9"}
-            async with session.get(url, headers=viewer, allow_redirects=False) as answer:
-                assert answer.status == 302, await answer.text()
+            async with session.get(url, headers=viewer, allow_redirects=False) as response:
+                assert response.status == 302, await response.text()
         config.write_text(config.read_text() + "\n# changed\n")
         await edge.says('"event": "reloaded"')
         assert await edge.stop() == 0
@@ -106,13 +108,13 @@ async def test_an_edge_plays_reloads_and_stops_within_it(confined, sandbox, tmp_
     assert not player.exists()
 
 
-def test_the_paths_of_the_unit_are_those_that_nginx_and_the_docs_know():
+def test_the_unit_uses_the_same_paths_as_nginx_and_the_docs():
     unit, nginx = UNIT.read_text(), (ROOT / "deploy" / "nginx.conf").read_text()
     scaling = (ROOT / "docs" / "scaling.md").read_text()
-    socket_of = re.search(r"PLAYGATE_WEB__LISTEN=(unix:\S+)", unit)[1]
+    socket = re.search(r"PLAYGATE_WEB__LISTEN=(unix:\S+)", unit)[1]
     for port in (8081, 8082, 8083):
-        assert f"server {socket_of.replace('%i', str(port))} " in nginx
+        assert f"server {socket.replace('%i', str(port))} " in nginx
         assert f"server 127.0.0.1:{port} " in nginx
-        assert f"server {socket_of.replace('%i', str(port))} backup " in nginx
+        assert f"server {socket.replace('%i', str(port))} backup " in nginx
         assert f"playgate@{port}" in unit and f"playgate@{port}" in scaling
     assert "user www-data;" in nginx and "usermod -aG playgate www-data" in unit and scaling

@@ -1,4 +1,4 @@
-"""deploy/Containerfile and compose.yaml: built for real, run as an engine would, without root."""
+"""deploy/Containerfile and compose.yaml: build the real image and run it without root."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from support import ROOT, skip_or_fail
 
 DEPLOY = ROOT / "deploy"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-# As an engine starts it: a file system that cannot be written to, but for /tmp, and no root.
+# Like a container engine: a read-only file system except /tmp, and a user other than root.
 CONFINED = """
 mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t tmpfs tmpfs "$0/tmp" &&
 mount --rbind /proc "$0/proc" && mount --rbind /dev "$0/dev" &&
@@ -28,7 +28,7 @@ exec chroot --userspec="$1" "$0" "${@:2}"
 
 @dataclass(frozen=True, slots=True)
 class Buildah:
-    """Buildah with a storage of its own, which goes with it."""
+    """Runs Buildah with its own, temporary storage."""
 
     program: str
     folder: Path
@@ -36,12 +36,12 @@ class Buildah:
     def run(self, *arguments: str | Path) -> str:
         storage = ["--storage-driver", "vfs", "--root", self.folder / "store"]
         command = [self.program, *storage, "--runroot", self.folder / "run", *arguments]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
-        return ran.stdout.strip()
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert completed.returncode == 0, completed.stdout[-2000:] + completed.stderr[-2000:]
+        return completed.stdout.strip()
 
     def make_base(self, mmdebstrap: str) -> str:
-        """Return a base image of this machine's own Debian packages, in place of the public one."""
+        """Build a base image from Debian packages, which replaces the public image; return its name."""
         root = self.folder / "base.tar"
         packages = "--include=python3-venv,ca-certificates"
         subprocess.run(
@@ -49,7 +49,7 @@ class Buildah:
         )
         container = self.run("from", "scratch")
         self.run("add", "--quiet", container, root, "/")
-        if Path(CERTIFICATES).exists():  # whom this machine trusts, so does the build
+        if Path(CERTIFICATES).exists():  # the build trusts the same CAs as this machine
             self.run("copy", "--quiet", container, CERTIFICATES, CERTIFICATES)
             self.run("config", "--env", f"NODE_EXTRA_CA_CERTS={CERTIFICATES}", container)
         self.run("config", "--env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", container)
@@ -73,7 +73,7 @@ class Image:
 @pytest.fixture(scope="module")
 def image(component) -> Iterator[Image]:
     if os.geteuid() != 0:
-        skip_or_fail("building an image of this machine's own packages takes root")
+        skip_or_fail("building the base image requires root")
     buildah, mmdebstrap = component("buildah"), component("mmdebstrap")
     with TemporaryDirectory(prefix="playgate-") as folder:
         builder = Buildah(buildah, Path(folder))
@@ -86,16 +86,16 @@ def image(component) -> Iterator[Image]:
         builder.run("umount", container)
 
 
-def test_the_containerfile_has_nothing_to_be_found_fault_with():
+def test_hadolint_reports_no_problem_in_the_containerfile():
     hadolint = Path(sys.executable).parent / "hadolint"
-    ran = subprocess.run(
+    completed = subprocess.run(
         [hadolint, DEPLOY / "Containerfile"], capture_output=True, text=True, check=False
     )
 
-    assert (ran.returncode, ran.stdout) == (0, "")
+    assert (completed.returncode, completed.stdout) == (0, "")
 
 
-def test_the_image_runs_without_root_and_holds_what_it_needs_and_no_more(image):
+def test_the_image_runs_without_root_and_contains_only_necessary_files(image):
     assert image.config["User"] == "10001:10001"
     assert image.config["Entrypoint"] == ["playgate"]
     assert image.config["Cmd"] == ["serve"]
@@ -109,17 +109,17 @@ def test_the_image_runs_without_root_and_holds_what_it_needs_and_no_more(image):
     assert not list((image.root / "opt/playgate/bin").glob("pip*"))
 
 
-def test_without_settings_it_says_what_is_missing(image):
+def test_a_container_without_settings_names_the_missing_file(image):
     command = [*image.config["Entrypoint"], *image.config["Cmd"]]
-    ran = subprocess.run(
+    completed = subprocess.run(
         image.command(*command), env=image.environment, capture_output=True, text=True, check=False
     )
 
-    assert ran.returncode == 1
-    assert "/etc/playgate/playgate.toml" in ran.stderr
+    assert completed.returncode == 1
+    assert "/etc/playgate/playgate.toml" in completed.stderr
 
 
-async def test_it_plays_and_its_health_check_tells_life_from_death(image):
+async def test_a_container_plays_and_its_health_check_detects_whether_it_runs(image):
     assert image.environment["PLAYGATE_OPERATOR__LISTEN"] == "0.0.0.0:8081"
     ports = {"port": free_port(), "operator-port": free_port(), "sandbox-port": free_port()}
     words = image.config["Healthcheck"]["Test"][1:]  # after CMD
@@ -129,11 +129,11 @@ async def test_it_plays_and_its_health_check_tells_life_from_death(image):
     demo = ["demo", f"--config=/{config.relative_to(image.root)}"]
     demo += [f"--{name}={port}" for name, port in ports.items()]
 
-    async def health() -> int:
+    async def run_health_check() -> int:
         async with started(*check, env=image.environment) as checking:
             return await checking.process.wait()
 
-    assert await health() == 1
+    assert await run_health_check() == 1
     command = image.command(*image.config["Entrypoint"], *demo)
     async with (
         started(*command, env=image.environment) as process,
@@ -141,20 +141,20 @@ async def test_it_plays_and_its_health_check_tells_life_from_death(image):
     ):
         text = await process.says('"serving"')
         url = text[text.index("Paste") :].split()[1]
-        async with session.get(url, allow_redirects=False) as answer:
-            assert answer.status == 302
-        assert await health() == 0
+        async with session.get(url, allow_redirects=False) as response:
+            assert response.status == 302
+        assert await run_health_check() == 0
         assert await process.stop() == 0
 
 
-def test_the_compose_file_is_one_and_everything_that_it_mounts_is_there():
+def test_the_compose_file_is_valid_and_its_mounted_files_exist():
     checker = Path(sys.executable).parent / "check-jsonschema"
     compose = DEPLOY / "compose.yaml"
-    ran = subprocess.run(
+    completed = subprocess.run(
         [checker, "--builtin-schema", "vendor.compose-spec", compose],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert ran.returncode == 0, ran.stdout
+    assert completed.returncode == 0, completed.stdout
     services = yaml.safe_load(compose.read_text())["services"]
     assert set(services) == {"nginx", "edge1", "edge2", "redis", "prometheus", "grafana"}
     mounted = {
@@ -163,4 +163,4 @@ def test_the_compose_file_is_one_and_everything_that_it_mounts_is_there():
         for volume in service["volumes"]
         if isinstance(volume, str) and volume.startswith("./")
     }
-    assert [it for it in mounted if not (DEPLOY / it).exists()] == []
+    assert [path for path in mounted if not (DEPLOY / path).exists()] == []

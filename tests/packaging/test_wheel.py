@@ -1,4 +1,4 @@
-"""What is installed from a wheel is whole: the demo runs from it, in an empty environment."""
+"""The wheel is complete: the demo runs from it in an empty environment."""
 
 import asyncio
 import os
@@ -17,18 +17,18 @@ from support import ROOT
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built through the sdist, as a release is."""
+    """Build a wheel from the sdist, like a release."""
     folder = tmp_path_factory.mktemp("dist")
-    built = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "build", "--outdir", folder, ROOT],
         env={**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_carries_what_the_demo_needs_and_nothing_else(wheel):
+def test_the_wheel_contains_the_files_of_the_demo_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
     assert {

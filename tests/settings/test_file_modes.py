@@ -1,4 +1,4 @@
-"""Files that others may write are refused; files with secrets that others may read, warned of."""
+"""Files that others may write are refused; secret files that others may read cause warnings."""
 
 import json
 import os
@@ -57,14 +57,14 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def find(folder: Path, name: str) -> Path:
+def find_file(folder: Path, name: str) -> Path:
     return folder / "secrets" / name if name.startswith("PLAYGATE_") else folder / name
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(("mode", "writers"), [(0o620, "its group"), (0o602, EVERY_USER), (0o666, EVERY_USER)])  # fmt: skip
 def test_a_file_that_others_may_write_is_refused(folder, name, mode, writers):
-    file = find(folder, name)
+    file = find_file(folder, name)
     file.chmod(mode)
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(folder / "playgate.toml")
@@ -76,10 +76,10 @@ def test_a_file_that_others_may_write_is_refused(folder, name, mode, writers):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
+def test_a_secret_file_that_every_user_may_read_causes_a_warning(folder, name):
     path = folder / "playgate.toml"
     assert list(find_warnings(load_settings(path), path)) == []
-    file = find(folder, name)
+    file = find_file(folder, name)
     file.chmod(0o644)
     expected = (FILES[name], f"{file} can be read by {EVERY_USER}; run chmod o-r {file}")
     assert list(find_warnings(load_settings(path), path)) == [expected]
@@ -89,33 +89,33 @@ def test_a_secret_that_everybody_may_read_is_warned_of(folder, name):
     ("name", "setting", "mode"),
     [(".", "(file)", 0o777), (".", "(file)", 0o702), ("secrets", "PLAYGATE_OPERATOR__KEY", 0o722)],
 )
-def test_a_folder_in_which_others_may_replace_a_file_is_warned_of(folder, name, setting, mode):
+def test_a_folder_in_which_others_may_replace_a_file_causes_a_warning(folder, name, setting, mode):
     path = folder / "playgate.toml"
     (folder / name).chmod(mode)
-    path_of_folder = folder / name
-    text = f"{path_of_folder} can be written by {EVERY_USER}; run chmod o-w {path_of_folder}"
+    changed = folder / name
+    text = f"{changed} can be written by {EVERY_USER}; run chmod o-w {changed}"
     expected = (setting, text)
     assert list(find_warnings(load_settings(path), path)) == [expected]
     (folder / name).chmod(mode | 0o1000)
     assert list(find_warnings(load_settings(path), path)) == []
 
 
-def test_the_folders_of_every_link_on_the_way_count_too(folder):
+def test_the_folders_of_every_symbolic_link_to_a_file_are_checked(folder):
     path, between, elsewhere = folder / "playgate.toml", folder / "between", folder / "elsewhere"
-    for made in (between, elsewhere):
-        made.mkdir(mode=0o700)
+    for parent in (between, elsewhere):
+        parent.mkdir(mode=0o700)
     (folder / "token.secret").rename(elsewhere / "token.secret")
     (between / "token.secret").symlink_to(elsewhere / "token.secret")
     (folder / "token.secret").symlink_to(Path("between", "token.secret"))
     assert list(find_warnings(load_settings(path), path)) == []
-    for made in (between, elsewhere):
-        made.chmod(0o777)
-        text = f"{made} can be written by {EVERY_USER}; run chmod o-w {made}"
+    for parent in (between, elsewhere):
+        parent.chmod(0o777)
+        text = f"{parent} can be written by {EVERY_USER}; run chmod o-w {parent}"
         assert list(find_warnings(load_settings(path), path)) == [("tokens.keys[0].file", text)]
-        made.chmod(0o700)
+        parent.chmod(0o700)
 
 
-def test_a_settings_file_without_secrets_may_be_read(folder, monkeypatch):
+def test_a_settings_file_without_secrets_may_be_readable_by_everyone(folder, monkeypatch):
     monkeypatch.setenv("PLAYGATE_PLATFORM__API_SECRET", "hush")
     path = folder / "playgate.toml"
     path.write_text(TOML.format(folder=folder, secret="").replace('api_secret = ""', ""))
@@ -123,8 +123,8 @@ def test_a_settings_file_without_secrets_may_be_read(folder, monkeypatch):
     assert list(find_warnings(load_settings(path), path)) == []
 
 
-def test_a_link_counts_as_the_file_it_leads_to(folder):
-    """As in a Kubernetes volume, where every file is a link."""
+def test_the_mode_of_a_links_target_is_checked(folder):
+    """In a Kubernetes volume, every file is a link."""
     file = folder / "token.secret"
     file.rename(folder / "elsewhere")
     file.symlink_to(folder / "elsewhere")
@@ -135,14 +135,14 @@ def test_a_link_counts_as_the_file_it_leads_to(folder):
 
 
 @pytest.mark.parametrize("name", ["playgate.toml", "keys.json", "token.secret", "seal.secret"])
-def test_a_pipe_is_refused_and_not_waited_for(folder, name):
+def test_a_pipe_is_refused_without_waiting_for_its_writer(folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name, 0o600)
     with pytest.raises(SettingsInvalid, match="cannot be read: it is not a regular file"):
         load_settings(folder / "playgate.toml")
 
 
-def test_a_settings_file_may_be_what_a_command_writes(folder):
+def test_a_settings_file_may_be_the_output_of_a_command(folder):
     """playgate check-config --config <(sops decrypt playgate.toml)."""
     reading, writing = os.pipe()
     os.write(writing, (folder / "playgate.toml").read_bytes())
@@ -151,7 +151,7 @@ def test_a_settings_file_may_be_what_a_command_writes(folder):
     os.close(reading)
 
 
-def test_a_file_name_with_nul_is_named_as_that(folder, monkeypatch):
+def test_a_path_with_a_nul_byte_is_reported(folder, monkeypatch):
     monkeypatch.setattr(os, "environ", {})
     path = folder / "playgate.toml"
     path.write_text(path.read_text().replace("token.secret", "token\\u0000.secret"))
@@ -178,7 +178,7 @@ SECRET_TEXT = "0123456789abcdef0123456789abcde~"
         ("k" * 65, sha256(b"k" * 65).hexdigest()),
     ],
 )
-def test_a_relay_key_is_no_token_secret_in_any_spelling(token, relay):
+def test_a_relay_key_must_not_be_a_token_secret_in_any_encoding(token, relay):
     tables = {
         "platform": {"api_key": "key", "api_secret": "secret"},
         "tokens": {"keys": [{"kid": "a", "alg": "HS256", "secret": token}]},
@@ -197,7 +197,7 @@ def test_a_relay_key_is_no_token_secret_in_any_spelling(token, relay):
         ("videos", "api_secret"),
     ],
 )
-def test_a_relay_key_is_no_other_secret_of_the_settings(table, name):
+def test_a_relay_key_must_not_be_another_secret_of_the_settings(table, name):
     tables = {
         "platform": {"api_key": "key", "api_secret": "secret"},
         "tokens": {
@@ -210,8 +210,8 @@ def test_a_relay_key_is_no_other_secret_of_the_settings(table, name):
         load_settings(None, **tables)
 
 
-def test_a_relay_key_is_no_public_key():
-    """Its holders are all who verify tokens."""
+def test_a_relay_key_must_not_be_a_public_key():
+    """Everyone who verifies tokens has the public key."""
     pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
     tables = {
         "platform": {"api_key": "key", "api_secret": "secret"},
@@ -223,9 +223,9 @@ def test_a_relay_key_is_no_public_key():
 
 
 @pytest.mark.parametrize(
-    "code", [bytes, lambda it: it + b"\0", lambda it: it.hex().encode(), b64encode]
+    "code", [bytes, lambda secret: secret + b"\0", lambda secret: secret.hex().encode(), b64encode]
 )
-def test_a_published_secret_is_known_in_any_spelling(code):
+def test_a_published_secret_is_refused_in_any_encoding(code):
     secret = code(b"sandbox-signing-key-known-to-everybody").decode()
     tables = {
         "platform": {"api_key": "key", "api_secret": "secret"},
@@ -235,7 +235,7 @@ def test_a_published_secret_is_known_in_any_spelling(code):
         load_settings(None, **tables)
 
 
-def test_the_sandbox_is_exempt(tmp_path):
+def test_file_modes_are_not_checked_in_the_sandbox(tmp_path):
     path = tmp_path / "sandbox.toml"
     path.write_text(SANDBOX_TOML.read_text())
     path.chmod(0o666)
@@ -243,7 +243,7 @@ def test_the_sandbox_is_exempt(tmp_path):
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, 0o600), (0o666, 0o644), (0o640, 0o640)])
-def test_a_key_file_is_written_by_its_owner_alone(tmp_path, before, after):
+def test_only_the_owner_may_write_a_replaced_key_file(tmp_path, before, after):
     path = tmp_path / "keys.json"
     if before is not None:
         path.write_text("{}")

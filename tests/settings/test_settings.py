@@ -1,4 +1,4 @@
-"""Settings: where they come from, and that everything wrong with them is said at once."""
+"""Settings: their sources, and the report of all errors at once."""
 
 import json
 import os
@@ -24,8 +24,8 @@ GOOD = {
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
-def test_a_bad_file_is_answered_with_exactly_this(path):
-    """The message stands at the end of each file, behind `#! `."""
+def test_an_invalid_file_is_reported_with_exactly_the_expected_errors(path):
+    """Each file ends with the expected message, in lines that start with `#! `."""
     expected = [line[3:] for line in path.read_text().splitlines() if line.startswith("#! ")]
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(path)
@@ -48,7 +48,7 @@ def test_a_bad_file_is_answered_with_exactly_this(path):
         ),
     ],
 )
-def test_relaying_needs_a_relay_key(setting, tables):
+def test_relaying_requires_a_relay_key(setting, tables):
     expected = f"relay.keys: is not set, but required by {setting}; create a key"
     with pytest.raises(SettingsInvalid, match=re.escape(expected)):
         load_settings(None, **GOOD, **tables)
@@ -57,35 +57,35 @@ def test_relaying_needs_a_relay_key(setting, tables):
     assert settings.get_seal_secrets() == [b"r" * 32]
 
 
-def test_without_relay_keys_nothing_seals():
+def test_there_are_no_seal_secrets_without_relay_keys():
     assert load_settings(None, **GOOD).get_seal_secrets() == []
 
 
-def test_there_are_bad_files_for_every_kind_of_mistake():
+def test_there_are_enough_invalid_settings_files():
     assert len(BAD) >= 8
 
 
-def without_places(message: str) -> str:
+def remove_places(message: str) -> str:
     return re.sub(r" \((line|PLAYGATE|playgate|secret file )[^)]*\): ", ": ", message)
 
 
-def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
+def list_defaults(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    defaults: dict[str, object] = {}
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= leaves(field.annotation, f"{prefix}{name}.")
+            defaults |= list_defaults(field.annotation, f"{prefix}{name}.")
         else:
-            found[prefix + name] = field.default
-    return found
+            defaults[prefix + name] = field.default
+    return defaults
 
 
-def plain(value: object) -> object:
+def to_plain_value(value: object) -> object:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return list(value) if isinstance(value, tuple) else value
 
 
-def test_the_settings_file_has_every_key_with_its_default():
+def test_the_shipped_settings_file_has_every_setting_with_its_default():
     text = tomllib.loads(PLAYGATE_TOML.read_text())
     written = {
         f"{table}.{name}" if isinstance(members, dict) else table: value
@@ -93,20 +93,20 @@ def test_the_settings_file_has_every_key_with_its_default():
         for name, value in (members.items() if isinstance(members, dict) else [("", members)])
     }
 
-    assert written == {key: plain(value) for key, value in leaves(Settings).items()}
+    assert written == {key: to_plain_value(value) for key, value in list_defaults(Settings).items()}
 
 
-def test_every_key_has_a_line_of_why():
+def test_every_setting_in_the_shipped_file_has_a_comment():
     for line in PLAYGATE_TOML.read_text().splitlines():
         if "=" in line and not line.startswith(("#", "sandbox")):
             assert "#" in line, line
 
 
-def test_the_sandbox_file_is_good():
+def test_the_sandbox_settings_file_is_valid():
     assert load_settings(SANDBOX_TOML).sandbox
 
 
-def test_the_environment_overrides_secret_files_and_they_the_file(tmp_path, monkeypatch):
+def test_variables_override_secret_files_which_override_the_settings_file(tmp_path, monkeypatch):
     config = tmp_path / "playgate.toml"
     config.write_text('[platform]\napi_key = "file"\napi_secret = "file"\nscope = "file"\n')
     secrets = tmp_path / "secrets"
@@ -114,7 +114,7 @@ def test_the_environment_overrides_secret_files_and_they_the_file(tmp_path, monk
     (secrets / "PLAYGATE_PLATFORM__API_KEY").write_text("secret-file\n")
     (secrets / "playgate_platform__api_secret").write_text("secret-file\n")
     (secrets / "PLAYGATE_TOKENS__KEYS").write_text(json.dumps(GOOD["tokens"]["keys"]))
-    (secrets / "somebody_elses").write_text("x")
+    (secrets / "unrelated").write_text("x")
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(secrets))
     monkeypatch.setenv("PLAYGATE_PLATFORM__API_KEY", "environment")
     monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:9999")
@@ -128,7 +128,7 @@ def test_the_environment_overrides_secret_files_and_they_the_file(tmp_path, monk
     assert settings.tokens.keys[0].kid == "a"
 
 
-def test_a_setting_overrides_its_table_in_whatever_case_they_are_written(monkeypatch):
+def test_a_settings_variable_overrides_its_tables_variable_in_any_case(monkeypatch):
     monkeypatch.setenv("playgate_web", '{"listen": "127.0.0.1:1", "drain_timeout": 3}')
     monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:2")
     web = load_settings(SANDBOX_TOML).web
@@ -136,7 +136,7 @@ def test_a_setting_overrides_its_table_in_whatever_case_they_are_written(monkeyp
 
 
 @pytest.mark.parametrize("name", ["PLAYGATE_CONFIG", "PLAYGATE_SECRETS_DIR"])
-def test_what_only_a_variable_can_say_is_no_secret_file(tmp_path, monkeypatch, name):
+def test_the_paths_of_sources_cannot_be_set_by_a_secret_file(tmp_path, monkeypatch, name):
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     (tmp_path / name).write_text("x")
     with pytest.raises(SettingsInvalid, match=f"{name}: is not a setting"):
@@ -144,7 +144,7 @@ def test_what_only_a_variable_can_say_is_no_secret_file(tmp_path, monkeypatch, n
 
 
 @pytest.mark.parametrize("proxies", [("127.0.0.0/8",), ("127.0.0.1", "::1"), ("::1/128",)])
-def test_a_port_that_only_this_machine_proxies_to_is_not_to_be_open(proxies):
+def test_a_public_listener_with_only_loopback_proxies_causes_a_warning(proxies):
     settings = load_settings(SANDBOX_TOML)
     viewer = settings.viewer.model_copy(update={"trusted_proxies": proxies})
     web = settings.web.model_copy(update={"listen": "0.0.0.0:8080"})
@@ -152,7 +152,7 @@ def test_a_port_that_only_this_machine_proxies_to_is_not_to_be_open(proxies):
     assert "web.listen" in dict(find_warnings(changed, None))
 
 
-def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
+def test_an_unknown_or_undecodable_secret_file_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     (tmp_path / "PLAYGATE_PLATFROM__API_KEY").write_text("x")
     with pytest.raises(SettingsInvalid, match="PLAYGATE_PLATFROM__API_KEY: is not a setting"):
@@ -166,7 +166,7 @@ def test_a_mistake_in_a_secret_file_is_said(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["folder", "broken link", "loop", "pipe", "unreadable"])
-def test_a_secret_that_cannot_be_read_is_said(tmp_path, monkeypatch, kind):
+def test_an_unreadable_secret_file_is_reported(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     secret = tmp_path / "PLAYGATE_OPERATOR__KEY"
     if kind == "folder":
@@ -179,15 +179,15 @@ def test_a_secret_that_cannot_be_read_is_said(tmp_path, monkeypatch, kind):
         secret.symlink_to(secret.name)
     else:
         secret.write_text("a-key-of-at-least-16-characters")
-        monkeypatch.setattr(Path, "read_text", refusing(Path.read_text, secret))
+        monkeypatch.setattr(Path, "read_text", make_unreadable(Path.read_text, secret))
     with pytest.raises(
         SettingsInvalid, match="secret file PLAYGATE_OPERATOR__KEY: cannot be read: "
     ):
         load_settings(SANDBOX_TOML)
 
 
-def refusing(read, file):
-    """Refuse one file as the system does; whoever runs the tests may be root."""
+def make_unreadable(read, file):
+    """Refuse to read one file, like the system does; file modes do not stop root."""
 
     def read_text(path, *args, **options):
         if path == file:
@@ -197,8 +197,8 @@ def refusing(read, file):
     return read_text
 
 
-def test_a_secret_may_be_a_link_that_leads_elsewhere(tmp_path, monkeypatch):
-    """As a volume of Kubernetes has them, and as `ln -s` makes them."""
+def test_a_secret_file_may_be_a_link_to_another_folder(tmp_path, monkeypatch):
+    """Kubernetes volumes contain such links."""
     (tmp_path / "elsewhere").write_text("a-key-of-at-least-16-characters\n")
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "PLAYGATE_OPERATOR__KEY").symlink_to(tmp_path / "elsewhere")
@@ -207,15 +207,14 @@ def test_a_secret_may_be_a_link_that_leads_elsewhere(tmp_path, monkeypatch):
     assert settings.operator.key.get_secret_value() == "a-key-of-at-least-16-characters"
 
 
-def test_files_of_others_among_the_secrets_are_left_alone(tmp_path, monkeypatch):
+def test_files_without_the_prefix_in_the_secrets_folder_are_ignored(tmp_path, monkeypatch):
     (tmp_path / "tls.key").write_bytes(b"\xff\x00")
     (tmp_path / "folder").mkdir()
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     assert load_settings(SANDBOX_TOML).sandbox
 
 
-def test_the_keys_of_a_file_are_those_that_were_checked(tmp_path):
-    """Whatever becomes of the file, settings that were good stay good."""
+def test_changing_the_key_file_does_not_change_loaded_settings(tmp_path):
     file = tmp_path / "keys.json"
     file.write_text(json.dumps({"keys": [{**JWK, "kid": "b"}]}))
     settings = load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
@@ -223,14 +222,14 @@ def test_the_keys_of_a_file_are_those_that_were_checked(tmp_path):
     assert [key.kid for key in settings.tokens.list_keys(0)] == ["b", "a"]
 
 
-def test_two_keys_without_a_kid_are_not_said_to_share_one():
+def test_two_keys_without_a_kid_are_not_reported_as_duplicates():
     keys = [{"alg": "HS256", "secret": secret * 32} for secret in "ab"]
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(SANDBOX_TOML, tokens={"keys": keys})
     assert [text for _, text in invalid.value.problems] == ["is missing"] * 2
 
 
-def test_a_kid_that_the_file_of_keys_has_too_is_said(tmp_path):
+def test_a_kid_that_is_also_in_the_key_file_is_reported(tmp_path):
     file = tmp_path / "keys.json"
     file.write_text(json.dumps({"keys": [{**JWK, "kid": "a"}]}))
     with pytest.raises(
@@ -240,14 +239,14 @@ def test_a_kid_that_the_file_of_keys_has_too_is_said(tmp_path):
         load_settings(SANDBOX_TOML, tokens={"jwks_file": str(file), **GOOD["tokens"]})
 
 
-def test_an_error_of_the_file_of_keys_is_on_its_line(tmp_path):
+def test_an_error_in_the_key_file_is_reported_at_the_line_of_jwks_file(tmp_path):
     file = tmp_path / "keys.json"
     file.write_text("nonsense")
     text = README_FILE.replace(
         "[[tokens.keys]]", f'[tokens]\njwks_file = "{file}"\n[[tokens.keys]]'
     )
     line = text.splitlines().index(f'jwks_file = "{file}"') + 1
-    assert complaints(text, tmp_path)[1:] == [
+    assert list_errors(text, tmp_path)[1:] == [
         f'  tokens.jwks_file (line {line}): {file}: it is not a JWK Set: {{"keys": […]}}'
     ]
 
@@ -261,12 +260,12 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
     assert settings.tokens.keys[0].signing_key.jwk.raw_value == b"k" * 40
 
 
-def test_a_password_may_have_a_space_that_does_not_break(monkeypatch):
+def test_a_password_may_contain_a_non_breaking_space(monkeypatch):
     monkeypatch.setenv("PLAYGATE_PLATFORM__PASSWORD", "one\u00a0two")
     assert load_settings(SANDBOX_TOML).platform.password.get_secret_value() == "one\u00a0two"
 
 
-def test_a_secret_file_of_another_name_is_said_beside_the_other_mistakes(tmp_path, monkeypatch):
+def test_an_unknown_secret_file_is_reported_together_with_other_errors(tmp_path, monkeypatch):
     (tmp_path / "playgate_config").write_text("x")
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(tmp_path))
     monkeypatch.setenv("PLAYGATE_TOKENS__MAX_TTL", "soon")
@@ -278,7 +277,7 @@ def test_a_secret_file_of_another_name_is_said_beside_the_other_mistakes(tmp_pat
     ]
 
 
-def test_a_default_file_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+def test_an_unreadable_default_file_is_an_error(tmp_path, monkeypatch):
     for make in (Path.mkdir, lambda path: path.symlink_to("nothing")):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
@@ -289,7 +288,7 @@ def test_a_default_file_that_cannot_be_read_is_not_passed_over(tmp_path, monkeyp
             load_settings(find_default_file())
 
 
-def test_a_commands_options_are_stronger_than_anything(monkeypatch):
+def test_command_line_options_override_all_other_sources(monkeypatch):
     monkeypatch.setenv("PLAYGATE_WEB__LISTEN", "127.0.0.1:1")
     settings = load_settings(SANDBOX_TOML, web={"listen": "127.0.0.1:2"})
 
@@ -297,26 +296,26 @@ def test_a_commands_options_are_stronger_than_anything(monkeypatch):
     assert settings.web.player_page  # the rest of the table is the file's
 
 
-def test_options_over_a_file_that_is_wrong_are_no_crash(tmp_path):
+def test_options_on_top_of_an_invalid_file_do_not_crash(tmp_path):
     (tmp_path / "x.toml").write_text("web = 7")
     with pytest.raises(SettingsInvalid):
         load_settings(tmp_path / "x.toml", web={"listen": "127.0.0.1:2"})
 
 
-def test_a_key_that_means_something_to_pydantic_is_only_a_wrong_key(tmp_path):
+def test_names_with_a_meaning_for_pydantic_are_unknown_settings(tmp_path):
     (tmp_path / "x.toml").write_text('_secrets_dir = "/"\n_env_file = "x"\n')
     with pytest.raises(SettingsInvalid, match=r"_env_file \(line 2\): is not a setting"):
         load_settings(tmp_path / "x.toml")
 
 
-def test_the_published_key_is_known_in_a_file_too(tmp_path):
+def test_a_published_key_in_a_file_is_refused(tmp_path):
     (tmp_path / "key").write_text("sandbox-signing-key-known-to-everybody\n")
     key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "key")}
     with pytest.raises(SettingsInvalid, match=r"tokens.keys\[0\]: is the published sandbox key"):
         load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
 
 
-def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
+def test_systemd_credentials_are_read_as_secret_files(tmp_path, monkeypatch):
     (tmp_path / "playgate_platform__api_secret").write_text("credential")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
@@ -329,7 +328,7 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variables", "complaint"),
+    ("variables", "expected"),
     [
         ({"PLAYGATE_TYPO": "1"}, "PLAYGATE_TYPO: is not a setting"),
         ({"PLAYGATE_WEB__TYPO": "1"}, "web.typo: is not a setting"),
@@ -394,17 +393,17 @@ def test_systemds_credentials_are_secret_files_too(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint):
+def test_an_error_in_the_environment_is_reported(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(SANDBOX_TOML)
 
-    assert complaint in without_places(str(invalid.value))
+    assert expected in remove_places(str(invalid.value))
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "expected"),
     [
         ("web = 'x", "is not TOML"),
         (
@@ -417,15 +416,15 @@ def test_a_mistake_in_the_environment_is_said(monkeypatch, variables, complaint)
         (None, "cannot be read: No such file or directory"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_said(tmp_path, text, complaint):
+def test_an_unreadable_settings_file_is_reported(tmp_path, text, expected):
     path = tmp_path / "x.toml"
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(SettingsInvalid, match=complaint):
+    with pytest.raises(SettingsInvalid, match=expected):
         load_settings(path)
 
 
-def test_a_key_may_lie_in_a_file(tmp_path):
+def test_a_token_key_may_be_in_a_file(tmp_path):
     (tmp_path / "secret").write_text("s" * 32 + "\n")
     key = {"kid": "a", "alg": "HS256", "file": str(tmp_path / "secret")}
     settings = load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
@@ -439,7 +438,7 @@ def test_a_key_may_lie_in_a_file(tmp_path):
         load_settings(None, **{**GOOD, "tokens": {"keys": [key]}})
 
 
-def test_settings_never_print_a_secret():
+def test_the_text_of_settings_contains_no_secret():
     settings = load_settings(None, **GOOD)
 
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
@@ -447,9 +446,9 @@ def test_settings_never_print_a_secret():
 
 
 @pytest.mark.parametrize("table", ["web", "operator", "platform", "tokens", "viewer"])
-def test_no_mistake_repeats_a_value(table):
-    """Whatever is wrong, the message names keys and never what stands there."""
-    values = {name: "HUSH-HUSH" for name in leaves(Settings) if name.startswith(f"{table}.")}
+def test_no_error_message_repeats_a_value(table):
+    """Messages name settings, and never repeat their values."""
+    values = {name: "HUSH-HUSH" for name in list_defaults(Settings) if name.startswith(f"{table}.")}
     tables = {table: {name.split(".")[1]: value for name, value in values.items()}}
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(None, **tables)
@@ -457,7 +456,7 @@ def test_no_mistake_repeats_a_value(table):
     assert "HUSH-HUSH" not in str(invalid.value)
 
 
-def test_the_shipped_file_asks_for_exactly_what_has_no_default():
+def test_the_shipped_file_lacks_exactly_the_required_settings():
     with pytest.raises(SettingsInvalid) as invalid:
         load_settings(PLAYGATE_TOML)
 
@@ -469,7 +468,7 @@ def test_the_shipped_file_asks_for_exactly_what_has_no_default():
     assert isinstance(invalid.value.source, Path)
 
 
-def complaints(text: str, tmp_path: Path, **variables: str) -> list[str]:
+def list_errors(text: str, tmp_path: Path, **variables: str) -> list[str]:
     path = tmp_path / "playgate.toml"
     path.write_text(text)
     with pytest.raises(SettingsInvalid) as invalid:
@@ -488,34 +487,34 @@ secret = "0123456789abcdef0123456789abcdef"
 """
 
 
-def test_what_is_appended_to_the_readme_s_file_is_told_where_it_belongs(tmp_path):
-    """A line at the end belongs to the last table, [[tokens.keys]]."""
-    assert complaints(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
+def test_a_setting_appended_to_the_wrong_table_is_reported_with_its_place(tmp_path):
+    """TOML assigns a line at the end to the last table, [[tokens.keys]]."""
+    assert list_errors(README_FILE + 'viewer.private = "omit"', tmp_path)[1:] == [
         "  tokens.keys[0].viewer (line 9): is not a setting of this table; move it under [viewer], above [[tokens.keys]]"
     ]
-    assert complaints(README_FILE + "sandbox = true", tmp_path)[1:] == [
+    assert list_errors(README_FILE + "sandbox = true", tmp_path)[1:] == [
         "  tokens.keys[0].sandbox (line 9): is not a setting of this table; move it above the first table"
     ]
-    assert complaints(README_FILE + 'private = "omit"', tmp_path)[1:] == [
+    assert list_errors(README_FILE + 'private = "omit"', tmp_path)[1:] == [
         (
             "  tokens.keys[0].private (line 9): is not a setting here; did you mean viewer.private? "
             "Move it under [viewer], above [[tokens.keys]]"
         )
     ]
-    assert complaints(README_FILE + "mode = 1", tmp_path)[1:] == [
+    assert list_errors(README_FILE + "mode = 1", tmp_path)[1:] == [
         (
             "  tokens.keys[0].mode (line 9): is not a setting here; did you mean delivery.mode? "
             "Move it under [delivery], above [[tokens.keys]]"
         )
     ]
-    assert complaints('public_url = "https://a.example"\n' + README_FILE, tmp_path)[1:] == [
+    assert list_errors('public_url = "https://a.example"\n' + README_FILE, tmp_path)[1:] == [
         "  public_url (line 1): is not a setting here; did you mean web.public_url? Move it under [web]"
     ]
 
 
-def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
+def test_a_placeholder_is_reported_as_the_only_error_of_its_setting(tmp_path):
     text = README_FILE.replace('"b"', '"…"').replace("0123456789abcdef0123456789abcdef", "...")
-    assert complaints(text, tmp_path) == [
+    assert list_errors(text, tmp_path) == [
         "FILE: 2 errors in the settings",
         "  platform.api_secret (line 3): is still the placeholder …; replace it with the real value",
         "  tokens.keys[0].secret (line 8): is still the placeholder ...; replace it with the real value",
@@ -541,24 +540,24 @@ def test_a_placeholder_is_called_one_and_nothing_else(tmp_path):
         ("PLAYGATE_TOKENS__KEYS", '[{"kid": "a"}]', "tokens.keys[0].alg (PLAYGATE_TOKENS__KEYS): is missing"),
     ],
 )  # fmt: skip
-def test_an_error_of_a_variable_names_the_variable_and_not_the_file(
+def test_an_error_in_a_variable_names_the_variable_instead_of_the_file(
     tmp_path, monkeypatch, variable, value, line
 ):
     monkeypatch.setenv(variable, value)
-    assert complaints(README_FILE, tmp_path) == ["1 error in the settings", f"  {line}"]
+    assert list_errors(README_FILE, tmp_path) == ["1 error in the settings", f"  {line}"]
 
 
-def test_an_error_of_a_secret_file_names_it(tmp_path, monkeypatch):
+def test_an_error_in_a_secret_file_names_the_file(tmp_path, monkeypatch):
     folder = tmp_path / "secrets"
     folder.mkdir()
     (folder / "playgate_operator__key").write_text("short")
     monkeypatch.setenv("PLAYGATE_SECRETS_DIR", str(folder))
-    assert complaints(README_FILE, tmp_path)[1:] == [
+    assert list_errors(README_FILE, tmp_path)[1:] == [
         "  operator.key (secret file playgate_operator__key): is shorter than 16 characters; create a key: openssl rand -hex 32"
     ]
 
 
-def test_lines_are_found_behind_values_of_several_lines(tmp_path):
+def test_line_numbers_are_correct_after_multi_line_values(tmp_path):
     text = """# a comment
 [viewer]
 trusted_proxies = [
@@ -571,7 +570,7 @@ protected_paths = ['''
 (''']
 web.lisen = 1
 """
-    assert complaints(text + README_FILE, tmp_path)[1:] == [
+    assert list_errors(text + README_FILE, tmp_path)[1:] == [
         "  auth.protected_paths[0] (line 9): is not a regular expression: missing ), unterminated subpattern at position 0",
         "  auth.web (line 11): is not a setting of this table; move it under [web]",
         "  viewer.trusted_proxies[1] (line 3): must be an IP address or a network such as 10.0.0.0/8",
@@ -585,15 +584,15 @@ RAW = re.compile(
 WRONG = (None, True, -1, 7.5, 10**400, "x" * 300, "", [], [7], {}, {"a": 1}, "\x00")
 
 
-def test_no_sentence_of_the_validation_library_reaches_an_operator():
-    """Every setting, with values of every kind and each of them wrong somewhere."""
+def test_no_message_of_the_validation_library_is_shown():
+    """Set every setting to values of every type; each value is invalid for some setting."""
     seen = set()
     for value in WRONG:
-        for name in leaves(Settings):
+        for name in list_defaults(Settings):
             table, _, field = name.rpartition(".")
-            given = {"sandbox": value} if not table else {table: {field: value}}
+            tables = {"sandbox": value} if not table else {table: {field: value}}
             try:
-                load_settings(None, **given)
+                load_settings(None, **tables)
             except SettingsInvalid as invalid:
                 seen |= {text for _, text in invalid.problems}
     entries = ("tokens", "keys"), ("tokens", "issuers"), ("delivery", "rules"), ("relay", "keys")
@@ -616,7 +615,7 @@ def test_no_sentence_of_the_validation_library_reaches_an_operator():
     ] == []
 
 
-def test_without_a_file_the_error_says_where_one_was_looked_for(tmp_path, monkeypatch):
+def test_the_error_without_a_settings_file_names_the_default_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         SettingsInvalid, match=r"playgate.toml and /etc/playgate/playgate.toml do not exist"
