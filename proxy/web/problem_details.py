@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.headers import PLAYER_PORT_HEADERS
 
-# Identifies the problem type (RFC 9457, 3.1.1) on every route and host. A tag URI (RFC 4151), because
+# Identifies the problem type on all routes and hosts (RFC 9457, 3.1.1). A tag URI (RFC 4151):
 # the project has no public address to link to.
 TYPE_PREFIX = "tag:playgate,2026:reasons#"
 
