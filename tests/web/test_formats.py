@@ -251,7 +251,7 @@ class TestStreamUrls:
         response = await edge.get(build_stream_urls_url(edge, "stream_hls_url", token=token))
 
         assert response.reason == "format-unavailable"
-        assert "its stream URLs are not given out" in response.json["detail"]
+        assert "its stream URLs are not available" in response.json["detail"]
 
     async def test_a_relayed_video_gets_no_stream_urls(self, sandbox):
         rules = {"delivery": {"rules": [{"videos": "x8live1", "mode": "relay"}]}}
