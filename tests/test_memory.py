@@ -40,7 +40,7 @@ MB = 1_000_000
 def read_documented_bound() -> int:
     """Return the bound that docs/operations.md states, in bytes."""
     text = (ROOT / "docs" / "operations.md").read_text()
-    (megabytes,) = re.findall(r"At their worst, all of them together take less than (\d+) MB", text)
+    (megabytes,) = re.findall(r"All caches together take less than (\d+) MB", text)
     return int(megabytes) * MB
 
 
@@ -171,7 +171,7 @@ def fill_growing_playlists() -> object:
     playlists = RelayedPlaylists()
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n"
     for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
-        playlists.is_fixed(live, f"/relay/playlist/{build_text(n, 1000)}{n:08}.m3u8")
+        playlists.is_fixed(f"/relay/playlist/{build_text(n, 1000)}{n:08}.m3u8", live)
     return playlists
 
 

@@ -74,7 +74,7 @@ async def test_serve_exits_with_a_one_line_error_if_a_port_is_taken(sandbox):
     assert (
         edge.output.splitlines()[-1]
         == f"cannot listen on {URL(sandbox.origin).authority}: Address already in use; "
-        "web.listen and operator.listen set the addresses"
+        "change web.listen or operator.listen, or stop the server on that port"
     )
     assert "Traceback" not in edge.output
 
@@ -182,7 +182,10 @@ async def test_a_second_demo_says_which_port_is_taken(sandbox):
 
     assert "Traceback" not in demo.output
     taken = URL(sandbox.origin).authority
-    assert f"cannot listen on {taken}: Address already in use; playgate demo --help" in demo.output
+    assert (
+        f"cannot listen on {taken}: Address already in use; choose another port, see playgate demo --help"
+        in demo.output
+    )
 
 
 async def test_stopping_an_edge_behind_nginx_under_load_causes_no_player_errors(
