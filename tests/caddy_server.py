@@ -63,7 +63,7 @@ def set_addresses(player: str, operator: str) -> str:
     sockets = " ".join(f"unix//run/playgate/{n}/player.sock" for n in (8081, 8082, 8083))
     ports = " ".join(f"127.0.0.1:{n}" for n in (8081, 8082, 8083))
     text = replace_all(CADDYFILE.read_text(), {sockets: player, ports: operator})
-    return replace_all(text, {"{\n\t# Of a URL": "{\n\tadmin off\n\t# Of a URL"})
+    return replace_all(text, {"\n{\n": "\n{\n\tadmin off\n"})
 
 
 @asynccontextmanager
