@@ -30,7 +30,7 @@ def build_page() -> str:
     lines = [TEXTS["introduction"]]
     for section, fields in sections.items():
         title = "General" if section == "general" else f"[{section}]"
-        lines += [f"## {title}", "", TEXTS["tables"]["sections"][section], ""]
+        lines += [f"## {title}", "", TEXTS["sections"][section], ""]
         lines += format_head("name", "type", "default", "effect", "change it", "variable")
         for name, field in fields.items():
             text = TEXTS[section][name]

@@ -28,7 +28,7 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsSource:
-    """Where an edge loads its settings from, and when it started to load them."""
+    """The source of an edge's settings, and the time at which loading began."""
 
     load: Callable[[], Settings]
     path: Path | None

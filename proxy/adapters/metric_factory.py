@@ -44,7 +44,7 @@ class MetricFactory:
 def _create_series(metric: M, labels: dict[str, Labels]) -> M:
     # Cache the lookup: the library validates and locks on every call. It keeps every series anyway,
     # so the cache adds no entries of its own.
-    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]  # on purpose
     for values in product(*labels.values()) if labels else ():
         metric.labels(**dict(zip(labels, values, strict=True)))
     return metric

@@ -24,7 +24,7 @@ def test_the_unit_has_a_low_exposure_level(component):
     output = subprocess.run(
         [component("systemd-analyze"), "security", "--offline=true", "--no-pager", UNIT],
         check=False, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+    ).stdout  # fmt: skip  # the command on one line
     level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", output)
     assert level is not None, output
     assert float(level[1]) < MAX_EXPOSURE
@@ -37,7 +37,7 @@ def test_the_unit_is_valid(component, tmp_path):
     completed = subprocess.run(
         [component("systemd-analyze"), "verify", "--man=no", unit],
         check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    )  # fmt: skip  # the command on one line
     own_messages = [line for line in completed.stderr.splitlines() if "playgate" in line]
     assert (completed.returncode, own_messages) == (0, [])
 
@@ -60,7 +60,7 @@ def test_the_seccomp_filter_blocks_packet_sockets(confined):
         output = subprocess.run(
             [*confined, sys.executable, "-c", tries.format(family)],
             check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+        ).stdout  # fmt: skip  # the command on one line
         assert output == f"{outcome}\n"
 
 

@@ -16,7 +16,14 @@ FAULT = next(fault for fault in FAULTS if fault.name == "bytes: 503")
 
 def build_soak(*results: PlayResult) -> Soak:
     """Return a soak with these plays, and FAULT from second 10 to 12."""
-    return Soak(started_at=0, before=RESOURCES, after=RESOURCES, results=list(results), windows=[Window(FAULT, 10, 12)], samples=[Sample(0, RESOURCES)])  # fmt: skip
+    return Soak(
+        started_at=0,
+        before=RESOURCES,
+        after=RESOURCES,
+        results=list(results),
+        windows=[Window(FAULT, 10, 12)],
+        samples=[Sample(0, RESOURCES)],
+    )
 
 
 def test_a_short_soak_has_no_findings_and_writes_a_picture(tmp_path):

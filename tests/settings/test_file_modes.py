@@ -62,7 +62,9 @@ def find_file(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("mode", "writers"), [(0o620, "its group"), (0o602, EVERY_USER), (0o666, EVERY_USER)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "writers"), [(0o620, "its group"), (0o602, EVERY_USER), (0o666, EVERY_USER)]
+)
 def test_a_file_that_others_may_write_is_refused(folder, name, mode, writers):
     file = find_file(folder, name)
     file.chmod(mode)

@@ -69,7 +69,7 @@ async def test_directives_for_other_servers_are_dropped(edge):
         ({"Content-Type": "text/plain; x*0*=iso-2022-kr'x'%1b"}, 200), ({"ETag": '"a"'}, 200),
         ({"Cache-Control": "public, max-age=9", "Set-Cookie": "a=b", "X-Debug": "c"}, 200),
     ],
-)  # fmt: skip
+)  # fmt: skip  # one case per line
 async def test_only_listed_upstream_headers_and_media_types_are_relayed(sandbox, headers, status):
     async def send_segment(_request: web.Request) -> web.Response:
         return web.Response(body=b"x", headers={"Content-Type": "video/mp2t", **headers})

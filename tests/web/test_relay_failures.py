@@ -99,7 +99,7 @@ async def test_streams_are_locked_to_the_egress_address(start_edge, sandbox):
         (Fault(status=302, headers=(("Location", "//169.254.169.254/latest"),)), "stream-host-not-allowed"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}{value.cut}{value.body[-12:].strip()}",
-)  # fmt: skip
+)  # fmt: skip  # one case per line
 async def test_each_playlist_failure_has_its_reason(sandbox, fault, reason):
     async with an_edge(sandbox, platform={"play_timeout": 3}, **RELAY) as edge:
         path = find_relay_paths((await edge.play()).body)[0]
@@ -171,7 +171,7 @@ async def test_a_truncated_chunked_segment_ends_the_response_with_an_error(sandb
 @pytest.mark.parametrize(
     ("status", "reason"),
     [(403, "platform-bad-response"), (404, "stream-unavailable"), (500, "platform-unreachable"), (429, "platform-throttled"), (204, "platform-bad-response")],
-)  # fmt: skip
+)  # fmt: skip  # one case per line
 async def test_each_segment_failure_has_its_reason(edge, sandbox, status, reason):
     _, body = await fetch_media_playlist(edge)
     sandbox.controls.set_fault("segment", Fault(status=status))

@@ -174,7 +174,7 @@ async def test_delivery_rules_choose_the_mode_by_video(start_edge):
 
 @pytest.mark.parametrize(
     ("families", "status"), [(["ipv6"], 200), (["ipv4"], 302), (["ipv4", "ipv6"], 302)]
-)  # fmt: skip
+)  # fmt: skip  # one case per line
 async def test_viewers_are_relayed_if_the_cdn_lacks_their_address_family(
     start_edge, families, status
 ):

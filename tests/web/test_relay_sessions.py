@@ -54,7 +54,7 @@ async def test_the_edge_resolves_for_its_own_address_and_each_play_gets_its_own_
         (lambda path: path + "/more", "seal-invalid"),
         (lambda path: path.replace("frag(0)", "frag(6)") + ("" if "frag" in path else "x"), "seal-invalid"),
     ],
-)  # fmt: skip
+)  # fmt: skip  # one case per line
 async def test_a_changed_path_is_refused_and_never_reaches_the_upstream(
     edge, sandbox, kind, change, reason
 ):
@@ -200,7 +200,7 @@ class TestAuth:
         headers = {
             "X-Original-URI": path + query, "X-Original-Path": path, "X-Original-Method": method,
             "X-Forwarded-For": viewer,
-        }  # fmt: skip
+        }  # fmt: skip  # one case per line
         return await edge.get(f"{edge.operator}/auth", headers=headers)
 
     async def fetch_segment_path(self, edge) -> str:

@@ -48,7 +48,7 @@ def doctor(
     ] = None,
     ip: Annotated[
         str | None,
-        typer.Option(metavar="IP", help="The IP address of a viewer for whom it does not play."),
+        typer.Option(metavar="IP", help="The IP address of a viewer who cannot play it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     config: Config = None,

@@ -33,7 +33,7 @@ CONTENT_TYPES = frozenset(
 )
 KINDS: dict[Scope, PlaylistKind] = {
     "multivariant": "multivariant", "media": "media", "segment": "media",
-}  # fmt: skip
+}  # fmt: skip  # one row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

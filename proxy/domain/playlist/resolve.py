@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-MAX_CACHED_BASES = 128  # remembered; the children of a playlist have the same
+MAX_CACHED_BASES = 128  # all children of a playlist have the same base
 
 # Every text matches. What comes before a colon is a scheme only if it looks like one.
 REFERENCE = re.compile(

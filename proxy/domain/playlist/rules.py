@@ -208,7 +208,7 @@ RULES: dict[str, Rule] = {
     )
 }
 
-MAX_FINDINGS_PER_RULE = 20  # of one rule in one playlist; a hundred thousand tell no more
+MAX_FINDINGS_PER_RULE = 20  # per playlist; more findings of one rule would add nothing
 
 
 class Findings:
