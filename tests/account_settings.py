@@ -15,7 +15,7 @@ V2 = {"api": "v2"}
 ACCOUNTS = {"client_credentials": PRIVATE, "password": PASSWORD, "login": LOGIN, "v2": V2}
 
 
-def logged_in(sandbox: Sandbox, file: Path) -> dict[str, Any]:
+def log_in(sandbox: Sandbox, file: Path) -> dict[str, Any]:
     """Write a refresh token file as `playgate login` does; return settings that use it."""
     accounts, now = sandbox.accounts, sandbox.now()
     code = accounts.authorize("read_video_streams", accounts.callback_url, now=now)

@@ -1,4 +1,4 @@
-"""Edges that are each broken in one way, and a real Prometheus that scrapes them."""
+"""Edges that are each broken in one way, and a real Prometheus that scrapes systems."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,10 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from processes import EdgeProcess, in_front_of
+from processes import EdgeProcess, build_edge_environment
 from prometheus_server import Prometheus, run_prometheus
-from redis_server import Server, a_server
-from support import SANDBOX_TOML, RunningEdge, a_sandbox, a_watching_edge, an_edge, settings_for
+from redis_server import RedisServer, run_redis
+from support import (
+    PLAYLIST_HEADERS,
+    SANDBOX_TOML,
+    RunningEdge,
+    build_settings_for,
+    run_reloading_edge,
+    run_test_edge,
+    run_test_sandbox,
+)
 from traffic import Traffic, run_traffic
 
 from proxy.adapters.clock import Clock
@@ -21,7 +29,6 @@ from proxy.sandbox.state import Sandbox
 
 PLAYABLE = ("x8demo1", "x8tall1")  # videos
 TEN_HOURS_SECONDS = 36_000
-M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
 TRUNCATED_PLAYLIST = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=800000\n"
 SLOW_SECONDS = 1.3  # above the objective, below half of platform.play_timeout
 AHEAD_SECONDS = 20.0
@@ -46,7 +53,7 @@ class Systems:
     players: dict[str, Traffic] = field(default_factory=dict)
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     killed: EdgeProcess | None = None
-    redis: Server | None = None
+    redis: RedisServer | None = None
     forger: Traffic | None = None
 
     @property
@@ -63,7 +70,7 @@ class Systems:
     async def start(self) -> None:
         """Start Redis, all edges and their players."""
         self.redis = await self.stack.enter_async_context(
-            a_server(self.program("redis-server"), self.folder)
+            run_redis(self.program("redis-server"), self.folder)
         )
         validate = {"mode": "validate"}
         issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/none"}
@@ -84,15 +91,15 @@ class Systems:
         await self.add("playgate-issuer", tokens={"issuers": [issuer]})
         self.killed = await self.start_process()
         self.settings.write_text(SANDBOX_TOML.read_text())
-        load = partial(settings_for, self.sandboxes["playgate-well"], config=self.settings)
+        load = partial(build_settings_for, self.sandboxes["playgate-well"], config=self.settings)
         self.edges["playgate-reload"] = await self.stack.enter_async_context(
-            a_watching_edge(load, self.settings)
+            run_reloading_edge(load, self.settings)
         )
 
     async def add(self, job: str, *, token_ttl: int = TEN_HOURS_SECONDS, **options: Any) -> None:
         accounts = Accounts(access_token_ttl=token_ttl)
-        sandbox = await self.stack.enter_async_context(a_sandbox(accounts=accounts))
-        edge = await self.stack.enter_async_context(an_edge(sandbox, **options))
+        sandbox = await self.stack.enter_async_context(run_test_sandbox(accounts=accounts))
+        edge = await self.stack.enter_async_context(run_test_edge(sandbox, **options))
         self.sandboxes[job], self.edges[job] = sandbox, edge
         self.players[job] = await self.play(edge, clock=options.get("clock"))
 
@@ -100,7 +107,7 @@ class Systems:
         return await self.stack.enter_async_context(run_traffic(edge.player, PLAYABLE, **options))
 
     async def start_process(self) -> EdgeProcess:
-        edge = EdgeProcess(in_front_of(self.sandboxes["playgate-well"]))
+        edge = EdgeProcess(build_edge_environment(self.sandboxes["playgate-well"]))
         self.stack.push_async_callback(edge.close)
         await edge.start()
         return edge
@@ -110,7 +117,7 @@ class Systems:
         faults = {
             "playgate-token": ("token", Fault(status=503)),
             "playgate-slow": ("video", Fault(delay=SLOW_SECONDS)),
-            "playgate-garbage": ("playlist", Fault(status=200, body=TRUNCATED_PLAYLIST, headers=M3U8)),
+            "playgate-garbage": ("playlist", Fault(status=200, body=TRUNCATED_PLAYLIST, headers=PLAYLIST_HEADERS)),
             "playgate-robot": ("playlist", Fault(status=200, body="<html>Are you human?")),
         }  # fmt: skip
         for job, (kind, fault) in faults.items():
@@ -122,7 +129,7 @@ class Systems:
         self.forger = await self.play(self.edges["playgate-refusals"], token="forged")
         self.players["playgate-front"].is_over = True  # no request reaches the edge any more
 
-    async def mend_all(self) -> None:
+    async def repair_all(self) -> None:
         """Repair whatever can be repaired while the edges run."""
         for sandbox in self.sandboxes.values():
             for kind in CALL_KINDS:
@@ -136,10 +143,10 @@ class Systems:
 
 
 @asynccontextmanager
-async def systems(
+async def run_systems(
     program: Callable[[str], str], folder: Path, *, in_haste: bool, token_ttl: int
 ) -> AsyncIterator[tuple[Systems, Prometheus]]:
-    """Run all edges, still healthy, and a Prometheus that scrapes them."""
+    """Run all edges, still healthy, and a Prometheus that scrapes systems."""
     async with AsyncExitStack() as stack:
         running = Systems(program, folder, token_ttl, stack)
         await running.start()

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 from nginx_server import MEDIA, replace_all, send_raw
 from ports import free_port
-from processes import Process, started
-from support import ROOT, eventually
+from processes import Process, run_process
+from support import ROOT, wait_until
 from yarl import URL
 
 CADDYFILE = ROOT / "deploy" / "Caddyfile"
@@ -31,7 +31,7 @@ class Caddy:
     def log(self) -> str:
         return self.process.output
 
-    async def ask(self, path: str, method: str = "GET", **headers: str) -> "CaddyResponse":
+    async def request(self, path: str, method: str = "GET", **headers: str) -> "CaddyResponse":
         """Send a request; `X_Name="…"` sends the header `X-Name`."""
         header_fields = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.session.request(
@@ -67,7 +67,7 @@ def set_addresses(player: str, operator: str) -> str:
 
 
 @asynccontextmanager
-async def a_caddy(
+async def run_caddy(
     program: str, folder: Path, player: str, operator: str, *, text: str | None = None
 ) -> AsyncIterator[Caddy]:
     """Run Caddy in front of an edge, with the Caddyfile `text` or else deploy/Caddyfile."""
@@ -90,7 +90,7 @@ async def a_caddy(
     command = [program, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     async with (
-        started(*command, env=home) as process,
+        run_process(*command, env=home) as process,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         caddy = Caddy(port, process, session)
@@ -98,10 +98,10 @@ async def a_caddy(
         async def is_serving() -> bool:
             assert process.process.returncode is None, caddy.log
             try:
-                await caddy.ask("/elsewhere")
+                await caddy.request("/elsewhere")
             except aiohttp.ClientError:
                 return False
             return True
 
-        await eventually(is_serving)
+        await wait_until(is_serving)
         yield caddy

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
-from redis_server import Server, a_server
-from support import RunningEdge, StillClock, a_sandbox, an_edge, skip_or_fail
+from redis_server import RedisServer, run_redis
+from support import RunningEdge, StillClock, run_test_edge, run_test_sandbox, skip_or_fail
 
 from proxy.sandbox.state import Sandbox
 
@@ -36,13 +36,13 @@ def clock() -> StillClock:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with a_sandbox() as running:
+    async with run_test_sandbox() as running:
         yield running
 
 
 @pytest.fixture
 async def edge(sandbox: Sandbox) -> AsyncIterator[RunningEdge]:
-    async with an_edge(sandbox) as running:
+    async with run_test_edge(sandbox) as running:
         yield running
 
 
@@ -53,7 +53,7 @@ async def start_edge(sandbox: Sandbox) -> AsyncIterator[Callable[..., Any]]:
 
         async def start(**options: Any) -> RunningEdge:
             return await stack.enter_async_context(
-                an_edge(options.pop("sandbox", sandbox), **options)
+                run_test_edge(options.pop("sandbox", sandbox), **options)
             )
 
         yield start
@@ -75,9 +75,9 @@ def component() -> Callable[[str], str]:
 
 
 @pytest.fixture
-async def server(component: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Server]:
+async def server(component: Callable[[str], str], tmp_path: Path) -> AsyncIterator[RedisServer]:
     """Return a real Redis server for one test."""
-    async with a_server(component("redis-server"), tmp_path) as running:
+    async with run_redis(component("redis-server"), tmp_path) as running:
         yield running
 
 

@@ -12,10 +12,10 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
-from nginx_server import Nginx, an_nginx
-from processes import EdgeProcess, in_front_of
-from redis_server import Server
-from support import OPERATOR_KEY, SANDBOX_TOML, eventually
+from nginx_server import Nginx, run_deployed_nginx
+from processes import EdgeProcess, build_edge_environment
+from redis_server import RedisServer
+from support import OPERATOR_KEY, SANDBOX_TOML, wait_until
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -33,7 +33,7 @@ class Fleet:
 
     nginx: Nginx
     sandbox: Sandbox
-    server: Server
+    server: RedisServer
     edges: list[EdgeProcess]
     minter: TokenMinter
     sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
@@ -46,16 +46,18 @@ class Fleet:
 
     async def play(self, token: str | None = None, source: str = "127.0.0.5") -> str | int:
         """Play through nginx; return the reason of a refusal, otherwise the status."""
-        return await self.outcome(self.session(source), self.play_url(token))
+        return await self.fetch_outcome(self.session(source), self.play_url(token))
 
     async def play_on(self, edge: EdgeProcess, token: str, viewer: str = "127.0.0.5") -> str | int:
         """Play on one edge without nginx; return the reason of a refusal, otherwise the status."""
         connector = aiohttp.UnixConnector(str(edge.player).removeprefix("unix:"))
         async with aiohttp.ClientSession(connector=connector) as session:
             url = f"http://edge/play/x8demo1.m3u8?token={token}"
-            return await self.outcome(session, url, {"X-Forwarded-For": viewer})
+            return await self.fetch_outcome(session, url, {"X-Forwarded-For": viewer})
 
-    async def outcome(self, session, url: str, headers: dict[str, str] | None = None) -> str | int:
+    async def fetch_outcome(
+        self, session, url: str, headers: dict[str, str] | None = None
+    ) -> str | int:
         options = {"allow_redirects": False, "headers": headers}
         async with session.get(URL(url, encoded=True), **options) as response:
             await response.read()
@@ -67,7 +69,7 @@ class Fleet:
             self.sessions[source] = aiohttp.ClientSession(connector=connector)
         return self.sessions[source]
 
-    async def ask(self, edge: EdgeProcess, path: str, **options: Any) -> Any:
+    async def request(self, edge: EdgeProcess, path: str, **options: Any) -> Any:
         """Send a request to an operator port; return its JSON, or the text of /metrics."""
         headers = {"Authorization": f"Bearer {OPERATOR_KEY}"}
         method, url = options.pop("method", "GET"), f"http://127.0.0.1:{edge.operator}{path}"
@@ -78,12 +80,12 @@ class Fleet:
 
     async def is_ready(self, edge: EdgeProcess) -> bool:
         try:
-            return (await self.ask(edge, "/readyz"))["status"] == "ready"
+            return (await self.request(edge, "/readyz"))["status"] == "ready"
         except aiohttp.ClientError:
             return False
 
     @asynccontextmanager
-    async def under_load(self, players: int = PLAYERS) -> AsyncIterator["Load"]:
+    async def run_load(self, players: int = PLAYERS) -> AsyncIterator["Load"]:
         """Keep `players` concurrent players playing, with a new token for each play."""
         load = Load()
         sources = itertools.cycle(f"127.0.{n}.5" for n in range(1, 101))
@@ -117,32 +119,32 @@ class Load:
             self.rounds[source] = self.rounds.get(source, 0) + 1
             self.slowest = max(self.slowest, monotonic() - started)
 
-    async def goes_on(self, plays: int = 100) -> None:
+    async def wait_for_plays(self, plays: int = 100) -> None:
         """Wait until `plays` further plays have ended."""
         target = self.outcomes.total() + plays
-        await eventually(lambda: self.outcomes.total() >= target, seconds=60)
+        await wait_until(lambda: self.outcomes.total() >= target, seconds=60)
 
-    async def turns(self) -> Counter[str | int]:
+    async def wait_for_plays_in_flight(self) -> Counter[str | int]:
         """Wait until every play in flight has ended; return and reset the outcomes."""
         before = dict(self.rounds)
-        await eventually(
+        await wait_until(
             lambda: all(self.rounds[player] > count for player, count in before.items()), seconds=60
         )
-        return self.taken()
+        return self.take_outcomes()
 
-    def taken(self) -> Counter[str | int]:
+    def take_outcomes(self) -> Counter[str | int]:
         """Return the outcomes since the last call, and reset them."""
         outcomes, self.outcomes, self.slowest = self.outcomes, Counter(), 0.0
         return outcomes
 
 
 @asynccontextmanager
-async def a_fleet(
-    program: str, folder: Path, sandbox: Sandbox, server: Server, **env: str
+async def run_fleet(
+    program: str, folder: Path, sandbox: Sandbox, server: RedisServer, **env: str
 ) -> AsyncIterator[Fleet]:
     """Run the fleet; `env` adds environment variables to every edge."""
     edge_env = {
-        **in_front_of(sandbox),
+        **build_edge_environment(sandbox),
         "PLAYGATE_STATE__URL": server.url,
         "PLAYGATE_STATE__MAX_STALENESS": "1",
         "PLAYGATE_TOKENS__BIND_ON_FIRST_USE": "true",
@@ -156,14 +158,14 @@ async def a_fleet(
             stack.push_async_callback(edge.close)
         await asyncio.gather(*(edge.start() for edge in edges))
         nginx = await stack.enter_async_context(
-            an_nginx(
+            run_deployed_nginx(
                 program, folder, [edge.player for edge in edges], [edge.operator for edge in edges]
             )
         )
         minter = TokenMinter(load_settings(SANDBOX_TOML), Clock())
         fleet = Fleet(nginx, sandbox, server, edges, minter)
         for edge in edges:
-            await eventually(lambda edge=edge: fleet.is_ready(edge))
+            await wait_until(lambda edge=edge: fleet.is_ready(edge))
         try:
             yield fleet
         finally:

@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dashboard import Panel, Query, read_rows
-from monitoring_stack import Monitored, a_monitored_edge
+from monitoring_stack import Monitored, run_monitored_edge
 from prometheus_server import Series
 from rich.console import Console
 from rich.table import Table
-from support import eventually
+from support import wait_until
 from traffic import GOOD_DAY
 
 INTERVAL = "15s"
@@ -95,7 +95,7 @@ async def show(monitored: Monitored, console: Console) -> None:
             values = "\n".join(f"{value:>12}  {name}" for name, value in series) or "no data yet"
             table.add_row(panel.title, values)
         console.print(table)
-    alerts = await monitored.prometheus.alerts()
+    alerts = await monitored.prometheus.list_firing_alerts()
     console.print("[bold]Alerts that fire")
     for alert in alerts:
         name, summary = alert["labels"]["alertname"], alert["annotations"]["summary"]
@@ -112,14 +112,16 @@ async def run(*, every: float, once: bool) -> None:
     console = Console()
     with TemporaryDirectory(prefix="playgate-") as folder:
         console.print("Starting a sandbox, Redis, an edge, players and Prometheus …")
-        async with a_monitored_edge(find, Path(folder), in_haste=False, day=GOOD_DAY) as monitored:
+        async with run_monitored_edge(
+            find, Path(folder), in_haste=False, day=GOOD_DAY
+        ) as monitored:
             edge = f"http://127.0.0.1:{monitored.edge.operator}/metrics"
             faults = f"{monitored.sandbox.origin}/__faults/video"
-            prometheus = await monitored.prometheus.page_of_alerts()
+            prometheus = await monitored.prometheus.find_alerts_page()
             console.print(WELCOME.format(edge, prometheus, faults, faults), soft_wrap=True)
             await wait_for_stop(stop, RATE_WINDOW_SECONDS)
             with suppress(TimeoutError):
-                await eventually(lambda: is_complete(monitored), seconds=MAX_FIRST_DATA_SECONDS)
+                await wait_until(lambda: is_complete(monitored), seconds=MAX_FIRST_DATA_SECONDS)
             while not stop.is_set():
                 await show(monitored, console)
                 if once:

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import EdgeProcess, in_front_of
+from processes import EdgeProcess, build_edge_environment
 from prometheus_server import Prometheus, run_prometheus
-from redis_server import a_server
-from support import a_sandbox
+from redis_server import run_redis
+from support import run_test_sandbox
 from traffic import RELAYED, run_traffic
 
 from proxy.sandbox.state import Sandbox
@@ -32,7 +32,7 @@ class Monitored:
 def build_environment(sandbox: Sandbox, state_url: str) -> dict[str, str]:
     """Return the environment of an edge that uses every feature with metrics of its own."""
     return {
-        **in_front_of(sandbox),
+        **build_edge_environment(sandbox),
         "PLAYGATE_STATE__URL": state_url,
         "PLAYGATE_TOKENS__BIND_ON_FIRST_USE": "true",
         "PLAYGATE_DELIVERY__MODE": "validate",
@@ -41,11 +41,11 @@ def build_environment(sandbox: Sandbox, state_url: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def a_monitored_edge(
+async def run_monitored_edge(
     program: Callable[[str], str], folder: Path, *, in_haste: bool, day: tuple[str, ...]
 ) -> AsyncIterator[Monitored]:
     """Run the edge, its traffic and Prometheus; `program` returns the path of an executable."""
-    async with a_sandbox() as sandbox, a_server(program("redis-server"), folder) as server:
+    async with run_test_sandbox() as sandbox, run_redis(program("redis-server"), folder) as server:
         edge = EdgeProcess(build_environment(sandbox, server.url))
         async with edge.stack:
             await edge.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from certificates import certify
 from ports import free_port
-from support import ROOT, eventually
+from support import ROOT, wait_until
 
 CONF = ROOT / "deploy" / "nginx.conf"
 MEDIA = ROOT / "proxy" / "sandbox" / "media" / "vod_180"
@@ -44,7 +44,7 @@ class Nginx:
         received = await send_raw(self.port, raw)
         return int(received.split(b" ", 2)[1]) if received else 0, received
 
-    async def ask(self, path: str, *lines: str, method: str = "GET") -> tuple[int, bytes]:
+    async def request(self, path: str, *lines: str, method: str = "GET") -> tuple[int, bytes]:
         """Send a request with additional header lines; return as `send` does."""
         headers = [
             f"{method} {path} HTTP/1.1",
@@ -130,7 +130,7 @@ def set_port_and_folders(
 
 
 @asynccontextmanager
-async def an_nginx(
+async def run_deployed_nginx(
     program: str,
     folder: Path,
     players: Sequence[int | str],
@@ -139,12 +139,12 @@ async def an_nginx(
 ) -> AsyncIterator[Nginx]:
     """Run nginx with deploy/nginx.conf in front of edges."""
     text = set_addresses(players, operators)
-    async with running_nginx(program, folder, text, upstream) as nginx:
+    async with run_nginx_process(program, folder, text, upstream) as nginx:
         yield nginx
 
 
 @asynccontextmanager
-async def running_nginx(
+async def run_nginx_process(
     program: str, folder: Path, text: str, upstream: Upstream | None = None
 ) -> AsyncIterator[Nginx]:
     """Run nginx with a configuration whose port and folders are replaced."""
@@ -162,13 +162,13 @@ async def running_nginx(
     async def is_serving() -> bool:
         assert process.poll() is None, (folder / "stderr").read_text()
         try:
-            status, _ = await nginx.ask("/elsewhere")  # nginx responds without an edge
+            status, _ = await nginx.request("/elsewhere")  # nginx responds without an edge
         except OSError:
             return False
         return status == 404
 
     try:
-        await eventually(is_serving)
+        await wait_until(is_serving)
         yield nginx
     finally:
         process.terminate()

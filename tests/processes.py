@@ -31,7 +31,7 @@ class Process:
         while chunk := await self.process.stdout.read(65536):
             self.output += chunk.decode(errors="replace")
 
-    async def says(self, text: str, seconds: float = 60) -> str:
+    async def wait_for_output(self, text: str, seconds: float = 60) -> str:
         """Wait until the output contains a text; return the whole output so far.
 
         Raises:
@@ -62,7 +62,7 @@ class Process:
 
 
 @asynccontextmanager
-async def started(
+async def run_process(
     *command: str | Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -92,7 +92,7 @@ def playgate(*arguments: str | Path) -> list[str | Path]:
     return [sys.executable, "-m", "proxy", *arguments]
 
 
-def in_front_of(sandbox: Sandbox) -> dict[str, str]:
+def build_edge_environment(sandbox: Sandbox) -> dict[str, str]:
     """Return environment variables that point Playgate at a sandbox instead of Dailymotion."""
     return {
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/v1/token",
@@ -121,9 +121,9 @@ class EdgeProcess:
         }
         command = [*self.program, "serve", "--config", SANDBOX_TOML]
         self.process = await self.stack.enter_async_context(
-            started(*command, env={**self.env, **ports, **env})
+            run_process(*command, env={**self.env, **ports, **env})
         )
-        await self.process.says('"serving"')
+        await self.process.wait_for_output('"serving"')
 
     async def stop(self) -> None:
         assert await self.process.stop() == 0, self.process.output

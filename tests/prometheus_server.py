@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 from ports import free_port
-from processes import started
-from support import ROOT, eventually
+from processes import run_process
+from support import ROOT, wait_until
 
 DEPLOYED = ROOT / "deploy" / "prometheus"
 SPEED_UP = 60  # factor of `in_haste`
@@ -35,7 +35,7 @@ class Prometheus:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def ask(self, path: str, **parameters: str) -> Any:
+    async def request(self, path: str, **parameters: str) -> Any:
         async with self.session.get(f"{self.origin}/api/v1/{path}", params=parameters) as response:
             body = await response.json()
         assert body["status"] == "success", body
@@ -43,23 +43,23 @@ class Prometheus:
 
     async def query(self, expression: str) -> list[Series]:
         """Return the labels and the value of each series of an instant query."""
-        result = (await self.ask("query", query=expression))["result"]
+        result = (await self.request("query", query=expression))["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
 
-    async def firing(self) -> dict[str, set[str]]:
+    async def find_firing_alerts(self) -> dict[str, set[str]]:
         """Return the jobs of the firing alerts, by the alert's name."""
         firing: dict[str, set[str]] = {}
-        for alert in await self.alerts():
+        for alert in await self.list_firing_alerts():
             labels = alert["labels"]
             firing.setdefault(labels["alertname"], set()).add(labels.get("job", ""))
         return firing
 
-    async def alerts(self) -> list[Any]:
+    async def list_firing_alerts(self) -> list[Any]:
         """Return the firing alerts."""
-        alerts = (await self.ask("alerts"))["alerts"]
+        alerts = (await self.request("alerts"))["alerts"]
         return [alert for alert in alerts if alert["state"] == "firing"]
 
-    async def page_of_alerts(self) -> str:
+    async def find_alerts_page(self) -> str:
         """Return the URL of the alerts page; Debian's Prometheus has only the classic pages."""
         async with self.session.get(f"{self.origin}/alerts") as response:
             return f"{self.origin}{'/alerts' if response.ok else '/classic/alerts'}"
@@ -68,7 +68,7 @@ class Prometheus:
         return len(await self.query("up == 1")) == instances
 
 
-def hastened(text: str) -> str:
+def shorten_rules(text: str) -> str:
     """Return rules whose windows, `for` durations and ages are `SPEED_UP` times shorter."""
 
     def shorten(match: re.Match[str]) -> str:
@@ -114,7 +114,7 @@ def write_config(folder: Path, jobs: Mapping[str, list[str]], *, in_haste: bool)
     (folder / "prometheus.yml").write_text(main.replace("_interval: 15s", "_interval: 1s"))
     for rules in DEPLOYED.glob("*.rules.yml"):
         text = re.sub(r"interval: \d+m", "interval: 1s", rules.read_text())
-        (folder / rules.name).write_text(hastened(text) if in_haste else text)
+        (folder / rules.name).write_text(shorten_rules(text) if in_haste else text)
     return folder / "prometheus.yml"
 
 
@@ -131,7 +131,7 @@ async def run_prometheus(
         "log.level": "warn",
     }
     command = [program, *(f"--{name}={value}" for name, value in options.items())]
-    async with started(*command) as process, aiohttp.ClientSession() as session:
+    async with run_process(*command) as process, aiohttp.ClientSession() as session:
         prometheus = Prometheus(port, session)
 
         async def is_scraping_all() -> bool:
@@ -141,5 +141,5 @@ async def run_prometheus(
             except (aiohttp.ClientError, AssertionError):  # not listening, or not ready yet
                 return False
 
-        await eventually(is_scraping_all, seconds=120)
+        await wait_until(is_scraping_all, seconds=120)
         yield prometheus

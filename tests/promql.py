@@ -54,7 +54,7 @@ def iterate_samples(text: str) -> Iterator[Sample]:
         yield from family.samples
 
 
-def unknown_values_in(
+def find_unknown_values(
     expression: str, known: Mapping[tuple[str, str], set[str]]
 ) -> list[tuple[str, str, str]]:
     """Return the (metric, label, value) of each matched or excluded value that no series has."""
@@ -79,7 +79,9 @@ def labels_by_metric(text: str) -> dict[str, set[str]]:
     return labels
 
 
-def unknown_in(expression: str, known: Mapping[str, set[str]], recorded: set[str]) -> list[str]:
+def find_unknown_metrics(
+    expression: str, known: Mapping[str, set[str]], recorded: set[str]
+) -> list[str]:
     """Return the metrics and labels of an expression that neither edge nor rules provide."""
     unknown = []
     for name, labels in iterate_selectors(expression):

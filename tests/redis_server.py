@@ -11,11 +11,11 @@ from pathlib import Path
 from ports import free_port
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from support import eventually
+from support import wait_until
 
 
 @dataclass(slots=True)
-class Server:
+class RedisServer:
     """A Redis server that can be stopped and restarted on the same port."""
 
     program: str
@@ -36,7 +36,7 @@ class Server:
         self.process = subprocess.Popen(  # noqa: ASYNC220  # returns right after the fork
             [self.program, *arguments], stdout=subprocess.DEVNULL
         )
-        await eventually(self.is_serving)
+        await wait_until(self.is_serving)
 
     async def is_serving(self) -> bool:
         async with self.client() as client:
@@ -65,7 +65,7 @@ class Server:
         async with self.client() as client:
             await client.flushall()
 
-    async def commands(self) -> int:
+    async def count_commands(self) -> int:
         """Return the number of commands received.
 
         Not counted: this query, the setup of connections, and the polling of revocations.
@@ -81,9 +81,9 @@ class Server:
 
 
 @asynccontextmanager
-async def a_server(program: str, folder: Path) -> AsyncIterator[Server]:
+async def run_redis(program: str, folder: Path) -> AsyncIterator[RedisServer]:
     """Run a Redis server until the context is left."""
-    server = Server(program, folder, free_port())
+    server = RedisServer(program, folder, free_port())
     await server.start()
     try:
         yield server

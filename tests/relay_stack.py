@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 from certificates import certify
-from nginx_server import Nginx, Upstream, an_nginx
-from processes import EdgeProcess, in_front_of
+from nginx_server import Nginx, Upstream, run_deployed_nginx
+from processes import EdgeProcess, build_edge_environment
 from support import SANDBOX_TOML
 
 from proxy.adapters.clock import Clock
@@ -57,7 +57,7 @@ class Relayed:
         ) as response:
             return response.status, await response.read(), response.headers
 
-    async def segments(self, video: str = "x8demo1") -> list[str]:
+    async def fetch_segment_paths(self, video: str = "x8demo1") -> list[str]:
         """Start a relayed session; return the paths in its first media playlist."""
         async with self.session.get(self.play_url(video)) as response:
             media_playlist = find_relay_paths(await response.read())[0]
@@ -81,7 +81,7 @@ def find_relay_paths(body: bytes) -> list[str]:
 
 
 @asynccontextmanager
-async def relaying(
+async def run_relay_stack(
     program: str,
     folder: Path,
     *,
@@ -111,7 +111,7 @@ async def relaying(
         env = {
             "SSL_CERT_FILE": str(authority),
             "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]',
-            **in_front_of(sandbox),
+            **build_edge_environment(sandbox),
             "PLAYGATE_DELIVERY__MODE": "relay",
             **settings,
         }
@@ -121,7 +121,7 @@ async def relaying(
             await edge.start()
         resolver = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
         nginx = await stack.enter_async_context(
-            an_nginx(
+            run_deployed_nginx(
                 program,
                 folder,
                 [edge.player for edge in edges],

@@ -45,6 +45,7 @@ SECRET = "sandbox-signing-key-known-to-everybody"
 OPERATOR_KEY = "sandbox-operator-key-known-to-everybody"
 CREDENTIALS = ("sandbox", "sandbox-secret")
 NOW = 1_800_000_000
+PLAYLIST_HEADERS = (("Content-Type", "application/vnd.apple.mpegurl"),)
 
 
 class StillClock(Clock):
@@ -72,7 +73,7 @@ class StillClock(Clock):
 
     async def next_sleeper(self) -> float:
         """Wait until a task sleeps; return the seconds until the first sleeper wakes."""
-        await eventually(lambda: self._sleepers)
+        await wait_until(lambda: self._sleepers)
         return min(until for until, _ in self._sleepers) - self.ticks
 
     def advance(self, seconds: float) -> None:
@@ -126,6 +127,16 @@ class RunningEdge:
             check_response(method, url, received.status, received.headers, received.body)
         return received
 
+    async def get_outcome(self, url: str, **options: Any) -> str | int:
+        """Send a request; return the reason of its refusal, or its status if it is not refused."""
+        return (await self.get(url, **options)).outcome
+
+    async def try_play(
+        self, video: str = "x8demo1", token: str | None = None, **options: Any
+    ) -> str | int:
+        """Play a video; return the reason of the refusal, or the status if it is not refused."""
+        return await self.get_outcome(self.play_url(video, token), **options)
+
     async def play(self, video: str = "x8demo1", **options: Any) -> "Response":
         return await self.get(self.play_url(video), **options)
 
@@ -172,11 +183,16 @@ class Response:
         return self.headers.get("X-Deny-Reason")
 
     @property
+    def outcome(self) -> str | int:
+        """The reason of the refusal, or the status if the request is not refused."""
+        return self.reason or self.status
+
+    @property
     def location(self) -> str:
         return self.headers["Location"]
 
 
-def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any) -> Settings:
+def build_settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any) -> Settings:
     """Return settings of an edge on free ports that uses a sandbox; `tables` override them."""
     platform = tables.get("platform", {})
     kind = get_key_kind(platform.get("grant", "client_credentials"))
@@ -201,28 +217,29 @@ def settings_for(sandbox: Sandbox, *, config: Path = SANDBOX_TOML, **tables: Any
 
 
 @asynccontextmanager
-async def an_edge(
+async def run_test_edge(
     sandbox: Sandbox, *, clock: Clock | None = None, **tables: Any
 ) -> AsyncIterator[RunningEdge]:
     """Run an edge in front of a sandbox; `tables` override its settings."""
-    log = io.StringIO()
-    async with run_edge(
-        settings_for(sandbox, **tables), log=build_logger(log), clock=clock
-    ) as edge:
-        running = RunningEdge(edge, log)
-        try:
-            yield running
-        finally:
-            for session in running.sessions.values():
-                await session.close()
+    settings = build_settings_for(sandbox, **tables)
+    async with _run_recorded_edge(settings, clock=clock) as running:
+        yield running
 
 
 @asynccontextmanager
-async def a_watching_edge(load: Callable[[], Settings], config: Path) -> AsyncIterator[RunningEdge]:
+async def run_reloading_edge(
+    load: Callable[[], Settings], config: Path
+) -> AsyncIterator[RunningEdge]:
     """Run an edge that reloads its settings whenever the file `config` changes."""
-    log = io.StringIO()
     source = SettingsSource(load=load, path=config, began_at=time())
-    async with run_edge(load(), log=build_logger(log), source=source) as edge:
+    async with _run_recorded_edge(load(), source=source) as running:
+        yield running
+
+
+@asynccontextmanager
+async def _run_recorded_edge(settings: Settings, **options: Any) -> AsyncIterator[RunningEdge]:
+    log = io.StringIO()
+    async with run_edge(settings, log=build_logger(log), **options) as edge:
         running = RunningEdge(edge, log)
         try:
             yield running
@@ -232,7 +249,7 @@ async def a_watching_edge(load: Callable[[], Settings], config: Path) -> AsyncIt
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
+async def serve_app(app: web.Application) -> AsyncIterator[str]:
     """Serve an application on a free local port; yield its origin."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -243,7 +260,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def a_sandbox(**options: Any) -> Any:
+def run_test_sandbox(**options: Any) -> Any:
     """Return a context manager that runs a sandbox on a free port."""
     return run_sandbox(Sandbox(**options))
 
@@ -256,7 +273,9 @@ def b64(value: bytes | str | dict[str, Any]) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def signed(header: object, payload: object, secret: str = SECRET, digest: str = "sha256") -> str:
+def sign_token(
+    header: object, payload: object, secret: str = SECRET, digest: str = "sha256"
+) -> str:
     """Return a token with any header and payload, even invalid ones, and a valid signature."""
     parts = (
         part if isinstance(part, bytes | str) else json.dumps(part) for part in (header, payload)
@@ -307,7 +326,7 @@ def mint(
     return key.sign({**standard_claims, **claims})
 
 
-def a_play(**options: Any) -> PlayRequest:
+def build_play_request(**options: Any) -> PlayRequest:
     """Return a play request from a public viewer address; `options` override its fields."""
     defaults: dict[str, Any] = {
         "video": VideoId("x8abcd"),
@@ -331,12 +350,12 @@ def skip_or_fail(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def a_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> SharedState:
+def build_state(store: Any, clock: Clock, *, timeout: float = 1, log: Any = None) -> SharedState:
     """Return the shared state of an edge on top of a store."""
     return SharedState(store, build_telemetry(log, clock), timeout=timeout)
 
 
-async def eventually(condition: Any, seconds: float = 20.0) -> None:
+async def wait_until(condition: Any, seconds: float = 20.0) -> None:
     """Wait until `condition()` is true; it may be a coroutine function.
 
     Raises:

@@ -11,8 +11,8 @@ from time import perf_counter
 
 import aiohttp
 import pytest
-from processes import EdgeProcess, in_front_of
-from support import SANDBOX_TOML, eventually, skip_or_fail
+from processes import EdgeProcess, build_edge_environment
+from support import SANDBOX_TOML, skip_or_fail, wait_until
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -118,7 +118,7 @@ async def test_thousands_of_idle_and_slow_connections_do_not_slow_plays_down(
     sandbox, many_descriptors
 ):
     edge = EdgeProcess(
-        {**in_front_of(sandbox), "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
+        {**build_edge_environment(sandbox), "PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
     )
     async with edge.stack:
         await edge.start()
@@ -126,16 +126,16 @@ async def test_thousands_of_idle_and_slow_connections_do_not_slow_plays_down(
         disconnects: list[OSError] = []
         async with open_many_connections(edge.player, disconnects) as idle:
             # At least half of the slow connections: the others may be reconnecting.
-            await eventually(
+            await wait_until(
                 lambda: count_descriptors(edge) >= IDLE_CONNECTIONS + SLOW_CONNECTIONS // 2,
                 5 * HEADER_TIMEOUT_SECONDS,
             )
-            await eventually(
+            await wait_until(
                 lambda: len(disconnects) >= SLOW_CONNECTIONS, 5 * HEADER_TIMEOUT_SECONDS
             )
             meanwhile = await measure_plays(edge)
             responses = await asyncio.gather(*map(send_request, idle[:: IDLE_CONNECTIONS // 100]))
-        await eventually(lambda: count_descriptors(edge) < IDLE_CONNECTIONS // 100, 60)
+        await wait_until(lambda: count_descriptors(edge) < IDLE_CONNECTIONS // 100, 60)
         afterwards = await measure_plays(edge)
 
     assert all(response.startswith(b"HTTP/1.1 204") for response in responses)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 from itertools import count
 
-from support import NOW, ROOT, SECRET, StillClock, a_play, a_state, mint
+from support import NOW, ROOT, SECRET, StillClock, build_play_request, build_state, mint
 
 from proxy.adapters import log_writer
 from proxy.adapters.state.store import MAX_ENTRIES, MemoryStore
@@ -121,12 +121,14 @@ def fill_addresses() -> object:
 async def fill_first_uses() -> object:
     """Fill the instance's cache of first uses, and the state in its memory."""
     clock = StillClock()
-    first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
+    first_use = FirstUse(build_state(MemoryStore(clock), clock), clock, on_failure="deny")
     key = load_key(kid="a", algorithm="HS256", material=SECRET)
     claims = verify(mint(key, video="*", issued_at=NOW, ttl=300), Keyring([key]))
     viewer = IPv6Address("2001:db8:aaaa:bbbb::")
     for n in range(MAX_ENTRIES):
-        await first_use.bind(a_play(token=f"{build_text(n, 100)}.a", viewer=viewer), claims)
+        await first_use.bind(
+            build_play_request(token=f"{build_text(n, 100)}.a", viewer=viewer), claims
+        )
     return first_use
 
 
@@ -151,7 +153,7 @@ def fill_rate_counters() -> object:
             "issuer": build_text(n, LONG_NAME_LENGTH),
         }
         viewer = IPv6Address(2**125 + n)
-        limits.reserve(a_play(viewer=viewer), replace(claims, **names))
+        limits.reserve(build_play_request(viewer=viewer), replace(claims, **names))
     return limits
 
 

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
-from nginx_server import an_nginx
+from nginx_server import run_deployed_nginx
 from ports import free_port
-from processes import Process, in_front_of, playgate, started
-from support import SANDBOX_TOML, a_sandbox, eventually
+from processes import Process, build_edge_environment, playgate, run_process
+from support import SANDBOX_TOML, run_test_sandbox, wait_until
 from yarl import URL
 
 from proxy.cli.serve import create_stop_event
@@ -26,7 +26,7 @@ def build_environment(sandbox, player: int | str, operator: int) -> dict[str, st
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_WEB__LISTEN": player if isinstance(player, str) else f"127.0.0.1:{player}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
-        **in_front_of(sandbox),
+        **build_edge_environment(sandbox),
     }
 
 
@@ -44,10 +44,10 @@ async def run_serve(
     """Run `playgate serve`; yield the process, an HTTP client, and the two ports."""
     player, operator = free_port(), free_port()
     async with (
-        started(*playgate("serve"), env=build_environment(sandbox, player, operator)) as edge,
+        run_process(*playgate("serve"), env=build_environment(sandbox, player, operator)) as edge,
         aiohttp.ClientSession() as session,
     ):
-        await edge.says('"event": "serving"')
+        await edge.wait_for_output('"event": "serving"')
         yield edge, session, player, operator
 
 
@@ -65,7 +65,7 @@ async def test_serve_serves_and_stops_cleanly(sandbox):
 
 
 async def test_serve_exits_with_a_one_line_error_if_a_port_is_taken(sandbox):
-    async with started(
+    async with run_process(
         *playgate("serve"), env=build_environment(sandbox, URL(sandbox.origin).port, free_port())
     ) as edge:
         async with asyncio.timeout(60):
@@ -107,7 +107,7 @@ async def test_no_secret_appears_in_the_log_or_in_responses(sandbox):
             responses.append((await asyncio.wait_for(reader.read(), 20)).decode())
             writer.close()
             await writer.wait_closed()
-        await edge.says('"event": "bad-request"')
+        await edge.wait_for_output('"event": "bad-request"')
         for path in ("/metrics", "/readyz", f"/auth?token={token}"):
             async with session.get(f"http://127.0.0.1:{operator}{path}") as response:
                 responses.append(await response.text())
@@ -133,10 +133,10 @@ async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops
         for name, port in zip(("port", "operator-port", "sandbox-port"), ports, strict=True)
     ]
     async with (
-        started(*playgate("demo", *options), cwd=tmp_path) as demo,
+        run_process(*playgate("demo", *options), cwd=tmp_path) as demo,
         aiohttp.ClientSession() as session,
     ):
-        text = await demo.says("Ctrl-C stops it")
+        text = await demo.wait_for_output("Ctrl-C stops it")
         page = re.search(r"Open +(\S+)", text)[1]
         play = re.search(r"Paste +(\S+)", text)[1]
         async with session.get(play) as response:
@@ -151,7 +151,7 @@ async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops
                 )
         # in a second terminal, as printed
         mint_command = re.search(r"Mint +(.+)\n", text)[1]
-        async with started("sh", "-c", mint_command, cwd=tmp_path) as mint:
+        async with run_process("sh", "-c", mint_command, cwd=tmp_path) as mint:
             await mint.process.wait()
         url = mint.output.strip()
         assert url.startswith(f"http://127.0.0.1:{ports[0]}/play/x8live1.m3u8?token=")
@@ -169,7 +169,7 @@ async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops
 
 
 async def test_a_second_demo_says_which_port_is_taken(sandbox):
-    async with started(
+    async with run_process(
         *playgate(
             "demo",
             f"--sandbox-port={URL(sandbox.origin).port}",
@@ -196,13 +196,15 @@ async def test_stopping_an_edge_behind_nginx_under_load_causes_no_player_errors(
     players, operators = [free_port(), free_port()], [free_port(), free_port()]
     trust = {"PLAYGATE_VIEWER__TRUSTED_PROXIES": '["127.0.0.1"]'}
     async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(a_sandbox())
-        nginx = await stack.enter_async_context(an_nginx(program, tmp_path, players, operators))
+        sandbox = await stack.enter_async_context(run_test_sandbox())
+        nginx = await stack.enter_async_context(
+            run_deployed_nginx(program, tmp_path, players, operators)
+        )
 
         async def start(n: int) -> Process:
             env = build_environment(sandbox, players[n], operators[n]) | trust
-            edge = await stack.enter_async_context(started(*playgate("serve"), env=env))
-            await edge.says('"event": "serving"')
+            edge = await stack.enter_async_context(run_process(*playgate("serve"), env=env))
+            await edge.wait_for_output('"event": "serving"')
             return edge
 
         edges = [await start(0), await start(1)]
@@ -223,7 +225,7 @@ async def test_stopping_an_edge_behind_nginx_under_load_causes_no_player_errors(
 
         async def wait_for_more_plays() -> None:
             target = statuses.total() + 300
-            await eventually(lambda: statuses.total() > target, seconds=60)
+            await wait_until(lambda: statuses.total() > target, seconds=60)
 
         viewers = [asyncio.create_task(play_until_stopped()) for _ in range(16)]
         for n in (0, 1, 0):

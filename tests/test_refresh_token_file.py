@@ -9,9 +9,9 @@ import stat
 import sys
 
 import pytest
-from account_settings import logged_in
-from processes import Process, started
-from support import an_edge, eventually
+from account_settings import log_in
+from processes import Process, run_process
+from support import run_test_edge, wait_until
 
 from proxy.adapters.dailymotion.refresh_token_grant import TOKEN_TIMEOUT_SECONDS
 from proxy.sandbox.controls import Fault
@@ -66,7 +66,7 @@ def build_environment(sandbox, account) -> dict[str, str]:
 
 
 def start_refresh(sandbox, account, *, steps: int) -> Process:
-    return started(
+    return run_process(
         sys.executable,
         "-c",
         REFRESH_SCRIPT,
@@ -78,7 +78,7 @@ def start_refresh(sandbox, account, *, steps: int) -> Process:
 
 async def play_once(sandbox, account) -> str | None:
     """Play through a new edge; return the reason of the refusal, or None."""
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         return (await edge.play()).reason
 
 
@@ -95,7 +95,7 @@ async def test_a_refresh_killed_before_any_file_operation_leaves_a_valid_login(
     steps: dict[str, str | None] = {}
     for number in range(1, 40):
         sandbox.accounts.rotation = rotation
-        account = logged_in(sandbox, file)
+        account = log_in(sandbox, file)
         async with start_refresh(sandbox, account, steps=number) as process:
             async with asyncio.timeout(60):
                 code = await process.process.wait()
@@ -122,15 +122,15 @@ async def test_a_refresh_killed_during_the_response_loses_the_login_only_with_st
     sandbox, tmp_path, rotation
 ):
     sandbox.accounts.rotation = rotation
-    account = logged_in(sandbox, tmp_path / "login.json")
+    account = log_in(sandbox, tmp_path / "login.json")
     before = set(sandbox.accounts.refresh_tokens)
     sandbox.controls.hold("token")
     async with start_refresh(sandbox, account, steps=0) as process:
-        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        await wait_until(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         process.process.kill()
         await process.process.wait()
     sandbox.controls.release("token")
-    await eventually(lambda: set(sandbox.accounts.refresh_tokens) != before)
+    await wait_until(lambda: set(sandbox.accounts.refresh_tokens) != before)
 
     assert await play_once(sandbox, account) == (
         None if rotation == "lenient" else "platform-credentials"
@@ -140,10 +140,10 @@ async def test_a_refresh_killed_during_the_response_loses_the_login_only_with_st
 async def test_a_slow_token_response_is_awaited_after_its_plays_have_timed_out(sandbox, tmp_path):
     """Without this, a server that invalidates the used refresh token would end the login."""
     sandbox.accounts.rotation = "strict"
-    account = logged_in(sandbox, tmp_path / "login.json")
+    account = log_in(sandbox, tmp_path / "login.json")
     quick = {**account, "play_timeout": 0.5}
     sandbox.controls.hold("token")
-    async with an_edge(sandbox, platform=quick) as edge:
+    async with run_test_edge(sandbox, platform=quick) as edge:
         assert (await edge.play()).reason == "platform-timeout"
         assert (await edge.play()).reason == "platform-timeout"
         sandbox.controls.release("token")
@@ -151,15 +151,15 @@ async def test_a_slow_token_response_is_awaited_after_its_plays_have_timed_out(s
         async def is_playable() -> bool:
             return (await edge.play()).status == 302
 
-        await eventually(is_playable)
+        await wait_until(is_playable)
         assert sandbox.controls.calls["token"] == 1
 
 
 async def test_a_stopping_edge_does_not_wait_for_the_file_lock(sandbox, tmp_path):
-    account = logged_in(sandbox, tmp_path / "login.json")
+    account = log_in(sandbox, tmp_path / "login.json")
     with (tmp_path / "login.json.lock").open("w") as held_elsewhere:
         fcntl.flock(held_elsewhere, fcntl.LOCK_EX)
-        edge = an_edge(sandbox, platform={**account, "play_timeout": 0.5})
+        edge = run_test_edge(sandbox, platform={**account, "play_timeout": 0.5})
         running = await edge.__aenter__()
         assert (await running.play()).reason == "platform-timeout"
         async with asyncio.timeout(TOKEN_TIMEOUT_SECONDS / 2):
@@ -170,11 +170,11 @@ async def test_a_stopping_edge_does_not_wait_for_the_file_lock(sandbox, tmp_path
 
 async def test_a_stopping_edge_waits_for_a_token_request_in_flight(sandbox, tmp_path):
     sandbox.accounts.rotation = "strict"
-    account = logged_in(sandbox, tmp_path / "login.json")
+    account = log_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
-    edge = an_edge(sandbox, platform=account)
+    edge = run_test_edge(sandbox, platform=account)
     await edge.__aenter__()
-    await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+    await wait_until(lambda: sandbox.controls.waiting["token"] == 1)
     stopping = asyncio.create_task(edge.__aexit__(None, None, None))
     done, _ = await asyncio.wait([stopping], timeout=1)
     assert not done
@@ -199,7 +199,7 @@ async def test_a_new_refresh_token_is_stored_even_if_the_rest_of_the_response_is
     sandbox, tmp_path, members
 ):
     file = tmp_path / "login.json"
-    account = logged_in(sandbox, file)
+    account = log_in(sandbox, file)
     body = {"access_token": "a", "expires_in": 3600, "refresh_token": "the-next", **members}
     sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
     await play_once(sandbox, account)
@@ -210,7 +210,7 @@ async def test_a_new_refresh_token_is_stored_even_if_the_rest_of_the_response_is
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
 async def test_an_error_response_does_not_replace_the_refresh_token(sandbox, tmp_path, status):
     file = tmp_path / "login.json"
-    account, before = logged_in(sandbox, file), file.read_text()
+    account, before = log_in(sandbox, file), file.read_text()
     body = {"error": "temporarily_unavailable", "refresh_token": "redacted"}
     sandbox.controls.set_fault("token", Fault(status=status, body=json.dumps(body)))
     await play_once(sandbox, account)
@@ -221,7 +221,7 @@ async def test_an_error_response_does_not_replace_the_refresh_token(sandbox, tmp
 @pytest.mark.parametrize("token", ["", "a" * 5000, "a\r\nb", "é", 7, ["x"], None])
 async def test_an_invalid_refresh_token_does_not_replace_the_stored_one(sandbox, tmp_path, token):
     file = tmp_path / "login.json"
-    account, before = logged_in(sandbox, file), file.read_text()
+    account, before = log_in(sandbox, file), file.read_text()
     body = {"access_token": "a", "expires_in": 3600, "refresh_token": token}
     sandbox.controls.set_fault("token", Fault(status=200, body=json.dumps(body)))
     await play_once(sandbox, account)
@@ -236,7 +236,7 @@ async def test_an_incomplete_next_file_does_not_replace_the_refresh_token(
     sandbox, tmp_path, content
 ):
     file = tmp_path / "login.json"
-    account = logged_in(sandbox, file)
+    account = log_in(sandbox, file)
     (tmp_path / "login.json.next").write_text(content)
 
     assert await play_once(sandbox, account) is None
@@ -245,7 +245,7 @@ async def test_an_incomplete_next_file_does_not_replace_the_refresh_token(
 async def test_a_symbolic_link_to_the_file_is_kept(sandbox, tmp_path):
     (tmp_path / "volume").mkdir()
     real = tmp_path / "volume" / "kept.json"
-    account = logged_in(sandbox, real)
+    account = log_in(sandbox, real)
     link = tmp_path / "login.json"
     link.symlink_to(real)
     before = real.read_text()
@@ -258,7 +258,7 @@ async def test_a_refresh_by_root_keeps_the_owner_of_the_file(sandbox, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("only root can change the owner of a file")
     file = tmp_path / "login.json"
-    account, before = logged_in(sandbox, file), file.read_text()
+    account, before = log_in(sandbox, file), file.read_text()
     os.chown(file, 65534, 65534)
     assert await play_once(sandbox, account) is None
 
@@ -269,7 +269,7 @@ async def test_a_refresh_by_root_keeps_the_owner_of_the_file(sandbox, tmp_path):
 
 async def test_a_failed_refresh_leaves_the_file_unchanged(sandbox, tmp_path):
     file = tmp_path / "login.json"
-    account, before = logged_in(sandbox, file), file.read_text()
+    account, before = log_in(sandbox, file), file.read_text()
     for broken in (Fault(status=500), Fault(status=200, body="<html>"), Fault(cut="within")):
         sandbox.controls.set_fault("token", broken)
         assert await play_once(sandbox, account) is not None

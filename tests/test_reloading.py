@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from ports import free_port
-from processes import playgate, started
-from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, a_watching_edge, eventually, serving
+from processes import playgate, run_process
+from support import OPERATOR_KEY, SANDBOX_TOML, SECRET, run_reloading_edge, serve_app, wait_until
 from typer.testing import CliRunner
 from yarl import URL
 
@@ -66,7 +66,7 @@ async def edge(file):
 
 
 def run_edge_with(file, load=None):
-    return a_watching_edge(load or partial(load_settings, file), file)
+    return run_reloading_edge(load or partial(load_settings, file), file)
 
 
 async def fetch_settings_status(edge):
@@ -77,7 +77,7 @@ async def reload(edge) -> dict:
     """Request a reload, wait until it is done, and return its log line."""
     count = len(read_reload_lines(edge))
     edge.edge.reloading.request_reload()
-    await eventually(lambda: len(read_reload_lines(edge)) > count)
+    await wait_until(lambda: len(read_reload_lines(edge)) > count)
     return read_reload_lines(edge)[-1]
 
 
@@ -85,24 +85,18 @@ def read_reload_lines(edge):
     return [*edge.lines("reloaded"), *edge.lines("reload-failed")]
 
 
-async def play(edge, token, video="x8demo1"):
-    """Return the reason of the refusal, or the status."""
-    response = await edge.get(edge.play_url(video, token))
-    return response.reason or response.status
-
-
 async def test_a_changed_settings_file_is_reloaded_automatically(edge, file):
     token = edge.mint(ttl=300)
-    assert await play(edge, token) == 302
+    assert await edge.try_play(token=token) == 302
     change(file, "[delivery]", '[delivery]\nmode = "relay"')
-    await eventually(lambda: edge.lines("reloaded"))
+    await wait_until(lambda: edge.lines("reloaded"))
     line = edge.lines("reloaded")[0]
     assert (line["changed"], line["need_restart"], line["keys"]) == (
         ["delivery.mode"],
         [],
         ["sandbox"],
     )
-    assert await play(edge, token) == 200
+    assert await edge.try_play(token=token) == 200
 
 
 async def test_a_reload_applies_limits_keys_and_viewer_settings(edge, file):
@@ -112,12 +106,12 @@ async def test_a_reload_applies_limits_keys_and_viewer_settings(edge, file):
     change(file, "[platform]", '[limits]\nnetwork = "1/minute"\n[platform]')
     line = await reload(edge)
     assert line["changed"] == ["limits.network", "tokens.keys", "viewer.private"]
-    assert await play(edge, token) == "viewer-private"
+    assert await edge.try_play(token=token) == "viewer-private"
     change(file, 'private = "refuse"', 'private = "pass"')
     await reload(edge)
-    assert await play(edge, token) == "token-key-unknown"
-    assert await play(edge, edge.mint()) == 302
-    assert await play(edge, edge.mint()) == "rate-limited"
+    assert await edge.try_play(token=token) == "token-key-unknown"
+    assert await edge.try_play(token=edge.mint()) == 302
+    assert await edge.try_play(token=edge.mint()) == "rate-limited"
 
 
 @pytest.mark.parametrize(
@@ -135,19 +129,19 @@ async def test_an_invalid_settings_file_is_reported_and_the_old_settings_stay_in
 ):
     token, since = edge.mint(), (await fetch_settings_status(edge))["since"]
     change(file, old, new)
-    await eventually(lambda: edge.lines("reload-failed"))
+    await wait_until(lambda: edge.lines("reload-failed"))
     assert message in " ".join(edge.lines("reload-failed")[0]["problems"])
     assert message in " ".join((await fetch_settings_status(edge))["problems"])
     assert (await fetch_settings_status(edge))["since"] == since
     assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 0
-    assert await play(edge, token) == 302
+    assert await edge.try_play(token=token) == 302
     assert (await edge.get(f"{edge.operator}/readyz")).status == 200
     assert "too short" not in edge.log.getvalue()
     await asyncio.sleep(2.5)
     assert len(edge.lines("reload-failed")) == 1, "logged once for each change"
 
     change(file, new, old)
-    await eventually(lambda: edge.lines("reloaded"))
+    await wait_until(lambda: edge.lines("reloaded"))
     assert (await fetch_settings_status(edge))["problems"] == []
     assert (await edge.metric("playgate_settings_last_reload_successful"))[""] == 1
 
@@ -155,11 +149,11 @@ async def test_an_invalid_settings_file_is_reported_and_the_old_settings_stay_in
 async def test_a_deleted_settings_file_leaves_the_old_settings_in_use(edge, file):
     text = file.read_text()
     file.unlink()
-    await eventually(lambda: edge.lines("reload-failed"))
+    await wait_until(lambda: edge.lines("reload-failed"))
     assert "cannot be read" in edge.lines("reload-failed")[0]["problems"][0]
-    assert await play(edge, edge.mint()) == 302
+    assert await edge.try_play(token=edge.mint()) == 302
     file.write_text(text)
-    await eventually(lambda: edge.lines("reloaded"))
+    await wait_until(lambda: edge.lines("reloaded"))
 
 
 async def test_a_reload_names_the_settings_that_need_a_restart_and_applies_the_others(edge, file):
@@ -178,12 +172,12 @@ async def test_a_request_in_flight_keeps_the_settings_it_started_with(edge, file
     await edge.play()
     sandbox.controls.hold("video")
     playing = asyncio.create_task(edge.play())
-    await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+    await wait_until(lambda: sandbox.controls.waiting["video"] == 1)
     change(file, 'private = "pass"', 'private = "refuse"')
     await reload(edge)
     sandbox.controls.release("video")
     assert (await playing).status == 302
-    assert await play(edge, edge.mint()) == "viewer-private"
+    assert await edge.try_play(token=edge.mint()) == "viewer-private"
 
 
 async def test_a_reload_frees_the_services_that_it_replaces(edge, file):
@@ -198,7 +192,7 @@ async def test_a_reload_frees_the_services_that_it_replaces(edge, file):
         await reload(edge)
         await edge.play()  # because a connection keeps a reference to its last request
         await fetch_settings_status(edge)
-        await eventually(lambda: first() is None)
+        await wait_until(lambda: first() is None)
         assert count_replaced_objects() == before
     finally:
         gc.enable()
@@ -223,18 +217,18 @@ async def test_a_cached_token_is_refused_once_its_key_is_retired(edge, file, tmp
 
     run_keys_command("generate")
     first = json.loads(keys.read_text())["keys"][0]["kid"]
-    await eventually(lambda: edge.lines("reloaded"))
+    await wait_until(lambda: edge.lines("reloaded"))
     token = edge.mint()
-    assert await play(edge, token) == 302
+    assert await edge.try_play(token=token) == 302
 
     run_keys_command("generate")
     run_keys_command("rotate")
-    await eventually(lambda: len(edge.lines("reloaded")[-1]["keys"]) == 3)
-    assert await play(edge, token) == 302, "a rotated key still verifies its tokens"
-    assert await play(edge, edge.mint()) == 302
+    await wait_until(lambda: len(edge.lines("reloaded")[-1]["keys"]) == 3)
+    assert await edge.try_play(token=token) == 302, "a rotated key still verifies its tokens"
+    assert await edge.try_play(token=edge.mint()) == 302
     run_keys_command("retire", first)
-    await eventually(lambda: first not in edge.lines("reloaded")[-1]["keys"])
-    assert await play(edge, token) == "token-key-unknown"
+    await wait_until(lambda: first not in edge.lines("reloaded")[-1]["keys"])
+    assert await edge.try_play(token=token) == "token-key-unknown"
 
 
 async def test_a_key_expires_without_a_file_change(edge, file, tmp_path):
@@ -242,17 +236,17 @@ async def test_a_key_expires_without_a_file_change(edge, file, tmp_path):
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
     result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
     assert result.exit_code == 0
-    await eventually(lambda: edge.lines("reloaded"))
+    await wait_until(lambda: edge.lines("reloaded"))
     token = edge.mint()
     content = json.loads(keys.read_text())
     content["keys"][0]["exp"] = content["keys"][0]["iat"] + 6
     keys.write_text(json.dumps(content))
-    await eventually(lambda: len(edge.lines("reloaded")) > 1)
-    await eventually(lambda: is_unknown(edge, token))
+    await wait_until(lambda: len(edge.lines("reloaded")) > 1)
+    await wait_until(lambda: is_unknown(edge, token))
 
 
 async def is_unknown(edge, token):
-    return await play(edge, token) == "token-key-unknown"
+    return await edge.try_play(token=token) == "token-key-unknown"
 
 
 async def test_revocations_and_rate_limit_counts_survive_a_reload(edge, file):
@@ -261,12 +255,12 @@ async def test_revocations_and_rate_limit_counts_survive_a_reload(edge, file):
     revoked = edge.mint(subject="revoked")
     body = json.dumps({"sub": "revoked"})
     await edge.get(f"{edge.operator}/revocations", method="POST", data=body, headers=KEY)
-    assert await play(edge, edge.mint(subject="a")) == 302
+    assert await edge.try_play(token=edge.mint(subject="a")) == 302
     change(file, 'private = "pass"', 'private = "pass" # unchanged')
     await reload(edge)
-    assert await play(edge, revoked) == "token-revoked"
-    assert await play(edge, edge.mint(subject="a")) == 302
-    assert await play(edge, edge.mint(subject="a")) == "rate-limited"
+    assert await edge.try_play(token=revoked) == "token-revoked"
+    assert await edge.try_play(token=edge.mint(subject="a")) == 302
+    assert await edge.try_play(token=edge.mint(subject="a")) == "rate-limited"
 
 
 async def test_first_uses_survive_a_reload_while_the_state_server_is_down(file, server):
@@ -295,7 +289,7 @@ async def test_a_reload_cannot_switch_an_edge_to_sandbox_mode(file):
     file.write_text(production)
     async with run_edge_with(file) as edge:
         file.write_text(text)
-        await eventually(lambda: edge.lines("reload-failed"))
+        await wait_until(lambda: edge.lines("reload-failed"))
         assert edge.lines("reload-failed")[0]["problems"] == [
             "sandbox: cannot change while the edge runs; restart the edge"
         ]
@@ -313,21 +307,21 @@ async def test_a_settings_file_that_changes_during_a_reload_is_reloaded_again(fi
     async with run_edge_with(file, slow_load) as edge:
         is_running.append(True)
         await reload(edge)
-        await eventually(lambda: is_private(edge))
+        await wait_until(lambda: is_private(edge))
 
 
 async def is_private(edge):
-    return await play(edge, edge.mint()) == "viewer-private"
+    return await edge.try_play(token=edge.mint()) == "viewer-private"
 
 
 async def test_a_key_file_created_later_is_loaded_automatically(edge, file, tmp_path):
     keys = tmp_path / "keys.json"
     change(file, "[[tokens.keys]]", f'[tokens]\njwks_file = "{keys}"\n[[tokens.keys]]')
-    await eventually(lambda: edge.lines("reload-failed"))
+    await wait_until(lambda: edge.lines("reload-failed"))
     assert "does not exist" in edge.lines("reload-failed")[0]["problems"][0]
     result = CliRunner().invoke(app, ["keys", "generate", "--config", str(file)])
     assert result.exit_code == 0, result.output
-    await eventually(lambda: edge.lines("reloaded"))
+    await wait_until(lambda: edge.lines("reloaded"))
     assert len(edge.lines("reload-failed")) == 1
 
 
@@ -343,15 +337,15 @@ async def test_a_reload_adds_and_removes_token_issuers(edge, file):
 
     issuer = web.Application()
     issuer.router.add_get("/jwks.json", send_key_set)
-    async with serving(issuer) as origin:
+    async with serve_app(issuer) as origin:
         entry = f'[[tokens.issuers]]\nissuer = "https://login.example"\njwks_url = "{origin}/jwks.json"\n'
         change(file, "[[tokens.keys]]", f"{entry}[[tokens.keys]]")
         await reload(edge)
-        assert await play(edge, token) == 302
+        assert await edge.try_play(token=token) == 302
         assert await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
         change(file, entry, "")
         await reload(edge)
-        assert await play(edge, token) == "token-key-unknown"
+        assert await edge.try_play(token=token) == "token-key-unknown"
         assert not await edge.metric("playgate_issuer_keys_fetched_timestamp_seconds")
 
 
@@ -361,19 +355,19 @@ async def test_sighup_reloads_the_settings_of_a_running_edge(sandbox, file):
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{port}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{operator}",
     }
-    async with started(*playgate("serve", "--config", file), env=env) as edge:
-        await edge.says('"event": "serving"')
+    async with run_process(*playgate("serve", "--config", file), env=env) as edge:
+        await edge.wait_for_output('"event": "serving"')
         edge.process.send_signal(signal.SIGHUP)
-        output = await edge.says('"event": "reloaded"')
+        output = await edge.wait_for_output('"event": "reloaded"')
         assert '"changed": [], "need_restart": [], "keys": ["sandbox"]' in output
         os.utime(file)
-        await eventually(lambda: edge.output.count('"event": "reloaded"') == 2)
+        await wait_until(lambda: edge.output.count('"event": "reloaded"') == 2)
         file.write_text("nonsense")
-        await edge.says('"event": "reload-failed"')
+        await edge.wait_for_output('"event": "reload-failed"')
         assert await edge.stop() == 0
 
 
-def catches_sighup(pid: int) -> bool:
+def has_sighup_handler(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
@@ -384,8 +378,8 @@ async def test_a_sighup_during_startup_does_not_stop_the_edge(file):
         "PLAYGATE_WEB__LISTEN": f"127.0.0.1:{free_port()}",
         "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",
     }
-    async with started(*playgate("serve", "--config", file), env=env) as edge:
-        await eventually(lambda: catches_sighup(edge.process.pid))
+    async with run_process(*playgate("serve", "--config", file), env=env) as edge:
+        await wait_until(lambda: has_sighup_handler(edge.process.pid))
         while '"event": "serving"' not in edge.output:
             edge.process.send_signal(signal.SIGHUP)
             await asyncio.sleep(0.05)

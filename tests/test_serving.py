@@ -15,11 +15,11 @@ import aiohttp
 import pytest
 from support import (
     RunningEdge,
-    a_sandbox,
-    an_edge,
-    eventually,
-    settings_for,
+    build_settings_for,
+    run_test_edge,
+    run_test_sandbox,
     skip_or_fail,
+    wait_until,
 )
 from yarl import URL
 
@@ -50,7 +50,7 @@ def build_request(edge: RunningEdge, path: str | None = None) -> bytes:
 
 async def test_the_edge_serves_on_a_unix_socket_and_trusts_its_peer_as_a_proxy(sandbox, tmp_path):
     path = tmp_path / "player.sock"
-    async with an_edge(sandbox, web={"listen": f"unix:{path}"}) as edge:
+    async with run_test_edge(sandbox, web={"listen": f"unix:{path}"}) as edge:
         token = edge.mint()
         connector = aiohttp.UnixConnector(str(path))
         async with aiohttp.ClientSession(connector=connector) as session:
@@ -70,7 +70,7 @@ async def test_a_stale_socket_file_is_replaced(sandbox, tmp_path):
     path = tmp_path / "player.sock"
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
-    async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
+    async with run_test_edge(sandbox, web={"listen": f"unix:{path}"}):
         assert path.is_socket()
 
 
@@ -78,9 +78,9 @@ async def test_a_socket_in_use_is_not_taken_over_and_a_newer_socket_file_is_not_
     sandbox, tmp_path
 ):
     path = tmp_path / "player.sock"
-    async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
+    async with run_test_edge(sandbox, web={"listen": f"unix:{path}"}):
         with pytest.raises(ListenError, match="in use"):
-            async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
+            async with run_test_edge(sandbox, web={"listen": f"unix:{path}"}):
                 pass
         path.unlink()
         with socket.socket(socket.AF_UNIX) as newer:
@@ -92,7 +92,7 @@ async def test_a_regular_file_at_the_socket_path_is_not_removed(sandbox, tmp_pat
     path = tmp_path / "player.sock"
     path.write_text("precious")
     with pytest.raises(ListenError, match=r"cannot listen on unix:.*in use"):
-        async with an_edge(sandbox, web={"listen": f"unix:{path}"}):
+        async with run_test_edge(sandbox, web={"listen": f"unix:{path}"}):
             pass
     assert path.read_text() == "precious"
 
@@ -101,7 +101,7 @@ async def test_the_error_names_the_port_that_is_in_use(edge, sandbox):
     with pytest.raises(
         ListenError, match=f"cannot listen on {edge.edge.player}: Address already in use"
     ):
-        async with an_edge(sandbox, web={"listen": str(edge.edge.player)}):
+        async with run_test_edge(sandbox, web={"listen": str(edge.edge.player)}):
             pass
 
 
@@ -112,7 +112,7 @@ async def test_the_edge_listens_on_ipv6(sandbox):
     except OSError:
         skip_or_fail("this machine has no IPv6 loopback")
     async with (
-        an_edge(
+        run_test_edge(
             sandbox, web={"listen": "[::1]:0"}, delivery={"cdn_families": ["ipv4", "ipv6"]}
         ) as edge,
         aiohttp.ClientSession() as session,
@@ -237,7 +237,7 @@ async def test_no_request_causes_a_traceback_or_status_500(sandbox, port):
     """Random requests, valid or not, must neither trigger a bug nor fill the log with tracebacks."""
     randomness = random.Random(20)
     trusted = {"trusted_proxies": ["127.0.0.1"]}
-    async with an_edge(sandbox, viewer=trusted, web={"player_page": True}) as edge:
+    async with run_test_edge(sandbox, viewer=trusted, web={"player_page": True}) as edge:
         for _ in range(600):
             lines = [
                 f"{randomness.choice(METHODS)} {randomness.choice(TARGETS)} HTTP/1.1",
@@ -290,7 +290,7 @@ class FullDisk(io.StringIO):
 
 
 async def test_a_play_succeeds_while_the_log_cannot_be_written(sandbox):
-    settings = settings_for(sandbox)
+    settings = build_settings_for(sandbox)
     with open_log_writer(FullDisk()) as lines:
         async with (
             run_edge(settings, log=build_logger(lines)) as edge,
@@ -313,7 +313,7 @@ async def test_a_malformed_request_line_is_not_copied_to_the_log(edge, capsys, c
 
 
 async def test_only_clients_that_send_their_headers_too_slowly_are_disconnected(sandbox):
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         slow_reader, slow = await connect(edge)
         slow.write(b"GET /play/x8demo1.m3u8 HT")
         silent_reader, silent = await connect(edge)
@@ -344,9 +344,9 @@ async def test_a_play_whose_viewer_disconnects_is_cleaned_up_and_counted_as_aban
     for _ in range(5):
         _, writer = await connect(edge)
         writer.write(build_request(edge))
-        await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 1)
         await close(writer)
-    await eventually(lambda: len([line for line in edge.lines() if line["status"] == 499]) == 5)
+    await wait_until(lambda: len([line for line in edge.lines() if line["status"] == 499]) == 5)
     sandbox.controls.release("video")
 
     assert not edge.edge.apps.player[PORT].connections.has_incomplete_headers
@@ -357,7 +357,9 @@ async def test_a_stopping_edge_completes_every_request_in_flight(sandbox):
     """Twenty plays wait for Dailymotion when the edge begins to stop; all of them succeed."""
     sandbox.controls.hold("video")
     platform = {"play_timeout": 120}
-    context = run_edge(settings_for(sandbox, platform=platform), log=build_logger(io.StringIO()))
+    context = run_edge(
+        build_settings_for(sandbox, platform=platform), log=build_logger(io.StringIO())
+    )
     edge = await context.__aenter__()
     minter = TokenMinter(edge.apps.services.settings, Clock())
     async with aiohttp.ClientSession() as session:
@@ -374,10 +376,10 @@ async def test_a_stopping_edge_completes_every_request_in_flight(sandbox):
                 return response.status == 503 and (await response.json())["status"] == "draining"
 
         plays = [asyncio.create_task(play(n)) for n in range(20)]
-        await eventually(lambda: sandbox.controls.waiting["video"] == 2)
-        await eventually(lambda: edge.apps.process.telemetry.metrics.http.in_flight == 20)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 2)
+        await wait_until(lambda: edge.apps.process.telemetry.metrics.http.in_flight == 20)
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
-        await eventually(is_draining)
+        await wait_until(is_draining)
         sandbox.controls.release("video")
         responses = await asyncio.gather(*plays)
         await stopping
@@ -389,10 +391,10 @@ async def test_a_stopping_edge_completes_every_request_in_flight(sandbox):
 
 async def test_a_stopping_edge_serves_a_connection_that_it_accepted_before(sandbox):
     """aiohttp's own shutdown would close the connection before the request arrives."""
-    context = run_edge(settings_for(sandbox), log=build_logger(io.StringIO()))
+    context = run_edge(build_settings_for(sandbox), log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.player.port)
-    await eventually(lambda: edge.apps.player[PORT].connections.has_incomplete_headers)
+    await wait_until(lambda: edge.apps.player[PORT].connections.has_incomplete_headers)
     stopping = asyncio.create_task(context.__aexit__(None, None, None))
     await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -406,14 +408,16 @@ async def test_a_stopping_edge_serves_a_connection_that_it_accepted_before(sandb
 
 async def test_hanging_plays_do_not_delay_the_stop_beyond_the_drain_timeout(sandbox):
     sandbox.controls.hold("video")
-    settings = settings_for(sandbox, web={"drain_timeout": 0.2}, platform={"play_timeout": 60})
+    settings = build_settings_for(
+        sandbox, web={"drain_timeout": 0.2}, platform={"play_timeout": 60}
+    )
     context = run_edge(settings, log=build_logger(io.StringIO()))
     edge = await context.__aenter__()
     token = TokenMinter(edge.apps.services.settings, Clock()).mint(video="x8demo1").token
     async with aiohttp.ClientSession() as session:
         url = f"http://{edge.player}/play/x8demo1.m3u8?token={token}"
         play = asyncio.create_task(session.get(url, allow_redirects=False))
-        await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 1)
         async with asyncio.timeout(20):
             await context.__aexit__(None, None, None)
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -428,11 +432,11 @@ async def test_a_dailymotion_outage_under_load_causes_503_or_504_in_time_and_rec
     port = 0
     play_timeout = 2.0
     async with AsyncExitStack() as stack:
-        first = a_sandbox()
+        first = run_test_sandbox()
         sandbox = await first.__aenter__()
         port = URL(sandbox.origin).port
         edge = await stack.enter_async_context(
-            an_edge(sandbox, platform={"play_timeout": play_timeout})
+            run_test_edge(sandbox, platform={"play_timeout": play_timeout})
         )
         loop, before, after = asyncio.get_running_loop(), [], []  # plays, by when they ended
         stop = asyncio.Event()
@@ -445,15 +449,15 @@ async def test_a_dailymotion_outage_under_load_causes_503_or_504_in_time_and_rec
 
         is_stopped = False
         viewers = [asyncio.create_task(play_until_stopped(n)) for n in range(1, 9)]
-        await eventually(lambda: len(before) > 50)
+        await wait_until(lambda: len(before) > 50)
         is_stopped = True
         await first.__aexit__(None, None, None)
-        await eventually(
+        await wait_until(
             lambda: len([response for response, _ in after if response.status != 302]) > 30
         )
         during_outage = await edge.get(f"{edge.operator}/readyz")
         async with run_sandbox(Sandbox(), port=port):
-            await eventually(lambda: any(response.status == 302 for response, _ in after[-8:]))
+            await wait_until(lambda: any(response.status == 302 for response, _ in after[-8:]))
             stop.set()
             await asyncio.gather(*viewers)
             assert (await edge.play()).status == 302

@@ -46,8 +46,8 @@ class Traffic:
         token = self.token or self.minter.mint(video=video).token
         status, body = await self.fetch(session, f"/play/{video}.m3u8?token={token}")
         if status == 200:  # relayed: fetch the media playlist and a segment
-            _, media = await self.fetch(session, child_of(body))
-            await self.fetch(session, child_of(media))
+            _, media = await self.fetch(session, find_first_uri(body))
+            await self.fetch(session, find_first_uri(media))
 
     async def fetch(self, session: aiohttp.ClientSession, path: str) -> tuple[int, str]:
         url = URL(f"{self.edge}{path}", encoded=True)
@@ -58,7 +58,7 @@ class Traffic:
             return 0, ""
 
 
-def child_of(playlist: str) -> str:
+def find_first_uri(playlist: str) -> str:
     """Return the first URI of a playlist, which the player requests next."""
     lines = playlist.splitlines()
     return next((line for line in lines if line and not line.startswith("#")), "/play/none")

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from faults.wire import reset
-from support import serving
+from support import serve_app
 from yarl import URL
 
 from proxy.adapters.dailymotion.cdn import Cdn
@@ -36,7 +36,7 @@ async def open_cdn(
     app = web.Application()
     app.router.add_get("/a.m3u8", send_playlist)
     async with (
-        serving(app) as origin,
+        serve_app(app) as origin,
         open_cdn_session(family, private_addresses=private_addresses) as session,
     ):
         port = URL(origin).port

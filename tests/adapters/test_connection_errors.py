@@ -60,7 +60,7 @@ def disconnect() -> None:
     raise aiohttp.ServerDisconnectedError
 
 
-def disconnect_because() -> None:
+def disconnect_after_refusal() -> None:
     raise aiohttp.ServerDisconnectedError from catch_refused_error()
 
 
@@ -75,7 +75,9 @@ def fail_to_connect() -> None:
     raise wrap_in_connector_error(catch_refused_error())
 
 
-@pytest.mark.parametrize("fail", [disconnect_because, disconnect_while_handling, fail_to_connect])
+@pytest.mark.parametrize(
+    "fail", [disconnect_after_refusal, disconnect_while_handling, fail_to_connect]
+)
 def test_tracebacks_of_an_error_and_its_causes_are_removed(fail):
     with pytest.raises(aiohttp.ClientError) as caught:
         fail()

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from aiohttp import web
-from support import an_edge, eventually
+from support import run_test_edge, wait_until
 
 from proxy.sandbox.controls import Fault
 
@@ -96,7 +96,7 @@ VIDEO_RESPONSES = [
 
 @pytest.mark.parametrize(("broken", "reason"), VIDEO_RESPONSES)
 async def test_each_response_to_a_video_request_maps_to_its_reason(sandbox, broken, reason):
-    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
+    async with run_test_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", broken)
         response = await edge.play()
@@ -146,7 +146,7 @@ async def test_each_response_to_a_video_request_maps_to_its_reason(sandbox, brok
 )
 async def test_each_response_of_the_token_endpoint_maps_to_its_reason(sandbox, broken, reason):
     sandbox.controls.set_fault("token", broken)
-    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
+    async with run_test_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         response = await edge.play()
         ready = await edge.get(f"{edge.operator}/readyz")
 
@@ -179,7 +179,7 @@ async def test_a_refused_access_token_is_replaced_once_and_the_play_succeeds(edg
 async def test_a_lasting_401_in_any_form_causes_one_refresh_and_then_platform_credentials(
     sandbox, refused
 ):
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", refused)
         responses = [await edge.play() for _ in range(5)]
@@ -220,7 +220,7 @@ async def test_a_short_outage_is_retried_and_the_play_succeeds(edge, sandbox, br
 
 
 async def test_a_short_retry_after_is_waited_for(sandbox):
-    async with an_edge(sandbox, platform={"play_timeout": 10}) as edge:
+    async with run_test_edge(sandbox, platform={"play_timeout": 10}) as edge:
         await edge.play()
         sandbox.controls.set_fault("video", fault(429, headers=(("Retry-After", "1"),), times=1))
         started = asyncio.get_running_loop().time()
@@ -260,20 +260,20 @@ async def test_an_edge_started_during_a_token_outage_becomes_ready_when_the_endp
     sandbox,
 ):
     sandbox.controls.set_fault("token", fault(500))
-    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
+    async with run_test_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         assert (await edge.play()).reason == "platform-unreachable"
         sandbox.controls.set_fault("token", None)
 
         async def is_ready() -> bool:
             return (await edge.get(f"{edge.operator}/readyz")).status == 200
 
-        await eventually(is_ready)  # without any play in between
+        await wait_until(is_ready)  # without any play in between
         assert (await edge.play()).status == 302
 
 
 async def test_failed_plays_in_a_row_do_not_hammer_the_token_endpoint(sandbox, clock):
     sandbox.controls.set_fault("token", fault(400, {"error": "invalid_client"}))
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         responses = [await edge.play() for _ in range(50)]
         assert {response.reason for response in responses} == {"platform-credentials"}
         assert sandbox.controls.calls["token"] == 1
@@ -309,7 +309,7 @@ async def test_a_failed_token_refresh_stays_reported_while_plays_succeed_with_th
 ):
     """Successful plays in the old token's last hours must not hide that it cannot be refreshed."""
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         await edge.play()
         sandbox.controls.set_fault("token", fault(400, {"error": "invalid_client"}))
         await clock.next_sleeper()
@@ -323,7 +323,7 @@ async def test_a_failed_token_refresh_stays_reported_while_plays_succeed_with_th
 
 
 async def test_a_401_for_one_video_does_not_discard_the_access_token(sandbox):
-    async with an_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
+    async with run_test_edge(sandbox, **SHORT_PLAY_TIMEOUT) as edge:
         await edge.play()
         sandbox.controls.set_fault("token", fault(500))
         sandbox.controls.set_fault("video", fault(401, {"error": {"code": 401}}, times=1))
@@ -377,7 +377,7 @@ async def test_requests_to_dailymotion_match_the_api_documentation(sandbox):
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        async with an_edge(
+        async with run_test_edge(
             sandbox,
             platform={
                 "token_url": f"{origin}/oauth/v1/token",

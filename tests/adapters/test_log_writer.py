@@ -9,8 +9,8 @@ from threading import Event, Thread, Timer
 import aiohttp
 import pytest
 from ports import free_port
-from processes import in_front_of, playgate
-from support import SANDBOX_TOML, eventually
+from processes import build_edge_environment, playgate
+from support import SANDBOX_TOML, wait_until
 
 from proxy.adapters.log_writer import open_log_writer
 
@@ -94,7 +94,7 @@ async def test_an_edge_responds_while_nobody_reads_its_log(sandbox):
     process = await asyncio.create_subprocess_exec(
         *playgate("serve", "--config", SANDBOX_TOML),
         stdout=lines,
-        env={**os.environ, **in_front_of(sandbox), **ports},
+        env={**os.environ, **build_edge_environment(sandbox), **ports},
     )
     try:
         async with aiohttp.ClientSession() as session:
@@ -107,7 +107,7 @@ async def test_an_edge_responds_while_nobody_reads_its_log(sandbox):
                 except aiohttp.ClientConnectionError:
                     return 0
 
-            await eventually(fetch_status)
+            await wait_until(fetch_status)
             assert [await fetch_status() for _ in range(500)] == [401] * 500
     finally:
         process.kill()

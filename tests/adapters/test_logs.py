@@ -9,7 +9,7 @@ import re
 
 import pytest
 from ports import free_port
-from processes import playgate, started
+from processes import playgate, run_process
 from support import SANDBOX_TOML
 
 from proxy.adapters.logs import build_console_processors, build_logger
@@ -88,8 +88,8 @@ async def read_first_line(*, terminal: bool, **env: str) -> str:
     }
     command = playgate("serve", "--config", SANDBOX_TOML)
     if not terminal:
-        async with started(*command, env={**ports, **env}) as process:
-            await process.says("\n")
+        async with run_process(*command, env={**ports, **env}) as process:
+            await process.wait_for_output("\n")
             assert await process.stop() == 0
             return process.output.splitlines()[0]
     controller, terminal_end = pty.openpty()

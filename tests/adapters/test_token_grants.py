@@ -5,8 +5,8 @@ import json
 import stat
 
 import pytest
-from account_settings import ACCOUNTS, LOGIN, PASSWORD, PRIVATE, PUBLIC, V2, logged_in
-from support import an_edge, eventually
+from account_settings import ACCOUNTS, LOGIN, PASSWORD, PRIVATE, PUBLIC, V2, log_in
+from support import run_test_edge, wait_until
 
 from proxy.sandbox.accounts import Accounts
 from proxy.sandbox.controls import Fault
@@ -16,7 +16,7 @@ from proxy.sandbox.locks import Locks
 @pytest.fixture(params=ACCOUNTS)
 def account(request, sandbox, tmp_path):
     if request.param == "login":
-        return logged_in(sandbox, tmp_path / "login.json")
+        return log_in(sandbox, tmp_path / "login.json")
     return ACCOUNTS[request.param]
 
 
@@ -43,7 +43,7 @@ V2_OUTCOMES = {**OUTCOMES, "x8offair": "stream-unavailable"}
 
 async def test_every_account_gets_the_same_outcome_for_each_video(sandbox, account):
     outcomes = V2_OUTCOMES if account == V2 else OUTCOMES
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         responses = await asyncio.gather(*(edge.play(video) for video in outcomes))
 
         assert (
@@ -55,7 +55,7 @@ async def test_every_account_gets_the_same_outcome_for_each_video(sandbox, accou
 
 
 async def test_a_stream_url_is_locked_to_the_viewers_address(sandbox, account):
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         url = (await edge.play(source="127.0.0.7")).location
 
         assert (await edge.get(url, source="127.0.0.7")).status == 200
@@ -63,7 +63,7 @@ async def test_a_stream_url_is_locked_to_the_viewers_address(sandbox, account):
 
 
 async def test_a_refused_access_token_is_replaced_once(sandbox, account):
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         await edge.play()
         sandbox.accounts.access_tokens.clear()
 
@@ -76,7 +76,7 @@ async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(
     sandbox, account, flag, clock
 ):
     sandbox.locks = Locks(ttl=60)
-    async with an_edge(sandbox, platform={**account, flag: True}) as edge:
+    async with run_test_edge(sandbox, platform={**account, flag: True}) as edge:
         url = (await edge.play(source="127.0.0.7")).location
         status_elsewhere = (await edge.get(url, source="127.0.0.8")).status
         late, sandbox.now = sandbox.now() + 61, lambda: late
@@ -100,7 +100,7 @@ async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(
     ],
 )
 async def test_a_wrong_key_kind_or_password_is_explained_in_readyz(sandbox, account, message):
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).reason == "platform-credentials"
         ready = await edge.get(f"{edge.operator}/readyz")
 
@@ -110,7 +110,7 @@ async def test_a_wrong_key_kind_or_password_is_explained_in_readyz(sandbox, acco
 
 
 async def test_v2_without_the_required_scope_is_refused_as_platform_permission(sandbox):
-    async with an_edge(sandbox, platform={**V2, "scope": "something"}) as edge:
+    async with run_test_edge(sandbox, platform={**V2, "scope": "something"}) as edge:
         assert (await edge.play()).reason == "platform-permission"
 
 
@@ -131,14 +131,14 @@ async def test_v2_without_the_required_scope_is_refused_as_platform_permission(s
     ],
 )
 async def test_each_v2_response_maps_to_its_reason(sandbox, body, reason):
-    async with an_edge(sandbox, platform=V2) as edge:
+    async with run_test_edge(sandbox, platform=V2) as edge:
         sandbox.controls.set_fault("video", Fault(status=200, body=json.dumps(body)))
 
         assert (await edge.play()).reason == reason
 
 
 async def test_v2_refuses_mp4_as_format_unavailable(sandbox):
-    async with an_edge(sandbox, platform=V2) as edge:
+    async with run_test_edge(sandbox, platform=V2) as edge:
         response = await edge.get(f"{edge.player}/play/x8demo1.mp4?token={edge.mint()}")
         assert (response.status, response.reason) == (404, "format-unavailable")
         url = f"{edge.player}/stream-urls?video_id=x8demo1&token={edge.mint()}&formats="
@@ -154,9 +154,9 @@ class TestLogin:
         self, sandbox, tmp_path, clock
     ):
         file = tmp_path / "login.json"
-        account = logged_in(sandbox, file)
+        account = log_in(sandbox, file)
         seen = {file.read_text()}
-        async with an_edge(sandbox, clock=clock, platform=account) as edge:
+        async with run_test_edge(sandbox, clock=clock, platform=account) as edge:
             for _ in range(3):
                 assert (await edge.play()).status == 302
                 assert file.read_text() not in seen
@@ -169,10 +169,10 @@ class TestLogin:
         self, sandbox, tmp_path, clock
     ):
         sandbox.accounts.rotation = "strict"
-        account = logged_in(sandbox, tmp_path / "login.json")
+        account = log_in(sandbox, tmp_path / "login.json")
         async with (
-            an_edge(sandbox, clock=clock, platform=account) as one,
-            an_edge(sandbox, clock=clock, platform=account) as other,
+            run_test_edge(sandbox, clock=clock, platform=account) as one,
+            run_test_edge(sandbox, clock=clock, platform=account) as other,
         ):
             for _ in range(3):
                 sandbox.accounts.access_tokens.clear()
@@ -185,8 +185,8 @@ class TestLogin:
     ):
         sandbox.accounts.rotation = "none"
         file = tmp_path / "login.json"
-        account, before = logged_in(sandbox, file), file.read_text()
-        async with an_edge(sandbox, platform=account) as edge:
+        account, before = log_in(sandbox, file), file.read_text()
+        async with run_test_edge(sandbox, platform=account) as edge:
             assert (await edge.play()).status == 302
 
         assert file.read_text() == before
@@ -217,7 +217,7 @@ class TestLogin:
         file = tmp_path / "login.json"
         if content is not None:
             file.write_text(content)
-        async with an_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
+        async with run_test_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
             assert (await edge.play()).reason == "platform-credentials"
             ready = await edge.get(f"{edge.operator}/readyz")
 
@@ -226,22 +226,22 @@ class TestLogin:
 
     async def test_a_login_created_later_is_used_without_a_restart(self, sandbox, tmp_path):
         file = tmp_path / "login.json"
-        async with an_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
+        async with run_test_edge(sandbox, platform={**LOGIN, "login_file": str(file)}) as edge:
             assert (await edge.play()).reason == "platform-credentials"
-            logged_in(sandbox, file)
+            log_in(sandbox, file)
 
             async def plays() -> bool:
                 return (await edge.play()).status == 302
 
-            await eventually(plays)
+            await wait_until(plays)
 
     async def test_no_token_is_requested_if_the_login_file_cannot_be_written(
         self, sandbox, tmp_path
     ):
         """A folder takes the place of the `.next` file, because root can write any file."""
-        account = logged_in(sandbox, tmp_path / "login.json")
+        account = log_in(sandbox, tmp_path / "login.json")
         (tmp_path / "login.json.next").mkdir()
-        async with an_edge(sandbox, platform=account) as edge:
+        async with run_test_edge(sandbox, platform=account) as edge:
             assert (await edge.play()).reason == "account-unavailable"
             ready = await edge.get(f"{edge.operator}/readyz")
 
@@ -251,12 +251,12 @@ class TestLogin:
     async def test_a_play_waits_for_a_locked_login_no_longer_than_its_timeout(
         self, sandbox, tmp_path
     ):
-        account = logged_in(sandbox, tmp_path / "login.json")
+        account = log_in(sandbox, tmp_path / "login.json")
         sandbox.controls.hold("token")
         quick = {**account, "play_timeout": 1}
-        async with an_edge(sandbox, platform={**account, "play_timeout": 100}):
-            await eventually(lambda: sandbox.controls.waiting["token"] == 1)
-            async with an_edge(sandbox, platform=quick) as edge:
+        async with run_test_edge(sandbox, platform={**account, "play_timeout": 100}):
+            await wait_until(lambda: sandbox.controls.waiting["token"] == 1)
+            async with run_test_edge(sandbox, platform=quick) as edge:
                 assert (await edge.play()).reason == "platform-timeout"
             sandbox.controls.release("token")
 
@@ -274,7 +274,7 @@ def test_a_code_is_valid_once_and_strict_rotation_invalidates_used_refresh_token
 @pytest.mark.parametrize("account", [PRIVATE, PASSWORD, V2])
 async def test_grants_without_a_login_write_no_file(sandbox, account, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
 
     assert list(tmp_path.iterdir()) == []

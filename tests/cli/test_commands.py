@@ -10,7 +10,7 @@ import jwt
 import pytest
 import typer
 from ports import free_port
-from support import ROOT, SANDBOX_TOML, a_sandbox, an_edge
+from support import ROOT, SANDBOX_TOML, run_test_edge, run_test_sandbox
 from typer.testing import CliRunner, Result
 
 import proxy
@@ -104,7 +104,7 @@ async def test_mint_prints_the_token_and_nothing_else():
     token = mint("--ttl", "60", "--ip", "127.0.0.0/24", "--sub", "viewer-7")
 
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token)
-    async with a_sandbox() as sandbox, an_edge(sandbox) as edge:
+    async with run_test_sandbox() as sandbox, run_test_edge(sandbox) as edge:
         assert (await edge.get(edge.play_url(token=token))).status == 302
         assert (
             await edge.get(edge.play_url(token=token), source="127.0.1.1")
@@ -264,15 +264,15 @@ def test_explain_of_an_expired_token_shows_the_expiry_time():
     assert "The edge refuses the play with 401 token-expired" in result.stdout
 
 
-def commands(group: Any, above: str = "playgate") -> Iterator[tuple[str, Any]]:
+def iterate_commands(group: Any, above: str = "playgate") -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            yield from commands(command, f"{above} {name}")
+            yield from iterate_commands(command, f"{above} {name}")
         else:
             yield f"{above} {name}", command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+COMMANDS = dict(iterate_commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

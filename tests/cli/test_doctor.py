@@ -13,13 +13,13 @@ from string import Formatter
 from typing import get_args
 
 import pytest
-from account_settings import logged_in
+from account_settings import log_in
 from aiohttp import web
 from certificates import certify
-from nginx_server import BEHIND, an_nginx
+from nginx_server import BEHIND, run_deployed_nginx
 from ports import free_port
-from processes import playgate, started
-from support import ROOT, SANDBOX_TOML, an_edge, eventually, serving
+from processes import playgate, run_process
+from support import ROOT, SANDBOX_TOML, run_test_edge, serve_app, wait_until
 from yarl import URL
 
 from proxy.cli.doctor import this_machine
@@ -47,7 +47,7 @@ ALL_WELL = ["settings", "edge", "hosts", "clock", "credentials", "scopes", "echo
 
 
 @pytest.fixture
-def examine(sandbox, monkeypatch):
+def run_checks(sandbox, monkeypatch):
     """Return a function that runs the checks on an edge with some settings changed."""
 
     async def run(
@@ -69,7 +69,7 @@ def examine(sandbox, monkeypatch):
         for name, value in env.items():
             monkeypatch.setenv(f"PLAYGATE_{name}", value)
         if edge is not None:
-            await eventually(lambda: edge.edge.apps.process.telemetry.health.has_access_token)
+            await wait_until(lambda: edge.edge.apps.process.telemetry.health.has_access_token)
             if not is_another:
                 run_these_settings(edge)
         return await collect_results(SANDBOX_TOML, video, ip, quiet=True)
@@ -96,16 +96,16 @@ def problems(results) -> dict[str, str]:
     }
 
 
-async def test_every_check_passes_if_all_is_well(edge, examine):
-    results = await examine(edge, video="x8demo1", ip="127.0.0.7")
+async def test_every_check_passes_if_all_is_well(edge, run_checks):
+    results = await run_checks(edge, video="x8demo1", ip="127.0.0.7")
 
     assert problems(results) == {}
     assert [result.check for result in results] == ALL_WELL
 
 
-async def test_an_edge_that_runs_other_settings_is_not_called_ready(edge, examine):
+async def test_an_edge_that_runs_other_settings_is_not_called_ready(edge, run_checks):
     """For example a demo on the operator port of these settings."""
-    results = problems(await examine(edge, is_another=True))
+    results = problems(await run_checks(edge, is_another=True))
 
     assert "warn: the edge at 127.0.0.1:" in results["edge"]
     assert "runs with other settings than this command" in results["edge"]
@@ -151,8 +151,8 @@ def test_a_refused_player_on_this_machine_is_a_warning():
         ({"PLATFORM__API_KEY": ""}, "edge", "An edge that is already running keeps its previous settings"),
     ],
 )  # fmt: skip
-async def test_a_fault_in_the_settings_is_reported(edge, examine, settings, check, says):
-    results = problems(await examine(edge, video="x8demo1", **settings))
+async def test_a_fault_in_the_settings_is_reported(edge, run_checks, settings, check, says):
+    results = problems(await run_checks(edge, video="x8demo1", **settings))
 
     assert says in results[check]
     assert "wrong" not in str(results) and "sandbox-secret" not in str(results)
@@ -178,8 +178,8 @@ async def test_a_fault_in_the_settings_is_reported(edge, examine, settings, chec
         ("x8throttled", "fail: platform-throttled"),
     ],
 )
-async def test_a_fault_of_the_video_is_reported(edge, examine, video, says):
-    assert says in problems(await examine(edge, video=video))["stream"]
+async def test_a_fault_of_the_video_is_reported(edge, run_checks, video, says):
+    assert says in problems(await run_checks(edge, video=video))["stream"]
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ async def test_a_fault_of_the_video_is_reported(edge, examine, video, says):
         (None, "stream", "warn: not checked: no video was"),
     ],
 )
-async def test_an_invalid_playlist_of_the_cdn_is_reported(edge, examine, video, check, says):
-    assert says in problems(await examine(edge, video=video))[check]
+async def test_an_invalid_playlist_of_the_cdn_is_reported(edge, run_checks, video, check, says):
+    assert says in problems(await run_checks(edge, video=video))[check]
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ async def test_an_invalid_playlist_of_the_cdn_is_reported(edge, examine, video, 
         ),
     ],
 )
-async def test_a_viewer_is_checked_as_by_the_edge(edge, examine, *, ip, private, check, says):
+async def test_a_viewer_is_checked_as_by_the_edge(edge, run_checks, *, ip, private, check, says):
     settings = {"VIEWER__PRIVATE": private, "DELIVERY__CDN_FAMILIES": '["ipv4","ipv6"]'}
-    results = await examine(edge, video="x8demo1", ip=ip, **settings)
+    results = await run_checks(edge, video="x8demo1", ip=ip, **settings)
 
     assert says in problems(results)[check]
 
@@ -227,10 +227,12 @@ async def test_a_viewer_is_checked_as_by_the_edge(edge, examine, *, ip, private,
     ],
 )  # fmt: skip
 async def test_the_play_check_gives_the_outcome_of_the_edge(
-    sandbox, examine, *, video, settings, fault, says
+    sandbox, run_checks, *, video, settings, fault, says
 ):
     sandbox.controls.set_fault("playlist", fault)
-    results = await examine(video=video, ip="127.0.0.7", **{"DELIVERY__MODE": "relay", **settings})
+    results = await run_checks(
+        video=video, ip="127.0.0.7", **{"DELIVERY__MODE": "relay", **settings}
+    )
     (play,) = [
         f"{result.status}: {result.text} → {result.next_step}"
         for result in results
@@ -244,51 +246,53 @@ async def test_the_play_check_gives_the_outcome_of_the_edge(
     "settings", [{"DELIVERY__MODE": "relay"}, {"DELIVERY__CDN_FAMILIES": '["ipv4"]'}]
 )
 async def test_a_relayed_play_does_not_need_cors_or_the_viewers_address_family(
-    sandbox, examine, settings
+    sandbox, run_checks, settings
 ):
     text = await plain_playlist(sandbox)
     sandbox.controls.set_fault("playlist", Fault(status=200, body=text))  # without CORS
-    results = await examine(video="x8demo1", ip="2001:db8::5", VIEWER__PRIVATE="pass", **settings)
+    results = await run_checks(
+        video="x8demo1", ip="2001:db8::5", VIEWER__PRIVATE="pass", **settings
+    )
 
     assert set(problems(results)) == {"edge", "public"}  # no edge is running
 
 
 async def plain_playlist(sandbox) -> str:
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         return (await edge.get((await edge.play()).location)).body.decode()
 
 
-async def test_an_edge_that_refuses_every_viewer_is_recognized_as_an_edge(sandbox, examine):
+async def test_an_edge_that_refuses_every_viewer_is_recognized_as_an_edge(sandbox, run_checks):
     """As with an untrusted proxy and the default of viewer.private."""
-    async with an_edge(sandbox, viewer={"private": "refuse"}) as edge:
-        results = await examine(edge, video="x8demo1")
+    async with run_test_edge(sandbox, viewer={"private": "refuse"}) as edge:
+        results = await run_checks(edge, video="x8demo1")
 
         assert "public" not in problems(results)
         assert "forwarding" in [result.check for result in results]
 
 
 @pytest.mark.parametrize("body", ["{}", "[1]", '{"status": "ready", "platform": []}', "<html>"])
-async def test_another_server_at_the_operator_port_is_reported(examine, body):
+async def test_another_server_at_the_operator_port_is_reported(run_checks, body):
     async def readyz(_request: web.Request) -> web.Response:
         return web.Response(text=body)
 
     app = web.Application()
     app.router.add_get("/readyz", readyz)
-    async with serving(app) as origin:
-        results = await examine(OPERATOR__LISTEN=URL(origin).authority)
+    async with serve_app(app) as origin:
+        results = await run_checks(OPERATOR__LISTEN=URL(origin).authority)
 
         assert "warn: the server at" in problems(results)["edge"]
 
 
-async def test_a_server_that_does_not_respond_is_reported(examine, monkeypatch):
+async def test_a_server_that_does_not_respond_is_reported(run_checks, monkeypatch):
     monkeypatch.setattr(this_machine, "CHECK_TIMEOUT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        results = problems(await examine(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
+        results = problems(await run_checks(OPERATOR__LISTEN=f"127.0.0.1:{mute.getsockname()[1]}"))
 
     assert "accepts connections but does not respond → Find that process" in results["edge"]
 
 
-async def test_a_server_that_does_not_speak_http_is_reported(examine):
+async def test_a_server_that_does_not_speak_http_is_reported(run_checks):
     async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"-ERR unknown command\r\n")
         await writer.drain()
@@ -296,17 +300,17 @@ async def test_a_server_that_does_not_speak_http_is_reported(examine):
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        results = problems(await examine(OPERATOR__LISTEN=f"127.0.0.1:{port}"))
+        results = problems(await run_checks(OPERATOR__LISTEN=f"127.0.0.1:{port}"))
 
     assert "is not an edge of this version → Stop that server" in results["edge"]
 
 
-async def test_an_edge_that_still_uses_old_credentials_must_be_restarted_first(edge, examine):
+async def test_an_edge_that_still_uses_old_credentials_must_be_restarted_first(edge, run_checks):
     health = edge.edge.apps.process.telemetry.health
     await edge.play()  # fetches an access token first
     health.record_refusal("token", Refusal(Reason.PLATFORM_CREDENTIALS))
     health.settings_status = replace(health.settings_status, need_restart=("platform.api_secret",))
-    results = [result for result in await examine(edge) if result.check == "edge"]
+    results = [result for result in await run_checks(edge) if result.check == "edge"]
 
     assert (
         results[0].text
@@ -350,61 +354,63 @@ def test_the_settings_digest_covers_every_setting_and_secret():
     assert compute_digest(load_settings(SANDBOX_TOML, **own)) == base
 
 
-async def test_terminal_escapes_from_the_api_are_not_printed(edge, examine, sandbox, capsys):
+async def test_terminal_escapes_from_the_api_are_not_printed(edge, run_checks, sandbox, capsys):
     body = '{"id": "\\u001b]0;pwned\\u0007\\n[ok]", "scope": []}'
     sandbox.controls.set_fault("account", Fault(status=200, body=body))
-    for result in await examine(edge):
+    for result in await run_checks(edge):
         print_result(result)
 
     printed = capsys.readouterr().out
     assert "pwned" in printed and "\x1b]0" not in printed and "\n[ok]" not in printed
 
 
-async def test_a_cdn_without_cors_headers_is_reported(edge, examine, sandbox):
+async def test_a_cdn_without_cors_headers_is_reported(edge, run_checks, sandbox):
     sandbox.controls.set_fault("playlist", Fault(status=200, body="#EXTM3U\n"))
-    results = problems(await examine(edge, video="x8demo1"))
+    results = problems(await run_checks(edge, video="x8demo1"))
 
     assert "Set delivery.mode to relay" in results["cors"]
 
 
-async def test_outages_that_the_edge_reports_are_shown(sandbox, edge, examine):
+async def test_outages_that_the_edge_reports_are_shown(sandbox, edge, run_checks):
     await edge.play()
     sandbox.controls.set_fault("video", Fault(status=500))
     await edge.play()
     sandbox.controls.set_fault("video", None)
-    results = problems(await examine(edge, video="x8demo1"))
+    results = problems(await run_checks(edge, video="x8demo1"))
 
     assert "fail: video calls have failed since" in results["edge"]
     assert "stream" not in results
 
 
-async def test_another_server_at_the_public_url_is_reported(edge, examine, sandbox):
-    results = problems(await examine(edge, WEB__PUBLIC_URL=sandbox.origin))
+async def test_another_server_at_the_public_url_is_reported(edge, run_checks, sandbox):
+    results = problems(await run_checks(edge, WEB__PUBLIC_URL=sandbox.origin))
 
     assert "with HTTP 404, no X-Deny-Reason" in results["public"]
 
 
-async def test_a_private_id_is_not_shown(edge, examine):
-    results = await examine(edge, video="k8demoPrivateKnownToYou")
+async def test_a_private_id_is_not_shown(edge, run_checks):
+    results = await run_checks(edge, video="k8demoPrivateKnownToYou")
 
     assert "k8demoPrivate" not in str(results) and any("k-" in result.text for result in results)
 
 
-async def test_a_login_file_that_other_users_can_read_is_reported(sandbox, edge, examine, tmp_path):
+async def test_a_login_file_that_other_users_can_read_is_reported(
+    sandbox, edge, run_checks, tmp_path
+):
     file = tmp_path / "login.json"
-    account = logged_in(sandbox, file)
+    account = log_in(sandbox, file)
     file.chmod(0o644)
     env = {f"PLATFORM__{name.upper()}": value for name, value in account.items()}
     env["PLATFORM__TOKEN_URL"] = f"{sandbox.origin}/oauth/token"
-    results = problems(await examine(edge, PLATFORM__REST_URL=sandbox.origin, **env))
+    results = problems(await run_checks(edge, PLATFORM__REST_URL=sandbox.origin, **env))
 
     assert f"Run chmod 600 {file}" in results["settings"]
     assert "credentials" not in results
 
 
-async def test_api_v2_passes_the_checks_that_it_supports(sandbox, examine):
-    async with an_edge(sandbox, platform={"api": "v2"}) as edge:
-        results = await examine(
+async def test_api_v2_passes_the_checks_that_it_supports(sandbox, run_checks):
+    async with run_test_edge(sandbox, platform={"api": "v2"}) as edge:
+        results = await run_checks(
             edge,
             video="x8demo1",
             PLATFORM__API="v2",
@@ -422,21 +428,21 @@ class TestForwarding:
     """The viewer address that the edge sees, with and without real proxies."""
 
     async def test_every_check_passes_behind_the_shipped_nginx_configuration(
-        self, sandbox, component, examine, tmp_path
+        self, sandbox, component, run_checks, tmp_path
     ):
         async with (
-            an_edge(sandbox, **BEHIND) as edge,
-            an_nginx(component("nginx"), tmp_path, [edge.edge.player.port] * 2, [edge.edge.operator.port] * 2) as nginx,
+            run_test_edge(sandbox, **BEHIND) as edge,
+            run_deployed_nginx(component("nginx"), tmp_path, [edge.edge.player.port] * 2, [edge.edge.operator.port] * 2) as nginx,
         ):  # fmt: skip
-            results = await examine(edge, video="x8demo1", WEB__PUBLIC_URL=nginx.origin)
+            results = await run_checks(edge, video="x8demo1", WEB__PUBLIC_URL=nginx.origin)
 
             assert problems(results) == {}
             assert results[-1].text == "the edge sees this machine as 127.0.0.1, through 127.0.0.1"
             assert "token=" not in nginx.access_log
 
-    async def test_a_forgeable_viewer_address_is_reported(self, sandbox, examine):
-        async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
-            results = problems(await examine(edge))
+    async def test_a_forgeable_viewer_address_is_reported(self, sandbox, run_checks):
+        async with run_test_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
+            results = problems(await run_checks(edge))
 
             assert "viewers can forge their address" in results["forwarding"]
 
@@ -536,13 +542,13 @@ async def test_the_command_exits_with_1_after_a_failure_and_prints_json(edge, sa
     }
     for video, code in (("x8demo1", 0), ("x8null", 1)):
         command = playgate("doctor", "--video", video, "--json")
-        async with started(*command, env=env) as process:
+        async with run_process(*command, env=env) as process:
             assert await process.process.wait() == code
             await process.read_to_the_end()
         body = json.loads(process.output)
         assert body["ok"] is (code == 0)
         assert set(body["checks"][0]) == {"check", "status", "text", "next_step"}
-    async with started(*playgate("doctor", "--video", "x8null"), env=env) as process:
+    async with run_process(*playgate("doctor", "--video", "x8null"), env=env) as process:
         assert await process.process.wait() == 1
         await process.read_to_the_end()
     assert "fail stream      stream-unavailable" in process.output
@@ -561,7 +567,7 @@ async def test_the_probe_requires_a_signed_token(edge):
         assert (answer.status, answer.reason) == (404, "not-found")
 
 
-def calls_of(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
+def find_calls(tree: ast.AST, functions: set[str]) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions:
             yield node
@@ -575,9 +581,11 @@ def test_every_result_is_built_with_all_fields_of_its_texts():
                 continue
             texts = {node.value for node in ast.walk(function) if isinstance(node, ast.Constant)}
             common = {
-                keyword.arg for call in calls_of(function, {"partial"}) for keyword in call.keywords
+                keyword.arg
+                for call in find_calls(function, {"partial"})
+                for keyword in call.keywords
             }
-            for call in calls_of(function, {"build_result", "build_seen"}):
+            for call in find_calls(function, {"build_result", "build_seen"}):
                 named = {
                     node.value for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)
                 }

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 from aiohttp import web
-from processes import in_front_of, playgate
-from support import SANDBOX_TOML, serving
+from processes import build_edge_environment, playgate
+from support import SANDBOX_TOML, serve_app
 
 from proxy.sandbox.controls import Fault
 
@@ -36,7 +36,7 @@ def inspect(tmp_path):
 @pytest.fixture
 def sandbox_environment(sandbox):
     """Return the environment variables for the sandbox."""
-    return {"PLAYGATE_CONFIG": str(SANDBOX_TOML), **in_front_of(sandbox)}
+    return {"PLAYGATE_CONFIG": str(SANDBOX_TOML), **build_edge_environment(sandbox)}
 
 
 def lines(ran: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
@@ -114,7 +114,7 @@ async def test_a_url_is_fetched_from_any_host(inspect):
 
     app = web.Application()
     app.router.add_get("/{name}", playlist)
-    async with serving(app) as origin:
+    async with serve_app(app) as origin:
         good = await inspect("--json", f"{origin}/moved", f"{origin}/a.m3u8")
         assert [(line["verdict"], [it["rule"] for it in line["findings"]]) for line in lines(good)] == [
             ("ok", ["content-type"]), ("ok", ["content-type"]),

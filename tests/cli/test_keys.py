@@ -33,16 +33,16 @@ def keys(tmp_path, monkeypatch):
     return run
 
 
-def in_file(keys) -> list[dict]:
+def read_key_set(keys) -> list[dict]:
     return json.loads(keys.file.read_text())["keys"]
 
 
-def roles(keys) -> list[tuple[str, str]]:
+def read_roles(keys) -> list[tuple[str, str]]:
     lines = keys("list").splitlines()[1:]
     return [re.fullmatch(rf"\s*({KID})\s+\S+\s+\S+\s+(.*?)\s*", line).groups() for line in lines]
 
 
-def minted(**claims) -> str:
+def mint_and_verify(**claims) -> str:
     result = CliRunner().invoke(
         app, ["token", "mint", "--video", "x8demo1", "--config", str(SANDBOX_TOML)]
     )
@@ -56,17 +56,17 @@ def test_the_first_key_signs_and_only_its_owner_can_read_the_file(keys):
         rf"Added {KID} \(HS256\) to {keys.file}\.\nThis key signs new tokens\.\n", said
     )
     assert stat.S_IMODE(keys.file.stat().st_mode) == 0o600
-    (key,) = in_file(keys)
-    assert jwt.get_unverified_header(minted())["kid"] == key["kid"]
+    (key,) = read_key_set(keys)
+    assert jwt.get_unverified_header(mint_and_verify())["kid"] == key["kid"]
     assert key["k"] not in said + keys("list")
 
 
 @pytest.mark.parametrize("alg", ["HS256", "ES256", "RS256", "Ed25519"])
 def test_other_libraries_verify_tokens_of_every_algorithm(keys, alg):
     keys("generate", "--alg", alg)
-    token = minted()
+    token = mint_and_verify()
     older_name = alg.replace("Ed25519", "EdDSA")  # PyJWT accepts only this name
-    key = jwt.PyJWK({**in_file(keys)[0], "alg": older_name})
+    key = jwt.PyJWK({**read_key_set(keys)[0], "alg": older_name})
     verifying = key.key if alg == "HS256" else key.key.public_key()
     if alg == "Ed25519":
         signed, _, signature = token.rpartition(".")
@@ -77,21 +77,23 @@ def test_other_libraries_verify_tokens_of_every_algorithm(keys, alg):
 
 def test_a_further_key_signs_only_after_a_rotation(keys):
     keys("generate")
-    first = in_file(keys)[0]["kid"]
+    first = read_key_set(keys)[0]["kid"]
     assert "To sign new tokens with it, run playgate keys rotate." in keys(
         "generate", "--alg", "ES256"
     )
-    second = in_file(keys)[1]["kid"]
-    assert roles(keys) == [(first, "signs"), (second, "verifies, does not sign yet")]
-    assert jwt.get_unverified_header(minted())["kid"] == first
+    second = read_key_set(keys)[1]["kid"]
+    assert read_roles(keys) == [(first, "signs"), (second, "verifies, does not sign yet")]
+    assert jwt.get_unverified_header(mint_and_verify())["kid"] == first
 
     said = keys("rotate")
     assert said.startswith(f"{second} signs new tokens from now on\n{first} verifies tokens until ")
-    assert [name for name, _ in roles(keys)] == [second, first]
-    assert roles(keys)[1][1].startswith("verifies until 20")
-    assert jwt.get_unverified_header(minted())["kid"] == second
+    assert [name for name, _ in read_roles(keys)] == [second, first]
+    assert read_roles(keys)[1][1].startswith("verifies until 20")
+    assert jwt.get_unverified_header(mint_and_verify())["kid"] == second
     max_ttl = load_settings(SANDBOX_TOML).tokens.max_ttl
-    assert in_file(keys)[1]["exp"] - in_file(keys)[0]["iat"] == pytest.approx(max_ttl + 5, abs=60)
+    assert read_key_set(keys)[1]["exp"] - read_key_set(keys)[0]["iat"] == pytest.approx(
+        max_ttl + 5, abs=60
+    )
 
 
 def test_rotate_does_not_generate_a_key(keys):
@@ -107,11 +109,11 @@ def test_rotate_never_returns_to_an_older_key(keys):
     """Otherwise a key that was skipped would sign after a second `rotate`."""
     for _ in range(3):
         keys("generate")  # within one second
-    newest = in_file(keys)[2]["kid"]
+    newest = read_key_set(keys)[2]["kid"]
     assert keys("rotate").startswith(f"{newest} signs")
     assert "there is no key to rotate to" in keys("rotate", code=1)
-    assert in_file(keys)[0]["kid"] == newest
-    assert roles(keys)[-1][1] == "verifies, older than the signing key"
+    assert read_key_set(keys)[0]["kid"] == newest
+    assert read_roles(keys)[-1][1] == "verifies, older than the signing key"
     content = json.loads(keys.file.read_text())
     content["keys"][2]["iat"] = "yesterday"  # written by another program: a rotation may use it
     keys.file.write_text(json.dumps(content))
@@ -124,15 +126,15 @@ def test_an_empty_list_explains_how_to_add_a_key(keys):
 
 def test_tokens_of_a_retired_key_are_refused_at_once(keys):
     keys("generate")
-    (leaked,) = in_file(keys)
+    (leaked,) = read_key_set(keys)
     assert "is the signing key: first run playgate keys generate and playgate keys rotate" in keys(
         "retire", leaked["kid"], code=1
     )
-    token = minted()
+    token = mint_and_verify()
     keys("generate")
     keys("rotate")
     assert f"Removed {leaked['kid']} from" in keys("retire", leaked["kid"])
-    assert leaked["kid"] not in [key["kid"] for key in in_file(keys)]
+    assert leaked["kid"] not in [key["kid"] for key in read_key_set(keys)]
     explained = CliRunner().invoke(app, ["token", "explain", token, "--config", str(SANDBOX_TOML)])
     assert "token-key-unknown" in explained.output
     assert "see playgate keys list" in keys("retire", leaked["kid"], code=1)
@@ -151,9 +153,9 @@ def test_an_expired_key_verifies_nothing_and_is_removed(keys):
 
     content["keys"][1]["exp"] = 1_700_000_000
     keys.file.write_text(json.dumps(content))
-    assert roles(keys)[1][1].startswith("expired 2023")
+    assert read_roles(keys)[1][1].startswith("expired 2023")
     keys("generate")
-    assert [role for _, role in roles(keys)] == ["signs", "verifies, does not sign yet"]
+    assert [role for _, role in read_roles(keys)] == ["signs", "verifies, does not sign yet"]
 
 
 def test_an_invalid_file_is_reported_and_left_unchanged(keys):
@@ -188,7 +190,7 @@ def test_a_symbolic_link_is_followed(keys, tmp_path):
     keys("generate")
     keys("generate")
     assert keys.file.is_symlink()
-    assert len(in_file(keys)) == 2
+    assert len(read_key_set(keys)) == 2
 
 
 def test_without_jwks_file_the_error_names_the_setting(monkeypatch):
@@ -216,7 +218,7 @@ def accepts(token: str) -> bool:
 @pytest.mark.parametrize("alg", ["HS256", "ES256", "RS256", "Ed25519"])
 def test_other_libraries_sign_with_an_exported_key_unchanged(keys, alg):
     keys("generate", "--alg", alg)
-    kid = in_file(keys)[0]["kid"]
+    kid = read_key_set(keys)[0]["kid"]
     secret = keys(
         "export", kid, "--secret"
     )  # in a pipe: no newline, which would count as part of it
@@ -232,7 +234,7 @@ def test_other_libraries_sign_with_an_exported_key_unchanged(keys, alg):
 def test_a_public_export_contains_no_private_key(keys, alg):
     keys("generate", "--alg", alg)
     keys("generate", "--alg", "HS256")
-    own = in_file(keys)[0]
+    own = read_key_set(keys)[0]
     public = keys("export", own["kid"])
     assert public == keys("export", own["kid"], "--public")
     assert public.startswith("-----BEGIN PUBLIC KEY-----")
@@ -263,7 +265,7 @@ def test_a_key_in_the_settings_cannot_be_exported(keys):
 
 def test_a_failed_export_explains_the_cause_and_the_next_step(keys):
     keys("generate")
-    (own,) = in_file(keys)
+    (own,) = read_key_set(keys)
     assert "has no public key; to print the secret, add --secret" in keys(
         "export", own["kid"], code=1
     )

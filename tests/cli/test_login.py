@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from account_settings import LOGIN, logged_in
+from account_settings import LOGIN, log_in
 from ports import free_port
-from processes import Process, playgate, started
-from support import SANDBOX_TOML, an_edge, eventually
+from processes import Process, playgate, run_process
+from support import SANDBOX_TOML, run_test_edge, wait_until
 from yarl import URL
 
 from proxy.sandbox.controls import Fault
@@ -32,7 +32,7 @@ def account(callback, tmp_path):
     return {**LOGIN, "login_file": str(tmp_path / "login.json"), "redirect_uri": callback}
 
 
-def environment(sandbox, account) -> dict[str, str]:
+def build_environment(sandbox, account) -> dict[str, str]:
     return {
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/token",
@@ -42,28 +42,28 @@ def environment(sandbox, account) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def logging_in(sandbox, account, *options: str):
+async def run_login(sandbox, account, *options: str):
     """Run `playgate login`; yield the process and the URL that it prints."""
-    async with started(
+    async with run_process(
         *playgate("login", "--no-browser", *options),
-        env=environment(sandbox, account),
+        env=build_environment(sandbox, account),
         stdin=asyncio.subprocess.PIPE,
     ) as process:
-        await process.says("/oauth/authorize?")
-        await process.says("\n\n")
+        await process.wait_for_output("/oauth/authorize?")
+        await process.wait_for_output("\n\n")
         printed = re.search(r"^  (http\S+)$", process.output, re.MULTILINE)
         assert printed is not None, process.output
         yield process, printed[1]
 
 
-async def ended(process: Process) -> int:
+async def wait_for_exit_code(process: Process) -> int:
     async with asyncio.timeout(60):
         code = await process.process.wait()
         await process.read_to_the_end()
     return code
 
 
-async def allowed(url: str, answer: str = "allow") -> str:
+async def submit_login_form(url: str, answer: str = "allow") -> str:
     """Submit the login page's form; return the URL of the redirect."""
     form = {**URL(url).query, "username": "publisher", "password": "sandbox-password"}
     async with (
@@ -76,21 +76,21 @@ async def allowed(url: str, answer: str = "allow") -> str:
         return response.headers["Location"]
 
 
-async def fetched(url: str) -> tuple[int, str]:
+async def fetch_page(url: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(URL(url, encoded=True)) as response:
         return response.status, await response.text()
 
 
 async def run(sandbox, account, *command: str) -> tuple[int, str]:
-    async with started(*playgate(*command), env=environment(sandbox, account)) as process:
-        return await ended(process), process.output
+    async with run_process(*playgate(*command), env=build_environment(sandbox, account)) as process:
+        return await wait_for_exit_code(process), process.output
 
 
 async def test_an_edge_plays_with_a_login_made_in_a_browser(
     sandbox, account, callback, page, tmp_path
 ):
     file = tmp_path / "login.json"
-    async with logging_in(sandbox, account) as (process, url):
+    async with run_login(sandbox, account) as (process, url):
         await page.goto(url)
         await page.fill("input[name=password]", "wrong")
         await page.click("text=Allow")
@@ -99,19 +99,19 @@ async def test_an_edge_plays_with_a_login_made_in_a_browser(
         await page.click("text=Allow")
         await page.wait_for_selector("h1:text('Logged in')")
         assert page.url.startswith(callback)
-        assert await ended(process) == 0
+        assert await wait_for_exit_code(process) == 0
 
     assert f"Logged in. The login is stored in {file}." in process.output
     assert "Account x1sandbox; scopes: read_video_streams." in process.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     refresh_token = json.loads(file.read_text())["refresh_token"]
     assert refresh_token not in process.output and "-secret" not in process.output
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
 
-    async with logging_in(sandbox, account) as (process, url):
-        await fetched(await allowed(url))
-        assert await ended(process) == 0  # replaces the previous login
+    async with run_login(sandbox, account) as (process, url):
+        await fetch_page(await submit_login_form(url))
+        assert await wait_for_exit_code(process) == 0  # replaces the previous login
     assert json.loads(file.read_text())["refresh_token"] != refresh_token
 
 
@@ -130,31 +130,31 @@ async def test_an_edge_plays_with_a_login_made_in_a_browser(
 async def test_a_callback_without_this_logins_state_is_refused_and_the_login_continues(
     sandbox, account, callback, forged, says
 ):
-    async with logging_in(sandbox, account) as (process, url):
-        status, text = await fetched(f"{callback}{forged}")
+    async with run_login(sandbox, account) as (process, url):
+        status, text = await fetch_page(f"{callback}{forged}")
         assert (status, says in text) == (400, True)
-        await process.says("Refused a callback: ")
+        await process.wait_for_output("Refused a callback: ")
         assert sandbox.controls.calls["token"] == 0 and "stolen" not in process.output
 
-        assert (await fetched(await allowed(url)))[0] == 200
-        assert await ended(process) == 0
+        assert (await fetch_page(await submit_login_form(url)))[0] == 200
+        assert await wait_for_exit_code(process) == 0
 
 
 async def test_a_callback_of_another_login_is_refused(sandbox, account, tmp_path):
-    async with logging_in(sandbox, account) as (process, url):
+    async with run_login(sandbox, account) as (process, url):
         other = URL(url).update_query(state="of-another-login")
-        status, _ = await fetched(await allowed(str(other)))
+        status, _ = await fetch_page(await submit_login_form(str(other)))
         assert status == 400
-        await process.says("Refused a callback")
+        await process.wait_for_output("Refused a callback")
 
     assert not (tmp_path / "login.json").exists()
 
 
 async def test_a_denied_login_fails_and_stores_nothing(sandbox, account, tmp_path):
-    async with logging_in(sandbox, account) as (process, url):
-        status, text = await fetched(await allowed(url, "deny"))
+    async with run_login(sandbox, account) as (process, url):
+        status, text = await fetch_page(await submit_login_form(url, "deny"))
         assert (status, "Not logged in" in text) == (400, True)
-        assert await ended(process) == 1
+        assert await wait_for_exit_code(process) == 1
 
     assert "not logged in: Dailymotion denied the authorization ('access_denied')" in process.output
     assert not (tmp_path / "login.json").exists()
@@ -163,11 +163,11 @@ async def test_a_denied_login_fails_and_stores_nothing(sandbox, account, tmp_pat
 async def test_a_refused_code_is_reported_in_the_browser_and_in_the_terminal(
     sandbox, account, callback
 ):
-    async with logging_in(sandbox, account) as (process, url):
+    async with run_login(sandbox, account) as (process, url):
         state = URL(url).query["state"]
-        status, text = await fetched(f"{callback}?code=made-up&state={state}")
+        status, text = await fetch_page(f"{callback}?code=made-up&state={state}")
         assert (status, "See the terminal for details." in text) == (400, True)
-        assert await ended(process) == 1
+        assert await wait_for_exit_code(process) == 1
 
     assert "invalid_grant; the code has expired or was used before" in process.output
     assert "made-up" not in process.output
@@ -175,16 +175,16 @@ async def test_a_refused_code_is_reported_in_the_browser_and_in_the_terminal(
 
 async def test_a_failed_login_keeps_the_previous_login(sandbox, account, tmp_path):
     file = tmp_path / "login.json"
-    async with logging_in(sandbox, account) as (process, url):
-        await fetched(await allowed(url))
-        await ended(process)
+    async with run_login(sandbox, account) as (process, url):
+        await fetch_page(await submit_login_form(url))
+        await wait_for_exit_code(process)
     before = file.read_text()
     for broken in (Fault(status=500), Fault(status=200, body='{"access_token": "a"}')):
-        async with logging_in(sandbox, account) as (process, url):
-            back = await allowed(url)
+        async with run_login(sandbox, account) as (process, url):
+            back = await submit_login_form(url)
             sandbox.controls.set_fault("token", broken)
-            await fetched(back)
-            assert await ended(process) == 1
+            await fetch_page(back)
+            assert await wait_for_exit_code(process) == 1
             sandbox.controls.set_fault("token", None)
         assert "not logged in: platform-" in process.output
         assert file.read_text() == before
@@ -192,28 +192,28 @@ async def test_a_failed_login_keeps_the_previous_login(sandbox, account, tmp_pat
 
 async def test_a_login_on_another_machine_works_by_pasting_the_url(sandbox, account):
     account["redirect_uri"] = sandbox.accounts.callback_url = "https://play.example.com/callback"
-    async with logging_in(sandbox, account, "--paste") as (process, url):
-        back = await allowed(url)
+    async with run_login(sandbox, account, "--paste") as (process, url):
+        back = await submit_login_form(url)
         process.process.stdin.write(f"{back}\n".encode())
-        assert await ended(process) == 0
+        assert await wait_for_exit_code(process) == 0
 
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
 
 
 async def test_the_state_of_a_pasted_url_is_checked(sandbox, account):
-    async with logging_in(sandbox, account, "--paste") as (process, _url):
+    async with run_login(sandbox, account, "--paste") as (process, _url):
         process.process.stdin.write(b"http://127.0.0.1/callback?code=c&state=wrong\n")
-        assert await ended(process) == 1
+        assert await wait_for_exit_code(process) == 1
 
     assert "not logged in: The state in this URL does not belong to this login" in process.output
 
 
 async def test_logout_revokes_the_login_and_deletes_the_file(sandbox, account, tmp_path):
-    async with logging_in(sandbox, account) as (process, url):
-        await fetched(await allowed(url))
-        await ended(process)
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_login(sandbox, account) as (process, url):
+        await fetch_page(await submit_login_form(url))
+        await wait_for_exit_code(process)
+    async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
         assert await run(sandbox, account, "logout") == (0, "Logged out.\n")
 
@@ -226,9 +226,9 @@ async def test_logout_revokes_the_login_and_deletes_the_file(sandbox, account, t
 
 
 async def test_logout_of_an_invalid_login_deletes_the_file(sandbox, account, tmp_path):
-    async with logging_in(sandbox, account) as (process, url):
-        await fetched(await allowed(url))
-        await ended(process)
+    async with run_login(sandbox, account) as (process, url):
+        await fetch_page(await submit_login_form(url))
+        await wait_for_exit_code(process)
     sandbox.accounts.refresh_tokens.clear()
     code, output = await run(sandbox, account, "logout")
 
@@ -237,9 +237,9 @@ async def test_logout_of_an_invalid_login_deletes_the_file(sandbox, account, tmp
 
 
 async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_path):
-    async with logging_in(sandbox, account) as (process, url):
-        await fetched(await allowed(url))
-        await ended(process)
+    async with run_login(sandbox, account) as (process, url):
+        await fetch_page(await submit_login_form(url))
+        await wait_for_exit_code(process)
     sandbox.controls.set_fault("token", Fault(status=500))
     code, output = await run(sandbox, account, "logout")
 
@@ -300,12 +300,12 @@ async def test_a_login_restores_the_token_of_an_interrupted_refresh(
 ):
     """A refresh was killed before its rename: the only valid refresh token is in the .next file."""
     file = tmp_path / "login.json"
-    logged_in(sandbox, file)
+    log_in(sandbox, file)
     good = file.read_text()
     (tmp_path / "login.json.next").write_text(good)
     file.write_text(json.dumps({"api_key": account["api_key"], "refresh_token": "void"}))
     if ending == "cancelled":
-        async with logging_in(sandbox, account) as (process, _url):
+        async with run_login(sandbox, account) as (process, _url):
             assert await process.stop(signal.SIGINT) == 130
     else:
         taken = {**account, "redirect_uri": f"{sandbox.origin}/callback"}
@@ -320,46 +320,48 @@ async def test_a_token_refresh_is_completed_before_a_signal_ends_the_command(
     sandbox, account, tmp_path, command, number
 ):
     sandbox.accounts.rotation = "strict"
-    account |= logged_in(sandbox, tmp_path / "login.json")
+    account |= log_in(sandbox, tmp_path / "login.json")
     if command == "doctor after its last check":
         account |= {"play_timeout": "0.5"}
     sandbox.controls.hold("token")
-    async with started(
-        *playgate(command.partition(" ")[0]), env=environment(sandbox, account)
+    async with run_process(
+        *playgate(command.partition(" ")[0]), env=build_environment(sandbox, account)
     ) as process:
-        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+        await wait_until(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         if command == "doctor after its last check":
-            await process.says("refresh token is still being exchanged")
-            await process.says("does not respond")  # its last line
+            await process.wait_for_output("refresh token is still being exchanged")
+            await process.wait_for_output("does not respond")  # its last line
         process.process.send_signal(number)
         process.process.send_signal(number)  # timeout(1) sends two signals
-        await process.says("for Dailymotion's response")
+        await process.wait_for_output("for Dailymotion's response")
         sandbox.controls.release("token")
-        assert await ended(process) == 128 + number
+        assert await wait_for_exit_code(process) == 128 + number
 
-    async with an_edge(sandbox, platform=account) as edge:
+    async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
 
 
 async def test_a_second_signal_ends_a_command_at_once(sandbox, account, tmp_path):
-    account |= logged_in(sandbox, tmp_path / "login.json")
+    account |= log_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
-    async with started(*playgate("logout"), env=environment(sandbox, account)) as process:
-        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+    async with run_process(*playgate("logout"), env=build_environment(sandbox, account)) as process:
+        await wait_until(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         process.process.send_signal(signal.SIGINT)
-        await process.says("for Dailymotion's response")
+        await process.wait_for_output("for Dailymotion's response")
         assert await process.stop(signal.SIGINT) == -signal.SIGINT
 
 
 async def test_a_signal_that_the_parent_ignores_stays_ignored(sandbox, account, tmp_path):
-    account |= logged_in(sandbox, tmp_path / "login.json")
+    account |= log_in(sandbox, tmp_path / "login.json")
     sandbox.controls.hold("token")
     shell = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
-    async with started(*shell, *playgate("logout"), env=environment(sandbox, account)) as process:
-        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+    async with run_process(
+        *shell, *playgate("logout"), env=build_environment(sandbox, account)
+    ) as process:
+        await wait_until(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         process.process.send_signal(signal.SIGINT)
         sandbox.controls.release("token")
-        assert await ended(process) == 0
+        assert await wait_for_exit_code(process) == 0
 
     assert "Logged out." in process.output
 
@@ -368,9 +370,9 @@ async def test_a_terminal_browser_does_not_block_a_signal(sandbox, account, tmp_
     browser, pid = tmp_path / "browser", tmp_path / "pid"
     browser.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60 >/dev/null 2>&1\n")
     browser.chmod(0o755)
-    env = {**environment(sandbox, account), "BROWSER": f"{browser} %s"}
-    async with started(*playgate("login"), env=env) as process:
-        await eventually(lambda: pid.exists() and pid.read_text().strip(), seconds=60)
+    env = {**build_environment(sandbox, account), "BROWSER": f"{browser} %s"}
+    async with run_process(*playgate("login"), env=env) as process:
+        await wait_until(lambda: pid.exists() and pid.read_text().strip(), seconds=60)
         try:
             assert await process.stop(signal.SIGTERM) == 128 + signal.SIGTERM
         finally:
@@ -383,26 +385,26 @@ async def test_a_code_exchange_in_flight_is_completed_and_other_callbacks_are_re
     sandbox, account, tmp_path
 ):
     sandbox.controls.hold("token")
-    async with logging_in(sandbox, account) as (process, url):
-        returned = asyncio.create_task(fetched(await allowed(url)))
-        await eventually(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
+    async with run_login(sandbox, account) as (process, url):
+        returned = asyncio.create_task(fetch_page(await submit_login_form(url)))
+        await wait_until(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         state = URL(url).query["state"]
         denied = URL(account["redirect_uri"]).with_query(error="access_denied", state=state)
-        assert "Already handled" in (await fetched(str(denied)))[1]
+        assert "Already handled" in (await fetch_page(str(denied)))[1]
         process.process.send_signal(signal.SIGTERM)
-        await process.says("for Dailymotion's response")
+        await process.wait_for_output("for Dailymotion's response")
         sandbox.controls.release("token")
-        assert await ended(process) == 128 + signal.SIGTERM
+        assert await wait_for_exit_code(process) == 128 + signal.SIGTERM
         assert "playgate login was stopped" in (await returned)[1]
 
-    async with an_edge(
+    async with run_test_edge(
         sandbox, platform={**account, "login_file": str(tmp_path / "login.json")}
     ) as edge:
         assert (await edge.play()).status == 302
 
 
 async def test_a_malformed_callback_is_not_logged(sandbox, account):
-    async with logging_in(sandbox, account) as (process, _url):
+    async with run_login(sandbox, account) as (process, _url):
         callback = URL(account["redirect_uri"])
         reader, writer = await asyncio.open_connection(callback.host, callback.port)
         writer.write(b"GET /callback?code=THE-CODE&state=" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n")

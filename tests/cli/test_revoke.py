@@ -8,8 +8,8 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from processes import playgate, started
-from support import SANDBOX_TOML, an_edge, eventually, serving
+from processes import playgate, run_process
+from support import SANDBOX_TOML, run_test_edge, serve_app, wait_until
 
 from proxy.cli.doctor.command import collect_results
 
@@ -19,15 +19,10 @@ CONFIG = ("--config", SANDBOX_TOML)
 async def revoke(*arguments: str, **env: str) -> tuple[int, str]:
     env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
-    async with started(*playgate("revoke", *CONFIG, *arguments), env=variables) as command:
+    async with run_process(*playgate("revoke", *CONFIG, *arguments), env=variables) as command:
         code = await command.process.wait()
         await command.read_to_the_end()
         return code, command.output
-
-
-async def outcome(edge, token):
-    answer = await edge.get(edge.play_url(token=token))
-    return answer.reason or answer.status
 
 
 async def test_without_a_shared_state_the_edge_is_called(edge):
@@ -40,18 +35,21 @@ async def test_without_a_shared_state_the_edge_is_called(edge):
         r"The revocation is deleted after \S+ \S+ UTC, when all these tokens have expired\.\n",
         said,
     )
-    assert await outcome(edge, token) == "token-revoked"
+    assert await edge.try_play(token=token) == "token-revoked"
 
 
 async def test_with_a_shared_state_every_instance_revokes(sandbox, server):
     shared = {"url": server.url, "max_staleness": 0.5}
-    async with an_edge(sandbox, state=shared) as one, an_edge(sandbox, state=shared) as two:
+    async with (
+        run_test_edge(sandbox, state=shared) as one,
+        run_test_edge(sandbox, state=shared) as two,
+    ):
         token = one.mint(subject="viewer-7")
         env = {"STATE__URL": server.url, "STATE__MAX_STALENESS": "0.5"}
         code, said = await revoke("--sub", "viewer-7", **env)
         assert (code, "within 0.5 s by every instance" in said) == (0, True)
         for edge in (one, two):
-            await eventually(lambda edge=edge: is_refused(edge, token))
+            await wait_until(lambda edge=edge: is_refused(edge, token))
 
         code, said = await revoke("--video", "x8demo1", "--before", "2026-01-01T00:00:00Z", **env)
         assert (code, "so long ago" in said) == (1, True)
@@ -63,30 +61,30 @@ async def test_a_revocation_can_be_undone(edge, sandbox, server):
     listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
     token = edge.mint(subject="viewer-7")
     await revoke("--sub", "viewer-7", **listen)
-    assert await outcome(edge, token) == "token-revoked"
+    assert await edge.try_play(token=token) == "token-revoked"
     code, said = await revoke("--sub", "viewer-7", "--undo", **listen)
     assert (code, said.startswith("revocation undone: all tokens of viewer-7\n")) == (0, True)
-    assert await outcome(edge, token) == 302
+    assert await edge.try_play(token=token) == 302
     code, said = await revoke("--sub", "viewer-7", "--undo", **listen)
     assert (code, "No revocation of this sub is in force" in said) == (1, True)
 
     shared = {"url": server.url, "max_staleness": 0.5}
     env = {"STATE__URL": server.url, "STATE__MAX_STALENESS": "0.5"}
-    async with an_edge(sandbox, state=shared) as one:
+    async with run_test_edge(sandbox, state=shared) as one:
         token = one.mint(subject="viewer-7")
         await revoke("--sub", "viewer-7", **env)
-        await eventually(lambda: is_refused(one, token))
+        await wait_until(lambda: is_refused(one, token))
         code, said = await revoke("--sub", "viewer-7", "--undo", **env)
         assert (code, "within 0.5 s by every instance" in said) == (0, True)
-        await eventually(lambda: is_good(one, token))
+        await wait_until(lambda: is_good(one, token))
 
 
 async def is_good(edge, token):
-    return await outcome(edge, token) == 302
+    return await edge.try_play(token=token) == 302
 
 
 async def is_refused(edge, token):
-    return await outcome(edge, token) == "token-revoked"
+    return await edge.try_play(token=token) == "token-revoked"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +155,7 @@ async def explain(token: str, *arguments: str, **env: str) -> tuple[int, str]:
     env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
     command = playgate("token", "explain", *CONFIG, token, "--video", "x8demo1", *arguments)
-    async with started(*command, env={**variables, "NO_COLOR": "1"}) as process:
+    async with run_process(*command, env={**variables, "NO_COLOR": "1"}) as process:
         code = await process.process.wait()
         await process.read_to_the_end()
         return code, process.output
@@ -181,7 +179,7 @@ async def test_explain_reports_a_revoked_token(edge, sandbox, server):
 
 async def test_explain_reports_a_token_that_was_first_used_elsewhere(sandbox, server):
     shared = {"url": server.url}
-    async with an_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
+    async with run_test_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
         token = edge.mint()
         assert (await edge.get(edge.play_url(token=token), source="127.0.0.5")).status == 302
         env = {"STATE__URL": server.url, "TOKENS__BIND_ON_FIRST_USE": "true"}
@@ -208,7 +206,7 @@ async def test_explain_fetches_the_keys_of_the_issuer_of_the_token(edge):
     now = int(time())
     claims = {"video": "x8demo1", "iat": now, "exp": now + 300, "iss": "https://login.example.com"}
     token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "one"})
-    async with serving(app) as origin:
+    async with serve_app(app) as origin:
         issuers = [{"issuer": "https://login.example.com", "jwks_url": f"{origin}/jwks.json"}]
         listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
         code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)

@@ -7,8 +7,8 @@ import re
 
 import pytest
 from account_settings import PASSWORD, PUBLIC
-from processes import playgate, started
-from support import SANDBOX_TOML, an_edge
+from processes import playgate, run_process
+from support import SANDBOX_TOML, run_test_edge
 from yarl import URL
 
 from proxy.sandbox.catalogue import Video
@@ -23,7 +23,7 @@ def account(request):
     return PRIVATE_KEY if request.param == "private" else PUBLIC_KEY
 
 
-async def videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = ""):
+async def run_videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = ""):
     """Run `playgate videos …`; return its exit code and what it printed."""
     is_public = account.get("grant") == "password"
     env = {
@@ -33,7 +33,7 @@ async def videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = ""):
         "PLAYGATE_VIDEOS__REST_URL": f"{sandbox.origin}{'' if is_public else '/rest'}",
         **{f"PLAYGATE_VIDEOS__{name.upper()}": value for name, value in account.items()},
     }
-    async with started(
+    async with run_process(
         *playgate("videos", *command), env=env, stdin=asyncio.subprocess.PIPE
     ) as process:
         process.process.stdin.write(typed.encode())
@@ -49,21 +49,23 @@ async def videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = ""):
 async def test_a_video_can_be_uploaded_played_edited_and_deleted(sandbox, account, tmp_path):
     file = tmp_path / "my test.mp4"
     file.write_bytes(b"x" * 3_000_000)
-    code, output = await videos(sandbox, "upload", str(file), account=account)
+    code, output = await run_videos(sandbox, "upload", str(file), account=account)
     assert code == 0, output
     video = output.splitlines()[0]
     assert re.fullmatch(r"x[0-9a-z]+", video)
     assert f"playgate token mint --video {video} --url" in output
 
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         answer = await edge.play(video)
         assert answer.status == 302
         assert (await edge.get(answer.location)).body.startswith(b"#EXTM3U")
-        code, output = await videos(sandbox, "edit", video, "--title", "Better", account=account)
+        code, output = await run_videos(
+            sandbox, "edit", video, "--title", "Better", account=account
+        )
         assert (code, output) == (0, f"{video}: changed\n")
         assert sandbox.videos[video].title == "Better"
 
-        code, output = await videos(sandbox, "delete", video, account=account, typed="y\n")
+        code, output = await run_videos(sandbox, "delete", video, account=account, typed="y\n")
         assert code == 0 and f"Delete {video}, 'Better'? This cannot be undone." in output
         assert (await edge.play(video)).reason == "video-not-found"
 
@@ -71,7 +73,7 @@ async def test_a_video_can_be_uploaded_played_edited_and_deleted(sandbox, accoun
 async def test_upload_sends_the_title_and_flags(sandbox, tmp_path):
     file = tmp_path / "f.mp4"
     file.write_bytes(b"x")
-    code, output = await videos(
+    code, output = await run_videos(
         sandbox, "upload", str(file), "--title", "Ein Titel & mehr", "--draft", "--private"
     )
     video = sandbox.videos[output.splitlines()[0]]
@@ -83,27 +85,27 @@ async def test_upload_sends_the_title_and_flags(sandbox, tmp_path):
 async def test_list_fetches_all_pages(sandbox):
     for number in range(130):
         sandbox.videos[f"x9n{number:03}"] = Video(title=f"Number {number}", expect="plays")
-    code, output = await videos(sandbox, "list", "--limit", "500", "--json")
+    code, output = await run_videos(sandbox, "list", "--limit", "500", "--json")
     found = [json.loads(line) for line in output.splitlines()]
 
     assert code == 0
     assert len({it["id"] for it in found}) == len(found) > 130
-    code, output = await videos(sandbox, "list", "--limit", "7")
+    code, output = await run_videos(sandbox, "list", "--limit", "7")
     assert code == 0 and len(output.splitlines()) == 8
     assert output.split() and output.startswith("id")
 
 
 @pytest.mark.parametrize("typed", ["n\n", ""])
 async def test_delete_needs_a_confirmation(sandbox, typed):
-    code, output = await videos(sandbox, "delete", "x8demo1", typed=typed)
+    code, output = await run_videos(sandbox, "delete", "x8demo1", typed=typed)
 
     assert (code, "Aborted" in output) == (1, True)
     assert "x8demo1" in sandbox.videos
 
 
 async def test_delete_with_yes_needs_no_confirmation(sandbox):
-    assert await videos(sandbox, "delete", "x8demo1", "--yes") == (0, "x8demo1: deleted\n")
-    code, output = await videos(sandbox, "delete", "x8demo1", "--yes")
+    assert await run_videos(sandbox, "delete", "x8demo1", "--yes") == (0, "x8demo1: deleted\n")
+    code, output = await run_videos(sandbox, "delete", "x8demo1", "--yes")
     assert (code, "video-not-found: videos: HTTP 404" in output) == (1, True)
 
 
@@ -128,7 +130,7 @@ async def test_delete_with_yes_needs_no_confirmation(sandbox):
     ],
 )
 async def test_an_invalid_command_or_setting_is_explained(sandbox, command, account, says):
-    code, output = await videos(sandbox, *command, account={**PRIVATE_KEY, **account})
+    code, output = await run_videos(sandbox, *command, account={**PRIVATE_KEY, **account})
 
     assert code != 0
     assert says in " ".join(output.split())
@@ -148,7 +150,7 @@ async def test_an_upload_that_fails_publishes_nothing(sandbox, tmp_path, broken,
     file.write_bytes(b"x" * 100_000)
     before = set(sandbox.videos)
     sandbox.controls.set_fault("upload", broken)
-    code, output = await videos(sandbox, "upload", str(file))
+    code, output = await run_videos(sandbox, "upload", str(file))
 
     assert code == 1 and says in output
     assert set(sandbox.videos) == before
@@ -159,7 +161,7 @@ async def test_a_file_may_have_any_name(sandbox, tmp_path):
     for name in names:
         file = tmp_path / os.fsdecode(name)
         file.write_bytes(b"x")
-        code, output = await videos(sandbox, "upload", str(file))
+        code, output = await run_videos(sandbox, "upload", str(file))
 
         assert code == 0, output
         assert sandbox.videos[output.splitlines()[0]].title == name[:-4].decode(errors="replace")
@@ -170,7 +172,7 @@ async def test_a_title_that_is_not_utf_8_is_refused_before_any_request(sandbox, 
     file = tmp_path / "f.mp4"
     file.write_bytes(b"x")
     words = [str(file) if word == "f.mp4" else word for word in command]
-    code, output = await videos(sandbox, *words, "--title", "t\udcff")
+    code, output = await run_videos(sandbox, *words, "--title", "t\udcff")
 
     assert (code, output) == (1, "--title: 't\ufffd' is not valid UTF-8\n")
     assert sandbox.controls.calls["upload"] == 0
@@ -178,7 +180,7 @@ async def test_a_title_that_is_not_utf_8_is_refused_before_any_request(sandbox, 
 
 async def test_a_failed_edit_is_not_retried(sandbox):
     sandbox.controls.set_fault("manage", Fault(status=503))
-    code, _ = await videos(sandbox, "edit", "x8demo1", "--title", "t")
+    code, _ = await run_videos(sandbox, "edit", "x8demo1", "--title", "t")
 
     assert code == 1
     assert sandbox.controls.calls["manage"] == 1

@@ -1,7 +1,7 @@
 """Check with a real Prometheus that each alert fires for a real failure and then ends."""
 
-from alert_scenarios import systems
-from support import eventually
+from alert_scenarios import run_systems
+from support import wait_until
 
 BROKEN_FROM_START = {
     "PlaygateClockSkew": {"playgate-clock"},
@@ -41,13 +41,13 @@ TOKEN_TTL = 75  # seconds; longer than the shortened threshold of PlaygateAccess
 
 async def test_each_alert_fires_for_its_failure_and_ends_after_the_fix(component, tmp_path):
     seen: set[tuple[str, str]] = set()
-    async with systems(component, tmp_path, in_haste=True, token_ttl=TOKEN_TTL) as (
-        them,
+    async with run_systems(component, tmp_path, in_haste=True, token_ttl=TOKEN_TTL) as (
+        systems,
         prometheus,
     ):
 
         async def find_firing() -> dict[str, set[str]]:
-            now = await prometheus.firing()
+            now = await prometheus.find_firing_alerts()
             seen.update((alert, job) for alert, jobs in now.items() for job in jobs)
             return now
 
@@ -63,16 +63,16 @@ async def test_each_alert_fires_for_its_failure_and_ends_after_the_fix(component
         async def do_only_lasting_alerts_fire() -> bool:
             return set(await find_firing()) <= LASTING | set(BROKEN_FROM_START)
 
-        await eventually(has_usual_rate, seconds=120)
+        await wait_until(has_usual_rate, seconds=120)
         assert select_exact(seen) <= list_pairs(BROKEN_FROM_START)
-        await them.break_all()
+        await systems.break_all()
         try:
-            await eventually(have_all_fired, seconds=180)
+            await wait_until(have_all_fired, seconds=180)
         except TimeoutError:
             assert list_pairs(FIRING) - seen == set()
-        await them.mend_all()
+        await systems.repair_all()
         try:
-            await eventually(do_only_lasting_alerts_fire, seconds=150)
+            await wait_until(do_only_lasting_alerts_fire, seconds=150)
         except TimeoutError:
             assert await find_firing() == BROKEN_FROM_START
     assert select_exact(seen) <= list_pairs(FIRING)

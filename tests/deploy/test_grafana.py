@@ -6,10 +6,10 @@ from math import isnan
 
 import yaml
 from dashboard import DASHBOARD, Query, read_annotations, read_rows
-from monitoring_stack import a_monitored_edge
+from monitoring_stack import run_monitored_edge
 from prometheus_server import DEPLOYED
-from promql import labels_by_metric, unknown_in
-from support import ROOT, eventually
+from promql import find_unknown_metrics, labels_by_metric
+from support import ROOT, wait_until
 from traffic import BAD_DAY
 
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -49,7 +49,7 @@ async def test_every_query_returns_data_under_load(component, tmp_path):
     panels = [panel for row in read_rows(INTERVAL) for panel in row.panels]
     queries = [query for panel in panels for query in panel.queries]
     queries += read_annotations(INTERVAL)
-    async with a_monitored_edge(component, tmp_path, in_haste=True, day=BAD_DAY) as monitored:
+    async with run_monitored_edge(component, tmp_path, in_haste=True, day=BAD_DAY) as monitored:
 
         async def find_queries_without_data() -> list[Query]:
             return [
@@ -65,7 +65,7 @@ async def test_every_query_returns_data_under_load(component, tmp_path):
             return await find_queries_without_data() == []
 
         try:
-            await eventually(have_all_queries_data, seconds=90)
+            await wait_until(have_all_queries_data, seconds=90)
         except TimeoutError:
             assert await find_queries_without_data() == []
         known = labels_by_metric(await monitored.metrics())
@@ -76,7 +76,9 @@ async def test_every_query_returns_data_under_load(component, tmp_path):
 
     known["ALERTS"] = {"alertname", "alertstate"}
     assert [
-        name for query in queries for name in unknown_in(query.expression, known, recorded)
+        name
+        for query in queries
+        for name in find_unknown_metrics(query.expression, known, recorded)
     ] == []
 
 

@@ -3,7 +3,7 @@
 import sys
 
 from dashboard import read_rows
-from processes import started
+from processes import run_process
 from support import ROOT
 
 
@@ -11,7 +11,7 @@ async def test_make_monitor_prints_every_panel_with_its_current_values(component
     for name in ("prometheus", "redis-server"):
         component(name)
     command = [sys.executable, ROOT / "tests" / "monitor.py", "--once"]
-    async with started(*command, env={"COLUMNS": "160"}) as process:
+    async with run_process(*command, env={"COLUMNS": "160"}) as process:
         assert await process.process.wait() == 0, process.output
         await process.read_to_the_end()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_server import DEPLOYED, hastened
-from promql import labels_by_metric, unknown_in, unknown_values_in, values_by_label
-from support import ROOT, an_edge
+from prometheus_server import DEPLOYED, shorten_rules
+from promql import find_unknown_metrics, find_unknown_values, labels_by_metric, values_by_label
+from support import ROOT, run_test_edge
 
 TESTS = sorted(Path(__file__).parent.glob("*.test.yml"))
 RULES = sorted(DEPLOYED.glob("*.rules.yml"))
@@ -65,15 +65,17 @@ def test_each_alert_has_a_runbook_section(name):
 async def test_every_metric_and_label_in_the_rules_exists(sandbox, server):
     issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/jwks.json"}
     tables = {"state": {"url": server.url}, "tokens": {"issuers": [issuer]}}
-    async with an_edge(sandbox, **tables) as edge:
+    async with run_test_edge(sandbox, **tables) as edge:
         await edge.play()
         text = (await edge.get(f"{edge.operator}/metrics")).body.decode()
     known, values = labels_by_metric(text), values_by_label(text)
     rules = [rule for path in RULES for rule in list_rules(path)]
     recorded = {rule["record"] for rule in rules if "record" in rule} | {"up"}
 
-    assert [name for rule in rules for name in unknown_in(rule["expr"], known, recorded)] == []
-    missing = {value for rule in rules for value in unknown_values_in(rule["expr"], values)}
+    assert [
+        name for rule in rules for name in find_unknown_metrics(rule["expr"], known, recorded)
+    ] == []
+    missing = {value for rule in rules for value in find_unknown_values(rule["expr"], values)}
     # This edge fetched no playlist; all other series exist from the start.
     missing -= {(name, "operation", "playlist") for name, _, _ in missing}
     assert missing == set()
@@ -100,7 +102,7 @@ def test_the_rules_of_every_window_are_the_same():
 def test_shortened_rules_have_no_long_window_age_or_count():
     """Otherwise, the tests with a real Prometheus would take hours."""
     for path in RULES:
-        text = hastened(path.read_text())
+        text = shorten_rules(path.read_text())
         assert (
             max(map(int, re.findall(r"seconds.* [<>] (\d+)$", text, re.MULTILINE)), default=0) <= 60
         )

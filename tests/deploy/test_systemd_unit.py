@@ -8,8 +8,8 @@ import sys
 import aiohttp
 import pytest
 from ports import free_port
-from processes import playgate, started
-from support import ROOT, SANDBOX_TOML, eventually, skip_or_fail
+from processes import playgate, run_process
+from support import ROOT, SANDBOX_TOML, skip_or_fail, wait_until
 from yarl import URL
 
 from proxy.adapters.clock import Clock
@@ -85,15 +85,15 @@ async def test_an_edge_plays_reloads_and_stops_under_the_seccomp_filter(
         "PLAYGATE_TOKENS__BIND_ON_FIRST_USE": "true",
         "PLAYGATE_DELIVERY__MODE": "validate",
     }
-    async with started(*confined, *playgate("serve", "--config", config), env=env) as edge:
-        await edge.says('"event": "serving"')
+    async with run_process(*confined, *playgate("serve", "--config", config), env=env) as edge:
+        await edge.wait_for_output('"event": "serving"')
 
         async def is_ready() -> bool:
             ready = f"http://127.0.0.1:{operator}/readyz"
             async with aiohttp.ClientSession() as session, session.get(ready) as response:
                 return response.status == 200
 
-        await eventually(is_ready)
+        await wait_until(is_ready)
         token = TokenMinter(load_settings(config), Clock()).mint(video="x8demo1").token
         connector = aiohttp.UnixConnector(str(player))
         async with aiohttp.ClientSession(connector=connector) as session:
@@ -102,7 +102,7 @@ async def test_an_edge_plays_reloads_and_stops_under_the_seccomp_filter(
             async with session.get(url, headers=viewer, allow_redirects=False) as response:
                 assert response.status == 302, await response.text()
         config.write_text(config.read_text() + "\n# changed\n")
-        await edge.says('"event": "reloaded"')
+        await edge.wait_for_output('"event": "reloaded"')
         assert await edge.stop() == 0
         assert '"internal"' not in edge.output
     assert not player.exists()

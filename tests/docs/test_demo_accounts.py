@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from cli.test_login import allowed, fetched
+from cli.test_login import fetch_page, submit_login_form
 from ports import free_port
-from processes import started
-from support import ROOT, eventually
+from processes import run_process
+from support import ROOT, wait_until
 
 SECTION = (ROOT / "docs/sandbox.md").read_text().partition("## Its APIs and accounts")[2]
 V2, PASSWORD, LOGIN, LOGGING_IN = re.findall(
@@ -35,14 +35,14 @@ def start_block(tmp_path):
         }
         # exec cannot precede a variable assignment, so use env.
         text = re.sub(r"^(\w+=\S+) exec ", r"exec env \1 ", text, flags=re.MULTILINE)
-        return started("sh", "-c", text, env=env, cwd=ROOT)
+        return run_process("sh", "-c", text, env=env, cwd=ROOT)
 
     return start
 
 
 @asynccontextmanager
 async def open_player(demo):
-    text = await demo.says("Ctrl-C stops it")
+    text = await demo.wait_for_output("Ctrl-C stops it")
     url = re.search(r"Paste +(\S+)", text)[1]
     async with aiohttp.ClientSession() as session:
 
@@ -63,13 +63,13 @@ async def test_the_demo_plays_after_the_login(start_block):
     async with start_block(LOGIN) as demo, open_player(demo) as play:
         assert await play() == "platform-credentials"
         async with start_block(LOGGING_IN) as login:
-            await login.says("\n\n")
+            await login.wait_for_output("\n\n")
             printed = re.search(r"^  (http\S+)$", login.output, re.MULTILINE)[1]
-            assert (await fetched(await allowed(printed)))[0] == 200
+            assert (await fetch_page(await submit_login_form(printed)))[0] == 200
             assert await login.process.wait() == 0
             await login.read_to_the_end()
 
         async def plays() -> bool:
             return await play() is None
 
-        await eventually(plays)
+        await wait_until(plays)

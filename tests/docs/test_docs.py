@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
-from processes import playgate, started
-from support import ROOT, SANDBOX_TOML, an_edge, skip_or_fail
+from processes import playgate, run_process
+from support import ROOT, SANDBOX_TOML, run_test_edge, skip_or_fail
 
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -120,7 +120,7 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
         return out.decode()
 
     await run_line("playgate keys generate --config playgate.toml")  # a key to rotate out
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         for line in "".join(read_fenced_blocks(ROOT / "docs/tokens.md", "sh")).splitlines():
             words = line.replace("http://127.0.0.1:8081", edge.operator)
             words = words.replace(" TOKEN ", f" {edge.mint(subject='v')} ")
@@ -148,14 +148,14 @@ async def test_the_documented_settings_of_a_second_edge_work_with_the_sandbox(
     blocks = read_fenced_blocks(ROOT / "docs/sandbox.md", "sh")
     command = next(block for block in blocks if "own.toml" in block).split()
     mint = playgate("token", "mint", "--config", "own.toml", "--video", "x8demo1", "--url")
-    async with started(*playgate(*command[1:]), cwd=tmp_path) as process:
-        await process.says('"serving"')
-        async with started(*mint, cwd=tmp_path) as minting:
+    async with run_process(*playgate(*command[1:]), cwd=tmp_path) as process:
+        await process.wait_for_output('"serving"')
+        async with run_process(*mint, cwd=tmp_path) as minting:
             assert await minting.process.wait() == 0
             await minting.read_to_the_end()
         assert (await edge.get(minting.output.strip())).status == 302
         doctor = playgate("doctor", "--config", "own.toml", "--video", "x8demo1")
-        async with started(*doctor, cwd=tmp_path) as checking:
+        async with run_process(*doctor, cwd=tmp_path) as checking:
             assert await checking.process.wait() == 0
             await checking.read_to_the_end()
         assert "All checks passed." in checking.output, checking.output

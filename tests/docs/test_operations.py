@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT, SANDBOX_TOML, an_edge, eventually
+from support import ROOT, SANDBOX_TOML, run_test_edge, wait_until
 
 SECTION = (ROOT / "docs" / "operations.md").read_text().partition("## Why does it not play?")[0]
 
@@ -38,7 +38,7 @@ async def edge(sandbox, server, tmp_path):
         text.replace("[[tokens.keys]]", tables_text + "[[tokens.keys]]")
     )
     await run("playgate keys generate --config playgate.toml", tmp_path)
-    async with an_edge(sandbox, config=tmp_path / "playgate.toml") as running:
+    async with run_test_edge(sandbox, config=tmp_path / "playgate.toml") as running:
         (tmp_path / "edge.env").write_text(
             f"export PLAYGATE_OPERATOR__LISTEN={running.edge.operator}\n"
             f"export PLAYGATE_PLATFORM__TOKEN_URL={sandbox.origin}/oauth/v1/token\n"
@@ -109,7 +109,7 @@ async def test_the_commands_to_revoke_a_link_work(edge, tmp_path):
     async def is_revoked() -> bool:
         return (await edge.get(edge.play_url(token=token))).reason == "token-revoked"
 
-    await eventually(is_revoked)
+    await wait_until(is_revoked)
     await run("\n".join(lines[1:]), tmp_path)
 
 

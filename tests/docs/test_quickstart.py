@@ -6,9 +6,9 @@ import re
 import sys
 
 import pytest
-from nginx_server import running_nginx
+from nginx_server import run_nginx_process
 from ports import free_port
-from processes import started
+from processes import run_process
 from support import ROOT
 from yarl import URL
 
@@ -65,7 +65,7 @@ async def start_command(sandbox, tmp_path, component):
     def start_command(command: str, **variables: str):
         words = command.replace("ID", VIDEO).replace(":8081", f":{operator}").split()
         program = [sys.executable, "-m", "proxy"] if words[0] == "playgate" else words[:1]
-        return started(*program, *words[1:], env={**env, **variables}, cwd=tmp_path)
+        return run_process(*program, *words[1:], env={**env, **variables}, cwd=tmp_path)
 
     def insert_table(table: str) -> None:
         """Put a table above [operator], as the page says."""
@@ -81,7 +81,7 @@ async def start_command(sandbox, tmp_path, component):
 
 async def run_command(component, command: str) -> str:
     words = command.split()
-    async with started(component(words[0]), *words[1:]) as process:
+    async with run_process(component(words[0]), *words[1:]) as process:
         assert await process.process.wait() == 0
         await process.read_to_the_end()
     return process.output.strip()
@@ -108,14 +108,14 @@ async def test_following_the_page_leads_to_a_playing_video(
     assert ("ok", "credentials") in statuses and ("ok", "stream") in statuses
 
     async with start_command(serve) as process:
-        await process.says('"event": "serving"')
+        await process.wait_for_output('"event": "serving"')
         code, output = await wait_for_exit(start_command(readyz))
         assert (code, json.loads(output)["status"]) == (0, "ready")
         code, url = await wait_for_exit(start_command(mint, **start_command.direct))
         assert (await edge.get(url.strip())).reason == "viewer-private"
     start_command.insert_table(VIEWER_TABLE)
     async with start_command(serve) as process:
-        await process.says('"event": "serving"')
+        await process.wait_for_output('"event": "serving"')
         response = await edge.get(url.strip())
         assert response.status == 302
         assert (await edge.get(response.location)).body.startswith(b"#EXTM3U")
@@ -130,7 +130,7 @@ async def test_following_the_page_leads_to_a_playing_video(
             (":8081", start_command.operator),
         ):
             text = text.replace(f"127.0.0.1{documented} ", f"127.0.0.1:{URL(actual).port} ")
-        async with running_nginx(component("nginx"), tmp_path, text) as nginx:
+        async with run_nginx_process(component("nginx"), tmp_path, text) as nginx:
             start_command.insert_table(WEB_TABLE.replace("https://play.example.com", nginx.origin))
             code, output = await wait_for_exit(
                 start_command(doctor_with_ip.replace("ADDRESS", "93.184.216.34"))

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from processes import playgate, started
-from support import ROOT, SANDBOX_TOML, an_edge
+from processes import playgate, run_process
+from support import ROOT, SANDBOX_TOML, run_test_edge
 
 from proxy.adapters.errors import StateError
 from proxy.adapters.state.redis import RedisStore
@@ -14,7 +14,7 @@ PASSWORD = "of-this-test"
 
 
 @pytest.fixture
-async def restricted_url(server):
+async def restricted_redis_url(server):
     """Return the URL of a Redis user with only the permissions that the page documents."""
     (line,) = re.findall(r"^(ACL SETUSER .*)$", PAGE, re.MULTILINE)
     async with server.client() as client:
@@ -24,9 +24,9 @@ async def restricted_url(server):
 
 
 async def test_the_documented_redis_user_has_all_permissions_that_an_edge_needs(
-    restricted_url, sandbox
+    restricted_redis_url, sandbox
 ):
-    store = RedisStore(restricted_url, prefix="playgate")
+    store = RedisStore(restricted_redis_url, prefix="playgate")
     await store.probe()
     await store.put("a", "1", ttl=60)
     assert await store.claim("b", "2", ttl=60) == "2"
@@ -35,8 +35,8 @@ async def test_the_documented_redis_user_has_all_permissions_that_an_edge_needs(
     await store.append("log", ["3"], keep=60)
     assert (await store.read("log", "")).entries == ("3",)
     await store.close()
-    shared = {"url": restricted_url, "max_staleness": 0.5, "timeout": 1}
-    async with an_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
+    shared = {"url": restricted_redis_url, "max_staleness": 0.5, "timeout": 1}
+    async with run_test_edge(sandbox, state=shared, tokens={"bind_on_first_use": True}) as edge:
         url = edge.play_url()
         assert (await edge.get(url)).status == 302
         assert (await edge.get(url, source="127.0.1.5")).reason == "token-used-elsewhere"
@@ -44,8 +44,10 @@ async def test_the_documented_redis_user_has_all_permissions_that_an_edge_needs(
         assert PASSWORD not in edge.log.getvalue()
 
 
-async def test_the_documented_redis_user_cannot_write_keys_with_another_prefix(restricted_url):
-    store = RedisStore(restricted_url, prefix="other")
+async def test_the_documented_redis_user_cannot_write_keys_with_another_prefix(
+    restricted_redis_url,
+):
+    store = RedisStore(restricted_redis_url, prefix="other")
     with pytest.raises(StateError, match="the state server responded with"):
         await store.put("a", "1", ttl=60)
     await store.close()
@@ -57,7 +59,7 @@ async def test_the_documented_revoke_commands_work(server, tmp_path):
     config = SANDBOX_TOML.read_text() + f'\n[state]\nurl = "{server.url}"\ntimeout = 5\n'
     (tmp_path / "playgate.toml").write_text(config)
     for line in lines:
-        async with started(*playgate(*line.split()), cwd=tmp_path) as command:
+        async with run_process(*playgate(*line.split()), cwd=tmp_path) as command:
             code = await command.process.wait()
             await command.read_to_the_end()
         assert (code, command.output.startswith("revoked: ")) == (0, True), command.output

@@ -217,18 +217,18 @@ def test_an_issuers_keys_verify_only_that_issuers_tokens():
     own, published, other = key("1", 1), key("1", 2, ISSUER), key("1", 3, "https://other.example")
     keyring = Keyring([own], {ISSUER: [published], "https://other.example": [other]})
 
-    def signed(by: SigningKey, issuer: str | None) -> str:
+    def sign_with(by: SigningKey, issuer: str | None) -> str:
         number = 1 + [own, published, other].index(by)  # a published key cannot sign
         named = SigningKey(kid="1", algorithm="ES256", jwk=key("1", number).jwk, issuer=issuer)
         return mint(named, video="x8abcd", issued_at=NOW, ttl=60)
 
-    assert verify_or_reason(signed(own, None), keyring) == "x8abcd"
-    assert verify_or_reason(signed(own, "https://unknown.example"), keyring) == "x8abcd"
-    assert verify_or_reason(signed(published, ISSUER), keyring) == "x8abcd"
-    assert verify_or_reason(signed(other, "https://other.example"), keyring) == "x8abcd"
-    assert verify_or_reason(signed(published, None), keyring) == "token-signature"
-    assert verify_or_reason(signed(own, ISSUER), keyring) == "token-signature"
-    assert verify_or_reason(signed(other, ISSUER), keyring) == "token-signature"
+    assert verify_or_reason(sign_with(own, None), keyring) == "x8abcd"
+    assert verify_or_reason(sign_with(own, "https://unknown.example"), keyring) == "x8abcd"
+    assert verify_or_reason(sign_with(published, ISSUER), keyring) == "x8abcd"
+    assert verify_or_reason(sign_with(other, "https://other.example"), keyring) == "x8abcd"
+    assert verify_or_reason(sign_with(published, None), keyring) == "token-signature"
+    assert verify_or_reason(sign_with(own, ISSUER), keyring) == "token-signature"
+    assert verify_or_reason(sign_with(other, ISSUER), keyring) == "token-signature"
 
 
 def test_the_refusal_of_an_unknown_kid_names_the_key_source():

@@ -149,7 +149,7 @@ def test_a_path_is_allowed_only_if_it_decodes_to_nginx_s_path(tail):
         assert "/" not in tail and tail != ".." and tail.isprintable()
 
 
-def forwarded(uris: list[str], methods: list[str]) -> str:
+def read_video_or_reason(uris: list[str], methods: list[str]) -> str:
     try:
         original = read_forwarded(uris=uris, methods=methods)
         video = find_video(original.path, RULES, re.compile(DEFAULT_PATTERN))
@@ -185,7 +185,7 @@ def forwarded(uris: list[str], methods: list[str]) -> str:
     ],
 )
 def test_a_forwarded_uri_must_not_change_by_normalization(uris, methods, expected):
-    assert forwarded(uris, methods) == expected
+    assert read_video_or_reason(uris, methods) == expected
 
 
 def test_headers_of_the_other_front_door_are_refused():

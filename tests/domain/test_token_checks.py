@@ -17,22 +17,22 @@ PLAY = AccessRequest(now=NOW, video="x8abcd", format="hls", viewer=ip_address("2
 ALL_CHECKS = ["form", "key", "signature", "claims", "issuer", *CHECKS]
 
 
-def token(key: object = None, **options: object) -> str:
+def mint_token(key: object = None, **options: object) -> str:
     return mint(
         key or hs256_key("one"), **({"video": "x8abcd", "issued_at": NOW, "ttl": 60} | options)
     )
 
 
 CASES = [
-    token(),
-    token(video="x8other"),
-    token(issued_at=NOW - 600),
-    token(issued_at=NOW - 600, video="x8other", network=parse_network("10.0.0.0/8")),
-    token(ttl=7200),
-    token(audience="elsewhere"),
-    token(hs256_key("gone")),
-    token(hs256_key("one", "w" * 32)),
-    token(hs256_key("issued", "i" * 32, issuer="https://b.example")),
+    mint_token(),
+    mint_token(video="x8other"),
+    mint_token(issued_at=NOW - 600),
+    mint_token(issued_at=NOW - 600, video="x8other", network=parse_network("10.0.0.0/8")),
+    mint_token(ttl=7200),
+    mint_token(audience="elsewhere"),
+    mint_token(hs256_key("gone")),
+    mint_token(hs256_key("one", "w" * 32)),
+    mint_token(hs256_key("issued", "i" * 32, issuer="https://b.example")),
     "nonsense",
     f"{b64({'alg': 'HS256', 'kid': 'one'})}.{b64({'video': 'x'})}.AA",
 ]

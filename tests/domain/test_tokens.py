@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from support import NOW, SECRET, b64, hs256_key, mint, signed
+from support import NOW, SECRET, b64, hs256_key, mint, sign_token
 
 from proxy.domain.client_ip import parse_network
 from proxy.domain.reasons import Reason, Refusal
@@ -26,7 +26,7 @@ CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
 HEADER = {"alg": "HS256", "kid": "one", "typ": "JWT"}
 
 
-def pem(private: object, *, public: bool = False) -> str:
+def encode_pem(private: object, *, public: bool = False) -> str:
     if public:
         return private.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -41,7 +41,12 @@ def pem(private: object, *, public: bool = False) -> str:
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
-MATERIAL = {"HS256": SECRET, "ES256": pem(EC), "RS256": pem(RSA), "Ed25519": pem(ED)}
+MATERIAL = {
+    "HS256": SECRET,
+    "ES256": encode_pem(EC),
+    "RS256": encode_pem(RSA),
+    "Ed25519": encode_pem(ED),
+}
 KEYRING = Keyring([hs256_key()])
 
 
@@ -69,7 +74,7 @@ def test_a_minted_token_verifies(algorithm):
 def test_a_public_key_verifies_and_does_not_sign(algorithm):
     private = load_key(kid="k", algorithm=algorithm, material=MATERIAL[algorithm])
     loaded = {"ES256": EC, "RS256": RSA, "Ed25519": ED}[algorithm]
-    public = load_key(kid="k", algorithm=algorithm, material=pem(loaded, public=True))
+    public = load_key(kid="k", algorithm=algorithm, material=encode_pem(loaded, public=True))
 
     verify(mint(private, video="*", issued_at=NOW, ttl=1), Keyring([public]))
     assert Keyring([public]).signing_key() is None
@@ -93,7 +98,7 @@ def test_verifying_returns_the_signed_claims(video, issued_at, ttl):
 
 @given(st.data())
 def test_any_changed_character_makes_a_token_invalid(data):
-    token = signed(HEADER, CLAIMS)
+    token = sign_token(HEADER, CLAIMS)
     at = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.characters(codec="utf-8").filter(lambda c: c != token[at]))
 
@@ -106,7 +111,7 @@ def test_no_text_raises_anything_but_a_refusal(text):
 
 
 def test_eddsa_is_the_older_name_of_ed25519():
-    key = load_key(kid="k", algorithm="Ed25519", material=pem(ED))
+    key = load_key(kid="k", algorithm="Ed25519", material=encode_pem(ED))
     signing_input = f"{b64({'alg': 'EdDSA', 'kid': 'k'})}.{b64(CLAIMS)}"
     token = f"{signing_input}.{b64(ED.sign(signing_input.encode()))}"
 
@@ -126,22 +131,22 @@ def test_alg_none_is_refused(algorithm, signature):
 
 def test_an_rsa_public_key_is_not_an_hmac_secret():
     """If an RS256 public key were accepted as an HMAC secret, anybody could sign tokens with it."""
-    public = pem(RSA, public=True)
+    public = encode_pem(RSA, public=True)
     ring = Keyring([load_key(kid="one", algorithm="RS256", material=public)])
 
     for material in (public, public.strip()):
-        assert refusal_reason(signed(HEADER, CLAIMS, material), ring) == "token-signature"
+        assert refusal_reason(sign_token(HEADER, CLAIMS, material), ring) == "token-signature"
 
 
 def test_an_hmac_key_does_not_verify_rs256():
-    key = load_key(kid="one", algorithm="RS256", material=pem(RSA))
+    key = load_key(kid="one", algorithm="RS256", material=encode_pem(RSA))
 
     assert refusal_reason(mint(key, video="*", issued_at=NOW, ttl=1)) == "token-signature"
 
 
 def test_a_hash_other_than_the_keys_is_refused():
     assert (
-        refusal_reason(signed(HEADER | {"alg": "HS512"}, CLAIMS, digest="sha512"))
+        refusal_reason(sign_token(HEADER | {"alg": "HS512"}, CLAIMS, digest="sha512"))
         == "token-signature"
     )
 
@@ -169,19 +174,19 @@ def test_a_hash_other_than_the_keys_is_refused():
     ],
 )
 def test_a_header_with_an_unsupported_member_is_refused(header, reason):
-    assert refusal_reason(signed(HEADER | header, CLAIMS)) == reason
+    assert refusal_reason(sign_token(HEADER | header, CLAIMS)) == reason
 
 
 @pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c", "x5t", "cty", "anything"])
 def test_a_key_in_the_header_is_ignored(name):
     key = {"kty": "oct", "k": b64("x" * 32)}
 
-    verify(signed(HEADER | {name: key}, CLAIMS), KEYRING)
-    assert refusal_reason(signed(HEADER | {name: key}, CLAIMS, "x" * 32)) == "token-signature"
+    verify(sign_token(HEADER | {name: key}, CLAIMS), KEYRING)
+    assert refusal_reason(sign_token(HEADER | {name: key}, CLAIMS, "x" * 32)) == "token-signature"
 
 
 def test_a_token_without_kid_verifies_only_if_there_is_one_key():
-    token = signed({"alg": "HS256"}, CLAIMS)
+    token = sign_token({"alg": "HS256"}, CLAIMS)
 
     verify(token, KEYRING)
     assert (
@@ -197,7 +202,7 @@ def test_the_kid_selects_the_key_and_a_removed_key_is_unknown():
     assert refusal_reason(token, Keyring([new])) == "token-key-unknown"
     assert (
         refusal_reason(
-            signed({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old])
+            sign_token({"alg": "HS256", "kid": "new"}, CLAIMS, "o" * 32), Keyring([new, old])
         )
         == "token-signature"
     )
@@ -213,7 +218,7 @@ def test_the_kid_selects_the_key_and_a_removed_key_is_unknown():
     ],
 )  # fmt: skip
 def test_a_header_is_one_strict_json_object(text):
-    assert refusal_reason(signed(text, CLAIMS)) == "token-malformed"
+    assert refusal_reason(sign_token(text, CLAIMS)) == "token-malformed"
 
 
 @pytest.mark.parametrize(
@@ -227,12 +232,12 @@ def test_a_header_is_one_strict_json_object(text):
     ],
 )  # fmt: skip
 def test_a_payload_is_one_strict_json_object(text):
-    assert refusal_reason(signed(HEADER, text)) == "token-malformed"
+    assert refusal_reason(sign_token(HEADER, text)) == "token-malformed"
 
 
 def test_deeply_nested_json_is_refused():
     for opening in ("[", '{"a":'):
-        assert refusal_reason(signed(HEADER, opening * 1400)) == "token-malformed"
+        assert refusal_reason(sign_token(HEADER, opening * 1400)) == "token-malformed"
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1))
@@ -247,7 +252,7 @@ def test_only_canonical_base64url_is_decoded(part):
 
 
 def test_every_part_is_canonical_base64url():
-    header, payload, signature = signed(HEADER, CLAIMS).split(".")
+    header, payload, signature = sign_token(HEADER, CLAIMS).split(".")
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     twin = signature[:-1] + last[last.index(signature[-1]) ^ 1]  # differs in the unused bits
 
@@ -296,41 +301,45 @@ def test_the_length_is_checked_before_decoding():
 )
 def test_a_claim_of_the_wrong_type_is_refused(claim, values):
     for value in values:
-        assert refusal_reason(signed(HEADER, CLAIMS | {claim: value})) == "token-malformed", value
+        assert refusal_reason(sign_token(HEADER, CLAIMS | {claim: value})) == "token-malformed", (
+            value
+        )
 
 
 def test_numbers_that_are_not_safe_integers_are_refused():
     for number in ("1e400", "1" * 40, "1" * 2000, "1.0", "1e3"):
         payload = f'{{"video":"x8abcd","iat":{number},"exp":{NOW}}}'
-        assert refusal_reason(signed(HEADER, payload)) == "token-malformed", number
+        assert refusal_reason(sign_token(HEADER, payload)) == "token-malformed", number
 
 
 @pytest.mark.parametrize("claim", ["video", "iat", "exp"])
 def test_a_required_claim_that_is_missing_is_named(claim):
     with pytest.raises(Refusal, match=f"the claim {claim} is missing"):
-        verify(signed(HEADER, {k: v for k, v in CLAIMS.items() if k != claim}), KEYRING)
+        verify(sign_token(HEADER, {k: v for k, v in CLAIMS.items() if k != claim}), KEYRING)
 
 
 def test_unknown_claims_are_ignored():
-    verify(signed(HEADER, CLAIMS | {"role": "x", "deep": {"er": [1]}}), KEYRING)
+    verify(sign_token(HEADER, CLAIMS | {"role": "x", "deep": {"er": [1]}}), KEYRING)
 
 
 def test_aud_and_fmt_may_be_a_string_or_a_list():
     for value in ("a", ["a"]):
-        claims = verify(signed(HEADER, CLAIMS | {"aud": value, "fmt": value}), KEYRING)
+        claims = verify(sign_token(HEADER, CLAIMS | {"aud": value, "fmt": value}), KEYRING)
         assert (claims.audience, claims.formats) == (("a",), ("a",))
 
 
 def test_a_key_with_an_issuer_signs_for_that_issuer_only():
     ring = Keyring([hs256_key("one", issuer="https://a.example"), hs256_key("two", "t" * 32)])
 
-    verify(signed(HEADER, CLAIMS | {"iss": "https://a.example"}), ring)
-    verify(signed(HEADER | {"kid": "two"}, CLAIMS | {"iss": "https://any.example"}, "t" * 32), ring)
+    verify(sign_token(HEADER, CLAIMS | {"iss": "https://a.example"}), ring)
+    verify(
+        sign_token(HEADER | {"kid": "two"}, CLAIMS | {"iss": "https://any.example"}, "t" * 32), ring
+    )
     assert (
-        refusal_reason(signed(HEADER, CLAIMS | {"iss": "https://b.example"}), ring)
+        refusal_reason(sign_token(HEADER, CLAIMS | {"iss": "https://b.example"}), ring)
         == "token-issuer"
     )
-    assert refusal_reason(signed(HEADER, CLAIMS), ring) == "token-issuer"
+    assert refusal_reason(sign_token(HEADER, CLAIMS), ring) == "token-issuer"
 
 
 def test_a_key_with_an_issuer_mints_tokens_with_that_issuer():
@@ -350,22 +359,26 @@ def test_a_key_with_an_issuer_mints_tokens_with_that_issuer():
     [
         ("HS256", "x" * 31, "shorter than 32 bytes"),
         ("HS256", "", "shorter than 32 bytes"),
-        ("HS256", pem(RSA, public=True), "PEM"),
+        ("HS256", encode_pem(RSA, public=True), "PEM"),
         ("RS256", SECRET, r"not a PEM key \(-----BEGIN …\) for RS256"),
-        ("RS256", pem(EC), r"not a PEM key \(-----BEGIN …\) for RS256"),
-        ("ES256", pem(RSA), r"not a PEM key \(-----BEGIN …\) for ES256"),
+        ("RS256", encode_pem(EC), r"not a PEM key \(-----BEGIN …\) for RS256"),
+        ("ES256", encode_pem(RSA), r"not a PEM key \(-----BEGIN …\) for ES256"),
         (
             "ES256",
-            pem(ec.generate_private_key(ec.SECP384R1())),
+            encode_pem(ec.generate_private_key(ec.SECP384R1())),
             r"not a PEM key \(-----BEGIN …\) for ES256",
         ),
-        ("Ed25519", pem(EC), r"not a PEM key \(-----BEGIN …\) for Ed25519"),
+        ("Ed25519", encode_pem(EC), r"not a PEM key \(-----BEGIN …\) for Ed25519"),
         (
             "Ed25519",
-            pem(ed448.Ed448PrivateKey.generate()),
+            encode_pem(ed448.Ed448PrivateKey.generate()),
             r"not a PEM key \(-----BEGIN …\) for Ed25519",
         ),
-        ("RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "2048 bits"),
+        (
+            "RS256",
+            encode_pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),
+            "2048 bits",
+        ),
     ],
 )
 def test_a_weak_key_or_a_key_of_another_type_is_refused(algorithm, material, message):

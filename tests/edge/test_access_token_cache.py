@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support import an_edge, eventually
+from support import run_test_edge, wait_until
 
 from proxy.edge.access_token_cache import MAX_SLEEP_SECONDS
 from proxy.sandbox.controls import Fault
@@ -13,13 +13,13 @@ async def test_an_access_token_is_refreshed_before_it_expires_while_plays_use_th
     sandbox, clock
 ):
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         await edge.play()
         sandbox.controls.hold("token")
         started = clock.ticks
         while sandbox.controls.waiting["token"] == 0:  # hours pass without a play
             clock.advance(await clock.next_sleeper())
-            await eventually(lambda: clock.has_sleepers or sandbox.controls.waiting["token"])
+            await wait_until(lambda: clock.has_sleepers or sandbox.controls.waiting["token"])
 
         assert clock.ticks - started == pytest.approx(36_000 * 0.8, abs=61)
         # The refresh hangs in the token endpoint, and plays do not.
@@ -31,7 +31,7 @@ async def test_an_access_token_is_refreshed_before_it_expires_while_plays_use_th
 
 async def test_an_access_token_is_not_used_in_its_last_second(sandbox, clock):
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         await edge.play()
         sandbox.controls.set_fault("token", Fault(status=500))
         clock.advance(36_000 - 2)
@@ -42,7 +42,7 @@ async def test_an_access_token_is_not_used_in_its_last_second(sandbox, clock):
 
 async def test_a_failed_refresh_is_retried_with_growing_delays(sandbox, clock):
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         await edge.play()
         await clock.next_sleeper()
         sandbox.controls.set_fault("token", Fault(status=400, body='{"error":"invalid_client"}'))
@@ -66,7 +66,7 @@ async def test_setting_the_system_clock_does_not_change_how_long_a_token_is_used
     sandbox, clock, seconds_off
 ):
     sandbox.now = clock.monotonic
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         clock.time += seconds_off
         await edge.play()
         clock.time -= seconds_off
@@ -80,7 +80,7 @@ async def test_setting_the_system_clock_does_not_change_how_long_a_token_is_used
 
 async def test_a_refused_token_is_replaced_after_the_system_clock_was_set_back(sandbox, clock):
     sandbox.now = clock.monotonic
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         clock.time += 3600
         await edge.play()
         sandbox.accounts.access_tokens.clear()
@@ -94,8 +94,8 @@ async def test_a_refused_token_is_replaced_after_the_system_clock_was_set_back(s
 async def test_stopping_during_a_slow_fetch_leaves_no_task_behind(sandbox):
     before = asyncio.all_tasks()
     sandbox.controls.hold("token")
-    async with an_edge(sandbox):
-        await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+    async with run_test_edge(sandbox):
+        await wait_until(lambda: sandbox.controls.waiting["token"] == 1)
         assert len(asyncio.all_tasks() - before) > 2
     sandbox.controls.release("token")
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from support import NOW, a_play, a_state, b64
+from support import NOW, b64, build_play_request, build_state
 
 from proxy.adapters.state.store import MemoryStore
 from proxy.domain.client_ip import parse_address, parse_network
@@ -28,21 +28,16 @@ async def instances(server, start_edge):
     return [await start_edge(**shared), await start_edge(**shared)]
 
 
-async def outcome(edge, url, source, method="GET"):
-    response = await edge.get(url, source=source, method=method)
-    return response.reason or response.status
-
-
 async def test_the_first_network_to_use_a_token_keeps_it_on_every_instance(instances):
     one, two = instances
     token = one.mint()
     on_one, on_two = one.play_url(token=token), two.play_url(token=token)
-    assert await outcome(one, on_one, HERE) == 302
+    assert await one.get_outcome(on_one, source=HERE) == 302
     for edge, url in ((one, on_one), (two, on_two)):
         for _ in range(3):  # players request a playlist repeatedly
-            assert await outcome(edge, url, HERE) == 302
-            assert await outcome(edge, url, NEIGHBOUR) == 302
-            assert await outcome(edge, url, ELSEWHERE) == "token-used-elsewhere"
+            assert await edge.get_outcome(url, source=HERE) == 302
+            assert await edge.get_outcome(url, source=NEIGHBOUR) == 302
+            assert await edge.get_outcome(url, source=ELSEWHERE) == "token-used-elsewhere"
     response = await two.get(on_two, source=ELSEWHERE)
     assert response.status == 403
     assert token not in two.log.getvalue()
@@ -65,12 +60,12 @@ async def test_head_options_and_refused_requests_do_not_bind_a_token(instances):
     token = one.mint()
     url = one.play_url(token=token)
     for method in ("HEAD", "OPTIONS"):
-        assert await outcome(one, url, ELSEWHERE, method) in {200, 204}
+        assert await one.get_outcome(url, source=ELSEWHERE, method=method) in {200, 204}
     other_video = one.play_url("x8demo2", token=token)
-    assert await outcome(one, other_video, ELSEWHERE) == "token-video"
-    assert await outcome(two, two.play_url(token=token), HERE) == 302
-    assert await outcome(one, url, ELSEWHERE, "HEAD") == "token-used-elsewhere"
-    assert await outcome(one, url, HERE, "HEAD") == 302
+    assert await one.get_outcome(other_video, source=ELSEWHERE) == "token-video"
+    assert await two.try_play(token=token, source=HERE) == 302
+    assert await one.get_outcome(url, source=ELSEWHERE, method="HEAD") == "token-used-elsewhere"
+    assert await one.get_outcome(url, source=HERE, method="HEAD") == 302
 
 
 async def test_head_with_an_unbound_token_gets_no_stream_url(instances, sandbox):
@@ -90,10 +85,10 @@ async def test_a_token_that_names_its_network_does_not_use_the_shared_state(serv
     one, _ = instances
     token = one.mint(network=parse_network("127.0.0.0/16"))
     await one.play()
-    before = await server.commands()
+    before = await server.count_commands()
     for source in (HERE, ELSEWHERE):
-        assert await outcome(one, one.play_url(token=token), source) == 302
-    assert await server.commands() == before
+        assert await one.try_play(token=token, source=source) == 302
+    assert await server.count_commands() == before
 
 
 async def test_a_token_with_the_twin_signature_is_the_same_token(start_edge):
@@ -111,16 +106,18 @@ async def test_a_token_with_the_twin_signature_is_the_same_token(start_edge):
     r, s = raw[:32], int.from_bytes(raw[32:])
     twin = f"{signed}.{b64(r + (P256_ORDER - s).to_bytes(32))}"
     assert twin != token
-    assert await outcome(edge, edge.play_url(token=twin), HERE) == 302
-    assert await outcome(edge, edge.play_url(token=token), HERE) == 302
-    assert await outcome(edge, edge.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
+    assert await edge.try_play(token=twin, source=HERE) == 302
+    assert await edge.try_play(token=token, source=HERE) == 302
+    assert await edge.try_play(token=token, source=ELSEWHERE) == "token-used-elsewhere"
 
 
 async def test_a_token_is_bound_to_one_network_per_address_family(clock):
-    first_use = FirstUse(a_state(MemoryStore(clock), clock), clock, on_failure="deny")
+    first_use = FirstUse(build_state(MemoryStore(clock), clock), clock, on_failure="deny")
 
     async def check(address: str) -> None:
-        await first_use.bind(a_play(token="a.b.c", viewer=parse_address(address)), CLAIMS)
+        await first_use.bind(
+            build_play_request(token="a.b.c", viewer=parse_address(address)), CLAIMS
+        )
 
     await check("203.0.113.7")
     await check("2001:db8:1:2::3")
@@ -136,23 +133,23 @@ async def test_the_first_play_costs_one_round_trip_and_later_plays_none(server, 
     token = one.mint()
     for edge in (one, other):  # prepares connections and access tokens
         await edge.play()
-    before = await server.commands()
-    await outcome(one, one.play_url(token=token), HERE)
-    first_play = await server.commands() - before
+    before = await server.count_commands()
+    await one.try_play(token=token, source=HERE)
+    first_play = await server.count_commands() - before
     for _ in range(3):
-        await outcome(one, one.play_url(token=token), HERE)
-        await outcome(one, one.play_url(token=token), ELSEWHERE)
-    all_plays = await server.commands() - before
+        await one.try_play(token=token, source=HERE)
+        await one.try_play(token=token, source=ELSEWHERE)
+    all_plays = await server.count_commands() - before
     assert (first_play, all_plays) == (4, 4)  # MULTI SET GET EXEC, in one round trip
 
 
 async def test_plays_without_first_use_binding_send_no_request_to_redis(server, start_edge):
     edge = await start_edge(state={"url": server.url})
     await edge.play()
-    before = await server.commands()
+    before = await server.count_commands()
     for source in (HERE, ELSEWHERE):
         assert (await edge.play(source=source)).status == 302
-    assert await server.commands() == before
+    assert await server.count_commands() == before
 
 
 async def test_many_auth_requests_with_one_token_send_one_request_to_redis(server, start_edge):
@@ -168,24 +165,23 @@ async def test_many_auth_requests_with_one_token_send_one_request_to_redis(serve
             "X-Original-Method": method,
             "X-Forwarded-For": viewer,
         }
-        response = await edge.get(f"{edge.operator}/auth", headers=headers)
-        return response.reason or response.status
+        return await edge.get_outcome(f"{edge.operator}/auth", headers=headers)
 
     await edge.get(edge.play_url(), headers={"X-Forwarded-For": "127.0.5.5"})
     assert await auth("index.m3u8", "127.0.9.9", "HEAD") == 204
-    before = await server.commands()
+    before = await server.count_commands()
     for n in range(20):
         assert await auth(f"{n}.ts", "127.0.7.7") == 204
         assert await auth(f"{n}.ts", "127.0.8.8") == "token-used-elsewhere"
-    assert await server.commands() - before == 4
+    assert await server.count_commands() - before == 4
 
 
 async def test_a_single_instance_binds_tokens_without_redis(start_edge):
     edge = await start_edge(**ON)
     url = edge.play_url()
-    assert await outcome(edge, url, HERE) == 302
-    assert await outcome(edge, url, ELSEWHERE) == "token-used-elsewhere"
-    assert await outcome(edge, edge.play_url(), ELSEWHERE) == 302
+    assert await edge.get_outcome(url, source=HERE) == 302
+    assert await edge.get_outcome(url, source=ELSEWHERE) == "token-used-elsewhere"
+    assert await edge.try_play(source=ELSEWHERE) == 302
 
 
 async def test_cached_bindings_are_bounded_and_evicted_ones_are_read_again(clock):
@@ -197,11 +193,11 @@ async def test_cached_bindings_are_bounded_and_evicted_ones_are_read_again(clock
             return await super().claim(name, value, ttl=ttl)
 
     store = Counting(clock)
-    first_use = FirstUse(a_state(store, clock), clock, on_failure="deny")
+    first_use = FirstUse(build_state(store, clock), clock, on_failure="deny")
     viewer = parse_address("203.0.113.7")
 
     async def use_token(n: int) -> None:
-        await first_use.bind(a_play(token=f"a.{n}.c", viewer=viewer), CLAIMS)
+        await first_use.bind(build_play_request(token=f"a.{n}.c", viewer=viewer), CLAIMS)
 
     for n in range(MAX_CACHED_BINDINGS + 1):
         await use_token(n)
@@ -210,22 +206,24 @@ async def test_cached_bindings_are_bounded_and_evicted_ones_are_read_again(clock
     await use_token(0)
     assert store.claims == MAX_CACHED_BINDINGS + 2
     with pytest.raises(Refusal, match="token-used-elsewhere"):
-        await first_use.bind(a_play(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS)
+        await first_use.bind(
+            build_play_request(token="a.0.c", viewer=parse_address("198.51.100.7")), CLAIMS
+        )
 
 
 async def test_stream_urls_and_mp4_requests_bind_a_token(start_edge):
     edge = await start_edge(**ON)
     token = edge.mint()
     listed = f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={token}"
-    assert await outcome(edge, listed, HERE) == 200
+    assert await edge.get_outcome(listed, source=HERE) == 200
     file = f"{edge.player}/play/x8demo1.mp4?token={token}"
-    assert await outcome(edge, file, ELSEWHERE) == "token-used-elsewhere"
+    assert await edge.get_outcome(file, source=ELSEWHERE) == "token-used-elsewhere"
 
 
 async def test_a_token_in_the_authorization_header_has_the_same_binding(start_edge):
     edge = await start_edge(**ON)
     token = edge.mint()
-    assert await outcome(edge, edge.play_url(token=token), HERE) == 302
+    assert await edge.try_play(token=token, source=HERE) == 302
     session: aiohttp.ClientSession = edge.from_address(ELSEWHERE)
     headers = {"Authorization": f"Bearer {token}"}
     async with session.get(f"{edge.player}/play/x8demo1.m3u8", headers=headers) as response:

@@ -5,7 +5,7 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
-from support import StillClock, a_state, an_edge, eventually
+from support import PLAYLIST_HEADERS, StillClock, build_state, run_test_edge, wait_until
 
 from proxy.adapters.dailymotion.token_endpoint import AccessToken
 from proxy.adapters.errors import StateError
@@ -17,13 +17,12 @@ from proxy.edge.shared_access_token import SharedAccessToken
 from proxy.sandbox.controls import Fault
 from proxy.settings.platform import PlatformConfig
 
-M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
-EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
+EMPTY = Fault(status=200, body="#EXTM3U\n", headers=PLAYLIST_HEADERS)
 
 
 async def test_instances_that_start_together_fetch_one_access_token(sandbox, server):
     async with AsyncExitStack() as stack:
-        edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(4)]
+        edges = [run_test_edge(sandbox, state={"url": server.url}) for _ in range(4)]
         started = await asyncio.gather(*map(stack.enter_async_context, edges))
         responses = await asyncio.gather(*(edge.play() for edge in started))
         assert [response.status for response in responses] == [302] * 4
@@ -34,7 +33,7 @@ async def test_instances_that_start_together_fetch_one_access_token(sandbox, ser
 
 async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all_instances(sandbox, server):
     async with AsyncExitStack() as stack:
-        edges = [an_edge(sandbox, state={"url": server.url}) for _ in range(3)]
+        edges = [run_test_edge(sandbox, state={"url": server.url}) for _ in range(3)]
         started = await asyncio.gather(*map(stack.enter_async_context, edges))
         await asyncio.gather(*(edge.play() for edge in started))
         sandbox.accounts.access_tokens.clear()
@@ -46,15 +45,15 @@ async def test_a_token_that_dailymotion_refuses_is_replaced_once_for_all_instanc
 async def test_every_instance_fetches_its_own_token_while_the_shared_state_is_down(sandbox, server):
     await server.stop()
     async with (
-        an_edge(sandbox, state={"url": server.url}) as one,
-        an_edge(sandbox, state={"url": server.url}) as two,
+        run_test_edge(sandbox, state={"url": server.url}) as one,
+        run_test_edge(sandbox, state={"url": server.url}) as two,
     ):
         assert [(await edge.play()).status for edge in (one, two)] == [302, 302]
     assert sandbox.controls.calls["token"] == 2
 
 
 async def test_the_shared_state_does_not_reveal_secrets(sandbox, server):
-    async with an_edge(sandbox, state={"url": server.url}) as edge:
+    async with run_test_edge(sandbox, state={"url": server.url}) as edge:
         await edge.play()
         async with server.client() as client:
             stored = {}
@@ -118,7 +117,7 @@ class Fleet:
 
     def instance(self, *, store=None, **options) -> "Instance":
         config = {"api_key": "one", "api_secret": "secret", "play_timeout": 4, **options}
-        state = a_state(store or self.store, self.clock)
+        state = build_state(store or self.store, self.clock)
         return Instance(self.grants, state, PlatformConfig(**config), self.clock)
 
 
@@ -238,11 +237,11 @@ async def test_instances_share_verdicts(sandbox, server, start_edge):
     sandbox.controls.set_fault("playlist", EMPTY)
     assert (await one.play()).status == 302, "one bad check must not refuse a play"
 
-    await eventually(lambda: is_published(server, 1))
+    await wait_until(lambda: is_published(server, 1))
     await two.edge.apps.process.verdicts.pull()
     assert (await two.play()).status == 302
-    await eventually(lambda: is_invalid(two))
-    await eventually(lambda: is_invalid(one))
+    await wait_until(lambda: is_invalid(two))
+    await wait_until(lambda: is_invalid(one))
     sandbox.controls.set_fault("playlist", None)
     new = await start_edge(**shared)
     await new.edge.apps.process.verdicts.pull()

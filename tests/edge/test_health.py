@@ -10,12 +10,12 @@ from proxy.adapters.telemetry import Health
 from proxy.domain.reasons import Reason, Refusal
 
 
-def a_health() -> Health:
+def build_health() -> Health:
     return Health(StillClock(), Metrics(), build_logger(io.StringIO()))
 
 
 def test_an_outage_ends_with_any_response_even_a_refusal_about_a_video():
-    health = a_health()
+    health = build_health()
     health.record_refusal("video", Refusal(Reason.PLATFORM_UNREACHABLE))
     assert "video" in health.outages
 
@@ -24,7 +24,7 @@ def test_an_outage_ends_with_any_response_even_a_refusal_about_a_video():
 
 
 def test_an_overloaded_edge_does_not_change_the_outages_of_dailymotion():
-    health = a_health()
+    health = build_health()
     health.record_refusal("video", Refusal(Reason.OVERLOADED))
     assert health.outages == {}
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from support import a_play, an_edge, eventually
+from support import build_play_request, run_test_edge, wait_until
 
 from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.domain.rates import RateCounters, parse_rates
@@ -16,56 +16,55 @@ from proxy.settings.schema import LimitsConfig
 HERE, NEIGHBOUR, ELSEWHERE = "127.0.0.5", "127.0.0.77", "127.0.1.5"
 
 
-async def outcome(edge, video="x8demo1", source=HERE, **claims):
-    response = await edge.get(edge.play_url(video, edge.mint("*", **claims)), source=source)
-    return response.reason or response.status
+async def try_play(edge, video="x8demo1", source=HERE, **claims):
+    return await edge.try_play(video, edge.mint("*", **claims), source=source)
 
 
 @pytest.fixture
-def limited(sandbox, clock):
+def run_limited_edge(sandbox, clock):
     sandbox.now = clock.now
-    return lambda **limits: an_edge(sandbox, clock=clock, limits=limits)
+    return lambda **limits: run_test_edge(sandbox, clock=clock, limits=limits)
 
 
-async def test_plays_are_limited_per_network(limited):
-    async with limited(network="3/minute") as edge:
-        assert [await outcome(edge, source=at) for at in (HERE, NEIGHBOUR, HERE)] == [302] * 3
-        assert await outcome(edge, source=NEIGHBOUR) == "rate-limited"
-        assert await outcome(edge, source=ELSEWHERE) == 302
+async def test_plays_are_limited_per_network(run_limited_edge):
+    async with run_limited_edge(network="3/minute") as edge:
+        assert [await try_play(edge, source=at) for at in (HERE, NEIGHBOUR, HERE)] == [302] * 3
+        assert await try_play(edge, source=NEIGHBOUR) == "rate-limited"
+        assert await try_play(edge, source=ELSEWHERE) == 302
         assert edge.lines()[-2]["detail"] == "limits.network: 3 per 1 minute"
 
 
-async def test_plays_are_limited_per_subject_and_not_without_a_subject(limited):
-    async with limited(subject="1/minute") as edge:
-        assert await outcome(edge, subject="a") == 302
-        assert await outcome(edge, subject="a", source=ELSEWHERE) == "rate-limited"
-        assert await outcome(edge, subject="b") == 302
-        assert [await outcome(edge) for _ in range(3)] == [302] * 3
+async def test_plays_are_limited_per_subject_and_not_without_a_subject(run_limited_edge):
+    async with run_limited_edge(subject="1/minute") as edge:
+        assert await try_play(edge, subject="a") == 302
+        assert await try_play(edge, subject="a", source=ELSEWHERE) == "rate-limited"
+        assert await try_play(edge, subject="b") == 302
+        assert [await try_play(edge) for _ in range(3)] == [302] * 3
 
 
-async def test_several_rates_apply_at_once(limited, clock):
-    async with limited(network="2/second; 3/minute") as edge:
-        assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
+async def test_several_rates_apply_at_once(run_limited_edge, clock):
+    async with run_limited_edge(network="2/second; 3/minute") as edge:
+        assert [await try_play(edge) for _ in range(3)] == [302, 302, "rate-limited"]
         clock.advance(2)
-        assert [await outcome(edge) for _ in range(2)] == [302, "rate-limited"]
+        assert [await try_play(edge) for _ in range(2)] == [302, "rate-limited"]
         assert edge.lines()[-1]["detail"] == "limits.network: 3 per 1 minute"
 
 
-async def test_a_rate_limited_response_says_when_to_retry(limited, clock):
-    async with limited(network="60/minute") as edge:
+async def test_a_rate_limited_response_says_when_to_retry(run_limited_edge, clock):
+    async with run_limited_edge(network="60/minute") as edge:
         for _ in range(60):
-            assert await outcome(edge) == 302
+            assert await try_play(edge) == 302
         url = edge.play_url()
         response = await edge.get(url, source=HERE)
         assert (response.status, response.reason) == (503, "rate-limited")
         assert 1 <= int(response.headers["Retry-After"]) <= 60
         clock.advance(120)
-        assert await outcome(edge) == 302
+        assert await try_play(edge) == 302
 
 
-async def test_stream_urls_respond_429_to_a_rate_limited_request(limited):
-    async with limited(network="1/minute") as edge:
-        assert await outcome(edge) == 302
+async def test_stream_urls_respond_429_to_a_rate_limited_request(run_limited_edge):
+    async with run_limited_edge(network="1/minute") as edge:
+        assert await try_play(edge) == 302
         url = (
             f"{edge.player}/stream-urls?video_id=x8demo1&formats=stream_hls_url&token={edge.mint()}"
         )
@@ -79,23 +78,25 @@ async def test_stream_urls_respond_429_to_a_rate_limited_request(limited):
 @pytest.mark.parametrize("first_use", [False, True])
 async def test_simultaneous_plays_are_counted_one_by_one(sandbox, first_use):
     limits = {"network": "1/minute"}
-    async with an_edge(sandbox, limits=limits, tokens={"bind_on_first_use": first_use}) as edge:
-        outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
+    async with run_test_edge(
+        sandbox, limits=limits, tokens={"bind_on_first_use": first_use}
+    ) as edge:
+        outcomes = Counter(await asyncio.gather(*(try_play(edge) for _ in range(60))))
         assert outcomes == {302: 1, "rate-limited": 59}
 
 
 async def test_simultaneous_plays_are_counted_while_the_shared_state_is_slow(sandbox, server):
     """Every play waits for Redis while others arrive; the limit must still hold."""
     tables = {"state": {"url": server.url, "timeout": 5}, "tokens": {"bind_on_first_use": True}}
-    async with an_edge(sandbox, limits={"network": "3/minute"}, **tables) as edge:
-        outcomes = Counter(await asyncio.gather(*(outcome(edge) for _ in range(60))))
+    async with run_test_edge(sandbox, limits={"network": "3/minute"}, **tables) as edge:
+        outcomes = Counter(await asyncio.gather(*(try_play(edge) for _ in range(60))))
         assert outcomes == {302: 3, "rate-limited": 57}
 
 
-async def test_plays_that_fail_upstream_count_towards_the_limit(limited, sandbox):
+async def test_plays_that_fail_upstream_count_towards_the_limit(run_limited_edge, sandbox):
     """Otherwise a token for all videos could probe video IDs without limit."""
-    async with limited(network="3/minute") as edge:
-        outcomes = [await outcome(edge, f"x8none{n}") for n in range(5)]
+    async with run_limited_edge(network="3/minute") as edge:
+        outcomes = [await try_play(edge, f"x8none{n}") for n in range(5)]
         assert outcomes == ["video-not-found"] * 3 + ["rate-limited"] * 2
 
 
@@ -103,7 +104,7 @@ async def test_a_released_play_is_subtracted_from_the_window_that_counted_it(clo
     """A play that is refused in the next window must not free a place there."""
     clock.ticks = 60 * 20 - 1.0
     limits = RateLimits(LimitsConfig(network="10/minute"), RateCounters(), clock)
-    play, claims = a_play(), read_claims({"video": "*", "iat": 0, "exp": 1})
+    play, claims = build_play_request(), read_claims({"video": "*", "iat": 0, "exp": 1})
 
     def reserve() -> object:
         try:
@@ -129,19 +130,18 @@ async def test_a_released_play_is_subtracted_from_the_window_that_counted_it(clo
 async def test_details_are_cached_and_counted_separately_from_plays(sandbox, clock):
     sandbox.now = clock.now
     tables = {"limits": {"network": "2/minute"}, "web": {"player_page": True}}
-    async with an_edge(sandbox, clock=clock, **tables) as edge:
+    async with run_test_edge(sandbox, clock=clock, **tables) as edge:
 
         async def get_details(video):
             token = {"Authorization": f"Bearer {edge.mint('*')}"}
             url = f"{edge.player}/watch/{video}/details"
-            response = await edge.get(url, headers=token, source=HERE)
-            return response.reason or response.status
+            return await edge.get_outcome(url, headers=token, source=HERE)
 
         before = sandbox.controls.calls["video"]
         assert [await get_details("x8demo1") for _ in range(2)] == [200, 200]
         assert sandbox.controls.calls["video"] == before + 1
         assert await get_details("x8demo1") == "rate-limited"
-        assert [await outcome(edge) for _ in range(3)] == [302, 302, "rate-limited"]
+        assert [await try_play(edge) for _ in range(3)] == [302, 302, "rate-limited"]
         clock.advance(180)
         assert [await get_details(f"x8none{n}") for n in range(3)] == [
             "video-not-found", "video-not-found", "rate-limited"
@@ -150,7 +150,7 @@ async def test_details_are_cached_and_counted_separately_from_plays(sandbox, clo
 
 async def test_details_requests_do_not_fill_the_queue_of_plays(sandbox):
     tables = {"web": {"player_page": True}, "limits": {"concurrency": 2}}
-    async with an_edge(sandbox, **tables) as edge:
+    async with run_test_edge(sandbox, **tables) as edge:
         await edge.play()
         sandbox.controls.hold("video")
         token = {"Authorization": f"Bearer {edge.mint('*')}"}
@@ -158,48 +158,48 @@ async def test_details_requests_do_not_fill_the_queue_of_plays(sandbox):
             asyncio.create_task(edge.get(f"{edge.player}/watch/x8none{n}/details", headers=token))
             for n in range(100)
         ]
-        await eventually(lambda: sandbox.controls.waiting["video"] == 4)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 4)
         playing = asyncio.create_task(edge.play())
-        await eventually(lambda: sandbox.controls.waiting["video"] == 5)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 5)
         sandbox.controls.release("video")
         assert (await playing).status == 302
         reasons = Counter(response.reason for response in await asyncio.gather(*details))
         assert reasons == {"video-not-found": 36, "overloaded": 64}
 
 
-async def test_refused_plays_do_not_count_towards_a_limit(limited):
-    async with limited(network="1/minute", subject="2/minute") as edge:
+async def test_refused_plays_do_not_count_towards_a_limit(run_limited_edge):
+    async with run_limited_edge(network="1/minute", subject="2/minute") as edge:
         for _ in range(3):
             bad = await edge.get(edge.play_url(token="a.b.c"), source=HERE)
             assert bad.reason == "token-malformed"
-        assert await outcome(edge, subject="a") == 302
+        assert await try_play(edge, subject="a") == 302
         for _ in range(9):
-            assert await outcome(edge, subject="a") == "rate-limited"
+            assert await try_play(edge, subject="a") == "rate-limited"
         where = {"source": ELSEWHERE, "subject": "a"}
-        assert await outcome(edge, **where) == 302, (
+        assert await try_play(edge, **where) == 302, (
             "plays refused for the network must not count for the subject"
         )
 
 
 async def test_a_rate_limited_play_does_not_bind_its_token(sandbox):
-    async with an_edge(
+    async with run_test_edge(
         sandbox, limits={"network": "1/minute"}, tokens={"bind_on_first_use": True}
     ) as edge:
-        assert await outcome(edge) == 302
+        assert await try_play(edge) == 302
         url = edge.play_url()
         assert (await edge.get(url, source=HERE)).reason == "rate-limited"
         assert (await edge.get(url, source=ELSEWHERE)).status == 302
 
 
 async def test_a_leaked_link_does_not_use_up_the_limit_of_its_owner(sandbox):
-    async with an_edge(
+    async with run_test_edge(
         sandbox, limits={"subject": "3/minute"}, tokens={"bind_on_first_use": True}
     ) as edge:
         url = edge.play_url(token=edge.mint(subject="owner"))
         assert (await edge.get(url, source=HERE)).status == 302
         for _ in range(5):
             assert (await edge.get(url, source=ELSEWHERE)).reason == "token-used-elsewhere"
-        assert await outcome(edge, subject="owner") == 302
+        assert await try_play(edge, subject="owner") == 302
         line = edge.lines()[-2]
         assert (line["reason"], line["subject"]) == ("token-used-elsewhere", "owner")
         assert line["jti"]
@@ -207,7 +207,7 @@ async def test_a_leaked_link_does_not_use_up_the_limit_of_its_owner(sandbox):
 
 async def test_segments_do_not_count_as_plays(sandbox, clock):
     sandbox.now = clock.now
-    async with an_edge(
+    async with run_test_edge(
         sandbox,
         clock=clock,
         limits={"network": "1/minute"},
@@ -304,7 +304,7 @@ async def test_an_overload_refuses_the_newest_and_serves_the_queue_in_order():
 
     tasks = [asyncio.create_task(work(n)) for n in range(8)]
     await asyncio.sleep(0)
-    await eventually(lambda: limit.waiting == 3)
+    await wait_until(lambda: limit.waiting == 3)
     assert (order, limit.inside) == ([0, 1], 2)
     assert [task.done() for task in tasks] == [False] * 5 + [True] * 3
     tasks[3].cancel()  # disconnected, which frees its place in the queue
@@ -329,19 +329,19 @@ async def test_a_queued_call_is_refused_after_the_maximum_wait():
 
 async def test_concurrent_calls_to_dailymotion_are_limited_and_excess_plays_are_overloaded(sandbox):
     """With a slow API, the metrics show active and waiting calls."""
-    async with an_edge(sandbox, limits={"concurrency": 2}) as edge:
+    async with run_test_edge(sandbox, limits={"concurrency": 2}) as edge:
         await edge.play()
         sandbox.controls.hold("video")
         sources = [f"127.0.{n}.5" for n in range(1, 21)]
         plays = [asyncio.create_task(edge.get(edge.play_url(), source=at)) for at in sources]
-        await eventually(lambda: sum(task.done() for task in plays) == 14)
-        await eventually(lambda: sandbox.controls.waiting["video"] == 2)
+        await wait_until(lambda: sum(task.done() for task in plays) == 14)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 2)
         calls = await edge.metric("playgate_upstream_calls")
         assert calls['operation="video",state="active"'] == 2
         assert calls['operation="video",state="waiting"'] == 4
         sandbox.controls.release("video")
         responses = await asyncio.gather(*plays)
-        outcomes = Counter(response.reason or response.status for response in responses)
+        outcomes = Counter(response.outcome for response in responses)
         assert outcomes == {"overloaded": 14, 302: 6}
         refused = next(response for response in responses if response.reason)
         assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
@@ -350,19 +350,21 @@ async def test_concurrent_calls_to_dailymotion_are_limited_and_excess_plays_are_
 
 
 async def test_relayed_playlists_have_a_separate_queue(sandbox):
-    async with an_edge(sandbox, delivery={"mode": "relay"}, limits={"concurrency": 1}) as edge:
+    async with run_test_edge(
+        sandbox, delivery={"mode": "relay"}, limits={"concurrency": 1}
+    ) as edge:
         sandbox.controls.hold("playlist")
         plays = []
         for network in (1, 2, 3):
             plays.append(asyncio.create_task(edge.play(source=f"127.0.{network}.5")))
-            await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+            await wait_until(lambda: sandbox.controls.waiting["playlist"] == 1)
         counts = {'operation="playlist",state="waiting"': 2}
 
         async def all_wait() -> bool:
             calls = await edge.metric("playgate_upstream_calls")
             return counts.items() <= calls.items()
 
-        await eventually(all_wait)
+        await wait_until(all_wait)
         assert (await edge.play(source="127.0.4.5")).reason == "overloaded"
         sandbox.controls.release("playlist")
         assert [response.status for response in await asyncio.gather(*plays)] == [200] * 3
@@ -380,11 +382,11 @@ async def test_a_viewer_who_disconnects_before_admission_is_not_counted(sandbox,
         return True
 
     limits = {"subject": "1/minute"}
-    async with an_edge(sandbox, limits=limits, tokens={"bind_on_first_use": True}) as edge:
+    async with run_test_edge(sandbox, limits=limits, tokens={"bind_on_first_use": True}) as edge:
         with monkeypatch.context() as patch:
             patch.setattr(FirstUse, "bind", hang)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(outcome(edge, subject="a"), 0.2)
+                    await asyncio.wait_for(try_play(edge, subject="a"), 0.2)
                 await asyncio.wait_for(cancelled.get(), 60)
-        assert await outcome(edge, subject="a") == 302
+        assert await try_play(edge, subject="a") == 302

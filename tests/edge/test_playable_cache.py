@@ -4,12 +4,11 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from support import eventually, serving
+from support import PLAYLIST_HEADERS, serve_app, wait_until
 
 from proxy.sandbox.controls import Fault
 
-M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
-EMPTY = Fault(status=200, body="#EXTM3U\n", headers=M3U8)
+EMPTY = Fault(status=200, body="#EXTM3U\n", headers=PLAYLIST_HEADERS)
 VALIDATE = {"delivery": {"mode": "validate"}}
 
 
@@ -18,7 +17,7 @@ async def count_checks(edge, verdict: str) -> float:
 
 
 @pytest.fixture
-async def validating(start_edge, clock):
+async def validating_edge(start_edge, clock):
     return await start_edge(clock=clock, **VALIDATE)
 
 
@@ -26,87 +25,89 @@ async def wait_for_checks(edge, count: int) -> None:
     async def done() -> bool:
         return sum((await edge.metric("playgate_playlist_checks_total")).values()) >= count
 
-    await eventually(done)
+    await wait_until(done)
 
 
-async def test_the_edge_checks_another_url_than_the_viewer_gets(validating, sandbox):
-    response = await validating.play(source="127.0.0.5")
+async def test_the_edge_checks_another_url_than_the_viewer_gets(validating_edge, sandbox):
+    response = await validating_edge.play(source="127.0.0.5")
 
     assert response.status == 302
     assert sandbox.controls.calls["video"] == 2  # for the viewer, and for the edge
-    assert (await validating.get(response.location, source="127.0.0.5")).status == 200
-    assert (await validating.get(response.location, source="127.0.0.1")).status == 403
+    assert (await validating_edge.get(response.location, source="127.0.0.5")).status == 200
+    assert (await validating_edge.get(response.location, source="127.0.0.1")).status == 403
 
 
-async def test_a_verdict_is_cached_and_refreshed_in_the_background(validating, sandbox, clock):
-    await validating.play()
+async def test_a_verdict_is_cached_and_refreshed_in_the_background(validating_edge, sandbox, clock):
+    await validating_edge.play()
     for _ in range(5):
-        await validating.play()
-    assert await count_checks(validating, "ok") == 1
+        await validating_edge.play()
+    assert await count_checks(validating_edge, "ok") == 1
     assert sandbox.controls.calls["playlist"] == 2  # multivariant and first media
 
     clock.advance(30)
     sandbox.controls.hold("playlist")
-    assert (await validating.play()).status == 302  # although the new check hangs
-    await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+    assert (await validating_edge.play()).status == 302  # although the new check hangs
+    await wait_until(lambda: sandbox.controls.waiting["playlist"] == 1)
     for _ in range(3):
-        assert (await validating.play()).status == 302
+        assert (await validating_edge.play()).status == 302
     assert sandbox.controls.waiting["playlist"] == 1
     sandbox.controls.release("playlist")
-    await wait_for_checks(validating, 2)
-    assert await count_checks(validating, "ok") == 2
+    await wait_for_checks(validating_edge, 2)
+    assert await count_checks(validating_edge, "ok") == 2
 
 
-async def test_many_first_plays_share_one_check(validating, sandbox):
+async def test_many_first_plays_share_one_check(validating_edge, sandbox):
     sandbox.controls.hold("playlist")
-    plays = [asyncio.create_task(validating.play(source=f"127.0.0.{n}")) for n in range(1, 21)]
-    await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+    plays = [asyncio.create_task(validating_edge.play(source=f"127.0.0.{n}")) for n in range(1, 21)]
+    await wait_until(lambda: sandbox.controls.waiting["playlist"] == 1)
     sandbox.controls.release("playlist")
 
     assert {response.status for response in await asyncio.gather(*plays)} == {302}
-    assert await count_checks(validating, "ok") == 1
+    assert await count_checks(validating_edge, "ok") == 1
 
 
-async def test_a_video_is_refused_only_after_two_consecutive_bad_checks(validating, sandbox, clock):
+async def test_a_video_is_refused_only_after_two_consecutive_bad_checks(
+    validating_edge, sandbox, clock
+):
     sandbox.controls.set_fault("playlist", EMPTY)
-    assert (await validating.play()).status == 302
-    assert await count_checks(validating, "unknown") == 1
+    assert (await validating_edge.play()).status == 302
+    assert await count_checks(validating_edge, "unknown") == 1
 
     clock.advance(1)  # a video with one bad check is checked again soon
-    assert (await validating.play()).status == 302  # this play starts the check
-    await wait_for_checks(validating, 2)
-    response = await validating.play()
+    assert (await validating_edge.play()).status == 302  # this play starts the check
+    await wait_for_checks(validating_edge, 2)
+    response = await validating_edge.play()
 
     assert (response.status, response.reason) == (502, "playlist-invalid")
-    assert validating.lines()[-1]["detail"] == "empty"
-    assert await count_checks(validating, "invalid") == 1
-    assert (await validating.metric("playgate_playlist_findings_total"))['rule="empty"'] == 2
+    assert validating_edge.lines()[-1]["detail"] == "empty"
+    assert await count_checks(validating_edge, "invalid") == 1
+    assert (await validating_edge.metric("playgate_playlist_findings_total"))['rule="empty"'] == 2
 
 
 async def test_bad_checks_that_are_not_consecutive_do_not_refuse_a_video(
-    validating, sandbox, clock
+    validating_edge, sandbox, clock
 ):
     for count, fault in enumerate([EMPTY, Fault(status=403), EMPTY, None, EMPTY], start=1):
         sandbox.controls.set_fault("playlist", fault)
-        assert (await validating.play()).status == 302
-        await wait_for_checks(validating, count)
+        assert (await validating_edge.play()).status == 302
+        await wait_for_checks(validating_edge, count)
         clock.advance(30)
-    assert await count_checks(validating, "invalid") == 0
+    assert await count_checks(validating_edge, "invalid") == 0
 
 
-async def test_a_fixed_video_plays_again(validating, sandbox, clock):
+async def test_a_fixed_video_plays_again(validating_edge, sandbox, clock):
     sandbox.controls.set_fault("playlist", EMPTY)
     for count in (1, 2):
-        await validating.play()
-        await wait_for_checks(validating, count)
+        await validating_edge.play()
+        await wait_for_checks(validating_edge, count)
         clock.advance(1)
-    assert (await validating.play()).status == 502
+    assert (await validating_edge.play()).status == 502
 
     sandbox.controls.set_fault("playlist", None)
     clock.advance(4)
-    await validating.play()
-    await wait_for_checks(validating, 3)
-    assert (await validating.play()).status == 302
+    await validating_edge.play()
+    await wait_for_checks(validating_edge, 3)
+    assert (await validating_edge.play()).status == 302
 
 
 @pytest.mark.parametrize(
@@ -122,23 +123,23 @@ async def test_a_fixed_video_plays_again(validating, sandbox, clock):
         Fault(cut="within", status=200),
         Fault(status=302, headers=(("Location", "http://127.0.0.1:1/elsewhere.m3u8"),)),
         Fault(status=302, headers=(("Location", "/loop.m3u8"),)),
-        Fault(status=200, body="#EXTM3U\n" + "#" * 2_100_000, headers=M3U8),
-        Fault(status=200, body="#EXTM3U\n", headers=(*M3U8, ("Content-Encoding", "gzip"))),
+        Fault(status=200, body="#EXTM3U\n" + "#" * 2_100_000, headers=PLAYLIST_HEADERS),
+        Fault(status=200, body="#EXTM3U\n", headers=(*PLAYLIST_HEADERS, ("Content-Encoding", "gzip"))),
     ],
     ids=lambda fault: f"{fault.status}-{fault.cut}{fault.body[:12]}",
 )  # fmt: skip
 async def test_repeated_checks_without_a_result_do_not_refuse_a_video(
-    validating, sandbox, clock, fault
+    validating_edge, sandbox, clock, fault
 ):
     sandbox.controls.set_fault("playlist", fault)
     for count in (1, 2, 3):
-        assert (await validating.play()).status == 302
-        await wait_for_checks(validating, count)
+        assert (await validating_edge.play()).status == 302
+        await wait_for_checks(validating_edge, count)
         clock.advance(30)
 
-    assert await count_checks(validating, "unknown") >= 3
-    assert await count_checks(validating, "invalid") == 0
-    assert validating.lines("playlist-check")[0]["verdict"] == "unknown"
+    assert await count_checks(validating_edge, "unknown") >= 3
+    assert await count_checks(validating_edge, "invalid") == 0
+    assert validating_edge.lines("playlist-check")[0]["verdict"] == "unknown"
 
 
 async def test_a_cdn_that_hangs_delays_the_first_play_only_until_the_timeout(start_edge, sandbox):
@@ -176,7 +177,7 @@ async def test_a_video_is_invalid_only_if_all_checked_variants_are_bad(
 
     app = web.Application()
     app.router.add_get("/{name}.m3u8", playlist)
-    async with serving(app) as origin:
+    async with serve_app(app) as origin:
         hosts = [origin.removeprefix("http://"), sandbox.origin.removeprefix("http://")]
         edge = await start_edge(clock=clock, platform={"allowed_hosts": hosts}, **VALIDATE)
         location = (("Location", f"{origin}/multi.m3u8"),)
@@ -188,33 +189,35 @@ async def test_a_video_is_invalid_only_if_all_checked_variants_are_bad(
         assert await count_checks(edge, verdict) == (2 if verdict == "ok" else 1)
 
 
-async def test_a_playlist_that_references_itself_is_fetched_only_a_few_times(validating, sandbox):
+async def test_a_playlist_that_references_itself_is_fetched_only_a_few_times(
+    validating_edge, sandbox
+):
     text = "#EXTM3U\n" + "".join(
         f"#EXT-X-STREAM-INF:BANDWIDTH={n}\nself.m3u8\n" for n in range(1, 9)
     )
-    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS))
     # the sandbox serves the variants, and responds with the same playlist again
-    assert (await validating.play()).status == 302
+    assert (await validating_edge.play()).status == 302
     assert sandbox.controls.calls["playlist"] <= 4
 
 
-async def test_a_refusal_of_the_viewers_own_stream_url_keeps_its_reason(validating):
-    assert (await validating.play("x8null")).reason == "stream-unavailable"
+async def test_a_refusal_of_the_viewers_own_stream_url_keeps_its_reason(validating_edge):
+    assert (await validating_edge.play("x8null")).reason == "stream-unavailable"
 
 
-async def test_an_exception_in_a_check_does_not_refuse_a_video(validating, monkeypatch):
+async def test_an_exception_in_a_check_does_not_refuse_a_video(validating_edge, monkeypatch):
     async def bug(*_args: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("proxy.edge.playlist_checker.PlaylistChecker.check", bug)
-    assert (await validating.play()).status == 302
-    assert validating.lines("internal")[0]["task"] == "check"
+    assert (await validating_edge.play()).status == 302
+    assert validating_edge.lines("internal")[0]["task"] == "check"
 
 
 async def test_the_number_of_cached_verdicts_is_bounded(start_edge, monkeypatch):
     monkeypatch.setattr("proxy.edge.playable_cache.MAX_CACHED_VERDICTS", 2)
-    validating = await start_edge(**VALIDATE)
+    validating_edge = await start_edge(**VALIDATE)
     for video in ("x8demo1", "x8live1", "x8keys1", "x8demo1"):
-        await validating.play(video)
+        await validating_edge.play(video)
 
-    assert await count_checks(validating, "ok") == 4
+    assert await count_checks(validating_edge, "ok") == 4

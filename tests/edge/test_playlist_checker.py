@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from support import eventually
+from support import wait_until
 
 from proxy.domain.reasons import Refusal
 from proxy.edge import playlist_checker
@@ -35,7 +35,7 @@ async def test_owners_take_turns():
         for name in names
     ]
     for done in range(1, 7):
-        await eventually(lambda done=done: len(work.started) == done)
+        await wait_until(lambda done=done: len(work.started) == done)
         work.go.release()
     assert await asyncio.gather(*tasks) == names
     assert work.started == ["a1", "b1", "c1", "a2", "b2", "a3"]
@@ -47,7 +47,7 @@ async def test_cancelled_work_neither_stops_nor_multiplies_the_thread():
         asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.make(f"{n}"), owner=n))
         for n in range(20)
     ]
-    await eventually(lambda: work.started == ["0"])
+    await wait_until(lambda: work.started == ["0"])
     for task in cancelled:
         task.cancel()
     await asyncio.gather(*cancelled, return_exceptions=True)
@@ -63,7 +63,7 @@ async def test_time_in_the_queue_does_not_count_as_parse_time(monkeypatch):
     monkeypatch.setattr(playlist_checker, "MAX_PARSE_SECONDS", 0.3)
     thread, work = PlaylistThread(), Work()
     slow = asyncio.create_task(thread.run(MIN_THREAD_BYTES, work.make("slow"), owner=1))
-    await eventually(lambda: work.started == ["slow"])
+    await wait_until(lambda: work.started == ["slow"])
     waiting = asyncio.create_task(thread.run(MIN_THREAD_BYTES, lambda: "read", owner=2))
     with pytest.raises(Refusal, match="playlist-invalid"):
         await slow

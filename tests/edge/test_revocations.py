@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from time import time
 
 import pytest
-from support import NOW, OPERATOR_KEY, SANDBOX_TOML, an_edge, eventually, mint
+from support import NOW, OPERATOR_KEY, SANDBOX_TOML, mint, run_test_edge, wait_until
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.state.redis import RedisStore
@@ -24,15 +24,10 @@ async def revoke(edge, headers=KEY, **body):
     return await edge.get(url, method="POST", data=json.dumps(body), headers=headers)
 
 
-async def in_force(edge):
+async def list_revocations(edge):
     response = await edge.get(f"{edge.operator}/revocations", headers=KEY)
     assert response.status == 200
     return response.json["revocations"]
-
-
-async def outcome(edge, url, **options):
-    response = await edge.get(url, **options)
-    return response.reason or response.status
 
 
 @pytest.fixture
@@ -53,37 +48,37 @@ async def test_a_token_can_be_revoked_by_its_jti(edge):
     assert response.json == {
         "jti": minted.json["jti"], "issuer": None, "before": None, "until": pytest.approx(time() + 25_206, abs=5)
     }  # fmt: skip
-    assert await outcome(edge, edge.play_url(token=revoked)) == "token-revoked"
+    assert await edge.try_play(token=revoked) == "token-revoked"
     assert edge.lines()[-1]["detail"] == "by jti"
-    assert await outcome(edge, edge.play_url(token=valid)) == 302
-    assert await in_force(edge) == [response.json]
+    assert await edge.try_play(token=valid) == 302
+    assert await list_revocations(edge) == [response.json]
 
 
 async def test_tokens_of_a_viewer_or_a_video_issued_until_a_time_can_be_revoked(sandbox, clock):
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock) as edge:
+    async with run_test_edge(sandbox, clock=clock) as edge:
         of_viewer = edge.play_url(token=edge.mint(subject="viewer-7"))
         of_another = edge.play_url(token=edge.mint(subject="viewer-8"))
         of_all = edge.mint("*")
         assert (await revoke(edge, sub="viewer-7")).json["before"] == NOW
-        assert await outcome(edge, of_viewer) == "token-revoked"
-        assert await outcome(edge, of_another) == 302
+        assert await edge.get_outcome(of_viewer) == "token-revoked"
+        assert await edge.get_outcome(of_another) == 302
 
         assert (await revoke(edge, video="x8demo1", before=NOW - 1)).status == 201
-        assert await outcome(edge, of_another) == 302
+        assert await edge.get_outcome(of_another) == 302
         await revoke(edge, video="x8demo1")
-        assert await outcome(edge, of_another) == "token-revoked"
-        assert await outcome(edge, edge.play_url(token=of_all)) == "token-revoked"
-        assert await outcome(edge, edge.play_url("x8live1", token=of_all)) == 302
+        assert await edge.get_outcome(of_another) == "token-revoked"
+        assert await edge.try_play(token=of_all) == "token-revoked"
+        assert await edge.get_outcome(edge.play_url("x8live1", token=of_all)) == 302
 
         response = await revoke(edge, sub="viewer-7", before=NOW - 60)
         assert response.json["before"] == NOW, "an earlier time must not narrow a revocation"
         clock.advance(1)  # tokens issued from now on are not revoked
-        assert await outcome(edge, edge.play_url(token=edge.mint(subject="viewer-7"))) == 302
+        assert await edge.try_play(token=edge.mint(subject="viewer-7")) == 302
 
 
 async def test_a_revocation_applies_to_relay_sessions_and_auth_requests(sandbox):
-    async with an_edge(
+    async with run_test_edge(
         sandbox, delivery={"mode": "relay"}, viewer={"trusted_proxies": ["127.0.0.1"]}
     ) as edge:
         viewer = {"X-Forwarded-For": "127.0.0.9"}
@@ -98,7 +93,7 @@ async def test_a_revocation_applies_to_relay_sessions_and_auth_requests(sandbox)
         }  # fmt: skip
         paths = [edge.player + playlist, edge.player + segment, f"{edge.operator}/auth"]
         for path in paths:
-            assert await outcome(edge, path, headers=headers) in {200, 204}
+            assert await edge.get_outcome(path, headers=headers) in {200, 204}
         await revoke(edge, sub="viewer-7")
         for path in paths:
             response = await edge.get(path, headers=headers)
@@ -110,19 +105,19 @@ async def test_every_instance_applies_a_revocation_within_max_staleness(instance
     tokens = {subject: one.mint(subject=subject) for subject in ("a", "b", "c", "d")}
     for subject, token in tokens.items():
         url = two.play_url(token=token)
-        assert await outcome(two, url) == 302
+        assert await two.get_outcome(url) == 302
         started = time()
         await revoke(one, sub=subject)
-        await eventually(lambda url=url: is_refused(two, url))
+        await wait_until(lambda url=url: is_refused(two, url))
         assert time() - started < 5, "0.5 s on an idle machine"
-    assert await in_force(two) == await in_force(one)
+    assert await list_revocations(two) == await list_revocations(one)
     assert (await two.metric("playgate_revocations"))[""] == 4
     pulled = (await two.metric("playgate_revocations_pulled_timestamp_seconds"))[""]
     assert time() - pulled < 5
 
 
 async def is_refused(edge, url):
-    return await outcome(edge, url) == "token-revoked"
+    return await edge.get_outcome(url) == "token-revoked"
 
 
 async def test_a_new_instance_applies_revocations_from_its_first_play(
@@ -131,7 +126,7 @@ async def test_a_new_instance_applies_revocations_from_its_first_play(
     token = instances[0].mint(subject="viewer-7")
     await revoke(instances[0], sub="viewer-7")
     new = await start_edge(state={"url": server.url})
-    assert await outcome(new, new.play_url(token=token)) == "token-revoked"
+    assert await new.get_outcome(new.play_url(token=token)) == "token-revoked"
 
 
 async def test_instances_restore_revocations_that_the_store_has_lost(server, instances, start_edge):
@@ -139,23 +134,23 @@ async def test_instances_restore_revocations_that_the_store_has_lost(server, ins
     one, two = instances
     token = one.mint(subject="viewer-7")
     await revoke(one, sub="viewer-7")
-    await eventually(lambda: is_refused(two, two.play_url(token=token)))
+    await wait_until(lambda: is_refused(two, two.play_url(token=token)))
     for lose in (server.empty, server.stop):
         await lose()
         if server.process is None:
             await server.start()
         assert await is_refused(one, one.play_url(token=token))
-        await eventually(lambda: has_revocations(server))
+        await wait_until(lambda: has_revocations(server))
         counts = [line["count"] for edge in instances for line in edge.lines("revocations-lost")]
         assert set(counts) == {1}
         async with AsyncExitStack() as stack:
             new = await stack.enter_async_context(
-                an_edge(one_sandbox(one), state={"url": server.url})
+                run_test_edge(build_sandbox_stub(one), state={"url": server.url})
             )
             assert await is_refused(new, new.play_url(token=token))
 
 
-def one_sandbox(edge):
+def build_sandbox_stub(edge):
     """Return a stand-in for the sandbox of an edge, with its origin only."""
     host = edge.edge.apps.services.settings.platform.allowed_hosts[0]
     return type("Origin", (), {"origin": f"http://{host}"})()
@@ -170,7 +165,7 @@ async def test_a_revocation_that_the_store_lost_before_a_pull_is_published_again
     """A failing Redis primary loses the entries that its replica has not received."""
     one, two = instances
     await revoke(one, sub="kept")
-    await eventually(lambda: knows(two, "kept"))
+    await wait_until(lambda: has_revocation_of(two, "kept"))
     async with server.client() as client:
         before = {entry for entry, _ in await client.xrange("playgate:revocations")}
         assert (await revoke(one, sub="viewer-7")).status == 201
@@ -178,11 +173,11 @@ async def test_a_revocation_that_the_store_lost_before_a_pull_is_published_again
             entry for entry, _ in await client.xrange("playgate:revocations") if entry not in before
         ]
         await client.xdel("playgate:revocations", *lost)
-    await eventually(lambda: knows(two, "viewer-7"))
+    await wait_until(lambda: has_revocation_of(two, "viewer-7"))
 
 
-async def knows(edge, subject):
-    return subject in [entry.get("sub") for entry in await in_force(edge)]
+async def has_revocation_of(edge, subject):
+    return subject in [entry.get("sub") for entry in await list_revocations(edge)]
 
 
 async def test_a_revocation_is_dropped_once_every_affected_token_and_session_has_expired(
@@ -190,7 +185,7 @@ async def test_a_revocation_is_dropped_once_every_affected_token_and_session_has
 ):
     """After `max_ttl` plus the longest session that may begin in a token's last second."""
     sandbox.now = clock.now
-    async with an_edge(
+    async with run_test_edge(
         sandbox, clock=clock, tokens={"max_ttl": 600, "leeway": 5}, relay={"session_max": 1000}
     ) as edge:
         assert (await revoke(edge, sub="viewer-7")).json["until"] == NOW + 1601
@@ -198,7 +193,7 @@ async def test_a_revocation_is_dropped_once_every_affected_token_and_session_has
         assert (await revoke(edge, jti="one")).json["until"] == NOW + 1606
         for seconds, count in ((1100, 3), (1, 2), (500, 1), (4, 1), (1, 0)):
             clock.advance(seconds)
-            assert len(await in_force(edge)) == count
+            assert len(await list_revocations(edge)) == count
         assert (await edge.metric("playgate_revocations"))[""] == 0
 
 
@@ -209,7 +204,7 @@ async def test_relay_sessions_do_not_prolong_a_revocation_if_relaying_is_disable
         Settings, "get_seal_secrets", lambda _settings: []
     )  # as outside the sandbox
     both = {"cdn_families": ["ipv4", "ipv6"]}
-    async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}, delivery=both) as edge:
+    async with run_test_edge(sandbox, clock=clock, tokens={"max_ttl": 600}, delivery=both) as edge:
         assert (await revoke(edge, sub="viewer-7")).json["until"] == NOW + 601
 
 
@@ -237,7 +232,7 @@ async def test_an_invalid_request_body_is_refused(edge, body, says):
     response = await revoke(edge, **body)
     assert (response.status, response.reason) == (400, "request-invalid")
     assert says in response.json["detail"]
-    assert await in_force(edge) == []
+    assert await list_revocations(edge) == []
 
 
 async def test_an_invalid_video_id_is_refused(edge):
@@ -251,7 +246,7 @@ async def test_revoking_and_listing_require_the_operator_key(edge):
         assert (await revoke(edge, headers, sub="a")).reason == "operator-key"
         listed = await edge.get(f"{edge.operator}/revocations", headers=headers)
         assert listed.reason == "operator-key"
-    assert await in_force(edge) == []
+    assert await list_revocations(edge) == []
 
 
 async def test_a_full_list_refuses_new_revocations_and_keeps_the_old_ones(edge, monkeypatch):
@@ -261,29 +256,29 @@ async def test_a_full_list_refuses_new_revocations_and_keeps_the_old_ones(edge, 
     response = await revoke(edge, sub="c")
     assert response.status == 400
     assert "Retire the key instead" in response.json["detail"]
-    assert [entry["sub"] for entry in await in_force(edge)] == ["a", "b"]
+    assert [entry["sub"] for entry in await list_revocations(edge)] == ["a", "b"]
 
 
 async def test_a_revocation_can_be_undone_on_every_instance(instances):
     one, two = instances
     token = one.mint(subject="viewer-7")
     await revoke(one, sub="viewer-7")
-    await eventually(lambda: knows(two, "viewer-7"))
+    await wait_until(lambda: has_revocation_of(two, "viewer-7"))
     response = await revoke(two, sub="viewer-7", undo=True)
     assert (response.status, response.json) == (
         200, {"sub": "viewer-7", "issuer": None, "undone": True}
     )  # fmt: skip
-    assert await outcome(two, two.play_url(token=token)) == 302
-    await eventually(lambda: plays(one, token))
-    assert await in_force(one) == []
+    assert await two.try_play(token=token) == 302
+    await wait_until(lambda: can_play(one, token))
+    assert await list_revocations(one) == []
     assert two.lines("revocation-undone")[-1]["value"] == "viewer-7"
 
     await revoke(one, sub="viewer-7")  # possibly in the same second
-    await eventually(lambda: is_refused(two, two.play_url(token=token)))
+    await wait_until(lambda: is_refused(two, two.play_url(token=token)))
 
 
-async def plays(edge, token):
-    return await outcome(edge, edge.play_url(token=token)) == 302
+async def can_play(edge, token):
+    return await edge.try_play(token=token) == 302
 
 
 async def test_a_future_dated_revocation_of_another_writer_expires_and_can_be_undone(
@@ -300,17 +295,17 @@ async def test_a_future_dated_revocation_of_another_writer_expires_and_can_be_un
     now = int(time())
     claims = {"video": "*", "ttl": 600, "jti": "a", "subject": "viewer-7"}
     old = mint(key, issued_at=now - 60, **claims)
-    await eventually(lambda: is_refused(first, first.play_url(token=old)))
-    (listed,) = await in_force(first)
+    await wait_until(lambda: is_refused(first, first.play_url(token=old)))
+    (listed,) = await list_revocations(first)
     assert listed["before"] <= time() + 5
     assert listed["until"] <= time() + 5 + 3600 + 21_600 + 6
 
     assert (await revoke(first, sub="viewer-7", undo=True)).status == 200
-    assert await plays(first, old)
+    assert await can_play(first, old)
     second = await start_edge(state=shared)  # reads the whole log
-    await eventually(lambda: has_pulled(second))
-    assert await plays(second, old)
-    assert await in_force(second) == []
+    await wait_until(lambda: has_pulled(second))
+    assert await can_play(second, old)
+    assert await list_revocations(second) == []
     await store.close()
 
 
@@ -322,22 +317,18 @@ async def test_an_undo_without_a_valid_proof_does_not_make_a_revoked_token_valid
     one, two = instances
     token = one.mint(subject="viewer-7")
     await revoke(one, sub="viewer-7")
-    await eventually(lambda: knows(two, "viewer-7"))
+    await wait_until(lambda: has_revocation_of(two, "viewer-7"))
     at = int(time()) + ahead
     undone = Revocation(kind="sub", value="viewer-7", before=at, at=at, is_undone=True, proof=proof)
     store = RedisStore(server.url, prefix="playgate")
     await store.append("revocations", [undone.to_json()], keep=3600)
     await revoke(one, sub="another")
-    await eventually(lambda: knows(two, "another"))
-    assert [await outcome(edge, edge.play_url(token=token)) for edge in instances] == [
-        "token-revoked"
-    ] * 2
+    await wait_until(lambda: has_revocation_of(two, "another"))
+    assert [await edge.try_play(token=token) for edge in instances] == ["token-revoked"] * 2
     await server.empty()
-    await eventually(lambda: has_entries(server, 2))
+    await wait_until(lambda: has_entries(server, 2))
     await store.close()
-    assert [await outcome(edge, edge.play_url(token=token)) for edge in instances] == [
-        "token-revoked"
-    ] * 2
+    assert [await edge.try_play(token=token) for edge in instances] == ["token-revoked"] * 2
 
 
 async def test_a_replayed_undo_does_not_undo_a_later_revocation(server, instances):
@@ -354,10 +345,10 @@ async def test_a_replayed_undo_does_not_undo_a_later_revocation(server, instance
         for entry in (undone, ahead.to_json(), undone):
             await client.xadd("playgate:revocations", {"entry": entry})
     await revoke(one, sub="another")
-    await eventually(lambda: knows(two, "another"))
+    await wait_until(lambda: has_revocation_of(two, "another"))
     for edge in instances:
-        await eventually(lambda edge=edge: is_refused(edge, edge.play_url(token=token)))
-        assert await outcome(edge, edge.play_url(token=token)) == "token-revoked"
+        await wait_until(lambda edge=edge: is_refused(edge, edge.play_url(token=token)))
+        assert await edge.try_play(token=token) == "token-revoked"
 
 
 class AheadClock(Clock):
@@ -372,16 +363,16 @@ async def test_an_undo_by_an_instance_whose_clock_is_ahead_does_not_block_a_new_
 ):
     shared = {"state": {"url": server.url, "max_staleness": 0.5}}
     here = await start_edge(**shared)
-    async with an_edge(sandbox, clock=AheadClock(), **shared) as ahead:
+    async with run_test_edge(sandbox, clock=AheadClock(), **shared) as ahead:
         token = here.mint(subject="viewer-7")
         await revoke(here, sub="viewer-7")
-        await eventually(lambda: knows(ahead, "viewer-7"))
+        await wait_until(lambda: has_revocation_of(ahead, "viewer-7"))
         await revoke(ahead, sub="viewer-7", undo=True)
-        await eventually(lambda: plays(here, token))
+        await wait_until(lambda: can_play(here, token))
         await revoke(here, sub="viewer-7")
         third = await start_edge(**shared)
-        await eventually(lambda: is_refused(third, third.play_url(token=token)))
-        assert await outcome(here, here.play_url(token=token)) == "token-revoked"
+        await wait_until(lambda: is_refused(third, third.play_url(token=token)))
+        assert await here.get_outcome(here.play_url(token=token)) == "token-revoked"
 
 
 async def has_entries(server, count):
@@ -407,10 +398,10 @@ async def test_more_revocations_than_the_maximum_do_not_stop_plays(server, start
         page = [entry.to_json() for entry in logged[start : start + PAGE_SIZE]]
         await store.append("revocations", page, keep=3600)
     edge = await start_edge(state={"url": server.url, "max_staleness": 0.2})
-    await eventually(lambda: has_pulled(edge))
+    await wait_until(lambda: has_pulled(edge))
     assert (await edge.metric("playgate_revocations"))[""] == 50
     assert edge.lines("revocations-full")[0]["count"] == 50
-    assert await plays(edge, edge.mint())
+    assert await can_play(edge, edge.mint())
     await store.close()
 
 
@@ -431,8 +422,8 @@ async def test_malformed_and_expired_entries_in_the_log_are_skipped(server, inst
     async with server.client() as client:
         await client.xadd("playgate:revocations", {"entry": expired.to_json()})
     await revoke(instances[0], sub="viewer-7")
-    await eventually(lambda: knows(instances[1], "viewer-7"))
-    assert len(await in_force(instances[1])) == 1
+    await wait_until(lambda: has_revocation_of(instances[1], "viewer-7"))
+    assert len(await list_revocations(instances[1])) == 1
 
 
 async def test_a_revocation_that_cannot_be_published_is_refused(server, instances):
@@ -442,9 +433,7 @@ async def test_a_revocation_that_cannot_be_published_is_refused(server, instance
     response = await revoke(one, sub="viewer-7")
     assert (response.status, response.reason) == (503, "state-unavailable")
     assert response.json["detail"].startswith("Nothing was changed")
-    assert await outcome(one, one.play_url(token=token)) == 302, (
-        "an unpublished revocation must not apply"
-    )
+    assert await one.try_play(token=token) == 302, "an unpublished revocation must not apply"
 
 
 async def test_an_edge_reads_and_restores_the_maximum_number_of_revocations(server, start_edge):
@@ -461,9 +450,9 @@ async def test_an_edge_reads_and_restores_the_maximum_number_of_revocations(serv
     key = load_settings(SANDBOX_TOML).tokens.keys[0].signing_key
     token = mint(key, video="*", issued_at=now, ttl=600, jti="a", subject="viewer-99999")
     # In force at start, unless a page timed out on a slow machine.
-    await eventually(lambda: is_refused(edge, edge.play_url(token=token)), seconds=60)
+    await wait_until(lambda: is_refused(edge, edge.play_url(token=token)), seconds=60)
     await server.empty()
-    await eventually(lambda: has_all_revocations(server), seconds=60)
+    await wait_until(lambda: has_all_revocations(server), seconds=60)
     assert (await edge.metric("playgate_revocations"))[""] == 100_000
     await store.close()
 
@@ -475,13 +464,13 @@ async def has_all_revocations(server):
 
 async def test_a_temporarily_wrong_clock_does_not_drop_revocations(sandbox, clock):
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock, tokens={"max_ttl": 600}) as edge:
+    async with run_test_edge(sandbox, clock=clock, tokens={"max_ttl": 600}) as edge:
         token = edge.mint(subject="viewer-7")
         await revoke(edge, sub="viewer-7")
         clock.time += 86_400
-        assert len(await in_force(edge)) == 1
+        assert len(await list_revocations(edge)) == 1
         clock.time -= 86_400
-        assert await outcome(edge, edge.play_url(token=token)) == "token-revoked"
+        assert await edge.try_play(token=token) == "token-revoked"
 
 
 async def test_a_revocation_is_logged(edge):
@@ -496,13 +485,13 @@ async def test_an_edge_without_revocations_logs_that_and_is_not_ready_under_deny
     await server.stop()
     for policy, status in (("allow", 200), ("deny", 503)):
         state = {"url": server.url, "revocations_on_failure": policy, "max_staleness": 0.5}
-        async with an_edge(sandbox, state=state) as edge:
+        async with run_test_edge(sandbox, state=state) as edge:
             await edge.play()
             assert len(edge.lines("revocations-unknown")) == 1
             assert (await edge.get(f"{edge.operator}/readyz")).status == status
             if policy == "deny":
                 await server.start()
-                await eventually(lambda edge=edge: is_ready(edge))
+                await wait_until(lambda edge=edge: is_ready(edge))
 
 
 async def is_ready(edge):

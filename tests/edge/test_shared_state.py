@@ -9,7 +9,7 @@ import time
 from time import monotonic
 
 import pytest
-from support import NOW, a_play, a_state, eventually
+from support import NOW, build_play_request, build_state, wait_until
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.errors import StateError
@@ -24,7 +24,7 @@ HERE, ELSEWHERE = "127.0.0.5", "127.0.1.5"
 
 
 @pytest.fixture
-def an_instance(server, start_edge):
+def run_instance(server, start_edge):
     def start(**state):
         shared = {"url": server.url, "max_staleness": 0.5, **state}
         return start_edge(tokens={"bind_on_first_use": True}, state=shared)
@@ -32,154 +32,150 @@ def an_instance(server, start_edge):
     return start
 
 
-async def outcome(edge, url, source=HERE):
-    response = await edge.get(url, source=source)
-    assert response.status != 500
-    return response.reason or response.status
-
-
 async def is_healthy(edge):
     return (await edge.metric("playgate_state_healthy"))[""] == 1
 
 
-async def test_new_tokens_are_refused_and_cached_ones_play_while_redis_is_down(server, an_instance):
-    edge = await an_instance()
+async def test_new_tokens_are_refused_and_cached_ones_play_while_redis_is_down(
+    server, run_instance
+):
+    edge = await run_instance()
     known = edge.play_url()
-    assert await outcome(edge, known) == 302
+    assert await edge.get_outcome(known) == 302
     await server.stop()
 
-    assert await outcome(edge, edge.play_url()) == "state-unavailable"
-    assert await outcome(edge, known) == 302
-    assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
+    assert await edge.get_outcome(edge.play_url()) == "state-unavailable"
+    assert await edge.get_outcome(known) == 302
+    assert await edge.get_outcome(known, source=ELSEWHERE) == "token-used-elsewhere"
     status = (await edge.get(f"{edge.operator}/readyz")).json
     assert (status["status"], status["state"]["reason"]) == ("ready", "state-unavailable")
     assert not await is_healthy(edge)
     assert edge.lines("state-failing")[0]["operation"] == "state"
 
     await server.start()
-    await eventually(lambda: is_healthy(edge))
+    await wait_until(lambda: is_healthy(edge))
     new = edge.play_url()
-    assert await outcome(edge, new) == 302
-    assert await outcome(edge, new, ELSEWHERE) == "token-used-elsewhere"
+    assert await edge.get_outcome(new) == 302
+    assert await edge.get_outcome(new, source=ELSEWHERE) == "token-used-elsewhere"
     assert edge.lines("state-recovered")[0]["operation"] == "state"
     assert (await edge.get(f"{edge.operator}/readyz")).json["state"] is None
 
 
 async def test_new_tokens_play_while_redis_is_down_if_first_use_on_failure_is_allow(
-    server, an_instance
+    server, run_instance
 ):
-    edge = await an_instance(first_use_on_failure="allow")
+    edge = await run_instance(first_use_on_failure="allow")
     known = edge.play_url()
-    assert await outcome(edge, known) == 302
+    assert await edge.get_outcome(known) == 302
     await server.stop()
     new = edge.play_url()
-    assert await outcome(edge, new) == 302
-    assert await outcome(edge, new, ELSEWHERE) == 302
-    assert await outcome(edge, known, ELSEWHERE) == "token-used-elsewhere"
+    assert await edge.get_outcome(new) == 302
+    assert await edge.get_outcome(new, source=ELSEWHERE) == 302
+    assert await edge.get_outcome(known, source=ELSEWHERE) == "token-used-elsewhere"
     await server.start()
-    await eventually(lambda: is_healthy(edge))
-    assert await outcome(edge, new, ELSEWHERE) == 302, (
+    await wait_until(lambda: is_healthy(edge))
+    assert await edge.get_outcome(new, source=ELSEWHERE) == 302, (
         "the first use that reaches Redis must bind the token"
     )
-    assert await outcome(edge, new) == "token-used-elsewhere"
+    assert await edge.get_outcome(new) == "token-used-elsewhere"
 
 
 async def test_a_hanging_redis_delays_one_play_until_the_timeout_and_no_later_play(
-    server, an_instance
+    server, run_instance
 ):
-    edge = await an_instance(timeout=0.2)
-    assert await outcome(edge, edge.play_url()) == 302
+    edge = await run_instance(timeout=0.2)
+    assert await edge.get_outcome(edge.play_url()) == 302
     server.hang()
     started = monotonic()
-    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    assert await edge.get_outcome(edge.play_url()) == "state-unavailable"
     first_delay = monotonic() - started
     started = monotonic()
     for _ in range(20):
-        assert await outcome(edge, edge.play_url()) == "state-unavailable"
+        assert await edge.get_outcome(edge.play_url()) == "state-unavailable"
     later_delay = monotonic() - started
     assert 0.2 <= first_delay < 2
     assert later_delay < 20 * 0.2, "later plays must not wait"
 
     server.resume()
-    await eventually(lambda: is_healthy(edge))
-    assert await outcome(edge, edge.play_url()) == 302
+    await wait_until(lambda: is_healthy(edge))
+    assert await edge.get_outcome(edge.play_url()) == 302
 
 
-async def test_an_edge_keeps_its_cached_bindings_after_redis_was_emptied(server, an_instance):
-    one, two = await an_instance(), await an_instance()
+async def test_an_edge_keeps_its_cached_bindings_after_redis_was_emptied(server, run_instance):
+    one, two = await run_instance(), await run_instance()
     token = one.mint()
-    assert await outcome(one, one.play_url(token=token)) == 302
+    assert await one.try_play(token=token) == 302
     await server.empty()
-    assert await outcome(one, one.play_url(token=token), ELSEWHERE) == "token-used-elsewhere"
-    assert await outcome(two, two.play_url(token=token)) == 302
+    assert await one.try_play(token=token, source=ELSEWHERE) == "token-used-elsewhere"
+    assert await two.try_play(token=token) == 302
 
 
-async def test_revocations_stay_in_force_while_redis_is_down(server, an_instance):
-    edge = await an_instance()
+async def test_revocations_stay_in_force_while_redis_is_down(server, run_instance):
+    edge = await run_instance()
     token = edge.mint(subject="viewer-7")
     known = edge.play_url(token=token)
-    assert await outcome(edge, known) == 302
+    assert await edge.get_outcome(known) == 302
     await edge.edge.apps.services.revocations.revoke("sub", "viewer-7")
     await server.stop()
-    assert await outcome(edge, known) == "token-revoked"
+    assert await edge.get_outcome(known) == "token-revoked"
 
 
 async def test_plays_are_refused_once_the_revocations_are_out_of_date_under_deny(
-    server, an_instance
+    server, run_instance
 ):
-    edge = await an_instance(revocations_on_failure="deny")
+    edge = await run_instance(revocations_on_failure="deny")
     known = edge.play_url()
-    assert await outcome(edge, known) == 302
+    assert await edge.get_outcome(known) == 302
     await server.stop()
-    await eventually(lambda: is_refused(edge, known))
+    await wait_until(lambda: is_refused(edge, known))
     line = edge.lines()[-1]
     assert line["detail"] == "the list of revocations is not up to date"
     assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] > 1
     await server.start()
-    await eventually(lambda: plays(edge, known))
+    await wait_until(lambda: can_play(edge, known))
 
 
 async def is_refused(edge, url):
-    return await outcome(edge, url) == "state-unavailable"
+    return await edge.get_outcome(url) == "state-unavailable"
 
 
-async def plays(edge, url):
-    return await outcome(edge, url) == 302
+async def can_play(edge, url):
+    return await edge.get_outcome(url) == 302
 
 
-async def test_an_edge_starts_while_redis_is_down_and_connects_later(server, an_instance):
+async def test_an_edge_starts_while_redis_is_down_and_connects_later(server, run_instance):
     await server.stop()
-    edge = await an_instance()
-    assert await outcome(edge, edge.play_url()) == "state-unavailable"
+    edge = await run_instance()
+    assert await edge.get_outcome(edge.play_url()) == "state-unavailable"
     assert (await edge.get(f"{edge.operator}/readyz")).json["revocations_age"] is None
     await server.start()
-    await eventually(lambda: is_healthy(edge))
-    assert await outcome(edge, edge.play_url()) == 302
+    await wait_until(lambda: is_healthy(edge))
+    assert await edge.get_outcome(edge.play_url()) == 302
 
 
 async def test_plays_without_first_use_binding_work_while_redis_is_down(server, start_edge):
     edge = await start_edge(state={"url": server.url, "max_staleness": 0.5})
     await server.stop()
     for _ in range(5):
-        assert await outcome(edge, edge.play_url()) == 302
-    await eventually(lambda: edge.lines("state-failing"))
+        assert await edge.get_outcome(edge.play_url()) == 302
+    await wait_until(lambda: edge.lines("state-failing"))
 
 
-async def test_a_redis_that_refuses_writes_counts_as_down(server, an_instance):
+async def test_a_redis_that_refuses_writes_counts_as_down(server, run_instance):
     """A full Redis, or a replica, still serves reads. The log must not be flooded."""
-    edge = await an_instance()
-    assert await outcome(edge, edge.play_url()) == 302
+    edge = await run_instance()
+    assert await edge.get_outcome(edge.play_url()) == 302
     async with server.client() as client:
         await client.config_set("maxmemory", "1")
         for _ in range(5):
-            assert await outcome(edge, edge.play_url()) == "state-unavailable"
+            assert await edge.get_outcome(edge.play_url()) == "state-unavailable"
             await asyncio.sleep(0.1)
         failures = [line for line in edge.lines("state-failing") if line["operation"] == "state"]
         assert len(failures) == 1
         assert "OutOfMemoryError" in failures[0]["detail"]
         await client.config_set("maxmemory", "0")
-    await eventually(lambda: is_healthy(edge))
-    assert await outcome(edge, edge.play_url()) == 302
+    await wait_until(lambda: is_healthy(edge))
+    assert await edge.get_outcome(edge.play_url()) == 302
 
 
 class RemoteStore(MemoryStore):
@@ -208,16 +204,16 @@ class Hanging(RemoteStore):
 async def test_a_request_that_timed_out_still_completes():
     """It may be opening a slow connection, which the next request can use."""
     store = Hanging()
-    state = a_state(store, Clock(), timeout=0.01)
+    state = build_state(store, Clock(), timeout=0.01)
     with pytest.raises(StateError, match="in time"):
         await state.get("name")
-    await eventually(lambda: is_down(state))
+    await wait_until(lambda: is_down(state))
     requests = store.requests
     with pytest.raises(StateError, match="is down"):
         await state.get("name")
     assert store.requests == requests
     store.go.set()
-    await eventually(lambda: is_available(state))
+    await wait_until(lambda: is_available(state))
     await state.close()
 
 
@@ -240,7 +236,7 @@ async def test_a_single_late_response_does_not_mark_the_store_as_down():
                 await asyncio.sleep(0.2)
             return await super().get(name)
 
-    state = a_state(OnceLate(Clock()), Clock(), timeout=0.05)
+    state = build_state(OnceLate(Clock()), Clock(), timeout=0.05)
     late = asyncio.create_task(state.get("name"))
     await asyncio.sleep(0.1)
     assert await state.get("name") is None
@@ -257,7 +253,7 @@ async def test_a_response_that_arrived_while_the_event_loop_was_busy_counts():
                 await asyncio.sleep(0)
             return await super().get(name)
 
-    state = a_state(Near(Clock()), Clock(), timeout=0.02)
+    state = build_state(Near(Clock()), Clock(), timeout=0.02)
     request = asyncio.create_task(state.get("name"))
     await asyncio.sleep(0)  # sent, without a response yet
     time.sleep(0.1)  # noqa: ASYNC251  # a long computation blocks the loop
@@ -275,10 +271,10 @@ async def test_probing_continues_after_an_unexpected_exception():
                 raise TypeError("a bug")
 
     log = io.StringIO()
-    state = a_state(Broken(Clock()), Clock(), log=build_logger(log))
+    state = build_state(Broken(Clock()), Clock(), log=build_logger(log))
     await state.open()
-    await eventually(lambda: log.getvalue().count('"task": "state"') == 2)
-    await eventually(lambda: is_available(state))
+    await wait_until(lambda: log.getvalue().count('"task": "state"') == 2)
+    await wait_until(lambda: is_available(state))
     await state.close()
 
 
@@ -291,11 +287,13 @@ async def test_a_binding_that_arrived_late_is_used_by_the_next_request(clock):
             await asyncio.sleep(0.1)
             return holder
 
-    first_use = FirstUse(a_state(Slow(clock), clock, timeout=0.02), clock, on_failure="deny")
+    first_use = FirstUse(build_state(Slow(clock), clock, timeout=0.02), clock, on_failure="deny")
     claims = read_claims({"video": "x8demo1", "iat": NOW, "exp": NOW + 300})
 
     async def check(viewer: str) -> bool:
-        return await first_use.bind(a_play(token="a.b.c", viewer=parse_address(viewer)), claims)
+        return await first_use.bind(
+            build_play_request(token="a.b.c", viewer=parse_address(viewer)), claims
+        )
 
     with pytest.raises(Refusal, match="state-unavailable"):
         await check("203.0.113.7")
@@ -314,9 +312,9 @@ async def is_available(state):
 
 async def test_a_request_continues_after_its_viewer_disconnects():
     store = Hanging()
-    state = a_state(store, Clock(), timeout=10)
+    state = build_state(store, Clock(), timeout=10)
     request = asyncio.create_task(state.get("name"))
-    await eventually(lambda: store.requests == 1)
+    await wait_until(lambda: store.requests == 1)
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
     store.go.set()

@@ -4,7 +4,7 @@ import asyncio
 import gc
 
 import pytest
-from support import eventually
+from support import wait_until
 
 from proxy.adapters.concurrency import SingleFlight
 
@@ -82,7 +82,7 @@ async def test_a_failure_without_a_waiting_caller_is_not_reported_as_unretrieved
     for _ in range(rounds):  # of the event loop, before the call fails
         await asyncio.sleep(0)
     gate.set()
-    await eventually(lambda: not flights.is_in_flight("k"))
+    await wait_until(lambda: not flights.is_in_flight("k"))
     del alone  # the traceback of its error references the call
     gc.collect()
 

@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Literal, get_args
 
 import aiohttp
-from support import SANDBOX_TOML, eventually
-from traffic import child_of
+from support import SANDBOX_TOML, wait_until
+from traffic import find_first_uri
 from yarl import URL
 
 from faults.broken_exchanges import CUT, OK
@@ -54,7 +54,7 @@ class Traffic:
         """Wait for the plays in flight, and hold back new ones; connections stay open."""
         self.may_start.clear()
         try:
-            await eventually(lambda: self.in_flight == 0, MAX_WAIT_SECONDS)
+            await wait_until(lambda: self.in_flight == 0, MAX_WAIT_SECONDS)
             yield
         finally:
             self.may_start.set()
@@ -79,8 +79,8 @@ class Players:
                 session, self.build_play_path("bytes"), SEGMENT_VIEWER
             )
             assert outcome == OK, first
-            _, media = await self.fetch(session, child_of(first), SEGMENT_VIEWER)
-            self._segment = child_of(media)
+            _, media = await self.fetch(session, find_first_uri(first), SEGMENT_VIEWER)
+            self._segment = find_first_uri(media)
 
     async def keep_playing(self, kind: PlayKind) -> None:
         async with aiohttp.ClientSession() as session:
@@ -100,7 +100,7 @@ class Players:
         viewer = build_viewer_address(self._viewers)
         outcome, body = await self.fetch(session, self.build_play_path(kind), viewer)
         if kind == "playlist" and outcome == OK:  # continue with the media playlist
-            outcome, _ = await self.fetch(session, child_of(body), viewer)
+            outcome, _ = await self.fetch(session, find_first_uri(body), viewer)
         return outcome
 
     def build_play_path(self, kind: PlayKind) -> str:
@@ -141,7 +141,7 @@ class Players:
             return all(sum(result.kind == kind for result in new) >= count for kind in PLAY_KINDS)
 
         try:
-            await eventually(is_enough, MAX_WAIT_SECONDS)
+            await wait_until(is_enough, MAX_WAIT_SECONDS)
         except TimeoutError:
             counts = Counter((result.kind, result.outcome) for result in self.results[first:])
             raise AssertionError(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from certificates import certify
-from processes import EdgeProcess, in_front_of
-from support import ROOT, a_sandbox, eventually
+from processes import EdgeProcess, build_edge_environment
+from support import ROOT, run_test_sandbox, wait_until
 
 from faults.players import Players, PlayKind, Traffic, run_players
 from faults.wire import Wire, run_wire
@@ -126,7 +126,7 @@ class Stage:
             return measured[-1].is_within(before)
 
         try:
-            await eventually(is_back)
+            await wait_until(is_back)
         except TimeoutError:
             raise AssertionError(f"before: {before}, now: {measured[-1]}") from None
         return measured[-1]
@@ -154,11 +154,11 @@ async def run_stage(folder: Path) -> AsyncIterator[Stage]:
     (folder / "hosts").write_text("127.0.0.1 localhost\n")
     (folder / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
     (folder / "clock").write_text("+0\n")
-    sandbox = a_sandbox(accounts=Accounts(access_token_ttl=TOKEN_TTL_SECONDS))
+    sandbox = run_test_sandbox(accounts=Accounts(access_token_ttl=TOKEN_TTL_SECONDS))
     async with sandbox as dailymotion, run_wire(dailymotion.origin, tls) as wire:
         dailymotion.origin = f"https://{wire.host}"
         env = {
-            **in_front_of(dailymotion),
+            **build_edge_environment(dailymotion),
             **build_settings(),
             "SSL_CERT_FILE": str(authority),
             **build_clock_environment(folder / "clock"),

@@ -5,7 +5,7 @@ No fault may leave tasks, descriptors or much memory behind in the edge.
 
 import pytest
 import pytest_asyncio
-from support import eventually, skip_or_fail
+from support import skip_or_fail, wait_until
 
 from faults.broken_exchanges import OK
 from faults.faults import FAULTS, Fault
@@ -41,7 +41,7 @@ async def test_plays_get_the_right_outcome_during_and_after_a_fault(stage: Stage
         async with fault.inject(stage):
             if any(OK in outcomes for outcomes in fault.outcomes.values()):
                 # Plays may succeed, so their outcomes do not show that the fault has occurred.
-                await eventually(lambda: stage.wire.broken_count > broken_count)
+                await wait_until(lambda: stage.wire.broken_count > broken_count)
             await players.wait_for(
                 PLAYS, lambda result: fault.is_expected(result.kind, result.outcome)
             )

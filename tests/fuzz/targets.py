@@ -10,7 +10,7 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from support import hs256_key, signed
+from support import hs256_key, sign_token
 
 from proxy.adapters.clock import Clock
 from proxy.adapters.dailymotion.api_responses import check_success, read_error_kinds, read_object
@@ -95,11 +95,11 @@ def fuzz_token(data: bytes) -> None:
 
 
 def fuzz_token_header(data: bytes) -> None:
-    check_token(signed(data, CLAIMS))
+    check_token(sign_token(data, CLAIMS))
 
 
 def fuzz_token_payload(data: bytes) -> None:
-    check_token(signed(HEADER, data))
+    check_token(sign_token(HEADER, data))
 
 
 def fuzz_forwarding(data: bytes) -> None:
@@ -283,7 +283,7 @@ V2_STREAMS = b'{"stream_urls":[{"stream_url":"https://dailymotion.com/a"},null],
 
 # Each target's function and its seed inputs, by name.
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
-    "token": (fuzz_token, (signed(HEADER, CLAIMS).encode(),)),
+    "token": (fuzz_token, (sign_token(HEADER, CLAIMS).encode(),)),
     "token-header": (fuzz_token_header, (json.dumps(HEADER).encode(), b'{"alg":"none","typ":"JWT"}')),
     "token-payload": (
         fuzz_token_payload,

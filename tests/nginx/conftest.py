@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from nginx_server import BEHIND, Nginx, an_nginx
-from support import RunningEdge, an_edge
+from nginx_server import BEHIND, Nginx, run_deployed_nginx
+from support import RunningEdge, run_test_edge
 
 
 @pytest.fixture
@@ -16,9 +16,11 @@ async def behind_nginx(
     """Run nginx in front of two edges; return nginx and the first edge."""
     program = component("nginx")
     async with AsyncExitStack() as stack:
-        edges = [await stack.enter_async_context(an_edge(sandbox, **BEHIND)) for _ in range(2)]
+        edges = [
+            await stack.enter_async_context(run_test_edge(sandbox, **BEHIND)) for _ in range(2)
+        ]
         nginx = await stack.enter_async_context(
-            an_nginx(
+            run_deployed_nginx(
                 program,
                 tmp_path,
                 [edge.edge.player.port for edge in edges],

@@ -3,8 +3,8 @@
 import subprocess
 
 import yaml
-from nginx_server import BEHIND, CONF, running_nginx
-from support import ROOT, an_edge
+from nginx_server import BEHIND, CONF, run_nginx_process
+from support import ROOT, run_test_edge
 
 # Every address in 127.0.0.0/8 is local.
 COMPOSE_PREFIX, LOCAL_PREFIX = "172.30.77.", "127.30.77."
@@ -38,7 +38,7 @@ async def test_nginx_of_the_compose_file_balances_plays_and_authorizes_guarded_f
     assert "8083" not in text and "/run/playgate" not in text
     text = text.replace(COMPOSE_PREFIX, LOCAL_PREFIX).replace("127.0.0.11", "127.0.0.53")
     first, second = (
-        an_edge(
+        run_test_edge(
             sandbox,
             web={"listen": f"{find_address(name)}:8080"},
             operator={"listen": f"{find_address(name)}:8081"},
@@ -46,14 +46,14 @@ async def test_nginx_of_the_compose_file_balances_plays_and_authorizes_guarded_f
         )
         for name in ("edge1", "edge2")
     )
-    async with first as one, running_nginx(component("nginx"), tmp_path, text) as nginx:
+    async with first as one, run_nginx_process(component("nginx"), tmp_path, text) as nginx:
         async with second as two:
             for _ in range(6):
-                status, _ = await nginx.ask(f"/play/x8demo1.m3u8?token={one.mint()}")
+                status, _ = await nginx.request(f"/play/x8demo1.m3u8?token={one.mint()}")
                 assert status == 302
             assert one.lines() and two.lines()
         guarded = f"/hls/x8abcd/index.m3u8?token={one.mint('x8abcd')}"
         for _ in range(4):  # with the second edge stopped
-            assert (await nginx.ask(guarded))[0] == 200
-            assert (await nginx.ask(f"/play/x8demo1.m3u8?token={one.mint()}"))[0] == 302
-        assert (await nginx.ask("/hls/x8abcd/index.m3u8"))[0] == 401
+            assert (await nginx.request(guarded))[0] == 200
+            assert (await nginx.request(f"/play/x8demo1.m3u8?token={one.mint()}"))[0] == 302
+        assert (await nginx.request("/hls/x8abcd/index.m3u8"))[0] == 401

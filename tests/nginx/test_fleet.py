@@ -5,8 +5,8 @@ import signal
 from collections import Counter
 
 import pytest
-from fleet import PLAYERS, a_fleet
-from support import eventually
+from fleet import PLAYERS, run_fleet
+from support import wait_until
 
 RACE_COUNT = 1000
 VIEWER, VIEWER_IN_OTHER_NETWORK = "127.0.0.5", "127.0.1.5"
@@ -16,7 +16,7 @@ VIEWER, VIEWER_IN_OTHER_NETWORK = "127.0.0.5", "127.0.1.5"
 async def fleet(component, tmp_path, sandbox, server):
     # A long timeout for a busy machine; another test checks how long a play waits.
     settings = {"PLAYGATE_STATE__TIMEOUT": "1"}
-    async with a_fleet(component("nginx"), tmp_path, sandbox, server, **settings) as running:
+    async with run_fleet(component("nginx"), tmp_path, sandbox, server, **settings) as running:
         yield running
 
 
@@ -38,11 +38,13 @@ async def test_a_revocation_reaches_every_instance_within_max_staleness(fleet):
         for edge in fleet.edges:
             assert await fleet.play_on(edge, token) == 302
         revoking_edge = fleet.edges[n]
-        await fleet.ask(revoking_edge, "/revocations", method="POST", json={"sub": f"viewer-{n}"})
+        await fleet.request(
+            revoking_edge, "/revocations", method="POST", json={"sub": f"viewer-{n}"}
+        )
         outcome = await fleet.play_on(revoking_edge, token)
         assert outcome == "token-revoked", "the edge that revokes applies it at once"
         for edge in fleet.edges:
-            await eventually(lambda edge=edge, token=token: is_revoked(fleet, edge, token))
+            await wait_until(lambda edge=edge, token=token: is_revoked(fleet, edge, token))
 
 
 async def is_revoked(fleet, edge, token):
@@ -51,14 +53,14 @@ async def is_revoked(fleet, edge, token):
 
 async def test_a_rolling_restart_under_load_causes_no_errors(fleet):
     """Edges restart one after the other; nginx logs no token although its upstream sockets vanish."""
-    async with fleet.under_load() as load:
+    async with fleet.run_load() as load:
         for edge in fleet.edges:
-            await load.goes_on()
+            await load.wait_for_plays()
             await edge.stop()
-            await load.goes_on()
+            await load.wait_for_plays()
             await edge.start()
-            await eventually(lambda edge=edge: fleet.is_ready(edge))
-        await load.goes_on()
+            await wait_until(lambda edge=edge: fleet.is_ready(edge))
+        await load.wait_for_plays()
     assert set(load.outcomes) == {302}
     assert fleet.sandbox.controls.calls["token"] == 1, "all instances share one access token"
     for edge in fleet.edges:
@@ -68,29 +70,29 @@ async def test_a_rolling_restart_under_load_causes_no_errors(fleet):
 
 
 async def test_a_killed_instance_loses_only_its_plays_in_flight(fleet):
-    async with fleet.under_load() as load:
-        await load.goes_on()
-        before = load.taken()
+    async with fleet.run_load() as load:
+        await load.wait_for_plays()
+        before = load.take_outcomes()
         await fleet.edges[0].kill()
-        await load.goes_on(300)
-        killed = load.taken()
+        await load.wait_for_plays(300)
+        killed = load.take_outcomes()
         await fleet.edges[0].start()
-        await eventually(lambda: fleet.is_ready(fleet.edges[0]))
-        await load.goes_on(300)
+        await wait_until(lambda: fleet.is_ready(fleet.edges[0]))
+        await load.wait_for_plays(300)
     assert set(before) == set(load.outcomes) == {302}
     assert killed.total() - killed[302] <= PLAYERS, "at most one play in flight per player fails"
 
 
 async def test_plays_of_a_hung_instance_fail_over_to_the_others(fleet):
     hung = fleet.edges[0]
-    async with fleet.under_load() as load:
-        await load.goes_on()
+    async with fleet.run_load() as load:
+        await load.wait_for_plays()
         hung.process.process.send_signal(signal.SIGSTOP)
         try:
-            await load.goes_on(300)
+            await load.wait_for_plays(300)
         finally:
             hung.process.process.send_signal(signal.SIGCONT)
-        await load.goes_on()
+        await load.wait_for_plays()
     assert set(load.outcomes) == {302}
 
 
@@ -107,34 +109,34 @@ async def test_during_a_redis_outage_bound_tokens_play_and_new_tokens_are_refuse
                 "token-used-elsewhere"
             )
 
-    async with fleet.under_load() as load:
-        await load.goes_on()
-        assert set(load.taken()) == {302}
+    async with fleet.run_load() as load:
+        await load.wait_for_plays()
+        assert set(load.take_outcomes()) == {302}
         for fail, recover in (
             (fleet.server.stop, fleet.server.start),
             (make_async(fleet.server.hang), make_async(fleet.server.resume)),
         ):
             await fail()
-            assert set(await load.turns()) <= {302, "state-unavailable"}
-            await load.goes_on(300)
+            assert set(await load.wait_for_plays_in_flight()) <= {302, "state-unavailable"}
+            await load.wait_for_plays(300)
             await check_bound_token()
-            outcomes = load.taken()
+            outcomes = load.take_outcomes()
             assert set(outcomes) == {"state-unavailable"}
             await recover()
             for edge in fleet.edges:
-                await eventually(lambda edge=edge: has_healthy_state(fleet, edge))
-            await load.turns()
-            await load.goes_on()
-            assert set(load.taken()) == {302}
-        await fleet.ask(fleet.edges[0], "/revocations", method="POST", json={"sub": "viewer-7"})
+                await wait_until(lambda edge=edge: has_healthy_state(fleet, edge))
+            await load.wait_for_plays_in_flight()
+            await load.wait_for_plays()
+            assert set(load.take_outcomes()) == {302}
+        await fleet.request(fleet.edges[0], "/revocations", method="POST", json={"sub": "viewer-7"})
         for edge in fleet.edges:
-            await eventually(lambda edge=edge: has_revocation(fleet, edge, "viewer-7"))
+            await wait_until(lambda edge=edge: has_revocation(fleet, edge, "viewer-7"))
         await fleet.server.empty()
-        await load.goes_on(300)
-        assert set(load.taken()) == {302}
+        await load.wait_for_plays(300)
+        assert set(load.take_outcomes()) == {302}
         await check_bound_token()
-        await eventually(lambda: has_revocations_in_redis(fleet))
-    metrics = [await fleet.ask(edge, "/metrics") for edge in fleet.edges]
+        await wait_until(lambda: has_revocations_in_redis(fleet))
+    metrics = [await fleet.request(edge, "/metrics") for edge in fleet.edges]
     assert not any('code="500"' in text for text in metrics)
 
 
@@ -146,11 +148,11 @@ def make_async(function):
 
 
 async def has_healthy_state(fleet, edge):
-    return "playgate_state_healthy 1.0" in await fleet.ask(edge, "/metrics")
+    return "playgate_state_healthy 1.0" in await fleet.request(edge, "/metrics")
 
 
 async def has_revocation(fleet, edge, subject):
-    body = await fleet.ask(edge, "/revocations")
+    body = await fleet.request(edge, "/revocations")
     return subject in [revocation.get("sub") for revocation in body["revocations"]]
 
 

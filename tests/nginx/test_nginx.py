@@ -8,9 +8,9 @@ import subprocess
 from ipaddress import ip_network
 
 import pytest
-from nginx_server import BEHIND, CONF, MEDIA, an_nginx
+from nginx_server import BEHIND, CONF, MEDIA, run_deployed_nginx
 from ports import free_port
-from support import an_edge, eventually
+from support import run_test_edge, wait_until
 
 HLS = "/hls/x8abcd/index.m3u8"
 
@@ -97,7 +97,7 @@ async def test_a_token_in_a_header_or_cookie_reaches_the_edge(behind_nginx, carr
         "cookie": f"Cookie: playgate_token={edge.mint()}",
     }[carrier]
 
-    assert (await nginx.ask("/play/x8demo1.m3u8", line))[0] == 302
+    assert (await nginx.request("/play/x8demo1.m3u8", line))[0] == 302
 
 
 async def test_a_refusal_of_the_edge_is_passed_on_unchanged(behind_nginx):
@@ -118,13 +118,13 @@ BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0
 )  # fmt: skip
 async def test_a_browser_gets_an_error_page_and_a_player_gets_json(behind_nginx, path, reason):
     nginx, _ = behind_nginx
-    _, page = await nginx.ask(path, BROWSER)
-    _, problem = await nginx.ask(path, "Accept: */*")
+    _, page = await nginx.request(path, BROWSER)
+    _, problem = await nginx.request(path, "Accept: */*")
 
     assert b"Content-Type: text/html" in page and reason.encode() in page.partition(b"\r\n\r\n")[2]
     assert b"application/problem+json" in problem and b"<html" not in problem
     for accept in ("text/html;q=0", "application/json, text/html;q=0.5"):
-        _, problem = await nginx.ask(path, f"Accept: {accept}")
+        _, problem = await nginx.request(path, f"Accept: {accept}")
         assert b"application/problem+json" in problem, accept
 
 
@@ -135,22 +135,24 @@ async def test_a_browser_gets_an_error_page_and_a_player_gets_json(behind_nginx,
 async def test_the_operator_port_is_unreachable_through_nginx(behind_nginx, path):
     nginx, _ = behind_nginx
 
-    assert (await nginx.ask(path))[0] == 404
-    assert (await nginx.ask(path, method="POST"))[0] in {404, 405}
+    assert (await nginx.request(path))[0] == 404
+    assert (await nginx.request(path, method="POST"))[0] in {404, 405}
 
 
 async def test_a_play_with_200_request_headers_succeeds(behind_nginx):
     nginx, edge = behind_nginx
     headers = [f"X-H{n}: {n}" for n in range(200)]
 
-    assert (await nginx.ask(f"/play/x8demo1.m3u8?token={edge.mint()}", *headers))[0] == 302
+    assert (await nginx.request(f"/play/x8demo1.m3u8?token={edge.mint()}", *headers))[0] == 302
 
 
 async def test_an_absolute_form_request_target_is_handled_like_its_path(behind_nginx):
     nginx, edge = behind_nginx
 
-    assert (await nginx.ask(f"http://evil.example/play/x8demo1.m3u8?token={edge.mint()}"))[0] == 302
-    assert (await nginx.ask(f"http://evil.example{HLS}?token={edge.mint('x8abcd')}"))[0] == 200
+    assert (await nginx.request(f"http://evil.example/play/x8demo1.m3u8?token={edge.mint()}"))[
+        0
+    ] == 302
+    assert (await nginx.request(f"http://evil.example{HLS}?token={edge.mint('x8abcd')}"))[0] == 200
 
 
 # Guarded files: part (b) of the file.
@@ -184,7 +186,7 @@ async def test_only_the_token_is_written_into_the_cookie(behind_nginx, extra):
     nginx, edge = behind_nginx
     token = edge.mint("x8abcd")
     for query in (f"{extra}&token={token}", f"token={token}&{extra}"):
-        status, response = await nginx.ask(f"{HLS}?{query}")
+        status, response = await nginx.request(f"{HLS}?{query}")
         cookies = re.findall(rb"Set-Cookie: (.*)\r\n", response)
 
         assert status == 200
@@ -194,7 +196,7 @@ async def test_only_the_token_is_written_into_the_cookie(behind_nginx, extra):
 async def test_a_percent_encoded_token_is_accepted_and_sets_no_cookie(behind_nginx):
     nginx, edge = behind_nginx
     encoded = edge.mint("x8abcd").replace(".", "%2E")
-    status, response = await nginx.ask(f"{HLS}?token={encoded}")
+    status, response = await nginx.request(f"{HLS}?token={encoded}")
 
     assert status == 200
     assert b"Set-Cookie" not in response
@@ -280,13 +282,13 @@ async def test_range_and_conditional_requests_apply_to_the_file_and_not_to_the_a
 async def test_only_reading_methods_are_allowed(behind_nginx, method, status):
     nginx, edge = behind_nginx
 
-    assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", method=method))[0] == status
+    assert (await nginx.request(f"{HLS}?token={edge.mint('x8abcd')}", method=method))[0] == status
 
 
 async def test_a_preflight_succeeds_with_or_without_a_token_and_returns_no_content(behind_nginx):
     nginx, edge = behind_nginx
     for query in ("", f"?token={edge.mint('x8abcd')}"):
-        status, response = await nginx.ask(
+        status, response = await nginx.request(
             HLS + query, "Origin: https://example.com", method="OPTIONS"
         )
 
@@ -326,7 +328,7 @@ async def test_an_obfuscated_path_does_not_reach_a_file(behind_nginx, path):
     nginx, edge = behind_nginx
     for video in ("x8other", "x8abcd"):
         separator = "&" if "?" in path else "?"
-        status, response = await nginx.ask(f"{path}{separator}token={edge.mint(video)}")
+        status, response = await nginx.request(f"{path}{separator}token={edge.mint(video)}")
 
         assert status in {400, 403, 404}, response
         assert b"#EXTM3U" not in response
@@ -349,15 +351,15 @@ async def test_an_obfuscated_path_does_not_reach_a_file(behind_nginx, path):
 async def test_no_client_header_bypasses_or_breaks_authorization(behind_nginx, lines):
     nginx, edge = behind_nginx
 
-    assert (await nginx.ask(HLS, *lines))[0] == 401
+    assert (await nginx.request(HLS, *lines))[0] == 401
     good = [line for line in lines if not line.startswith("Authorization")]
-    assert (await nginx.ask(f"{HLS}?token={edge.mint('x8abcd')}", *good))[0] == 200
+    assert (await nginx.request(f"{HLS}?token={edge.mint('x8abcd')}", *good))[0] == 200
 
 
 async def test_nginx_refuses_a_too_long_request_line_with_414(behind_nginx):
     nginx, _ = behind_nginx
 
-    assert (await nginx.ask(f"{HLS}?token={'a' * 9000}"))[0] == 414
+    assert (await nginx.request(f"{HLS}?token={'a' * 9000}"))[0] == 414
 
 
 # Request bodies and logs.
@@ -381,7 +383,7 @@ async def test_a_request_body_and_its_framing_headers_are_not_forwarded(
     body = b"hello" if "Length" in framing else b"5\r\nhello\r\n0\r\n\r\n"
     edge = await asyncio.start_server(respond, "127.0.0.1", 0)
     port = edge.sockets[0].getsockname()[1]
-    async with an_nginx(component("nginx"), tmp_path, [port], [port]) as nginx:
+    async with run_deployed_nginx(component("nginx"), tmp_path, [port], [port]) as nginx:
         for method in ("GET", "POST"):
             request = (
                 f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\r\n"
@@ -404,21 +406,21 @@ async def test_no_token_is_ever_logged(behind_nginx):
         f"/play/x8abcd.m3u8?token={token}",
         f"/hls/x8other/1?token={token}",
     ):
-        await nginx.ask(
+        await nginx.request(
             path, f"Referer: https://example.com/?token={token}", f"Cookie: playgate_token={token}"
         )
     for path in ("/nowhere", "/play/x8abcd.m3u8", HLS):
         big = f"POST {path}?token={token} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n"
         assert (await nginx.send(big.encode() + b"x" * 5000))[0] == 413
-    await nginx.ask("/play/kPrivateIdOfSomebody.m3u8")
-    await nginx.ask("/hls/kPrivateIdOfSomebody/index.m3u8")
+    await nginx.request("/play/kPrivateIdOfSomebody.m3u8")
+    await nginx.request("/hls/kPrivateIdOfSomebody/index.m3u8")
     for path in (
         f"/play/x8abcd.m3u8%3Ftoken={token}", f"/play/x8abcd.m3u8&token={token}", f"/play/{token}",
         f"/{token}", f"/hls/x8abcd/{token}", f"/hls/x8abcd/0.ts%3ftoken={token}", f"/nowhere/{token}",
         "/Play/kPrivateIdOfSomebody", "/play/x/kPrivateIdOfSomebody", "/kPrivateIdOfSomebody.m3u8",
         "/play/%20kPrivateIdOfSomebody", "/embed/video/kPrivateIdOfSomebody",
     ):  # fmt: skip
-        await nginx.ask(path)
+        await nginx.request(path)
 
     logs = nginx.access_log + nginx.error_log + edge.log.getvalue()
     assert HLS in nginx.access_log and "token-video" in nginx.access_log
@@ -431,10 +433,10 @@ async def test_with_one_edge_down_refusals_keep_their_status_and_reason(
 ):
     """Every other request fails over, and nginx's $upstream_status then lists both statuses."""
     program = component("nginx")
-    async with an_edge(sandbox, **BEHIND) as edge:
+    async with run_test_edge(sandbox, **BEHIND) as edge:
         players = [free_port(), edge.edge.player.port]
         operators = [free_port(), edge.edge.operator.port]
-        async with an_nginx(program, tmp_path, players, operators) as nginx:
+        async with run_deployed_nginx(program, tmp_path, players, operators) as nginx:
             unauthenticated = [await edge.get(f"{nginx.origin}{HLS}") for _ in range(6)]
             other_video = [
                 await edge.get(f"{nginx.origin}{HLS}?token={edge.mint('x8other')}")
@@ -454,8 +456,8 @@ async def test_with_every_edge_down_players_get_503_and_no_token_is_logged(
 ):
     program = component("nginx")
     async with (
-        an_edge(sandbox, **BEHIND) as edge,
-        an_nginx(program, tmp_path, [free_port()], [free_port()]) as nginx,
+        run_test_edge(sandbox, **BEHIND) as edge,
+        run_deployed_nginx(program, tmp_path, [free_port()], [free_port()]) as nginx,
     ):
         token = edge.mint("x8abcd")
         for path in (f"/play/x8abcd.m3u8?token={token}", f"{HLS}?token={token}"):
@@ -479,5 +481,5 @@ async def test_stream_urls_and_mp4_files_are_locked_to_the_viewers_address(behin
         url = response.location if response.status == 302 else response.json["stream_hls_url"]
         assert (await edge.get(url, source="127.0.0.7")).status == 200
         assert (await edge.get(url, source="127.0.0.1")).status == 403
-    await eventually(lambda: '"/stream-urls"' in nginx.access_log)
+    await wait_until(lambda: '"/stream-urls"' in nginx.access_log)
     assert '"/play/x8demo1.mp4"' in nginx.access_log and token not in nginx.access_log

@@ -12,8 +12,8 @@ import pytest
 from certificates import certify
 from nginx_server import send_raw
 from players.test_players import decode_frames
-from relay_stack import relaying
-from support import ROOT, eventually
+from relay_stack import run_relay_stack
+from support import ROOT, wait_until
 
 from proxy.domain.seal import SealKeys, Session
 from proxy.domain.sealed_paths import Sealer
@@ -24,13 +24,13 @@ from proxy.web.responses import FORWARDED_RESPONSE_HEADERS
 
 @pytest.fixture
 async def relayed(component, tmp_path):
-    async with relaying(component("nginx"), tmp_path) as running:
+    async with run_relay_stack(component("nginx"), tmp_path) as running:
         yield running
 
 
 async def test_nginx_relays_all_bytes_and_the_edge_relays_none(relayed, tmp_path):
     for video in ("x8demo1", "x8live1", "x8keys1", "x8fmp41"):
-        for path in await relayed.segments(video):
+        for path in await relayed.fetch_segment_paths(video):
             status, body, headers = await relayed.get(path)
             assert status == 200 and len(body) > 15
             assert headers["Access-Control-Allow-Origin"] == "*"
@@ -48,7 +48,7 @@ async def test_nginx_relays_all_bytes_and_the_edge_relays_none(relayed, tmp_path
 
 
 async def test_ranges_and_conditional_requests_work(relayed):
-    path = (await relayed.segments())[0]
+    path = (await relayed.fetch_segment_paths())[0]
     _, whole, headers = await relayed.get(path)
     status, part, part_headers = await relayed.get(path, headers={"Range": "bytes=188-375"})
 
@@ -64,7 +64,7 @@ async def test_ranges_and_conditional_requests_work(relayed):
 
 async def test_a_range_request_works_before_the_segment_is_cached(relayed):
     status, part, _ = await relayed.get(
-        (await relayed.segments())[1], headers={"Range": "bytes=0-9"}
+        (await relayed.fetch_segment_paths())[1], headers={"Range": "bytes=0-9"}
     )
 
     assert (status, len(part)) == (206, 10)
@@ -106,8 +106,8 @@ async def test_the_cache_key_is_the_upstream_url_and_not_the_seal(relayed):
     ],
 )
 async def test_a_changed_path_is_refused_without_an_upstream_request(relayed, change):
-    path = change((await relayed.segments())[0])
-    status, response = await relayed.nginx.ask(path)
+    path = change((await relayed.fetch_segment_paths())[0])
+    status, response = await relayed.nginx.request(path)
 
     if "/bytes/x/../" in path:  # nginx normalizes; the edge sees both paths and refuses
         assert status == 403
@@ -116,7 +116,7 @@ async def test_a_changed_path_is_refused_without_an_upstream_request(relayed, ch
 
 
 async def test_preflights_succeed_and_other_methods_are_refused(relayed):
-    path = (await relayed.segments())[0]
+    path = (await relayed.fetch_segment_paths())[0]
     status, _, headers = await relayed.get(path, method="OPTIONS", headers={"Origin": "https://a"})
     assert status == 204 and "Range" in headers["Access-Control-Allow-Headers"]
 
@@ -129,8 +129,8 @@ async def test_an_upstream_certificate_that_does_not_verify_is_refused(component
     """Neither the response nor a log contains the upstream URL."""
     (tmp_path / "other").mkdir()
     other_authority, _ = certify(tmp_path / "other", "localhost")
-    async with relaying(component("nginx"), tmp_path, trusts=other_authority) as relayed:
-        path = (await relayed.segments())[0]
+    async with run_relay_stack(component("nginx"), tmp_path, trusts=other_authority) as relayed:
+        path = (await relayed.fetch_segment_paths())[0]
         status, body, headers = await relayed.get(path)
 
         assert (status, headers["X-Deny-Reason"]) == (503, "platform-unreachable")
@@ -140,7 +140,7 @@ async def test_an_upstream_certificate_that_does_not_verify_is_refused(component
 
 
 async def test_no_upstream_url_is_logged_if_the_cdn_aborts_a_connection(relayed):
-    paths = await relayed.segments()
+    paths = await relayed.fetch_segment_paths()
     for cut in ("before", "within"):
         relayed.sandbox.controls.set_fault("segment", Fault(cut=cut, status=200))
         try:
@@ -151,7 +151,7 @@ async def test_no_upstream_url_is_logged_if_the_cdn_aborts_a_connection(relayed)
     relayed.sandbox.controls.set_fault("segment", None)
     assert (await relayed.get(paths[2]))[0] == 200
 
-    await eventually(lambda: relayed.nginx.access_log.count("/relay/bytes/") >= 3)
+    await wait_until(lambda: relayed.nginx.access_log.count("/relay/bytes/") >= 3)
     logs = relayed.nginx.access_log + relayed.nginx.error_log
     assert "sec2" not in logs and relayed.sandbox.origin not in logs
 
@@ -167,7 +167,7 @@ async def test_no_upstream_url_is_logged_if_the_cdn_aborts_a_connection(relayed)
     ],
 )  # fmt: skip
 async def test_an_error_of_the_cdn_is_reported_with_a_reason(relayed, fault, status, reason):
-    path = (await relayed.segments())[0]
+    path = (await relayed.fetch_segment_paths())[0]
     relayed.sandbox.controls.set_fault("segment", fault)
     actual_status, body, headers = await relayed.get(path)
 
@@ -176,7 +176,7 @@ async def test_an_error_of_the_cdn_is_reported_with_a_reason(relayed, fault, sta
 
 
 async def test_the_edge_follows_a_redirect_of_the_cdn(relayed):
-    path = (await relayed.segments())[0]
+    path = (await relayed.fetch_segment_paths())[0]
     location = (("Location", f"{relayed.sandbox.origin}/__calls"),)
     relayed.sandbox.controls.set_fault("segment", Fault(status=302, headers=location, times=2))
     status, body, headers = await relayed.get(path)
@@ -186,7 +186,7 @@ async def test_the_edge_follows_a_redirect_of_the_cdn(relayed):
 
 
 async def test_a_bot_challenge_instead_of_a_segment_is_not_cached(relayed):
-    path = (await relayed.segments())[0]
+    path = (await relayed.fetch_segment_paths())[0]
     html = (
         ("Content-Type", "text/html"),
         ("Location", "/x"),
@@ -204,8 +204,8 @@ async def test_a_bot_challenge_instead_of_a_segment_is_not_cached(relayed):
 
 async def test_an_upstream_host_missing_in_the_nginx_map_is_refused(component, tmp_path):
     """The edge allows the host, but the map in the nginx configuration does not contain it."""
-    async with relaying(component("nginx"), tmp_path, knows="elsewhere.example") as relayed:
-        status, body, headers = await relayed.get((await relayed.segments())[0])
+    async with run_relay_stack(component("nginx"), tmp_path, knows="elsewhere.example") as relayed:
+        status, body, headers = await relayed.get((await relayed.fetch_segment_paths())[0])
 
     assert (status, headers["X-Deny-Reason"]) == (503, "stream-host-not-allowed")
     assert json.loads(body)["reason"] == "stream-host-not-allowed"
@@ -258,7 +258,7 @@ VIEWER_HEADERS = {
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-9"}])
 async def test_only_listed_headers_of_the_cdn_reach_viewers(relayed, headers):
     """Other headers could change our origin's policies; checked uncached, cached and for a range."""
-    path = (await relayed.segments())[0]
+    path = (await relayed.fetch_segment_paths())[0]
     cdn_headers = (("Content-Type", "video/mp2t"), *((name, "x=y") for name in UNLISTED_HEADERS))
     fault = Fault(status=200, body="x" * 100, headers=cdn_headers)
     relayed.sandbox.controls.set_fault("segment", fault)
@@ -361,7 +361,7 @@ async def fetch_hostile(component, tmp_path):
     }
     async with (
         server,
-        relaying(
+        run_relay_stack(
             component("nginx"), tmp_path, trusts=authority, knows=host, settings=settings
         ) as relayed,
     ):

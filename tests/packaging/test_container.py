@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import yaml
 from ports import free_port
-from processes import started
+from processes import run_process
 from support import ROOT, skip_or_fail
 
 DEPLOY = ROOT / "deploy"
@@ -130,16 +130,16 @@ async def test_a_container_plays_and_its_health_check_detects_whether_it_runs(im
     demo += [f"--{name}={port}" for name, port in ports.items()]
 
     async def run_health_check() -> int:
-        async with started(*check, env=image.environment) as checking:
+        async with run_process(*check, env=image.environment) as checking:
             return await checking.process.wait()
 
     assert await run_health_check() == 1
     command = image.command(*image.config["Entrypoint"], *demo)
     async with (
-        started(*command, env=image.environment) as process,
+        run_process(*command, env=image.environment) as process,
         aiohttp.ClientSession() as session,
     ):
-        text = await process.says('"serving"')
+        text = await process.wait_for_output('"serving"')
         url = text[text.index("Paste") :].split()[1]
         async with session.get(url, allow_redirects=False) as response:
             assert response.status == 302

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from ports import free_port
-from processes import started
+from processes import run_process
 from support import ROOT
 
 
@@ -60,8 +60,8 @@ async def test_the_demo_runs_from_the_wheel(wheel, tmp_path):
         f"--operator-port={free_port()}",
         f"--sandbox-port={free_port()}",
     ]
-    async with started(*command, cwd=tmp_path) as demo, aiohttp.ClientSession() as session:
-        text = await demo.says("Ctrl-C stops it")
+    async with run_process(*command, cwd=tmp_path) as demo, aiohttp.ClientSession() as session:
+        text = await demo.wait_for_output("Ctrl-C stops it")
         url = next(word for word in text.split() if word.startswith("http") and "token=" in word)
         async with session.get(url) as response:
             assert (await response.text()).startswith("#EXTM3U")

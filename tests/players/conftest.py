@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
-from support import ROOT, serving
+from support import ROOT, serve_app
 
 FRAMES_PER_SECOND = 25  # of every video in the sandbox
 MODULES = ROOT / "npm" / "node_modules"
@@ -73,7 +73,7 @@ async def serve_page(html: str, src: str) -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/", index), *(web.get(path, script) for path in SCRIPTS)])
-    async with serving(app) as origin:
+    async with serve_app(app) as origin:
         yield f"{origin.replace('127.0.0.1', 'localhost')}/"
 
 

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 from players.conftest import MODULES, SCRIPTS, STATE, wait_until_playing
 from playwright.async_api import Page
-from processes import playgate, started
-from support import SANDBOX_TOML, an_edge, eventually, serving
+from processes import playgate, run_process
+from support import SANDBOX_TOML, run_test_edge, serve_app, wait_until
 
 FILES = {
     "/js/hls.min.js": SCRIPTS["/hls.js"],
@@ -20,7 +20,7 @@ FILES = {
 async def print_snippet(edge, name: str, video: str = "x8demo1") -> str:
     env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML), "PLAYGATE_WEB__PUBLIC_URL": edge.player}
     command = playgate("embed", video, "--only", name, "--mint")
-    async with started(*command, env=env) as process, asyncio.timeout(60):
+    async with run_process(*command, env=env) as process, asyncio.timeout(60):
         assert await process.process.wait() == 0, process.output
         await process.read_to_the_end()
     return process.output
@@ -47,7 +47,7 @@ class Site:
 @pytest.fixture
 async def site():
     site = Site()
-    async with serving(site.build_app()) as origin:
+    async with serve_app(site.build_app()) as origin:
         site.origin = origin.replace("127.0.0.1", "localhost")
         yield site
 
@@ -86,13 +86,13 @@ async def test_a_printed_snippet_plays(edge, site, page, name, video):
 @pytest.mark.parametrize("allowed", [True, False])
 async def test_the_iframe_plays_only_on_sites_in_embed_origins(sandbox, site, page, allowed):
     origins = [site.origin] if allowed else ["https://www.example.com"]
-    async with an_edge(sandbox, web={"embed_origins": origins}) as edge:
+    async with run_test_edge(sandbox, web={"embed_origins": origins}) as edge:
         site.page = await print_snippet(edge, "iframe", "x8live1")
         messages: list[str] = []
         page.on("console", lambda message: messages.append(message.text))
         await page.goto(site.origin)
         if not allowed:
-            await eventually(lambda: any("frame-ancestors" in text for text in messages))
+            await wait_until(lambda: any("frame-ancestors" in text for text in messages))
             return
         frame = page.frames[1]
         await frame.wait_for_function(
@@ -105,7 +105,7 @@ async def test_the_iframe_plays_only_on_sites_in_embed_origins(sandbox, site, pa
 
 async def test_the_token_is_the_only_placeholder_in_the_snippets(edge):
     env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML)}
-    async with started(*playgate("embed", "x8demo1"), env=env) as process:
+    async with run_process(*playgate("embed", "x8demo1"), env=env) as process:
         assert await process.process.wait() == 0
         await process.read_to_the_end()
 

@@ -18,7 +18,7 @@ from players.conftest import (
     wait_until_playing,
 )
 from players.test_players import decode_frames
-from support import an_edge, eventually, skip_or_fail
+from support import run_test_edge, skip_or_fail, wait_until
 
 PAGES = {
     "native": (NATIVE, None), "hls.js": (WITH_HLS_JS, "/hls.js"),
@@ -28,7 +28,7 @@ PAGES = {
 
 @pytest.fixture(params=["redirect", "validate", "relay"])
 async def edge(request, sandbox):
-    async with an_edge(sandbox, delivery={"mode": request.param}) as running:
+    async with run_test_edge(sandbox, delivery={"mode": request.param}) as running:
         yield running
 
 
@@ -78,7 +78,7 @@ async def record(command: list[str], file: Path, ffmpeg: str) -> tuple[int, str]
     exit_task = asyncio.create_task(process.communicate())
     try:
         # On a live channel, VLC does not always exit after --run-time.
-        await eventually(lambda: exit_task.done() or file.stat().st_size >= MIN_RECORDED_BYTES, 120)
+        await wait_until(lambda: exit_task.done() or file.stat().st_size >= MIN_RECORDED_BYTES, 120)
     finally:
         if process.returncode is None:
             process.kill()

@@ -10,7 +10,7 @@ from players.conftest import (
     serve_page,
     wait_until_playing,
 )
-from support import an_edge, eventually
+from support import run_test_edge, wait_until
 
 from proxy.sandbox.catalogue import VIDEOS
 from proxy.sandbox.controls import Fault
@@ -89,7 +89,7 @@ async def test_the_player_page_plays(edge, page):
 @pytest.mark.parametrize("mode", ["redirect", "relay"])
 @pytest.mark.parametrize("video", ["x8live1", "x8live2"])
 async def test_the_player_page_starts_live_channels_reliably(sandbox, browser, video, mode):
-    async with an_edge(sandbox, delivery={"mode": mode}) as edge:
+    async with run_test_edge(sandbox, delivery={"mode": mode}) as edge:
         for _ in range(10):
             context = await browser.new_context()
             page = await context.new_page()
@@ -172,7 +172,7 @@ async def test_the_page_shows_the_status_of_a_refused_stream_request(
 
 @pytest.mark.parametrize("status", [403, 500])
 async def test_in_relay_mode_the_page_shows_the_edges_reason(sandbox, page, status):
-    async with an_edge(sandbox, delivery={"mode": "relay"}) as edge:
+    async with run_test_edge(sandbox, delivery={"mode": "relay"}) as edge:
         sandbox.controls.set_fault("segment", Fault(status=status))
         await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
         message = page.locator("#message", has_text="request ")
@@ -283,7 +283,7 @@ async def test_the_player_page_shows_the_title_the_poster_and_the_live_mark(edge
 
 
 async def test_the_player_page_plays_without_video_details(sandbox, page):
-    async with an_edge(sandbox, platform={"api": "v2"}) as edge:
+    async with run_test_edge(sandbox, platform={"api": "v2"}) as edge:
         await page.goto(f"{edge.player}/watch/x8demo1#{edge.mint()}")
 
         assert (await wait_until_playing(page, seconds=1))["error"] is None
@@ -296,7 +296,7 @@ async def test_concurrent_requests_for_details_share_one_call(edge, sandbox):
     token = {"Authorization": f"Bearer {edge.mint()}"}
     url = f"{edge.player}/watch/x8demo1/details"
     requests = [asyncio.create_task(edge.get(url, headers=token)) for _ in range(20)]
-    await eventually(lambda: sandbox.controls.waiting["video"])
+    await wait_until(lambda: sandbox.controls.waiting["video"])
     await asyncio.sleep(0)
     sandbox.controls.release("video")
 

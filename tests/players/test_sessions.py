@@ -4,8 +4,8 @@ import json
 
 import pytest
 from players.conftest import NATIVE, WITH_HLS_JS, serve_page, wait_until_playing
-from relay_stack import relaying
-from support import eventually
+from relay_stack import run_relay_stack
+from support import wait_until
 
 from proxy.settings.schema import SANDBOX_SEAL_SECRET
 
@@ -22,7 +22,7 @@ async def test_a_relayed_live_session_survives_token_expiry_key_rotation_and_edg
     component, browser, tmp_path, html
 ):
     page = await browser.new_page()
-    async with relaying(component("nginx"), tmp_path) as relayed:
+    async with run_relay_stack(component("nginx"), tmp_path) as relayed:
         token_url = relayed.play_url("x8live1", ttl=TOKEN_TTL_SECONDS)
         async with serve_page(html, token_url) as url:
             await page.goto(url)
@@ -35,7 +35,7 @@ async def test_a_relayed_live_session_survives_token_expiry_key_rotation_and_edg
                 async with relayed.session.get(token_url) as response:
                     return response.status == 401
 
-            await eventually(has_expired)
+            await wait_until(has_expired)
             state = await wait_until_playing(page, seconds=before + 3 * TOKEN_TTL_SECONDS)
 
         assert state["error"] is None and state["errors"] == []

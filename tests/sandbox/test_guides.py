@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import aiohttp
 import pytest
-from support import StillClock, a_sandbox
+from support import StillClock, run_test_sandbox
 from yarl import URL
 
 from proxy.sandbox.accounts import PUBLIC_KEY, STUDIO_KEY, USER, OAuthError
@@ -156,7 +156,7 @@ class TestGrants:
 
     async def test_an_authorization_code_expires(self):
         clock = StillClock()
-        async with a_sandbox(now=clock.now) as sandbox:
+        async with run_test_sandbox(now=clock.now) as sandbox:
             accounts = sandbox.accounts
             code = accounts.authorize("s", accounts.callback_url, now=clock.now())
             clock.advance(600)

@@ -4,7 +4,7 @@ import re
 
 import aiohttp
 import pytest
-from support import settings_for
+from support import build_settings_for
 
 from proxy.cli.demo_tools import DemoEdge
 
@@ -13,7 +13,7 @@ from proxy.cli.demo_tools import DemoEdge
 def index(sandbox, edge) -> str:
     """Return the address of an index with an edge in front of the sandbox."""
     public = {"public_url": edge.player, "listen": "127.0.0.1:0"}
-    sandbox.edge = DemoEdge(settings_for(sandbox, web=public), edge.edge.apps)
+    sandbox.edge = DemoEdge(build_settings_for(sandbox, web=public), edge.edge.apps)
     return f"{sandbox.origin}/"
 
 

@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import m3u8
 import pytest
-from support import CREDENTIALS, StillClock, a_sandbox, eventually
+from support import CREDENTIALS, StillClock, run_test_sandbox, wait_until
 
 from proxy.sandbox import playlists
 from proxy.sandbox.catalogue import VIDEOS
@@ -88,7 +88,7 @@ async def test_a_missing_or_invalid_access_token_gets_401_with_a_challenge(sandb
 
 async def test_an_access_token_expires(session):
     clock = StillClock()
-    async with a_sandbox(now=clock.now) as sandbox:
+    async with run_test_sandbox(now=clock.now) as sandbox:
         token = (await request_token(sandbox, session))[1]["access_token"]
         assert (await get(sandbox, session, "/rest/echo?message=hi", token))[:2] == (
             200,
@@ -161,7 +161,7 @@ async def test_without_client_ip_the_stream_url_is_locked_to_the_caller(sandbox,
 
 async def test_a_stream_url_and_its_variants_expire_together(session):
     clock = StillClock()
-    async with a_sandbox(now=clock.now, locks=Locks(ttl=60)) as sandbox:
+    async with run_test_sandbox(now=clock.now, locks=Locks(ttl=60)) as sandbox:
         token = (await request_token(sandbox, session))[1]["access_token"]
         _, body, _ = await get(sandbox, session, "/rest/video/x8demo1?fields=stream_hls_url", token)
         async with session.get(body["stream_hls_url"]) as response:
@@ -248,7 +248,7 @@ async def test_held_back_responses_can_be_released(sandbox, session):
     async with session.post(f"{sandbox.origin}/__hold/token"):
         pass
     request = asyncio.create_task(request_token(sandbox, session))
-    await eventually(lambda: sandbox.controls.waiting["token"] == 1)
+    await wait_until(lambda: sandbox.controls.waiting["token"] == 1)
     async with session.delete(f"{sandbox.origin}/__hold/token"):
         assert (await request)[0] == 200
 

@@ -5,12 +5,11 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from relay_stack import find_relay_paths
-from support import RunningEdge, an_edge, serving
+from support import PLAYLIST_HEADERS, RunningEdge, run_test_edge, serve_app
 
 from proxy.sandbox.controls import Fault
 
 RELAY = {"delivery": {"mode": "relay"}}
-M3U8 = (("Content-Type", "application/vnd.apple.mpegurl"),)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,9 +35,9 @@ async def run_edge_and_cdn(
     app = web.Application()
     for path, handler in handlers.items():
         app.router.add_get(path, handler)
-    async with serving(app) as origin:
+    async with serve_app(app) as origin:
         hosts = [origin.removeprefix("http://"), sandbox.origin.removeprefix("http://")]
-        async with an_edge(sandbox, platform={"allowed_hosts": hosts}, **RELAY) as edge:
+        async with run_test_edge(sandbox, platform={"allowed_hosts": hosts}, **RELAY) as edge:
             yield edge, origin
 
 
@@ -50,6 +49,8 @@ async def run_edge_with_segment(
     async with run_edge_and_cdn(sandbox, {"/1.ts": handler}) as (edge, origin):
         path = find_relay_paths((await edge.play()).body)[0]
         text = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{origin}/1.ts\n"
-        sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+        sandbox.controls.set_fault(
+            "playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS)
+        )
         media = await edge.get(edge.player + path)
         yield edge, edge.player + find_relay_paths(media.body)[0]

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import a_sandbox, an_edge
+from support import run_test_edge, run_test_sandbox
 
 PATH = "/play/x8abcd.m3u8"
 BEHIND_PROXY = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
@@ -14,7 +14,7 @@ BEHIND_PROXY = {"viewer": {"trusted_proxies": ["127.0.0.1"]}}
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **BEHIND_PROXY) as running:
+    async with run_test_edge(sandbox, **BEHIND_PROXY) as running:
         yield running
 
 
@@ -224,8 +224,8 @@ def get_auth_status():
     contexts: list[object] = []
 
     async def start():
-        sandbox = a_sandbox()
-        running = an_edge(await sandbox.__aenter__(), **BEHIND_PROXY)
+        sandbox = run_test_sandbox()
+        running = run_test_edge(await sandbox.__aenter__(), **BEHIND_PROXY)
         contexts.extend([running, sandbox])
         return await running.__aenter__()
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support import an_edge, eventually
+from support import run_test_edge, wait_until
 from yarl import URL
 
 from proxy.domain.formats import MP4_FILES
@@ -132,7 +132,7 @@ class TestRelayed:
     """The edge relays files if it relays the playlists."""
 
     async def test_a_file_is_relayed_with_ranges(self, sandbox):
-        async with an_edge(sandbox, **RELAY) as edge:
+        async with run_test_edge(sandbox, **RELAY) as edge:
             path = (await edge.get(build_file_url(edge), source="127.0.0.7")).location
             assert path.startswith("/relay/bytes/") and "sec=" not in path
             assert await edge.metric("playgate_plays_total") == {'outcome="relayed"': 1}
@@ -147,7 +147,7 @@ class TestRelayed:
             assert elsewhere.reason == "seal-network"
 
     async def test_a_relayed_download_is_an_attachment(self, sandbox):
-        async with an_edge(sandbox, **RELAY) as edge:
+        async with run_test_edge(sandbox, **RELAY) as edge:
             path = (await edge.get(build_file_url(edge, "&download=1"))).location
             file = await edge.get(f"{edge.player}{path}")
 
@@ -255,14 +255,14 @@ class TestStreamUrls:
 
     async def test_a_relayed_video_gets_no_stream_urls(self, sandbox):
         rules = {"delivery": {"rules": [{"videos": "x8live1", "mode": "relay"}]}}
-        async with an_edge(sandbox, **rules) as edge:
+        async with run_test_edge(sandbox, **rules) as edge:
             relayed = await edge.get(build_stream_urls_url(edge, "stream_live_hls_url", "x8live1"))
 
             assert relayed.reason == "format-unavailable"
             assert (await edge.get(build_stream_urls_url(edge, "stream_hls_url"))).status == 200
 
     async def test_an_unplayable_playlist_is_refused_in_validate_mode(self, sandbox):
-        async with an_edge(sandbox, delivery={"mode": "validate"}) as edge:
+        async with run_test_edge(sandbox, delivery={"mode": "validate"}) as edge:
             for _ in range(2):
                 await edge.play("x8empty")
                 await asyncio.sleep(1.1)  # a failed check is repeated after one second
@@ -271,7 +271,7 @@ class TestStreamUrls:
             async def is_refused() -> bool:
                 return (await edge.get(url)).reason == "playlist-invalid"
 
-            await eventually(is_refused)
+            await wait_until(is_refused)
             file = build_stream_urls_url(edge, "stream_h264_url", "x8demo1")
             assert (await edge.get(file)).status == 200
 

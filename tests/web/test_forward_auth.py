@@ -1,7 +1,7 @@
 """GET /forward-auth, as Caddy's forward_auth and Traefik's ForwardAuth request it."""
 
 import pytest
-from support import an_edge
+from support import run_test_edge
 
 PATH = "/hls/x8abcd/index.m3u8"
 BEHIND_PROXY = {
@@ -12,7 +12,7 @@ BEHIND_PROXY = {
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **BEHIND_PROXY) as running:
+    async with run_test_edge(sandbox, **BEHIND_PROXY) as running:
         yield running
 
 
@@ -91,7 +91,7 @@ async def test_a_refusal_has_the_headers_of_the_player_port(edge):
 async def test_a_refusal_keeps_its_status_503(sandbox, server):
     """Only nginx would turn a 503 of the subrequest into a 500."""
     tables = {"state": {"url": server.url}, "tokens": {"bind_on_first_use": True}}
-    async with an_edge(sandbox, **BEHIND_PROXY, **tables) as edge:
+    async with run_test_edge(sandbox, **BEHIND_PROXY, **tables) as edge:
         await server.stop()
         response = await request_auth(edge)
 

@@ -4,7 +4,7 @@ import asyncio
 from math import isnan
 
 import pytest
-from support import StillClock, a_sandbox, an_edge, eventually
+from support import StillClock, run_test_edge, run_test_sandbox, wait_until
 
 from proxy.adapters.clock import Clock
 from proxy.sandbox.controls import Fault
@@ -55,7 +55,7 @@ async def test_shared_api_calls_are_counted_as_coalesced(edge, sandbox):
     async def have_all_joined() -> bool:
         return await read_value(edge, "playgate_stream_lookups_total", 'coalesced="true"') == 2
 
-    await eventually(have_all_joined)
+    await wait_until(have_all_joined)
     sandbox.controls.release("video")
     assert [response.status for response in await asyncio.gather(*plays)] == [302] * 3
     assert await edge.metric("playgate_stream_lookups_total") == {
@@ -79,7 +79,7 @@ async def test_the_expiry_and_refresh_times_of_the_access_token_are_exported(clo
     async def is_exported() -> bool:
         return await read_value(edge, "playgate_access_token_expiry_timestamp_seconds") > 0
 
-    await eventually(is_exported)
+    await wait_until(is_exported)
     expiry = await read_value(edge, "playgate_access_token_expiry_timestamp_seconds")
     refresh = await read_value(edge, "playgate_access_token_refresh_timestamp_seconds")
     assert (expiry, refresh) == (clock.now() + 36_000, clock.now() + 28_800)
@@ -108,11 +108,11 @@ async def test_the_clock_skew_is_measured_against_dailymotions_date_header(start
     "headers", [{"Age": "100"}, {"Date": "yesterday"}], ids=["of a cache", "no date"]
 )
 async def test_a_response_without_a_usable_date_does_not_set_the_clock_skew(headers):
-    async with a_sandbox() as sandbox:
+    async with run_test_sandbox() as sandbox:
         fault_headers = (("Content-Type", "application/json"), *headers.items())
         sandbox.controls.set_fault("token", Fault(status=400, body="{}", headers=fault_headers))
-        async with an_edge(sandbox, clock=StillClock(0)) as edge:
-            await eventually(lambda: edge.lines("platform-failing"))
+        async with run_test_edge(sandbox, clock=StillClock(0)) as edge:
+            await wait_until(lambda: edge.lines("platform-failing"))
             skew = await read_value(edge, "playgate_clock_skew_seconds")
     assert isnan(skew)
 

@@ -4,7 +4,7 @@ import re
 from itertools import cycle
 
 import pytest
-from support import OPERATOR_KEY, ROOT, an_edge
+from support import OPERATOR_KEY, ROOT, run_test_edge
 
 from proxy.domain.reasons import Reason
 from proxy.web import routes
@@ -13,7 +13,7 @@ UNSUPPORTED_METHODS = ["PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "MKCOL"]
 KEY = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
 
-async def mint(edge, body, headers=None):
+async def post_token_request(edge, body, headers=None):
     return await edge.get(
         f"{edge.operator}/tokens",
         method="POST",
@@ -23,7 +23,7 @@ async def mint(edge, body, headers=None):
 
 
 async def test_a_back_end_can_mint_tokens(edge):
-    response = await mint(
+    response = await post_token_request(
         edge, '{"video": "x8demo1", "ttl": 60, "ip": "127.0.0.0/24", "sub": "viewer-7"}'
     )
 
@@ -37,7 +37,7 @@ async def test_a_back_end_can_mint_tokens(edge):
 
 
 async def test_a_token_for_every_video_has_no_url(edge):
-    response = await mint(edge, '{"video": "*"}')
+    response = await post_token_request(edge, '{"video": "*"}')
 
     assert response.json["url"] is None
     assert (await edge.get(edge.play_url("x8live1", token=response.json["token"]))).status == 302
@@ -53,7 +53,7 @@ async def test_a_token_for_every_video_has_no_url(edge):
     ],
 )
 async def test_minting_without_the_operator_key_is_refused(edge, headers):
-    response = await mint(edge, '{"video": "x8demo1"}', headers)
+    response = await post_token_request(edge, '{"video": "x8demo1"}', headers)
 
     assert (response.status, response.reason) == (401, "operator-key")
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -65,7 +65,9 @@ async def test_minting_without_the_operator_key_is_refused(edge, headers):
 async def test_minting_is_always_refused_if_no_operator_key_is_set(start_edge, headers):
     edge = await start_edge(operator={"key": ""})
 
-    assert (await mint(edge, '{"video": "x8demo1"}', headers)).reason == "operator-key"
+    assert (
+        await post_token_request(edge, '{"video": "x8demo1"}', headers)
+    ).reason == "operator-key"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ async def test_minting_is_always_refused_if_no_operator_key_is_set(start_edge, h
     ],
 )
 async def test_an_invalid_body_gets_400_and_a_message_that_names_the_problem(edge, body, message):
-    response = await mint(edge, body)
+    response = await post_token_request(edge, body)
 
     assert (response.status, response.reason) == (400, "request-invalid")
     assert message in response.json["detail"]
@@ -120,7 +122,7 @@ async def test_a_running_edge_reports_that_it_is_alive_and_ready(edge):
 
 async def test_the_edge_is_not_ready_before_its_first_access_token(sandbox):
     sandbox.controls.hold("token")
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         ready = await edge.get(f"{edge.operator}/readyz")
         assert (ready.status, ready.json["status"]) == (503, "starting")
         sandbox.controls.release("token")

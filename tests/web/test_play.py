@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
-from support import an_edge, b64, eventually, serving, signed
+from support import b64, run_test_edge, serve_app, sign_token, wait_until
 
 from proxy.sandbox.catalogue import VIDEOS
 
@@ -109,7 +109,7 @@ async def test_range_and_conditional_headers_do_not_change_the_redirect(edge, he
     "video", [name for name, entry in VIDEOS.items() if entry.expect in REASON_STATUS]
 )
 async def test_each_failure_to_play_a_video_has_its_reason(sandbox, video):
-    async with an_edge(sandbox, platform={"play_timeout": 2}) as edge:
+    async with run_test_edge(sandbox, platform={"play_timeout": 2}) as edge:
         response = await edge.play(video)
 
     expected = VIDEOS[video].expect
@@ -213,7 +213,7 @@ async def test_each_play_is_logged_and_counted_once(edge):
 
 async def test_the_request_id_is_accepted_from_trusted_proxies_only(sandbox):
     headers = {"X-Request-Id": "abc-123"}
-    async with an_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
+    async with run_test_edge(sandbox, viewer={"trusted_proxies": ["127.0.0.1"]}) as edge:
         assert (await edge.play(headers=headers)).headers["X-Request-Id"] == "abc-123"
         assert (await edge.play(headers=headers, source="127.0.0.2")).headers[
             "X-Request-Id"
@@ -226,7 +226,7 @@ async def test_two_hundred_plays_at_startup_share_one_token_request_and_one_vide
     """The tabs of one viewer share one call. The call continues if the first tab disconnects."""
     sandbox.controls.hold("token")
     sandbox.controls.hold("video")
-    async with an_edge(sandbox, platform={"play_timeout": 120}) as edge:
+    async with run_test_edge(sandbox, platform={"play_timeout": 120}) as edge:
         url = edge.play_url()
         plays = [asyncio.create_task(edge.get(url)) for _ in range(200)]
 
@@ -234,10 +234,10 @@ async def test_two_hundred_plays_at_startup_share_one_token_request_and_one_vide
             in_flight = await edge.metric("playgate_http_requests_in_flight")
             return in_flight[""] == 201  # includes this request for /metrics
 
-        await eventually(are_all_waiting)
+        await wait_until(are_all_waiting)
         plays[0].cancel()
         sandbox.controls.release("token")
-        await eventually(lambda: sandbox.controls.waiting["video"] == 1)
+        await wait_until(lambda: sandbox.controls.waiting["video"] == 1)
         sandbox.controls.release("video")
         responses = await asyncio.gather(*plays, return_exceptions=True)
 
@@ -245,7 +245,7 @@ async def test_two_hundred_plays_at_startup_share_one_token_request_and_one_vide
         assert {response.status for response in responses[1:]} == {302}
         assert len({response.location for response in responses[1:]}) == 1
         assert sandbox.controls.calls == {"token": 1, "video": 1}
-        await eventually(lambda: any(line["status"] == 499 for line in edge.lines()))
+        await wait_until(lambda: any(line["status"] == 499 for line in edge.lines()))
 
 
 async def test_stream_urls_are_not_cached_after_the_response(edge, sandbox):
@@ -258,7 +258,7 @@ async def test_stream_urls_are_not_cached_after_the_response(edge, sandbox):
 
 @pytest.mark.parametrize("private", ["pass", "omit"], ids=["locked", "without a lock"])
 async def test_two_viewers_at_once_never_share_a_url(sandbox, private):
-    async with an_edge(sandbox, viewer={"private": private}) as edge:
+    async with run_test_edge(sandbox, viewer={"private": private}) as edge:
         await edge.play()
         sandbox.controls.hold("video", until=2)
         one, two = await asyncio.gather(
@@ -270,7 +270,7 @@ async def test_two_viewers_at_once_never_share_a_url(sandbox, private):
 
 async def test_a_viewer_on_loopback_is_refused_outside_the_sandbox(sandbox):
     """Behind a proxy that names no viewer, every viewer has this address; the message says so."""
-    async with an_edge(sandbox, viewer={"private": "refuse"}) as edge:
+    async with run_test_edge(sandbox, viewer={"private": "refuse"}) as edge:
         response = await edge.play()
 
     assert (response.status, response.reason) == (403, "viewer-private")
@@ -281,7 +281,7 @@ async def test_a_viewer_on_loopback_is_refused_outside_the_sandbox(sandbox):
 
 async def test_viewer_private_omit_requests_the_stream_without_a_client_ip(sandbox):
     """Dailymotion then locks the stream to the address of the edge: 127.0.0.1 on this machine."""
-    async with an_edge(sandbox, viewer={"private": "omit"}) as edge:
+    async with run_test_edge(sandbox, viewer={"private": "omit"}) as edge:
         response = await edge.play(source="127.0.0.5")
 
         assert (await edge.get(response.location, source="127.0.0.1")).status == 200
@@ -323,9 +323,9 @@ async def test_keys_in_the_header_of_a_token_are_ignored(edge, kid):
 
     app = web.Application()
     app.router.add_get("/{path}", serve_keys)
-    async with serving(app) as origin:
+    async with serve_app(app) as origin:
         urls = {"jku": f"{origin}/jwks.json", "x5u": f"{origin}/chain.pem"}
-        forged = signed(
+        forged = sign_token(
             {"alg": "HS256", "kid": kid, "jwk": jwk, **urls},
             urlsafe_b64decode(f"{payload}=="),
             secret,

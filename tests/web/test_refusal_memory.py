@@ -7,8 +7,8 @@ import gc
 
 import aiohttp
 import pytest
-from support import an_edge
-from traffic import child_of
+from support import run_test_edge
+from traffic import find_first_uri
 
 from proxy.adapters.errors import drop_tracebacks
 from proxy.domain.reasons import Refusal
@@ -39,7 +39,7 @@ def select_with_traceback(errors: list[BaseException]) -> list[BaseException]:
 
 @pytest.mark.parametrize(("kind", "fault"), FAULTS)
 async def test_a_refusal_leaves_no_reference_cycle(sandbox, kind, fault):
-    async with an_edge(sandbox, delivery={"mode": "relay"}, platform=SHORT_TIMEOUT) as edge:
+    async with run_test_edge(sandbox, delivery={"mode": "relay"}, platform=SHORT_TIMEOUT) as edge:
         sandbox.controls.set_fault(kind, fault)
         await edge.play()
         gc.collect()
@@ -56,9 +56,9 @@ async def test_a_refusal_leaves_no_reference_cycle(sandbox, kind, fault):
 
 
 async def test_a_refusal_during_a_response_leaves_no_reference_cycle(sandbox):
-    async with an_edge(sandbox, delivery={"mode": "relay"}) as edge:
-        media = child_of((await edge.play()).body.decode())
-        segment = child_of((await edge.get(edge.player + media)).body.decode())
+    async with run_test_edge(sandbox, delivery={"mode": "relay"}) as edge:
+        media = find_first_uri((await edge.play()).body.decode())
+        segment = find_first_uri((await edge.get(edge.player + media)).body.decode())
         sandbox.controls.set_fault("segment", Fault(status=200, body="x" * 1000, cut="within"))
         gc.collect()
         gc.disable()

@@ -7,9 +7,9 @@ import time
 import aiohttp
 import pytest
 from aiohttp import web
-from support import an_edge
+from support import run_test_edge
 from web.relay_edge import (
-    M3U8,
+    PLAYLIST_HEADERS,
     RELAY,
     fetch_media_playlist,
     find_relay_paths,
@@ -23,7 +23,7 @@ from proxy.sandbox.controls import Fault
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **RELAY) as running:
+    async with run_test_edge(sandbox, **RELAY) as running:
         yield running
 
 
@@ -31,7 +31,7 @@ async def test_a_playlist_that_takes_too_long_to_parse_is_refused(sandbox, monke
     monkeypatch.setattr(playlist_checker, "MAX_PARSE_SECONDS", 0.05)
     monkeypatch.setattr(playlist_checker, "MIN_THREAD_BYTES", 1)
     monkeypatch.setattr(playlist_checker, "check", lambda *_, **__: time.sleep(0.5))
-    async with an_edge(sandbox, **RELAY) as edge:
+    async with run_test_edge(sandbox, **RELAY) as edge:
         response = await edge.play()
         assert (response.status, response.reason) == (502, "playlist-invalid")
         assert edge.lines()[-1]["detail"] == "reading the playlist took more than 0.05 s"
@@ -39,7 +39,9 @@ async def test_a_playlist_that_takes_too_long_to_parse_is_refused(sandbox, monke
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"#EXTM3U8\n"])
 async def test_a_body_that_is_not_a_playlist_is_not_relayed(edge, sandbox, body):
-    sandbox.controls.set_fault("playlist", Fault(status=200, body=body.decode(), headers=M3U8))
+    sandbox.controls.set_fault(
+        "playlist", Fault(status=200, body=body.decode(), headers=PLAYLIST_HEADERS)
+    )
 
     assert (await edge.play()).reason == "platform-bad-response"
 
@@ -86,22 +88,22 @@ async def test_streams_are_locked_to_the_egress_address(start_edge, sandbox):
         (Fault(cut="within", status=200), "platform-unreachable"),
         (Fault(cut="drip", status=200), "platform-timeout"),
         (Fault(status=200, body="<html>are you a robot"), "platform-bad-response"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-ENDLIST\n", headers=M3U8), "playlist-invalid"),
-        (Fault(status=200, body="#EXTM3U\n" + "a" * 50_000_000, headers=M3U8), "platform-bad-response"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttps://evil.example/1.ts\n", headers=M3U8), "stream-host-not-allowed"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\njavascript:alert(1)\n", headers=M3U8), "stream-host-not-allowed"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n", headers=M3U8), "stream-host-not-allowed"),
-        (Fault(status=200, body='#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=AES-128,URI="data:,k"\n#EXTINF:1,\na.ts\n', headers=M3U8), "stream-host-not-allowed"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,a\rhttps://evil.example/1.ts\n", headers=M3U8), "stream-host-not-allowed"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,a\u2028https://evil.example/1.ts\n1.ts\n", headers=M3U8), "playlist-invalid"),
-        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + "#EXTINF:1,\n1.ts\n" * 100_000, headers=M3U8), "playlist-invalid"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-ENDLIST\n", headers=PLAYLIST_HEADERS), "playlist-invalid"),
+        (Fault(status=200, body="#EXTM3U\n" + "a" * 50_000_000, headers=PLAYLIST_HEADERS), "platform-bad-response"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttps://evil.example/1.ts\n", headers=PLAYLIST_HEADERS), "stream-host-not-allowed"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\njavascript:alert(1)\n", headers=PLAYLIST_HEADERS), "stream-host-not-allowed"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n", headers=PLAYLIST_HEADERS), "stream-host-not-allowed"),
+        (Fault(status=200, body='#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=AES-128,URI="data:,k"\n#EXTINF:1,\na.ts\n', headers=PLAYLIST_HEADERS), "stream-host-not-allowed"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,a\rhttps://evil.example/1.ts\n", headers=PLAYLIST_HEADERS), "stream-host-not-allowed"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,a\u2028https://evil.example/1.ts\n1.ts\n", headers=PLAYLIST_HEADERS), "playlist-invalid"),
+        (Fault(status=200, body="#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + "#EXTINF:1,\n1.ts\n" * 100_000, headers=PLAYLIST_HEADERS), "playlist-invalid"),
         (Fault(status=302, headers=(("Location", "http://127.0.0.1:1/x.m3u8"),)), "stream-host-not-allowed"),
         (Fault(status=302, headers=(("Location", "//169.254.169.254/latest"),)), "stream-host-not-allowed"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}{value.cut}{value.body[-12:].strip()}",
 )  # fmt: skip  # one case per line
 async def test_each_playlist_failure_has_its_reason(sandbox, fault, reason):
-    async with an_edge(sandbox, platform={"play_timeout": 3}, **RELAY) as edge:
+    async with run_test_edge(sandbox, platform={"play_timeout": 3}, **RELAY) as edge:
         path = find_relay_paths((await edge.play()).body)[0]
         sandbox.controls.set_fault("playlist", fault)
         response = await edge.get(edge.player + path)

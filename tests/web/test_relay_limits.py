@@ -5,8 +5,8 @@ from socket import SO_RCVBUF, SOL_SOCKET
 
 import m3u8
 import pytest
-from support import an_edge, eventually
-from web.relay_edge import M3U8, RELAY, fetch_media_playlist, find_relay_paths
+from support import run_test_edge, wait_until
+from web.relay_edge import PLAYLIST_HEADERS, RELAY, fetch_media_playlist, find_relay_paths
 
 from proxy.domain.variant_limits import VariantLimits
 from proxy.edge.relay_sessions import MAX_PER_SESSION
@@ -15,31 +15,31 @@ from proxy.sandbox.controls import Fault
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **RELAY) as running:
+    async with run_test_edge(sandbox, **RELAY) as running:
         yield running
 
 
 async def test_only_playlists_that_offer_blocking_reloads_bypass_the_concurrency_limit(sandbox):
     """A blocking reload waits outside the limit; other playlists must not use this to bypass it."""
     limits = {"concurrency": 1}
-    async with an_edge(sandbox, limits=limits, **RELAY) as edge:
+    async with run_test_edge(sandbox, limits=limits, **RELAY) as edge:
         vod, _ = await fetch_media_playlist(edge, "x8demo1")
         low_latency, _ = await fetch_media_playlist(edge, "x8live2")
         sandbox.controls.hold("playlist")
         first = asyncio.create_task(edge.get(edge.player + vod))
-        await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+        await wait_until(lambda: sandbox.controls.waiting["playlist"] == 1)
         for query in ("?_HLS_msn=9999", "?_HLS_part=1&_HLS_msn=9999"):
             response = await edge.get(edge.player + vod + query)
             assert (response.status, response.reason) == (503, "rate-limited")
         blocking = asyncio.create_task(edge.get(f"{edge.player}{low_latency}?_HLS_msn=1"))
-        await eventually(lambda: sandbox.controls.waiting["playlist"] == 2)
+        await wait_until(lambda: sandbox.controls.waiting["playlist"] == 2)
         sandbox.controls.release("playlist")
         assert [(await task).status for task in (first, blocking)] == [200, 200]
 
 
 @pytest.mark.parametrize("kind", ["playlist", "bytes"])
 async def test_one_session_does_not_starve_others(sandbox, kind):
-    async with an_edge(sandbox, **RELAY) as edge:
+    async with run_test_edge(sandbox, **RELAY) as edge:
         paths = []
         for source in ("127.0.1.5", "127.0.2.5"):
             playlist, body = await fetch_media_playlist(edge, source=source)
@@ -51,9 +51,9 @@ async def test_one_session_does_not_starve_others(sandbox, kind):
         greedy = [
             asyncio.create_task(edge.get(busy, source="127.0.1.5")) for _ in range(limit + 10)
         ]
-        await eventually(lambda: sandbox.controls.waiting[call] == limit)
+        await wait_until(lambda: sandbox.controls.waiting[call] == limit)
         modest = asyncio.create_task(edge.get(other, source="127.0.2.5"))
-        await eventually(lambda: sandbox.controls.waiting[call] == limit + 1)
+        await wait_until(lambda: sandbox.controls.waiting[call] == limit + 1)
         sandbox.controls.release(call)
         assert (await modest).status == 200
         outcomes = [
@@ -72,7 +72,7 @@ async def test_one_session_does_not_starve_others(sandbox, kind):
 )
 async def test_variants_above_the_token_limits_are_removed(sandbox, limits):
     """A play with such a token is relayed in every delivery mode."""
-    async with an_edge(sandbox) as edge:
+    async with run_test_edge(sandbox) as edge:
         response = await edge.get(edge.play_url(token=edge.mint(limits=VariantLimits(**limits))))
         series = await edge.metric("playgate_plays_total")
 
@@ -87,7 +87,7 @@ async def test_variants_above_the_token_limits_are_removed(sandbox, limits):
 async def test_a_stream_of_unknown_size_is_refused_to_a_token_with_limits(edge, sandbox):
     """A stream URL may lead to a media playlist, which does not state its resolution."""
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg1.ts\n"
-    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS))
     token = edge.mint(limits=VariantLimits(max_height=360))
 
     assert (await edge.get(edge.play_url(token=token))).reason == "format-unavailable"
@@ -97,7 +97,7 @@ async def test_rendition_reports_are_removed_for_a_token_with_limits(edge, sandb
     token = edge.mint("x8live1", limits=VariantLimits(max_height=180))
     path = find_relay_paths((await edge.get(edge.play_url("x8live1", token))).body)[0]
     text = '#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n#EXT-X-RENDITION-REPORT:URI="../1080/m.m3u8",LAST-MSN=1\n'
-    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS))
     body = (await edge.get(edge.player + path)).body
 
     assert len(find_relay_paths(body)) == 1 and b"RENDITION-REPORT" not in body
@@ -117,7 +117,7 @@ async def test_a_long_playlist_does_not_block_the_event_loop(edge, sandbox):
         for n in range(14_400)
     )
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n" + "".join(lines)
-    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS))
     iterations = 0
 
     async def count_iterations() -> None:
@@ -128,7 +128,7 @@ async def test_a_long_playlist_does_not_block_the_event_loop(edge, sandbox):
 
     sandbox.controls.hold("playlist")
     pending = asyncio.create_task(edge.get(edge.player + path))
-    await eventually(lambda: sandbox.controls.waiting["playlist"] == 1)
+    await wait_until(lambda: sandbox.controls.waiting["playlist"] == 1)
     counting = asyncio.create_task(count_iterations())
     sandbox.controls.release("playlist")
     response = await pending
@@ -140,7 +140,7 @@ async def test_a_long_playlist_does_not_block_the_event_loop(edge, sandbox):
 
 async def test_an_unread_playlist_response_counts_against_the_session(sandbox):
     """Otherwise one session could make the edge hold one body for each of its connections."""
-    async with an_edge(sandbox, **RELAY) as edge:
+    async with run_test_edge(sandbox, **RELAY) as edge:
         path, _ = await fetch_media_playlist(edge, "x8tall1")
         port = int(edge.player.rpartition(":")[2])
         unread_writers = []
@@ -154,11 +154,11 @@ async def test_an_unread_playlist_response_counts_against_the_session(sandbox):
         async def is_refused() -> bool:
             return (await edge.get(edge.player + path)).reason == "rate-limited"
 
-        await eventually(is_refused, seconds=60)
+        await wait_until(is_refused, seconds=60)
         for writer in unread_writers:
             writer.transport.abort()
 
         async def is_served() -> bool:
             return (await edge.get(edge.player + path)).status == 200
 
-        await eventually(is_served, seconds=60)
+        await wait_until(is_served, seconds=60)

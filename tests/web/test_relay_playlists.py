@@ -7,8 +7,14 @@ import aiohttp
 import m3u8
 import pytest
 from aiohttp import web
-from support import NOW, StillClock, an_edge
-from web.relay_edge import M3U8, RELAY, fetch_media_playlist, find_relay_paths, run_edge_and_cdn
+from support import NOW, StillClock, run_test_edge
+from web.relay_edge import (
+    PLAYLIST_HEADERS,
+    RELAY,
+    fetch_media_playlist,
+    find_relay_paths,
+    run_edge_and_cdn,
+)
 
 from proxy.sandbox.controls import Fault
 
@@ -20,7 +26,7 @@ LOW_LATENCY = (
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **RELAY) as running:
+    async with run_test_edge(sandbox, **RELAY) as running:
         yield running
 
 
@@ -54,7 +60,7 @@ async def test_every_uri_of_a_video_is_served_through_the_edge(edge, sandbox, vi
 
 async def test_a_relayed_playlist_differs_from_the_upstream_only_in_its_uris(edge, sandbox):
     relayed = (await edge.play()).body.decode()
-    async with an_edge(sandbox) as redirecting:
+    async with run_test_edge(sandbox) as redirecting:
         direct = (await edge.get((await redirecting.play()).location)).body.decode()
 
     def mask_uris(text: str) -> str:
@@ -99,7 +105,7 @@ async def test_playlists_are_compressed_for_clients_that_accept_gzip(edge):
 async def test_a_live_playlist_keeps_the_uris_of_its_segments(sandbox):
     clock = StillClock(NOW)
     sandbox.now = clock.now
-    async with an_edge(sandbox, clock=clock, **RELAY) as edge:
+    async with run_test_edge(sandbox, clock=clock, **RELAY) as edge:
         path, first = await fetch_media_playlist(edge, "x8live1")
         clock.advance(4)
         second = (await edge.get(edge.player + path)).body
@@ -119,7 +125,9 @@ async def test_a_playlist_that_was_seen_to_grow_keeps_its_uris_when_it_ends(edge
     path = edge.player + find_relay_paths(response.body)[0]
     bodies = []
     for text in ("".join(segments[:8]), "".join(segments) + end):
-        sandbox.controls.set_fault("playlist", Fault(status=200, body=head + text, headers=M3U8))
+        sandbox.controls.set_fault(
+            "playlist", Fault(status=200, body=head + text, headers=PLAYLIST_HEADERS)
+        )
         bodies.append((await edge.get(path)).body)
 
     assert find_relay_paths(bodies[0]) == find_relay_paths(bodies[1])[:8]
@@ -146,7 +154,9 @@ async def test_only_delivery_directives_of_the_query_reach_the_upstream(edge, sa
     async with run_edge_and_cdn(sandbox, {"/m.m3u8": send_playlist}) as (other, origin):
         for url in (f"{origin}/m.m3u8", f"{origin}/m.m3u8?sec=a%2fb"):
             text = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{url}\n"
-            sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+            sandbox.controls.set_fault(
+                "playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS)
+            )
             (path,) = find_relay_paths((await other.play()).body)
             query = "?_HLS_skip=v2&_HLS_part=3&_HLS_msn=12&_HLS_pathway=a"
             # The first response announces blocking reloads; only then are they passed on.
@@ -206,7 +216,7 @@ async def test_a_stream_url_that_is_a_media_playlist_is_wrapped_in_a_multivarian
 ):
     """Otherwise players would reload the media playlist from /play and start a new session."""
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg1.ts\n"
-    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=M3U8))
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS))
     first = await edge.play("x8live1")
     (path,) = find_relay_paths(first.body)
     response = await edge.get(edge.player + path)

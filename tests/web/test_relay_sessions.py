@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import jwt
 import pytest
-from support import OPERATOR_KEY, SECRET, an_edge
+from support import OPERATOR_KEY, SECRET, run_test_edge
 from web.relay_edge import RELAY, fetch_media_playlist, find_relay_paths
 
 from proxy.domain.reasons import Refusal
@@ -22,7 +22,7 @@ NEW_KEY = {"secret": "the-new-seal-secret-0123456789abcdef"}
 
 @pytest.fixture
 async def edge(sandbox):
-    async with an_edge(sandbox, **RELAY) as running:
+    async with run_test_edge(sandbox, **RELAY) as running:
         yield running
 
 
@@ -104,7 +104,7 @@ async def test_a_session_is_bound_to_the_network_of_its_token(edge):
 
 
 async def test_a_session_outlives_its_token_and_expires_after_session_max(sandbox, clock):
-    async with an_edge(sandbox, clock=clock, relay={"session_max": 3600}, **RELAY) as edge:
+    async with run_test_edge(sandbox, clock=clock, relay={"session_max": 3600}, **RELAY) as edge:
         token = edge.mint("x8live1", ttl=60)
         response = await edge.get(edge.play_url("x8live1", token))
         path = find_relay_paths(response.body)[0]
@@ -121,21 +121,21 @@ async def test_a_session_outlives_its_token_and_expires_after_session_max(sandbo
 
 async def test_a_running_session_survives_the_rotation_of_every_key(sandbox):
     """Both relay.keys and tokens.keys rotate; the URIs within the playlist stay the same, too."""
-    async with an_edge(sandbox, relay={"keys": [OLD_KEY]}, **RELAY) as edge:
+    async with run_test_edge(sandbox, relay={"keys": [OLD_KEY]}, **RELAY) as edge:
         path, before = await fetch_media_playlist(edge)
     new_tokens = {"keys": [{"kid": "other", "alg": "HS256", "secret": "x" * 32}]}
-    async with an_edge(
+    async with run_test_edge(
         sandbox, relay={"keys": [NEW_KEY, OLD_KEY]}, tokens=new_tokens, **RELAY
     ) as edge:
         response = await edge.get(edge.player + path)
         assert (response.status, response.body) == (200, before)
         assert (await edge.get(edge.player + find_relay_paths(before)[0])).status == 200
-    async with an_edge(sandbox, relay={"keys": [NEW_KEY]}, **RELAY) as edge:
+    async with run_test_edge(sandbox, relay={"keys": [NEW_KEY]}, **RELAY) as edge:
         assert (await edge.get(edge.player + path)).reason == "seal-invalid"
 
 
 async def test_a_refused_relay_request_logs_its_video_and_subject(sandbox):
-    async with an_edge(sandbox, **RELAY) as edge:
+    async with run_test_edge(sandbox, **RELAY) as edge:
         response = await edge.get(edge.play_url(token=edge.mint(subject="viewer-7")))
         path = find_relay_paths(response.body)[0]
         sandbox.controls.set_fault("playlist", Fault(status=404))
@@ -149,7 +149,7 @@ async def test_a_refused_relay_request_logs_its_video_and_subject(sandbox):
 async def test_an_edge_without_a_relay_key_cannot_relay(sandbox, monkeypatch):
     # With the sandbox, a published relay key is the default; otherwise there is none.
     monkeypatch.setattr(Settings, "get_seal_secrets", lambda _settings: [])
-    async with an_edge(sandbox, delivery={"cdn_families": ["ipv4", "ipv6"]}) as edge:
+    async with run_test_edge(sandbox, delivery={"cdn_families": ["ipv4", "ipv6"]}) as edge:
         assert (await edge.play()).status == 302
         with pytest.raises(Refusal, match="request-invalid"):  # minting refuses the limits
             edge.mint(limits=VariantLimits(max_height=360))
@@ -191,7 +191,7 @@ class TestAuth:
     @pytest.fixture
     async def edge(self, sandbox):
         viewer = {"trusted_proxies": ["127.0.0.1"]}
-        async with an_edge(sandbox, viewer=viewer, **RELAY) as running:
+        async with run_test_edge(sandbox, viewer=viewer, **RELAY) as running:
             yield running
 
     async def request_auth(

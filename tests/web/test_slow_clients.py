@@ -6,7 +6,7 @@ import socket
 import time
 
 import pytest
-from support import OPERATOR_KEY, a_sandbox, an_edge, eventually
+from support import OPERATOR_KEY, run_test_edge, run_test_sandbox, wait_until
 
 from proxy.adapters.event_loop import Loop
 from proxy.web import connection, request_parsing
@@ -53,11 +53,11 @@ async def test_a_client_that_never_reads_is_disconnected(loop, port, ending):
         request += b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path
 
     async def scenario() -> None:
-        async with a_sandbox() as sandbox, an_edge(sandbox) as edge:
+        async with run_test_sandbox() as sandbox, run_test_edge(sandbox) as edge:
             tcp_port = getattr(edge.edge, port).port
             clients = [await flood(tcp_port, request, 300) for _ in range(5)]
             assert count_connections(edge, port) >= 1  # the first may be closed by now
-            await eventually(lambda: has_no_connections(edge, port), seconds=30)
+            await wait_until(lambda: has_no_connections(edge, port), seconds=30)
             for client in clients:
                 client.close()
             assert edge.lines("internal") == []
@@ -81,7 +81,7 @@ async def test_a_client_that_reads_slowly_stays_connected(edge):
         assert chunk, "disconnected although the client reads"
         await asyncio.sleep(0.02)
     client.close()
-    await eventually(lambda: has_no_connections(edge, "player"), seconds=30)
+    await wait_until(lambda: has_no_connections(edge, "player"), seconds=30)
 
 
 @pytest.mark.parametrize("path", ["/tokens", "/revocations"])
