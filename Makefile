@@ -1,14 +1,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo monitor bench soak fuzz test lint docs components
+.PHONY: setup demo monitor bench soak fuzz lint check test test-all docs components
 
 ROUNDS ?= 5
 MINUTES ?= 10
 SECONDS ?= 30
+# Processes that run tests: two per core of a small machine, since most tests often wait.
+WORKERS ?= 4
 
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 INSTALL := $(PINNED) $(BIN)/pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 
 setup: .venv/with-dev ## make .venv with everything that development needs
 
@@ -47,9 +50,16 @@ lint: setup
 docs: setup ## write docs/settings.md from the settings schema
 	$(BIN)/python docs/generate_settings.py
 
-components:
+components: setup
 	sh tests/components.sh
 
-test: setup components lint ## run every test, against real nginx, ffmpeg and Chromium
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
-	$(BIN)/coverage report --include='proxy/domain/*' --fail-under=100 --skip-covered
+# The markers depend on the folder of a test; see tests/conftest.py.
+check: lint ## lint, and run the fast tests
+	$(PYTEST) -m "not integration and not system"
+
+test: components lint ## run check's tests, the tests of adapters and commands, and one test with each program
+	$(PYTEST) -m "not system or smoke" --cov
+
+test-all: test ## run every test: all players, faults, alerts and images
+	$(PYTEST) -m "system and not smoke" --ignore=tests/bench
+	$(BIN)/python -m pytest tests/bench # alone, because it needs both cores

@@ -26,7 +26,20 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: None)
 
 
+# Folders whose tests run in `make check`, and those that `make test` adds. All other tests run in
+# `make test-all`, except those with the marker `smoke`, which `make test` runs too.
+CHECKED = {"domain", "settings", "edge", "web"}
+INTEGRATION = {"adapters", "cli", "docs", "sandbox"}
+
 NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")  # as deploy/nginx.conf names it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the marker that the make targets select tests by; it depends on the folder only."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder not in CHECKED:
+            item.add_marker("integration" if folder in INTEGRATION else "system")
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ async def caddy(component, tmp_path, edge):
         yield running
 
 
+@pytest.mark.smoke
 async def test_the_short_caddyfile_of_the_docs_guards_files(component, tmp_path, edge):
     (short_form,) = re.findall(r"^```\n(forward_auth .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     ports = str(edge.edge.player), str(edge.edge.operator)

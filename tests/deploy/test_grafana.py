@@ -4,6 +4,7 @@ import json
 import re
 from math import isnan
 
+import pytest
 import yaml
 from dashboard import DASHBOARD, Query, read_annotations, read_rows
 from monitoring_stack import run_monitored_edge
@@ -44,6 +45,7 @@ def test_every_panel_named_in_the_runbook_exists():
     ] == []
 
 
+@pytest.mark.smoke
 async def test_every_query_returns_data_under_load(component, tmp_path):
     """Use a real Prometheus, and an edge with all kinds of players."""
     panels = [panel for row in read_rows(INTERVAL) for panel in row.panels]

@@ -67,6 +67,7 @@ def test_errors_below_alert_are_not_logged_because_they_may_contain_a_token():
 # Plays: part (a) of the file.
 
 
+@pytest.mark.smoke
 async def test_a_play_is_locked_to_the_viewers_address(behind_nginx):
     nginx, edge = behind_nginx
     response = await edge.get(
@@ -158,6 +159,7 @@ async def test_an_absolute_form_request_target_is_handled_like_its_path(behind_n
 # Guarded files: part (b) of the file.
 
 
+@pytest.mark.smoke
 async def test_a_token_and_its_cookie_grant_access_to_the_files_of_its_video(behind_nginx):
     nginx, edge = behind_nginx
     playlist = await edge.get(f"{nginx.origin}{HLS}?token={edge.mint('x8abcd')}")

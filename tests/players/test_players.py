@@ -29,6 +29,7 @@ async def decode_frames(program: str, url: str, seconds: int) -> tuple[int, str]
     return int(frames[-1].removeprefix("frame=")) if frames else 0, err.decode()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("video", "seconds"), [("x8demo1", 12), ("x8live1", 5)])
 async def test_ffmpeg_decodes_every_frame(component, edge, video, seconds):
     frames, errors = await decode_frames(component("ffmpeg"), edge.play_url(video), seconds)
@@ -77,6 +78,7 @@ async def test_hls_js_can_read_a_refusal(edge, page):
         assert await page.evaluate("() => window.errors[0]") == "manifestLoadError 401"
 
 
+@pytest.mark.smoke
 async def test_the_player_page_plays(edge, page):
     for query in ("", "?player=native"):
         await page.goto(f"{edge.player}/watch/x8demo1{query}#{edge.mint()}")

@@ -275,3 +275,10 @@ def test_an_empty_variable_is_substituted():
     variables.define({"NAME": "a", "VALUE": ""})
 
     assert variables.fill("x{$a}y{$b}") == "xy{$b}"
+
+
+def test_a_variable_whose_name_is_invalid_is_not_defined():
+    variables = Variables()
+
+    assert variables.define({"NAME": "a b", "VALUE": "c"}) == ""
+    assert variables.values == {}
