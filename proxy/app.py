@@ -56,7 +56,7 @@ async def open_apps(settings: Settings, *, log: Logger, clock: Clock) -> AsyncIt
         operator = _build_app("operator", services_ref, routes.OPERATOR_PORT)
         jobs = [process.dailymotion.tokens.keep_fresh(), process.issuers.keep_fresh()]
         if process.state.is_shared:
-            pulls = [process.revocations.pull, process.verdicts.pull]
+            pulls = [process.revocations.pull, process.playable_cache.pull]
             jobs.append(keep_pulling(pulls, settings.state.max_staleness, process.telemetry))
         tasks = list(map(asyncio.create_task, jobs))
         try:
@@ -105,7 +105,7 @@ def build_services(settings: Settings, process: ProcessServices) -> Services:
         telemetry=telemetry,
         proxies=TrustedProxies(parse_trusted_networks(settings.viewer.trusted_proxies)),
         admission=Admission(keys, tokens.policy, revocations, first_use, limits, clock),
-        delivery=Delivery(dailymotion.streams, process.verdicts, relay, settings.delivery),
+        delivery=Delivery(dailymotion.streams, process.playable_cache, relay, settings.delivery),
         relay=relay,
         details=dailymotion.details,
         revocations=revocations,

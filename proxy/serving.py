@@ -42,7 +42,7 @@ class Edge:
     apps: Apps
     player: ListenAddress
     operator: ListenAddress
-    reloading: SettingsReloader | None
+    reloader: SettingsReloader | None
 
 
 @asynccontextmanager

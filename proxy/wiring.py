@@ -70,7 +70,7 @@ class ProcessServices:
     revocations: Revocations
     first_use: FirstUse
     dailymotion: Dailymotion
-    verdicts: PlayableCache
+    playable_cache: PlayableCache
     issuers: JwksCache
     counters: RateCounters
     relay: RelayState
@@ -92,7 +92,9 @@ async def open_process_services(
     ):
         timeout = settings.platform.play_timeout
         streams, cdn, checker = dailymotion.streams, dailymotion.cdn, dailymotion.playlist_checker
-        verdicts = PlayableCache(streams, cdn, checker, state, telemetry, check_timeout=timeout)
+        playable_cache = PlayableCache(
+            streams, cdn, checker, state, telemetry, check_timeout=timeout
+        )
         on_failure = settings.state.first_use_on_failure
         limits = settings.limits
         try:
@@ -102,7 +104,7 @@ async def open_process_services(
                 revocations=revocations,
                 first_use=FirstUse(state, telemetry.clock, on_failure=on_failure),
                 dailymotion=dailymotion,
-                verdicts=verdicts,
+                playable_cache=playable_cache,
                 issuers=issuers,
                 counters=RateCounters(),
                 relay=RelayState(
@@ -113,7 +115,7 @@ async def open_process_services(
                 ),
             )
         finally:
-            await verdicts.close()
+            await playable_cache.close()
 
 
 @asynccontextmanager

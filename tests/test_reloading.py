@@ -76,7 +76,7 @@ async def fetch_settings_status(edge):
 async def reload(edge) -> dict:
     """Request a reload, wait until it is done, and return its log line."""
     count = len(read_reload_lines(edge))
-    edge.edge.reloading.request_reload()
+    edge.edge.reloader.request_reload()
     await wait_until(lambda: len(read_reload_lines(edge)) > count)
     return read_reload_lines(edge)[-1]
 
@@ -119,7 +119,7 @@ async def test_a_reload_applies_limits_keys_and_viewer_settings(edge, file):
     [
         ('kid = "sandbox"', "kid = ", "(file): is not TOML"),
         ('private = "pass"', 'private = "maybe"', "viewer.private (line 17): must be"),
-        (SECRET, "too short", "its secret is shorter"),
+        (SECRET, "too short", "its secret has less than"),
         ("[viewer]", "[wiever]", "is not a setting"),
         ("sandbox = true", "sandbox = false", "must start with https://"),
     ],

@@ -111,8 +111,6 @@ class ConcurrencyLimit:
             async with asyncio.timeout(self._max_wait):
                 await self._slots.acquire()
         except TimeoutError:
-            raise build_overload_refusal(
-                f"waited for {self._max_wait:g} s without getting a free slot"
-            ) from None
+            raise build_overload_refusal(f"waited {self._max_wait:g} s for a free slot") from None
         finally:
             self.waiting -= 1

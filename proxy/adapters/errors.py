@@ -55,6 +55,10 @@ CAUSES: dict[type[BaseException], str] = {
     aiohttp.ClientConnectorDNSError: "the host name is not in DNS",
     aiohttp.ClientConnectorCertificateError: "its certificate cannot be verified",
     aiohttp.ClientConnectorError: "refused or unreachable",
+    aiohttp.ServerDisconnectedError: "the server closed the connection",
+    aiohttp.ClientOSError: "the connection broke",
+    ConnectionResetError: "the server reset the connection",
+    TimeoutError: "no response in time",
 }
 
 # The process (EMFILE) or the machine (ENFILE) has reached its limit of open files and connections.
@@ -62,19 +66,24 @@ NO_DESCRIPTORS = frozenset({EMFILE, ENFILE})
 
 
 class PrivateAddressError(OSError):
-    """The edge must not connect to this address. An OSError, because aiohappyeyeballs needs one."""
+    """A host name resolved to a private address.
+
+    An OSError, because aiohappyeyeballs catches only OSError and RuntimeError.
+    """
 
 
 def build_connection_error(operation: str, host: str | None, error: BaseException) -> UpstreamError:
     """Convert the error of a connection that failed to open, or broke, to an `UpstreamError`."""
     drop_tracebacks(error)
     if isinstance(getattr(error, "os_error", error), PrivateAddressError):
-        return UpstreamError("private-address", "the host has a private address")
+        return UpstreamError(
+            "private-address", f"{operation}: {host} resolves to a private address"
+        )
     if is_malformed_http(error):
         detail = f"{operation}: {host} sent a malformed HTTP response"
         return UpstreamError("bad-response", detail, is_transient=True)
     if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-        detail = f"{operation}: no file descriptor is free for a connection; see LimitNOFILE"
+        detail = f"{operation}: the limit of open files is reached; raise LimitNOFILE"
         return UpstreamError("no-descriptors", detail)
     cause = CAUSES.get(type(error), type(error).__name__)
     detail = f"{operation}: the connection to {host} failed ({cause})"

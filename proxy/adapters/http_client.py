@@ -147,7 +147,7 @@ class HttpClient:
         """Compare this clock with the API's, unless the response is from a cache or a gateway."""
         if operation in CLOCK_OPERATIONS and outcome in {"ok", "refused"} and "Age" not in headers:
             now = self._clock.now()
-            skew = measure_skew(headers.get("Date", ""), asked_at=sent_at, answered_at=now)
+            skew = measure_skew(headers.get("Date", ""), sent_at=sent_at, received_at=now)
             if skew is not None:
                 self._metrics.clock_skew.set(skew)
 

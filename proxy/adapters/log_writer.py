@@ -20,7 +20,7 @@ class LogWriter:
     """A stream for log lines that a thread writes; open it with `open_log_writer`.
 
     Attributes:
-        count_lost: called with the number of lines that were dropped.
+        count_dropped: called with the number of lines that were dropped.
     """
 
     def __init__(self, stream: TextIO, *, max_lines: int) -> None:
@@ -30,12 +30,12 @@ class LogWriter:
         self._has_lines = Event()
         self._is_closing = Event()
         self._thread = Thread(target=self._write_until_closed, name="log", daemon=True)
-        self.count_lost: Callable[[int], None] = lambda _lines: None
+        self.count_dropped: Callable[[int], None] = lambda _lines: None
 
     def write(self, line: str) -> None:
         """Queue a line, or drop and count it if the queue is full."""
         if len(self._lines) >= self._max_lines:
-            self.count_lost(1)
+            self.count_dropped(1)
             return
         self._lines.append(line)
         if not self._has_lines.is_set():
@@ -70,7 +70,7 @@ class LogWriter:
             self._stream.write("".join(lines))
             self._stream.flush()
         except (OSError, ValueError):  # OSError: full disk, reader gone; ValueError: closed stream
-            self.count_lost(len(lines))
+            self.count_dropped(len(lines))
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class AccountClient:
         if not token.refresh_token:
             raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "token endpoint: no refresh_token")
         try:
-            identity = await self._build_api(token.value).fetch_identity()
+            identity = await self._build_api(token.value).fetch_token_info()
         except Refusal:  # the login is stored nevertheless
             return f"Scopes: {token.scope or 'not reported by Dailymotion'}."
         return f"Account {identity.channel_id}; scopes: {', '.join(identity.scopes) or 'none'}."
@@ -151,7 +151,7 @@ def run_videos(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) ->
         hint = "; check videos.scope and the API key's permissions" if is_about_scope else ""
         fail(f"{describe_failure(refusal)}{hint}")
     except OSError as error:
-        fail(f"the file cannot be read: {error.strerror}")
+        fail(f"a file cannot be read: {error.strerror}")
 
 
 @asynccontextmanager

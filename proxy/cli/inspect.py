@@ -55,7 +55,7 @@ def inspect(
     ] = False,
     config: Config = None,
 ) -> None:
-    """Check HLS playlists: of a file, a URL, or a video.
+    """Check the HLS playlists of a file, a URL or a video.
 
     For a video ID, checks the video's playlists as this machine gets them, and one segment of each
     variant.
@@ -136,10 +136,10 @@ async def inspect_video(
     try:
         settings = load_settings(config)
     except SettingsInvalid as invalid:
-        hint = "" if config is not None else " (with --config FILE)"
+        hint = "" if config is not None else "give --config FILE, or "
         raise UnreadableInput(
-            f"no such file. To inspect a video with this ID{hint}, "
-            f"fix the settings first: {invalid}"
+            "no such file. To inspect a video with this ID, Playgate needs valid settings: "
+            f"{hint}fix these errors: {invalid}"
         ) from None
     try:
         video = parse_video_id(source, re.compile(settings.platform.video_id_pattern))

@@ -128,7 +128,7 @@ def open_key_set(config: Path | None) -> Iterator[KeySetFile]:
             if keys.jwks != list(jwks):
                 key_file.replace(path, keys.format_without_expired())
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail(f"{path}: cannot be read or written: {error.strerror}")
     except KeyInvalid as error:
         fail(f"{path}: {error}")
 

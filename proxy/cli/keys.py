@@ -24,7 +24,7 @@ app = typer.Typer(
 def generate(
     alg: Annotated[
         Algorithm | None,
-        typer.Option(help="The algorithm. [default: that of the signing key, or HS256]"),
+        typer.Option(help="The algorithm. [default: the signing key's algorithm, or HS256]"),
     ] = None,
     config: Config = None,
 ) -> None:
@@ -131,7 +131,8 @@ def rotate(config: Config = None) -> None:
         until = keys.promote(waiting[-1], previous)
     typer.echo(f"{waiting[-1].key.kid} signs new tokens from now on")
     typer.echo(
-        f"{previous.key.kid} verifies tokens until {format_time(until)}, and is then removed"
+        f"{previous.key.kid} verifies tokens until {format_time(until)}; the next change of the "
+        "file removes it"
     )
 
 
@@ -156,7 +157,7 @@ def retire(
             )
         keys.remove(kid)
     typer.echo(f"Removed {kid} from {keys.path}.")
-    typer.echo("Each edge refuses its tokens once it has read the changed file.")
+    typer.echo(f"Each edge refuses the tokens of {kid} once the edge has read the changed file.")
 
 
 def export_or_exit(keys: KeySetFile, kid: str, *, secret: bool, jwk: bool) -> str:

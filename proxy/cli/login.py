@@ -66,7 +66,7 @@ def login(
         )
     typer.echo(f"Logged in. The login is stored in {settings.platform.login_file}.")
     typer.echo(to_printable(account))
-    typer.echo("A running edge uses it within half a minute.")
+    typer.echo("An edge without an access token uses the login within half a minute.")
 
 
 def logout(config: Config = None) -> None:

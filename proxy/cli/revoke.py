@@ -83,7 +83,7 @@ def revoke(
     if moment is not None and (kind == "jti" or undo):
         fail(f"--before cannot be combined with --{'undo' if undo else 'jti'}: leave one out")
     if issuer is not None and (kind == "video" or VISIBLE_TEXT.fullmatch(issuer) is None):
-        fail("--issuer: must be the name of an issuer, and needs --jti or --sub")
+        fail("--issuer: requires --jti or --sub, and 1 to 256 visible ASCII characters")
     request = RevocationRequest(**{kind: value}, issuer=issuer, before=moment, undo=undo)
     is_alone = settings.state.url.get_secret_value() == MEMORY
     times = run((_revoke_through_edge if is_alone else _revoke_on_all)(settings, request))
@@ -96,17 +96,17 @@ def revoke(
         issued = "" if until is None else f" issued until {format_time(until)}"
         typer.echo(f"revoked: {tokens}{issued}")
     when = (
-        f"at once by the edge at {settings.operator.listen}"
+        f"at once, by the edge at {settings.operator.listen}"
         if is_alone
         else (
-            f"within {settings.state.max_staleness:g} s by every instance that shares this state"
+            f"within {settings.state.max_staleness:g} s, by every instance that shares this state"
             f" (state.prefix {settings.state.prefix!r})"
         )
     )
     if times is None:
-        typer.echo(f"accepted {when}")
+        typer.echo(f"The revocation no longer applies: {when}.")
     else:
-        typer.echo(f"refused {when}")
+        typer.echo(f"The tokens are refused: {when}.")
         typer.echo(
             f"The revocation is deleted after {format_time(deleted_at)}, when all these tokens "
             "have expired."
@@ -154,7 +154,7 @@ async def _revoke_through_edge(settings: Settings, request: RevocationRequest) -
         fail(
             f"nothing was changed: no edge is running at {listen}. With state.url = {MEMORY!r}, "
             "revocations exist only in the memory of a running edge: start the edge, or set "
-            "state.url to a Redis"
+            "state.url to the URL of a Redis server"
         )
 
 

@@ -76,10 +76,10 @@ async def _run_edge(
         log.warning("settings-warning", setting=setting, detail=detail)
     stop = create_stop_event()  # before the edge reports that it is running
     async with run_edge(settings, log=log, source=source) as edge:
-        lines.count_lost = edge.apps.process.telemetry.metrics.log_lines_lost.inc
-        if edge.reloading is not None:
+        lines.count_dropped = edge.apps.process.telemetry.metrics.log_lines_lost.inc
+        if edge.reloader is not None:
             asyncio.get_running_loop().add_signal_handler(
-                signal.SIGHUP, edge.reloading.request_reload
+                signal.SIGHUP, edge.reloader.request_reload
             )
         freeze_startup_objects()
         await stop.wait()
@@ -139,13 +139,13 @@ def check_config(config: Config = None) -> None:
     platform = settings.platform
     typer.echo(f"  account    API {platform.api}, {platform.grant}, {platform.endpoints.rest_url}")
     for name in platform.url_flags:
-        typer.echo(f"  caution    platform.{name} = true, see docs/playing.md")
+        typer.echo(f"  warning    platform.{name} = true, see docs/playing.md")
     rules = f", {len(settings.delivery.rules)} rules" if settings.delivery.rules else ""
     typer.echo(f"  delivery   {settings.delivery.mode}{rules}")
     typer.echo(
         f"  relay keys {len(settings.get_seal_secrets()) or 'not set (relaying is disabled)'}"
     )
     if settings.sandbox:
-        typer.echo("  sandbox    yes: loopback addresses only, keys that are public")
+        typer.echo("  sandbox    yes: loopback addresses only; accepts the published sandbox keys")
     for setting, text in find_warnings(settings, config):
         typer.echo(f"  warning    {setting}: {text}", err=True)

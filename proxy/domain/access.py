@@ -91,8 +91,12 @@ def check_lifetime(claims: Claims, _play: AccessRequest, policy: TokenPolicy) ->
 def check_audience(claims: Claims, _play: AccessRequest, policy: TokenPolicy) -> None:
     """Refuse a token with an `aud` that does not contain `tokens.audience` (RFC 7519, 4.1.3)."""
     if claims.audience and policy.audience not in claims.audience:
-        is_set = "" if policy.audience else ", which is not set"
-        raise Refusal(Reason.TOKEN_AUDIENCE, f"aud does not contain tokens.audience{is_set}")
+        detail = (
+            "aud does not contain tokens.audience"
+            if policy.audience
+            else "the token has aud, but tokens.audience is not set"
+        )
+        raise Refusal(Reason.TOKEN_AUDIENCE, detail)
 
 
 def check_video(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
@@ -105,7 +109,7 @@ def check_video(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> No
         owner = "issuer" if claims.issuer else "key"
         raise Refusal(
             Reason.TOKEN_VIDEO,
-            f"the video does not match the videos setting of the token's {owner}",
+            f"the token's {owner} may not sign for this video: its videos pattern does not match",
         )
 
 
@@ -125,7 +129,9 @@ def check_network(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> 
             f"the token is for IPv{claims.network.version}, and the viewer uses "
             f"IPv{play.viewer.version}",
         )
-    raise Refusal(Reason.TOKEN_NETWORK, "the viewer is outside the claim ip")
+    raise Refusal(
+        Reason.TOKEN_NETWORK, "the viewer's address is not in the network of the claim ip"
+    )
 
 
 # In the order in which the edge runs them. `playgate token explain` prints the names.

@@ -193,11 +193,11 @@ def _extract_ipv4(network: Network, convert: Callable[[IPv6Address], Address]) -
 def check_viewer(
     address: Address | None, private: PrivateViewers, *, loopback_viewers: bool
 ) -> Address:
-    """Return the viewer's address if `viewer.private` allows it.
+    """Return the viewer's address if the setting `viewer.private` allows it.
 
     Args:
         address: the viewer's address; None if no proxy forwarded an address.
-        private: the setting `viewer.private`.
+        private: the setting.
         loopback_viewers: whether "pass" also allows loopback addresses, for the sandbox.
 
     Raises:
@@ -209,7 +209,8 @@ def check_viewer(
         return address
     if private == "pass" and (loopback_viewers or not address.is_loopback):
         return address
-    raise Refusal(Reason.VIEWER_PRIVATE, f"viewer.private is {private!r}")
+    kind = "loopback" if address.is_loopback else "private"
+    raise Refusal(Reason.VIEWER_PRIVATE, f"viewer.private = {private!r} refuses {kind} addresses")
 
 
 def is_public(address: Address) -> bool:

@@ -4,7 +4,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 
-def measure_skew(date: str, *, asked_at: float, answered_at: float) -> float | None:
+def measure_skew(date: str, *, sent_at: float, received_at: float) -> float | None:
     """Return by how many seconds this clock is at least ahead of the server's clock.
 
     A negative result means that this clock is behind. A date has whole seconds and was taken
@@ -12,8 +12,8 @@ def measure_skew(date: str, *, asked_at: float, answered_at: float) -> float | N
 
     Args:
         date: the `Date` header of the response.
-        asked_at: when the request was sent, in seconds since 1970 on this clock.
-        answered_at: when the response arrived, on the same clock.
+        sent_at: when the request was sent, in seconds since 1970 on this clock.
+        received_at: when the response arrived, on the same clock.
 
     Returns:
         The skew in seconds; None if the date is not valid.
@@ -21,7 +21,7 @@ def measure_skew(date: str, *, asked_at: float, answered_at: float) -> float | N
     server_time = parse_http_date(date)
     if server_time is None:
         return None
-    return max(0.0, asked_at - (server_time + 1)) + min(0.0, answered_at - server_time)
+    return max(0.0, sent_at - (server_time + 1)) + min(0.0, received_at - server_time)
 
 
 @lru_cache(maxsize=8)  # all responses of one second have the same date

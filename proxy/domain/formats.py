@@ -87,7 +87,7 @@ class Mp4Choice:
     is_download: bool = False
 
 
-def read_choice(query: Sequence[tuple[str, str]]) -> Mp4Choice:
+def read_mp4_choice(query: Sequence[tuple[str, str]]) -> Mp4Choice:
     """Read the requested MP4 from the query of a play.
 
     Raises:

@@ -41,7 +41,7 @@ class OriginalRequest:
     query_tokens: tuple[str, ...]  # the values of all `token` parameters in the query
 
     @property
-    def parse_query(self) -> tuple[tuple[str, str], ...]:
+    def query_parameters(self) -> tuple[tuple[str, str], ...]:
         """The names and values of the query's parameters."""
         return tuple(parse_qsl(self.query, keep_blank_values=True))
 
@@ -93,7 +93,9 @@ def reject_foreign_headers(
     """
     for name in foreign_names:
         if name in headers:
-            raise _build_refusal(f"the header {name} belongs to {route}, not to this route")
+            raise _build_refusal(
+                f"the header {name} is only for {route}; call {route}, or remove the header"
+            )
 
 
 def find_folder(path: str, video: VideoId) -> str | None:
@@ -135,7 +137,10 @@ def _split_uncached(uri: str) -> tuple[str, str, tuple[str, ...]]:
         raise _build_refusal("the URI is not a path of printable ASCII")
     path = unquote(raw["path"]) if "%" in raw["path"] else raw["path"]
     if AMBIGUOUS_PATH.search(path) is not None or "%2f" in raw["path"].lower():
-        raise _build_refusal("the path is ambiguous")
+        raise _build_refusal(
+            "servers may read the path differently: it contains %2F, or its decoded form contains "
+            "//, a dot segment, one of \\ # ; % ?, or anything but printable ASCII"
+        )
     query = raw["query"] or ""
     return path, query, tuple(read_query_tokens(query))
 

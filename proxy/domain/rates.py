@@ -38,7 +38,11 @@ def _parse_rate(text: str) -> Rate:
     if (match := RATE.fullmatch(text)) is None:
         raise ValueError('must be a rate such as "60/minute", or several: "10/second; 300/hour"')
     amount, count, unit = int(match["amount"]), int(match["count"] or 1), match["unit"]
-    return Rate(amount, count * SECONDS[unit], f"{amount} per {count} {unit}")
+    return Rate(
+        amount,
+        count * SECONDS[unit],
+        f"{amount} per {unit}" if count == 1 else f"{amount} per {count} {unit}s",
+    )
 
 
 class RateCounters:

@@ -50,8 +50,8 @@ class Reason(StrEnum):
     TOKEN_AUDIENCE = ("token-audience", 403,
         "The token was issued for another service. Request a link for this service.")
     TOKEN_ISSUER = ("token-issuer", 403,
-        ("The issuer that the token names does not own the key that signed the token. Request a "
-        "new link."))
+        ("The token's iss is missing, or is not the issuer of the key that signed the token. "
+        "Correct iss or the signing key, and request a new link."))
     TOKEN_VIDEO = ("token-video", 403,
         "The token is not valid for this video. Request a link for this video.")
     TOKEN_FORMAT = ("token-format", 403,
@@ -67,11 +67,11 @@ class Reason(StrEnum):
         "proxy is in front of the edge, check viewer.trusted_proxies and "
         "viewer.forwarded_header. To allow private addresses, set viewer.private."))
     PATH_NOT_COVERED = ("path-not-covered", 403,
-        ("No rule allows this path and method. Check the URL, or add a rule to "
-        "auth.protected_paths."))
+        ("This path or method is not allowed here, or the proxy sent wrong headers. Use GET, HEAD "
+        "or OPTIONS, and a path in auth.protected_paths; the edge's log has the exact cause."))
     PEER_UNTRUSTED = ("peer-untrusted", 403,
-        ("Only trusted proxies may use this endpoint. If this client is a proxy of yours, add its "
-        "address to viewer.trusted_proxies."))
+        ("Only trusted proxies may use this endpoint. If this client is one of your proxies, add "
+        "its address to viewer.trusted_proxies."))
     SEAL_INVALID = ("seal-invalid", 403,
         "This playback URL was changed, or this service did not create it. Restart playback.")
     SEAL_EXPIRED = "seal-expired", 403, "This playback session has expired. Restart playback."
@@ -91,7 +91,7 @@ class Reason(StrEnum):
     VIDEO_NOT_FOUND = ("video-not-found", 404,
         "This video does not exist. Check the video ID.")
     STREAM_UNAVAILABLE = ("stream-unavailable", 404,
-        ("This video has no stream right now. It may still be in processing, or belong to another "
+        ("This video has no stream right now. It may still be processing, or belong to another "
         "account. Try again later."))
     LIVE_OFF_AIR = ("live-off-air", 404,
         "This live channel is off air. Try again when it is live.")
@@ -113,14 +113,16 @@ class Reason(StrEnum):
     PLATFORM_BAD_RESPONSE = ("platform-bad-response", 502,
         "The video platform returned an unusable response. Try again in a moment.")
     STREAM_HOST_NOT_ALLOWED = ("stream-host-not-allowed", 502,
-        ("The video platform returned a stream URL with a host that this service does not allow. "
-        "Contact the operator."))
+        ("The video platform returned a stream URL that this service does not allow. Contact the "
+        "operator."))
     PLAYLIST_INVALID = ("playlist-invalid", 502,
-        "The playlist of this video is invalid: no player can play it. Contact the operator.")
+        ("The playlist of this video is invalid, or exceeds the limits of this service. Contact "
+        "the operator."))
     PLATFORM_THROTTLED = ("platform-throttled", 503,
         "The video platform is rate-limiting this service. Try again in a moment.")
     PLATFORM_UNREACHABLE = ("platform-unreachable", 503,
-        "The video platform cannot be reached. Try again in a moment.")
+        ("The video platform cannot be reached, or has an internal error. Try again in a "
+        "moment."))
     OVERLOADED = ("overloaded", 503,
         "The service is overloaded. Try again in a moment.")
     RATE_LIMITED = ("rate-limited", 503,
@@ -132,8 +134,8 @@ class Reason(StrEnum):
         ("This service cannot use its account at the video platform right now. Contact the "
         "operator."))
     STARTING = ("starting", 503,
-        ("This edge is starting: it has no access token yet, or no current revocations. Wait until "
-        "it is ready."))
+        ("This edge is starting: it has no access token yet, or has not read the list of "
+        "revocations. Wait until it is ready."))
     DRAINING = "draining", 503, "This edge is shutting down. Use another edge."
     PLATFORM_TIMEOUT = ("platform-timeout", 504,
         "The video platform did not respond in time. Try again in a moment.")

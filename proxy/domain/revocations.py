@@ -46,7 +46,7 @@ class Revocation:
             values independently. None means tokens signed with the operator's own keys.
         before: the latest revoked `iat`. A `jti` is revoked regardless of its `iat`.
         at: when the revocation was created.
-        is_undone: whether this entry undoes the revocations of the name created up to `at`.
+        is_undo: whether this entry undoes the revocations of the name created up to `at`.
         proof: the HMAC that proves that an instance created this entry; see `RevocationProofs`.
     """
 
@@ -55,7 +55,7 @@ class Revocation:
     before: int
     at: int
     issuer: str | None = None
-    is_undone: bool = False
+    is_undo: bool = False
     proof: str = ""
 
     @property
@@ -65,7 +65,7 @@ class Revocation:
 
     def compute_end(self, limit: ValidityLimit) -> int:
         """Return when the last affected token has expired, so that the entry can be dropped."""
-        is_limited = self.kind != "jti" and not self.is_undone
+        is_limited = self.kind != "jti" and not self.is_undo
         last_issued = self.at + limit.leeway
         return (min(self.before, last_issued) if is_limited else last_issued) + limit.validity + 1
 
@@ -76,7 +76,7 @@ class Revocation:
 
     def to_json(self) -> str:
         """Return the JSON text that instances exchange."""
-        members = [self.kind, self.value, self.issuer, self.before, self.at, self.is_undone]
+        members = [self.kind, self.value, self.issuer, self.before, self.at, self.is_undo]
         return json.dumps([*members, self.proof], separators=(",", ":"))
 
     @classmethod
@@ -92,7 +92,7 @@ class Revocation:
             raise ValueError("not a revocation") from None
         if not isinstance(members, list) or len(members) != len(cls.__slots__):
             raise ValueError("not a revocation")
-        kind, value, issuer, before, at, is_undone, proof = members
+        kind, value, issuer, before, at, is_undo, proof = members
         names = [value] if issuer is None else [value, issuer]
         has_valid_name = kind in REVOCATION_KINDS and all(
             isinstance(name, str) and VISIBLE_TEXT.fullmatch(name) is not None for name in names
@@ -104,7 +104,7 @@ class Revocation:
             not proof or PROOF.fullmatch(proof) is not None
         )
         is_valid = has_valid_name and has_valid_times and has_valid_proof
-        if not is_valid or not isinstance(is_undone, bool):
+        if not is_valid or not isinstance(is_undo, bool):
             raise ValueError("not a revocation")
         return cls(
             kind=kind,
@@ -112,7 +112,7 @@ class Revocation:
             issuer=issuer,
             before=before,
             at=at,
-            is_undone=is_undone,
+            is_undo=is_undo,
             proof=proof,
         )
 
@@ -160,7 +160,7 @@ class RevocationList:
 
     def list_in_force(self) -> Iterator[Revocation]:
         """Yield the entries that revoke a name."""
-        return (entry for entry in self if not entry.is_undone)
+        return (entry for entry in self if not entry.is_undo)
 
     def find(self, name: Name) -> Revocation | None:
         """Return the entry of a name, even if it is undone; None without one."""
@@ -201,17 +201,17 @@ class RevocationList:
         )
         for kind, value, issuer in names:
             entry = None if value is None else self._entries.get((kind, value, issuer))
-            if entry is None or entry.is_undone:
+            if entry is None or entry.is_undo:
                 continue
             if kind == "jti" or source.issued_at <= entry.before:
-                raise Refusal(Reason.TOKEN_REVOKED, f"by {kind}")
+                raise Refusal(Reason.TOKEN_REVOKED, f"a revocation of this {kind} is in force")
 
 
 def _merge(known: Revocation, revocation: Revocation) -> Revocation:
-    if known.is_undone or revocation.is_undone:
+    if known.is_undo or revocation.is_undo:
         later, earlier = (known, revocation) if known.at > revocation.at else (revocation, known)
         # Within one second the undoing wins: a new revocation always gets a later `at`.
-        return earlier if later.at == earlier.at and earlier.is_undone else later
+        return earlier if later.at == earlier.at and earlier.is_undo else later
     merged = replace(
         known, before=max(revocation.before, known.before), at=max(revocation.at, known.at)
     )

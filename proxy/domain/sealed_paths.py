@@ -56,7 +56,7 @@ def open_playlist(raw_path: str, keys: SealKeys) -> SealedPlaylist:
         raise build_seal_refusal("not the path of a relayed playlist")
     opened = keys.open(path["seal"])
     if opened.kind != "playlist":
-        raise build_seal_refusal(f"the seal is for a {opened.kind}, not for a playlist")
+        raise build_seal_refusal(f"the seal is not for a playlist (seal kind: {opened.kind})")
     url, variables = opened.content
     return SealedPlaylist(url=url, variables=variables, session=opened.session, key=opened.key)
 
@@ -81,7 +81,7 @@ def _url_of(opened: OpenedSeal, seal: str, rest: str) -> str:
         mac, _, name = rest.partition("/")
         if NAME.fullmatch(name) is not None and opened.key.verify_mac(mac, seal, name):
             return f"{opened.content}{name}"
-    raise build_seal_refusal(f"the path was not named by a playlist ({opened.kind})")
+    raise build_seal_refusal(f"no relayed playlist contains this path (seal kind: {opened.kind})")
 
 
 class Sealer:

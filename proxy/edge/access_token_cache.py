@@ -95,7 +95,7 @@ class AccessTokenCache:
         except Refusal:
             return False
         except Exception:  # a bug; it must not end the refreshes
-            self._telemetry.log.exception("internal", task="keep_fresh")
+            self._telemetry.log.exception("internal", task="access-token")
             return False
         return True
 
@@ -118,7 +118,7 @@ class AccessTokenCache:
                 )
         except TimeoutError:
             raise self._record_failure(
-                Refusal(Reason.PLATFORM_TIMEOUT, "token: out of time")
+                Refusal(Reason.PLATFORM_TIMEOUT, "token: no access token in time")
             ) from None
         except StateError as error:
             raise self._record_failure(Refusal(Reason.ACCOUNT_UNAVAILABLE, error.detail)) from None

@@ -23,7 +23,7 @@ from proxy.domain.formats import Format
 from proxy.domain.play_request import CountedAs, PlayRequest
 from proxy.domain.rates import Rate, RateCounters, parse_rates
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.tokens.claims import Claims, scope_name
+from proxy.domain.tokens.claims import Claims, add_issuer_prefix
 from proxy.domain.tokens.compact import compute_token_identity
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_state import SharedState, build_state_refusal
@@ -71,7 +71,7 @@ class FirstUse:
         if holder is not None and holder != network:
             raise Refusal(
                 Reason.TOKEN_USED_ELSEWHERE,
-                f"first used in another network (IPv{play.viewer.version})",
+                f"the token was first used in another IPv{play.viewer.version} network",
             )
         return holder is not None
 
@@ -125,7 +125,7 @@ class RateLimits:
             if wait := self._counters.compute_wait(name, rate, now):
                 raise Refusal(
                     Reason.RATE_LIMITED,
-                    f"limits.{scope}: {rate.text}",
+                    f"limits.{scope} ({rate.text}) is exceeded",
                     retry_after=ceil(wait),
                 )
         return tuple((name, self._counters.add(name, name[-1], now)) for name in names)
@@ -140,7 +140,7 @@ class RateLimits:
             if scope == "network":
                 name = format_viewer_network(play.viewer)
             elif claims.subject is not None:
-                name = scope_name(claims.subject, claims.issuer)
+                name = add_issuer_prefix(claims.subject, claims.issuer)
             else:
                 continue
             yield from ((kind, scope, name, rate) for rate in rates)

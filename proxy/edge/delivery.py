@@ -87,7 +87,7 @@ class Delivery:
         """
         mode = self.choose_mode(play, claims)
         if mode == "relay":
-            raise Refusal(Reason.FORMAT_UNAVAILABLE, "its mode is relay", message=RELAYED_ONLY)
+            raise Refusal(Reason.FORMAT_UNAVAILABLE, "this play is relayed", message=RELAYED_ONLY)
         # Request all fields, or a video without these formats looks like one without streams.
         urls = await self._streams.resolve(play.build_viewer_request(ANY_FIELDS))
         if mode == "validate" and any(FORMATS[field] == "hls" for field in urls.keys() & fields):

@@ -138,8 +138,8 @@ class JwksCache:
         except KeyInvalid as invalid:
             keys, failure = (), str(invalid)
         except Exception:  # noqa: BLE001  # a bug; it must not refuse a play or end the refreshes
-            self._log.exception("internal", task="issuers")
-            keys, failure = (), "internal"
+            self._log.exception("internal", task="jwks-cache")
+            keys, failure = (), "internal error: see the event internal in the log"
         cached = self.published.get(issuer)
         if cached is None or cached.url != url:
             return  # the settings changed meanwhile

@@ -36,15 +36,15 @@ MAX_AHEAD_SECONDS = 60.0  # by which another instance's clock may be ahead
 MAX_CAUSE_LENGTH = 200  # characters
 MAX_CACHED_VERDICTS = 10_000  # videos; the least recently used is evicted first
 # After one bad check, or after MIN_BAD_CHECKS, a verdict is refreshed sooner than usual.
-DOUBT_TTL_SECONDS, INVALID_TTL_SECONDS = 1.0, 5.0
+ONE_BAD_CHECK_TTL_SECONDS, INVALID_TTL_SECONDS = 1.0, 5.0
 MIN_BAD_CHECKS = 2  # consecutive bad checks that make a verdict `invalid`
 MAX_CHECKED_VARIANTS = 3  # if this many are unplayable, so is the video
 LOG_NAME = "verdicts"  # of the log in the shared state
 VERDICT_TTL_SECONDS = 30.0  # after this, plays refresh the verdict in the background
 # Multiples of VERDICT_TTL_SECONDS: how long the shared log keeps a verdict for new instances, and
 # the age from which a play waits for a new check (unless the verdict is `invalid`: then from 1).
-SHARED_TTL_FACTOR = 2
-STORED_TTL_FACTOR = 10
+LOG_TTL_FACTOR = 2
+MAX_AGE_FACTOR = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class PlayableCache:
 
     def _has_expired(self, cached: CachedVerdict) -> bool:
         return self._compute_age(cached) >= VERDICT_TTL_SECONDS * (
-            1 if cached.verdict == "invalid" else STORED_TTL_FACTOR
+            1 if cached.verdict == "invalid" else MAX_AGE_FACTOR
         )
 
     def _compute_age(self, cached: CachedVerdict) -> float:
@@ -125,7 +125,9 @@ class PlayableCache:
     def _compute_ttl(self, cached: CachedVerdict) -> float:
         if not cached.bad_checks:
             return VERDICT_TTL_SECONDS
-        ttl = DOUBT_TTL_SECONDS if cached.bad_checks < MIN_BAD_CHECKS else INVALID_TTL_SECONDS
+        ttl = (
+            ONE_BAD_CHECK_TTL_SECONDS if cached.bad_checks < MIN_BAD_CHECKS else INVALID_TTL_SECONDS
+        )
         return min(ttl, VERDICT_TTL_SECONDS)
 
     async def _check_once(self, video: VideoId) -> CachedVerdict:
@@ -160,9 +162,7 @@ class PlayableCache:
         at = round(self._clock.now(), 3)
         entry = json.dumps([video, latest.verdict, latest.cause, at, latest.bad_checks])
         with suppress(StateError):
-            await self._state.append(
-                LOG_NAME, [entry], keep=VERDICT_TTL_SECONDS * SHARED_TTL_FACTOR
-            )
+            await self._state.append(LOG_NAME, [entry], keep=VERDICT_TTL_SECONDS * LOG_TTL_FACTOR)
 
     def _read_entry(self, entry: str) -> tuple[VideoId, CachedVerdict]:
         video, verdict, cause, at, bad_checks = json.loads(entry)
@@ -185,12 +185,12 @@ class PlayableCache:
             async with asyncio.timeout(self._check_timeout):
                 return await self._check_playlists(video)
         except TimeoutError:
-            return "unknown", "out of time"
+            return "unknown", "the check took too long"
         except Refusal as refusal:
             return "unknown", f"{refusal.reason}: {refusal.detail}"
         except Exception:  # noqa: BLE001  # a bug; it must not refuse a play
-            self._log.exception("internal", task="check")
-            return "unknown", "internal"
+            self._log.exception("internal", task="playlist-check")
+            return "unknown", "internal error: see the event internal in the log"
 
     async def _check_playlists(self, video: VideoId) -> tuple[Verdict, str]:
         url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))

@@ -30,6 +30,10 @@ from proxy.edge.stream_resolver import StreamResolver
 # and each time find another session. Behind this they come back to the playlist.
 WRAPPED = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n{path}\n"
 
+NO_VARIANT_LEFT = (
+    "every variant exceeds the token's max_height or max_bandwidth, or does not state its size"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayedPlaylist:
@@ -106,7 +110,10 @@ class Relay:
         """Return the path of a video's MP4 in a new session, or refuse."""
         key, session = self._sessions.begin(play, claims)
         if session.limits.max_bandwidth is not None:
-            raise Refusal(Reason.FORMAT_UNAVAILABLE, "an MP4 does not say its bandwidth")
+            raise Refusal(
+                Reason.FORMAT_UNAVAILABLE,
+                "the token has max_bandwidth, which cannot be checked for an MP4",
+            )
         # HLS too: a video without any MP4 is not without any stream.
         urls = await self._streams.resolve(play.build_edge_request(ANY_FIELDS))
         url = choose_mp4(urls, choice, max_height=session.limits.max_height)
@@ -151,13 +158,16 @@ class Relay:
 
     def _wrapped(self, url: str, key: SealKey, session: Session) -> bytes:
         if session.limits:
-            raise Refusal(Reason.FORMAT_UNAVAILABLE, "one variant, which does not say its size")
+            raise Refusal(
+                Reason.FORMAT_UNAVAILABLE,
+                "without a Multivariant Playlist, max_height and max_bandwidth cannot be checked",
+            )
         return WRAPPED.format(path=Sealer(key, session).playlist_path(url, {})).encode()
 
     async def _checked(self, received: ReceivedPlaylist, owner: str) -> Report:
         report = await self._checking.check(received, owner=owner)
         if not report.is_playlist:
-            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: what came is no playlist")
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: the response is not a playlist")
         if not report.is_checked:
             why = next(it.message for it in report.findings if it.rule == "excess")
             raise Refusal(Reason.PLAYLIST_INVALID, why)
@@ -182,7 +192,7 @@ class Relay:
             if session.limits:
                 text, left = drop_variants(text, session.limits)
                 if report.kind == "multivariant" and not left:
-                    raise Refusal(Reason.FORMAT_UNAVAILABLE, "every variant is beyond the limits")
+                    raise Refusal(Reason.FORMAT_UNAVAILABLE, NO_VARIANT_LEFT)
             is_fixed = report.kind == "multivariant" or self._state.playlists.is_fixed(path, text)
             return seal_uris(
                 text,

@@ -15,6 +15,10 @@ from proxy.edge.revocations import Revocations
 from proxy.settings import Settings
 
 RELAYING_DISABLED = "max_height and max_bandwidth require relaying; relay.keys is not set"
+LIMITS_NEED_RELAYING = (
+    "This link limits the picture height or the bandwidth, which requires relaying, and this "
+    "service does not relay. Request a link without these limits."
+)
 
 
 class RelaySessions:
@@ -30,7 +34,7 @@ class RelaySessions:
     def begin(self, play: PlayRequest, claims: Claims) -> tuple[SealKey, Session]:
         """Return a new session and the key that seals it. Raises Refusal without `relay.keys`."""
         if (key := self.keys.newest) is None:
-            raise Refusal(Reason.TOKEN_FORMAT, RELAYING_DISABLED)
+            raise Refusal(Reason.TOKEN_FORMAT, RELAYING_DISABLED, message=LIMITS_NEED_RELAYING)
         return key, Session(
             video=play.video,
             network=claims.network or get_viewer_network(play.viewer),

@@ -97,7 +97,7 @@ class Revocations:
         now = int(self._clock.now())
         if before is not None and before > now + self.longest.leeway:
             raise _build_invalid_refusal(
-                "before is in the future. Use the current time or an earlier one."
+                'The time "before" is in the future. Use the current time or an earlier one.'
             )
         issued_until = now if before is None else before
         revocation = Revocation(
@@ -109,12 +109,13 @@ class Revocations:
         )
         if revocation.compute_end(self.longest) <= now:
             raise _build_invalid_refusal(
-                "before is so long ago that every token issued until then has expired."
+                'Nothing to revoke: every token issued until the time "before" has expired.'
             )
         self._drop_expired()
         if len(self._list) >= MAX_REVOCATIONS and self._list.find(revocation.name) is None:
             raise _build_invalid_refusal(
-                f"The maximum of {MAX_REVOCATIONS} revocations is in force. Retire the key instead."
+                f"The maximum of {MAX_REVOCATIONS} revocations is in force. Revoke by sub or "
+                "video, or retire the signing key."
             )
         await self._publish(revocation)
         self._log.info("revoked", **_build_log_fields(revocation), before=before)
@@ -123,10 +124,10 @@ class Revocations:
     async def undo(self, kind: RevocationKind, value: str, *, issuer: str | None = None) -> None:
         """Undo a revocation on every instance. If that fails, raise Refusal and change nothing."""
         existing = self._list.find((kind, value, issuer))
-        if existing is None or existing.is_undone:
+        if existing is None or existing.is_undo:
             raise _build_invalid_refusal(f"No revocation of this {kind} is in force.")
         at = max(existing.at, int(self._clock.now()))
-        undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undone=True)
+        undone = Revocation(kind=kind, value=value, issuer=issuer, before=at, at=at, is_undo=True)
         await self._publish(undone)
         self._log.info("revocation-undone", **_build_log_fields(undone))
 
@@ -179,7 +180,7 @@ class Revocations:
     def _choose_time(self, name: Name) -> int:
         """Return the current time, or a second after the last undo, which would win otherwise."""
         now, existing = int(self._clock.now()), self._list.find(name)
-        return max(now, existing.at + 1) if existing and existing.is_undone else now
+        return max(now, existing.at + 1) if existing and existing.is_undo else now
 
     async def _publish(self, revocation: Revocation) -> None:
         proven = self._proofs.prove(revocation)
@@ -206,10 +207,10 @@ class Revocations:
             except ValueError:  # from another version of Playgate, or another writer
                 continue
             if self._proofs.is_proven(revocation):
-                if revocation.is_undone:
+                if revocation.is_undo:
                     future_dated.pop(revocation.name, None)
                 yield revocation
-            elif not revocation.is_undone:
+            elif not revocation.is_undo:
                 clipped = revocation.clip_times(now, self.longest.leeway)
                 if clipped.at == revocation.at:
                     yield clipped

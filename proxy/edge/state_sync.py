@@ -21,7 +21,7 @@ async def keep_pulling(pulls: Sequence[Pull], max_staleness: float, telemetry: T
             except StateError as error:
                 failure = failure or error
             except Exception:  # a bug; it must not end this loop
-                telemetry.log.exception("internal", task="pull")
+                telemetry.log.exception("internal", task="state-sync")
         if failure is None:
             telemetry.health.record_success("pull")
             telemetry.health.has_current_revocations = True

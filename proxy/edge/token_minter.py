@@ -60,7 +60,8 @@ class TokenMinter:
         config, key = self._settings.tokens, self._keyring.signing_key()
         if key is None:
             raise _build_invalid_refusal(
-                "No key of this edge can sign: all of them are public. Add a secret or private key."
+                "This edge has no key that can sign. Add a secret or a private key to tokens.keys, "
+                "or run playgate keys generate."
             )
         ttl = config.default_ttl if ttl is None else ttl
         if not 0 < ttl <= config.max_ttl:

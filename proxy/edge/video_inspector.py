@@ -97,7 +97,7 @@ class VideoInspector:
         try:
             received = await self._cdn.fetch_playlist(child.url)
         except Refusal as refusal:
-            return _build_missing_result("", refusal, what="Its reload").findings
+            return _build_missing_result("", refusal, what="The reload of this playlist").findings
         report = await self._checker.check(received)
         after = await self._checker.read_model(report, received.url)
         if after is None:
@@ -105,7 +105,9 @@ class VideoInspector:
         return compare(before, after, seconds=wait)
 
 
-def _build_missing_result(name: str, refusal: Refusal, *, what: str = "It") -> InspectedPlaylist:
+def _build_missing_result(
+    name: str, refusal: Refusal, *, what: str = "This playlist"
+) -> InspectedPlaylist:
     findings = Findings()
     findings.add("fetch", None, what=what, why=refusal.detail)
     return InspectedPlaylist(name=name, kind=None, findings=findings.in_order(), text="")

@@ -22,7 +22,7 @@ CHANNEL_ID = "x1sandbox"
 CALLBACK_URL = "http://127.0.0.1:8085/callback"
 PUBLIC_KEY = ("sandbox-public", "sandbox-public-secret")
 # A private key with the permissions to manage videos.
-STUDIO_KEY = ("sandbox-studio", "sandbox-studio-secret")
+VIDEOS_KEY = ("sandbox-studio", "sandbox-studio-secret")
 MANAGING_SCOPES = {"upload_videos", "read_videos", "edit_videos", "delete_videos"}
 USER = ("publisher", "sandbox-password")
 
@@ -82,7 +82,7 @@ class Accounts:
         Raises:
             OAuthError: the key or its secret is wrong.
         """
-        valid_keys = [self.private_key, STUDIO_KEY] if kind == "private" else [PUBLIC_KEY]
+        valid_keys = [self.private_key, VIDEOS_KEY] if kind == "private" else [PUBLIC_KEY]
         if (api_key, api_secret) not in valid_keys:
             raise OAuthError("invalid_client", "invalid secret_key")
 

@@ -69,7 +69,7 @@ async def get_identity(request: web.Request) -> web.StreamResponse:
     """Handle GET /auth: return the account, scopes and roles of the access token."""
     if (fault := await request.app[STATE].controls.pass_through("account")) is not None:
         return await send_fault(request, fault)
-    access = find_access(request, request.app[STATE])
+    access = find_access_grant(request, request.app[STATE])
     if access is None:
         return build_unauthorized_response()
     roles = ["publisher"] if access.login else []
@@ -93,7 +93,7 @@ def check_access(
 
     Without `scopes`, every valid access token is accepted.
     """
-    access = find_access(request, request.app[STATE])
+    access = find_access_grant(request, request.app[STATE])
     if access is None:
         return build_unauthorized_response()
     if scopes is not None and not scopes & set(access.scope.split()):
@@ -103,7 +103,7 @@ def check_access(
     return None
 
 
-def find_access(request: web.Request, sandbox: Sandbox) -> AccessGrant | None:
+def find_access_grant(request: web.Request, sandbox: Sandbox) -> AccessGrant | None:
     """Return the rights of the request's access token, or None if it is unknown or expired."""
     access = sandbox.accounts.access_tokens.get(read_bearer(request))
     return access if access is not None and sandbox.now() < access.expires_at else None

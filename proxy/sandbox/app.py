@@ -32,7 +32,7 @@ def build_sandbox(sandbox: Sandbox) -> web.Application:
             web.get(f"/open/{NAME}", pages.open_player),
             web.post("/mint", edge_pages.mint_token),
             web.post("/explain", edge_pages.explain_token),
-            web.get("/api/{port}", edge_pages.describe_port),
+            web.get("/api/{port}", edge_pages.show_openapi),
             web.get("/__calls", pages.show_calls),
             web.delete("/__calls", pages.reset_calls),
             web.post("/__faults/{kind}", pages.set_fault),

@@ -70,7 +70,7 @@ async def explain_token(request: web.Request) -> web.Response:
     )
 
 
-async def describe_port(request: web.Request) -> web.Response:
+async def show_openapi(request: web.Request) -> web.Response:
     """Show the OpenAPI document of a port as tables."""
     port = PORTS.get(request.match_info["port"])
     if port is None:

@@ -42,7 +42,10 @@ class Locks:
             raise LockError("sec was not issued by this sandbox") from None
         sealed_video, sealed_address, expires = sealed
         if sealed_video != video or sealed_address not in {address, ANY_ADDRESS}:
-            raise LockError(f"locked to {sealed_address}, requested by {address}")
+            raise LockError(
+                f"locked to video {sealed_video} and {sealed_address}, requested for video {video} "
+                f"by {address}"
+            )
         if expires and now - sealed_at > self.ttl:
             raise LockError(
                 f"expired: issued {now - sealed_at:.0f} s ago, valid for {self.ttl:.0f} s"

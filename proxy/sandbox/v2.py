@@ -11,7 +11,13 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from proxy.sandbox.api import GARBAGE_BODY, SLOW_SECONDS, STREAM_FLAGS, find_access, is_address
+from proxy.sandbox.api import (
+    GARBAGE_BODY,
+    SLOW_SECONDS,
+    STREAM_FLAGS,
+    find_access_grant,
+    is_address,
+)
 from proxy.sandbox.catalogue import MISSING, VIDEOS, Video
 from proxy.sandbox.state import STATE, send_fault
 from proxy.sandbox.streams import build_stream_url
@@ -51,7 +57,7 @@ async def get_streams(request: web.Request) -> web.StreamResponse:
 
 
 def _find_error(request: web.Request, video: Video, body: dict[str, Any]) -> web.Response | None:
-    access = find_access(request, request.app[STATE])
+    access = find_access_grant(request, request.app[STATE])
     if access is None:
         return _build_error(401, "UNAUTHORIZED", "The access token is invalid or has expired")
     if SCOPE not in access.scope.split():

@@ -10,7 +10,12 @@ from typing import Any
 from aiohttp import web
 
 from proxy.sandbox.accounts import CHANNEL_ID
-from proxy.sandbox.api import build_error_response, build_parameter_error, check_access, find_access
+from proxy.sandbox.api import (
+    build_error_response,
+    build_parameter_error,
+    check_access,
+    find_access_grant,
+)
 from proxy.sandbox.catalogue import NOT_FOUND, Video, get_field
 from proxy.sandbox.state import STATE, send_fault
 
@@ -144,7 +149,7 @@ async def list_videos(request: web.Request) -> web.StreamResponse:
 async def _check_access(request: web.Request, scope: str) -> web.StreamResponse | None:
     if (fault := await request.app[STATE].controls.pass_through("manage")) is not None:
         return await send_fault(request, fault)
-    access = find_access(request, request.app[STATE])
+    access = find_access_grant(request, request.app[STATE])
     # A token of a user's login may have manage_videos instead of the scope of a private key.
     login_scopes = {"manage_videos"} if access is not None and access.login else set()
     return check_access(request, {scope} | login_scopes, f"can-{scope.replace('_', '-')}")

@@ -129,7 +129,7 @@ def _check_egress(settings: Settings) -> Iterator[Problem]:
         text = f'must be an {family} address, since platform.address_family = "{family}"'
         yield "platform.egress_ip", text
     if not is_public(address) and not settings.sandbox:
-        text = "must be a public address: the one from which the CDN sees this edge connect"
+        text = "must be a public address: the address of this edge that the CDN sees"
         yield "platform.egress_ip", text
 
 

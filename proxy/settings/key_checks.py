@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from proxy.domain.tokens.keyring import SigningKey
-from proxy.settings.keys import format_file_subject
+from proxy.settings.keys import format_file_or_placeholder
 from proxy.settings.platform import Family
 from proxy.settings.schema import SANDBOX_SEAL_SECRET, Settings
 from proxy.settings.sources import Problem
@@ -45,7 +45,7 @@ def check_keys(settings: Settings, *, for_edge: bool) -> Iterator[Problem]:
         problem = "contains no key; run playgate keys generate"
         if not file.exists():
             problem = "does not exist; create it: playgate keys generate"
-        yield "tokens.jwks_file", f"{format_file_subject(file)} {problem}"
+        yield "tokens.jwks_file", f"{format_file_or_placeholder(file)} {problem}"
     yield from _check_kids(settings)
     yield from _check_shared_secrets(settings)
     yield from _check_issuers(settings)

@@ -12,6 +12,7 @@ from proxy.domain.tokens.claims import VISIBLE_TEXT
 from proxy.domain.tokens.jwks import OwnKey, read_own_set
 from proxy.domain.tokens.keyring import (
     MIN_SECRET_BYTES,
+    SECRET_TOO_SHORT,
     Algorithm,
     KeyInvalid,
     SigningKey,
@@ -23,7 +24,7 @@ from proxy.settings.value_checks import ENCODING, OptionalPath, Section, check_p
 FILE_SUFFIXES = frozenset({".pem", ".key", ".secret", ".json"})
 
 
-def check_key_file(file: Path) -> Path:
+def check_absolute_path(file: Path) -> Path:
     """Check that a path is absolute: it must not depend on the edge's working directory."""
     if not file.is_absolute():
         raise ValueError("must be an absolute path")
@@ -31,7 +32,7 @@ def check_key_file(file: Path) -> Path:
 
 
 VideoPattern = Annotated[str, AfterValidator(check_pattern)]  # matches whole IDs; empty for all
-KeyPath = Annotated[Path, AfterValidator(check_key_file)] | None
+KeyPath = Annotated[Path, AfterValidator(check_absolute_path)] | None
 
 
 def format_file_name(file: Path) -> str:
@@ -44,7 +45,7 @@ def format_file_name(file: Path) -> str:
     return f" {file}" if is_in_folder or file.suffix in FILE_SUFFIXES else ""
 
 
-def format_file_subject(file: Path) -> str:
+def format_file_or_placeholder(file: Path) -> str:
     """Return a file's path as the subject of a message, or "the file" if it may be a secret."""
     return format_file_name(file).strip() or "the file"
 
@@ -87,7 +88,7 @@ def read_own_set_file(path: str) -> tuple[OwnKey, ...]:
     Raises:
         ValueError: the file cannot be read, or is not a valid JWK Set.
     """
-    name = format_file_subject(Path(path))
+    name = format_file_or_placeholder(Path(path))
     try:
         text = key_file.read(Path(path)) if path else None
         return () if text is None else read_own_set(text)
@@ -177,10 +178,13 @@ class TokensConfig(Section):
         _ = self.own_keys  # read now, since the file may change later
         external = {entry.issuer for entry in self.issuers}
         if len(external) != len(self.issuers):
-            raise ValueError("two entries of tokens.issuers have the same issuer; remove one")
+            raise ValueError(
+                "two entries of tokens.issuers have the same issuer: remove one of them"
+            )
         if both := external & {key.issuer for key in self.keys}:
             raise ValueError(
-                f"{min(both)} is an issuer in both tokens.issuers and tokens.keys; remove one"
+                f"{min(both)} is in tokens.issuers, and is the issuer of a key in tokens.keys: "
+                "remove it from one of the two"
             )
         return self
 
@@ -200,7 +204,7 @@ class SealKeyConfig(Section):
                 "its secret is a PEM key; create a random secret instead: openssl rand -hex 32"
             )
         if len(secret) < MIN_SECRET_BYTES:
-            raise ValueError(f"its secret is shorter than {MIN_SECRET_BYTES} bytes")
+            raise ValueError(SECRET_TOO_SHORT)
         return secret
 
     @model_validator(mode="after")

@@ -34,7 +34,10 @@ def check_url(text: str) -> str:
         url, extra, host = URL(), "", b""
     is_host = 0 < len(host) <= MAX_HOST_LENGTH and "%" not in url.raw_authority
     if url.scheme not in {"http", "https"} or not is_host or extra:
-        raise ValueError("must be a URL such as https://play.example.com")
+        raise ValueError(
+            "must be an http or https URL without user, query and fragment, such as "
+            "https://play.example.com"
+        )
     return text.rstrip("/")
 
 

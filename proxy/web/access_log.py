@@ -54,7 +54,7 @@ class AccessLog:
                 write_log_line(finished, self._log)
             except Exception:  # noqa: BLE001  # a bug must not keep the rest of the batch unlogged
                 request_id = finished.context.request_id
-                self._log.exception("internal", task="telling", request_id=request_id)
+                self._log.exception("internal", task="access-log", request_id=request_id)
 
 
 def count_request(finished: FinishedRequest, metrics: Metrics) -> None:

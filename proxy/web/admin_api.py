@@ -123,8 +123,8 @@ class RevocationRequest(BaseModel):
     issuer: Annotated[
         VisibleText | None,
         Field(
-            description="Issuer of the tokens; default: tokens signed with the keys in "
-            "tokens.keys; not allowed with video"
+            description="Issuer of the tokens; default: tokens signed with your own keys, in "
+            "tokens.keys or tokens.jwks_file; not allowed with video"
         ),
     ] = None
     before: Annotated[
@@ -141,11 +141,13 @@ class RevocationRequest(BaseModel):
         if len(self.get_name()) != 1:
             raise ValueError("must name exactly one of jti, sub and video")
         if self.jti is not None and self.before is not None:
-            raise ValueError("must not combine before with jti, which names one token")
+            raise ValueError('must not contain both "before" and "jti": a jti names one token')
         if self.video is not None and self.issuer is not None:
-            raise ValueError("must not combine issuer with video, which means all issuers")
+            raise ValueError(
+                'must not contain both "issuer" and "video": a video is revoked for all issuers'
+            )
         if self.undo and self.before is not None:
-            raise ValueError("must not combine before with undo")
+            raise ValueError('must not contain both "before" and "undo"')
         return self
 
     def get_name(self) -> list[tuple[RevocationKind, str]]:

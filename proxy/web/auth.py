@@ -110,7 +110,7 @@ async def authorize(
 async def authorize_bytes(request: web.Request, original: OriginalRequest) -> web.Response:
     """Give nginx the upstream URL of a sealed path, so that nginx fetches the bytes itself."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
-    sealed = relay.find_bytes(original.path, original.parse_query)
+    sealed = relay.find_bytes(original.path, original.query_parameters)
     record_session(request, sealed.session)
     relay.admit(sealed.session, viewer)
     response = build_allowed_response(sealed.session.video, sealed.session)

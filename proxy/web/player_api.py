@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from proxy.domain.formats import FORMATS, read_choice, read_fields
+from proxy.domain.formats import FORMATS, read_fields, read_mp4_choice
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.probe import check_probe
 from proxy.domain.tokens.claims import Claims
@@ -54,7 +54,7 @@ async def play_file(request: web.Request) -> web.Response:
     """Redirect a player to an MP4 file in the quality that the query selects."""
     play_request = read_play(request, "mp4")
     claims, is_bound = await admit(request, play_request)
-    choice = read_choice(list(request.query.items()))
+    choice = read_mp4_choice(list(request.query.items()))
     if not is_bound:
         return web.Response(content_type=MP4_TYPE)
     redirect = await request[SERVICES].delivery.deliver_file(play_request, claims, choice)

@@ -33,7 +33,7 @@ def test_a_stalled_reader_causes_dropped_lines_but_no_delay():
     line = "x" * 1023 + "\n"
     with os.fdopen(reading) as reader:
         with os.fdopen(written, "w") as stream, open_log_writer(stream, max_lines=100) as writer:
-            writer.count_lost = lost.append
+            writer.count_dropped = lost.append
             for _ in range(1000):  # would block for ever if writing waited for the reader
                 writer.write(line)
             reading_thread = Thread(target=lambda: received.extend(reader))
@@ -79,7 +79,7 @@ def test_lines_that_do_not_fit_on_a_full_disk_are_counted_as_lost():
 
 def write_to_a_full_disk(lost: list[int]) -> None:
     with Path("/dev/full").open("w") as stream, open_log_writer(stream) as writer:
-        writer.count_lost = lost.append
+        writer.count_dropped = lost.append
         writer.write("lost\n")
 
 

@@ -96,7 +96,10 @@ async def test_no_ip_lock_and_no_expire_each_lift_only_their_own_limit(
             "invalid_client; this grant needs a public API key; for a private one, use grant client",
         ),
         ({**V2, **PUBLIC}, "invalid_client; this grant needs a private API key"),
-        ({**PASSWORD, "password": "wrong-password"}, "invalid_grant; see username and password"),
+        (
+            {**PASSWORD, "password": "wrong-password"},
+            "invalid_grant; the user name or the password is wrong",
+        ),
     ],
 )
 async def test_a_wrong_key_kind_or_password_is_explained_in_readyz(sandbox, account, message):

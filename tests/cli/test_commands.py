@@ -21,7 +21,7 @@ CONFIG = ["--config", str(SANDBOX_TOML)]
 
 
 @pytest.fixture(autouse=True)
-def no_running_edge(monkeypatch):
+def use_free_operator_port(monkeypatch):
     """Point commands at a free port, in case an edge runs on this machine."""
     monkeypatch.setenv("PLAYGATE_OPERATOR__LISTEN", f"127.0.0.1:{free_port()}")
 
@@ -145,7 +145,7 @@ def test_mint_without_a_private_key_explains_the_error(tmp_path):
     result = run("token", "mint", "--config", str(config), "--video", "x8abcd")
 
     assert result.exit_code == 1
-    assert "No key of this edge can sign" in result.stderr
+    assert "This edge has no key that can sign" in result.stderr
 
 
 def test_explain_shows_every_check_of_a_valid_token():
@@ -395,7 +395,9 @@ def test_explain_of_a_malformed_token_fails_the_check_of_its_form():
 
     assert result.exit_code == 1
     assert re.search(
-        r"^fail +form +token-malformed: it has 1 parts instead of 3", result.stdout, re.MULTILINE
+        r"^fail +form +token-malformed: it must have 3 parts separated by dots, and has 1",
+        result.stdout,
+        re.MULTILINE,
     )
 
 

@@ -144,7 +144,7 @@ def test_a_refused_player_on_this_machine_is_a_warning():
         ({"DELIVERY__CDN_FAMILIES": '["ipv4","ipv6"]'}, "families", "warn: the CDN has ipv4 only, as"),
         ({"OPERATOR__LISTEN": "127.0.0.1:1"}, "edge", "warn: no edge is running at 127.0.0.1:1"),
         ({"OPERATOR__KEY": ""}, "forwarding", "warn: not checked: operator.key is not set"),
-        ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge refused the probe (HTTP 404)"),
+        ({"OPERATOR__KEY": "k" * 20}, "forwarding", "fail: the edge refused this command's signed test request (HTTP 404)"),
         ({"WEB__PUBLIC_URL": ""}, "public", "warn: web.public_url is not set"),
         ({"WEB__PUBLIC_URL": "http://127.0.0.1:1"}, "public", "fail: http://127.0.0.1:1 does not respond (refused"),
         ({"PLATFORM__API_KEY": ""}, "settings", "platform.api_key (PLAYGATE_PLATFORM__API_KEY): is empty"),
@@ -197,7 +197,12 @@ async def test_an_invalid_playlist_of_the_cdn_is_reported(edge, run_checks, vide
 @pytest.mark.parametrize(
     ("ip", "private", "check", "says"),
     [
-        ("10.0.0.5", "refuse", "stream", "fail: viewer-private (viewer.private is 'refuse')"),
+        (
+            "10.0.0.5",
+            "refuse",
+            "stream",
+            "fail: viewer-private (viewer.private = 'refuse' refuses private addresses)",
+        ),
         (
             "2001:db8::5",
             "pass",
@@ -218,7 +223,7 @@ async def test_a_viewer_is_checked_as_by_the_edge(edge, run_checks, *, ip, priva
     [
         ("x8demo1", {}, None, "ok: would be relayed"),
         ("x8empty", {}, None, "fail: playlist-invalid (variants-none"),
-        ("x8robot", {}, None, "fail: platform-bad-response (CDN: what came is no playlist) → Run playgate inspect"),
+        ("x8robot", {}, None, "fail: platform-bad-response (CDN: the response is not a playlist) → Run playgate inspect"),
         ("x8demo1", {}, Fault(status=403), "→ See the result of the check named cdn above"),
         ("x8demo1", {}, Fault(status=404), "→ The CDN does not have the stream"),
         ("x8demo1", {"DELIVERY__MODE": "validate"}, Fault(status=403), "warn: would be redirected without a check of the playlist: platform-bad-response"),
@@ -385,7 +390,7 @@ async def test_outages_that_the_edge_reports_are_shown(sandbox, edge, run_checks
 async def test_another_server_at_the_public_url_is_reported(edge, run_checks, sandbox):
     results = problems(await run_checks(edge, WEB__PUBLIC_URL=sandbox.origin))
 
-    assert "with HTTP 404, no X-Deny-Reason" in results["public"]
+    assert "(HTTP 404, no X-Deny-Reason)" in results["public"]
 
 
 async def test_a_private_id_is_not_shown(edge, run_checks):

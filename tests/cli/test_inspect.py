@@ -179,6 +179,6 @@ async def test_a_video_cannot_be_inspected_without_settings(inspect):
 
     assert ran.returncode == 2
     assert ran.stderr.startswith(
-        "x8demo1: no such file. To inspect a video with this ID (with --config FILE), fix the settings"
+        "x8demo1: no such file. To inspect a video with this ID, Playgate needs valid settings: give --config"
     )
     assert "platform.api_key: is not set" in ran.stderr

@@ -163,7 +163,7 @@ def test_an_invalid_file_is_reported_and_left_unchanged(keys):
         ("not json", "it is not a JWK Set"),
         (
             '{"keys": [{"kty": "oct", "kid": "a", "k": "c2hvcnQ"}]}',
-            "key 1 of the set: its secret is shorter",
+            "key 1 of the set: its secret has less than",
         ),
     ):
         keys.file.write_text(text)

@@ -31,7 +31,7 @@ async def test_without_a_shared_state_the_edge_is_called(edge):
     assert code == 0
     assert re.fullmatch(
         r"revoked: all tokens of viewer-7 issued until \S+ \S+ UTC\n"
-        r"refused at once by the edge at \S+\n"
+        r"The tokens are refused: at once, by the edge at \S+\n"
         r"The revocation is deleted after \S+ \S+ UTC, when all these tokens have expired\.\n",
         said,
     )
@@ -47,12 +47,12 @@ async def test_with_a_shared_state_every_instance_revokes(sandbox, server):
         token = one.mint(subject="viewer-7")
         env = {"STATE__URL": server.url, "STATE__MAX_STALENESS": "0.5"}
         code, said = await revoke("--sub", "viewer-7", **env)
-        assert (code, "within 0.5 s by every instance" in said) == (0, True)
+        assert (code, "within 0.5 s, by every instance" in said) == (0, True)
         for edge in (one, two):
             await wait_until(lambda edge=edge: is_refused(edge, token))
 
         code, said = await revoke("--video", "x8demo1", "--before", "2026-01-01T00:00:00Z", **env)
-        assert (code, "so long ago" in said) == (1, True)
+        assert (code, "Nothing to revoke" in said) == (1, True)
         code, said = await revoke("--jti", "one", **env)
         assert (code, said.startswith("revoked: the token one\n")) == (0, True)
 
@@ -75,7 +75,7 @@ async def test_a_revocation_can_be_undone(edge, sandbox, server):
         await revoke("--sub", "viewer-7", **env)
         await wait_until(lambda: is_refused(one, token))
         code, said = await revoke("--sub", "viewer-7", "--undo", **env)
-        assert (code, "within 0.5 s by every instance" in said) == (0, True)
+        assert (code, "within 0.5 s, by every instance" in said) == (0, True)
         await wait_until(lambda: is_good(one, token))
 
 
@@ -98,9 +98,9 @@ async def is_refused(edge, token):
         (["--sub", "a", "--undo", "--before", "5"], "--before cannot be combined with --undo"),
         (
             ["--video", "x8demo1", "--issuer", "a"],
-            "--issuer: must be the name of an issuer, and needs",
+            "--issuer: requires --jti or --sub",
         ),
-        (["--sub", "a", "--issuer", "a b"], "--issuer: must be the name of an issuer, and needs"),
+        (["--sub", "a", "--issuer", "a b"], "--issuer: requires --jti or --sub"),
         (
             ["--sub", "a", "--before", "yesterday"],
             "--before: must be a time with a time zone, such as 2026-",
@@ -122,7 +122,7 @@ async def test_the_error_of_the_edge_is_shown(edge):
     code, said = await revoke("--sub", "a", OPERATOR__KEY="", **listen)
     assert (code, "Set operator.key to revoke through the edge" in said) == (1, True)
     code, said = await revoke("--sub", "a", "--before", "99999999999", **listen)
-    assert (code, "before is in the future" in said) == (1, True)
+    assert (code, 'The time "before" is in the future' in said) == (1, True)
 
 
 async def test_an_unreachable_state_is_reported_without_its_password(server):
@@ -167,14 +167,14 @@ async def test_explain_reports_a_revoked_token(edge, sandbox, server):
     listen = {"OPERATOR__LISTEN": str(edge.edge.operator)}
     await revoke("--sub", "viewer-7", **listen)
     code, said = await explain(revoked, **listen)
-    assert (code, "token-revoked: by sub" in said) == (1, True), said
+    assert (code, "token-revoked: a revocation of this sub" in said) == (1, True), said
     code, said = await explain(kept, **listen)
     assert (code, "ok   revoked" in said) == (0, True)
 
     url = {"STATE__URL": server.url}
     await revoke("--sub", "viewer-7", **url)
     code, said = await explain(revoked, **url)
-    assert (code, "token-revoked: by sub" in said) == (1, True)
+    assert (code, "token-revoked: a revocation of this sub" in said) == (1, True)
 
 
 async def test_explain_reports_a_token_that_was_first_used_elsewhere(sandbox, server):
@@ -212,4 +212,4 @@ async def test_explain_fetches_the_keys_of_the_issuer_of_the_token(edge):
         code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
         assert (code, "ok   signature" in said) == (0, True), said
     code, said = await explain(token, TOKENS__ISSUERS=json.dumps(issuers), **listen)
-    assert (code, "token-key-unknown: no key in its issuer's JWK Set" in said) == (1, True)
+    assert (code, "token-key-unknown: no key in the issuer's JWK Set" in said) == (1, True)

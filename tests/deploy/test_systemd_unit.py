@@ -43,7 +43,7 @@ def test_the_unit_is_valid(component, tmp_path):
 
 
 @pytest.fixture
-def confined(component) -> list:
+def seccomp_command(component) -> list:
     """Return the command prefix that applies the unit's system call filter."""
     component("systemd-analyze")
     try:
@@ -53,19 +53,19 @@ def confined(component) -> list:
     return [sys.executable, ROOT / "tests" / "seccomp_run.py", UNIT]
 
 
-def test_the_seccomp_filter_blocks_packet_sockets(confined):
+def test_the_seccomp_filter_blocks_packet_sockets(seccomp_command):
     """Without a working filter, the next test would prove nothing."""
     tries = "import os, socket\ntry:\n    socket.socket({})\n    print('allowed')\nexcept OSError:\n    print('blocked')"
     for family, outcome in (("socket.AF_INET", "allowed"), ("socket.AF_PACKET", "blocked")):
         output = subprocess.run(
-            [*confined, sys.executable, "-c", tries.format(family)],
+            [*seccomp_command, sys.executable, "-c", tries.format(family)],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip  # the command on one line
         assert output == f"{outcome}\n"
 
 
 async def test_an_edge_plays_reloads_and_stops_under_the_seccomp_filter(
-    confined, sandbox, tmp_path, server
+    seccomp_command, sandbox, tmp_path, server
 ):
     """Covers Unix sockets, Redis, DNS lookups and threads."""
     player, operator = tmp_path / "8081" / "player.sock", free_port()
@@ -85,7 +85,9 @@ async def test_an_edge_plays_reloads_and_stops_under_the_seccomp_filter(
         "PLAYGATE_TOKENS__BIND_ON_FIRST_USE": "true",
         "PLAYGATE_DELIVERY__MODE": "validate",
     }
-    async with run_process(*confined, *playgate("serve", "--config", config), env=env) as edge:
+    async with run_process(
+        *seccomp_command, *playgate("serve", "--config", config), env=env
+    ) as edge:
         await edge.wait_for_output('"event": "serving"')
 
         async def is_ready() -> bool:

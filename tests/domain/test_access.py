@@ -123,7 +123,7 @@ def test_a_token_with_an_audience_must_list_this_edge(audience, expected):
 
 def test_without_an_audience_setting_a_token_with_an_audience_is_refused():
     with pytest.raises(
-        Refusal, match=r"token-audience: aud does not contain tokens\.audience, which is not set"
+        Refusal, match=r"token-audience: the token has aud, but tokens\.audience is not set"
     ):
         authorize(replace(CLAIMS, audience=("edge",)), PLAY, replace(POLICY, audience=None))
 

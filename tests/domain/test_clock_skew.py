@@ -8,7 +8,7 @@ DATE = "Sun, 09 Sep 2001 01:46:40 GMT"  # 1,000,000,000
 
 
 @pytest.mark.parametrize(
-    ("asked_at", "answered_at", "ahead"),
+    ("sent_at", "received_at", "ahead"),
     [
         (0.2, 0.4, 0),
         (0.9, 1.5, 0),  # the date may have been 0.999
@@ -18,8 +18,8 @@ DATE = "Sun, 09 Sep 2001 01:46:40 GMT"  # 1,000,000,000
         (-10, 10, 0),  # a slow response proves nothing
     ],
 )
-def test_the_skew_excludes_the_uncertainty_of_the_date(asked_at, answered_at, ahead):
-    moments = {"asked_at": 1e9 + asked_at, "answered_at": 1e9 + answered_at}
+def test_the_skew_excludes_the_uncertainty_of_the_date(sent_at, received_at, ahead):
+    moments = {"sent_at": 1e9 + sent_at, "received_at": 1e9 + received_at}
 
     assert measure_skew(DATE, **moments) == pytest.approx(ahead)
 
@@ -28,4 +28,4 @@ def test_the_skew_excludes_the_uncertainty_of_the_date(asked_at, answered_at, ah
     "date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:40 -0000"]
 )
 def test_an_invalid_date_gives_no_skew(date):
-    assert measure_skew(date, asked_at=0, answered_at=0) is None
+    assert measure_skew(date, sent_at=0, received_at=0) is None

@@ -10,8 +10,8 @@ from proxy.domain.formats import (
     QUALITIES,
     Mp4Choice,
     choose_mp4,
-    read_choice,
     read_fields,
+    read_mp4_choice,
     to_download_url,
 )
 from proxy.domain.reasons import Reason, Refusal
@@ -107,7 +107,7 @@ def test_no_mp4_above_the_requested_or_allowed_quality_is_chosen(
     ],
 )
 def test_the_query_selects_quality_exactness_and_download(query, choice):
-    assert read_choice(query) == choice
+    assert read_mp4_choice(query) == choice
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_query_selects_quality_exactness_and_download(query, choice):
 )
 def test_an_invalid_query_is_refused(query, message):
     with pytest.raises(Refusal) as refused:
-        read_choice(query)
+        read_mp4_choice(query)
 
     assert refused.value.reason is Reason.REQUEST_INVALID and message in refused.value.message
 

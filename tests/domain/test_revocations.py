@@ -54,7 +54,7 @@ def test_a_revocation_applies_to_matching_tokens_issued_up_to_its_time(revocatio
     if not is_refused:
         revocation_list.check(*PLAY)
         return
-    with pytest.raises(Refusal, match=f"token-revoked: by {revocation.kind}"):
+    with pytest.raises(Refusal, match=f"token-revoked: a revocation of this {revocation.kind}"):
         revocation_list.check(*PLAY)
 
 
@@ -64,7 +64,7 @@ def test_a_token_without_jti_and_sub_is_revoked_only_by_video():
     nameless = "x8abcd", replace(TOKEN, jti=None, subject=None)
     revocation_list.check(*nameless)
     revocation_list.add(build_revocation("video", "x8abcd"))
-    with pytest.raises(Refusal, match="by video"):
+    with pytest.raises(Refusal, match="a revocation of this video is in force"):
         revocation_list.check(*nameless)
 
 
@@ -75,10 +75,10 @@ def test_a_revocation_applies_only_to_tokens_of_its_issuer():
     revoked.add(build_revocation("jti", "one", issuer="https://news.example"))
     revoked.check(*PLAY)
     revoked.check("x8abcd", replace(TOKEN, issuer="https://sport.example"))
-    with pytest.raises(Refusal, match="by jti"):
+    with pytest.raises(Refusal, match="a revocation of this jti"):
         revoked.check("x8abcd", replace(TOKEN, issuer="https://news.example"))
     revoked.add(build_revocation("video", "x8abcd"))  # a video's revocation is for every issuer
-    with pytest.raises(Refusal, match="by video"):
+    with pytest.raises(Refusal, match="a revocation of this video is in force"):
         revoked.check("x8abcd", replace(TOKEN, issuer="https://sport.example"))
 
 
@@ -86,7 +86,7 @@ def test_a_revocation_applies_only_to_tokens_of_its_issuer():
 def test_a_revocation_can_be_undone_and_made_again(kind):
     value = {"jti": "one", "sub": "viewer-7", "video": "x8abcd"}[kind]
     made = build_revocation(kind, value, at=NOW)
-    undone = build_revocation(kind, value, at=NOW, is_undone=True)
+    undone = build_revocation(kind, value, at=NOW, is_undo=True)
     again = build_revocation(kind, value, at=NOW + 1)
     for entries in ([made, undone], [undone, made], [undone, made, undone]):
         revoked = RevocationList()

@@ -486,8 +486,8 @@ VARIABLE = f'#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-DEFINE:NAME="v",VALUE="{"x
 @pytest.mark.parametrize(
     ("line", "detail"),
     [
-        ("#EXTINF:4,\n{$v}\n", "too many characters come from variables"),
-        ('#EXT-X-DATERANGE:ID="a",X-ASSET-URI="{n}"\n', "too many and too long URIs to seal"),
+        ("#EXTINF:4,\n{$v}\n", "the variables would insert more than 2 MiB"),
+        ('#EXT-X-DATERANGE:ID="a",X-ASSET-URI="{n}"\n', "the sealed URIs would exceed 16 MiB"),
     ],
 )
 def test_the_size_of_a_sealed_playlist_is_bounded(line, detail):

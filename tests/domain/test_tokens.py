@@ -357,8 +357,8 @@ def test_a_key_with_an_issuer_mints_tokens_with_that_issuer():
 @pytest.mark.parametrize(
     ("algorithm", "material", "message"),
     [
-        ("HS256", "x" * 31, "shorter than 32 bytes"),
-        ("HS256", "", "shorter than 32 bytes"),
+        ("HS256", "x" * 31, "less than 32 bytes"),
+        ("HS256", "", "less than 32 bytes"),
         ("HS256", encode_pem(RSA, public=True), "PEM"),
         ("RS256", SECRET, r"not a PEM key \(-----BEGIN …\) for RS256"),
         ("RS256", encode_pem(EC), r"not a PEM key \(-----BEGIN …\) for RS256"),

@@ -238,13 +238,13 @@ async def test_instances_share_verdicts(sandbox, server, start_edge):
     assert (await one.play()).status == 302, "one bad check must not refuse a play"
 
     await wait_until(lambda: is_published(server, 1))
-    await two.edge.apps.process.verdicts.pull()
+    await two.edge.apps.process.playable_cache.pull()
     assert (await two.play()).status == 302
     await wait_until(lambda: is_invalid(two))
     await wait_until(lambda: is_invalid(one))
     sandbox.controls.set_fault("playlist", None)
     new = await start_edge(**shared)
-    await new.edge.apps.process.verdicts.pull()
+    await new.edge.apps.process.playable_cache.pull()
     before = sandbox.controls.calls["playlist"]
     assert (await new.play()).reason == "playlist-invalid"
     assert sandbox.controls.calls["playlist"] == before
@@ -280,7 +280,7 @@ async def test_older_and_malformed_verdicts_from_the_shared_log_are_ignored(serv
             '["../..","invalid","",1,1]',
         ):
             await client.xadd("playgate:verdicts", {"entry": entry})
-    await edge.edge.apps.process.verdicts.pull()
+    await edge.edge.apps.process.playable_cache.pull()
     assert (await edge.play()).status == 302
 
 

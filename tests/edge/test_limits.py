@@ -31,7 +31,7 @@ async def test_plays_are_limited_per_network(run_limited_edge):
         assert [await try_play(edge, source=at) for at in (HERE, NEIGHBOUR, HERE)] == [302] * 3
         assert await try_play(edge, source=NEIGHBOUR) == "rate-limited"
         assert await try_play(edge, source=ELSEWHERE) == 302
-        assert edge.lines()[-2]["detail"] == "limits.network: 3 per 1 minute"
+        assert edge.lines()[-2]["detail"] == "limits.network (3 per minute) is exceeded"
 
 
 async def test_plays_are_limited_per_subject_and_not_without_a_subject(run_limited_edge):
@@ -47,7 +47,7 @@ async def test_several_rates_apply_at_once(run_limited_edge, clock):
         assert [await try_play(edge) for _ in range(3)] == [302, 302, "rate-limited"]
         clock.advance(2)
         assert [await try_play(edge) for _ in range(2)] == [302, "rate-limited"]
-        assert edge.lines()[-1]["detail"] == "limits.network: 3 per 1 minute"
+        assert edge.lines()[-1]["detail"] == "limits.network (3 per minute) is exceeded"
 
 
 async def test_a_rate_limited_response_says_when_to_retry(run_limited_edge, clock):
@@ -320,7 +320,7 @@ async def test_an_overload_refuses_the_newest_and_serves_the_queue_in_order():
 async def test_a_queued_call_is_refused_after_the_maximum_wait():
     limit = ConcurrencyLimit(1, queue=5, max_wait=0.01)
     async with limit:
-        with pytest.raises(Refusal, match="overloaded: waited for"):
+        with pytest.raises(Refusal, match="overloaded: waited"):
             async with limit:
                 pass
     async with limit:

@@ -211,7 +211,7 @@ async def test_an_exception_in_a_check_does_not_refuse_a_video(validating_edge, 
 
     monkeypatch.setattr("proxy.edge.playlist_checker.PlaylistChecker.check", bug)
     assert (await validating_edge.play()).status == 302
-    assert validating_edge.lines("internal")[0]["task"] == "check"
+    assert validating_edge.lines("internal")[0]["task"] == "playlist-check"
 
 
 async def test_the_number_of_cached_verdicts_is_bounded(start_edge, monkeypatch):

@@ -40,7 +40,7 @@ def fuzz(name: str, seconds: int, seed: int) -> str:
             rows = "\n".join(f"({name!r}, {path.read_bytes()!r})," for path in findings)
             return f"FOUND; add to tests/fuzz/rows.py:\n{rows}\n{output}"
         (runs,) = re.findall(r"^Done (\d+) runs", run.stderr, re.MULTILINE)
-        return f"nothing in {runs} runs"
+        return f"no finding in {runs} runs"
 
 
 def main() -> None:

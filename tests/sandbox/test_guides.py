@@ -10,11 +10,11 @@ import pytest
 from support import StillClock, run_test_sandbox
 from yarl import URL
 
-from proxy.sandbox.accounts import PUBLIC_KEY, STUDIO_KEY, USER, OAuthError
+from proxy.sandbox.accounts import PUBLIC_KEY, USER, VIDEOS_KEY, OAuthError
 
 PRIVATE = {"client_id": "sandbox", "client_secret": "sandbox-secret"}
 PUBLIC = {"client_id": PUBLIC_KEY[0], "client_secret": PUBLIC_KEY[1]}
-STUDIO = {"client_id": STUDIO_KEY[0], "client_secret": STUDIO_KEY[1]}
+STUDIO = {"client_id": VIDEOS_KEY[0], "client_secret": VIDEOS_KEY[1]}
 MANAGE = "upload_videos read_videos edit_videos delete_videos"
 PASSWORD = {"grant_type": "password", "username": USER[0], "password": USER[1], **PUBLIC}
 STREAMS = {"stream_hls_url": "x8demo1", "stream_live_hls_url": "x8live1", "stream_h264_url": "x8demo1", "stream_h264_hq_url": "x8demo1", "stream_h264_hd_url": "x8demo1", "stream_h264_hd1080_url": "x8tall1", "stream_h264_qhd_url": "x8tall1", "stream_h264_uhd_url": "x8tall1"}  # fmt: skip

@@ -155,7 +155,10 @@ async def test_without_client_ip_the_stream_url_is_locked_to_the_caller(sandbox,
         elsewhere.get(body["stream_hls_url"]) as response,
     ):
         assert response.status == 403
-        assert response.headers["X-Sandbox-Why"] == "locked to 127.0.0.4, requested by 127.0.0.1"
+        assert (
+            response.headers["X-Sandbox-Why"]
+            == "locked to video x8demo1 and 127.0.0.4, requested for video x8demo1 by 127.0.0.1"
+        )
         assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 

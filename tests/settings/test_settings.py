@@ -247,7 +247,7 @@ def test_an_error_in_the_key_file_is_reported_at_the_line_of_jwks_file(tmp_path)
     )
     line = text.splitlines().index(f'jwks_file = "{file}"') + 1
     assert list_errors(text, tmp_path)[1:] == [
-        f'  tokens.jwks_file (line {line}): {file}: it is not a JWK Set: {{"keys": […]}}'
+        f'  tokens.jwks_file (line {line}): {file}: it is not a JWK Set, which has the form {{"keys": […]}}'
     ]
 
 
@@ -350,17 +350,32 @@ def test_systemd_credentials_are_read_as_secret_files(tmp_path, monkeypatch):
         ({"PLAYGATE_PLATFORM__TOKEN_URL": ""}, "platform.token_url: must be on loopback"),
         (
             {"PLAYGATE_PLATFORM__TOKEN_URL": " http://127.0.0.1/"},
-            "platform.token_url: must be a URL",
+            "platform.token_url: must be an http or https URL",
         ),
         (
             {"PLAYGATE_PLATFORM__REST_URL": "http://127.0.0.1/#x"},
-            "platform.rest_url: must be a URL",
+            "platform.rest_url: must be an http or https URL",
         ),
-        ({"PLAYGATE_WEB__PUBLIC_URL": "https://a..example"}, "web.public_url: must be a URL"),
-        ({"PLAYGATE_WEB__PUBLIC_URL": f"https://{'a' * 64}.de"}, "web.public_url: must be a URL"),
-        ({"PLAYGATE_WEB__PUBLIC_URL": "https://xn--a.example"}, "web.public_url: must be a URL"),
-        ({"PLAYGATE_WEB__PUBLIC_URL": "https://a%00.example"}, "web.public_url: must be a URL"),
-        ({"PLAYGATE_WEB__PUBLIC_URL": "https://a.example:99999"}, "web.public_url: must be a URL"),
+        (
+            {"PLAYGATE_WEB__PUBLIC_URL": "https://a..example"},
+            "web.public_url: must be an http or https URL",
+        ),
+        (
+            {"PLAYGATE_WEB__PUBLIC_URL": f"https://{'a' * 64}.de"},
+            "web.public_url: must be an http or https URL",
+        ),
+        (
+            {"PLAYGATE_WEB__PUBLIC_URL": "https://xn--a.example"},
+            "web.public_url: must be an http or https URL",
+        ),
+        (
+            {"PLAYGATE_WEB__PUBLIC_URL": "https://a%00.example"},
+            "web.public_url: must be an http or https URL",
+        ),
+        (
+            {"PLAYGATE_WEB__PUBLIC_URL": "https://a.example:99999"},
+            "web.public_url: must be an http or https URL",
+        ),
         ({"PLAYGATE_OPERATOR__KEY": "short"}, "operator.key: is shorter than 16 characters"),
         ({"PLAYGATE_TOKENS__MAX_TTL": "soon"}, "tokens.max_ttl: must be a whole number"),
         (

@@ -46,6 +46,6 @@ async def test_an_error_while_logging_a_request_is_logged_and_does_not_affect_ot
     await asyncio.sleep(0)
 
     error, line = map(json.loads, lines.getvalue().splitlines())
-    assert (error["event"], error["task"], error["request_id"]) == ("internal", "telling", "one")
+    assert (error["event"], error["task"], error["request_id"]) == ("internal", "access-log", "one")
     assert error["exception"][0]["exc_type"] == "TypeError"
     assert line["request_id"] == "two"

@@ -43,7 +43,7 @@ async def test_tokens_of_a_key_play_only_the_videos_of_the_key(start_shared_edge
         for token in (sign_with_issuer(NEWS), sign_with_issuer(NEWS, video="x8live1")):
             assert await edge.try_play("x8live1", token) == "token-video"
         assert edge.lines()[-1]["detail"] == (
-            "the video does not match the videos setting of the token's issuer"
+            "the token's issuer may not sign for this video: its videos pattern does not match"
         )
         assert await edge.try_play("x8live1", sign_with_issuer(SPORT)) == 302
         assert await edge.try_play("x8live1", sign_with_issuer(None)) == 302
@@ -54,7 +54,7 @@ async def test_the_videos_pattern_of_a_key_must_match_the_whole_id(start_shared_
     async with start_shared_edge(tokens={"keys": keys}) as edge:
         assert await edge.try_play(token=sign_with_issuer(None)) == "token-video"
         assert edge.lines()[-1]["detail"] == (
-            "the video does not match the videos setting of the token's key"
+            "the token's key may not sign for this video: its videos pattern does not match"
         )
         with pytest.raises(Refusal, match="request-invalid"):
             edge.mint("x8demo1")

@@ -130,7 +130,7 @@ async def test_a_truncated_segment_ends_the_response_with_an_error(sandbox):
             "platform-unreachable",
             "x8demo1",
         )
-        assert line["detail"] == "bytes: the CDN closed the connection within a body"
+        assert line["detail"] == "bytes: the CDN closed the connection before the end of the body"
 
 
 async def test_a_304_to_an_unconditional_request_is_a_bad_response(edge, sandbox):

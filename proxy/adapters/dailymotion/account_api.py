@@ -23,7 +23,7 @@ from proxy.domain.video import SAFE_ID, VideoId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenIdentity:
+class AccessTokenInfo:
     """The channel that an access token belongs to, and its permissions."""
 
     channel_id: str
@@ -46,10 +46,10 @@ class AccountApi:
         members = await self._client.fetch_object(self._build_request("echo", message=message))
         return str(members.get("message"))
 
-    async def fetch_identity(self) -> TokenIdentity:
+    async def fetch_token_info(self) -> AccessTokenInfo:
         """Fetch the token's channel, scopes and roles."""
         members = await self._client.fetch_object(self._build_request("auth"))
-        return TokenIdentity(
+        return AccessTokenInfo(
             channel_id=str(members.get("id") or ""),
             scopes=_read_scopes(members.get("scope")),
             roles=_read_scopes(members.get("roles")),

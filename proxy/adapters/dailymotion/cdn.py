@@ -207,11 +207,13 @@ async def read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             if chunk:  # empty at the end of the body
                 yield chunk
     except TimeoutError:
-        detail = f"bytes: the CDN sent no data for {READ_TIMEOUT_SECONDS:g} s within a body"
+        detail = (
+            f"bytes: the CDN sent no data for {READ_TIMEOUT_SECONDS:g} s before the end of the body"
+        )
         raise Refusal(Reason.PLATFORM_TIMEOUT, detail) from None
     except (aiohttp.ClientError, OSError) as error:
         drop_tracebacks(error)
-        detail = "bytes: the CDN closed the connection within a body"
+        detail = "bytes: the CDN closed the connection before the end of the body"
         raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
 
 

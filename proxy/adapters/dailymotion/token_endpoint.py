@@ -32,7 +32,7 @@ KEY_HINTS: dict[KeyKind, str] = {
     "public": "this grant needs a public API key; for a private one, use grant client_credentials",
 }
 GRANT_HINTS = {
-    "password": "see username and password",
+    "password": "the user name or the password is wrong",
     "authorization_code": "the code has expired or was used before: run playgate login again",
     "refresh_token": "the login has expired or was revoked: run playgate login",
 }
@@ -157,7 +157,7 @@ def read_refresh_token(response: HttpResponse) -> str:
 def _build_refusal(status: int, kinds: list[str], grant_type: str, kind: KeyKind) -> Refusal:
     detail = " ".join([f"token endpoint: HTTP {status}", *map(to_loggable, kinds)])
     if not SCOPE_ERRORS.isdisjoint(kinds):
-        return Refusal(Reason.PLATFORM_PERMISSION, f"{detail}; see platform.scope")
+        return Refusal(Reason.PLATFORM_PERMISSION, f"{detail}; the API key lacks this scope")
     if "invalid_grant" in kinds and grant_type in GRANT_HINTS:
         return GrantRefused(Reason.PLATFORM_CREDENTIALS, f"{detail}; {GRANT_HINTS[grant_type]}")
     if not KEY_ERRORS.isdisjoint(kinds):

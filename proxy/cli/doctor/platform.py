@@ -35,7 +35,7 @@ async def check_clock(context: CheckContext) -> AsyncGenerator[CheckResult, None
         yield fail_with_refusal("clock", to_refusal(error))
         return
     date = response.headers.get("Date", "")
-    yield assess_clock(measure_skew(date, asked_at=before, answered_at=clock.now()))
+    yield assess_clock(measure_skew(date, sent_at=before, received_at=clock.now()))
 
 
 def assess_clock(ahead: float | None) -> CheckResult:
@@ -64,7 +64,7 @@ async def check_account(context: CheckContext) -> AsyncGenerator[CheckResult, No
     client = build_client(context.process.dailymotion.http, token, context.process.telemetry)
     account = AccountApi(client, settings.endpoints.rest_url)
     try:
-        identity = await account.fetch_identity()
+        identity = await account.fetch_token_info()
         missing = set(settings.endpoints.scope.split()) - set(identity.scopes)
         yield build_result(
             "scopes-missing" if missing else "scopes-good",

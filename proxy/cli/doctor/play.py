@@ -65,7 +65,7 @@ async def check_play(context: CheckContext, play: PlayRequest, claims: Claims) -
     except Refusal as refusal:
         return fail_with_refusal("play", refusal)
     if mode == "validate":
-        verdict = await context.process.verdicts.find(play.video)
+        verdict = await context.process.playable_cache.find(play.video)
         if verdict.bad_checks:  # the edge refuses after the second bad check in a row
             return fail_with_refusal("play", Refusal(Reason.PLAYLIST_INVALID, verdict.cause))
         if verdict.verdict == "unknown":

@@ -19,7 +19,9 @@ def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:
         if name in IGNORED:
             continue
         if name not in DIRECTIVES or name in directives or not value or not WORD.issuperset(value):
-            raise build_seal_refusal("a query was added")
+            raise build_seal_refusal(
+                "the URL has an unknown, repeated or malformed query parameter"
+            )
         directives[name] = value
     return directives
 

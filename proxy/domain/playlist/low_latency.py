@@ -127,9 +127,8 @@ class LowLatency:
         ):
             value = _number(values.get(name))
             if value is not None and unit is not None and value < times * unit - TOLERANCE:
-                least = (
-                    f"{times} times the {'part ' * (unit is part_target)}target, {times * unit:g}"
-                )
+                name_of_unit = "PART-TARGET" if unit is part_target else "EXT-X-TARGETDURATION"
+                least = f"{times * unit:g} ({times} times {name_of_unit})"
                 self._findings.add("hold-back", line.number, name=name, value=value, least=least)
 
 

@@ -101,7 +101,7 @@ RULES: dict[str, Rule] = {
             "captions-none",
             E,
             "4.4.6.2",
-            "If a variant has CLOSED-CAPTIONS=NONE, every variant must have this attribute.",
+            "If one variant has CLOSED-CAPTIONS=NONE, every variant must have it.",
         ),
         ("score-some", W, "4.4.6.2", "Other variants have a SCORE, but this variant does not."),
         ("media-name", E, "4.4.6.1.1", "Two renditions of group {group} have the NAME {name}."),

@@ -21,7 +21,7 @@ FACT = re.compile(
 
 # Characters that all sealed paths of a playlist may take, about: each its URL's and a seal's.
 MAX_OUTPUT_BYTES, SEAL_BYTES = 16 * 1024 * 1024, 400
-TOO_LONG = "too many and too long URIs to seal"
+TOO_LONG = "the sealed URIs would exceed 16 MiB"
 MARK = "\0"  # stands where a child stood until all are known; no line that passes has one
 
 
@@ -74,7 +74,7 @@ def seal_uris(
         nonlocal room
         uri = variables.fill(reference.uri)
         if variables.is_used_up:
-            raise Refusal(Reason.PLAYLIST_INVALID, "too many characters come from variables")
+            raise Refusal(Reason.PLAYLIST_INVALID, "the variables would insert more than 2 MiB")
         _, hash_sign, fragment = uri.partition("#")
         url = resolve_uri(base, uri)
         room -= len(url) + SEAL_BYTES
@@ -140,4 +140,7 @@ def _check_agreement(line: Line) -> None:
         or (line.tag in URI_ATTRIBUTES and not all(it.is_clean for it in line.attributes))
     )
     if is_odd:
-        raise Refusal(Reason.PLAYLIST_INVALID, f"players do not agree about line {line.number}")
+        raise Refusal(
+            Reason.PLAYLIST_INVALID,
+            f"players may read line {line.number} in different ways",
+        )

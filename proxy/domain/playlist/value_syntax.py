@@ -70,7 +70,7 @@ CODECS = shape(
     is_advice=True,
 )
 CPC = shape(
-    "KEYFORMAT:LABEL/LABEL, several with commas",
+    "one or more KEYFORMAT:LABEL/LABEL, separated by commas",
     r"[^:,]+:[A-Z0-9/-]*(?:,[^:,]+:[A-Z0-9/-]*)*",
 )
 HEX = shape("0x and hexadecimal digits", r"0[xX][0-9A-Fa-f]+", is_quoted=False)

@@ -49,7 +49,7 @@ class Claims:
     signable_videos: re.Pattern[str] | None = None
 
 
-def scope_name(name: str, issuer: str | None) -> str:
+def add_issuer_prefix(name: str, issuer: str | None) -> str:
     """Prefix a `sub` or `jti` with its issuer, because issuers choose these values independently.
 
     Neither part contains a space, so the result is unique.
@@ -172,10 +172,15 @@ def check_signature(compact: CompactToken, key: SigningKey) -> None:
             Reason.TOKEN_SIGNATURE, f"alg is not {key.algorithm}, the algorithm of the key"
         )
     if not key.verify_signature(compact.signing_input, compact.signature):
-        raise Refusal(Reason.TOKEN_SIGNATURE, "the key that the token names did not sign it")
+        raise Refusal(
+            Reason.TOKEN_SIGNATURE,
+            "the signature does not match the key; the signer may use another key of this name",
+        )
 
 
 def check_issuer(claims: Claims, key: SigningKey) -> None:
     """Refuse a token whose `iss` is not the owner of the signing key."""
     if key.issuer is not None and claims.issuer != key.issuer:
-        raise Refusal(Reason.TOKEN_ISSUER, "iss is not the issuer of the key that signed it")
+        raise Refusal(
+            Reason.TOKEN_ISSUER, "iss is missing, or is not the issuer of the signing key"
+        )

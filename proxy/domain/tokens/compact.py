@@ -53,7 +53,9 @@ def read_compact(token: str) -> CompactToken:
         raise build_malformed_refusal(f"it is longer than {MAX_TOKEN_LENGTH} characters")
     parts = token.split(".")
     if len(parts) != len(("header", "payload", "signature")):
-        raise build_malformed_refusal(f"it has {len(parts)} parts instead of 3")
+        raise build_malformed_refusal(
+            f"it must have 3 parts separated by dots, and has {len(parts)}"
+        )
     header = read_header(parts[0])
     payload = read_json(decode_part(parts[1], "payload"), "payload")
     return CompactToken(
@@ -79,7 +81,7 @@ def _read_header(part: str) -> TokenHeader:
     if "crit" in header:
         raise build_malformed_refusal("the header has crit, but no extension is supported")
     if header.get("b64", True) is not True:
-        raise build_malformed_refusal("the header has b64:false")
+        raise build_malformed_refusal("the header has b64: false, which is not supported")
     return TokenHeader(algorithm=header["alg"], kid=header.get("kid"))
 
 
@@ -106,7 +108,9 @@ def read_json(text: bytes, name: str) -> dict[str, Any]:
     try:
         value = DECODER.decode(text.decode())
     except (ValueError, RecursionError):
-        raise build_malformed_refusal(f"the {name} is not strict JSON") from None
+        raise build_malformed_refusal(
+            f"the {name} is not UTF-8 JSON, repeats a name, or is nested too deeply"
+        ) from None
     if not isinstance(value, dict):
         raise build_malformed_refusal(f"the {name} is not a JSON object")
     return value

@@ -82,9 +82,9 @@ def read_set(text: str) -> Sequence[dict[str, Any]]:
     try:
         keys = json.loads(text)["keys"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise KeyInvalid('it is not a JWK Set: {"keys": […]}') from None
+        raise KeyInvalid('it is not a JWK Set, which has the form {"keys": […]}') from None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise KeyInvalid('it is not a JWK Set: {"keys": […]}')
+        raise KeyInvalid('it is not a JWK Set, which has the form {"keys": […]}')
     if len(keys) > MAX_KEYS:
         raise KeyInvalid(f"it has more than {MAX_KEYS} keys")
     return keys

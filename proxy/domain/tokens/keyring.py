@@ -33,7 +33,7 @@ PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi"})
 RSA_PRIMES = frozenset({"p", "q"})
 
 MIN_SECRET_BYTES = 32  # RFC 7518, 3.2: at least as long as the hash
-SECRET_TOO_SHORT = f"its secret is shorter than {MIN_SECRET_BYTES} bytes"
+SECRET_TOO_SHORT = f"its secret has less than {MIN_SECRET_BYTES} bytes: use openssl rand -hex 32"
 MIN_RSA_BITS = 2048  # RFC 7518, 3.3
 # Usual is 65537; verifying takes 100 times as long if the exponent is as long as the modulus.
 MAX_RSA_EXPONENT = 2**32
@@ -150,12 +150,13 @@ class Keyring:
         """
         published = None if issuer is None else self._published.get(issuer)
         keys = self._own if published is None else published
-        source = "tokens.keys and tokens.jwks_file" if published is None else "its issuer's JWK Set"
+        source = "tokens.keys and tokens.jwks_file" if published is None else "the issuer's JWK Set"
         if kid is None and len(keys) == 1:
             return next(iter(keys.values()))
         if kid is None:
             raise Refusal(
-                Reason.TOKEN_KEY_UNKNOWN, f"no kid in the token, {len(keys)} keys in {source}"
+                Reason.TOKEN_KEY_UNKNOWN,
+                f"the token has no kid, which requires a single key; {source} has {len(keys)}",
             )
         if (key := keys.get(kid)) is None:
             raise Refusal(Reason.TOKEN_KEY_UNKNOWN, f"no key in {source} has the token's kid")
