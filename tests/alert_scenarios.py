@@ -113,7 +113,7 @@ class Systems:
         return edge
 
     async def break_all(self) -> None:
-        """Break each edge, or what it depends on, in its own way."""
+        """Inject a different fault into each edge that has none yet, except `playgate-well`."""
         faults = {
             "playgate-token": ("token", Fault(status=503)),
             "playgate-slow": ("video", Fault(delay=SLOW_SECONDS)),
@@ -146,7 +146,7 @@ class Systems:
 async def run_systems(
     program: Callable[[str], str], folder: Path, *, in_haste: bool, token_ttl: int
 ) -> AsyncIterator[tuple[Systems, Prometheus]]:
-    """Run all edges, still healthy, and a Prometheus that scrapes systems."""
+    """Run all edges, and a Prometheus that scrapes them; two of the edges have a fault already."""
     async with AsyncExitStack() as stack:
         running = Systems(program, folder, token_ttl, stack)
         await running.start()

@@ -18,7 +18,10 @@ class Loop(uvloop.Loop):
     """uvloop with both fixes."""
 
     async def create_connection(self, *arguments: Any, **options: Any) -> Any:
-        """Connect as uvloop does; on failure, detach the socket object from its descriptor."""
+        """Connect as uvloop does, with the short timeout for the end of TLS.
+
+        On failure, detach the socket object, so that it does not close its descriptor again.
+        """
         if options.get("ssl"):
             options.setdefault("ssl_shutdown_timeout", TLS_SHUTDOWN_TIMEOUT_SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""Clients for commands: the account of [platform], and the account of [videos]."""
+"""Clients that commands use: for the account of [platform], and for that of [videos]."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -48,7 +48,7 @@ def build_client(http: HttpClient, token: str, telemetry: Telemetry) -> ApiClien
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountClient:
-    """Logs in to Dailymotion and out, and stores the login in platform.login_file."""
+    """Logs in to Dailymotion, logs out of it, and stores the login in platform.login_file."""
 
     http: HttpClient
     endpoint: TokenEndpoint
@@ -124,7 +124,7 @@ class AccountClient:
 
 @asynccontextmanager
 async def open_account(settings: Settings) -> AsyncIterator[AccountClient]:
-    """Open a client that logs in to the account of [platform] and out."""
+    """Open a client that logs in to the account of [platform], and logs out of it."""
     telemetry, platform = build_telemetry(), settings.platform
     async with open_api_session(platform) as session:
         http = build_single_attempt_client(session, telemetry)

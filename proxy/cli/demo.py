@@ -129,7 +129,7 @@ def find_sandbox_config() -> Path:
 
 
 def format_command(settings: Settings) -> str:
-    """Format the shell command that runs this playgate, with the variables for this demo's URLs."""
+    """Format the shell command that runs this installation with this demo's ports."""
     installed = shutil.which("playgate")
     is_installed = installed is not None and Path(installed).samefile(sys.argv[0])
     command = "playgate" if is_installed else sys.argv[0]

@@ -1,4 +1,4 @@
-"""The demo edge, as the sandbox's web pages use it: mint and explain tokens."""
+"""What the sandbox's web pages use of the demo's edge: minting and explaining tokens."""
 
 import json
 import re

@@ -89,7 +89,10 @@ def _inspect_input(source: str, config: Path | None, *, quiet: bool) -> list[Ins
 
 
 def read_file(path: Path) -> bytes | None:
-    """Read a file, up to the maximum playlist size; None if `path` may be a video ID instead."""
+    """Read a file, up to one byte more than the maximum playlist size.
+
+    Return None if the file does not exist and `path` has the form of a video ID.
+    """
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

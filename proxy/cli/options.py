@@ -156,7 +156,8 @@ T = TypeVar("T")
 
 INTERRUPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_EXIT_STATUS = 128  # plus the signal's number, as shells report it
-SECOND_SIGNAL_SECONDS = 1.0  # a later signal ends the process; timeout(1) sends each twice
+# A second signal within this time is ignored, because timeout(1) sends each signal twice.
+SECOND_SIGNAL_SECONDS = 1.0
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -185,7 +186,9 @@ async def _run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
     previous = {number: signal.getsignal(number) for number in INTERRUPT_SIGNALS}
     for number, handler in previous.items():
-        if handler is not signal.SIG_IGN:  # nohup, or a shell's `&`
+        if (
+            handler is not signal.SIG_IGN
+        ):  # keep ignoring signals that nohup or a shell's `&` ignores
             signal.signal(number, stop)
     try:
         await asyncio.gather(

@@ -16,8 +16,9 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.compact import read_query_tokens
 from proxy.domain.video import VideoId, parse_video_id
 
-# Each kind of front door sets its own headers, and so overwrites those of clients. It may pass the
-# other kind's headers on from a client, so such a header means that the wrong route is configured.
+# A front door overwrites its own headers, but forwards the other kind's headers from clients. If it
+# used the other kind's route, clients could forge the original request. So each route refuses the
+# headers of the other.
 NGINX_HEADERS = ("X-Original-URI", "X-Original-Path", "X-Original-Method")
 FORWARD_AUTH_HEADERS = ("X-Forwarded-Uri", "X-Forwarded-Method")
 

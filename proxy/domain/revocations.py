@@ -81,7 +81,7 @@ class Revocation:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Parse the JSON text of another instance.
+        """Parse a revocation from the JSON text in the shared log.
 
         Raises:
             ValueError: the text is not a revocation.

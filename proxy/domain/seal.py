@@ -138,7 +138,10 @@ class SealKey:
         return OpenedSeal(key=self, kind=SEAL_KINDS[kind], session=session, content=content)
 
     def compute_mac(self, seal: str, name: str) -> str:
-        """Return the MAC that proves that a playlist listed this child of a sealed directory."""
+        """Return the MAC for `name` in a URL with a directory seal.
+
+        The MAC proves that a relayed playlist contained the name.
+        """
         return _b64(digest(self._mac_key, f"{seal}/{name}".encode(), sha256)[:MAC_BYTES])
 
     def verify_mac(self, mac: str, seal: str, name: str) -> bool:

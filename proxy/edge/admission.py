@@ -30,7 +30,8 @@ from proxy.edge.shared_state import SharedState, build_state_refusal
 from proxy.edge.token_verifier import TokenVerifier
 from proxy.settings.schema import LimitsConfig, OnFailure
 
-# A binding outlives its token by this much: an instance whose clock is behind accepts it longer.
+# A binding is kept this much longer than its token: an instance whose clock is behind accepts the
+# token for longer.
 BINDING_MARGIN_SECONDS = 60.0
 MAX_HOLDER_LENGTH = 64  # characters: longer than any network that an instance writes
 MAX_CACHED_BINDINGS = 20_000  # a token used over IPv4 and IPv6 counts twice
@@ -95,7 +96,7 @@ class FirstUse:
 
 Scope = Literal["network", "subject"]
 Name = tuple[CountedAs, Scope, str, Rate]
-Reservation = tuple[tuple[Name, int], ...]  # the counters that a play was added to, with windows
+Reservation = tuple[tuple[Name, int], ...]  # where a play was counted: the counter and its window
 
 
 class RateLimits:

@@ -1,10 +1,10 @@
 """Cache, for each video, whether its playlists are playable.
 
-The edge checks the playlists through a stream URL of its own, never a viewer's. A play with an old
-verdict triggers a new check in the background. A video is refused only after two consecutive checks
-found playlists that no player could play: one bad check does not block plays. Neither does a check
-without a result (a 403 to the edge's address, a timeout, a bot challenge instead of a playlist).
-Instances share their verdicts through the shared state.
+The edge checks the playlists through a stream URL of its own, never a viewer's. If the verdict on
+a video is old, the next play triggers a new check in the background. A video is refused only after
+two consecutive checks found playlists that no player could play. Plays are not blocked by one bad
+check, nor by a check without a result (a 403 to the edge's address, a timeout, a bot challenge
+instead of a playlist). Instances share their verdicts through the shared state.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ MAX_PAGES_PER_PULL = 10  # of the shared log; the next pull continues there
 MAX_AHEAD_SECONDS = 60.0  # by which another instance's clock may be ahead
 MAX_CAUSE_LENGTH = 200  # characters
 MAX_CACHED_VERDICTS = 10_000  # videos; the least recently used is evicted first
-# After one bad check, or after MIN_BAD_CHECKS, a verdict is refreshed sooner than usual.
+# The lifetime of a verdict after one bad check, and after MIN_BAD_CHECKS.
 ONE_BAD_CHECK_TTL_SECONDS, INVALID_TTL_SECONDS = 1.0, 5.0
 MIN_BAD_CHECKS = 2  # consecutive bad checks that make a verdict `invalid`
-MAX_CHECKED_VARIANTS = 3  # if this many are unplayable, so is the video
+MAX_CHECKED_VARIANTS = 3  # if all of them are unplayable, so is the video
 LOG_NAME = "verdicts"  # of the log in the shared state
 VERDICT_TTL_SECONDS = 30.0  # after this, plays refresh the verdict in the background
-# Multiples of VERDICT_TTL_SECONDS: how long the shared log keeps a verdict for new instances, and
-# the age from which a play waits for a new check (unless the verdict is `invalid`: then from 1).
-LOG_TTL_FACTOR = 2
+LOG_TTL_FACTOR = 2  # the shared log keeps a verdict for this many VERDICT_TTL_SECONDS
+# From this many VERDICT_TTL_SECONDS on, a play waits for a new check; if the verdict is `invalid`,
+# from one.
 MAX_AGE_FACTOR = 10
 
 
@@ -169,7 +169,7 @@ class PlayableCache:
         if verdict not in VERDICTS or SAFE_ID.fullmatch(video) is None:
             raise ValueError("the entry has no valid verdict or video")
         age = self._clock.now() - float(at)
-        # Also false for NaN. A verdict dated in the future would not expire.
+        # False for NaN, too. An entry dated far in the future would stay valid until that date.
         if not -MAX_AHEAD_SECONDS <= age < inf:
             raise ValueError("the entry has no valid time")
         age = max(0.0, age)

@@ -1,11 +1,12 @@
-"""Revoke tokens: cache revocations in memory, publish them to all instances, pull in background.
+"""Revoke tokens: cache revocations in memory, publish them, and pull those of other instances.
 
 A revocation is in force on this instance at once, and on others after their next pull. If the store
 loses revocations, any running instance appends them again: each stays in force until every affected
 token has expired.
 
-Entries from the store are untrusted input: times are clipped, and names and the number of entries
-are bounded. The operator can undo a revocation that another writer made.
+Entries in the store are untrusted input: the length of names and the number of entries are limited.
+An entry without a valid proof may come from another writer: its times are limited to plausible
+values, and the operator can undo it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -87,9 +88,10 @@ class Revocations:
         issuer: str | None = None,
         before: int | None = None,
     ) -> Revocation:
-        """Revoke the tokens of an issuer (None: `tokens.keys`) that were issued until `before`.
+        """Revoke the tokens whose claim `kind` is `value`; a `jti` is revoked whatever its `iat`.
 
-        `before` is in seconds since 1970, None for now; a `jti` is revoked whatever its `iat`.
+        `issuer` None means the operator's own keys. Tokens issued after `before` (in seconds since
+        1970, None for now) stay valid.
 
         Raises:
             Refusal: `request-invalid`, or `state-unavailable` if it cannot be published.

@@ -1,10 +1,10 @@
 """Share one access token among all instances: one instance fetches it for the others.
 
-The instance that holds a lease in the shared state fetches. The lease expires, so that a dead
-holder delays the others only that long. If the shared state fails, every instance fetches its own
-token. The shared token is encrypted and authenticated with a key derived from the API secret: an
-attacker who can read the state cannot use the account, and an attacker who can write to the state
-cannot inject a token.
+The instance that holds a lease in the shared state fetches. The lease expires one second after
+`platform.play_timeout`: if its holder crashes, the others wait no longer than that. If the shared
+state fails, every instance fetches its own token. The shared token is encrypted and authenticated
+with a key derived from the API secret: an attacker who can read the state cannot use the account,
+and an attacker who can write to the state cannot inject a token.
 """
 
 import json

@@ -29,7 +29,7 @@ def build_state_refusal(error: StateError) -> Refusal:
 
 
 class SharedState:
-    """Sends requests to the store. Each raises `StateError` if the store fails or is too slow."""
+    """Sends requests to the store. A request raises `StateError` if the store fails or is slow."""
 
     def __init__(self, store: Store, telemetry: Telemetry, *, timeout: float) -> None:
         self._store = store

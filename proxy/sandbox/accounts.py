@@ -21,7 +21,7 @@ CODE_TTL_SECONDS = 600
 CHANNEL_ID = "x1sandbox"
 CALLBACK_URL = "http://127.0.0.1:8085/callback"
 PUBLIC_KEY = ("sandbox-public", "sandbox-public-secret")
-# A private key with the permissions to manage videos.
+# A private API key with the scopes that manage videos.
 VIDEOS_KEY = ("sandbox-studio", "sandbox-studio-secret")
 MANAGING_SCOPES = {"upload_videos", "read_videos", "edit_videos", "delete_videos"}
 USER = ("publisher", "sandbox-password")
@@ -39,7 +39,7 @@ class OAuthError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessGrant:
-    """The rights behind an access token."""
+    """The rights that an access token grants."""
 
     expires_at: float  # seconds since 1970
     scope: str
@@ -48,7 +48,7 @@ class AccessGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationCode:
-    """The rights behind an authorization code."""
+    """The rights that an authorization code grants."""
 
     expires_at: float  # seconds since 1970
     scope: str
@@ -57,7 +57,7 @@ class AuthorizationCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshGrant:
-    """The rights behind a refresh token."""
+    """The rights that a refresh token grants."""
 
     login: str
     scope: str

@@ -47,7 +47,7 @@ async def mint_token(request: web.Request) -> web.Response:
 
 
 async def explain_token(request: web.Request) -> web.Response:
-    """Explain the token of the form, and show each check."""
+    """Explain the token that was entered in the form, and show each check."""
     edge, fields = get_edge(request), await _read_form(request)
     form = ExplainForm(
         token=_get_text(fields, "token"),

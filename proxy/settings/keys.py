@@ -46,7 +46,7 @@ def format_file_name(file: Path) -> str:
 
 
 def format_file_or_placeholder(file: Path) -> str:
-    """Return a file's path as the subject of a message, or "the file" if it may be a secret."""
+    """Return a file's path for a message; "the file" if the path may be a secret."""
     return format_file_name(file).strip() or "the file"
 
 

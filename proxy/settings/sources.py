@@ -63,12 +63,12 @@ def convert_variables(variables: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def merge(weaker: Any, stronger: Any) -> Any:
-    """Merge two sources, table by table; stronger values replace weaker ones."""
-    if not isinstance(weaker, Mapping) or not isinstance(stronger, Mapping):
-        return stronger
-    common = {name: merge(weaker[name], stronger[name]) for name in weaker.keys() & stronger.keys()}
-    return {**weaker, **stronger, **common}
+def merge(base: Any, override: Any) -> Any:
+    """Merge two sources, table by table; a value in `override` replaces the value in `base`."""
+    if not isinstance(base, Mapping) or not isinstance(override, Mapping):
+        return override
+    common = {name: merge(base[name], override[name]) for name in base.keys() & override.keys()}
+    return {**base, **override, **common}
 
 
 def _decode_json(text: str) -> Any:

@@ -50,7 +50,8 @@ def add_common_headers(
 ) -> None:
     """Add a port's common headers and the request ID, unless the headers are already sent.
 
-    Also closes the connection after the response to an upgrade, or while the edge is draining.
+    Also closes the connection after the response if the request asked for an upgrade or a tunnel,
+    or if the edge is draining.
     """
     if response.prepared:
         return

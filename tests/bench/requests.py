@@ -1,4 +1,7 @@
-"""Build the requests of the loads as nginx would forward them, each from another viewer."""
+"""Build the HTTP requests of each load as nginx would forward them.
+
+Each play comes from another viewer; all segments are requested by one viewer.
+"""
 
 import re
 from base64 import urlsafe_b64encode

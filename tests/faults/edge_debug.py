@@ -20,7 +20,7 @@ LOG_BY_ORDER = {"fill": FULL_DISK, "restore": ORIGINAL_LOG}
 
 
 async def handle_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry out an order, if there is one, and send the names of all other tasks as JSON."""
+    """Run the client's command, if it sent one; then send the names of all other tasks as JSON."""
     order = (await reader.readline()).decode().strip()
     if order:
         os.dup2(LOG_BY_ORDER[order], LOG)

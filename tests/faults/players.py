@@ -24,7 +24,7 @@ PLAY_KINDS: tuple[PlayKind, ...] = get_args(PlayKind)
 VIDEOS: dict[PlayKind, str] = {"redirect": "x8demo1", "playlist": "x8live1", "bytes": "x8tall1"}
 SEGMENT_VIEWER = "8.8.8.8"  # the viewer of the relayed playback whose bytes are fetched
 
-NO_RESPONSE = "no answer"
+NO_RESPONSE = "no response"
 MAX_RESPONSE_SECONDS = 25.0  # that a player waits for a response
 PAUSE_SECONDS = 0.02  # between two plays; a slow play is followed by a pause of its own length
 MAX_WAIT_SECONDS = 60.0  # that a test waits for plays

@@ -138,8 +138,7 @@ class VideosApi:
     async def upload(self, url: str, file: IO[bytes], name: str) -> str:
         """Upload a file, which may take hours; return the URL that `publish` needs.
 
-        `url` comes from `fetch_upload_url` and is used unchanged; it leads to another host than the
-        API's.
+        `url` comes from `fetch_upload_url` and is used unchanged. Its host is not the API's host.
         """
         form = aiohttp.FormData()
         # By default, aiohttp would send the local file's own name.

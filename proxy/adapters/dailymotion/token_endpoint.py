@@ -78,7 +78,7 @@ class TokenEndpoint:
         return self.read_token(response, account.grant)
 
     async def close(self) -> None:
-        """Do nothing: these grants are not single-use and may be interrupted."""
+        """Do nothing: a `client_credentials` or `password` request may be interrupted."""
 
     async def request_token(self, grant_type: str, *, deadline: float, **form: str) -> HttpResponse:
         """Send a token request with the form fields of a grant; return any response.

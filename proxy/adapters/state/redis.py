@@ -1,7 +1,8 @@
 """The shared state in Redis or Valkey: one primary server, which all instances use.
 
-It needs Redis 6.2 or later: only basic commands and one short script are used. All keys begin with
-the prefix. Errors name only the kind of failure, because messages of the server may contain a key.
+It needs Redis 6.2 or later: only basic commands and one short script are used. All Redis
+keys begin with `state.prefix`. A `StateError` names only the kind of failure, because an error
+message of Redis may contain a Redis key.
 """
 
 import re
@@ -72,7 +73,7 @@ class RedisStore:
             await self._redis.set(self._build_key(name), value, px=_to_milliseconds(ttl))
 
     async def claim(self, name: str, value: str, *, ttl: float) -> str:
-        """Set the value if there is none; return the value that is stored then."""
+        """Set the value of `name` if it has none; return the value that `name` has afterwards."""
         key = self._build_key(name)
 
         async def claim() -> object:
@@ -87,7 +88,7 @@ class RedisStore:
         return value if stored is None else str(stored)  # None: expired between SET and GET
 
     async def release(self, name: str, value: str) -> None:
-        """Delete the value if it equals `value`."""
+        """Delete `name` if its value is `value`."""
         key = self._build_key(name)
         await self._send(key, lambda: self._release(keys=[key], args=[value]))
 

@@ -51,7 +51,7 @@ class Store(Protocol):
         """Set the value if there is none; return the value that is stored then. Atomic."""
 
     async def release(self, name: str, value: str) -> None:
-        """Delete the value if it equals `value`. Atomic."""
+        """Delete `name` if its value is `value`. Atomic."""
 
     async def append(self, log: str, entries: Sequence[str], *, keep: float) -> None:
         """Append one or more entries to a log, and remove entries older than `keep`."""
@@ -93,14 +93,14 @@ class MemoryStore:
         self._values[name] = value, self._clock.monotonic() + ttl
 
     async def claim(self, name: str, value: str, *, ttl: float) -> str:
-        """Set the value if there is none; return the value that is stored then."""
+        """Set the value of `name` if it has none; return the value that `name` has afterwards."""
         stored = await self.get(name)
         if stored is None:
             await self.put(name, value, ttl=ttl)
         return value if stored is None else stored
 
     async def release(self, name: str, value: str) -> None:
-        """Delete the value if it equals `value`."""
+        """Delete `name` if its value is `value`."""
         if await self.get(name) == value:
             self._values.pop(name)
 

@@ -80,8 +80,8 @@ def assess_play(
 ) -> CheckResult:
     """Build the result of a play, with a warning if the edge refuses this viewer's address.
 
-    A refused viewer that was named has failed an earlier check already, so only a player on this
-    machine gets the warning.
+    An earlier check has already reported a viewer that was given with --ip. So this warning is only
+    about a player on this machine, which a loopback address represents without --ip.
     """
     try:
         check_viewer(viewer, private, loopback_viewers=loopback_viewers)

@@ -31,8 +31,8 @@ class Claims:
     Attributes:
         issuer: before verification, the claim `iss`; after it, the owner of the signing key, which
             is None for the operator's own keys. `jti` and `subject` are unique per issuer.
-        signable_videos: the pattern of the whole video IDs that the key may sign tokens for; None
-            means all.
+        signable_videos: matches the whole ID of each video that the key may sign for; None means
+            all videos.
     """
 
     video: str

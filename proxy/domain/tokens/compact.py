@@ -85,7 +85,7 @@ def _read_header(part: str) -> TokenHeader:
     return TokenHeader(algorithm=header["alg"], kid=header.get("kid"))
 
 
-# All tokens of a signer have the same header.
+# Cached, because all tokens of a signer have the same header.
 read_header = cache_short_texts(
     MAX_CACHED_HEADER_LENGTH, max_entries=MAX_CACHED_HEADERS, function=_read_header
 )

@@ -75,7 +75,7 @@ class SigningKey:
         jwk: the key material.
         issuer: the owner of the key, and the only `iss` of its tokens; None for the operator's own
             keys.
-        videos: the pattern of the whole video IDs that the key may sign tokens for; None means all.
+        videos: matches the whole ID of each video that the key may sign for; None means all videos.
     """
 
     kid: str

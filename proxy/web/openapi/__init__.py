@@ -1,4 +1,4 @@
-"""The OpenAPI documents of both ports. They are written by hand, in the JSON files next to this."""
+"""The OpenAPI documents of both ports, written by hand in the JSON files in this folder."""
 
 import json
 import re
