@@ -32,13 +32,13 @@ demo: .venv/with-edge ## run the edge in front of a sandbox Dailymotion
 monitor: setup components ## run an edge under load, and print what the dashboard would show
 	$(BIN)/python tests/monitor.py
 
-bench: setup components ## measure what the edge costs beside less that does less
+bench: setup components ## measure the edge's cost relative to minimal baselines
 	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(ROUNDS)
 
-soak: setup components ## break everything around an edge under load, one after the other, and plot what it holds
+soak: setup components ## run an edge under load, inject one fault after the other, and plot its resources
 	PYTHONPATH=tests $(BIN)/python -m faults --minutes $(MINUTES)
 
-fuzz: setup ## throw bytes at each reader of what others wrote, for so many seconds
+fuzz: setup ## fuzz each parser of untrusted input for SECONDS seconds
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)
 
 lint: setup
@@ -57,7 +57,7 @@ components: setup
 check: lint ## lint, and run the fast tests
 	$(PYTEST) -m "not integration and not system"
 
-test: components lint ## run check's tests, the tests of adapters and commands, and one test with each program
+test: components lint ## add the tests of adapters, commands and docs, and one test with each real program
 	$(PYTEST) -m "not system or smoke" --cov
 
 test-all: test ## run every test: all players, faults, alerts and images

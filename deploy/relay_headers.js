@@ -21,7 +21,7 @@ function checkResponse(r) {
     if (r.httpVersion === "0.9" || CONTENT_STATUSES.indexOf(status) < 0) {
         // nginx forwards invalid HTTP as HTTP/0.9 without headers, and 1xx as a final response: clients
         // would read the body as a response of this origin.
-        refuse(r, "the CDN's response is not content");
+        refuse(r, "the CDN's response is not valid HTTP with status 200, 206 or 416");
     }
     const isEncoding = (header) => header[0].toLowerCase() === "content-encoding";
     if (r.rawHeadersOut.some((header) => isEncoding(header) && header[1].toLowerCase() !== "identity")) {

@@ -29,7 +29,7 @@ if [ -n "$missing" ]; then
     $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
       apt-get install -y -qq --no-install-recommends $missing >/dev/null
   else
-    echo "Not installed, so the tests that need them are skipped. Install them with: apt-get install$missing"
+    echo "These programs are missing, so the tests that need them are skipped. To install them: apt-get install$missing"
   fi
 fi
 

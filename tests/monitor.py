@@ -30,7 +30,7 @@ WELCOME = """
   edge         {}
   Prometheus   {}
   break it     curl -X POST {} -d '{{"delay": 1.5}}'
-               PlaygateLatencySlowBurn and …Fast fire within minutes; other faults: docs/sandbox.md
+               PlaygateLatencySlowBurn and PlaygateLatencyFastBurn fire within minutes; other faults: docs/sandbox.md
   repair it    curl -X DELETE {}
 """
 

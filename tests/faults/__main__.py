@@ -40,7 +40,7 @@ def main() -> None:
     findings = result.list_findings()
     first, last = result.samples[0].resources, result.samples[-1].resources
     summary = {
-        "answers": len(result.results),
+        "plays": len(result.results),
         "faults": len(result.windows),
         "outcomes": result.count_outcomes(),
         "resident": [first.resident, last.resident],

@@ -73,7 +73,7 @@ class Soak:
         """Return a line for each error that the injected faults do not explain."""
         assert self.after is not None
         findings = [
-            f"not injected: {self.describe(result)}" for result in self.find_unexplained()[:10]
+            f"failed without an injected fault: {self.describe(result)}" for result in self.find_unexplained()[:10]
         ]
         late = [
             result for result in self.results if result.seconds >= MAX_PLAY_SECONDS[result.kind]
@@ -81,7 +81,7 @@ class Soak:
         findings += [f"took too long: {self.describe(result)}" for result in late[:10]]
         findings += [f"error in the log: {line}" for line in self.errors[:10]]
         if not self.after.is_within(self.before):
-            findings.append(f"left behind: before {self.before}, after {self.after}")
+            findings.append(f"resources not released: before {self.before}, after {self.after}")
         if (growth := self.compute_growth_bytes() or 0) > 0:
             findings.append(f"memory grew by {growth} bytes after every fault had occurred once")
         return findings

@@ -66,7 +66,7 @@ def test_tasks_and_descriptors_left_behind_are_found(left):
     soak = build_soak()
     soak.after = left
 
-    assert "left behind" in soak.list_findings()[0]
+    assert "not released" in soak.list_findings()[0]
 
 
 @pytest.mark.parametrize(("bytes_a_second", "is_found"), [(0, False), (1_000_000, True)])

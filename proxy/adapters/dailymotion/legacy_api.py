@@ -47,7 +47,7 @@ class LegacyApi:
         if urls:
             return urls
         if values:
-            raise build_bad_response_refusal(f"video: {', '.join(values)} is not a text")
+            raise build_bad_response_refusal(f"video: {', '.join(values)} is not a string")
         if not any(field in members for field in fields):
             raise build_bad_response_refusal("video: the response has none of the stream fields")
         raise _build_missing_stream_refusal(members)

@@ -55,5 +55,5 @@ class V2Api:
         if url is None:
             raise Refusal(Reason.STREAM_UNAVAILABLE, "video: stream_urls has no URL")
         if not isinstance(url, str) or not url:
-            raise build_bad_response_refusal("video: stream_url is not a text")
+            raise build_bad_response_refusal("video: stream_url is not a string")
         return {field: url}

@@ -123,7 +123,7 @@ const showLastFailure = (failures) => {
   const last = failures.at(-1);
   const note = failures.map((failure) => failure.text).filter(Boolean).join(" · ");
   if (!last) {
-    showMessage("This browser cannot play HLS.");
+    showMessage("This browser cannot play HLS. Use another browser.");
   } else if (last.problem?.reason) {
     const { detail, reason, request_id } = last.problem;
     const canRetry = last.status >= 500 || RETRYABLE_REASONS.includes(reason);
