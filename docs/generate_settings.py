@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
@@ -86,8 +87,9 @@ def describe_annotation(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if kind is tuple:
         return f"list of {describe_annotation(arguments[0])}"
-    if arguments:  # optional
-        return describe_annotation(arguments[0])
+    if arguments:  # a union
+        kinds = [describe_annotation(member) for member in arguments if member is not NoneType]
+        return " or ".join(kinds)
     if issubclass(annotation, BaseModel):
         return "tables"
     return "text" if issubclass(annotation, PurePath) else WORDS[annotation]

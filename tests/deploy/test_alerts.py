@@ -16,8 +16,8 @@ FIRING = BROKEN_FROM_START | {
     "PlaygateAccessTokenExpiring": {"playgate-token"},
     "PlaygateUpstreamErrors": {"playgate-token"},
     "PlaygateRefusalsSpike": {"playgate-refusals"},
-    "PlaygateManifestsInvalid": {"playgate-garbage"},
-    "PlaygateManifestsUnknown": {"playgate-robot"},
+    "PlaygatePlaylistsInvalid": {"playgate-garbage"},
+    "PlaygatePlaylistsUnknown": {"playgate-robot"},
     "PlaygateStateDown": {"playgate-state"},
     "PlaygateRevocationsStale": {"playgate-state"},
     "PlaygateReloadFailed": {"playgate-reload"},
@@ -31,7 +31,7 @@ LASTING = {  # keep firing for hours after the failure; a minute for each in sho
 # Even on a busy, slow machine, these alerts fire only for their own failure. Not so the others: with
 # shortened times, an access token expires if its refresh is delayed by a second.
 EXACT = {
-    "PlaygateManifestsInvalid",
+    "PlaygatePlaylistsInvalid",
     "PlaygateIssuerKeysStale",
     "PlaygateReloadFailed",
     "PlaygateClockSkew",

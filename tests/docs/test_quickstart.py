@@ -31,6 +31,7 @@ def test_the_page_has_exactly_these_commands():
         "playgate doctor --video ID",
         "playgate serve",
         "curl -s http://127.0.0.1:8081/readyz",
+        'curl -si "http://127.0.0.1:8080/play/ID.m3u8?token=$(playgate token mint --video ID)"',
         "sed",
         "playgate doctor --video ID --ip ADDRESS",
         "playgate token mint --video ID --url",
@@ -63,9 +64,9 @@ async def start_command(sandbox, tmp_path, component):
     }
 
     def start_command(command: str, **variables: str):
-        words = command.replace("ID", VIDEO).replace(":8081", f":{operator}").split()
-        program = [sys.executable, "-m", "proxy"] if words[0] == "playgate" else words[:1]
-        return run_process(*program, *words[1:], env={**env, **variables}, cwd=tmp_path)
+        text = command.replace("playgate ", f"{sys.executable} -m proxy ").replace("ID", VIDEO)
+        text = text.replace(":8081", f":{operator}").replace(":8080", f":{player}")
+        return run_process("sh", "-c", f"exec {text}", env={**env, **variables}, cwd=tmp_path)
 
     def insert_table(table: str) -> None:
         """Put a table above [operator], as the page says."""
@@ -98,7 +99,7 @@ async def wait_for_exit(starting) -> tuple[int, str]:
 async def test_following_the_page_leads_to_a_playing_video(
     start_command, edge, component, tmp_path
 ):
-    check_config, doctor, serve, readyz, sed, doctor_with_ip, mint, embed = COMMANDS
+    check_config, doctor, serve, readyz, play, sed, doctor_with_ip, mint, embed = COMMANDS
     code, output = await wait_for_exit(start_command(check_config))
     assert (code, "error" in output) == (0, False), output
     code, output = await wait_for_exit(start_command(doctor))
@@ -116,6 +117,8 @@ async def test_following_the_page_leads_to_a_playing_video(
     start_command.insert_table(VIEWER_TABLE)
     async with start_command(serve) as process:
         await process.wait_for_output('"event": "serving"')
+        code, output = await wait_for_exit(start_command(play))
+        assert output.startswith("HTTP/1.1 302 Found\r\n"), output
         response = await edge.get(url.strip())
         assert response.status == 302
         assert (await edge.get(response.location)).body.startswith(b"#EXTM3U")

@@ -73,7 +73,8 @@ class Soak:
         """Return a line for each error that the injected faults do not explain."""
         assert self.after is not None
         findings = [
-            f"failed without an injected fault: {self.describe(result)}" for result in self.find_unexplained()[:10]
+            f"failed without an injected fault: {self.describe(result)}"
+            for result in self.find_unexplained()[:10]
         ]
         late = [
             result for result in self.results if result.seconds >= MAX_PLAY_SECONDS[result.kind]
