@@ -15,13 +15,11 @@ import aiohttp
 from nginx_server import Nginx, run_deployed_nginx
 from processes import EdgeProcess, build_edge_environment
 from redis_server import RedisServer
-from support import OPERATOR_KEY, SANDBOX_TOML, wait_until
+from support import OPERATOR_KEY, build_sandbox_minter, wait_until
 from yarl import URL
 
-from proxy.adapters.clock import Clock
 from proxy.edge.token_minter import TokenMinter
 from proxy.sandbox.state import Sandbox
-from proxy.settings import load_settings
 
 INSTANCES = 3
 PLAYERS = 6  # concurrent ones: enough to reach every edge, few enough for a slow machine
@@ -162,7 +160,7 @@ async def run_fleet(
                 program, folder, [edge.player for edge in edges], [edge.operator for edge in edges]
             )
         )
-        minter = TokenMinter(load_settings(SANDBOX_TOML), Clock())
+        minter = build_sandbox_minter()
         fleet = Fleet(nginx, sandbox, server, edges, minter)
         for edge in edges:
             await wait_until(lambda edge=edge: fleet.is_ready(edge))

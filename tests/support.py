@@ -326,6 +326,11 @@ def mint(
     return key.sign({**standard_claims, **claims})
 
 
+def build_sandbox_minter(clock: Clock | None = None) -> TokenMinter:
+    """Return a minter with the key in config/sandbox.toml."""
+    return TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
+
+
 def build_play_request(**options: Any) -> PlayRequest:
     """Return a play request from a public viewer address; `options` override its fields."""
     defaults: dict[str, Any] = {

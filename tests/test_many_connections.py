@@ -12,12 +12,9 @@ from time import perf_counter
 import aiohttp
 import pytest
 from processes import EdgeProcess, build_edge_environment
-from support import SANDBOX_TOML, skip_or_fail, wait_until
+from support import build_sandbox_minter, skip_or_fail, wait_until
 from yarl import URL
 
-from proxy.adapters.clock import Clock
-from proxy.edge.token_minter import TokenMinter
-from proxy.settings import load_settings
 from proxy.web.connection import HEADER_TIMEOUT_SECONDS
 
 IDLE_CONNECTIONS, SLOW_CONNECTIONS = 10_000, 1_000
@@ -98,7 +95,7 @@ async def open_many_connections(
 
 async def measure_plays(edge: EdgeProcess) -> list[float]:
     """Return the durations in seconds of plays by different viewers; all must succeed."""
-    token = TokenMinter(load_settings(SANDBOX_TOML), Clock()).mint(video="x8demo1").token
+    token = build_sandbox_minter().mint(video="x8demo1").token
     url = URL(f"http://127.0.0.1:{edge.player}/play/x8demo1.m3u8?token={token}", encoded=True)
     durations = []
     async with aiohttp.ClientSession() as session:

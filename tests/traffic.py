@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
-from support import SANDBOX_TOML
+from support import build_sandbox_minter
 from yarl import URL
 
 from proxy.adapters.clock import Clock
 from proxy.edge.token_minter import TokenMinter
-from proxy.settings import load_settings
 
 PLAYERS = 4
 PAUSE_SECONDS = 0.05  # between two plays of one player, to leave CPU for everything else
@@ -73,7 +72,7 @@ async def run_traffic(
     clock: Clock | None = None,
 ) -> AsyncIterator[Traffic]:
     """Keep players playing through an edge until the context is left."""
-    minter = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
+    minter = build_sandbox_minter(clock)
     traffic = Traffic(edge, minter, day, token)
     players = [
         asyncio.create_task(traffic.keep_playing(f"127.0.{n}.7", n * len(day) // PLAYERS))

@@ -11,13 +11,10 @@ from time import time
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
-from support import SANDBOX_TOML
+from support import build_sandbox_minter
 
 from bench.load import Requests, write_requests
 from bench.upstream import MAX_SEGMENTS, PLAYLIST_SIZES, Upstream, name_video
-from proxy.adapters.clock import Clock
-from proxy.edge.token_minter import TokenMinter
-from proxy.settings import load_settings
 
 PLAYS = 30_000  # three times as many tokens as an edge caches
 SESSIONS = 200
@@ -30,7 +27,7 @@ SECRET = "of-this-bench"
 
 def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str, Requests]:
     """Write the request files; start the relayed sessions at the edge on port `edge`."""
-    mint = build_minter().mint
+    mint = build_sandbox_minter().mint
     tokens = [mint(video=VIDEO, ttl=LIFETIME_SECONDS).token for _ in range(PLAYS)]
     texts: dict[str, list[str]] = {
         "plays": [build_play(n, token) for n, token in enumerate(tokens)],
@@ -61,10 +58,6 @@ def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str,
         name: write_requests(folder / f"{n}.requests", requests)
         for n, (name, requests) in enumerate(texts.items())
     }
-
-
-def build_minter() -> TokenMinter:
-    return TokenMinter(load_settings(SANDBOX_TOML), Clock())
 
 
 def build_viewer_address(n: int) -> str:
@@ -104,7 +97,7 @@ def build_signed_link() -> str:
 
 def start_relayed_session(edge: int, video: str, viewer: str) -> list[str]:
     """Start a viewer's relayed session; return the paths of its media playlists."""
-    token = build_minter().mint(video=video, ttl=LIFETIME_SECONDS).token
+    token = build_sandbox_minter().mint(video=video, ttl=LIFETIME_SECONDS).token
     return find_relay_paths(fetch(edge, f"/play/{video}.m3u8?token={token}", viewer))
 
 

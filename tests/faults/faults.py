@@ -150,7 +150,7 @@ async def exhaust_descriptors(stage: Stage) -> AsyncIterator[None]:
     The limit is set between plays, since a player whose connection breaks could not reconnect.
     """
     soft, hard = resource.prlimit(stage.pid, resource.RLIMIT_NOFILE)
-    async with stage.traffic.hold_plays():
+    async with stage.play_control.hold_plays():
         resource.prlimit(stage.pid, resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, hard))
         await stage.wire.close_all()
     with ExitStack() as stack:

@@ -10,14 +10,13 @@ from time import monotonic
 from typing import Literal, get_args
 
 import aiohttp
-from support import SANDBOX_TOML, wait_until
+from support import build_sandbox_minter, wait_until
 from traffic import find_first_uri
 from yarl import URL
 
 from faults.broken_exchanges import CUT, OK
 from proxy.adapters.clock import Clock
 from proxy.edge.token_minter import TokenMinter
-from proxy.settings import load_settings
 
 PlayKind = Literal["redirect", "playlist", "bytes"]
 PLAY_KINDS: tuple[PlayKind, ...] = get_args(PlayKind)
@@ -41,7 +40,7 @@ class PlayResult:
     seconds: float
 
 
-class Traffic:
+class PlayControl:
     """Counts the plays in flight, and can hold back new ones."""
 
     def __init__(self) -> None:
@@ -66,7 +65,7 @@ class Players:
 
     edge: str  # the player port's origin
     minter: TokenMinter
-    traffic: Traffic
+    play_control: PlayControl
     results: list[PlayResult] = field(default_factory=list)
     is_over: bool = False
     _viewers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -85,11 +84,11 @@ class Players:
     async def keep_playing(self, kind: PlayKind) -> None:
         async with aiohttp.ClientSession() as session:
             while not self.is_over:
-                await self.traffic.may_start.wait()
+                await self.play_control.may_start.wait()
                 started_at = monotonic()
-                self.traffic.in_flight += 1
+                self.play_control.in_flight += 1
                 outcome = await self.play(session, kind)
-                self.traffic.in_flight -= 1
+                self.play_control.in_flight -= 1
                 seconds = monotonic() - started_at
                 self.results.append(PlayResult(kind, outcome, started_at, seconds))
                 await asyncio.sleep(max(PAUSE_SECONDS, seconds) if outcome == OK else PAUSE_SECONDS)
@@ -157,11 +156,11 @@ def build_viewer_address(numbers: Iterator[int]) -> str:
 
 @asynccontextmanager
 async def run_players(
-    edge: str, clock: Clock | None = None, traffic: Traffic | None = None
+    edge: str, clock: Clock | None = None, play_control: PlayControl | None = None
 ) -> AsyncIterator[Players]:
     """Keep players playing until the context is left."""
-    minter = TokenMinter(load_settings(SANDBOX_TOML), clock or Clock())
-    players = Players(edge, minter, traffic or Traffic())
+    minter = build_sandbox_minter(clock)
+    players = Players(edge, minter, play_control or PlayControl())
     await players.start_playback()
     tasks = [
         asyncio.create_task(players.keep_playing(kind)) for kind in PLAY_KINDS * PLAYERS_PER_KIND

@@ -15,7 +15,7 @@ from certificates import certify
 from processes import EdgeProcess, build_edge_environment
 from support import ROOT, run_test_sandbox, wait_until
 
-from faults.players import Players, PlayKind, Traffic, run_players
+from faults.players import PlayControl, Players, PlayKind, run_players
 from faults.wire import Wire, run_wire
 from proxy.adapters.dailymotion.cdn import READ_TIMEOUT_SECONDS
 from proxy.sandbox.accounts import Accounts
@@ -61,7 +61,7 @@ class Stage:
     edge: EdgeProcess
     wire: Wire
     folder: Path
-    traffic: Traffic = field(default_factory=Traffic)
+    play_control: PlayControl = field(default_factory=PlayControl)
 
     @property
     def pid(self) -> int:
@@ -76,7 +76,7 @@ class Stage:
         return self.folder / "clock"
 
     def run_players(self) -> AbstractAsyncContextManager[Players]:
-        return run_players(f"http://127.0.0.1:{self.edge.player}", traffic=self.traffic)
+        return run_players(f"http://127.0.0.1:{self.edge.player}", play_control=self.play_control)
 
     def list_descriptors(self) -> list[str]:
         return [entry.name for entry in Path(f"/proc/{self.pid}/fd").iterdir()]

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from support import run_test_edge
-from web.relay_edge import (
+from web.relay.relay_edge import (
     PLAYLIST_HEADERS,
     RELAY,
     fetch_media_playlist,
@@ -19,12 +19,6 @@ from web.relay_edge import (
 
 from proxy.edge import playlist_checker
 from proxy.sandbox.controls import Fault
-
-
-@pytest.fixture
-async def edge(sandbox):
-    async with run_test_edge(sandbox, **RELAY) as running:
-        yield running
 
 
 async def test_a_playlist_that_takes_too_long_to_parse_is_refused(sandbox, monkeypatch):

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import jwt
 import pytest
 from support import OPERATOR_KEY, SECRET, run_test_edge
-from web.relay_edge import RELAY, fetch_media_playlist, find_relay_paths
+from web.relay.relay_edge import RELAY, fetch_media_playlist, find_relay_paths
 
 from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, Session
@@ -18,12 +18,6 @@ from proxy.settings import Settings
 
 OLD_KEY = {"secret": "the-old-seal-secret-0123456789abcdef"}
 NEW_KEY = {"secret": "the-new-seal-secret-0123456789abcdef"}
-
-
-@pytest.fixture
-async def edge(sandbox):
-    async with run_test_edge(sandbox, **RELAY) as running:
-        yield running
 
 
 async def test_the_edge_resolves_for_its_own_address_and_each_play_gets_its_own_session(

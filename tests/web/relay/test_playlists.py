@@ -8,7 +8,7 @@ import m3u8
 import pytest
 from aiohttp import web
 from support import NOW, StillClock, run_test_edge
-from web.relay_edge import (
+from web.relay.relay_edge import (
     PLAYLIST_HEADERS,
     RELAY,
     fetch_media_playlist,
@@ -22,12 +22,6 @@ LOW_LATENCY = (
     "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PART-INF:PART-TARGET=1\n"
     "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3,CAN-SKIP-UNTIL=24\n#EXTINF:4,\n1.ts\n"
 )
-
-
-@pytest.fixture
-async def edge(sandbox):
-    async with run_test_edge(sandbox, **RELAY) as running:
-        yield running
 
 
 @pytest.mark.parametrize("video", ["x8demo1", "x8live1", "x8keys1", "x8fmp41"])

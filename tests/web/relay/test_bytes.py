@@ -8,17 +8,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from support import run_test_edge
-from web.relay_edge import RELAY, fetch_media_playlist, find_relay_paths, run_edge_with_segment
+from web.relay.relay_edge import (
+    fetch_media_playlist,
+    find_relay_paths,
+    run_edge_with_segment,
+)
 
 from proxy.adapters.dailymotion.cdn import CHUNK_BYTES
 from proxy.sandbox.controls import Fault
-
-
-@pytest.fixture
-async def edge(sandbox):
-    async with run_test_edge(sandbox, **RELAY) as running:
-        yield running
 
 
 def read_resident_bytes() -> int:

@@ -6,17 +6,11 @@ from socket import SO_RCVBUF, SOL_SOCKET
 import m3u8
 import pytest
 from support import run_test_edge, wait_until
-from web.relay_edge import PLAYLIST_HEADERS, RELAY, fetch_media_playlist, find_relay_paths
+from web.relay.relay_edge import PLAYLIST_HEADERS, RELAY, fetch_media_playlist, find_relay_paths
 
 from proxy.domain.variant_limits import VariantLimits
 from proxy.edge.relay_sessions import MAX_PER_SESSION
 from proxy.sandbox.controls import Fault
-
-
-@pytest.fixture
-async def edge(sandbox):
-    async with run_test_edge(sandbox, **RELAY) as running:
-        yield running
 
 
 async def test_only_playlists_that_offer_blocking_reloads_bypass_the_concurrency_limit(sandbox):
