@@ -190,6 +190,16 @@ def test_the_readme_names_every_make_target():
     assert [target for target in targets if f"make {target}" not in readme] == []
 
 
+def test_make_test_runs_a_test_with_each_front_door_prometheus_and_real_players():
+    marked = {
+        path.parent.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "\n@pytest.mark.smoke\n" in path.read_text()
+    }
+
+    assert marked == {"caddy", "deploy", "nginx", "players"}
+
+
 def test_every_dependency_is_documented_with_its_version():
     """Each dependency has a row in docs/decisions.md with its tested version and the reason for it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
