@@ -37,7 +37,8 @@ from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.shared_state import SharedState
-from proxy.edge.stream_resolver import StreamResolver, VideoDetailsCache
+from proxy.edge.stream_resolver import StreamResolver
+from proxy.edge.video_details import VideoDetailsCache
 from proxy.settings import Settings
 from proxy.settings.platform import PlatformConfig
 from proxy.settings.value_checks import MEMORY

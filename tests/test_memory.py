@@ -27,7 +27,7 @@ from proxy.domain.tokens import compact
 from proxy.domain.tokens.claims import read_claims, verify
 from proxy.domain.tokens.keyring import Keyring, load_key
 from proxy.domain.video import VideoDetails, VideoId
-from proxy.edge import playable_cache, relayed_playlists, stream_resolver, token_verifier
+from proxy.edge import playable_cache, relayed_playlists, token_verifier, video_details
 from proxy.edge.admission import FirstUse, RateLimits
 from proxy.edge.playable_cache import CachedVerdict
 from proxy.edge.relayed_playlists import RelayedPlaylists
@@ -187,14 +187,14 @@ def fill_blocking_playlists() -> object:
 
 def fill_details() -> object:
     return {
-        build_text(n, 64): stream_resolver.CachedDetails(
+        build_text(n, 64): video_details.CachedDetails(
             VideoDetails(
-                title=build_text(n, stream_resolver.MAX_TITLE_LENGTH),
-                poster=build_text(n, stream_resolver.MAX_POSTER_LENGTH),
+                title=build_text(n, video_details.MAX_TITLE_LENGTH),
+                poster=build_text(n, video_details.MAX_POSTER_LENGTH),
             ),
             1.0 * n,
         )
-        for n in range(stream_resolver.MAX_CACHED_DETAILS)
+        for n in range(video_details.MAX_CACHED_DETAILS)
     }
 
 
@@ -277,7 +277,7 @@ CACHES = {
     "edge/relayed_playlists.py": 2,
     "edge/token_verifier.py": 1,
     "edge/playable_cache.py": 1,
-    "edge/stream_resolver.py": 1,
+    "edge/video_details.py": 1,
     "adapters/log_writer.py": 1,
     "adapters/state/store.py": 1,
 }

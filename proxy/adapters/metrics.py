@@ -28,7 +28,7 @@ CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 STATE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10)
 
-PLAY_OUTCOMES = ("redirected", "relayed", "listed", "denied", "failed", "abandoned")
+PLAY_OUTCOMES = ("redirected", "relayed", "listed", "refused", "failed", "abandoned")
 UPSTREAM_OUTCOMES = ("ok", "refused", "throttled", "error", "timeout", "unreachable")
 RETRIED_OPERATIONS = ("token", "video", "playlist", "bytes", "jwks")
 
@@ -65,7 +65,7 @@ class PlayMetrics:
     def __init__(self, make: MetricFactory) -> None:
         self.total = make.counter(
             "playgate_plays_total",
-            "Play requests, by outcome: redirected, relayed, listed (/stream-urls), denied (4xx), "
+            "Play requests, by outcome: redirected, relayed, listed (/stream-urls), refused (4xx), "
             "failed (5xx), or abandoned by the client.",
             outcome=PLAY_OUTCOMES,
         )
@@ -181,7 +181,7 @@ class StateMetrics:
 
 
 class SettingsMetrics:
-    """Reloads of settings and keys."""
+    """Reloads of settings and keys, and when issuers' keys were fetched."""
 
     def __init__(self, make: MetricFactory) -> None:
         self.reload_successful = make.gauge(

@@ -110,11 +110,11 @@ def _classify_play(finished: FinishedRequest) -> str:
     if status == ABANDONED_STATUS:
         return "abandoned"
     if context.refusal is not None and context.refusal.reason is Reason.RATE_LIMITED:
-        return "denied"
+        return "refused"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "failed"
     if status >= HTTPStatus.BAD_REQUEST:
-        return "denied"
+        return "refused"
     if finished.route.name == "stream-urls":
         return "listed"
     is_redirect = status >= HTTPStatus.MULTIPLE_CHOICES and not context.is_relayed

@@ -11,7 +11,7 @@ from proxy.edge.delivery import Delivery
 from proxy.edge.jwks_cache import JwksCache
 from proxy.edge.relay import Relay
 from proxy.edge.revocations import Revocations
-from proxy.edge.stream_resolver import VideoDetailsCache
+from proxy.edge.video_details import VideoDetailsCache
 from proxy.settings import Settings
 
 

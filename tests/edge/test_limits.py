@@ -72,7 +72,7 @@ async def test_stream_urls_respond_429_to_a_rate_limited_request(run_limited_edg
         assert (response.status, response.reason) == (429, "rate-limited")
         assert "Retry-After" in response.headers
         plays = await edge.metric("playgate_plays_total")
-        assert plays == {'outcome="redirected"': 1, 'outcome="denied"': 1}
+        assert plays == {'outcome="redirected"': 1, 'outcome="refused"': 1}
 
 
 @pytest.mark.parametrize("first_use", [False, True])

@@ -205,7 +205,7 @@ async def test_each_play_is_logged_and_counted_once(edge):
     assert refused["reason"] == "token-missing" and "upstream_ms" not in refused
     assert await edge.metric("playgate_plays_total") == {
         'outcome="redirected"': 1,
-        'outcome="denied"': 1,
+        'outcome="refused"': 1,
     }
     assert await edge.metric("playgate_refusals_total") == {'reason="token-missing"': 1}
     assert await edge.metric("playgate_viewers_total") == {'family="ipv4"': 2}

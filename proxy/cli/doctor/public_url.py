@@ -40,7 +40,7 @@ async def check_public_url(context: CheckContext) -> AsyncGenerator[CheckResult,
         return
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         try:
-            denied = await send_request(
+            refused = await send_request(
                 session, "GET", URL(public_url + UNKNOWN_VIDEO_PATH), {"Origin": "null"}
             )
             preflight = await send_request(
@@ -54,22 +54,22 @@ async def check_public_url(context: CheckContext) -> AsyncGenerator[CheckResult,
             yield build_result("public-url-unreachable", url=public_url, cause=cause)
             return
         # Any reason will do: the settings decide which check refuses the play first.
-        reason = denied.headers.get("X-Deny-Reason", "no X-Deny-Reason")
+        reason = refused.headers.get("X-Deny-Reason", "no X-Deny-Reason")
         if reason not in list(Reason):
             yield build_result(
-                "public-not-an-edge", url=public_url, code=denied.status, reason=reason
+                "public-not-an-edge", url=public_url, code=refused.status, reason=reason
             )
             return
         yield build_result("public-good", url=public_url)
-        yield assess_cors(denied, preflight)
+        yield assess_cors(refused, preflight)
         async for result in check_forwarding(context, session):
             yield result
 
 
-def assess_cors(denied: PublicResponse, preflight: PublicResponse) -> CheckResult:
+def assess_cors(refused: PublicResponse, preflight: PublicResponse) -> CheckResult:
     """Assess whether a page of another origin may read the edge's responses."""
     allowed = [
-        response.headers.get("Access-Control-Allow-Origin", "") for response in (denied, preflight)
+        response.headers.get("Access-Control-Allow-Origin", "") for response in (refused, preflight)
     ]
     if allowed == ["*", "*"] and preflight.status == HTTPStatus.NO_CONTENT:
         return build_result("cors-good")
