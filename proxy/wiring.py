@@ -171,8 +171,7 @@ async def open_dailymotion(
         details = VideoDetailsCache(
             ApiClient(http, tokens, details_limit, telemetry, timeout=timeout), api, hosts, clock
         )
-        attempt_timeout = platform.attempt_timeout
-        cdn = Cdn(playlists, files, hosts, telemetry, attempt_timeout=attempt_timeout)
+        cdn = Cdn(playlists, files, hosts, telemetry, attempt_timeout=platform.attempt_timeout)
         try:
             yield Dailymotion(
                 http=http,
