@@ -37,6 +37,9 @@ def build_environment(sandbox, account) -> dict[str, str]:
         "PLAYGATE_CONFIG": str(SANDBOX_TOML),
         "PLAYGATE_PLATFORM__TOKEN_URL": f"{sandbox.origin}/oauth/token",
         "PLAYGATE_PLATFORM__REST_URL": sandbox.origin,
+        # Nothing listens there, even if a demo runs on this machine.
+        "PLAYGATE_OPERATOR__LISTEN": f"127.0.0.1:{free_port()}",
+        "PLAYGATE_WEB__PUBLIC_URL": f"http://127.0.0.1:{free_port()}",
         **{f"PLAYGATE_PLATFORM__{name.upper()}": value for name, value in account.items()},
     }
 
