@@ -99,7 +99,7 @@ def build_demo_settings(path: Path, port: int, operator_port: int, sandbox_port:
     """Load the settings of a demo on these ports.
 
     Raises:
-        SettingsInvalid: The settings are invalid. Without sandbox = true they always are, since
+        SettingsInvalid: The settings are invalid, as they always are without sandbox = true, since
             plain http to a loopback address is then refused.
     """
     origin = f"http://{HOST}:{sandbox_port}"

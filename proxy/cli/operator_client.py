@@ -1,4 +1,4 @@
-"""Query the edge on this machine by its operator port, and all edges by the shared state."""
+"""Query the edge on this machine through its operator port; read the state of all edges."""
 
 from collections.abc import AsyncIterator
 from functools import partial

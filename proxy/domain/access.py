@@ -104,7 +104,7 @@ def check_video(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> No
     if play.video is None:
         return
     if claims.video not in (ANY_VIDEO, play.video):
-        raise Refusal(Reason.TOKEN_VIDEO, "the claim video is not the requested video")
+        raise Refusal(Reason.TOKEN_VIDEO, "the token is for another video than the requested one")
     if claims.signable_videos is not None and claims.signable_videos.fullmatch(play.video) is None:
         owner = "issuer" if claims.issuer else "key"
         raise Refusal(
@@ -116,7 +116,7 @@ def check_video(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> No
 def check_format(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
     """Refuse a format that the token's `fmt` does not list."""
     if play.format is not None and claims.formats and play.format not in claims.formats:
-        raise Refusal(Reason.TOKEN_FORMAT, f"the claim fmt does not contain {play.format}")
+        raise Refusal(Reason.TOKEN_FORMAT, f"the token's fmt does not contain {play.format}")
 
 
 def check_network(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> None:
@@ -129,9 +129,7 @@ def check_network(claims: Claims, play: AccessRequest, _policy: TokenPolicy) -> 
             f"the token is for IPv{claims.network.version}, and the viewer uses "
             f"IPv{play.viewer.version}",
         )
-    raise Refusal(
-        Reason.TOKEN_NETWORK, "the viewer's address is not in the network of the claim ip"
-    )
+    raise Refusal(Reason.TOKEN_NETWORK, "the viewer's address is not in the token's network (ip)")
 
 
 # In the order in which the edge runs them. `playgate token explain` prints the names.

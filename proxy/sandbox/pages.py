@@ -91,7 +91,10 @@ async def clear_fault(request: web.Request) -> web.Response:
 
 
 async def hold_calls(request: web.Request) -> web.Response:
-    """Hold the responses of a kind back until `?until=N` calls wait, or until they are released."""
+    """Hold back the responses to one kind of call.
+
+    They are sent when `?until=N` calls wait, when they are released, or after one minute.
+    """
     until = request.query.get("until", "")
     request.app[STATE].controls.hold(_read_kind(request), int(until) if until.isdecimal() else None)
     return web.Response(status=204)

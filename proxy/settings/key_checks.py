@@ -36,7 +36,7 @@ PUBLISHED_SECRETS = (
 
 
 def check_keys(settings: Settings, *, for_edge: bool) -> Iterator[Problem]:
-    """Yield the errors of keys and issuers; requires an edge's keys only if `for_edge`."""
+    """Yield the errors of keys and issuers; with `for_edge`, also those of missing keys."""
     tokens = settings.tokens
     if for_edge and not (tokens.keys or tokens.jwks_file or tokens.issuers):
         yield "tokens.keys", "is not set, but required; set it, tokens.jwks_file or tokens.issuers"

@@ -59,7 +59,7 @@ class SettingsInvalid(Exception):
 
 
 def _add_place(problem: Problem, text: str) -> tuple[str, str, bool]:
-    """Return a problem with its place, and whether that place is outside the settings file."""
+    """Add where the value is set to a problem; return whether that is outside the settings file."""
     name, sentence = problem
     if name == SECRET_FILES_SOURCE or name in list_secret_names():
         return (name if name == SECRET_FILES_SOURCE else f"secret file {name}"), sentence, True

@@ -1,4 +1,4 @@
-"""Headers of every response, as data, with the reason for each."""
+"""The response headers of both ports, as data, with the reason for each."""
 
 from collections.abc import Sequence
 

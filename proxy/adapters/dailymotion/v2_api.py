@@ -41,7 +41,7 @@ class V2Api:
         return ApiRequest(method="POST", url=url, options={"json": body})
 
     def read_streams(self, members: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
-        """Return the stream URL under the first HLS field; v2 does not separate VOD and live.
+        """Return the stream URL, keyed by the first HLS field; v2 has one URL for VOD and live.
 
         Raises:
             Refusal: if the response has no stream URL.

@@ -80,8 +80,8 @@ def assess_play(
 ) -> CheckResult:
     """Build the result of a play, with a warning if the edge refuses this viewer's address.
 
-    An earlier check has already reported a viewer that was given with --ip. So this warning is only
-    about a player on this machine, which a loopback address represents without --ip.
+    Without --ip, `viewer` is a loopback address that represents a player on this machine. A viewer
+    given with --ip has already passed the same check, so the warning is only about this machine.
     """
     try:
         check_viewer(viewer, private, loopback_viewers=loopback_viewers)
