@@ -19,7 +19,7 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a task. Its exception is raised wherever the task is awaited, and is never logged."""
+        """Start a task. Its exception is raised where the task is awaited, and is not logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._discard_finished)

@@ -138,7 +138,7 @@ async def open_account(settings: Settings) -> AsyncIterator[AccountClient]:
 
 
 def run_videos(settings: Settings, work: Callable[[VideosApi], Awaitable[T]]) -> T:
-    """Run `work` with a client for the account of [videos]; on failure, print why and exit with 1."""
+    """Run `work` with a client for the account of [videos]; on failure, print why and exit."""
 
     async def run_work() -> T:
         async with open_videos(settings) as videos:

@@ -77,7 +77,7 @@ def read_object(operation: Operation, response: HttpResponse) -> dict[str, Any]:
 
 
 def check_success(operation: Operation, response: HttpResponse) -> None:
-    """Raise the same refusals as `read_object`, but accept status 200 with any body without `error`."""
+    """Raise the refusals of `read_object`, but accept status 200 with any body without `error`."""
     if response.status != HTTPStatus.OK or b'"error"' in response.body:
         read_object(operation, response)
 
