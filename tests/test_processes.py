@@ -183,7 +183,7 @@ async def test_a_second_demo_says_which_port_is_taken(sandbox):
     assert "Traceback" not in demo.output
     taken = URL(sandbox.origin).authority
     assert (
-        f"cannot listen on {taken}: Address already in use; choose another port, see playgate demo --help"
+        f"cannot listen on {taken}: Address already in use; choose other ports: playgate demo"
         in demo.output
     )
 

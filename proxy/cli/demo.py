@@ -84,7 +84,10 @@ def demo(
     try:
         uvloop.run(run(settings, path, sandbox_port))
     except ListenError as failed:
-        fail(f"{failed}; choose another port, see playgate demo --help")
+        fail(
+            f"{failed}; choose other ports: playgate demo --port 9080 --operator-port 9081 "
+            "--sandbox-port 9090"
+        )
 
 
 def is_sandbox_file(path: Path) -> bool:

@@ -91,7 +91,10 @@ def mint(
     except Refusal as refusal:
         fail(refusal.message)
     if url and minted.url is None:
-        fail("--url needs web.public_url in the settings, and a single video ID instead of *")
+        needed = (
+            "web.public_url in the settings" if video != "*" else "a single video ID instead of *"
+        )
+        fail(f"--url needs {needed}")
     typer.echo(minted.url if url else minted.token)
 
 

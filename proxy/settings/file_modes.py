@@ -32,7 +32,7 @@ def find_readable_files(settings: Settings, settings_file: Path | None) -> Itera
     for name, file in _list_files(settings, settings_file):
         is_secret = file != settings_file or _has_secret(_read_toml(file))
         if is_secret and read_mode(file) & stat.S_IROTH:
-            yield name, f"{file} can be read by every user of this machine; run chmod o-r {file}"
+            yield name, f"{file} can be read by every user of this machine; run chmod 600 {file}"
 
 
 def find_writable_folders(settings: Settings, settings_file: Path | None) -> Iterator[Problem]:

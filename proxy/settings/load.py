@@ -91,6 +91,8 @@ def load_settings(path: Path | None, *, for_edge: bool = True, **overrides: Any)
         raise SettingsInvalid([problem], source=path) from None
     except OSError as error:
         reason = error.strerror or os.strerror(error.errno or 0)
+        if isinstance(error, FileNotFoundError):
+            reason += "; create it, or name another file with --config"
         raise SettingsInvalid([("(file)", f"cannot be read: {reason}")], source=path) from None
 
     problems = [describe_unknown_variable(name) for name in find_unknown_names()]

@@ -14,9 +14,9 @@ from nginx_server import Upstream as RelayedFrom
 from nginx_server import set_addresses, set_port_and_folders
 from ports import free_port
 from relay_stack import NameServer
-from support import SANDBOX_TOML
+from support import SANDBOX_TOML, build_sandbox_minter
 
-from bench.requests import SECRET, VIDEO, build_minter, build_viewer_address
+from bench.requests import SECRET, VIDEO, build_viewer_address
 from bench.servers import Server, build_python_command, run_nginx, run_on_core
 from bench.upstream import Upstream
 
@@ -158,7 +158,7 @@ class NoRedirect(HTTPRedirectHandler):
 
 def measure_first_play(environment: Mapping[str, str], kind: str, log: Path) -> float:
     """Return the seconds from the start of a server to its first successful play."""
-    token = build_minter().mint(video=VIDEO).token
+    token = build_sandbox_minter().mint(video=VIDEO).token
     started = monotonic()
     starting = (
         run_edge(environment, free_port(), log)

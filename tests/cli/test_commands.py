@@ -125,7 +125,7 @@ def test_mint_prints_a_play_url():
         (["--video", "x8abcd", "--ttl", "3601"], "ttl must be 1 to 3600 seconds (tokens.max_ttl)"),
         (["--video", "x8abcd", "--ip", "here"], "--ip: 'here' is neither an address nor a network"),
         (["--video", "x8abcd", "--sub", "a b"], "the claim sub"),
-        (["--video", "*", "--url"], "--url needs web.public_url"),
+        (["--video", "*", "--url"], "--url needs a single video ID instead of *"),
     ],
 )
 def test_mint_refuses_invalid_options_with_an_explanation(arguments, says):

@@ -201,7 +201,7 @@ async def test_an_invalid_playlist_of_the_cdn_is_reported(edge, run_checks, vide
             "10.0.0.5",
             "refuse",
             "stream",
-            "fail: viewer-private (viewer.private = 'refuse' refuses private addresses)",
+            "refuses private addresses) → A stream cannot be locked to this address.",
         ),
         (
             "2001:db8::5",

@@ -51,7 +51,7 @@ async def test_the_commands_of_the_page_work(sandbox, tmp_path):
     doctor, request, explain, search_log, health, check_config = COMMANDS
     async with edge.stack:
         await edge.start(PLAYGATE_WEB__PUBLIC_URL=env["PLAYGATE_WEB__PUBLIC_URL"])
-        code, output = await run(doctor)
+        code, output = await run(doctor.replace("ID", "x8demo1").replace("ADDRESS", "8.8.4.4"))
         assert code == 0, output
         assert re.search(r"^ok +stream", output, re.MULTILINE), output
 

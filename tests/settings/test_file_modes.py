@@ -83,7 +83,7 @@ def test_a_secret_file_that_every_user_may_read_causes_a_warning(folder, name):
     assert list(find_warnings(load_settings(path), path)) == []
     file = find_file(folder, name)
     file.chmod(0o644)
-    expected = (FILES[name], f"{file} can be read by {EVERY_USER}; run chmod o-r {file}")
+    expected = (FILES[name], f"{file} can be read by {EVERY_USER}; run chmod 600 {file}")
     assert list(find_warnings(load_settings(path), path)) == [expected]
 
 
