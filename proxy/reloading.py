@@ -88,7 +88,9 @@ class SettingsReloader:
             self._record_failure([f"{name}: {text}" for name, text in invalid.problems])
         except Exception:  # a bug; the edge keeps its settings
             self._telemetry.log.exception("internal", task="reload")
-            self._record_failure(["internal error: see the event internal in the log"])
+            self._record_failure(
+                ["internal error: the log line with the event internal has the traceback"]
+            )
         self._loaded = self._fingerprint_if_unchanged(began_at)
 
     async def _reload(self) -> None:

@@ -79,7 +79,7 @@ class Delivery:
     async def find_urls(
         self, play: PlayRequest, claims: Claims, fields: tuple[str, ...]
     ) -> dict[str, str | None]:
-        """Return a dictionary from each field to this viewer's URL, or to None without that format.
+        """Return this viewer's URL by field; a field is None if the video lacks that format.
 
         Raises:
             Refusal: `format-unavailable` if the video is relayed, because its URLs would bypass the

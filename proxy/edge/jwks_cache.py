@@ -139,7 +139,10 @@ class JwksCache:
             keys, failure = (), str(invalid)
         except Exception:  # noqa: BLE001  # a bug; it must not refuse a play or end the refreshes
             self._log.exception("internal", task="jwks-cache")
-            keys, failure = (), "internal error: see the event internal in the log"
+            keys, failure = (
+                (),
+                "internal error: the log line with the event internal has the traceback",
+            )
         cached = self.published.get(issuer)
         if cached is None or cached.url != url:
             return  # the settings changed meanwhile

@@ -190,7 +190,10 @@ class PlayableCache:
             return "unknown", f"{refusal.reason}: {refusal.detail}"
         except Exception:  # noqa: BLE001  # a bug; it must not refuse a play
             self._log.exception("internal", task="playlist-check")
-            return "unknown", "internal error: see the event internal in the log"
+            return (
+                "unknown",
+                "internal error: the log line with the event internal has the traceback",
+            )
 
     async def _check_playlists(self, video: VideoId) -> tuple[Verdict, str]:
         url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))

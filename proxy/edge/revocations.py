@@ -4,9 +4,10 @@ A revocation is in force on this instance at once, and on others after their nex
 loses revocations, any running instance appends them again: each stays in force until every affected
 token has expired.
 
-Entries in the store are untrusted input: the length of names and the number of entries are limited.
-An entry without a valid proof may come from another writer: its times are limited to plausible
-values, and the operator can undo it.
+Other clients of Redis can write entries, too, so entries are untrusted input: the length of names
+and the number of entries are limited. The edge adds a proof to each entry, made with
+`platform.api_secret`. A revocation without a valid proof counts, but its times are limited to
+plausible values, and the operator can undo it. An undo without a valid proof is ignored.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -38,8 +38,8 @@ KeyPath = Annotated[Path, AfterValidator(check_absolute_path)] | None
 def format_file_name(file: Path) -> str:
     """Return a file's path for a message, with a space before it.
 
-    Returns an empty text if the path may be a secret in the wrong setting: messages never repeat
-    secrets.
+    Returns an empty text if the path may be a secret that was put into the wrong setting, because
+    messages never repeat secrets.
     """
     is_in_folder = file.is_absolute() and file.parent != Path("/") and file.parent.is_dir()
     return f" {file}" if is_in_folder or file.suffix in FILE_SUFFIXES else ""
