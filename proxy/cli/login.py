@@ -70,7 +70,7 @@ def login(
 
 
 def logout(config: Config = None) -> None:
-    """Revoke the login at Dailymotion and delete it on this machine."""
+    """Revoke the login at Dailymotion, and delete its file."""
     settings = load_settings_or_exit(config)
     _check_grant(settings, "logout")
     try:
