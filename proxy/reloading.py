@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from proxy.adapters.errors import INTERNAL_ERROR
 from proxy.adapters.telemetry import SettingsStatus
 from proxy.app import Apps, build_services
 from proxy.settings import Settings, SettingsInvalid
@@ -88,9 +89,7 @@ class SettingsReloader:
             self._record_failure([f"{name}: {text}" for name, text in invalid.problems])
         except Exception:  # a bug; the edge keeps its settings
             self._telemetry.log.exception("internal", task="reload")
-            self._record_failure(
-                ["internal error: the log line with the event internal has the traceback"]
-            )
+            self._record_failure([INTERNAL_ERROR])
         self._loaded = self._fingerprint_if_unchanged(began_at)
 
     async def _reload(self) -> None:

@@ -14,6 +14,10 @@ FailureKind = Literal[
 ]
 
 
+# The error that /readyz and a verdict show for a bug.
+INTERNAL_ERROR = "internal error: the log line with the event internal has the traceback"
+
+
 class UpstreamError(Exception):
     """A request to another server failed.
 

@@ -186,9 +186,8 @@ async def _run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
     previous = {number: signal.getsignal(number) for number in INTERRUPT_SIGNALS}
     for number, handler in previous.items():
-        if (
-            handler is not signal.SIG_IGN
-        ):  # keep ignoring signals that nohup or a shell's `&` ignores
+        # Keep ignoring the signals that nohup or a shell's `&` ignores.
+        if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
         await asyncio.gather(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.adapters.concurrency import SingleFlight
-from proxy.adapters.errors import UpstreamError
+from proxy.adapters.errors import INTERNAL_ERROR, UpstreamError
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.tokens.jwks import read_published_set
 from proxy.domain.tokens.keyring import KeyInvalid, SigningKey
@@ -139,10 +139,7 @@ class JwksCache:
             keys, failure = (), str(invalid)
         except Exception:  # noqa: BLE001  # a bug; it must not refuse a play or end the refreshes
             self._log.exception("internal", task="jwks-cache")
-            keys, failure = (
-                (),
-                "internal error: the log line with the event internal has the traceback",
-            )
+            keys, failure = (), INTERNAL_ERROR
         cached = self.published.get(issuer)
         if cached is None or cached.url != url:
             return  # the settings changed meanwhile

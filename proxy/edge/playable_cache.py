@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from proxy.adapters.concurrency import BackgroundTasks, SingleFlight
 from proxy.adapters.dailymotion.cdn import Cdn
-from proxy.adapters.errors import StateError
+from proxy.adapters.errors import INTERNAL_ERROR, StateError
 from proxy.adapters.telemetry import Telemetry
 from proxy.adapters.timings import Timings, measure_upstream, timings
 from proxy.domain.caches import LruCache
@@ -190,10 +190,7 @@ class PlayableCache:
             return "unknown", f"{refusal.reason}: {refusal.detail}"
         except Exception:  # noqa: BLE001  # a bug; it must not refuse a play
             self._log.exception("internal", task="playlist-check")
-            return (
-                "unknown",
-                "internal error: the log line with the event internal has the traceback",
-            )
+            return "unknown", INTERNAL_ERROR
 
     async def _check_playlists(self, video: VideoId) -> tuple[Verdict, str]:
         url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))
