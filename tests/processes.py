@@ -51,14 +51,14 @@ class Process:
         """Send a signal and wait for the process to end; return its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(number)
+        return await self.wait_for_exit(seconds)
+
+    async def wait_for_exit(self, seconds: float = 120) -> int:
+        """Wait until the process has ended and its output is complete; return its exit code."""
         async with asyncio.timeout(seconds):
             code = await self.process.wait()
-            await self.read_to_the_end()
+            await self._reading
         return code
-
-    async def read_to_the_end(self) -> None:
-        """Wait until the process has closed its output."""
-        await self._reading
 
 
 @asynccontextmanager
@@ -83,8 +83,15 @@ async def run_process(
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
-        await running.read_to_the_end()
+        await running.wait_for_exit()
+
+
+async def run_command(
+    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str]:
+    """Run a command until it ends; return its exit code and its output."""
+    async with run_process(*command, env=env, cwd=cwd) as process:
+        return await process.wait_for_exit(), process.output
 
 
 def playgate(*arguments: str | Path) -> list[str | Path]:

@@ -10,9 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
+from documentation import run_script
 from nginx_server import run_deployed_nginx
 from ports import free_port
-from processes import Process, build_edge_environment, playgate, run_process
+from processes import (
+    Process,
+    build_edge_environment,
+    playgate,
+    run_command,
+    run_process,
+)
 from support import SANDBOX_TOML, run_test_sandbox, wait_until
 from yarl import URL
 
@@ -65,18 +72,16 @@ async def test_serve_serves_and_stops_cleanly(sandbox):
 
 
 async def test_serve_exits_with_a_one_line_error_if_a_port_is_taken(sandbox):
-    async with run_process(
-        *playgate("serve"), env=build_environment(sandbox, URL(sandbox.origin).port, free_port())
-    ) as edge:
-        async with asyncio.timeout(60):
-            assert await edge.process.wait() == 1
+    env = build_environment(sandbox, URL(sandbox.origin).port, free_port())
+    code, output = await run_command(*playgate("serve"), env=env)
 
+    assert code == 1
     assert (
-        edge.output.splitlines()[-1]
+        output.splitlines()[-1]
         == f"cannot listen on {URL(sandbox.origin).authority}: Address already in use; "
         "change web.listen or operator.listen, or stop the server on that port"
     )
-    assert "Traceback" not in edge.output
+    assert "Traceback" not in output
 
 
 async def test_no_secret_appears_in_the_log_or_in_responses(sandbox):
@@ -151,9 +156,7 @@ async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops
                 )
         # in a second terminal, as printed
         mint_command = re.search(r"Mint +(.+)\n", text)[1]
-        async with run_process("sh", "-c", mint_command, cwd=tmp_path) as mint:
-            await mint.process.wait()
-        url = mint.output.strip()
+        url = (await run_script(mint_command, tmp_path)).strip()
         assert url.startswith(f"http://127.0.0.1:{ports[0]}/play/x8live1.m3u8?token=")
         async with session.get(url, allow_redirects=False) as response:
             assert response.status == 302
@@ -169,22 +172,21 @@ async def test_every_url_and_command_that_the_demo_prints_works_and_ctrl_c_stops
 
 
 async def test_a_second_demo_says_which_port_is_taken(sandbox):
-    async with run_process(
+    code, output = await run_command(
         *playgate(
             "demo",
             f"--sandbox-port={URL(sandbox.origin).port}",
             f"--port={free_port()}",
             f"--operator-port={free_port()}",
         )
-    ) as demo:
-        async with asyncio.timeout(60):
-            assert await demo.process.wait() == 1
+    )
 
-    assert "Traceback" not in demo.output
+    assert code == 1
+    assert "Traceback" not in output
     taken = URL(sandbox.origin).authority
     assert (
         f"cannot listen on {taken}: Address already in use; choose other ports: playgate demo"
-        in demo.output
+        in output
     )
 
 

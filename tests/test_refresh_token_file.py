@@ -97,9 +97,7 @@ async def test_a_refresh_killed_before_any_file_operation_leaves_a_valid_login(
         sandbox.accounts.rotation = rotation
         account = log_in(sandbox, file)
         async with start_refresh(sandbox, account, steps=number) as process:
-            async with asyncio.timeout(60):
-                code = await process.process.wait()
-            await process.read_to_the_end()
+            code = await process.wait_for_exit()
         if code == 0:
             break
         assert code == -signal.SIGKILL, process.output

@@ -88,10 +88,10 @@ class AccountClient:
         if not token.refresh_token:
             raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "token endpoint: no refresh_token")
         try:
-            identity = await self._build_api(token.value).fetch_token_info()
+            info = await self._build_api(token.value).fetch_token_info()
         except Refusal:  # the login is stored nevertheless
             return f"Scopes: {token.scope or 'not reported by Dailymotion'}."
-        return f"Account {identity.channel_id}; scopes: {', '.join(identity.scopes) or 'none'}."
+        return f"Account {info.channel_id}; scopes: {', '.join(info.scopes) or 'none'}."
 
     async def log_out(self) -> None:
         """Revoke the login at Dailymotion and delete the file.

@@ -18,7 +18,7 @@ from aiohttp import web
 from certificates import certify
 from nginx_server import BEHIND, run_deployed_nginx
 from ports import free_port
-from processes import playgate, run_process
+from processes import playgate, run_command
 from support import ROOT, SANDBOX_TOML, run_test_edge, serve_app, wait_until
 from yarl import URL
 
@@ -547,17 +547,14 @@ async def test_the_command_exits_with_1_after_a_failure_and_prints_json(edge, sa
     }
     for video, code in (("x8demo1", 0), ("x8null", 1)):
         command = playgate("doctor", "--video", video, "--json")
-        async with run_process(*command, env=env) as process:
-            assert await process.process.wait() == code
-            await process.read_to_the_end()
-        body = json.loads(process.output)
-        assert body["ok"] is (code == 0)
+        exit_code, output = await run_command(*command, env=env)
+        body = json.loads(output)
+        assert (exit_code, body["ok"]) == (code, code == 0)
         assert set(body["checks"][0]) == {"check", "status", "text", "next_step"}
-    async with run_process(*playgate("doctor", "--video", "x8null"), env=env) as process:
-        assert await process.process.wait() == 1
-        await process.read_to_the_end()
-    assert "fail stream      stream-unavailable" in process.output
-    assert "Fix the first failing check first." in process.output
+    exit_code, output = await run_command(*playgate("doctor", "--video", "x8null"), env=env)
+    assert exit_code == 1
+    assert "fail stream      stream-unavailable" in output
+    assert "Fix the first failing check first." in output
 
 
 async def test_the_probe_requires_a_signed_token(edge):

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from account_settings import LOGIN, log_in
 from ports import free_port
-from processes import Process, playgate, run_process
+from processes import playgate, run_process
 from support import SANDBOX_TOML, run_test_edge, wait_until
 from yarl import URL
 
@@ -59,13 +59,6 @@ async def run_login(sandbox, account, *options: str):
         yield process, printed[1]
 
 
-async def wait_for_exit_code(process: Process) -> int:
-    async with asyncio.timeout(60):
-        code = await process.process.wait()
-        await process.read_to_the_end()
-    return code
-
-
 async def submit_login_form(url: str, answer: str = "allow") -> str:
     """Submit the login page's form; return the URL of the redirect."""
     form = {**URL(url).query, "username": "publisher", "password": "sandbox-password"}
@@ -86,7 +79,7 @@ async def fetch_page(url: str) -> tuple[int, str]:
 
 async def run(sandbox, account, *command: str) -> tuple[int, str]:
     async with run_process(*playgate(*command), env=build_environment(sandbox, account)) as process:
-        return await wait_for_exit_code(process), process.output
+        return await process.wait_for_exit(), process.output
 
 
 async def test_an_edge_plays_with_a_login_made_in_a_browser(
@@ -102,7 +95,7 @@ async def test_an_edge_plays_with_a_login_made_in_a_browser(
         await page.click("text=Allow")
         await page.wait_for_selector("h1:text('Logged in')")
         assert page.url.startswith(callback)
-        assert await wait_for_exit_code(process) == 0
+        assert await process.wait_for_exit() == 0
 
     assert f"Logged in. The login is stored in {file}." in process.output
     assert "Account x1sandbox; scopes: read_video_streams." in process.output
@@ -114,7 +107,7 @@ async def test_an_edge_plays_with_a_login_made_in_a_browser(
 
     async with run_login(sandbox, account) as (process, url):
         await fetch_page(await submit_login_form(url))
-        assert await wait_for_exit_code(process) == 0  # replaces the previous login
+        assert await process.wait_for_exit() == 0  # replaces the previous login
     assert json.loads(file.read_text())["refresh_token"] != refresh_token
 
 
@@ -140,7 +133,7 @@ async def test_a_callback_without_this_logins_state_is_refused_and_the_login_con
         assert sandbox.controls.calls["token"] == 0 and "stolen" not in process.output
 
         assert (await fetch_page(await submit_login_form(url)))[0] == 200
-        assert await wait_for_exit_code(process) == 0
+        assert await process.wait_for_exit() == 0
 
 
 async def test_a_callback_of_another_login_is_refused(sandbox, account, tmp_path):
@@ -157,7 +150,7 @@ async def test_a_denied_login_fails_and_stores_nothing(sandbox, account, tmp_pat
     async with run_login(sandbox, account) as (process, url):
         status, text = await fetch_page(await submit_login_form(url, "deny"))
         assert (status, "Not logged in" in text) == (400, True)
-        assert await wait_for_exit_code(process) == 1
+        assert await process.wait_for_exit() == 1
 
     assert "not logged in: Dailymotion denied the authorization ('access_denied')" in process.output
     assert not (tmp_path / "login.json").exists()
@@ -170,7 +163,7 @@ async def test_a_refused_code_is_reported_in_the_browser_and_in_the_terminal(
         state = URL(url).query["state"]
         status, text = await fetch_page(f"{callback}?code=made-up&state={state}")
         assert (status, "See the terminal for details." in text) == (400, True)
-        assert await wait_for_exit_code(process) == 1
+        assert await process.wait_for_exit() == 1
 
     assert "invalid_grant; the code has expired or was used before" in process.output
     assert "made-up" not in process.output
@@ -180,14 +173,14 @@ async def test_a_failed_login_keeps_the_previous_login(sandbox, account, tmp_pat
     file = tmp_path / "login.json"
     async with run_login(sandbox, account) as (process, url):
         await fetch_page(await submit_login_form(url))
-        await wait_for_exit_code(process)
+        await process.wait_for_exit()
     before = file.read_text()
     for broken in (Fault(status=500), Fault(status=200, body='{"access_token": "a"}')):
         async with run_login(sandbox, account) as (process, url):
             back = await submit_login_form(url)
             sandbox.controls.set_fault("token", broken)
             await fetch_page(back)
-            assert await wait_for_exit_code(process) == 1
+            assert await process.wait_for_exit() == 1
             sandbox.controls.set_fault("token", None)
         assert "not logged in: platform-" in process.output
         assert file.read_text() == before
@@ -198,7 +191,7 @@ async def test_a_login_on_another_machine_works_by_pasting_the_url(sandbox, acco
     async with run_login(sandbox, account, "--paste") as (process, url):
         back = await submit_login_form(url)
         process.process.stdin.write(f"{back}\n".encode())
-        assert await wait_for_exit_code(process) == 0
+        assert await process.wait_for_exit() == 0
 
     async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
@@ -207,7 +200,7 @@ async def test_a_login_on_another_machine_works_by_pasting_the_url(sandbox, acco
 async def test_the_state_of_a_pasted_url_is_checked(sandbox, account):
     async with run_login(sandbox, account, "--paste") as (process, _url):
         process.process.stdin.write(b"http://127.0.0.1/callback?code=c&state=wrong\n")
-        assert await wait_for_exit_code(process) == 1
+        assert await process.wait_for_exit() == 1
 
     assert "not logged in: The state in this URL does not belong to this login" in process.output
 
@@ -215,7 +208,7 @@ async def test_the_state_of_a_pasted_url_is_checked(sandbox, account):
 async def test_logout_revokes_the_login_and_deletes_the_file(sandbox, account, tmp_path):
     async with run_login(sandbox, account) as (process, url):
         await fetch_page(await submit_login_form(url))
-        await wait_for_exit_code(process)
+        await process.wait_for_exit()
     async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
         assert await run(sandbox, account, "logout") == (0, "Logged out.\n")
@@ -231,7 +224,7 @@ async def test_logout_revokes_the_login_and_deletes_the_file(sandbox, account, t
 async def test_logout_of_an_invalid_login_deletes_the_file(sandbox, account, tmp_path):
     async with run_login(sandbox, account) as (process, url):
         await fetch_page(await submit_login_form(url))
-        await wait_for_exit_code(process)
+        await process.wait_for_exit()
     sandbox.accounts.refresh_tokens.clear()
     code, output = await run(sandbox, account, "logout")
 
@@ -242,7 +235,7 @@ async def test_logout_of_an_invalid_login_deletes_the_file(sandbox, account, tmp
 async def test_logout_without_dailymotion_keeps_the_login(sandbox, account, tmp_path):
     async with run_login(sandbox, account) as (process, url):
         await fetch_page(await submit_login_form(url))
-        await wait_for_exit_code(process)
+        await process.wait_for_exit()
     sandbox.controls.set_fault("token", Fault(status=500))
     code, output = await run(sandbox, account, "logout")
 
@@ -338,7 +331,7 @@ async def test_a_token_refresh_is_completed_before_a_signal_ends_the_command(
         process.process.send_signal(number)  # timeout(1) sends two signals
         await process.wait_for_output("for Dailymotion's response")
         sandbox.controls.release("token")
-        assert await wait_for_exit_code(process) == 128 + number
+        assert await process.wait_for_exit() == 128 + number
 
     async with run_test_edge(sandbox, platform=account) as edge:
         assert (await edge.play()).status == 302
@@ -364,7 +357,7 @@ async def test_a_signal_that_the_parent_ignores_stays_ignored(sandbox, account, 
         await wait_until(lambda: sandbox.controls.waiting["token"] == 1, seconds=60)
         process.process.send_signal(signal.SIGINT)
         sandbox.controls.release("token")
-        assert await wait_for_exit_code(process) == 0
+        assert await process.wait_for_exit() == 0
 
     assert "Logged out." in process.output
 
@@ -397,7 +390,7 @@ async def test_a_code_exchange_in_flight_is_completed_and_other_callbacks_are_re
         process.process.send_signal(signal.SIGTERM)
         await process.wait_for_output("for Dailymotion's response")
         sandbox.controls.release("token")
-        assert await wait_for_exit_code(process) == 128 + signal.SIGTERM
+        assert await process.wait_for_exit() == 128 + signal.SIGTERM
         assert "playgate login was stopped" in (await returned)[1]
 
     async with run_test_edge(

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from processes import playgate, run_process
+from processes import playgate, run_command
 from support import SANDBOX_TOML, run_test_edge, serve_app, wait_until
 
 from proxy.cli.doctor.command import collect_results
@@ -19,10 +19,7 @@ CONFIG = ("--config", SANDBOX_TOML)
 async def revoke(*arguments: str, **env: str) -> tuple[int, str]:
     env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
-    async with run_process(*playgate("revoke", *CONFIG, *arguments), env=variables) as command:
-        code = await command.process.wait()
-        await command.read_to_the_end()
-        return code, command.output
+    return await run_command(*playgate("revoke", *CONFIG, *arguments), env=variables)
 
 
 async def test_without_a_shared_state_the_edge_is_called(edge):
@@ -155,10 +152,7 @@ async def explain(token: str, *arguments: str, **env: str) -> tuple[int, str]:
     env.setdefault("STATE__TIMEOUT", "5")
     variables = {f"PLAYGATE_{name}": value for name, value in env.items()}
     command = playgate("token", "explain", *CONFIG, token, "--video", "x8demo1", *arguments)
-    async with run_process(*command, env={**variables, "NO_COLOR": "1"}) as process:
-        code = await process.process.wait()
-        await process.read_to_the_end()
-        return code, process.output
+    return await run_command(*command, env={**variables, "NO_COLOR": "1"})
 
 
 async def test_explain_reports_a_revoked_token(edge, sandbox, server):

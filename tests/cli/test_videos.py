@@ -38,9 +38,7 @@ async def run_videos(sandbox, *command: str, account=PRIVATE_KEY, typed: str = "
     ) as process:
         process.process.stdin.write(typed.encode())
         process.process.stdin.close()
-        async with asyncio.timeout(60):
-            code = await process.process.wait()
-        await process.read_to_the_end()
+        code = await process.wait_for_exit()
     assert "-secret" not in process.output and "sandbox-password" not in process.output
     assert "Traceback" not in process.output
     return code, process.output

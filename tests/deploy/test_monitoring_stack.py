@@ -12,8 +12,7 @@ async def test_make_monitor_prints_every_panel_with_its_current_values(component
         component(name)
     command = [sys.executable, ROOT / "tests" / "monitor.py", "--once"]
     async with run_process(*command, env={"COLUMNS": "160"}) as process:
-        assert await process.process.wait() == 0, process.output
-        await process.read_to_the_end()
+        assert await process.wait_for_exit(300) == 0, process.output
 
     for row in read_rows("15s"):
         assert row.title in process.output

@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from cli.test_login import fetch_page, submit_login_form
+from documentation import read_code_blocks
 from ports import free_port
 from processes import run_process
 from support import ROOT, wait_until
 
 SECTION = (ROOT / "docs/sandbox.md").read_text().partition("## Its APIs and accounts")[2]
-V2, PASSWORD, LOGIN, LOGGING_IN = re.findall(
-    r"^```sh\n(.*?)^```", SECTION.partition("\n## ")[0], re.MULTILINE | re.DOTALL
-)
+V2, PASSWORD, LOGIN, LOGGING_IN = read_code_blocks(SECTION.partition("\n## ")[0], "sh")
 
 
 @pytest.fixture
@@ -66,8 +65,7 @@ async def test_the_demo_plays_after_the_login(start_block):
             await login.wait_for_output("\n\n")
             printed = re.search(r"^  (http\S+)$", login.output, re.MULTILINE)[1]
             assert (await fetch_page(await submit_login_form(printed)))[0] == 200
-            assert await login.process.wait() == 0
-            await login.read_to_the_end()
+            assert await login.wait_for_exit() == 0
 
         async def plays() -> bool:
             return await play() is None

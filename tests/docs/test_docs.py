@@ -1,37 +1,18 @@
 """The documents are correct: their commands run, their links and names exist."""
 
-import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from documentation import read_code_blocks, run_script
 from ports import free_port
-from processes import playgate, run_process
+from processes import playgate, run_command, run_process
 from support import ROOT, SANDBOX_TOML, run_test_edge, skip_or_fail
 
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def read_fenced_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
-
-
-async def run(command: list[str], **env: str) -> str:
-    result = await asyncio.to_thread(
-        subprocess.run,
-        command,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
@@ -78,22 +59,24 @@ def test_every_setting_named_in_a_document_exists(path):
 
 
 async def test_the_python_snippet_mints_a_token_that_plays(edge, tmp_path):
-    (snippet,) = read_fenced_blocks(ROOT / "docs/tokens.md", "python")
-    printed = (await run([sys.executable, "-c", snippet])).strip()
-
-    assert (await edge.get(edge.play_url(token=printed.partition("token=")[2]))).status == 302
+    (snippet,) = read_code_blocks((ROOT / "docs/tokens.md").read_text(), "python")
+    code, printed = await run_command(sys.executable, "-c", snippet)
+    assert code == 0, printed
+    token = printed.strip().partition("token=")[2]
+    assert (await edge.get(edge.play_url(token=token))).status == 302
     assert edge.lines()[-1]["subject"] == "viewer-7"
 
 
 async def test_the_node_snippet_mints_a_token_that_plays(component, edge):
     node = component("node")
-    (snippet,) = read_fenced_blocks(ROOT / "docs/tokens.md", "js")
+    (snippet,) = read_code_blocks((ROOT / "docs/tokens.md").read_text(), "js")
     modules = ROOT / "npm" / "node_modules"
     if not (modules / "jsonwebtoken").exists():
         skip_or_fail("npm ci was not run in npm/")
-    printed = (await run([node, "-e", snippet], NODE_PATH=str(modules))).strip()
-
-    assert (await edge.get(edge.play_url(token=printed.partition("token=")[2]))).status == 302
+    code, printed = await run_command(node, "-e", snippet, env={"NODE_PATH": str(modules)})
+    assert code == 0, printed
+    token = printed.strip().partition("token=")[2]
+    assert (await edge.get(edge.play_url(token=token))).status == 302
     assert edge.lines()[-1]["subject"] == "viewer-7"
 
 
@@ -106,28 +89,18 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
         )
     )
 
-    async def run_line(line: str) -> str:
-        words = line.replace("config/sandbox.toml", str(SANDBOX_TOML))
-        process = await asyncio.create_subprocess_shell(
-            words.replace("playgate ", f"{sys.executable} -m proxy ", 1),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        out, err = await process.communicate()
-        assert process.returncode == 0, f"{line}\n{err.decode()}{out.decode()}"
-        return out.decode()
-
-    await run_line("playgate keys generate --config playgate.toml")  # a key to rotate out
+    await run_script("playgate keys generate --config playgate.toml", tmp_path)  # to rotate out
     async with run_test_edge(sandbox) as edge:
-        for line in "".join(read_fenced_blocks(ROOT / "docs/tokens.md", "sh")).splitlines():
+        for line in "".join(
+            read_code_blocks((ROOT / "docs/tokens.md").read_text(), "sh")
+        ).splitlines():
             words = line.replace("http://127.0.0.1:8081", edge.operator)
+            words = words.replace("config/sandbox.toml", str(SANDBOX_TOML))
             words = words.replace(" TOKEN ", f" {edge.mint(subject='v')} ")
             if " KID " in words:  # first the key to retire, then the remaining key
                 kid = json.loads(keys.read_text())["keys"][-1]["kid"]
                 words = words.replace(" KID ", f" {kid} ")
-            out = await run_line(words)
+            out = await run_script(words, tmp_path)
             if line.startswith("curl") and "/tokens" in line:
                 assert (await edge.get(edge.play_url(token=json.loads(out)["token"]))).status == 302
             elif line.startswith("curl"):
@@ -140,34 +113,29 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
 async def test_the_documented_settings_of_a_second_edge_work_with_the_sandbox(
     sandbox, edge, tmp_path
 ):
-    (settings,) = read_fenced_blocks(ROOT / "docs/sandbox.md", "toml")
+    (settings,) = read_code_blocks((ROOT / "docs/sandbox.md").read_text(), "toml")
     player, operator = free_port(), free_port()
     text = settings.replace("127.0.0.1:8090", sandbox.origin.removeprefix("http://"))
     text = text.replace(":9180", f":{player}").replace(":9181", f":{operator}")
     (tmp_path / "own.toml").write_text(text)
-    blocks = read_fenced_blocks(ROOT / "docs/sandbox.md", "sh")
+    blocks = read_code_blocks((ROOT / "docs/sandbox.md").read_text(), "sh")
     command = next(block for block in blocks if "own.toml" in block).split()
-    mint = playgate("token", "mint", "--config", "own.toml", "--video", "x8demo1", "--url")
+    mint = "playgate token mint --config own.toml --video x8demo1 --url"
     async with run_process(*playgate(*command[1:]), cwd=tmp_path) as process:
         await process.wait_for_output('"serving"')
-        async with run_process(*mint, cwd=tmp_path) as minting:
-            assert await minting.process.wait() == 0
-            await minting.read_to_the_end()
-        assert (await edge.get(minting.output.strip())).status == 302
-        doctor = playgate("doctor", "--config", "own.toml", "--video", "x8demo1")
-        async with run_process(*doctor, cwd=tmp_path) as checking:
-            assert await checking.process.wait() == 0
-            await checking.read_to_the_end()
-        assert "All checks passed." in checking.output, checking.output
+        url = await run_script(mint, tmp_path)
+        assert (await edge.get(url.strip())).status == 302
+        output = await run_script("playgate doctor --config own.toml --video x8demo1", tmp_path)
+        assert "All checks passed." in output, output
 
 
-async def test_the_documented_fault_commands_break_and_restore_plays(sandbox, edge):
-    blocks = read_fenced_blocks(ROOT / "docs/sandbox.md", "sh")
+async def test_the_documented_fault_commands_break_and_restore_plays(sandbox, edge, tmp_path):
+    blocks = read_code_blocks((ROOT / "docs/sandbox.md").read_text(), "sh")
     (faults,) = [block for block in blocks if "__faults" in block]
     inject, clear = faults.replace("http://127.0.0.1:8090", sandbox.origin).splitlines()
-    await run(["sh", "-c", inject])
+    await run_script(inject, tmp_path)
     assert (await edge.play()).reason == "platform-unreachable"
-    await run(["sh", "-c", clear])
+    await run_script(clear, tmp_path)
     assert (await edge.play()).status == 302
 
 
@@ -216,12 +184,10 @@ def test_every_dependency_is_documented_with_its_version():
     assert dict(rows)["hls.js"] == npm["hls.js"]
 
 
-async def test_the_shell_command_of_the_playing_page_works(edge):
-    (command,) = read_fenced_blocks(ROOT / "docs/playing.md", "sh")
+async def test_the_shell_command_of_the_playing_page_works(edge, tmp_path):
+    (command,) = read_code_blocks((ROOT / "docs/playing.md").read_text(), "sh")
     words = command.replace("http://127.0.0.1:8080", edge.player)
-    words = words.replace("config/sandbox.toml", str(SANDBOX_TOML)).replace(
-        "$(playgate ", f"$({sys.executable} -m proxy "
-    )
-    printed = json.loads(await run(["sh", "-c", words]))
+    words = words.replace("config/sandbox.toml", str(SANDBOX_TOML))
+    printed = json.loads(await run_script(words, tmp_path))
 
     assert list(printed) == ["stream_hls_url", "stream_h264_hd_url"] and all(printed.values())

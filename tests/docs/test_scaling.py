@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from processes import playgate, run_process
+from documentation import run_script
 from support import ROOT, SANDBOX_TOML, run_test_edge
 
 from proxy.adapters.errors import StateError
@@ -54,14 +54,12 @@ async def test_the_documented_redis_user_cannot_write_keys_with_another_prefix(
 
 
 async def test_the_documented_revoke_commands_work(server, tmp_path):
-    lines = re.findall(r"^playgate (revoke .*?) *#", PAGE, re.MULTILINE)
+    lines = re.findall(r"^(playgate revoke .*?) *#", PAGE, re.MULTILINE)
     assert len(lines) == 3
     config = SANDBOX_TOML.read_text() + f'\n[state]\nurl = "{server.url}"\ntimeout = 5\n'
     (tmp_path / "playgate.toml").write_text(config)
     for line in lines:
-        async with run_process(*playgate(*line.split()), cwd=tmp_path) as command:
-            code = await command.process.wait()
-            await command.read_to_the_end()
-        assert (code, command.output.startswith("revoked: ")) == (0, True), command.output
+        output = await run_script(line, tmp_path)
+        assert output.startswith("revoked: ")
     async with server.client() as client:
         assert await client.xlen("playgate:revocations") == 3

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import yaml
 from ports import free_port
-from processes import run_process
+from processes import run_command, run_process
 from support import ROOT, skip_or_fail
 
 DEPLOY = ROOT / "deploy"
@@ -130,8 +130,8 @@ async def test_a_container_plays_and_its_health_check_detects_whether_it_runs(im
     demo += [f"--{name}={port}" for name, port in ports.items()]
 
     async def run_health_check() -> int:
-        async with run_process(*check, env=image.environment) as checking:
-            return await checking.process.wait()
+        code, _ = await run_command(*check, env=image.environment)
+        return code
 
     assert await run_health_check() == 1
     command = image.command(*image.config["Entrypoint"], *demo)

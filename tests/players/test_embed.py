@@ -1,12 +1,10 @@
 """The snippets that `playgate embed` prints play on a page without changes."""
 
-import asyncio
-
 import pytest
 from aiohttp import web
 from players.conftest import MODULES, SCRIPTS, STATE, wait_until_playing
 from playwright.async_api import Page
-from processes import playgate, run_process
+from processes import playgate, run_command
 from support import SANDBOX_TOML, run_test_edge, serve_app, wait_until
 
 FILES = {
@@ -20,10 +18,9 @@ FILES = {
 async def print_snippet(edge, name: str, video: str = "x8demo1") -> str:
     env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML), "PLAYGATE_WEB__PUBLIC_URL": edge.player}
     command = playgate("embed", video, "--only", name, "--mint")
-    async with run_process(*command, env=env) as process, asyncio.timeout(60):
-        assert await process.process.wait() == 0, process.output
-        await process.read_to_the_end()
-    return process.output
+    code, output = await run_command(*command, env=env)
+    assert code == 0, output
+    return output
 
 
 class Site:
@@ -105,11 +102,10 @@ async def test_the_iframe_plays_only_on_sites_in_embed_origins(sandbox, site, pa
 
 async def test_the_token_is_the_only_placeholder_in_the_snippets(edge):
     env = {"PLAYGATE_CONFIG": str(SANDBOX_TOML)}
-    async with run_process(*playgate("embed", "x8demo1"), env=env) as process:
-        assert await process.process.wait() == 0
-        await process.read_to_the_end()
+    code, output = await run_command(*playgate("embed", "x8demo1"), env=env)
 
-    assert "token=TOKEN" in process.output and "{" + "src}" not in process.output
+    assert code == 0
+    assert "token=TOKEN" in output and "{" + "src}" not in output
     for name in (
         "video",
         "hls.js",
@@ -121,4 +117,4 @@ async def test_the_token_is_the_only_placeholder_in_the_snippets(edge):
         "exoplayer",
         "avplayer",
     ):
-        assert f"# {name}: " in process.output
+        assert f"# {name}: " in output

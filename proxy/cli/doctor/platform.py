@@ -64,13 +64,13 @@ async def check_account(context: CheckContext) -> AsyncGenerator[CheckResult, No
     client = build_client(context.process.dailymotion.http, token, context.process.telemetry)
     account = AccountApi(client, settings.endpoints.rest_url)
     try:
-        identity = await account.fetch_token_info()
-        missing = set(settings.endpoints.scope.split()) - set(identity.scopes)
+        info = await account.fetch_token_info()
+        missing = set(settings.endpoints.scope.split()) - set(info.scopes)
         yield build_result(
             "scopes-missing" if missing else "scopes-good",
-            account=identity.channel_id or "unnamed",
-            scopes=", ".join(identity.scopes) or "none",
-            roles=f"; roles: {', '.join(identity.roles)}" if identity.roles else "",
+            account=info.channel_id or "unnamed",
+            scopes=", ".join(info.scopes) or "none",
+            roles=f"; roles: {', '.join(info.roles)}" if info.roles else "",
             missing=", ".join(sorted(missing)),
         )
     except Refusal as refusal:
