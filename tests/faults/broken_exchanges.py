@@ -200,7 +200,8 @@ BROKEN_EXCHANGES = (
     BrokenExchange("two different Content-Lengths", send_two_lengths, build_outcomes(BAD_RESPONSE, BAD_RESPONSE, BAD_RESPONSE)),
     BrokenExchange("broken chunks", send_broken_chunks, build_outcomes(BAD_RESPONSE, BAD_RESPONSE, f"{BAD_RESPONSE} {CUT}")),
     # aiohttp does not report a broken chunk that arrives after the headers; the request times out.
-    BrokenExchange("a broken chunk, later", send_a_broken_chunk_late, build_outcomes(TIMEOUT, TIMEOUT, CUT)),
+    # An edge that is busy for 0.2 s reads both at once, and then aiohttp does report it.
+    BrokenExchange("a broken chunk, later", send_a_broken_chunk_late, build_outcomes(TIMEOUT, TIMEOUT, CUT), also_possible=[BAD_RESPONSE]),
     BrokenExchange("garbage", send_garbage, build_outcomes(BAD_RESPONSE, BAD_RESPONSE, BAD_RESPONSE)),
     BrokenExchange("endless headers", send_endless_headers, build_outcomes(BAD_RESPONSE, BAD_RESPONSE, BAD_RESPONSE)),
     BrokenExchange("an endless body", send_endless_body, build_outcomes(BAD_RESPONSE, BAD_RESPONSE)),
