@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from account_settings import LOGIN, log_in
 from ports import free_port
-from processes import playgate, run_process
+from processes import playgate, run_command, run_process
 from support import SANDBOX_TOML, run_test_edge, wait_until
 from yarl import URL
 
@@ -78,8 +78,7 @@ async def fetch_page(url: str) -> tuple[int, str]:
 
 
 async def run(sandbox, account, *command: str) -> tuple[int, str]:
-    async with run_process(*playgate(*command), env=build_environment(sandbox, account)) as process:
-        return await process.wait_for_exit(), process.output
+    return await run_command(*playgate(*command), env=build_environment(sandbox, account))
 
 
 async def test_an_edge_plays_with_a_login_made_in_a_browser(

@@ -13,6 +13,8 @@ from processes import playgate, run_command, run_process
 from support import ROOT, SANDBOX_TOML, run_test_edge, skip_or_fail
 
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOKENS_PAGE = (ROOT / "docs" / "tokens.md").read_text()
+SANDBOX_PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
@@ -59,7 +61,7 @@ def test_every_setting_named_in_a_document_exists(path):
 
 
 async def test_the_python_snippet_mints_a_token_that_plays(edge, tmp_path):
-    (snippet,) = read_code_blocks((ROOT / "docs/tokens.md").read_text(), "python")
+    (snippet,) = read_code_blocks(TOKENS_PAGE, "python")
     code, printed = await run_command(sys.executable, "-c", snippet)
     assert code == 0, printed
     token = printed.strip().partition("token=")[2]
@@ -69,7 +71,7 @@ async def test_the_python_snippet_mints_a_token_that_plays(edge, tmp_path):
 
 async def test_the_node_snippet_mints_a_token_that_plays(component, edge):
     node = component("node")
-    (snippet,) = read_code_blocks((ROOT / "docs/tokens.md").read_text(), "js")
+    (snippet,) = read_code_blocks(TOKENS_PAGE, "js")
     modules = ROOT / "npm" / "node_modules"
     if not (modules / "jsonwebtoken").exists():
         skip_or_fail("npm ci was not run in npm/")
@@ -91,9 +93,7 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
 
     await run_script("playgate keys generate --config playgate.toml", tmp_path)  # to rotate out
     async with run_test_edge(sandbox) as edge:
-        for line in "".join(
-            read_code_blocks((ROOT / "docs/tokens.md").read_text(), "sh")
-        ).splitlines():
+        for line in "".join(read_code_blocks(TOKENS_PAGE, "sh")).splitlines():
             words = line.replace("http://127.0.0.1:8081", edge.operator)
             words = words.replace("config/sandbox.toml", str(SANDBOX_TOML))
             words = words.replace(" TOKEN ", f" {edge.mint(subject='v')} ")
@@ -113,12 +113,12 @@ async def test_every_shell_command_of_the_tokens_page_works(sandbox, tmp_path):
 async def test_the_documented_settings_of_a_second_edge_work_with_the_sandbox(
     sandbox, edge, tmp_path
 ):
-    (settings,) = read_code_blocks((ROOT / "docs/sandbox.md").read_text(), "toml")
+    (settings,) = read_code_blocks(SANDBOX_PAGE, "toml")
     player, operator = free_port(), free_port()
     text = settings.replace("127.0.0.1:8090", sandbox.origin.removeprefix("http://"))
     text = text.replace(":9180", f":{player}").replace(":9181", f":{operator}")
     (tmp_path / "own.toml").write_text(text)
-    blocks = read_code_blocks((ROOT / "docs/sandbox.md").read_text(), "sh")
+    blocks = read_code_blocks(SANDBOX_PAGE, "sh")
     command = next(block for block in blocks if "own.toml" in block).split()
     mint = "playgate token mint --config own.toml --video x8demo1 --url"
     async with run_process(*playgate(*command[1:]), cwd=tmp_path) as process:
@@ -130,7 +130,7 @@ async def test_the_documented_settings_of_a_second_edge_work_with_the_sandbox(
 
 
 async def test_the_documented_fault_commands_break_and_restore_plays(sandbox, edge, tmp_path):
-    blocks = read_code_blocks((ROOT / "docs/sandbox.md").read_text(), "sh")
+    blocks = read_code_blocks(SANDBOX_PAGE, "sh")
     (faults,) = [block for block in blocks if "__faults" in block]
     inject, clear = faults.replace("http://127.0.0.1:8090", sandbox.origin).splitlines()
     await run_script(inject, tmp_path)

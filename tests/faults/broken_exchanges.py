@@ -28,7 +28,7 @@ class BrokenExchange:
     name: str
     exchange: Exchange
     outcomes: Mapping[CallKind, Sequence[str]] = field(default_factory=dict)
-    # Outcomes that any player may see in addition, since plays share connections.
+    # Outcomes that any player may see in addition; the reason is given beside each.
     also_possible: Sequence[str] = ()
 
 
