@@ -28,7 +28,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 
 # Folders whose tests run in `make check`, and those that `make test` adds. All other tests run in
 # `make test-all`, except those with the marker `smoke`, which `make test` runs too.
-CHECKED = {"domain", "settings", "edge", "web"}
+CHECKED = {"domain", "hls", "settings", "edge", "web"}
 INTEGRATION = {"adapters", "cli", "docs", "sandbox"}
 
 NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")  # as deploy/nginx.conf names it

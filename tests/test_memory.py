@@ -18,7 +18,6 @@ from proxy.domain import original_uri, seal
 from proxy.domain.caches import cache_short_texts
 from proxy.domain.client_ip import MAX_CACHED_ADDRESSES, TrustedProxies, parse_trusted_networks
 from proxy.domain.original_uri import read_forwarded
-from proxy.domain.playlist import resolve
 from proxy.domain.rates import MAX_NAMES, RateCounters
 from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
 from proxy.domain.seal import SealKeys, Session
@@ -31,6 +30,7 @@ from proxy.edge import playable_cache, relayed_playlists, token_verifier, video_
 from proxy.edge.admission import FirstUse, RateLimits
 from proxy.edge.playable_cache import CachedVerdict
 from proxy.edge.relayed_playlists import RelayedPlaylists
+from proxy.hls import resolve
 from proxy.settings.schema import LimitsConfig
 
 LONG_NAME_LENGTH = 256  # of a sub, a jti or an issuer
@@ -268,7 +268,7 @@ CACHES = {
     "domain/client_ip.py": 1,
     "domain/clock_skew.py": 1,
     "domain/original_uri.py": 1,
-    "domain/playlist/resolve.py": 1,
+    "hls/resolve.py": 1,
     "domain/rates.py": 1,
     "domain/seal.py": 1,
     "domain/caches.py": 2,

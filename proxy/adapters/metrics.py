@@ -16,8 +16,8 @@ from prometheus_client import (
 
 import proxy
 from proxy.adapters.metric_factory import ANY_VALUE, MetricFactory
-from proxy.domain.playlist.rules import RULES
 from proxy.domain.reasons import Reason
+from proxy.hls.lint.rules import RULES
 
 # A local decision takes 50 µs to 10 ms, a request with an upstream call 50 ms to 10 s.
 REQUEST_BUCKETS = (

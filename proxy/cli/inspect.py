@@ -19,13 +19,13 @@ from proxy.adapters.errors import CAUSES
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli import options
 from proxy.cli.options import Config, run
-from proxy.domain.playlist.check import Report, check
-from proxy.domain.playlist.lexer import scan
-from proxy.domain.playlist.rules import RULES, Finding
-from proxy.domain.playlist.text import MAX_BYTES, check_scheme
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE_ID, parse_video_id
 from proxy.edge.video_inspector import InspectedPlaylist, VideoInspector
+from proxy.hls.lexer import scan
+from proxy.hls.lint.check import Report, check
+from proxy.hls.lint.rules import RULES, Finding
+from proxy.hls.text import MAX_BYTES, check_scheme
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.wiring import open_dailymotion, open_state
 

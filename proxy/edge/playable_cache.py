@@ -21,12 +21,12 @@ from proxy.adapters.telemetry import Telemetry
 from proxy.adapters.timings import Timings, measure_upstream, timings
 from proxy.domain.caches import LruCache
 from proxy.domain.formats import StreamRequest, find_hls
-from proxy.domain.playlist.model import Child
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE_ID, VideoId, to_loggable_id
 from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.shared_state import SharedState
 from proxy.edge.stream_resolver import StreamResolver
+from proxy.hls.model import Child
 
 Verdict = Literal["ok", "invalid", "unknown"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

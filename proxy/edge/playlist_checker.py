@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 from proxy.adapters.dailymotion.cdn import ReceivedPlaylist
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.playlist.check import Report, check
-from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
 from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
+from proxy.hls.lint.check import Report, check
+from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 
 T = TypeVar("T")
 MAX_QUEUE_SECONDS = 4.0  # of waiting for the thread; players retry

@@ -13,10 +13,6 @@ from proxy.adapters.dailymotion.cdn import Cdn, ReceivedPlaylist
 from proxy.domain.client_ip import Address, format_viewer_network
 from proxy.domain.formats import ANY_FIELDS, Mp4Choice, choose_mp4, find_hls, to_download_url
 from proxy.domain.play_request import PlayRequest
-from proxy.domain.playlist.check import Report
-from proxy.domain.playlist.directives import BLOCKING, add_directives, read_directives
-from proxy.domain.playlist.seal_uris import seal_uris
-from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
@@ -25,6 +21,10 @@ from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.relay_sessions import RelaySessions, SessionLimits
 from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.stream_resolver import StreamResolver
+from proxy.hls.directives import BLOCKING, add_directives, read_directives
+from proxy.hls.lint.check import Report
+from proxy.hls.seal_uris import seal_uris
+from proxy.hls.variants import drop_variants
 
 # Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
 # and each time find another session. Behind this they come back to the playlist.

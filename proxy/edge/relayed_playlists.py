@@ -3,7 +3,7 @@
 import re
 
 from proxy.domain.caches import LruCache
-from proxy.domain.playlist.seal_uris import may_change
+from proxy.hls.seal_uris import may_change
 
 MAX_TRACKED_PLAYLISTS = 20_000  # of each kind; the least recently used is evicted first
 TRACKED_PATH_LENGTH = 40  # characters at the end of a path, which identify its seal

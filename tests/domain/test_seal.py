@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.client_ip import format_viewer_network, get_viewer_network
-from proxy.domain.playlist.seal_uris import may_change, seal_uris
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import PURPOSE, SealKeys, Session
 from proxy.domain.sealed_paths import Names, Sealer, file_name, open_bytes, open_playlist, sequences
 from proxy.domain.variant_limits import VariantLimits
+from proxy.hls.seal_uris import may_change, seal_uris
 
 OLD, NEW = b"o" * 32, b"n" * 32
 KEYS = SealKeys([NEW, OLD])

@@ -16,14 +16,14 @@ from random import Random
 
 from fuzz.targets import BASE, HOSTS, SEALER
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.playlist.check import check
-from proxy.domain.playlist.model import PlaylistUnreadable, read_model
-from proxy.domain.playlist.seal_uris import seal_uris
-from proxy.domain.playlist.tags import TAGS
-from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
-from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Refusal
 from proxy.domain.variant_limits import VariantLimits
+from proxy.hls.lint.check import check
+from proxy.hls.model import PlaylistUnreadable, read_model
+from proxy.hls.seal_uris import seal_uris
+from proxy.hls.tags import TAGS
+from proxy.hls.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
+from proxy.hls.variants import drop_variants
 
 SMALL_BYTES = 4096
 FIRST_LINES = ("#EXTM3U\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n", "#EXTM3U\r#EXT-X-VERSION:12\r")

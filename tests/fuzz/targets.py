@@ -28,9 +28,6 @@ from proxy.domain.client_ip import (
 )
 from proxy.domain.formats import ANY_FIELDS
 from proxy.domain.original_uri import read_forwarded, read_original
-from proxy.domain.playlist.check import check
-from proxy.domain.playlist.seal_uris import seal_uris
-from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import Revocation
 from proxy.domain.seal import SealKeys, Session
@@ -39,6 +36,9 @@ from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import KeyInvalid, Keyring
 from proxy.domain.variant_limits import VariantLimits
+from proxy.hls.lint.check import check
+from proxy.hls.seal_uris import seal_uris
+from proxy.hls.variants import drop_variants
 from proxy.settings.platform import PlatformConfig
 from proxy.web.admin_api import RevocationRequest, TokenRequest, parse_body
 

@@ -31,9 +31,9 @@ from proxy.adapters.http_client import (
 from proxy.adapters.telemetry import Telemetry
 from proxy.adapters.timings import measure_upstream
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.playlist.resolve import resolve_uri
-from proxy.domain.playlist.text import MAX_BYTES
 from proxy.domain.reasons import Reason, Refusal
+from proxy.hls.resolve import resolve_uri
+from proxy.hls.text import MAX_BYTES
 
 MAX_REDIRECTS = 3
 # The connection closed before a response: mostly a kept-alive connection past its timeout. aiohttp

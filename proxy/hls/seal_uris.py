@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from proxy.domain.playlist.lexer import Line, first_values, is_too_long
-from proxy.domain.playlist.media import EXTINF
-from proxy.domain.playlist.resolve import resolve_uri
-from proxy.domain.playlist.rewrite import Reference, references, rewrite
-from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
-from proxy.domain.playlist.text import CONTROL, NOT_UTF_8
-from proxy.domain.playlist.variables import Variables, query_of
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.sealed_paths import Sealer
+from proxy.hls.lexer import Line, first_values, is_too_long
+from proxy.hls.lint.media import EXTINF
+from proxy.hls.resolve import resolve_uri
+from proxy.hls.rewrite import Reference, references, rewrite
+from proxy.hls.tags import URI_ATTRIBUTES, Role
+from proxy.hls.text import CONTROL, NOT_UTF_8
+from proxy.hls.variables import Variables, query_of
 
 FACT = re.compile(
     r"^#EXT-X-(?:(?P<end>ENDLIST)|PLAYLIST-TYPE:(?P<type>\w+)|MEDIA-SEQUENCE:(?P<first>\d+))",

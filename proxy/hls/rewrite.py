@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from proxy.domain.playlist.lexer import Line, scan
-from proxy.domain.playlist.tags import URI_ATTRIBUTES, Role
+from proxy.hls.lexer import Line, scan
+from proxy.hls.tags import URI_ATTRIBUTES, Role
 
 
 class Reference(NamedTuple):

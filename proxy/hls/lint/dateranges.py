@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from proxy.domain.playlist.lexer import Line
-from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.value_syntax import moment
+from proxy.hls.lexer import Line
+from proxy.hls.lint.rules import Findings
+from proxy.hls.value_syntax import moment
 
 Values = dict[str, str]
 

@@ -2,11 +2,11 @@
 
 import re
 
-from proxy.domain.playlist.dateranges import DateRanges
-from proxy.domain.playlist.lexer import Line
-from proxy.domain.playlist.low_latency import LowLatency
-from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.versions import Versions
+from proxy.hls.lexer import Line
+from proxy.hls.lint.dateranges import DateRanges
+from proxy.hls.lint.low_latency import LowLatency
+from proxy.hls.lint.rules import Findings
+from proxy.hls.lint.versions import Versions
 
 Values = dict[str, str]
 

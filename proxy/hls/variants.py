@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from proxy.domain.playlist.lexer import Line, first_values, scan
 from proxy.domain.variant_limits import VariantLimits
+from proxy.hls.lexer import Line, first_values, scan
 
 SIZED = frozenset({"EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"})
 READ = SIZED | {"EXT-X-MEDIA"}

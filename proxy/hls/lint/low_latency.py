@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from proxy.domain.playlist.lexer import Line
-from proxy.domain.playlist.rules import Findings
+from proxy.hls.lexer import Line
+from proxy.hls.lint.rules import Findings
 
 Values = dict[str, str]
 

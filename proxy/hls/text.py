@@ -2,7 +2,7 @@
 
 import re
 
-from proxy.domain.playlist.lexer import Line
+from proxy.hls.lexer import Line
 
 MAX_BYTES = 2 * 1024 * 1024
 # What a playlist costs depends on its lines and tags more than on its bytes: 2 MiB of newlines took

@@ -7,7 +7,7 @@ Tags and attributes that are not listed are nobody's error: vendors add them (6.
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.domain.playlist.value_syntax import (
+from proxy.hls.value_syntax import (
     ANY,
     CODECS,
     CPC,

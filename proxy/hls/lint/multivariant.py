@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from proxy.domain.playlist.lexer import Line
-from proxy.domain.playlist.rules import Findings
-from proxy.domain.playlist.value_syntax import CAPTIONS
-from proxy.domain.playlist.versions import Versions
+from proxy.hls.lexer import Line
+from proxy.hls.lint.rules import Findings
+from proxy.hls.lint.versions import Versions
+from proxy.hls.value_syntax import CAPTIONS
 
 GROUP_TYPES = ("AUDIO", "VIDEO", "SUBTITLES", "CLOSED-CAPTIONS")
 OF_ONE_TYPE = {

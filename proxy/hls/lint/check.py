@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.domain.playlist.lexer import MAX_LINE, Attribute, Line, is_too_long
-from proxy.domain.playlist.media import Media
-from proxy.domain.playlist.multivariant import Multivariant
-from proxy.domain.playlist.resolve import resolve_uri
-from proxy.domain.playlist.rewrite import Reference, references
-from proxy.domain.playlist.rules import Finding, Findings
-from proxy.domain.playlist.tags import TAGS, Scope, Tag
-from proxy.domain.playlist.text import (
+from proxy.hls.lexer import MAX_LINE, Attribute, Line, is_too_long
+from proxy.hls.lint.media import Media
+from proxy.hls.lint.multivariant import Multivariant
+from proxy.hls.lint.rules import Finding, Findings
+from proxy.hls.lint.versions import Versions
+from proxy.hls.resolve import resolve_uri
+from proxy.hls.rewrite import Reference, references
+from proxy.hls.tags import TAGS, Scope, Tag
+from proxy.hls.text import (
     BOM,
     CONTROL,
     MAX_BYTES,
@@ -22,8 +23,7 @@ from proxy.domain.playlist.text import (
     find_excess,
     is_playlist,
 )
-from proxy.domain.playlist.variables import MAX_INSERTED, Variables
-from proxy.domain.playlist.versions import Versions
+from proxy.hls.variables import MAX_INSERTED, Variables
 
 PlaylistKind = Literal["multivariant", "media"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from proxy.domain.playlist.check import check
-from proxy.domain.playlist.model import Playlist, PlaylistUnreadable, read_model
-from proxy.domain.playlist.reload import compare
-from proxy.domain.playlist.rewrite import references, rewrite
-from proxy.domain.playlist.rules import MAX_FINDINGS_PER_RULE, RULES
-from proxy.domain.playlist.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
-from proxy.domain.playlist.variables import MAX_INSERTED
+from proxy.hls.lint.check import check
+from proxy.hls.lint.rules import MAX_FINDINGS_PER_RULE, RULES
+from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
+from proxy.hls.reload import compare
+from proxy.hls.rewrite import references, rewrite
+from proxy.hls.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
+from proxy.hls.variables import MAX_INSERTED
 
 MEDIA = "#EXTM3U\n#EXT-X-VERSION:11\n#EXT-X-TARGETDURATION:4\n"
 SEGMENT = "#EXTINF:4,\n1.ts\n"

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.domain.playlist.check import check
-from proxy.domain.playlist.lexer import scan
-from proxy.domain.playlist.resolve import resolve_uri
-from proxy.domain.playlist.rewrite import references, rewrite
-from proxy.domain.playlist.variables import Variables
-from proxy.domain.playlist.variants import drop_variants
 from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
+from proxy.hls.lexer import scan
+from proxy.hls.lint.check import check
+from proxy.hls.resolve import resolve_uri
+from proxy.hls.rewrite import references, rewrite
+from proxy.hls.variables import Variables
+from proxy.hls.variants import drop_variants
 
 # Text that is likely to be read as something.
 PIECES = st.sampled_from(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import m3u8
 
-from proxy.domain.playlist.resolve import resolve_uri
-from proxy.domain.playlist.text import CONTROL
+from proxy.hls.resolve import resolve_uri
+from proxy.hls.text import CONTROL
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 # The lines that the model below is made of. m3u8 is shown no others: 20,000 keys cost it 18 s,

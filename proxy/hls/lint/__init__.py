@@ -1,0 +1,1 @@
+"""Checks playlists against the rules of the specification, for `inspect` and `validate`."""
