@@ -95,7 +95,7 @@ def build_services(settings: Settings, process: ProcessServices) -> Services:
     relay = Relay(
         dailymotion.streams,
         dailymotion.cdn,
-        dailymotion.playlist_checker,
+        dailymotion.playlist_rewriter,
         RelaySessions(settings, revocations, clock),
         process.relay,
     )

@@ -28,15 +28,17 @@ from proxy.domain.rates import RateCounters
 from proxy.domain.revocations import RevocationProofs
 from proxy.edge.access_token_cache import AccessTokenCache
 from proxy.edge.admission import FirstUse
+from proxy.edge.blocking_reloads import BlockingReloads
 from proxy.edge.jwks_cache import JwksCache
 from proxy.edge.playable_cache import PlayableCache
 from proxy.edge.playlist_checker import PlaylistChecker
+from proxy.edge.playlist_rewriter import PlaylistRewriter
 from proxy.edge.relay import RelayState
 from proxy.edge.relay_sessions import SessionLimits
-from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.shared_state import SharedState
+from proxy.edge.sliced_work import SlicedWork
 from proxy.edge.stream_resolver import StreamResolver
 from proxy.edge.video_details import VideoDetailsCache
 from proxy.settings import Settings
@@ -60,6 +62,7 @@ class Dailymotion:
     details: VideoDetailsCache
     cdn: Cdn
     playlist_checker: PlaylistChecker
+    playlist_rewriter: PlaylistRewriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ async def open_process_services(
                 issuers=issuers,
                 counters=RateCounters(),
                 relay=RelayState(
-                    playlists=RelayedPlaylists(),
+                    blocking_reloads=BlockingReloads(),
                     sessions=SessionLimits(places=limits.concurrency + limits.max_queued),
                     limit=build_limit(settings, telemetry, "playlist"),
                     blocking_limit=ConcurrencyLimit(MAX_BLOCKING_RELOADS, queue=0, max_wait=0),
@@ -180,6 +183,7 @@ async def open_dailymotion(
                 details=details,
                 cdn=cdn,
                 playlist_checker=PlaylistChecker(telemetry, hosts),
+                playlist_rewriter=PlaylistRewriter(telemetry, hosts, SlicedWork(clock)),
             )
         finally:
             await streams.close()

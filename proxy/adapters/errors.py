@@ -10,7 +10,13 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
 FailureKind = Literal[
-    "unreachable", "timeout", "throttled", "bad-response", "private-address", "no-descriptors"
+    "unreachable",
+    "timeout",
+    "throttled",
+    "bad-response",
+    "too-large",
+    "private-address",
+    "no-descriptors",
 ]
 
 

@@ -168,11 +168,14 @@ async def read_body(
     """
     content = response.content
     body = await content.read(max_bytes + 1)  # the bytes received so far; mostly the whole body
-    while not content.at_eof() and len(body) <= max_bytes:
-        body += await content.read(max_bytes + 1)
+    if not content.at_eof():
+        parts = bytearray(body)
+        while not content.at_eof() and len(parts) <= max_bytes:
+            parts += await content.read(max_bytes + 1)
+        body = bytes(parts)
     if len(body) > max_bytes:
         raise UpstreamError(
-            "bad-response", f"{operation}: the response is larger than {max_bytes} bytes"
+            "too-large", f"{operation}: the response is larger than {max_bytes} bytes"
         )
     return body
 

@@ -146,13 +146,24 @@ class PlaylistMetrics:
         )
         self.findings = make.counter(
             "playgate_playlist_findings_total",
-            "Checked or relayed playlists that violate a rule, by rule.",
+            "Checked playlists that violate a rule, by rule.",
             rule=RULES,
         )
         self.check_duration = make.histogram(
             "playgate_playlist_check_duration_seconds",
             "Duration of checking one playlist against the rules, without fetching it, in seconds.",
             CHECK_BUCKETS,
+        )
+        self.rewrite_duration = make.histogram(
+            "playgate_playlist_rewrite_duration_seconds",
+            "Duration of rewriting one relayed playlist, without fetching it, in seconds.",
+            CHECK_BUCKETS,
+        )
+        self.templates = make.counter(
+            "playgate_playlist_templates_total",
+            "Relayed playlists: rendered from a cached template, rewritten (new), or rewritten "
+            "because their URLs may contain signatures (not-reusable).",
+            result=("cached", "new", "not-reusable"),
         )
 
 

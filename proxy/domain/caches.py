@@ -57,3 +57,28 @@ def cache_short_texts(
         return cached(text) if len(text) <= max_length else function(text)
 
     return call
+
+
+class SizedCache(Generic[K, V]):
+    """Cache that limits the sum of the sizes of its values; drops the least recently used."""
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._size = 0
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """Return the value of a key, or None if the key is missing; marks the entry as used."""
+        if (entry := self._entries.get(key)) is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def set(self, key: K, value: V, size: int) -> None:
+        """Add an entry, and drop others until all fit."""
+        _, old_size = self._entries.pop(key, (None, 0))
+        self._entries[key] = value, size
+        self._size += size - old_size
+        while self._size > self._max_size:
+            _, (_, dropped) = self._entries.popitem(last=False)
+            self._size -= dropped

@@ -9,7 +9,7 @@ the raw path; it must then be a path that normalization does not change.
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from proxy.domain.caches import cache_short_texts
 from proxy.domain.reasons import Reason, Refusal
@@ -38,13 +38,7 @@ class OriginalRequest:
 
     method: str
     path: str
-    query: str
     query_tokens: tuple[str, ...]  # the values of all `token` parameters in the query
-
-    @property
-    def query_parameters(self) -> tuple[tuple[str, str], ...]:
-        """The names and values of the query's parameters."""
-        return tuple(parse_qsl(self.query, keep_blank_values=True))
 
 
 def read_original(
@@ -129,11 +123,11 @@ def find_video(
 def _parse_uri(uri: str, method: str) -> OriginalRequest:
     if method not in METHODS:
         raise _build_refusal("the original method is not GET, HEAD or OPTIONS")
-    path, query, tokens = _split(uri)
-    return OriginalRequest(method=method, path=path, query=query, query_tokens=tokens)
+    path, tokens = _split(uri)
+    return OriginalRequest(method=method, path=path, query_tokens=tokens)
 
 
-def _split_uncached(uri: str) -> tuple[str, str, tuple[str, ...]]:
+def _split_uncached(uri: str) -> tuple[str, tuple[str, ...]]:
     if (raw := RAW_URI.fullmatch(uri)) is None:
         raise _build_refusal("the URI is not a path of printable ASCII")
     path = unquote(raw["path"]) if "%" in raw["path"] else raw["path"]
@@ -142,8 +136,7 @@ def _split_uncached(uri: str) -> tuple[str, str, tuple[str, ...]]:
             "servers may read the path differently: it contains %2F, or its decoded form contains "
             "//, a dot segment, one of \\ # ; % ?, or anything but printable ASCII"
         )
-    query = raw["query"] or ""
-    return path, query, tuple(read_query_tokens(query))
+    return path, tuple(read_query_tokens(raw["query"] or ""))
 
 
 _split = cache_short_texts(

@@ -118,6 +118,8 @@ class Reason(StrEnum):
     PLAYLIST_INVALID = ("playlist-invalid", 502,
         ("The playlist of this video is invalid, or exceeds the limits of this service. Contact "
         "the operator."))
+    PLAYLIST_TOO_LARGE = ("playlist-too-large", 502,
+        "A playlist of this video is larger than this service accepts. Contact the operator.")
     PLATFORM_THROTTLED = ("platform-throttled", 503,
         "The video platform is rate-limiting this service. Try again in a moment.")
     PLATFORM_UNREACHABLE = ("platform-unreachable", 503,

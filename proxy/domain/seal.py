@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from hmac import compare_digest, digest
+from hmac import digest
 from ipaddress import ip_address, ip_network
 from typing import Any, Literal, get_args
 
 import msgpack
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -27,12 +30,14 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.domain.video import VideoId
 
-SealKind = Literal["playlist", "whole", "sequence", "directory"]
+SealKind = Literal["playlist", "asset-list", "steering", "file"]
 SEAL_KINDS: tuple[SealKind, ...] = get_args(SealKind)  # seals contain the index, so never reorder
 
-PURPOSE = b"playgate relay 2"
+PURPOSE = b"playgate relay 3"
 SIV_KEY_BYTES, MAC_KEY_BYTES = 64, 32
 MAC_BYTES = 6  # 48 bits: guessing requires requests within one session, infeasible at any rate
+MAC_LENGTH = 8  # characters of MAC_BYTES in Base64
+BLOCK_BYTES = 16  # of AES
 MAX_CACHED_SEALS = 5000  # opened seals; the segments of a playback share a seal
 MAX_CACHED_SEAL_LENGTH = 1500  # characters
 MAX_SEAL_LENGTH = 6000  # characters; nginx accepts request lines of up to 8 kB
@@ -115,10 +120,9 @@ class SealKey:
 
     def open(self, seal: str) -> "OpenedSeal | None":
         """Decrypt a seal; None if this key did not create it."""
+        if (sealed := _decode(seal)) is None:
+            return None
         try:
-            sealed = urlsafe_b64decode(seal + "=" * (-len(seal) % 4))
-            if _b64(sealed) != seal:  # a second text for the same bytes is a second URI
-                return None
             plain = msgpack.unpackb(self._aead.decrypt(sealed, [PURPOSE]))
         except (InvalidTag, ValueError):
             return None
@@ -137,16 +141,41 @@ class SealKey:
         )
         return OpenedSeal(key=self, kind=SEAL_KINDS[kind], session=session, content=content)
 
-    def compute_mac(self, seal: str, name: str) -> str:
-        """Return the MAC for `name` in a URL with a directory seal.
+    def hide(self, seal: str, content: Any) -> str:
+        """Encrypt a content that is valid only in a URL with a seal of this key."""
+        return _b64(self._aead.encrypt(msgpack.packb(content), [PURPOSE, seal.encode()]))
 
-        The MAC proves that a relayed playlist contained the name.
+    def reveal(self, seal: str, hidden: str) -> Any:
+        """Decrypt a hidden content; None if this key did not hide it for this seal."""
+        if (sealed := _decode(hidden)) is None:
+            return None
+        try:
+            return msgpack.unpackb(self._aead.decrypt(sealed, [PURPOSE, seal.encode()]))
+        except (InvalidTag, ValueError):
+            return None
+
+    def compute_macs(self, folder: str, digests: Sequence[bytes]) -> list[str]:
+        """Return the MACs of children in a folder of relay URLs.
+
+        All are computed at once: AES of each digest, with a key for the folder. That takes 0.1 µs
+        per child, where an HMAC takes 1.5 µs.
+
+        Args:
+            folder: the path of the playlist's relay URL, up to the MACs.
+            digests: of what each MAC is for; see `digest_child`.
         """
-        return _b64(digest(self._mac_key, f"{seal}/{name}".encode(), sha256)[:MAC_BYTES])
+        key = digest(self._mac_key, folder.encode(), sha256)
+        encrypted = Cipher(AES(key), ECB()).encryptor().update(b"".join(digests))  # noqa: S305
+        macs = bytearray(MAC_BYTES * len(digests))
+        for at in range(MAC_BYTES):
+            macs[at::MAC_BYTES] = encrypted[at::BLOCK_BYTES]
+        text = urlsafe_b64encode(macs).decode()
+        return [text[at : at + MAC_LENGTH] for at in range(0, len(text), MAC_LENGTH)]
 
-    def verify_mac(self, mac: str, seal: str, name: str) -> bool:
-        """Check whether a playlist listed this child of a sealed directory."""
-        return compare_digest(mac.encode(), self.compute_mac(seal, name).encode())
+
+def digest_child(text: str) -> bytes:
+    """Return the digest of a child's name, its block, or its sequence."""
+    return sha256(text.encode()).digest()[:BLOCK_BYTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +227,14 @@ def _open(seal: str, keys: Sequence[SealKey]) -> OpenedSeal:
 def build_seal_refusal(cause: str) -> Refusal:
     """Return the refusal of a relay URL that this service did not create."""
     return Refusal(Reason.SEAL_INVALID, cause)
+
+
+def _decode(text: str) -> bytes | None:
+    try:
+        decoded = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    return decoded if _b64(decoded) == text else None  # one URL for one seal
 
 
 def _b64(value: bytes) -> str:

@@ -1,7 +1,7 @@
-"""Playlists on behalf of viewers whose address the CDN would refuse, or whom we limit.
+"""Relay playback: for viewers whom the CDN would refuse, or whose token limits the variants.
 
-The edge resolves for its own address, fetches, checks, and hands on playlists in which every child
-is a sealed path of ours. The session is carried by the seals, and kept nowhere.
+The edge resolves the stream for its own address, fetches its playlists, and writes them anew with a
+relay URL for every child. The relay URLs contain the session; the edge stores nothing of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,100 +14,113 @@ from proxy.domain.client_ip import Address, format_viewer_network
 from proxy.domain.formats import ANY_FIELDS, Mp4Choice, choose_mp4, find_hls, to_download_url
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import SealKey, Session
-from proxy.domain.sealed_paths import SealedBytes, SealedPlaylist, Sealer, open_bytes, open_playlist
+from proxy.domain.seal import SealKind
 from proxy.domain.tokens.claims import Claims
-from proxy.edge.playlist_checker import PlaylistChecker
+from proxy.edge.blocking_reloads import BlockingReloads
+from proxy.edge.playlist_rewriter import PlaylistRewriter
 from proxy.edge.relay_sessions import RelaySessions, SessionLimits
-from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.stream_resolver import StreamResolver
 from proxy.hls.directives import BLOCKING, add_directives, read_directives
-from proxy.hls.lint.check import Report
-from proxy.hls.seal_uris import seal_uris
-from proxy.hls.variants import drop_variants
+from proxy.hls.json_lists import JsonListInvalidError, seal_asset_list, strip_steering
+from proxy.hls.relay_urls import (
+    SealedBytes,
+    SealedPlaylist,
+    open_bytes,
+    open_playlist,
+    seal_file,
+    seal_playlist,
+)
+from proxy.hls.resolve import UnresolvableError, resolve_uri
+from proxy.hls.template import Place
 
-# Where the stream URL leads to a Media Playlist, players would come back to /play for each reload,
-# and each time find another session. Behind this they come back to the playlist.
-WRAPPED = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n{path}\n"
-
-NO_VARIANT_LEFT = (
-    "every variant exceeds the token's max_height or max_bandwidth, or does not state its size"
+# If the stream URL leads to a Media Playlist, players would return to /play for each reload, and
+# get a new session each time. With this playlist above it, they reload the playlist's relay URL.
+WRAPPER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n{path}\n"
+LIMITS_NEED_VARIANTS = (
+    "without a Multivariant Playlist, max_height and max_bandwidth cannot be checked"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayedPlaylist:
-    """A playlist ready to be sent."""
+    """The body of a relayed playlist or list."""
 
     body: bytes
+    is_json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedPlaylist:
-    """A playlist of a session that is asked for, and how."""
+class PlaylistRequest:
+    """A request for a relayed playlist, with its delivery directives."""
 
-    path: str
     sealed: SealedPlaylist
     directives: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayState:
-    """What the relay keeps as long as the process lasts, whatever the settings are."""
+    """The relay's state, which a change of the settings does not reset."""
 
-    playlists: RelayedPlaylists
+    blocking_reloads: BlockingReloads
     sessions: SessionLimits
     limit: ConcurrencyLimit
     blocking_limit: ConcurrencyLimit
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
-    """With which key and for which session to seal, and whose turn it uses to do so."""
-
-    key: SealKey
-    session: Session
-    owner: str
-
-
 class Relay:
-    """Opens sessions, and answers for the sealed paths of theirs."""
+    """Begins sessions, and serves their relay URLs."""
 
     def __init__(
         self,
         streams: StreamResolver,
         cdn: Cdn,
-        checking: PlaylistChecker,
+        rewriter: PlaylistRewriter,
         sessions: RelaySessions,
         state: RelayState,
     ) -> None:
         self._streams = streams
         self._cdn = cdn
-        self._checking = checking
+        self._rewriter = rewriter
         self._sessions = sessions
         self._state = state
         self.admit = sessions.admit
-        # Counts a request until its answer is sent, or refuses it with `rate-limited`.
         self.request = state.sessions.request
-        # Opens the bytes of a sealed path at the CDN, to be passed on.
         self.open = cdn.open
 
     async def begin(self, play: PlayRequest, claims: Claims) -> RelayedPlaylist:
-        """Return the first playlist of a new session, or refuse."""
+        """Return the first playlist of a new session. Raises Refusal if there is none."""
         key, session = self._sessions.begin(play, claims)
         url = find_hls(await self._streams.resolve(play.build_edge_request()))
         owner = format_viewer_network(play.viewer)
         with self.request("reload", session, play.viewer):
             async with self._state.limit:
                 received = await self._cdn.fetch_playlist(url)
-                report = await self._checked(received, owner)
-                if report.kind == "media":
-                    return RelayedPlaylist(body=self._wrapped(url, key, session))
-                body = await self._hand_on(report, received, Seal(key, session, owner))
+                template = await self._rewriter.prepare(
+                    received, variables={}, limits=session.limits, owner=owner
+                )
+                path = seal_playlist(key, session, url, {}, "playlist")
+                if template.kind == "media":
+                    if session.limits:
+                        raise Refusal(Reason.FORMAT_UNAVAILABLE, LIMITS_NEED_VARIANTS)
+                    return RelayedPlaylist(body=WRAPPER.format(path=path).encode())
+                place = Place(
+                    key=key,
+                    session=session,
+                    seal=path.split("/")[2],
+                    sealed_url=url,
+                    url=received.url,
+                    variables=template.variables,
+                    is_at_relay_url=False,
+                )
+                body = await self._rewriter.render(template, place, owner=owner)
                 return RelayedPlaylist(body=body)
 
     async def begin_file(self, play: PlayRequest, claims: Claims, choice: Mp4Choice) -> str:
-        """Return the path of a video's MP4 in a new session, or refuse."""
+        """Return the relay URL of a video's MP4 in a new session.
+
+        Raises:
+            Refusal: the video has no MP4 that the viewer may play.
+        """
         key, session = self._sessions.begin(play, claims)
         if session.limits.max_bandwidth is not None:
             raise Refusal(
@@ -117,20 +130,20 @@ class Relay:
         # HLS too: a video without any MP4 is not without any stream.
         urls = await self._streams.resolve(play.build_edge_request(ANY_FIELDS))
         url = choose_mp4(urls, choice, max_height=session.limits.max_height)
-        return Sealer(key, session).file_path(to_download_url(url) if choice.is_download else url)
+        return seal_file(key, session, to_download_url(url) if choice.is_download else url)
 
-    def find_playlist(self, raw_path: str, query: Sequence[tuple[str, str]]) -> AskedPlaylist:
-        """Return what a sealed path of a playlist stands for, or refuse."""
+    def find_playlist(self, raw_path: str, query: Sequence[tuple[str, str]]) -> PlaylistRequest:
+        """Return what a relay URL stands for. Raises Refusal `seal-invalid`."""
         sealed = open_playlist(raw_path, self._sessions.keys)
-        return AskedPlaylist(path=raw_path, sealed=sealed, directives=read_directives(query))
+        return PlaylistRequest(sealed=sealed, directives=read_directives(query, sealed.kind))
 
-    async def fetch_playlist(self, asked: AskedPlaylist, viewer: Address) -> bytes:
-        """Return a session's playlist as it stands now, or refuse."""
-        sealed, directives = asked.sealed, asked.directives
+    async def fetch_playlist(self, request: PlaylistRequest, viewer: Address) -> RelayedPlaylist:
+        """Return the current state of a playlist. Raises Refusal if it cannot be relayed."""
+        sealed, directives = request.sealed, request.directives
         is_blocking = not BLOCKING.isdisjoint(directives)
-        if is_blocking and not self._state.playlists.offers_blocking(asked.path):
-            is_blocking = False  # it would wait for seconds outside of the concurrency limit
-            directives = {name: it for name, it in directives.items() if name not in BLOCKING}
+        if is_blocking and not self._state.blocking_reloads.are_offered(sealed.seal):
+            is_blocking = False  # it would wait for seconds outside the concurrency limit
+            directives = {name: value for name, value in directives.items() if name not in BLOCKING}
         owner = format_viewer_network(viewer)
         async with AsyncExitStack() as places:
             if is_blocking:
@@ -141,66 +154,51 @@ class Relay:
             received = await self._cdn.fetch_playlist(
                 add_directives(sealed.url, directives), is_blocking=is_blocking
             )
-            return await self._hand_on(
-                await self._checked(received, owner),
-                received,
-                Seal(sealed.key, sealed.session, owner),
-                imported=sealed.variables,
-                path=asked.path,
-            )
+            if sealed.kind != "playlist":
+                return RelayedPlaylist(body=self._rewrite_list(received, sealed), is_json=True)
+            return RelayedPlaylist(body=await self._rewrite(received, sealed, owner))
 
-    def find_bytes(self, raw_path: str, query: Sequence[tuple[str, str]]) -> SealedBytes:
-        """Return what a sealed path of bytes stands for, or refuse."""
+    def find_bytes(self, raw_path: str) -> SealedBytes:
+        """Return what a relay URL of a file stands for. Raises Refusal `seal-invalid`."""
         sealed = open_bytes(raw_path, self._sessions.keys)
-        read_directives(query)
         self._cdn.allow(sealed.url)
         return sealed
 
-    def _wrapped(self, url: str, key: SealKey, session: Session) -> bytes:
-        if session.limits:
-            raise Refusal(
-                Reason.FORMAT_UNAVAILABLE,
-                "without a Multivariant Playlist, max_height and max_bandwidth cannot be checked",
-            )
-        return WRAPPED.format(path=Sealer(key, session).playlist_path(url, {})).encode()
-
-    async def _checked(self, received: ReceivedPlaylist, owner: str) -> Report:
-        report = await self._checking.check(received, owner=owner)
-        if not report.is_playlist:
-            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: the response is not a playlist")
-        if not report.is_checked:
-            why = next(it.message for it in report.findings if it.rule == "excess")
-            raise Refusal(Reason.PLAYLIST_INVALID, why)
-        if report.unplayable:
-            raise Refusal(Reason.PLAYLIST_INVALID, ", ".join(report.unplayable))
-        return report
-
-    async def _hand_on(
-        self,
-        report: Report,
-        received: ReceivedPlaylist,
-        seal: Seal,
-        *,
-        imported: Mapping[str, str] | None = None,
-        path: str = "",
+    async def _rewrite(
+        self, received: ReceivedPlaylist, sealed: SealedPlaylist, owner: str
     ) -> bytes:
-        session = seal.session
-        self._state.playlists.track_blocking(path, report.text)
+        template = await self._rewriter.prepare(
+            received, variables=sealed.variables, limits=sealed.session.limits, owner=owner
+        )
+        if template.offers_blocking:
+            self._state.blocking_reloads.track(sealed.seal)
+        is_variant = template.kind == "media"
+        place = Place(
+            key=sealed.key,
+            session=sealed.session,
+            seal=sealed.seal,
+            sealed_url=sealed.url,
+            url=received.url,
+            variables=sealed.variables if is_variant else template.variables,
+            is_at_relay_url=True,
+        )
+        return await self._rewriter.render(template, place, owner=owner)
 
-        def hand_on() -> bytes:
-            text = report.text
-            if session.limits:
-                text, left = drop_variants(text, session.limits)
-                if report.kind == "multivariant" and not left:
-                    raise Refusal(Reason.FORMAT_UNAVAILABLE, NO_VARIANT_LEFT)
-            is_fixed = report.kind == "multivariant" or self._state.playlists.is_fixed(path, text)
-            return seal_uris(
-                text,
-                base=received.url,
-                sealer=Sealer(seal.key, session),
-                imported=imported or {},
-                allow=self._cdn.allow,
-                is_fixed=is_fixed,
-            ).encode(errors="surrogateescape")
+    def _rewrite_list(self, received: ReceivedPlaylist, sealed: SealedPlaylist) -> bytes:
+        """Return an asset list or a steering manifest with relay URLs."""
 
-        return await self._checking.thread.run(len(received.body), hand_on, owner=seal.owner)
+        def seal(uri: str) -> str | None:
+            try:
+                url = self._cdn.allow(resolve_uri(received.url, uri))
+            except (Refusal, UnresolvableError):
+                return None
+            kind: SealKind = "playlist" if sealed.kind == "asset-list" else "steering"
+            return seal_playlist(sealed.key, sealed.session, url, {}, kind)
+
+        try:
+            if sealed.kind == "asset-list":
+                return seal_asset_list(received.body, seal)
+            return strip_steering(received.body, seal)
+        except JsonListInvalidError:
+            detail = f"CDN: the response is not a valid JSON document (kind: {sealed.kind})"
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, detail) from None

@@ -1,28 +1,31 @@
-"""What players add to the URL of a playlist: the delivery directives (RFC 8216bis, 6.2.5)."""
+"""Delivery directives: what players add to the URLs of playlists and lists (RFC 8216bis)."""
 
 from collections.abc import Mapping, Sequence
 
-from proxy.domain.seal import build_seal_refusal
+from proxy.domain.seal import SealKind
 
-# These go on to the server …
-DIRECTIVES = frozenset({"_HLS_msn", "_HLS_part", "_HLS_skip"})
+# 6.2.5 for playlists, D.2 for asset lists, 7.1 for steering.
+DIRECTIVES: dict[SealKind, frozenset[str]] = {
+    "playlist": frozenset({"_HLS_msn", "_HLS_part", "_HLS_skip"}),
+    "asset-list": frozenset({"_HLS_primary_id", "_HLS_start_offset"}),
+    "steering": frozenset({"_HLS_pathway", "_HLS_throughput"}),
+}
 BLOCKING = frozenset({"_HLS_msn", "_HLS_part"})
-# … and what players add to other URIs (D.2, 7.1), which is for servers that know them.
-IGNORED = frozenset({"_HLS_primary_id", "_HLS_start_offset", "_HLS_pathway", "_HLS_throughput"})
-WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+MAX_LENGTH = 100  # characters of a value
+CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
 
 
-def read_directives(query: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return the delivery directives of a query, or refuse any other: it changes what is asked."""
+def read_directives(query: Sequence[tuple[str, str]], kind: SealKind) -> dict[str, str]:
+    """Return the directives of a query that are for this kind of resource.
+
+    Every other parameter is dropped: players add cache busters and CMCD to any URL. The first of
+    repeated directives counts.
+    """
     directives: dict[str, str] = {}
     for name, value in query:
-        if name in IGNORED:
-            continue
-        if name not in DIRECTIVES or name in directives or not value or not WORD.issuperset(value):
-            raise build_seal_refusal(
-                "the URL has an unknown, repeated or malformed query parameter"
-            )
-        directives[name] = value
+        is_valid = 0 < len(value) <= MAX_LENGTH and CHARACTERS.issuperset(value)
+        if name in DIRECTIVES.get(kind, ()) and is_valid:
+            directives.setdefault(name, value)
     return directives
 
 

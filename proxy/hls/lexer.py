@@ -63,10 +63,13 @@ def scan(text: str, *, read_of: Container[str] | None = None) -> Iterator[Line]:
     """
     for number, line in enumerate(LINE.finditer(text), start=1):
         if line[0]:
-            yield _line(number, line[1], line[2], read_of)
+            yield read_line(number, line[1], line[2], read_of)
 
 
-def _line(number: int, content: str, ending: str, read_of: Container[str] | None) -> Line:
+def read_line(
+    number: int, content: str, ending: str = "", read_of: Container[str] | None = None
+) -> Line:
+    """Return one line with its tag and attributes."""
     if not content.startswith("#EXT") or (tag := TAG.match(content)) is None:
         return Line(number, content, ending)
     at = tag.end()
@@ -107,13 +110,14 @@ def _attributes(text: str, at: int) -> list[Attribute]:
         start = name.end()
         is_quoted = text.startswith('"', start)
         start += is_quoted
-        end = text.find('"' if is_quoted else ",", start)
-        is_closed = end >= 0
-        end = end if is_closed else len(text)
+        closing = text.find('"', start) if is_quoted else -1
+        is_closed = closing >= 0
+        end = closing if is_closed else text.find(",", start)  # most players end it there, too
+        end = len(text) if end < 0 else end
         comma = text.find(",", end)
         at = len(text) if comma < 0 else comma
         value = text[start:end]
-        rest = text[end + is_quoted : at]
+        rest = text[end + (is_quoted and is_closed) : at]
         is_clean = not rest.strip() and (is_closed or not is_quoted) and '"' not in value
         found.append(Attribute(name[1], value, is_quoted, start, end, is_clean))
     return found

@@ -36,7 +36,8 @@ from proxy.hls.value_syntax import (
 )
 
 Scope = Literal["any", "multivariant", "media", "segment"]
-Role = Literal["playlist", "bytes"]  # what stands behind a URI
+# The resource that a URI leads to. `file`: a key, a map, or anything else that is no segment.
+Role = Literal["playlist", "segment", "file", "asset-list", "steering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,11 @@ class Tag:
     once: bool = False
     value: Shape | None = None  # of a tag without an attribute list
     attrs: tuple[Attr, ...] = ()
+    role: Role | None = None  # of a tag whose value is a URI
 
 
 KEY = (
-    Attr("URI", role="bytes"),
+    Attr("URI", role="file"),
     Attr("IV", IV),
     Attr("KEYFORMAT"),
     Attr("KEYFORMATVERSIONS", shape("numbers such as 1/2", r"[1-9][0-9]*(?:/[1-9][0-9]*)*")),
@@ -126,7 +128,7 @@ TAGS: dict[str, Tag] = {
         Tag("EXT-X-KEY", "4.4.4.4", "segment", attrs=(Attr("METHOD", WORD, required=True), *KEY)),
         Tag(
             *("EXT-X-MAP", "4.4.4.5", "segment"),
-            attrs=(Attr("URI", SOME, required=True, role="bytes"), Attr("BYTERANGE", RANGE_AT)),
+            attrs=(Attr("URI", SOME, required=True, role="file"), Attr("BYTERANGE", RANGE_AT)),
         ),
         Tag("EXT-X-PROGRAM-DATE-TIME", "4.4.4.6", "segment", value=DATE),
         Tag("EXT-X-GAP", "4.4.4.7", "segment"),
@@ -134,7 +136,7 @@ TAGS: dict[str, Tag] = {
         Tag(
             *("EXT-X-PART", "4.4.4.9", "segment"),
             attrs=(
-                Attr("URI", SOME, required=True, role="bytes"),
+                Attr("URI", SOME, required=True, role="segment"),
                 Attr("DURATION", DECIMAL, required=True),
                 Attr("INDEPENDENT", YES_NO),
                 Attr("BYTERANGE", RANGE),
@@ -156,7 +158,7 @@ TAGS: dict[str, Tag] = {
                 Attr("SCTE35-OUT", HEX),
                 Attr("SCTE35-IN", HEX),
                 Attr("X-ASSET-URI", role="playlist"),
-                Attr("X-ASSET-LIST", role="bytes"),
+                Attr("X-ASSET-LIST", role="asset-list"),
             ),
         ),
         Tag(
@@ -168,7 +170,7 @@ TAGS: dict[str, Tag] = {
             *("EXT-X-PRELOAD-HINT", "4.4.5.3", "media"),
             attrs=(
                 Attr("TYPE", one_of("PART", "MAP"), required=True),
-                Attr("URI", SOME, required=True, role="bytes"),
+                Attr("URI", SOME, required=True, role="segment"),
                 Attr("BYTERANGE-START", INTEGER),
                 Attr("BYTERANGE-LENGTH", INTEGER),
             ),
@@ -208,7 +210,7 @@ TAGS: dict[str, Tag] = {
                 Attr("AUDIO"),
                 Attr("SUBTITLES"),
                 Attr("CLOSED-CAPTIONS"),
-                Attr("PROGRESSIVE-URI", role="bytes"),  # older playlists of Dailymotion
+                Attr("PROGRESSIVE-URI", role="file"),  # older playlists of Dailymotion
             ),
         ),
         Tag(
@@ -219,7 +221,7 @@ TAGS: dict[str, Tag] = {
             *("EXT-X-SESSION-DATA", "4.4.6.4", "multivariant"),
             attrs=(
                 Attr("DATA-ID", SOME, required=True),
-                Attr("URI", SOME, role="bytes"),
+                Attr("URI", SOME, role="file"),
                 Attr("FORMAT", one_of("JSON", "RAW")),
             ),
         ),
@@ -231,14 +233,22 @@ TAGS: dict[str, Tag] = {
             *("EXT-X-CONTENT-STEERING", "4.4.6.6", "multivariant"),
             once=True,
             attrs=(
-                Attr("SERVER-URI", SOME, required=True, role="bytes"),
+                Attr("SERVER-URI", SOME, required=True, role="steering"),
                 Attr("PATHWAY-ID", PATHWAY),
             ),
         ),
+        # Tags of vendors that contain URIs
+        Tag(
+            *("EXT-X-IMAGE-STREAM-INF", "vendor", "multivariant"),
+            attrs=(*VARIANT, Attr("URI", SOME, required=True, role="playlist")),
+        ),
+        Tag("EXT-X-PREFETCH", "vendor", "media", role="segment"),
+        Tag("EXT-X-TWITCH-PREFETCH", "vendor", "media", role="segment"),
     )
 }
 
-# Attributes of each tag that carry a URI, and what it leads to.
+ATTRIBUTE_NAMES = {tag.name: frozenset(attr.name for attr in tag.attrs) for tag in TAGS.values()}
+# The attributes of each tag that contain a URI, and the resource that it leads to.
 URI_ATTRIBUTES: dict[str, dict[str, Role]] = {
     tag.name: roles
     for tag in TAGS.values()

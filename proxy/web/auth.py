@@ -29,7 +29,7 @@ from proxy.web.request_parsing import (
 )
 from proxy.web.services import SERVICES
 
-RELAYED_BYTES_PREFIX = "/relay/bytes/"
+RELAY_PREFIX = "/relay/"
 
 
 async def handle_auth(request: web.Request) -> web.Response:
@@ -40,7 +40,7 @@ async def handle_auth(request: web.Request) -> web.Response:
         paths=request.headers.getall("X-Original-Path", []),
         methods=request.headers.getall("X-Original-Method", []),
     )
-    if original.path.startswith(RELAYED_BYTES_PREFIX):
+    if original.path.startswith(RELAY_PREFIX):
         return await authorize_bytes(request, original)
     tokens = [*original.query_tokens, *read_header_tokens(request)]
     play, claims = await authorize(request, original, tokens)
@@ -110,7 +110,7 @@ async def authorize(
 async def authorize_bytes(request: web.Request, original: OriginalRequest) -> web.Response:
     """Give nginx the upstream URL of a sealed path, so that nginx fetches the bytes itself."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
-    sealed = relay.find_bytes(original.path, original.query_parameters)
+    sealed = relay.find_bytes(original.path)
     record_session(request, sealed.session)
     relay.admit(sealed.session, viewer)
     response = build_allowed_response(sealed.session.video, sealed.session)

@@ -21,8 +21,12 @@ OPERATOR_PORT_HEADERS = {"Cache-Control": "no-store", "Server": "playgate"}
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-    # `*` does not cover Authorization (Fetch standard); players send Range.
-    "Access-Control-Allow-Headers": "Authorization, Range",
+    # `*` does not cover Authorization (Fetch standard), and older browsers do not know `*`. Players
+    # send Range, and CMCD in four headers (CTA-5004).
+    "Access-Control-Allow-Headers": (
+        "Authorization, Range, Content-Type, "
+        "CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, *"
+    ),
     "Access-Control-Max-Age": "86400",
 }
 

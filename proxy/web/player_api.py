@@ -35,7 +35,7 @@ ASSET_TYPES = {
     "watch.css": "text/css",
     "hls.min.js": "text/javascript",
 }
-MP4_TYPE = "video/mp4"
+MP4_TYPE, JSON = "video/mp4", "application/json"
 
 
 async def play(request: web.Request) -> web.Response:
@@ -47,7 +47,7 @@ async def play(request: web.Request) -> web.Response:
     delivered = await request[SERVICES].delivery.deliver(play_request, claims)
     if isinstance(delivered, Redirect):
         return web.Response(status=302, headers={"Location": delivered.url})
-    return build_playlist_response(request, delivered.body)
+    return build_playlist_response(request, delivered.body, M3U8)
 
 
 async def play_file(request: web.Request) -> web.Response:
@@ -91,20 +91,20 @@ async def relay_playlist(request: web.Request) -> web.StreamResponse:
     """Serve a playlist of a relayed session. The sealed path names the playlist and the session."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
-    playlist = relay.find_playlist(url.raw_path, list(url.query.items()))
-    session = playlist.sealed.session
+    wanted = relay.find_playlist(url.raw_path, list(url.query.items()))
+    session = wanted.sealed.session
     record_session(request, session)
     relay.admit(session, viewer)
     with relay.request("playlist", session, viewer):
-        body = await relay.fetch_playlist(playlist, viewer)
-        return await send(request, build_playlist_response(request, body))
+        playlist = await relay.fetch_playlist(wanted, viewer)
+        content_type = JSON if playlist.is_json else M3U8
+        return await send(request, build_playlist_response(request, playlist.body, content_type))
 
 
 async def relay_bytes(request: web.Request) -> web.StreamResponse:
     """Relay a segment, a key or a file, unless nginx fetches the bytes (deploy/nginx.conf, c)."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
-    url = request.rel_url
-    sealed = relay.find_bytes(url.raw_path, list(url.query.items()))
+    sealed = relay.find_bytes(request.rel_url.raw_path)
     record_session(request, sealed.session)
     relay.admit(sealed.session, viewer)
     with relay.request("bytes", sealed.session, viewer):

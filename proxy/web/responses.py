@@ -70,12 +70,12 @@ def is_upgrade(request: web.Request) -> bool:
     return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
 
 
-def build_playlist_response(request: web.Request, body: bytes) -> web.Response:
-    """Build the response with a playlist, compressed if the client accepts gzip.
+def build_playlist_response(request: web.Request, body: bytes, content_type: str) -> web.Response:
+    """Build the response with a playlist or a list, compressed if the client accepts gzip.
 
     Always the whole playlist with status 200, because players request ranges of it by mistake.
     """
-    response = web.Response(body=body, content_type=M3U8)
+    response = web.Response(body=body, content_type=content_type)
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
     if len(body) > MIN_COMPRESSED_BYTES and ACCEPTS_GZIP.search(
         request.headers.get(hdrs.ACCEPT_ENCODING, "")

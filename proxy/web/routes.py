@@ -30,9 +30,11 @@ PLAYER_PORT = (
     Route("stream-urls", "/stream-urls",
           {"GET": player_api.list_stream_urls, "OPTIONS": player_api.respond_to_preflight},
           client="api", is_logged=True, is_play=True),
-    Route("relayed-playlist", "/relay/playlist/{path:.*}",
+    Route("relayed-playlist", "/relay/{seal}/playlist.m3u8",
           build_player_handlers(player_api.relay_playlist)),
-    Route("relayed-bytes", "/relay/bytes/{path:.*}", build_player_handlers(player_api.relay_bytes)),
+    Route("relayed-list", "/relay/{seal}/list.json",
+          build_player_handlers(player_api.relay_playlist)),
+    Route("relayed-bytes", "/relay/{path:.*}", build_player_handlers(player_api.relay_bytes)),
     OPENAPI,
 )
 PLAYER_PAGE = (  # only if `web.player_page = true`

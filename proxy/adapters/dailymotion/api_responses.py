@@ -49,6 +49,7 @@ FAILURE_REASONS: dict[FailureKind, Reason] = {
     "timeout": Reason.PLATFORM_TIMEOUT,
     "throttled": Reason.PLATFORM_THROTTLED,
     "bad-response": Reason.PLATFORM_BAD_RESPONSE,
+    "too-large": Reason.PLATFORM_BAD_RESPONSE,
     "private-address": Reason.STREAM_HOST_NOT_ALLOWED,
 }
 

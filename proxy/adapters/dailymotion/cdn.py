@@ -14,6 +14,11 @@ import aiohttp
 from yarl import URL
 
 from proxy.adapters.dailymotion.api_responses import to_refusal
+from proxy.adapters.decompress import (
+    DecompressedTooLargeError,
+    DecompressionError,
+    decompress,
+)
 from proxy.adapters.errors import (
     CONNECTION_ERRORS,
     UpstreamError,
@@ -32,8 +37,8 @@ from proxy.adapters.telemetry import Telemetry
 from proxy.adapters.timings import measure_upstream
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal
-from proxy.hls.resolve import resolve_uri
-from proxy.hls.text import MAX_BYTES
+from proxy.hls.playlist_writer import MAX_BYTES
+from proxy.hls.resolve import UnresolvableError, resolve_uri
 
 MAX_REDIRECTS = 3
 # The connection closed before a response: mostly a kept-alive connection past its timeout. aiohttp
@@ -54,7 +59,7 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedPlaylist:
-    """A playlist's unchanged body, its content type, and its URL after redirects."""
+    """A playlist's body without compression, its content type, and its URL after redirects."""
 
     body: bytes
     url: str
@@ -107,13 +112,15 @@ class Cdn:
             detail = f"playlist: no result within {timeout + MAX_RETRY_SECONDS:g} s"
             raise Refusal(Reason.PLATFORM_TIMEOUT, detail) from None
         except UpstreamError as error:
+            if error.kind == "too-large":
+                raise Refusal(Reason.PLAYLIST_TOO_LARGE, error.detail) from None
             raise to_refusal(error) from None
         check_status(response.status)
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            detail = "the playlist is compressed, although the request forbids compression"
-            raise _build_bad_response_refusal(detail)
+        body, encoding = response.body, response.headers.get("Content-Encoding", "")
+        if encoding and encoding.lower() != "identity":
+            body = await _decompress(body, encoding)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        return ReceivedPlaylist(body=response.body, url=url, content_type=content_type)
+        return ReceivedPlaylist(body=body, url=url, content_type=content_type)
 
     async def _fetch(
         self, client: HttpClient, url: str, deadline: float
@@ -123,7 +130,7 @@ class Cdn:
             response = await client.send("playlist", "GET", allowed_url, deadline=deadline)
             if response.status not in REDIRECT_STATUSES:
                 break
-            url = resolve_uri(url, response.headers.get("Location", ""))
+            url = _resolve_location(url, response.headers.get("Location", ""))
         return url, response
 
     @asynccontextmanager
@@ -186,10 +193,17 @@ class Cdn:
             )
             if response.status not in REDIRECT_STATUSES:
                 return response
-            url = resolve_uri(url, response.headers.get("Location", ""))
+            url = _resolve_location(url, response.headers.get("Location", ""))
             reset_unread(response)
             response.release()
         raise _build_bad_response_refusal("too many redirects")
+
+
+def _resolve_location(url: str, location: str) -> str:
+    try:
+        return resolve_uri(url, location)
+    except UnresolvableError:
+        raise _build_bad_response_refusal("the response redirects to an invalid URL") from None
 
 
 async def read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -215,6 +229,17 @@ async def read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         drop_tracebacks(error)
         detail = "bytes: the CDN closed the connection before the end of the body"
         raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
+
+
+async def _decompress(body: bytes, encoding: str) -> bytes:
+    """Return a body that the CDN compressed, although the request forbids it."""
+    try:
+        return await asyncio.to_thread(decompress, body, encoding, MAX_BYTES)
+    except DecompressionError as error:
+        raise _build_bad_response_refusal(f"the playlist {error}") from None
+    except DecompressedTooLargeError:
+        detail = f"playlist: the decompressed response is larger than {MAX_BYTES} bytes"
+        raise Refusal(Reason.PLAYLIST_TOO_LARGE, detail) from None
 
 
 def check_status(status: int) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.hls.attributes import KEY_TAGS, LOCAL_KEY
 from proxy.hls.lexer import MAX_LINE, Attribute, Line, is_too_long
 from proxy.hls.lint.media import Media
 from proxy.hls.lint.multivariant import Multivariant
+from proxy.hls.lint.references import Reference, read_references
 from proxy.hls.lint.rules import Finding, Findings
 from proxy.hls.lint.versions import Versions
-from proxy.hls.resolve import resolve_uri
-from proxy.hls.rewrite import Reference, references
+from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.tags import TAGS, Scope, Tag
 from proxy.hls.text import (
     BOM,
@@ -127,7 +128,7 @@ class _Pass:
         is_plain = CONTROL.search(text) is None and (
             text.isascii() or NOT_UTF_8.search(text) is None
         )
-        for line, found in references(text):
+        for line, found in read_references(text):
             if not is_plain:
                 self._check_characters(line)
             if (excess := self._count.add(line)) is not None:
@@ -243,8 +244,18 @@ class _Pass:
         uri = self._variables.fill(reference.uri)
         if "{$" in uri:
             return
-        if why := self._why_not(resolve_uri(self._base, uri)):
+        try:
+            why = self._explain(reference, resolve_uri(self._base, uri))
+        except UnresolvableError:
+            why = "it is not a valid URL"
+        if why:
             self._findings.add("uri", reference.line, why=why)
+
+    def _explain(self, reference: Reference, url: str) -> str:
+        """Return why a URL is not allowed, else nothing."""
+        is_key = reference.tag in KEY_TAGS and LOCAL_KEY.match(url) is not None
+        is_data = reference.tag == "EXT-X-CONTENT-STEERING" and url.startswith("data:")
+        return "" if is_key or is_data else self._why_not(url)
 
     def _report(self, rule: str, line: Line, tag: Tag, **fields: object) -> None:
         self._findings.add(rule, line.number, tag=line.tag, section=tag.section, **fields)

@@ -1,0 +1,60 @@
+"""Decompress response bodies within a size limit."""
+
+import zlib
+
+import brotli
+
+GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
+
+
+class DecompressionError(ValueError):
+    """A body is not compressed as its Content-Encoding says, or in an unsupported way."""
+
+
+class DecompressedTooLargeError(ValueError):
+    """A decompressed body exceeds the limit."""
+
+
+def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Return a decompressed body.
+
+    Args:
+        body: as received.
+        encoding: the value of Content-Encoding.
+        max_bytes: the limit for the decompressed body.
+
+    Raises:
+        DecompressionError: the body cannot be decompressed.
+        DecompressedTooLargeError: the decompressed body is larger than `max_bytes`.
+    """
+    name = encoding.strip().lower()
+    try:
+        if name in {"gzip", "x-gzip", "deflate"}:
+            decompressed = _inflate(body, max_bytes)
+        elif name == "br":
+            decompressed = _decompress_brotli(body, max_bytes)
+        else:
+            raise DecompressionError(f"has an unsupported Content-Encoding: {encoding[:40]}")
+    except (zlib.error, brotli.error):
+        raise DecompressionError(f"is not valid {name}, which its Content-Encoding says") from None
+    if len(decompressed) > max_bytes:
+        raise DecompressedTooLargeError
+    return decompressed
+
+
+def _inflate(body: bytes, max_bytes: int) -> bytes:
+    inflate = zlib.decompressobj(GZIP_OR_ZLIB)
+    decompressed = inflate.decompress(body, max_bytes + 1)
+    if not inflate.eof and len(decompressed) <= max_bytes:
+        raise zlib.error("the body ends early")
+    return decompressed
+
+
+def _decompress_brotli(body: bytes, max_bytes: int) -> bytes:
+    decompressor = brotli.Decompressor()
+    parts = bytearray(decompressor.process(body, output_buffer_limit=max_bytes + 1))
+    while not decompressor.is_finished() and len(parts) <= max_bytes:
+        if decompressor.can_accept_more_data():
+            raise brotli.error("the body ends early")
+        parts += decompressor.process(b"", output_buffer_limit=max_bytes + 1)
+    return bytes(parts)

@@ -1,0 +1,171 @@
+"""Names of a playlist's children: which may be visible in relay URLs, and what a proof covers.
+
+Each visible name needs a proof that a relayed playlist contained it. Random text does not compress,
+so one proof covers many names: a *sequence* (exactly the names that count from a first to a last),
+or a *block* (all names that differ only in the last digits of their numbers).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, takewhile, zip_longest
+from typing import NamedTuple
+
+# Signatures are in queries and in long parts of paths, such as Dailymotion's sec2(…). Both are
+# hidden, and so is every unusual character.
+CHARACTER = r"A-Za-z0-9()=,~+:@!_-"
+FOLDER = rf"(?!\.{{1,2}}/)[.{CHARACTER}]{{1,20}}/"
+FILE = rf"(?!\.{{1,2}}\Z)[.{CHARACTER}]{{1,64}}"
+NAME = re.compile(rf"(?:{FOLDER}){{0,8}}{FILE}", re.ASCII)
+FILE_NAME = re.compile(FILE, re.ASCII)
+# Lines of names without folders, dots at the beginning, and colons: most playlists have no others.
+FLAT_NAMES = re.compile(
+    r"(?:[A-Za-z0-9()=,~+@!_-][A-Za-z0-9()=,~+@!._-]{0,63}(?:\n|\Z))+", re.ASCII
+)
+
+NUMBERS = re.compile(r"([0-9]{1,18})", re.ASCII)
+LAST_TWO_DIGITS = re.compile(r"(?<![0-9])([0-9]{0,3}?)[0-9]{1,2}(?![0-9])", re.ASCII)
+LONG_NUMBER = re.compile(r"[0-9]{6,}", re.ASCII)
+HIDDEN = "*"  # no character of a name
+
+MIN_SEQUENCE_LENGTH = 4
+MAX_SEQUENCE_LENGTH = 5000
+MAX_STEP = 1000  # names that are compared at once
+SEQUENCE = re.compile(
+    r"(?P<length>[0-9]{1,6})(?P<counters>(?:\.[0-9]{1,3}-[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,2})+)",
+    re.ASCII,
+)
+
+
+def is_visible(name: str) -> bool:
+    """Return whether a relative path may be visible in a relay URL."""
+    return NAME.fullmatch(name) is not None
+
+
+def find_blocks(names: Sequence[str]) -> list[str]:
+    """Return the block of each name: the name with the last digits of each number hidden.
+
+    Hides two digits of a short number and half of a long one, such as a time in milliseconds.
+    """
+    text = LAST_TWO_DIGITS.sub(r"\1**", "\n".join(names))
+    if LONG_NUMBER.search(text) is not None:
+        text = LONG_NUMBER.sub(_hide_half, text)
+    return text.split("\n")
+
+
+def _hide_half(number: re.Match[str]) -> str:
+    digits = number[0]
+    return digits[: -(len(digits) // 2)] + HIDDEN * (len(digits) // 2)
+
+
+class Counter(NamedTuple):
+    """A number that counts in a sequence of names.
+
+    Attributes:
+        place: its index among the texts and numbers of a name.
+        start: its value in the first name.
+        step: the difference between two names.
+        width: the number of digits if it has leading zeros, else 0.
+    """
+
+    place: int
+    start: int
+    step: int
+    width: int
+
+
+class NameSequence(NamedTuple):
+    """A sequence of names: the parts of its first name, its counters, and its length."""
+
+    parts: list[str]
+    counters: list[Counter]
+    length: int
+
+    @property
+    def parameters(self) -> str:
+        """The text that describes the sequence in a relay URL."""
+        counters = (".{}-{}-{}-{}".format(*counter) for counter in self.counters)
+        return f"{self.length}{''.join(counters)}"
+
+    @property
+    def pattern(self) -> str:
+        """The name with its counters hidden."""
+        return _hide_counters(self.parts, self.counters)
+
+    def get_names(self, start: int, stop: int) -> list[str]:
+        """Return the names from one index to another."""
+        parts = list(self.parts)
+        numbers: list[list[str]] = []
+        for place, first, step, width in self.counters:
+            parts[place] = HIDDEN
+            values = range(first + start * step, first + stop * step, step)
+            numbers.append([f"{value:0{width}d}" for value in values])
+        pattern = "".join(parts).split(HIDDEN)
+        if len(numbers) == 1:
+            before, after = pattern
+            return [f"{before}{number}{after}" for number in numbers[0]]
+        return [
+            "".join(chain.from_iterable(zip_longest(pattern, values, fillvalue="")))
+            for values in zip(*numbers, strict=True)
+        ]
+
+
+def find_sequences(names: Sequence[str]) -> Iterator[tuple[Sequence[str], NameSequence]]:
+    """Divide distinct names into sequences, each as long as possible."""
+    at = 0
+    while at < len(names):
+        parts = NUMBERS.split(names[at])
+        following = NUMBERS.split(names[at + 1]) if at + 1 < len(names) else parts
+        sequence = NameSequence(parts, _find_counters(parts, following), 1)
+        length = _measure(sequence, names, at) if sequence.counters else 1
+        yield names[at : at + length], sequence._replace(length=length)
+        at += length
+
+
+def _measure(sequence: NameSequence, names: Sequence[str], at: int) -> int:
+    """Return how many names from an index on belong to a sequence."""
+    length, step = 1, 4
+    while (
+        at + length < len(names) and length < MAX_SEQUENCE_LENGTH
+    ):  # in growing steps, so that a short sequence costs little
+        found = names[at + length : at + length + step]
+        expected = sequence.get_names(length, length + len(found))
+        if found != expected:
+            same = (one == other for one, other in zip(found, expected, strict=True))
+            return length + sum(takewhile(bool, same))
+        length, step = length + len(found), min(2 * step, MAX_STEP)
+    return length
+
+
+def find_pattern(name: str, parameters: str) -> str | None:
+    """Return the pattern of the described sequence if it contains a name, else None."""
+    if (described := SEQUENCE.fullmatch(parameters)) is None:
+        return None
+    counters = [
+        Counter(*map(int, counter.split("-"))) for counter in described["counters"].split(".")[1:]
+    ]
+    parts = NUMBERS.split(name)
+    place, start, step, _ = counters[0]
+    if step == 0 or any(counter.place >= len(parts) for counter in counters):
+        return None
+    number = parts[place]
+    index = (int(number) - start) // step if number.isdecimal() else -1
+    sequence = NameSequence(parts, counters, int(described["length"]))
+    if not 0 <= index < sequence.length or sequence.get_names(index, index + 1) != [name]:
+        return None
+    return sequence.pattern
+
+
+def _find_counters(first: list[str], second: list[str]) -> list[Counter]:
+    if len(first) != len(second):
+        return []
+    counters = [
+        Counter(place, int(one), int(two) - int(one), len(one) if "0" in (one[0], two[0]) else 0)
+        for place, (one, two) in enumerate(zip(first, second, strict=True))
+        if place % 2 and one != two
+    ]
+    return counters if all(counter.step > 0 for counter in counters) else []
+
+
+def _hide_counters(parts: list[str], counters: list[Counter]) -> str:
+    counting = {counter.place for counter in counters}
+    return "".join(HIDDEN if at in counting else part for at, part in enumerate(parts))

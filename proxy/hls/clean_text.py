@@ -1,0 +1,59 @@
+"""Text that a relayed playlist may contain: no URL, and nothing that players read differently."""
+
+import re
+
+# A tag or attribute that a player may find in the middle of a text.
+EMBEDDED_SYNTAX = re.compile(r"#EXT|URI\s*=", re.IGNORECASE)
+# Control characters, line ends of any kind, and invisible characters.
+UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ud800-\udfff]"
+)
+URL = re.compile(
+    r"https?(?::|%3a)|[a-z][a-z0-9+.-]*:[/\\]{2}|^\s*[/\\]{2}", re.IGNORECASE | re.ASCII
+)
+# The end of a reference to a file, such as `/b.m3u8?x=1`.
+FILE = re.compile(
+    r"[^\s/?#]\.(?:m3u8?|mpd|ts|mp4|m4[sva]|aac|mp3|ac3|ec3|vtt|key|bin|json|jpe?g|png|webp|gif|html?)"
+    r"(?:[?#].*)?\Z",
+    re.IGNORECASE | re.ASCII,
+)
+UNQUOTED = re.compile(r"[^\s\",\\#{}<>]+")
+RAW_VALUE = re.compile(r"[A-Za-z0-9+/=._:;,@()| -]*", re.ASCII)
+
+
+def contains_url(text: str) -> bool:
+    """Return whether a text contains an absolute URL, or is a URL without a scheme.
+
+    Base64 may contain `//`, so two slashes count only at the beginning.
+    """
+    return URL.search(text) is not None
+
+
+def names_file(text: str) -> bool:
+    """Return whether a text ends like a reference to a file, such as `a/b.m3u8?x=1`."""
+    return ("/" in text or "?" in text) and FILE.search(text) is not None
+
+
+def clean_quoted(text: str) -> str | None:
+    """Return a text for a quoted string, without the characters that players read differently.
+
+    None if the text contains a URL or syntax of a playlist.
+    """
+    text = UNPRINTABLE.sub("", text).replace('"', "'").replace("\\", "")
+    if contains_url(text) or EMBEDDED_SYNTAX.search(text) is not None:
+        return None
+    return text
+
+
+def clean_unquoted(text: str) -> str | None:
+    """Return a text for an unquoted value: up to the first character that ends it anywhere."""
+    value = UNQUOTED.match(text)
+    return None if value is None else clean_quoted(value[0])
+
+
+def clean_raw_value(text: str) -> str | None:
+    """Return the value of an unknown tag, which is no attribute list; None to drop the tag."""
+    is_plain = RAW_VALUE.fullmatch(text) is not None
+    if not is_plain or contains_url(text) or EMBEDDED_SYNTAX.search(text) or names_file(text):
+        return None
+    return text

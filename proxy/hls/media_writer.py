@@ -1,0 +1,250 @@
+"""Write a Media Playlist anew.
+
+A segment is never left out, because that would renumber the segments after it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+from proxy.hls.attributes import Attributes, format_attributes
+from proxy.hls.children import MARK
+from proxy.hls.document import Document
+from proxy.hls.extinf import read_duration, read_title
+from proxy.hls.lexer import Line
+from proxy.hls.line_writer import LineWriter
+from proxy.hls.resolve import UnresolvableError
+
+# Lines as nearly all playlists have them, up to so many segments at once: they need no rewriting.
+NAME_LINE = r"[A-Za-z0-9()=,~+@!_-][A-Za-z0-9()=,~+@!._-]{0,63}\n"
+OTHER_TAG = (
+    r"(?:#EXT-X-(?:PROGRAM-DATE-TIME:[0-9T:.Z+-]{10,40}|DISCONTINUITY|BITRATE:[0-9]{1,9})\n)*+"
+)
+RUN = re.compile(
+    rf"(?:{OTHER_TAG}#EXTINF:[0-9]{{1,6}}(?:\.[0-9]{{1,9}})?,[A-Za-z0-9 ._-]{{0,64}}\n"
+    rf"{OTHER_TAG}{NAME_LINE}){{1,500}}",
+    re.ASCII,
+)
+BYTERANGE = re.compile(r"\s*([0-9]{1,19}(?:@[0-9]{1,19})?)\s*", re.ASCII)
+MAP_BYTERANGE = re.compile(r'"?[0-9]{1,19}@[0-9]{1,19}"?', re.ASCII)
+PART_BYTERANGE = re.compile(r'"?[0-9]{1,19}(?:@[0-9]{1,19})?"?', re.ASCII)
+KEY_IV = re.compile(r"0[xX][0-9A-Fa-f]{1,32}", re.ASCII)
+# A playlist with one of these may get segments later.
+LIVE_TAGS = frozenset({"EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE"})
+# The URI of a segment that no player can fetch.
+NO_URI = "unavailable"
+MARKUP = re.compile(r"\s*<")
+
+
+class MediaWriter:
+    """Writes a Media Playlist line by line."""
+
+    def __init__(
+        self,
+        base: str,
+        allow: Callable[[str], str],
+        imported: Mapping[str, str],
+        *,
+        has_limits: bool,
+    ) -> None:
+        """Write a playlist; see `write_playlist`."""
+        self.lines = LineWriter("media", base, allow, imported)
+        self._has_limits = has_limits
+        self._output = self.lines.output
+        self._found = self.lines.children.found
+        self._facts: dict[str, str] = {}
+        self._segments = 0
+        self._parts = 0
+        self._writers: dict[str, Callable[[Line], None]] = {
+            "": self._write_segment,
+            "EXTINF": self._write_extinf,
+            "EXT-X-BYTERANGE": self._read_byterange,
+            "EXT-X-GAP": self._read_gap,
+            "EXT-X-KEY": self._write_key,
+            "EXT-X-MAP": self._write_map,
+            "EXT-X-PART": self._write_part,
+            "EXT-X-PRELOAD-HINT": self._write_hint,
+            "EXT-X-RENDITION-REPORT": self._write_report,
+            "EXT-X-SERVER-CONTROL": self._write_control,
+        }
+        # Of the segment whose URI is still to come
+        self._extinf: str | None = None
+        self._byterange: str | None = None
+        self._is_gap = False
+        # Of this and the following segments
+        self._has_bad_key = self._has_bad_map = False
+        self._has_keys_since_segment = False
+
+    def find_run(self, text: str, at: int) -> int:
+        """Write the segments from an offset on that need no rewriting; return where they end."""
+        if (
+            self._extinf
+            or self._byterange
+            or self._is_gap
+            or self._has_bad_key
+            or self._has_bad_map
+        ):
+            return at
+        if (run := RUN.match(text, at)) is None:
+            return at
+        lines = run[0][:-1].split("\n")
+        names = [line for line in lines if line[0] != "#"]
+        self._output.append("\n".join(line if line[0] == "#" else MARK for line in lines))
+        self._found += names
+        self._segments += len(names)
+        self._has_keys_since_segment = False
+        return run.end()
+
+    def write_line(self, number: int, text: str) -> None:
+        """Write a line. Raises Refusal if a host is not allowed."""
+        if (line := self.lines.read(number, text)) is None:
+            return
+        if (write := self._writers.get(line.tag)) is not None:
+            write(line)
+        else:
+            self._facts.setdefault(line.tag, line.value.strip())
+            self.lines.write_tag(line)
+
+    def finish(self) -> Document:
+        """Return the written playlist."""
+        self.lines.check()
+        return Document(
+            kind="media",
+            blocks=self._output,
+            children=self._found,
+            depends_on_url=self.lines.depends_on_url,
+            is_vod=self._facts.get("EXT-X-PLAYLIST-TYPE") == "VOD",
+            offers_blocking=self._facts.get("CAN-BLOCK-RELOAD") == "YES",
+            changes=self.lines.changes,
+        )
+
+    @property
+    def unplayable(self) -> str:
+        """The rule because of which there is nothing to play, now or later; else empty."""
+        if self._segments or self._parts:
+            return ""
+        if self._has_ended:
+            return "segments-none"
+        return "" if LIVE_TAGS & self._facts.keys() else "empty"
+
+    @property
+    def _has_ended(self) -> bool:
+        return "EXT-X-ENDLIST" in self._facts
+
+    @property
+    def _target(self) -> str | None:
+        return read_duration(self._facts.get("EXT-X-TARGETDURATION", ""))
+
+    def _write_segment(self, line: Line) -> None:
+        if self._extinf is None:
+            # Some players play a segment without EXTINF. Markup and lines after the end are none.
+            if self._has_ended or MARKUP.match(line.text) or self._target is None:
+                self._byterange, self._is_gap = None, False
+                self.lines.drop(line.number)
+                return
+            self._extinf = f"{self._target},"
+            self.lines.record(line.number, "changes")
+        uri = NO_URI
+        is_gap = self._is_gap or self._has_bad_key or self._has_bad_map
+        try:
+            uri = self.lines.add_uri(line, is_variant=False)
+        except UnresolvableError:
+            is_gap = True
+        self._output.append(f"#EXTINF:{self._extinf}")
+        if self._byterange is not None:
+            self._output.append(f"#EXT-X-BYTERANGE:{self._byterange}")
+        if is_gap:
+            self._output.append("#EXT-X-GAP")
+            if not self._is_gap:
+                self.lines.record(line.number, "makes a gap of")
+        self._output.append(uri)
+        self._segments += 1
+        self._extinf = self._byterange = None
+        self._is_gap = self._has_keys_since_segment = False
+
+    def _write_extinf(self, line: Line) -> None:
+        duration = read_duration(line.value)
+        if duration is None:
+            duration, self._is_gap = self._target or "1", True
+        self._extinf = f"{duration},{read_title(line.value)}"
+        if self._extinf != line.value:
+            self.lines.record(line.number, "changes")
+
+    def _read_byterange(self, line: Line) -> None:
+        byterange = BYTERANGE.fullmatch(line.value)
+        self._byterange = None if byterange is None else byterange[1]
+        if byterange is None:
+            self._is_gap = True
+            self.lines.drop(line.number)
+
+    def _read_gap(self, _line: Line) -> None:
+        self._is_gap = True
+
+    def _write_key(self, line: Line) -> None:
+        """Write a key; make gaps if no key of its group is readable."""
+        attributes = self.lines.write_attributes(line, "METHOD")
+        if attributes is not None and attributes["METHOD"] == "NONE":
+            attributes = {"METHOD": "NONE"}
+        elif attributes is not None and not _is_usable_key(line, attributes):
+            attributes = None
+            self.lines.drop(line.number)
+        if attributes is not None:
+            self._output.append(format_attributes(line.tag, attributes))
+            self._has_bad_key = False
+        elif not self._has_keys_since_segment or self._has_bad_key:
+            self._has_bad_key = True
+        self._has_keys_since_segment = True
+
+    def _write_map(self, line: Line) -> None:
+        attributes = self.lines.write_attributes(line, "URI")
+        byterange = None if attributes is None else attributes.get("BYTERANGE")
+        names = {attribute.name for attribute in line.attributes}
+        is_bad = attributes is None or (
+            MAP_BYTERANGE.fullmatch(byterange or "") is None and "BYTERANGE" in names
+        )
+        self._has_bad_map = is_bad
+        if is_bad:
+            self.lines.drop(line.number)
+        elif attributes is not None:
+            self._output.append(format_attributes(line.tag, attributes))
+
+    def _write_part(self, line: Line) -> None:
+        attributes = self.lines.write_attributes(line, "DURATION")
+        if attributes is None:
+            return
+        byterange = attributes.get("BYTERANGE")
+        names = {attribute.name for attribute in line.attributes}
+        is_bad = "URI" not in attributes or (
+            "BYTERANGE" in names and PART_BYTERANGE.fullmatch(byterange or "") is None
+        )
+        if is_bad:
+            attributes = {"DURATION": attributes["DURATION"], "URI": f'"{NO_URI}"', "GAP": "YES"}
+            self.lines.record(line.number, "makes a gap of")
+        self._output.append(format_attributes(line.tag, attributes))
+        self._parts += 1
+
+    def _write_hint(self, line: Line) -> None:
+        self._write_required(line, "TYPE", "URI")
+
+    def _write_required(self, line: Line, *required: str) -> None:
+        attributes = self.lines.write_attributes(line, *required)
+        if attributes is not None:
+            self._output.append(format_attributes(line.tag, attributes))
+
+    def _write_report(self, line: Line) -> None:
+        if self._has_limits:  # the report may be about a variant beyond the limits
+            self.lines.drop(line.number)
+        else:
+            self._write_required(line, "URI")
+
+    def _write_control(self, line: Line) -> None:
+        attributes = self.lines.write_attributes(line)
+        if attributes is not None:
+            self._facts["CAN-BLOCK-RELOAD"] = attributes.get("CAN-BLOCK-RELOAD", "")
+            self._output.append(format_attributes(line.tag, attributes))
+
+
+def _is_usable_key(line: Line, attributes: Attributes) -> bool:
+    has_iv = any(attribute.name == "IV" for attribute in line.attributes)
+    return "URI" in attributes and (
+        not has_iv or KEY_IV.fullmatch(attributes.get("IV", "")) is not None
+    )

@@ -1,0 +1,147 @@
+"""Templates of relayed playlists: written once, and rendered for each session.
+
+A template contains nothing of a session. Rendering fills in the session's seals and proofs.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proxy.domain.seal import SealKey, Session
+from proxy.hls.children import MARK, Child
+from proxy.hls.document import PlaylistKind
+from proxy.hls.relay_urls import get_file_name, seal_playlist
+from proxy.hls.resolve import get_folder, resolve_uri
+
+SAMPLE_NAME = "x"
+OBJECT_BYTES = 200  # of a run, a target or a folder
+SLICE = 500  # children
+RUNS_PER_SLICE = 50
+
+
+class Folder(NamedTuple):
+    """A folder of files: relative to the playlist or absolute, and the query of all its files."""
+
+    reference: str
+    query: str
+
+
+class Proof(NamedTuple):
+    """What is before a visible name in a relay URL: the digest for its MAC, and parameters."""
+
+    folder: int
+    digest: bytes
+    parameters: str  # of a sequence, with a dot behind; else empty
+
+
+class Run(NamedTuple):
+    """Lines with marks that all stand for the same proof or hidden child."""
+
+    target: int
+    text: bytes
+
+
+BESIDE_PLAYLIST = Folder("", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a playlist is served, and for whom.
+
+    Attributes:
+        key: seals its children.
+        session: the session.
+        seal: the seal in the playlist's relay URL.
+        sealed_url: the URL in that seal.
+        url: the URL after redirects.
+        variables: for the playlists below it.
+        is_at_relay_url: whether it is served at its relay URL, so that it can name its files
+            relative to that; the first playlist of a session is served at /play.
+    """
+
+    key: SealKey
+    session: Session
+    seal: str
+    sealed_url: str
+    url: str
+    variables: Mapping[str, str]
+    is_at_relay_url: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A written playlist, divided into runs.
+
+    `kind`, `variables` and `offers_blocking` are those of the document.
+    """
+
+    kind: PlaylistKind
+    variables: Mapping[str, str]
+    offers_blocking: bool
+    start: bytes
+    runs: Sequence[Run]
+    targets: Sequence[Proof | Child]
+    folders: Sequence[Folder]
+
+    @property
+    def size(self) -> int:
+        """The size in memory, in bytes, approximately."""
+        text = len(self.start) + sum(len(run.text) for run in self.runs)
+        return text + OBJECT_BYTES * (len(self.runs) + len(self.targets) + len(self.folders) + 1)
+
+    def render(self, place: Place) -> Generator[None, None, bytes]:
+        """Return the playlist for a session, in slices.
+
+        Raises:
+            Refusal: `playlist-invalid` if a URL is too long to be sealed.
+        """
+        prefix = "" if place.is_at_relay_url else f"/relay/{place.seal}/"
+        proofs = [
+            [target for target in self.targets if isinstance(target, Proof) and target.folder == at]
+            for at in range(len(self.folders))
+        ]
+        texts: dict[Proof | Child, bytes] = {}
+        for folder, proven in zip(self.folders, proofs, strict=True):
+            if proven:
+                location = _locate(folder, place)
+                for at in range(0, len(proven), SLICE):
+                    part = proven[at : at + SLICE]
+                    macs = place.key.compute_macs(
+                        f"{place.seal}/{location}", [proof.digest for proof in part]
+                    )
+                    for proof, mac in zip(part, macs, strict=True):
+                        texts[proof] = f"{prefix}{location}{proof.parameters}{mac}/".encode()
+                    yield
+        lines = [self.start]
+        for number, run in enumerate(self.runs, start=1):
+            target = self.targets[run.target]
+            if (text := texts.get(target)) is None and isinstance(target, Child):
+                text = texts[target] = _render_hidden(target, place, prefix).encode()
+            lines.append(run.text.replace(MARK.encode(), text or b""))
+            if not number % RUNS_PER_SLICE:
+                yield
+        return b"".join(lines)
+
+
+def _locate(folder: Folder, place: Place) -> str:
+    """Return the part of a relay URL that stands for a folder."""
+    if folder == BESIDE_PLAYLIST and get_folder(place.url) == get_folder(place.sealed_url):
+        return ""
+    path, has_query, query = resolve_uri(
+        place.url, f"{folder.reference}{SAMPLE_NAME}{folder.query}"
+    ).partition("?")
+    hidden = place.key.hide(place.seal, [path.removesuffix(SAMPLE_NAME), f"{has_query}{query}"])
+    return f"~{hidden}/"
+
+
+def _render_hidden(child: Child, place: Place, prefix: str) -> str:
+    """Return the relay URL of a child of which nothing may be visible."""
+    url = resolve_uri(place.url, child.reference)
+    match child.role:
+        case "playlist" | "asset-list" | "steering" as kind:
+            return seal_playlist(place.key, place.session, url, place.variables, kind)
+        case _:
+            pass
+    is_relative = not child.is_absolute and place.url == place.sealed_url
+    hidden = place.key.hide(place.seal, child.reference if is_relative else url)
+    return f"{prefix}~{hidden}/{get_file_name(url)}"
