@@ -28,13 +28,13 @@ from proxy.domain.rates import RateCounters
 from proxy.domain.revocations import RevocationProofs
 from proxy.edge.access_token_cache import AccessTokenCache
 from proxy.edge.admission import FirstUse
-from proxy.edge.blocking_reloads import BlockingReloads
 from proxy.edge.jwks_cache import JwksCache
 from proxy.edge.playable_cache import PlayableCache
 from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.playlist_rewriter import PlaylistRewriter
 from proxy.edge.relay import RelayState
 from proxy.edge.relay_sessions import SessionLimits
+from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.shared_state import SharedState
@@ -112,7 +112,7 @@ async def open_process_services(
                 issuers=issuers,
                 counters=RateCounters(),
                 relay=RelayState(
-                    blocking_reloads=BlockingReloads(),
+                    playlists=RelayedPlaylists(),
                     sessions=SessionLimits(places=limits.concurrency + limits.max_queued),
                     limit=build_limit(settings, telemetry, "playlist"),
                     blocking_limit=ConcurrencyLimit(MAX_BLOCKING_RELOADS, queue=0, max_wait=0),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from certificates import certify
@@ -63,7 +64,7 @@ class Relayed:
             media_playlist = find_relay_paths(await response.read())[0]
         status, body, _ = await self.get(media_playlist)
         assert status == 200
-        return find_relay_paths(body)
+        return find_relay_paths(body, media_playlist)
 
     async def metric(self, name: str) -> float:
         """Return the sum of a metric over all its series on both edges."""
@@ -75,9 +76,22 @@ class Relayed:
         return total
 
 
-def find_relay_paths(body: bytes) -> list[str]:
-    """Return the relayed paths that a playlist contains, in order."""
-    return re.findall(r"/relay/[^\s\"#]+", body.decode())
+REFERENCE = re.compile(
+    r"^(?!#)(\S+)|(?:URI|X-ASSET-LIST)=\"(?!data:|skd:|urn:)([^\"]+)", re.MULTILINE
+)
+
+
+def find_relay_paths(body: bytes, playlist: str = "") -> list[str]:
+    """Return the relay URLs that a playlist contains, in order, without host and fragment.
+
+    Args:
+        body: the playlist.
+        playlist: its own path; not needed for the first playlist of a session.
+    """
+    references = (uri or attribute for uri, attribute in REFERENCE.findall(body.decode()))
+    paths = [urlsplit(urljoin(playlist, reference)).path for reference in references]
+    assert all(path.startswith("/relay/") for path in paths), paths
+    return paths
 
 
 @asynccontextmanager

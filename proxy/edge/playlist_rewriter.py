@@ -27,7 +27,7 @@ MAX_SEEN = 20_000  # digests of playlists that came once
 # Larger bodies are hashed in a thread, since hashing them takes longer than a slice.
 MAX_INLINE_HASH_BYTES = 512 * 1024
 
-Key = tuple[bytes, VariantLimits]
+Key = tuple[bytes, VariantLimits, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class PlaylistRewriter:
         *,
         variables: Mapping[str, str],
         limits: VariantLimits,
+        was_changing: bool,
         owner: str,
     ) -> Template:
         """Return the template of a received playlist.
@@ -63,6 +64,7 @@ class PlaylistRewriter:
             received: the playlist.
             variables: of the Multivariant Playlist above it.
             limits: what the viewer may play.
+            was_changing: whether the session has seen this playlist before, and it could change.
             owner: whose turn it is if the playlist is large.
 
         Raises:
@@ -70,12 +72,14 @@ class PlaylistRewriter:
         """
         if not is_playlist(received.body):
             raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: the response is not a playlist")
-        key = await _hash(received.body), limits
+        key = await _hash(received.body), limits, was_changing
         if (template := self._templates.get(key)) is not None:
             self._metrics.templates.labels(result="cached").inc()
             return template
         started = self._clock.monotonic()
-        written = await self._work.run(self._write(received, variables, limits), owner=owner)
+        written = await self._work.run(
+            self._write(received, variables, limits, was_changing=was_changing), owner=owner
+        )
         self._metrics.rewrite_duration.observe(self._clock.monotonic() - started)
         if not written.is_reusable:
             self._metrics.templates.labels(result="not-reusable").inc()
@@ -91,7 +95,12 @@ class PlaylistRewriter:
         return await self._work.run(template.render(place), owner=owner)
 
     def _write(
-        self, received: ReceivedPlaylist, variables: Mapping[str, str], limits: VariantLimits
+        self,
+        received: ReceivedPlaylist,
+        variables: Mapping[str, str],
+        limits: VariantLimits,
+        *,
+        was_changing: bool,
     ) -> Generator[None, None, Written]:
         document = yield from write_playlist(
             received.body,
@@ -100,7 +109,9 @@ class PlaylistRewriter:
             imported=variables,
             limits=limits,
         )
-        template = yield from compile_template(document, has_limits=bool(limits))
+        template = yield from compile_template(
+            document, received.url, has_limits=bool(limits), was_changing=was_changing
+        )
         return Written(template=template, is_reusable=not document.depends_on_url)
 
 

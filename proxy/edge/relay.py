@@ -16,9 +16,9 @@ from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKind
 from proxy.domain.tokens.claims import Claims
-from proxy.edge.blocking_reloads import BlockingReloads
 from proxy.edge.playlist_rewriter import PlaylistRewriter
 from proxy.edge.relay_sessions import RelaySessions, SessionLimits
+from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.stream_resolver import StreamResolver
 from proxy.hls.directives import BLOCKING, add_directives, read_directives
 from proxy.hls.json_lists import JsonListInvalidError, seal_asset_list, strip_steering
@@ -61,7 +61,7 @@ class PlaylistRequest:
 class RelayState:
     """The relay's state, which a change of the settings does not reset."""
 
-    blocking_reloads: BlockingReloads
+    playlists: RelayedPlaylists
     sessions: SessionLimits
     limit: ConcurrencyLimit
     blocking_limit: ConcurrencyLimit
@@ -96,7 +96,7 @@ class Relay:
             async with self._state.limit:
                 received = await self._cdn.fetch_playlist(url)
                 template = await self._rewriter.prepare(
-                    received, variables={}, limits=session.limits, owner=owner
+                    received, variables={}, limits=session.limits, was_changing=False, owner=owner
                 )
                 path = seal_playlist(key, session, url, {}, "playlist")
                 if template.kind == "media":
@@ -141,7 +141,7 @@ class Relay:
         """Return the current state of a playlist. Raises Refusal if it cannot be relayed."""
         sealed, directives = request.sealed, request.directives
         is_blocking = not BLOCKING.isdisjoint(directives)
-        if is_blocking and not self._state.blocking_reloads.are_offered(sealed.seal):
+        if is_blocking and not self._state.playlists.offers_blocking(sealed.seal):
             is_blocking = False  # it would wait for seconds outside the concurrency limit
             directives = {name: value for name, value in directives.items() if name not in BLOCKING}
         owner = format_viewer_network(viewer)
@@ -167,11 +167,19 @@ class Relay:
     async def _rewrite(
         self, received: ReceivedPlaylist, sealed: SealedPlaylist, owner: str
     ) -> bytes:
+        playlists = self._state.playlists
         template = await self._rewriter.prepare(
-            received, variables=sealed.variables, limits=sealed.session.limits, owner=owner
+            received,
+            variables=sealed.variables,
+            limits=sealed.session.limits,
+            was_changing=playlists.was_changing(sealed.seal),
+            owner=owner,
         )
-        if template.offers_blocking:
-            self._state.blocking_reloads.track(sealed.seal)
+        playlists.track(
+            sealed.seal,
+            may_change=template.may_change,
+            offers_blocking=template.offers_blocking,
+        )
         is_variant = template.kind == "media"
         place = Place(
             key=sealed.key,

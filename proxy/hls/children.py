@@ -33,7 +33,7 @@ class Children:
     def __init__(self, base: str, allow: Callable[[str], str]) -> None:
         """Collect children of the playlist from `base`; `allow` refuses a URL by its host."""
         self.found: list[Child | str] = []
-        self.has_signatures = False  # a URL is absolute or has a query, and may contain a signature
+        self.has_signatures = False  # a query or a whole path may contain a signature
         self._base = base
         self._allow = allow
 
@@ -45,8 +45,8 @@ class Children:
             Refusal: `stream-host-not-allowed`.
         """
         reference, _, fragment = clean_reference(uri).partition("#")
-        is_url = is_absolute(reference)
+        depends_on_url = is_absolute(reference) or reference.startswith("/")
         url = self._allow(resolve_uri(self._base, reference))
-        self.has_signatures |= is_url or "?" in reference
-        self.found.append(Child(url if is_url else reference, role, is_url))
+        self.has_signatures |= depends_on_url or "?" in reference
+        self.found.append(Child(url if depends_on_url else reference, role, depends_on_url))
         return f"{MARK}#{fragment}" if FRAGMENT.fullmatch(fragment) is not None else MARK

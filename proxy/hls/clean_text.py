@@ -39,10 +39,11 @@ def clean_quoted(text: str) -> str | None:
 
     None if the text contains a URL or syntax of a playlist.
     """
-    text = UNPRINTABLE.sub("", text).replace('"', "'").replace("\\", "")
-    if contains_url(text) or EMBEDDED_SYNTAX.search(text) is not None:
+    printable = UNPRINTABLE.sub("", text).replace('"', "'")
+    clean = printable.replace("\\", "")
+    if contains_url(printable) or contains_url(clean) or EMBEDDED_SYNTAX.search(clean) is not None:
         return None
-    return text
+    return clean
 
 
 def clean_unquoted(text: str) -> str | None:

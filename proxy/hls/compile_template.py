@@ -1,11 +1,11 @@
 """Compile a written playlist into a template: decide how each child is proven."""
 
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, TypedDict
 
 from proxy.domain.seal import digest_child
 from proxy.hls.child_names import (
-    FILE_NAME,
     MIN_SEQUENCE_LENGTH,
     find_blocks,
     find_sequences,
@@ -14,44 +14,37 @@ from proxy.hls.child_names import (
 from proxy.hls.children import MARK, Child
 from proxy.hls.document import Document
 from proxy.hls.relay_urls import describe_sequence
+from proxy.hls.resolve import get_folder
 from proxy.hls.template import BESIDE_PLAYLIST, RUNS_PER_SLICE, SLICE, Folder, Proof, Run, Template
 
 MIN_URL_SLASHES = 3  # in https://host/
+LEADING_DOTS = re.compile(r"(?:\.{1,2}/)*")
+LONG_PART = re.compile(r"[^/]{21,}/")  # longer than a visible folder
 MAX_RUN_LENGTH = 1000  # lines
 
 
-def compile_template(document: Document, *, has_limits: bool) -> Generator[None, None, Template]:
+def compile_template(
+    document: Document, base: str, *, has_limits: bool, was_changing: bool = False
+) -> Generator[None, None, Template]:
     """Divide a document into runs, in slices.
 
     A proof covers one name only if the session has limits, and for keys and maps. Otherwise it
     covers the names that count in a VOD, or a block of names. Which block must not depend on other
-    segments: each segment of a playlist that changes must keep its URL.
+    segments: each segment of a playlist that changes must keep its URL, even if the playlist ends
+    as a VOD (`was_changing`).
     """
-    folders: dict[Folder, int] = {BESIDE_PLAYLIST: 0}
-    segments: dict[int, dict[str, Proof | None]] = {}
-    divided: list[Visible | Child] = []
-    for at in range(0, len(document.children), SLICE):
-        for child in document.children[at : at + SLICE]:
-            place = _divide(child, folders)
-            divided.append(place)
-            if isinstance(place, Visible) and place.is_segment:
-                segments.setdefault(place.folder, {})[place.name] = None
-        yield
-    for folder, names in segments.items():
-        yield from _prove(folder, names, document, has_limits=has_limits)
+    children = _Children(get_folder(base))
+    yield from children.divide(document.children)
+    if not has_limits:
+        yield from children.prove(use_sequences=document.is_vod and not was_changing)
     runs = _Runs()
-    places = iter(divided)
+    targets = children.list_targets()
     for number, block in enumerate(document.blocks, start=1):
         before, *pieces = block.split(MARK)
         runs.add_text(before)
         for piece in pieces:
-            place = next(places)
-            if isinstance(place, Visible):
-                proof = segments[place.folder][place.name] if place.is_segment else None
-                target: Proof | Child = proof or Proof(place.folder, digest_child(place.name), "")
-                runs.add_child(target, f"{MARK}{place.name}{piece}")
-            else:
-                runs.add_child(place, f"{MARK}{piece}")
+            target, name = next(targets)
+            runs.add_child(target, f"{MARK}{name}{piece}")
         runs.add_text("\n")
         if len(pieces) > RUNS_PER_SLICE or not number % RUNS_PER_SLICE:
             yield
@@ -59,9 +52,94 @@ def compile_template(document: Document, *, has_limits: bool) -> Generator[None,
         kind=document.kind,
         variables=document.variables,
         offers_blocking=document.offers_blocking,
-        folders=list(folders),
+        may_change=document.kind == "media" and not document.is_vod,
+        folders=list(children.folders),
         **runs.finish(),
     )
+
+
+class Visible(NamedTuple):
+    """A child with a visible name, and the index of its folder."""
+
+    folder: int
+    name: str
+    is_segment: bool
+
+
+class _Children:
+    """Divides children into folders and names, and finds their proofs."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base  # the playlist's folder
+        self.folders: dict[Folder, int] = {BESIDE_PLAYLIST: 0}
+        self._divided: list[Visible | Child] = []
+        # Of the segments in each folder, by name; None if a name has a proof of its own.
+        self._proofs: dict[int, dict[str, Proof | None]] = {}
+
+    def divide(self, children: Sequence[Child | str]) -> Generator[None, None, None]:
+        """Divide all children."""
+        for at in range(0, len(children), SLICE):
+            for child in children[at : at + SLICE]:
+                place = self._divide(child)
+                self._divided.append(place)
+                if isinstance(place, Visible) and place.is_segment:
+                    self._proofs.setdefault(place.folder, {})[place.name] = None
+            yield
+
+    def prove(self, *, use_sequences: bool) -> Generator[None, None, None]:
+        """Find the proofs that several names share."""
+        for folder, names in self._proofs.items():
+            listed = list(names)
+            if use_sequences:
+                yield from _prove_sequences(folder, listed, names)
+                continue
+            for at in range(0, len(listed), SLICE):
+                _prove_blocks(folder, listed[at : at + SLICE], names)
+                yield
+
+    def list_targets(self) -> Iterator[tuple[Proof | Child, str]]:
+        """Yield the target and the visible name of each child."""
+        for place in self._divided:
+            if not isinstance(place, Visible):
+                yield place, ""
+                continue
+            proof = self._proofs[place.folder][place.name] if place.is_segment else None
+            yield proof or Proof(place.folder, digest_child(place.name), ""), place.name
+
+    def _divide(self, child: Child | str) -> Visible | Child:
+        """Return a child's folder and visible name, or the child if nothing may be visible."""
+        if isinstance(child, str):
+            return Visible(0, child, is_segment=True)
+        if child.role not in {"segment", "file"}:
+            return child
+        path, has_query, query = child.reference.partition("?")
+        reference = self._hide(path, is_absolute=child.is_absolute)
+        name = path[len(reference) :]
+        if not is_visible(name):
+            return child
+        if reference == self._base:
+            reference = ""
+        folder = Folder(reference, f"?{query}" if has_query else "")
+        index = self.folders.setdefault(folder, len(self.folders))
+        return Visible(index, name, child.role == "segment")
+
+    def _hide(self, path: str, *, is_absolute: bool) -> str:
+        """Return the folder that a child must hide, so that the rest of its path may be visible.
+
+        Hides no more than necessary: in Dailymotion's playlists, each segment has a folder.
+        """
+        if is_absolute:
+            shared = _find_shared_folder(self._base, path)
+            if shared.count("/") >= MIN_URL_SLASHES and is_visible(path[len(shared) :]):
+                return shared
+        else:
+            shared = LEADING_DOTS.match(path)[0]  # type: ignore[index]  # it matches any text
+            if is_visible(path[len(shared) :]):
+                return shared
+        long_parts = list(LONG_PART.finditer(path))
+        if long_parts and is_visible(path[long_parts[-1].end() :]):
+            return path[: long_parts[-1].end()]
+        return path[: path.rfind("/") + 1]
 
 
 class _Runs:
@@ -106,52 +184,24 @@ class _Parts(TypedDict):
     targets: Sequence[Proof | Child]
 
 
-class Visible(NamedTuple):
-    """A child with a visible name, and the index of its folder."""
-
-    folder: int
-    name: str
-    is_segment: bool
+def _find_shared_folder(base: str, url: str) -> str:
+    while not url.startswith(base):
+        base = base[: base.rfind("/", 0, -1) + 1]
+    return base
 
 
-def _divide(child: Child | str, folders: dict[Folder, int]) -> Visible | Child:
-    """Return the folder and the visible name of a child, or the child if nothing may be visible."""
-    if isinstance(child, str):
-        return Visible(0, child, is_segment=True)
-    if child.role not in {"segment", "file"}:
-        return child
-    path, has_query, query = child.reference.partition("?")
-    is_segment = child.role == "segment"
-    if not has_query and not child.is_absolute and is_visible(path):
-        return Visible(0, path, is_segment)
-    cut = path.rfind("/") + 1
-    is_in_folder = not child.is_absolute or path.count("/") >= MIN_URL_SLASHES
-    if not is_in_folder or FILE_NAME.fullmatch(path[cut:]) is None:
-        return child
-    folder = Folder(path[:cut], f"?{query}" if has_query else "")
-    return Visible(folders.setdefault(folder, len(folders)), path[cut:], is_segment)
+def _prove_blocks(folder: int, names: Sequence[str], proofs: dict[str, Proof | None]) -> None:
+    blocks = find_blocks(names)
+    shared = {block: Proof(folder, digest_child(block), "") for block in dict.fromkeys(blocks)}
+    proofs.update(zip(names, map(shared.__getitem__, blocks), strict=True))
 
 
-def _prove(
-    folder: int, names: dict[str, Proof | None], document: Document, *, has_limits: bool
+def _prove_sequences(
+    folder: int, names: Sequence[str], proofs: dict[str, Proof | None]
 ) -> Generator[None, None, None]:
-    """Set the proof of each name that shares one with other names."""
-    if has_limits:
-        return
-    listed = list(names)
-    if not document.is_vod:
-        for at in range(0, len(listed), SLICE):
-            part = listed[at : at + SLICE]
-            blocks = find_blocks(part)
-            proofs = {
-                block: Proof(folder, digest_child(block), "") for block in dict.fromkeys(blocks)
-            }
-            names.update(zip(part, map(proofs.__getitem__, blocks), strict=True))
-            yield
-        return
-    for run, sequence in find_sequences(listed):
+    for run, sequence in find_sequences(names):
         if sequence.length >= MIN_SEQUENCE_LENGTH:
             parameters = sequence.parameters
             digest = digest_child(describe_sequence(parameters, sequence.pattern))
-            names.update(dict.fromkeys(run, Proof(folder, digest, f"{parameters}.")))
+            proofs.update(dict.fromkeys(run, Proof(folder, digest, f"{parameters}.")))
         yield

@@ -28,7 +28,7 @@ class Document:
         variables: the variables that it defines, for its own children.
         depends_on_url: whether the text depends on the playlist's URL or on another playlist, so
             that the same body may stand for another text elsewhere.
-        is_vod: whether it will never change (EXT-X-PLAYLIST-TYPE:VOD).
+        is_vod: whether it will never change; see `MediaFacts`.
         offers_blocking: whether it announces blocking reloads (CAN-BLOCK-RELOAD).
         variant_count: the number of variants.
         changes: the first lines that were changed or dropped.

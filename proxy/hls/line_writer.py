@@ -97,6 +97,15 @@ class LineWriter:
         """Record that a line is dropped."""
         self.record(number, "drops")
 
+    def mark(self) -> int:
+        """Return a mark for `discard`."""
+        return len(self.children.found)
+
+    def discard(self, line: Line, mark: int) -> None:
+        """Drop a tag that was written since a mark, with its children."""
+        del self.children.found[mark:]
+        self.drop(line.number)
+
     def record(self, number: int, kind: ChangeKind) -> None:
         """Record that a line is changed."""
         if len(self.changes) < MAX_CHANGES:
@@ -124,14 +133,13 @@ class LineWriter:
             required: attributes without which the tag is dropped; if the tag has attributes, at
                 least one is always required.
         """
-        count = len(self.children.found)
+        count = self.mark()
         try:
             attributes = self._attributes.write(line)
         except OptionalTagError:
             attributes = {}
         if not attributes or not attributes.keys() >= set(required):
-            del self.children.found[count:]
-            self.drop(line.number)
+            self.discard(line, count)
             return None
         if len(attributes) < len(line.attributes) or not _is_same(line, attributes):
             self.record(line.number, "changes")
@@ -192,6 +200,7 @@ def _is_list(line: Line) -> bool:
 def _is_same(line: Line, attributes: Attributes) -> bool:
     """Return whether the attributes are written as they were received, apart from URIs."""
     return all(
-        MARK in attributes[name] or attributes[name] == (f'"{value}"' if is_quoted else value)
-        for name, value, is_quoted, *_ in line.attributes
+        is_clean
+        and (MARK in attributes[name] or attributes[name] == (f'"{value}"' if is_quoted else value))
+        for name, value, is_quoted, _, _, is_clean in line.attributes
     )

@@ -10,8 +10,9 @@ from proxy.hls.attributes import Attributes, format_attributes
 from proxy.hls.children import MARK
 from proxy.hls.document import Document
 from proxy.hls.extinf import read_duration, read_title
-from proxy.hls.lexer import Line
+from proxy.hls.lexer import Line, first_values
 from proxy.hls.line_writer import LineWriter
+from proxy.hls.media_facts import MediaFacts
 from proxy.hls.resolve import UnresolvableError
 
 # Lines as nearly all playlists have them, up to so many segments at once: they need no rewriting.
@@ -28,8 +29,6 @@ BYTERANGE = re.compile(r"\s*([0-9]{1,19}(?:@[0-9]{1,19})?)\s*", re.ASCII)
 MAP_BYTERANGE = re.compile(r'"?[0-9]{1,19}@[0-9]{1,19}"?', re.ASCII)
 PART_BYTERANGE = re.compile(r'"?[0-9]{1,19}(?:@[0-9]{1,19})?"?', re.ASCII)
 KEY_IV = re.compile(r"0[xX][0-9A-Fa-f]{1,32}", re.ASCII)
-# A playlist with one of these may get segments later.
-LIVE_TAGS = frozenset({"EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE"})
 # The URI of a segment that no player can fetch.
 NO_URI = "unavailable"
 MARKUP = re.compile(r"\s*<")
@@ -51,7 +50,8 @@ class MediaWriter:
         self._has_limits = has_limits
         self._output = self.lines.output
         self._found = self.lines.children.found
-        self._facts: dict[str, str] = {}
+        self._facts = MediaFacts()
+        self._offers_blocking = False
         self._segments = 0
         self._parts = 0
         self._writers: dict[str, Callable[[Line], None]] = {
@@ -101,7 +101,7 @@ class MediaWriter:
         if (write := self._writers.get(line.tag)) is not None:
             write(line)
         else:
-            self._facts.setdefault(line.tag, line.value.strip())
+            self._facts.add(line)
             self.lines.write_tag(line)
 
     def finish(self) -> Document:
@@ -112,36 +112,28 @@ class MediaWriter:
             blocks=self._output,
             children=self._found,
             depends_on_url=self.lines.depends_on_url,
-            is_vod=self._facts.get("EXT-X-PLAYLIST-TYPE") == "VOD",
-            offers_blocking=self._facts.get("CAN-BLOCK-RELOAD") == "YES",
+            is_vod=self._facts.is_vod,
+            offers_blocking=self._offers_blocking,
             changes=self.lines.changes,
         )
 
     @property
     def unplayable(self) -> str:
         """The rule because of which there is nothing to play, now or later; else empty."""
-        if self._segments or self._parts:
-            return ""
-        if self._has_ended:
-            return "segments-none"
-        return "" if LIVE_TAGS & self._facts.keys() else "empty"
-
-    @property
-    def _has_ended(self) -> bool:
-        return "EXT-X-ENDLIST" in self._facts
-
-    @property
-    def _target(self) -> str | None:
-        return read_duration(self._facts.get("EXT-X-TARGETDURATION", ""))
+        return "" if self._segments or self._parts else self._facts.explain_emptiness()
 
     def _write_segment(self, line: Line) -> None:
         if self._extinf is None:
             # Some players play a segment without EXTINF. Markup and lines after the end are none.
-            if self._has_ended or MARKUP.match(line.text) or self._target is None:
+            if (
+                self._facts.has_ended
+                or MARKUP.match(line.text)
+                or self._facts.target_duration is None
+            ):
                 self._byterange, self._is_gap = None, False
                 self.lines.drop(line.number)
                 return
-            self._extinf = f"{self._target},"
+            self._extinf = f"{self._facts.target_duration},"
             self.lines.record(line.number, "changes")
         uri = NO_URI
         is_gap = self._is_gap or self._has_bad_key or self._has_bad_map
@@ -164,7 +156,7 @@ class MediaWriter:
     def _write_extinf(self, line: Line) -> None:
         duration = read_duration(line.value)
         if duration is None:
-            duration, self._is_gap = self._target or "1", True
+            duration, self._is_gap = self._facts.target_duration or "1", True
         self._extinf = f"{duration},{read_title(line.value)}"
         if self._extinf != line.value:
             self.lines.record(line.number, "changes")
@@ -181,12 +173,16 @@ class MediaWriter:
 
     def _write_key(self, line: Line) -> None:
         """Write a key; make gaps if no key of its group is readable."""
-        attributes = self.lines.write_attributes(line, "METHOD")
-        if attributes is not None and attributes["METHOD"] == "NONE":
-            attributes = {"METHOD": "NONE"}
-        elif attributes is not None and not _is_usable_key(line, attributes):
+        mark, values = self.lines.mark(), first_values(line)
+        attributes: Attributes | None = {"METHOD": "NONE"}
+        if values.get("METHOD") != "NONE":
+            attributes = self.lines.write_attributes(line, "METHOD", "URI")
+        elif len(values) > 1:
+            self.lines.record(line.number, "changes")
+        iv = "0x0" if attributes is None else attributes.get("IV", "" if "IV" in values else "0x0")
+        if attributes is not None and KEY_IV.fullmatch(iv) is None:
+            self.lines.discard(line, mark)
             attributes = None
-            self.lines.drop(line.number)
         if attributes is not None:
             self._output.append(format_attributes(line.tag, attributes))
             self._has_bad_key = False
@@ -195,30 +191,23 @@ class MediaWriter:
         self._has_keys_since_segment = True
 
     def _write_map(self, line: Line) -> None:
+        mark = self.lines.mark()
         attributes = self.lines.write_attributes(line, "URI")
-        byterange = None if attributes is None else attributes.get("BYTERANGE")
-        names = {attribute.name for attribute in line.attributes}
-        is_bad = attributes is None or (
-            MAP_BYTERANGE.fullmatch(byterange or "") is None and "BYTERANGE" in names
-        )
-        self._has_bad_map = is_bad
-        if is_bad:
-            self.lines.drop(line.number)
-        elif attributes is not None:
+        if attributes is not None and not _has_byterange(line, attributes, MAP_BYTERANGE):
+            self.lines.discard(line, mark)
+            attributes = None
+        self._has_bad_map = attributes is None
+        if attributes is not None:
             self._output.append(format_attributes(line.tag, attributes))
 
     def _write_part(self, line: Line) -> None:
+        mark = self.lines.mark()
         attributes = self.lines.write_attributes(line, "DURATION")
         if attributes is None:
             return
-        byterange = attributes.get("BYTERANGE")
-        names = {attribute.name for attribute in line.attributes}
-        is_bad = "URI" not in attributes or (
-            "BYTERANGE" in names and PART_BYTERANGE.fullmatch(byterange or "") is None
-        )
-        if is_bad:
+        if "URI" not in attributes or not _has_byterange(line, attributes, PART_BYTERANGE):
+            self.lines.discard(line, mark)
             attributes = {"DURATION": attributes["DURATION"], "URI": f'"{NO_URI}"', "GAP": "YES"}
-            self.lines.record(line.number, "makes a gap of")
         self._output.append(format_attributes(line.tag, attributes))
         self._parts += 1
 
@@ -239,12 +228,13 @@ class MediaWriter:
     def _write_control(self, line: Line) -> None:
         attributes = self.lines.write_attributes(line)
         if attributes is not None:
-            self._facts["CAN-BLOCK-RELOAD"] = attributes.get("CAN-BLOCK-RELOAD", "")
+            self._offers_blocking = attributes.get("CAN-BLOCK-RELOAD") == "YES"
             self._output.append(format_attributes(line.tag, attributes))
 
 
-def _is_usable_key(line: Line, attributes: Attributes) -> bool:
-    has_iv = any(attribute.name == "IV" for attribute in line.attributes)
-    return "URI" in attributes and (
-        not has_iv or KEY_IV.fullmatch(attributes.get("IV", "")) is not None
+def _has_byterange(line: Line, attributes: Attributes, pattern: re.Pattern[str]) -> bool:
+    """Return whether the BYTERANGE attribute is readable, or missing."""
+    return (
+        "BYTERANGE" not in first_values(line)
+        or pattern.fullmatch(attributes.get("BYTERANGE", "")) is not None
     )

@@ -24,9 +24,8 @@ class UnresolvableError(ValueError):
 
 @lru_cache(MAX_CACHED_FOLDERS)
 def get_folder(url: str) -> str:
-    """Return an absolute URL up to the last slash of its path."""
-    document = url.partition("#")[0].partition("?")[0]
-    return document[: document.rfind("/") + 1]
+    """Return an absolute URL up to the last slash of its path. Raises UnresolvableError."""
+    return _join(url, ".")
 
 
 def clean_reference(reference: str) -> str:
@@ -50,13 +49,14 @@ def resolve_uri(base: str, reference: str) -> str:
     if base and NAME.fullmatch(reference) is not None and ":" not in reference:
         return get_folder(base) + reference
     reference = NOT_ENCODABLE.sub("\ufffd", clean_reference(reference)).partition("#")[0]
+    if not base and ABSOLUTE.match(reference) is None:
+        return reference
+    return _join(base.partition("#")[0], reference)
+
+
+def _join(base: str, reference: str) -> str:
     try:
-        if base:
-            url = ada_url.join_url(base.partition("#")[0], reference)
-        elif ABSOLUTE.match(reference) is not None:
-            url = ada_url.normalize_url(reference)
-        else:
-            return reference
+        url = ada_url.join_url(base, reference) if base else ada_url.normalize_url(reference)
     except ValueError:
         raise UnresolvableError(reference[:200]) from None
     return UNSAFE.sub(_encode, url)

@@ -72,12 +72,14 @@ class Place:
 class Template:
     """A written playlist, divided into runs.
 
-    `kind`, `variables` and `offers_blocking` are those of the document.
+    `kind`, `variables` and `offers_blocking` are those of the document; `may_change` says whether
+    it is a Media Playlist and no VOD.
     """
 
     kind: PlaylistKind
     variables: Mapping[str, str]
     offers_blocking: bool
+    may_change: bool
     start: bytes
     runs: Sequence[Run]
     targets: Sequence[Proof | Child]

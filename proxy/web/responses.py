@@ -36,6 +36,15 @@ FORWARDED_RESPONSE_HEADERS = (
 CONDITIONAL_HEADERS = (hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE)
 # Matches anywhere in a list of types: browsers use the last type.
 HTML_TYPE = re.compile(r"(?:^|,)\s*text/html\s*(?:[;,]|$)", re.IGNORECASE)
+# How a page begins, such as a bot challenge; no media file does.
+MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:[!?a-z])", re.IGNORECASE)
+CONTENT_TYPES = {
+    "aac": "audio/aac",
+    "m4s": "video/mp4",
+    "mp4": "video/mp4",
+    "ts": "video/mp2t",
+    "vtt": "text/vtt",
+}
 ACCEPTS_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z))", re.ASCII)
 # Relayed bytes come from another host but appear under the edge's origin: the CSP lets nothing in
 # them run. No shared cache may store them, because they belong to one session.
@@ -122,6 +131,12 @@ async def relay_response(
         for name in FORWARDED_RESPONSE_HEADERS
         if name in upstream.headers and upstream.headers[name].isprintable()
     }
+    chunks, first = read_chunks(upstream), b""
+    if is_html(upstream):
+        forwarded[hdrs.CONTENT_TYPE] = guess_content_type(request.path)
+        first = await anext(chunks, b"")
+        if MARKUP.match(first) is not None:
+            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: response is HTML, not media bytes")
     response = web.StreamResponse(
         status=upstream.status, headers={**forwarded, **RELAYED_BYTES_HEADERS}
     )
@@ -129,7 +144,10 @@ async def relay_response(
     count = request[SERVICES].telemetry.metrics.http.relayed_bytes.inc
     try:
         await response.prepare(request)
-        async for chunk in read_chunks(upstream):
+        if first:
+            await response.write(first)
+            count(len(first))
+        async for chunk in chunks:
             await response.write(chunk)
             count(len(chunk))
         await response.write_eof()
@@ -142,10 +160,10 @@ async def relay_response(
 
 
 def check_upstream_response(request: web.Request, upstream: aiohttp.ClientResponse) -> None:
-    """Check that an upstream response fits the request and contains plain media bytes.
+    """Check that an upstream response fits the request and is not compressed.
 
     Raises:
-        Refusal: the status is unexpected, the bytes are compressed, or the content is HTML.
+        Refusal: the status is unexpected, or the bytes are compressed.
     """
     status = upstream.status
     is_conditional = any(name in request.headers for name in CONDITIONAL_HEADERS)
@@ -157,10 +175,18 @@ def check_upstream_response(request: web.Request, upstream: aiohttp.ClientRespon
         encodings = upstream.headers.getall(hdrs.CONTENT_ENCODING, [])
         if any(encoding.lower() != "identity" for encoding in encodings):
             raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: response is compressed")
-        # aiohttp's content_type decodes parameters and fails on those of a malicious CDN.
-        types = ",".join(upstream.headers.getall(hdrs.CONTENT_TYPE, []))
-        if HTML_TYPE.search(types) is not None:
-            raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: response is HTML, not media bytes")
+
+
+def is_html(upstream: aiohttp.ClientResponse) -> bool:
+    """Return whether a response claims to be HTML, which CDNs do for segments, too."""
+    # aiohttp's content_type decodes parameters and fails on those of a malicious CDN.
+    types = ",".join(upstream.headers.getall(hdrs.CONTENT_TYPE, []))
+    return HTML_TYPE.search(types) is not None
+
+
+def guess_content_type(path: str) -> str:
+    """Return the content type of a media file by its extension."""
+    return CONTENT_TYPES.get(path.rpartition(".")[2].lower(), "application/octet-stream")
 
 
 def _abort_connection(request: web.Request) -> None:

@@ -1,11 +1,11 @@
 """Every instance refuses revoked tokens until each affected token has expired."""
 
 import json
-import re
 from contextlib import AsyncExitStack
 from time import time
 
 import pytest
+from relay_stack import find_relay_paths
 from support import NOW, OPERATOR_KEY, SANDBOX_TOML, mint, run_test_edge, wait_until
 
 from proxy.adapters.clock import Clock
@@ -84,9 +84,9 @@ async def test_a_revocation_applies_to_relay_sessions_and_auth_requests(sandbox)
         viewer = {"X-Forwarded-For": "127.0.0.9"}
         token = edge.mint(subject="viewer-7")
         first = await edge.get(edge.play_url(token=token), headers=viewer)
-        playlist = re.findall(r"/relay/playlist/[^\s\"]+", first.body.decode())[0]
+        playlist = find_relay_paths(first.body)[0]
         media = await edge.get(edge.player + playlist, headers=viewer)
-        segment = re.findall(r"/relay/bytes/[^\s\"]+", media.body.decode())[0]
+        segment = find_relay_paths(media.body, playlist)[0]
         headers = {
             **viewer, "X-Original-URI": segment, "X-Original-Path": segment,
             "X-Original-Method": "GET",

@@ -134,7 +134,7 @@ class TestRelayed:
     async def test_a_file_is_relayed_with_ranges(self, sandbox):
         async with run_test_edge(sandbox, **RELAY) as edge:
             path = (await edge.get(build_file_url(edge), source="127.0.0.7")).location
-            assert path.startswith("/relay/bytes/") and "sec=" not in path
+            assert path.startswith("/relay/") and "sec=" not in path
             assert await edge.metric("playgate_plays_total") == {'outcome="relayed"': 1}
             file = await edge.get(f"{edge.player}{path}", source="127.0.0.8")
             part = await edge.get(
@@ -157,7 +157,7 @@ class TestRelayed:
         token = edge.mint(limits=VariantLimits(max_height=480))
         path = (await edge.get(build_file_url(edge, "&quality=uhd", token=token))).location
         services = edge.edge.apps.services
-        sealed = services.relay.find_bytes(path, [])
+        sealed = services.relay.find_bytes(path)
 
         assert "/H264-720x480/" in sealed.url
         response = await edge.get(build_file_url(edge, "&quality=hd&exact=1", token=token))

@@ -1,11 +1,11 @@
 """Publishers that share an edge: each key has its own videos, subjects and token IDs."""
 
 import json
-import re
 import time
 
 import jwt
 import pytest
+from relay_stack import find_relay_paths
 from support import OPERATOR_KEY, SECRET, build_settings_for, run_test_edge
 
 from proxy.domain.reasons import Refusal
@@ -107,8 +107,8 @@ async def test_a_revocation_applies_to_the_tokens_of_one_issuer_only(start_share
         tokens = {issuer: sign_with_issuer(issuer, **name) for issuer in (None, NEWS, SPORT)}
         sessions = {}
         for issuer, token in tokens.items():
-            playlist = (await edge.get(edge.play_url(token=token))).body.decode()
-            sessions[issuer] = edge.player + re.findall(r"/relay/playlist/[^\s\"]+", playlist)[0]
+            playlist = (await edge.get(edge.play_url(token=token))).body
+            sessions[issuer] = edge.player + find_relay_paths(playlist)[0]
         line = edge.lines()[-1]
         assert (line["issuer"], line.get("subject", "one")) == (SPORT, name.get("sub", "one"))
 

@@ -7,8 +7,8 @@ import gc
 
 import aiohttp
 import pytest
+from relay_stack import find_relay_paths
 from support import run_test_edge
-from traffic import find_first_uri
 
 from proxy.adapters.errors import drop_tracebacks
 from proxy.domain.reasons import Refusal
@@ -57,8 +57,8 @@ async def test_a_refusal_leaves_no_reference_cycle(sandbox, kind, fault):
 
 async def test_a_refusal_during_a_response_leaves_no_reference_cycle(sandbox):
     async with run_test_edge(sandbox, delivery={"mode": "relay"}) as edge:
-        media = find_first_uri((await edge.play()).body.decode())
-        segment = find_first_uri((await edge.get(edge.player + media)).body.decode())
+        media = find_relay_paths((await edge.play()).body)[0]
+        segment = find_relay_paths((await edge.get(edge.player + media)).body, media)[0]
         sandbox.controls.set_fault("segment", Fault(status=200, body="x" * 1000, cut="within"))
         gc.collect()
         gc.disable()

@@ -53,7 +53,7 @@ class Report:
     @property
     def is_checked(self) -> bool:
         """Say whether it was small enough to be checked."""
-        return not any(finding.rule == "excess" for finding in self.findings)
+        return not any(finding.rule in {"size", "excess"} for finding in self.findings)
 
     @property
     def is_valid(self) -> bool:
@@ -84,7 +84,7 @@ def check(
     findings = Findings()
     if len(body) > MAX_BYTES:
         findings.add("size", None, limit=MAX_BYTES)
-        body = body[:MAX_BYTES]
+        return Report(kind=None, findings=findings.in_order(), text="")
     text = body.decode(errors="surrogateescape")
     if text.startswith(BOM):
         findings.add("bom", 1)

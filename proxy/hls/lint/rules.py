@@ -41,7 +41,7 @@ RULES: dict[str, Rule] = {
         ("extm3u", U, "4.4.1.1", "This is not a playlist: the first line is not #EXTM3U."),
         ("encoding", E, "4.1", "The playlist is not valid UTF-8."),
         ("control-character", E, "4.1", "This line contains a control character."),
-        ("size", E, "hls", "The playlist is larger than {limit} bytes."),
+        ("size", E, "hls", "The playlist is larger than {limit} bytes; it was not checked."),
         ("excess", E, "hls", "The playlist has more than {limit} {what}; it was not checked."),
         ("line-length", E, "hls", "This line is longer than {limit} bytes."),
         ("bom", W, "4.1", "A byte order mark precedes #EXTM3U; hls.js rejects the playlist."),

@@ -53,4 +53,4 @@ async def run_edge_with_segment(
             "playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS)
         )
         media = await edge.get(edge.player + path)
-        yield edge, edge.player + find_relay_paths(media.body)[0]
+        yield edge, edge.player + find_relay_paths(media.body, path)[0]
