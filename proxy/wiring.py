@@ -1,6 +1,5 @@
 """Build the services that live as long as the process: shared state, Dailymotion, issuers."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import aiohttp
 
 from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.api_client import ApiClient
+from proxy.adapters.dailymotion.api_session import FAMILIES, open_api_session
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.dailymotion.cdn_session import open_cdn_session
 from proxy.adapters.dailymotion.legacy_api import LegacyApi
@@ -38,15 +38,12 @@ from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.edge.revocations import Revocations
 from proxy.edge.shared_access_token import Grant, SharedAccessToken
 from proxy.edge.shared_state import SharedState
-from proxy.edge.sliced_work import SlicedWork
 from proxy.edge.stream_resolver import StreamResolver
 from proxy.edge.video_details import VideoDetailsCache
 from proxy.settings import Settings
 from proxy.settings.platform import PlatformConfig
 from proxy.settings.value_checks import MEMORY
 
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-MAX_UPSTREAM_CONNECTIONS = 512  # per host; further calls queue until their deadline
 MAX_CONCURRENT_DETAILS, MAX_QUEUED_DETAILS = 4, 32  # calls for player pages, apart from plays
 # The CDN delays the response to a blocking reload by seconds; waiting costs next to nothing.
 MAX_BLOCKING_RELOADS = 1000
@@ -95,12 +92,12 @@ async def open_process_services(
         open_issuers(settings, telemetry) as issuers,
     ):
         timeout = settings.platform.play_timeout
-        streams, cdn, checker = dailymotion.streams, dailymotion.cdn, dailymotion.playlist_checker
         playable_cache = PlayableCache(
-            streams, cdn, checker, state, telemetry, check_timeout=timeout
+            *(dailymotion.streams, dailymotion.cdn, dailymotion.playlist_checker),
+            *(state, telemetry),
+            check_timeout=timeout,
         )
-        on_failure = settings.state.first_use_on_failure
-        limits = settings.limits
+        limits, on_failure = settings.limits, settings.state.first_use_on_failure
         try:
             yield ProcessServices(
                 telemetry=telemetry,
@@ -183,26 +180,12 @@ async def open_dailymotion(
                 details=details,
                 cdn=cdn,
                 playlist_checker=PlaylistChecker(telemetry, hosts),
-                playlist_rewriter=PlaylistRewriter(telemetry, hosts, SlicedWork(clock)),
+                playlist_rewriter=PlaylistRewriter(telemetry, hosts),
             )
         finally:
             await streams.close()
             await details.close()
             await tokens.close()
-
-
-@asynccontextmanager
-async def open_api_session(platform: PlatformConfig) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open the HTTP session for calls to Dailymotion's API."""
-    connector = aiohttp.TCPConnector(
-        limit=0, limit_per_host=MAX_UPSTREAM_CONNECTIONS, family=FAMILIES[platform.address_family]
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept": "application/json", "User-Agent": "playgate"},
-    ) as session:
-        yield session
 
 
 @asynccontextmanager

@@ -7,30 +7,40 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from ipaddress import IPv6Address, ip_network
 from itertools import count
 
+from hls.relayed import HEAD, compile_text
 from support import NOW, ROOT, SECRET, StillClock, build_play_request, build_state, mint
 
 from proxy.adapters import log_writer
 from proxy.adapters.state.store import MAX_ENTRIES, MemoryStore
 from proxy.domain import original_uri, seal
-from proxy.domain.caches import cache_short_texts
+from proxy.domain.caches import LruCache, SizedCache, cache_short_texts
 from proxy.domain.client_ip import MAX_CACHED_ADDRESSES, TrustedProxies, parse_trusted_networks
 from proxy.domain.original_uri import read_forwarded
 from proxy.domain.rates import MAX_NAMES, RateCounters
 from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
 from proxy.domain.seal import SealKeys, Session
-from proxy.domain.sealed_paths import Sealer, open_bytes
 from proxy.domain.tokens import compact
 from proxy.domain.tokens.claims import read_claims, verify
 from proxy.domain.tokens.keyring import Keyring, load_key
+from proxy.domain.variant_limits import VariantLimits
 from proxy.domain.video import VideoDetails, VideoId
-from proxy.edge import playable_cache, relayed_playlists, token_verifier, video_details
+from proxy.edge import (
+    playable_cache,
+    playlist_rewriter,
+    relayed_playlists,
+    token_verifier,
+    video_details,
+)
 from proxy.edge.admission import FirstUse, RateLimits
 from proxy.edge.playable_cache import CachedVerdict
 from proxy.edge.relayed_playlists import RelayedPlaylists
 from proxy.hls import resolve
+from proxy.hls.relay_urls import open_bytes, seal_file
+from proxy.hls.template import Template
 from proxy.settings.schema import LimitsConfig
 
 LONG_NAME_LENGTH = 256  # of a sub, a jti or an issuer
@@ -103,10 +113,9 @@ def fill_seals() -> object:
         issuer="i" * 100,
         issued_at=NOW,
     )
-    sealer = Sealer(sealing.newest, session)
     for n in range(seal.MAX_CACHED_SEALS):
-        path = sealer.file_path(f"https://a.dmcdn.net/{build_text(n, 600)}/a.ts")
-        assert 1200 < len(path.split("/")[3]) <= seal.MAX_CACHED_SEAL_LENGTH
+        path = seal_file(sealing.newest, session, f"https://a.dmcdn.net/{build_text(n, 600)}/a.ts")
+        assert 1200 < len(path.split("/")[2]) <= seal.MAX_CACHED_SEAL_LENGTH
         open_bytes(path, sealing)
     return sealing
 
@@ -169,20 +178,36 @@ def fill_verdicts() -> object:
     }
 
 
-def fill_growing_playlists() -> object:
+def fill_tracked_playlists() -> object:
     playlists = RelayedPlaylists()
-    live = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n"
     for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
-        playlists.is_fixed(f"/relay/playlist/{build_text(n, 1000)}{n:08}.m3u8", live)
+        seal_text = f"{build_text(n, 1000)}{n:08}"
+        playlists.track(seal_text, may_change=True, offers_blocking=True)
     return playlists
 
 
-def fill_blocking_playlists() -> object:
-    playlists = RelayedPlaylists()
-    for n in range(relayed_playlists.MAX_TRACKED_PLAYLISTS):
-        text = "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES"
-        playlists.track_blocking(f"/relay/playlist/{build_text(n, 1000)}{n:08}.m3u8", text)
-    return playlists
+def fill_templates() -> object:
+    """Fill the cache with templates that consist of many small objects."""
+    cache: SizedCache[tuple[bytes, VariantLimits, bool], Template] = SizedCache(
+        playlist_rewriter.MAX_CACHE_BYTES
+    )
+    size = 0
+    for n in count():
+        text = "".join(f"#EXTINF:4,\n{build_text(at * n, 9)}/{at}.ts\n" for at in range(200))
+        limits = VariantLimits(max_height=n)
+        template = compile_text(f"{HEAD}{text}", limits=limits)
+        size += template.size
+        if size > 1.2 * playlist_rewriter.MAX_CACHE_BYTES:
+            break
+        cache.set((sha256(text.encode()).digest(), limits, False), template, template.size)
+    return cache
+
+
+def fill_seen_playlists() -> object:
+    seen: LruCache[tuple[bytes, VariantLimits, bool], bool] = LruCache(playlist_rewriter.MAX_SEEN)
+    for n in range(playlist_rewriter.MAX_SEEN):
+        seen[sha256(str(n).encode()).digest(), VariantLimits(max_height=n), False] = True
+    return seen
 
 
 def fill_details() -> object:
@@ -198,9 +223,9 @@ def fill_details() -> object:
     }
 
 
-def fill_playlist_bases() -> object:
-    for n in range(2 * resolve.MAX_CACHED_BASES):
-        resolve.read_base(f"https://a.dmcdn.net/{build_text(n, 6000)}/a.m3u8")
+def fill_playlist_folders() -> object:
+    for n in range(2 * resolve.MAX_CACHED_FOLDERS):
+        resolve.get_folder(f"https://a.dmcdn.net/{build_text(n, 6000)}/a.m3u8")
     return resolve
 
 
@@ -222,10 +247,11 @@ FILLERS: tuple[Callable[[], object], ...] = (
     fill_revocations,
     fill_rate_counters,
     fill_verdicts,
-    fill_growing_playlists,
-    fill_blocking_playlists,
+    fill_tracked_playlists,
+    fill_templates,
+    fill_seen_playlists,
     fill_details,
-    fill_playlist_bases,
+    fill_playlist_folders,
     fill_log_queue,
 )
 
@@ -251,10 +277,10 @@ async def test_all_full_caches_together_stay_under_the_documented_bound():
 def test_every_cache_of_the_code_is_listed_in_the_memory_test():
     """A new cache in the code needs an entry in CACHES, and in docs/operations.md."""
     pattern = re.compile(
-        r"lru_cache\(|cache_short_texts\($|= LruCache\(|cache_short_texts\(\w|deque\(\)",
+        r"lru_cache\(|cache_short_texts\($|= (?:Lru|Sized)Cache\(|cache_short_texts\(\w|deque\(\)",
         re.MULTILINE,
     )
-    layers = ("domain", "edge", "adapters", "web")
+    layers = ("domain", "hls", "edge", "adapters", "web")
     counts = {
         str(path.relative_to(ROOT / "proxy")): len(pattern.findall(path.read_text()))
         for layer in layers
@@ -274,6 +300,7 @@ CACHES = {
     "domain/caches.py": 2,
     "domain/tokens/compact.py": 1,
     "edge/admission.py": 1,
+    "edge/playlist_rewriter.py": 2,
     "edge/relayed_playlists.py": 2,
     "edge/token_verifier.py": 1,
     "edge/playable_cache.py": 1,

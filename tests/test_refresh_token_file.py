@@ -23,7 +23,8 @@ from proxy.adapters.clock import Clock
 from proxy.adapters.logs import build_logger
 from proxy.adapters.telemetry import build_telemetry
 from proxy.settings import load_settings
-from proxy.wiring import build_grant, build_single_attempt_client, open_api_session
+from proxy.adapters.dailymotion.api_session import open_api_session
+from proxy.wiring import build_grant, build_single_attempt_client
 
 steps, file = int(sys.argv[1]), sys.argv[2]
 

@@ -217,7 +217,7 @@ async def test_an_expect_header_bypasses_no_check(edge, path):
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "CONNECT", "TRACE", "PUT", "X", "get", "M-SEARCH"]
 TARGETS = [
     "/", "*", "/play/x8demo1.m3u8", "/play/%00.m3u8?token=%ff", "//", "/../..", "http://x/play/a.m3u8",
-    "http://[::1", "x:1", "/relay/bytes/%28/a", "/relay/playlist/a.m3u8?_HLS_msn=1", "/watch/a/details",
+    "http://[::1", "x:1", "/relay/%28/a", "/relay/a/playlist.m3u8?_HLS_msn=1", "/watch/a/details",
     "/stream-urls?video_id=a", "/auth", "/tokens", "/openapi.json", "/?%", "/a b", "/play/probe?token=",
     "*?a", "http://x", "https://x:0/", "/%c0%af", "/\xff", "?", "#",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TypeVar
 from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.account_api import AccountApi, VideosApi
 from proxy.adapters.dailymotion.api_client import ApiClient
+from proxy.adapters.dailymotion.api_session import open_api_session
 from proxy.adapters.dailymotion.refresh_token_file import LockedRefreshToken, RefreshTokenFile
 from proxy.adapters.dailymotion.refresh_token_grant import (
     TOKEN_TIMEOUT_SECONDS,
@@ -20,7 +21,7 @@ from proxy.adapters.telemetry import Telemetry, build_telemetry
 from proxy.cli.options import describe_failure, fail, run
 from proxy.domain.reasons import Reason, Refusal
 from proxy.settings import Settings
-from proxy.wiring import build_single_attempt_client, open_api_session
+from proxy.wiring import build_single_attempt_client
 
 T = TypeVar("T")
 

@@ -23,7 +23,8 @@ from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE_ID, parse_video_id
 from proxy.edge.video_inspector import InspectedPlaylist, VideoInspector
 from proxy.hls.lexer import scan
-from proxy.hls.lint.check import Report, check
+from proxy.hls.lint.check import check
+from proxy.hls.lint.report import Report
 from proxy.hls.lint.rules import RULES, Finding
 from proxy.hls.text import MAX_BYTES, check_scheme
 from proxy.settings import SettingsInvalid, load_settings

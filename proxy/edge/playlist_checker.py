@@ -11,7 +11,8 @@ from proxy.adapters.dailymotion.cdn import ReceivedPlaylist
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
-from proxy.hls.lint.check import Report, check
+from proxy.hls.lint.check import check
+from proxy.hls.lint.report import Report
 from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 
 T = TypeVar("T")

@@ -41,11 +41,11 @@ class Written:
 class PlaylistRewriter:
     """Writes received playlists anew and renders them for sessions."""
 
-    def __init__(self, telemetry: Telemetry, hosts: AllowedHosts, work: SlicedWork) -> None:
+    def __init__(self, telemetry: Telemetry, hosts: AllowedHosts) -> None:
         self._metrics = telemetry.metrics.playlists
         self._clock = telemetry.clock
         self._hosts = hosts
-        self._work = work
+        self._work = SlicedWork(telemetry.clock)
         self._templates: SizedCache[Key, Template] = SizedCache(MAX_CACHE_BYTES)
         self._seen: LruCache[Key, bool] = LruCache(MAX_SEEN)
 
@@ -105,7 +105,7 @@ class PlaylistRewriter:
         document = yield from write_playlist(
             received.body,
             base=received.url,
-            allow=self._hosts.check,
+            hosts=self._hosts,
             imported=variables,
             limits=limits,
         )

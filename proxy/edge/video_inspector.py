@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.adapters.clock import Clock
-from proxy.adapters.dailymotion.cdn import Cdn, check_status
+from proxy.adapters.dailymotion.cdn import Cdn
+from proxy.adapters.dailymotion.cdn_responses import check_status
 from proxy.domain.formats import StreamRequest, find_hls
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import VideoId
 from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.stream_resolver import StreamResolver
-from proxy.hls.lint.check import PlaylistKind
+from proxy.hls.document import PlaylistKind
 from proxy.hls.lint.rules import Finding, Findings
 from proxy.hls.model import Child, Playlist
 from proxy.hls.reload import MAX_RELOAD_FACTOR, compare

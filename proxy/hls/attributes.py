@@ -5,14 +5,23 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from urllib.parse import unquote_to_bytes
 
-from proxy.domain.reasons import Refusal
+from proxy.domain.allowed_hosts import AllowedHosts
+from proxy.domain.reasons import Reason, Refusal
 from proxy.hls.children import Children
 from proxy.hls.clean_text import clean_quoted, clean_unquoted, contains_url, names_file
 from proxy.hls.json_lists import JsonListInvalidError, strip_steering
 from proxy.hls.lexer import Line
 from proxy.hls.resolve import UNSAFE, UnresolvableError, clean_reference
-from proxy.hls.tags import ATTRIBUTE_NAMES, URI_ATTRIBUTES, Role
+from proxy.hls.tags import TAGS, Role
 from proxy.hls.variables import Variables
+
+ATTRIBUTE_NAMES = {tag.name: frozenset(attr.name for attr in tag.attrs) for tag in TAGS.values()}
+# The attributes of each tag that contain a URI, and the resource that it leads to.
+URI_ATTRIBUTES: dict[str, dict[str, Role]] = {
+    tag.name: roles
+    for tag in TAGS.values()
+    if (roles := {attr.name: attr.role for attr in tag.attrs if attr.role is not None})
+}
 
 ATTRIBUTE_NAME = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,63}", re.ASCII | re.IGNORECASE)
 MAX_ATTRIBUTES = 200  # per tag; the rest is dropped
@@ -50,9 +59,10 @@ def format_attributes(tag: str, attributes: Attributes) -> str:
 class AttributeWriter:
     """Writes the attributes of one playlist's tags."""
 
-    def __init__(self, children: Children, variables: Variables) -> None:
+    def __init__(self, children: Children, variables: Variables, hosts: AllowedHosts) -> None:
         self._children = children
         self._variables = variables
+        self._hosts = hosts
 
     def write(self, line: Line) -> Attributes:
         """Return the attributes that the relayed tag has.
@@ -77,11 +87,8 @@ class AttributeWriter:
                     text = self._write_uri(line, filled, role)
                 elif name not in known and (name.upper().endswith("URI") or names_file(filled)):
                     text = None
-                elif is_quoted:
-                    clean = clean_quoted(filled)
-                    text = None if clean is None else f'"{clean}"'
                 else:
-                    text = clean_unquoted(filled)
+                    text = self._write_text(filled, is_quoted=is_quoted)
                 if text is not None:
                     written[name] = text
         except OptionalTagError:
@@ -95,6 +102,12 @@ class AttributeWriter:
         if uri is None:
             raise OptionalTagError
         return uri
+
+    def _write_text(self, value: str, *, is_quoted: bool) -> str | None:
+        clean = clean_quoted(value) if is_quoted else clean_unquoted(value)
+        if clean is None or self._hosts.occur_in(clean):
+            return None
+        return f'"{clean}"' if is_quoted else clean
 
     def _write_uri(self, line: Line, uri: str, role: Role) -> str | None:
         uri = clean_reference(uri)
@@ -113,8 +126,9 @@ class AttributeWriter:
             return self._children.add(uri, role)
         except UnresolvableError:
             return None
-        except Refusal:
-            if line.tag in OPTIONAL_TAGS:
+        except Refusal as refusal:
+            is_foreign = refusal.reason == Reason.STREAM_HOST_NOT_ALLOWED
+            if is_foreign and line.tag in OPTIONAL_TAGS:
                 raise OptionalTagError from None
             raise
 

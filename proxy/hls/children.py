@@ -1,9 +1,10 @@
 """The children of a playlist, collected while it is written anew."""
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
+from proxy.domain.allowed_hosts import AllowedHosts
+from proxy.domain.reasons import Reason, Refusal
 from proxy.hls.resolve import clean_reference, is_absolute, resolve_uri
 from proxy.hls.tags import Role
 
@@ -11,6 +12,9 @@ from proxy.hls.tags import Role
 MARK = "\0"
 # Players use a fragment for themselves only. It must look like nothing that a player may read.
 FRAGMENT = re.compile(r"[a-z0-9=&._-]{1,64}", re.ASCII)
+
+MAX_SEALED = 2000
+TOO_MANY = f"the playlist has more than {MAX_SEALED} variants, renditions and assets"
 
 
 class Child(NamedTuple):
@@ -30,23 +34,29 @@ class Child(NamedTuple):
 class Children:
     """Collects the children of a playlist. A plain name stands for a segment beside it."""
 
-    def __init__(self, base: str, allow: Callable[[str], str]) -> None:
-        """Collect children of the playlist from `base`; `allow` refuses a URL by its host."""
+    def __init__(self, base: str, hosts: AllowedHosts) -> None:
+        """Collect the children of the playlist from `base`."""
         self.found: list[Child | str] = []
         self.has_signatures = False  # a query or a whole path may contain a signature
         self._base = base
-        self._allow = allow
+        self._hosts = hosts
+        self._count = 0
 
     def add(self, uri: str, role: Role) -> str:
         """Add a child; return the text that stands for it in the written playlist.
 
         Raises:
             UnresolvableError: no player can resolve the URI.
-            Refusal: `stream-host-not-allowed`.
+            Refusal: `stream-host-not-allowed`; `playlist-invalid` if there are too many children
+                that need a seal of their own.
         """
         reference, _, fragment = clean_reference(uri).partition("#")
         depends_on_url = is_absolute(reference) or reference.startswith("/")
-        url = self._allow(resolve_uri(self._base, reference))
+        url = self._hosts.check(resolve_uri(self._base, reference))
         self.has_signatures |= depends_on_url or "?" in reference
+        if role not in {"segment", "file"}:
+            self._count += 1
+            if self._count > MAX_SEALED:
+                raise Refusal(Reason.PLAYLIST_INVALID, TOO_MANY)
         self.found.append(Child(url if depends_on_url else reference, role, depends_on_url))
         return f"{MARK}#{fragment}" if FRAGMENT.fullmatch(fragment) is not None else MARK

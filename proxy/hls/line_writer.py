@@ -1,8 +1,9 @@
 """Write the lines that both kinds of playlist have."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal
 from proxy.hls.attributes import (
     ATTRIBUTE_NAME,
@@ -42,10 +43,11 @@ class LineWriter:
     """Writes tags in canonical form, and counts what is limited."""
 
     def __init__(
-        self, scope: Scope, base: str, allow: Callable[[str], str], imported: Mapping[str, str]
+        self, scope: Scope, base: str, hosts: AllowedHosts, imported: Mapping[str, str]
     ) -> None:
         """Write tags of one kind of playlist, see `write_playlist`."""
-        self.children = Children(base, allow)
+        self.hosts = hosts
+        self.children = Children(base, hosts)
         self.variables = Variables(base, imported)
         self.output = ["#EXTM3U"]
         self.changes: list[Change] = []
@@ -53,7 +55,7 @@ class LineWriter:
         self._foreign: frozenset[Scope] = frozenset(
             {"multivariant"} if scope == "media" else {"media", "segment"}
         )
-        self._attributes = AttributeWriter(self.children, self.variables)
+        self._attributes = AttributeWriter(self.children, self.variables, hosts)
         self._seen: set[str] = set()
         self._counts = dict.fromkeys(LIMITED_TAGS, 0)
 
@@ -185,7 +187,7 @@ class LineWriter:
 
     def _write_unknown(self, line: Line) -> None:
         value = clean_raw_value(self.variables.fill(line.value.strip()))
-        if value is None:
+        if value is None or self.hosts.occur_in(value):
             self.drop(line.number)
         else:
             self.output.append(f"#{line.tag}:{value}" if value else f"#{line.tag}")

@@ -6,6 +6,7 @@ A segment is never left out, because that would renumber the segments after it.
 import re
 from collections.abc import Callable, Mapping
 
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.hls.attributes import Attributes, format_attributes
 from proxy.hls.children import MARK
 from proxy.hls.document import Document
@@ -40,13 +41,13 @@ class MediaWriter:
     def __init__(
         self,
         base: str,
-        allow: Callable[[str], str],
+        hosts: AllowedHosts,
         imported: Mapping[str, str],
         *,
         has_limits: bool,
     ) -> None:
         """Write a playlist; see `write_playlist`."""
-        self.lines = LineWriter("media", base, allow, imported)
+        self.lines = LineWriter("media", base, hosts, imported)
         self._has_limits = has_limits
         self._output = self.lines.output
         self._found = self.lines.children.found
@@ -157,7 +158,8 @@ class MediaWriter:
         duration = read_duration(line.value)
         if duration is None:
             duration, self._is_gap = self._facts.target_duration or "1", True
-        self._extinf = f"{duration},{read_title(line.value)}"
+        title = read_title(line.value)
+        self._extinf = f"{duration},{'' if self.lines.hosts.occur_in(title) else title}"
         if self._extinf != line.value:
             self.lines.record(line.number, "changes")
 

@@ -1,8 +1,9 @@
 """Write a Multivariant Playlist anew, without the variants that a viewer may not play."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.variant_limits import VariantLimits
 from proxy.hls.attributes import format_attributes
 from proxy.hls.document import Document
@@ -34,13 +35,13 @@ class MultivariantWriter:
     def __init__(
         self,
         base: str,
-        allow: Callable[[str], str],
+        hosts: AllowedHosts,
         imported: Mapping[str, str],
         *,
         limits: VariantLimits,
     ) -> None:
         """Write a playlist; see `write_playlist`."""
-        self.lines = LineWriter("multivariant", base, allow, imported)
+        self.lines = LineWriter("multivariant", base, hosts, imported)
         self._limits = limits
         self._kept: list[Kept] = []
         self._variant: Line | None = None  # whose URI is still to come

@@ -6,8 +6,9 @@ parsed, and only what was understood is written, in a form that every parser rea
 """
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.hls.document import Document, PlaylistKind
@@ -46,7 +47,7 @@ def write_playlist(
     body: bytes,
     *,
     base: str,
-    allow: Callable[[str], str],
+    hosts: AllowedHosts,
     imported: Mapping[str, str] | None = None,
     limits: VariantLimits = NO_LIMITS,
 ) -> Slices:
@@ -55,7 +56,7 @@ def write_playlist(
     Args:
         body: as received; `is_playlist` has accepted it.
         base: its URL after redirects.
-        allow: refuses a URL by its host.
+        hosts: the hosts of its children; their names must not occur in the text.
         imported: variables of the Multivariant Playlist above it.
         limits: what the viewer may play.
 
@@ -67,12 +68,12 @@ def write_playlist(
     kind = yield from find_kind(body)
     writer: MediaWriter | MultivariantWriter
     if kind == "media":
-        media = writer = MediaWriter(base, allow, imported or {}, has_limits=bool(limits))
+        media = writer = MediaWriter(base, hosts, imported or {}, has_limits=bool(limits))
         yield from _write_media(body, media)
         if rule := media.unplayable:
             raise Refusal(Reason.PLAYLIST_INVALID, rule)
         return media.finish()
-    writer = MultivariantWriter(base, allow, imported or {}, limits=limits)
+    writer = MultivariantWriter(base, hosts, imported or {}, limits=limits)
     for number, text in read_lines(body):
         writer.write_line(number, text)
         if not number % LINES_PER_SLICE:

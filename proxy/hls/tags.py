@@ -246,11 +246,3 @@ TAGS: dict[str, Tag] = {
         Tag("EXT-X-TWITCH-PREFETCH", "vendor", "media", role="segment"),
     )
 }
-
-ATTRIBUTE_NAMES = {tag.name: frozenset(attr.name for attr in tag.attrs) for tag in TAGS.values()}
-# The attributes of each tag that contain a URI, and the resource that it leads to.
-URI_ATTRIBUTES: dict[str, dict[str, Role]] = {
-    tag.name: roles
-    for tag in TAGS.values()
-    if (roles := {attr.name: attr.role for attr in tag.attrs if attr.role is not None})
-}

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.hls.children import MARK, Child
 from proxy.hls.document import PlaylistKind
@@ -16,6 +17,8 @@ from proxy.hls.resolve import get_folder, resolve_uri
 SAMPLE_NAME = "x"
 OBJECT_BYTES = 200  # of a run, a target or a folder
 SLICE = 500  # children
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024
+TOO_LARGE = "the relayed playlist would exceed 32 MiB"
 RUNS_PER_SLICE = 50
 
 
@@ -95,7 +98,8 @@ class Template:
         """Return the playlist for a session, in slices.
 
         Raises:
-            Refusal: `playlist-invalid` if a URL is too long to be sealed.
+            Refusal: `playlist-invalid` if a URL is too long to be sealed, or the playlist becomes
+                larger than `MAX_OUTPUT_BYTES`.
         """
         prefix = "" if place.is_at_relay_url else f"/relay/{place.seal}/"
         proofs = [
@@ -114,12 +118,16 @@ class Template:
                     for proof, mac in zip(part, macs, strict=True):
                         texts[proof] = f"{prefix}{location}{proof.parameters}{mac}/".encode()
                     yield
-        lines = [self.start]
+        lines, size = [self.start], len(self.start)
         for number, run in enumerate(self.runs, start=1):
             target = self.targets[run.target]
             if (text := texts.get(target)) is None and isinstance(target, Child):
                 text = texts[target] = _render_hidden(target, place, prefix).encode()
-            lines.append(run.text.replace(MARK.encode(), text or b""))
+            text = text or b""
+            size += len(run.text) + run.text.count(MARK.encode()) * len(text)
+            if size > MAX_OUTPUT_BYTES:
+                raise Refusal(Reason.PLAYLIST_INVALID, TOO_LARGE)
+            lines.append(run.text.replace(MARK.encode(), text))
             if not number % RUNS_PER_SLICE:
                 yield
         return b"".join(lines)

@@ -7,7 +7,8 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import hdrs, web
 
-from proxy.adapters.dailymotion.cdn import check_status, read_chunks
+from proxy.adapters.dailymotion.cdn import read_chunks
+from proxy.adapters.dailymotion.cdn_responses import check_status
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.connection import PORT
 from proxy.web.request_context import CONTEXT

@@ -184,13 +184,13 @@ async def test_the_operator_port_is_unreachable_through_caddy(caddy):
 
 
 MANGLED_PATHS = [  # as programs that rewrite links produce them
-    "/relay/playlist/TOKEN/x.m3u8",
+    "/relay/TOKEN/playlist.m3u8",
     "/RELAY/playlist/TOKEN/x.m3u8",
     "/play/x8demo1.m3u8%3ftoken=TOKEN",
     "/play/x8demo1.m3u8;token=TOKEN",
     "/play/TOKEN",
     "/hls/x8abcd/TOKEN/0.ts",
-    "//relay/playlist/TOKEN",
+    "//relay/TOKEN/a",
     "/play/%6b8demoPrivateKnownToYou.m3u8",
     "/hls/xk8demoPrivateKnownToYou",
 ]

@@ -10,6 +10,7 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
+from hls.relayed import REFERENCE, build_place, list_paths, rewrite
 from support import hs256_key, sign_token
 
 from proxy.adapters.clock import Clock
@@ -31,14 +32,13 @@ from proxy.domain.original_uri import read_forwarded, read_original
 from proxy.domain.reasons import Refusal
 from proxy.domain.revocations import Revocation
 from proxy.domain.seal import SealKeys, Session
-from proxy.domain.sealed_paths import Sealer, open_bytes, open_playlist
 from proxy.domain.tokens.claims import verify
 from proxy.domain.tokens.jwks import read_own_set, read_published_set
 from proxy.domain.tokens.keyring import KeyInvalid, Keyring
 from proxy.domain.variant_limits import VariantLimits
 from proxy.hls.lint.check import check
-from proxy.hls.seal_uris import seal_uris
-from proxy.hls.variants import drop_variants
+from proxy.hls.playlist_writer import is_playlist
+from proxy.hls.relay_urls import open_bytes, open_playlist, seal_file
 from proxy.settings.platform import PlatformConfig
 from proxy.web.admin_api import RevocationRequest, TokenRequest, parse_body
 
@@ -61,20 +61,10 @@ SESSION = Session(
     subject=None,
     issued_at=NOW,
 )
-SEALER = Sealer(SEAL_KEYS.newest, SESSION)
-HOSTS = ("dailymotion.com", "dmcdn.net")
+HOSTS = AllowedHosts(["dailymotion.com", "dmcdn.net"], plain_http=False)
 BASE = "https://vod3.cf.dmcdn.net/sec2(abc)/video/612/x8abcd.m3u8?a=1"
 HEADER = {"alg": "HS256", "kid": "one"}
 CLAIMS = {"video": "x8abcd", "iat": NOW, "exp": NOW + 300}
-# Finds the URIs of a playlist by other means than the relay: in these tags, and on lines of their
-# own.
-TAGS_WITH_URI = (
-    "KEY|MAP|MEDIA|I-FRAME-STREAM-INF|SESSION-DATA|SESSION-KEY|PART|PRELOAD-HINT|RENDITION-REPORT"
-)
-URI = re.compile(
-    rf'^#EXT-X-(?:{TAGS_WITH_URI}):(?:[^\r\n]*,)?[ \t]*URI="([^"\r\n]*)"|^(?!#)([^\s#][^\r\n]*)',
-    re.MULTILINE,
-)
 
 
 def check_token(token: str) -> None:
@@ -121,30 +111,26 @@ def fuzz_playlist_check(data: bytes) -> None:
 
 
 def fuzz_playlist_relayed(data: bytes) -> None:
-    """Every URI of a relayed playlist is a sealed path that leads to an allowed host."""
-
-    def allow(url: str) -> str:
-        return AllowedHosts(HOSTS, plain_http=False).check(url)
-
-    text, options = check(data, base=BASE).text, {"sealer": SEALER, "imported": {}, "allow": allow}
+    """Every URI of a relayed playlist is a relay URL that leads to an allowed host."""
+    place = build_place(BASE, session=SESSION)
+    if not is_playlist(data):
+        return
     try:
-        relayed = seal_uris(text, base=BASE, is_fixed=b"VOD" in data, **options)
+        relayed = rewrite(data, base=BASE, hosts=HOSTS, place=place)
     except Refusal:
         return
-    relayed.encode(errors="surrogateescape")
-    for uri in URI.findall(relayed):  # found independently of the relay's own parser
-        if path := "".join(uri).strip().partition("#")[0]:
-            is_playlist = path.startswith("/relay/playlist/")
-            opened = (open_playlist if is_playlist else open_bytes)(path, SEAL_KEYS)
-            assert allow(opened.url) == opened.url
+    assert "https:" not in relayed and "dmcdn" not in REFERENCE.sub("", relayed)
+    for path in list_paths(relayed.replace("unavailable", ""), place):
+        is_list = path.endswith(("/playlist.m3u8", "/list.json"))
+        opened = (open_playlist if is_list else open_bytes)(path, SEAL_KEYS)
+        assert HOSTS.check(opened.url) == opened.url
 
 
 def fuzz_playlist_within(data: bytes) -> None:
     """No variant above the limits is left."""
     with suppress(Refusal):
-        text, _ = drop_variants(
-            data.decode(errors="surrogateescape"), VariantLimits(max_bandwidth=10**6)
-        )
+        limits = VariantLimits(max_bandwidth=10**6)
+        text = rewrite(data, base=BASE, hosts=HOSTS, limits=limits)
         for line in re.findall(r"^#EXT-X-STREAM-INF:(.*)", text, re.MULTILINE):
             for bandwidth in re.findall(r"(?:\A|,)BANDWIDTH=([0-9]{1,18})(?:,|\Z)", line)[:1]:
                 assert int(bandwidth) <= 10**6
@@ -153,12 +139,17 @@ def fuzz_playlist_within(data: bytes) -> None:
 def fuzz_seal(data: bytes) -> None:
     """Only the paths in SEALED open."""
     text = data.decode("latin-1")
-    for path in (text, f"/relay/bytes/{text}", f"/relay/playlist/{text}.m3u8"):
+    for path in (
+        text,
+        f"/relay/{text}",
+        f"/relay/{text}/playlist.m3u8",
+        f"/relay/{PLACE.seal}/{text}",
+    ):
         for open_path in (open_bytes, open_playlist):
             with suppress(Refusal):
                 opened = open_path(path, SEAL_KEYS)
                 assert opened.session == SESSION
-                assert opened.url in SEALED
+                assert opened.url in SEALED or LIVE_CHILD.fullmatch(opened.url)
 
 
 def fuzz_original_uri(data: bytes) -> None:
@@ -183,7 +174,7 @@ def check_unambiguous(path: str, raw: str) -> None:
 def fuzz_stream_url(data: bytes) -> None:
     """In every accepted URL, another parser sees an allowed host, too."""
     with suppress(Refusal):
-        url = AllowedHosts(HOSTS, plain_http=False).check(data.decode("latin-1"))
+        url = HOSTS.check(data.decode("latin-1"))
         parts = urlsplit(url)
         assert parts.scheme == "https"
         assert f".{parts.hostname}".endswith((".dailymotion.com", ".dmcdn.net"))
@@ -228,29 +219,34 @@ def fuzz_revocation(data: bytes) -> None:
         assert Revocation.from_json(revocation.to_json()) == revocation
 
 
+# Of a VOD: exactly these children. Of a live playlist: a block of names.
 CHILDREN = [f"https://vod3.cf.dmcdn.net/sec2(abc)/video/612/{n}.ts" for n in range(40)]
-PATHS = {
-    **SEALER.bytes_paths(CHILDREN, base=BASE, is_fixed=True),
-    "https://x.dmcdn.net/key": SEALER.file_path("https://x.dmcdn.net/key"),
-    BASE: SEALER.playlist_path(BASE, {"a": "b"}),
-}
-LIVE_PATHS = SEALER.bytes_paths(CHILDREN[:3], base=BASE, is_fixed=False)
-SEALED = {*PATHS, *LIVE_PATHS}
-SEAL_SEEDS = tuple(
-    path.encode()
-    for path in (
-        PATHS[CHILDREN[0]],
-        PATHS["https://x.dmcdn.net/key"],
-        PATHS[BASE],
-        LIVE_PATHS[CHILDREN[0]],
-        # Not in SEALED: another child with a live one's proof, a child beyond the last one, and seals
-        # on the other route.
-        LIVE_PATHS[CHILDREN[0]].replace("/0.ts", "/77.ts"),
-        PATHS[CHILDREN[0]].replace("/0.ts", "/40.ts"),
-        PATHS[BASE].replace("/playlist/", "/bytes/").replace(".m3u8", "/x.m3u8"),
-        PATHS["https://x.dmcdn.net/key"].replace("/bytes/", "/playlist/").replace("/key", ".m3u8"),
+LIVE_CHILD = re.compile(r"https://vod3\.cf\.dmcdn\.net/sec2\(abc\)/video/612/live-[0-9]{1,2}\.ts")
+HEAD = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n"
+KEY_URL = "https://x.dmcdn.net/key"
+SEALED = {*CHILDREN, KEY_URL, BASE}
+PLACE = build_place(BASE, session=SESSION)
+
+
+def list_seal_seeds() -> tuple[bytes, ...]:
+    """Return relay URLs that open, and changed ones that do not."""
+    vod = HEAD + "#EXT-X-PLAYLIST-TYPE:VOD\n" + "".join(f"#EXTINF:4,\n{url}\n" for url in CHILDREN)
+    first = list_paths(rewrite(vod, base=BASE, hosts=HOSTS, place=PLACE), PLACE)[0]
+    live = f"{HEAD}#EXTINF:4,\nlive-7.ts\n"
+    live_path = list_paths(rewrite(live, base=BASE, hosts=HOSTS, place=PLACE), PLACE)[0]
+    key = seal_file(PLACE.key, SESSION, KEY_URL)
+    playlist = f"/relay/{PLACE.seal}/playlist.m3u8"
+    return tuple(
+        path.encode()
+        for path in (
+            *(first, live_path, key, playlist),
+            *(first.replace("/0.ts", "/40.ts"), live_path.replace("live-7", "live-700")),
+            *(playlist.replace("playlist.m3u8", "file/m.ts"), key.replace("file/key", "list.json")),
+        )
     )
-)
+
+
+SEAL_SEEDS = list_seal_seeds()
 
 PLAYLIST = b"""#EXTM3U
 #EXT-X-VERSION:9

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from urllib.parse import urljoin
 
-from proxy.domain.reasons import Reason, Refusal
+from proxy.domain.allowed_hosts import AllowedHosts
+from proxy.domain.reasons import Refusal
 from proxy.domain.seal import SealKey, SealKeys, Session
 from proxy.domain.variant_limits import NO_LIMITS
 from proxy.hls.compile_template import compile_template
@@ -24,7 +25,8 @@ BASE = "https://cdn.example/sec2(0123456789abcdef0123)/video/a/m.m3u8?sig=SECRET
 ROOT = "https://cdn.example/sec2(0123456789abcdef0123)/video/a/"
 HEAD = "#EXTM3U\n#EXT-X-TARGETDURATION:6\n"
 REFERENCE = re.compile(
-    r'^(?!#)(\S+)|(?:URI|LIST|PREFETCH)[=:]"?(?!data:|skd:|urn:)([^"\s]+)', re.MULTILINE
+    r'^(?!#)(\S+)|(?:URI|X-ASSET-LIST)="(?!data:|skd:|urn:)([^"]+)"|^#EXT-X-(?:TWITCH-)?PREFETCH:(\S+)',
+    re.MULTILINE,
 )
 
 
@@ -37,17 +39,23 @@ def run(slices):
             return stop.value
 
 
-def allow(url: str) -> str:
-    """Allow the hosts of the tests, as `AllowedHosts.check` does."""
-    if re.match(r"https://(?:[a-z0-9]+\.)*example(?:[/?]|\Z)", url) is None:
-        raise Refusal(Reason.STREAM_HOST_NOT_ALLOWED, "the host is not allowed")
-    return url
+class AnyHost(AllowedHosts):
+    """Allows every URL."""
+
+    def __init__(self) -> None:
+        super().__init__([], plain_http=True)
+
+    def check(self, url: str) -> str:
+        return url
+
+
+HOSTS = AllowedHosts(["example"], plain_http=False)
 
 
 def write(text: str | bytes, **options) -> Document:
     """Return a playlist in canonical form."""
     body = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
-    options = {"base": BASE, "allow": allow, **options}
+    options = {"base": BASE, "hosts": HOSTS, **options}
     return run(write_playlist(body, **options))
 
 
@@ -86,7 +94,7 @@ def list_urls(text: str, place: Place | None = None) -> list[str]:
 def list_paths(text: str, place: Place | None = None) -> list[str]:
     """Return the paths of a playlist's relay URLs, without fragments."""
     own = f"/relay/{(place or build_place()).seal}/playlist.m3u8"
-    references = [one or other for one, other in REFERENCE.findall(text)]
+    references = ["".join(found) for found in REFERENCE.findall(text)]
     return [urljoin(own, reference).partition("#")[0] for reference in references]
 
 

@@ -16,7 +16,7 @@ from relay_stack import run_relay_stack
 from support import ROOT, wait_until
 
 from proxy.domain.seal import SealKeys, Session
-from proxy.domain.sealed_paths import Sealer
+from proxy.hls.relay_urls import seal_file
 from proxy.sandbox.controls import Fault
 from proxy.settings.schema import SANDBOX_SEAL_SECRET
 from proxy.web.responses import FORWARDED_RESPONSE_HEADERS
@@ -39,7 +39,7 @@ async def test_nginx_relays_all_bytes_and_the_edge_relays_none(relayed, tmp_path
     assert relayed.sandbox.controls.calls["segment"] >= 12
     assert await relayed.metric("playgate_relayed_bytes_total") == 0
     logs = relayed.nginx.access_log + relayed.nginx.error_log
-    assert '"/relay/bytes/…"' in logs and '"/relay/playlist/…"' in logs
+    assert '"/relay/…"' in logs and "/relay/ey" not in logs
     assert (
         "sec2" not in logs
         and "sec=" not in logs
@@ -80,10 +80,10 @@ async def test_the_cache_key_is_the_upstream_url_and_not_the_seal(relayed):
     url = f"{sandbox.origin}/sec2({sec})/frag(0)/video/612/345/x8demo1_vod_180.ts"
     key = SealKeys([SANDBOX_SEAL_SECRET]).newest
     paths = [
-        Sealer(key, Session(
+        seal_file(key, Session(
             video="x8demo1", network=ip_network("127.0.0.0/24"), started_at=int(sandbox.now()),
             jti=jti, subject=None, issued_at=int(sandbox.now()),
-        )).bytes_paths([url], base=url, is_fixed=False)[url]
+        ), url)
         for jti in ("one", "two")
     ]  # fmt: skip
     responses = [await relayed.get(path) for path in paths * 2]
@@ -100,8 +100,8 @@ async def test_the_cache_key_is_the_upstream_url_and_not_the_seal(relayed):
         lambda path: path + "?a=1",
         lambda path: path.replace("/video/", "/x/../video/"),
         lambda path: path.replace("/video/", "//video/"),
-        lambda path: path.replace("/relay/bytes/", "/relay/bytes/x/../"),
-        lambda path: path.replace("/relay/bytes/", "/relay/bytes/A"),
+        lambda path: path.replace("/relay/", "/relay/x/../"),
+        lambda path: path.replace("/relay/", "/relay/A"),
         lambda path: path.replace("_vod_360", "_vod_180"),
     ],
 )
@@ -151,7 +151,7 @@ async def test_no_upstream_url_is_logged_if_the_cdn_aborts_a_connection(relayed)
     relayed.sandbox.controls.set_fault("segment", None)
     assert (await relayed.get(paths[2]))[0] == 200
 
-    await wait_until(lambda: relayed.nginx.access_log.count("/relay/bytes/") >= 3)
+    await wait_until(lambda: relayed.nginx.access_log.count("/relay/") >= 3)
     logs = relayed.nginx.access_log + relayed.nginx.error_log
     assert "sec2" not in logs and relayed.sandbox.origin not in logs
 
@@ -226,7 +226,7 @@ async def test_an_mp4_file_is_fetched_by_range_and_not_cached(relayed):
         f"/play/x8demo1.mp4?token={token}", allow_redirects=False
     )
     path = headers["Location"]
-    assert (status, path.startswith("/relay/bytes/")) == (302, True)
+    assert (status, path.startswith("/relay/")) == (302, True)
     status, part, headers = await relayed.get(path, headers={"Range": "bytes=4-7"})
     assert (status, part) == (206, b"ftyp")
     assert headers["Content-Range"] == "bytes 4-7/388941"
@@ -373,10 +373,10 @@ async def fetch_hostile(component, tmp_path):
             subject=None,
             issued_at=int(relayed.sandbox.now()),
         )
-        sealer = Sealer(SealKeys([SANDBOX_SEAL_SECRET]).newest, session)
+        key = SealKeys([SANDBOX_SEAL_SECRET]).newest
 
         async def fetch(name: str) -> bytes:
-            path = sealer.file_path(f"https://{host}/{name}/segment.ts")
+            path = seal_file(key, session, f"https://{host}/{name}/segment.ts")
             request = f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
             return await send_raw(relayed.nginx.port, request.encode())
 

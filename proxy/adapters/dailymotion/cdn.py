@@ -8,16 +8,15 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
 
 from proxy.adapters.dailymotion.api_responses import to_refusal
-from proxy.adapters.decompress import (
-    DecompressedTooLargeError,
-    DecompressionError,
-    decompress,
+from proxy.adapters.dailymotion.cdn_responses import (
+    build_bad_response_refusal,
+    check_status,
+    decompress_body,
 )
 from proxy.adapters.errors import (
     CONNECTION_ERRORS,
@@ -45,7 +44,6 @@ MAX_REDIRECTS = 3
 # retries once on another kept-alive connection, which may be closed as well.
 STALE_CONNECTION_ERRORS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-GONE_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_TOTAL_TIMEOUT = aiohttp.ClientTimeout(total=None)  # `read_chunks` limits each read instead
 MAX_RETRY_SECONDS = 1.0  # players cancel playlist requests sooner than any others
 # A server holds back a low-latency playlist for one part, or at worst for three segments (RFC
@@ -118,7 +116,7 @@ class Cdn:
         check_status(response.status)
         body, encoding = response.body, response.headers.get("Content-Encoding", "")
         if encoding and encoding.lower() != "identity":
-            body = await _decompress(body, encoding)
+            body = await decompress_body(body, encoding)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         return ReceivedPlaylist(body=body, url=url, content_type=content_type)
 
@@ -196,14 +194,14 @@ class Cdn:
             url = _resolve_location(url, response.headers.get("Location", ""))
             reset_unread(response)
             response.release()
-        raise _build_bad_response_refusal("too many redirects")
+        raise build_bad_response_refusal("too many redirects")
 
 
 def _resolve_location(url: str, location: str) -> str:
     try:
         return resolve_uri(url, location)
     except UnresolvableError:
-        raise _build_bad_response_refusal("the response redirects to an invalid URL") from None
+        raise build_bad_response_refusal("the response redirects to an invalid URL") from None
 
 
 async def read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -229,35 +227,3 @@ async def read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         drop_tracebacks(error)
         detail = "bytes: the CDN closed the connection before the end of the body"
         raise Refusal(Reason.PLATFORM_UNREACHABLE, detail) from None
-
-
-async def _decompress(body: bytes, encoding: str) -> bytes:
-    """Return a body that the CDN compressed, although the request forbids it."""
-    try:
-        return await asyncio.to_thread(decompress, body, encoding, MAX_BYTES)
-    except DecompressionError as error:
-        raise _build_bad_response_refusal(f"the playlist {error}") from None
-    except DecompressedTooLargeError:
-        detail = f"playlist: the decompressed response is larger than {MAX_BYTES} bytes"
-        raise Refusal(Reason.PLAYLIST_TOO_LARGE, detail) from None
-
-
-def check_status(status: int) -> None:
-    """Raise the Refusal for a status other than 200 and 206."""
-    if status in GONE_STATUSES:
-        raise Refusal(Reason.STREAM_UNAVAILABLE, f"CDN: HTTP {status}")
-    # The CDN does not say why: wrong client address, expired URL or suspected bot.
-    if status == HTTPStatus.FORBIDDEN:
-        raise _build_bad_response_refusal(
-            "HTTP 403; see platform.address_family and platform.egress_ip"
-        )
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Refusal(Reason.PLATFORM_THROTTLED, "CDN: HTTP 429")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Refusal(Reason.PLATFORM_UNREACHABLE, f"CDN: HTTP {status}")
-    if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-        raise _build_bad_response_refusal(f"HTTP {status}")
-
-
-def _build_bad_response_refusal(problem: str) -> Refusal:
-    return Refusal(Reason.PLATFORM_BAD_RESPONSE, f"CDN: {problem}")

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from yarl import URL
 
+from proxy.adapters.dailymotion.api_session import FAMILIES
 from proxy.cli.doctor.results import CheckContext, build_result, fail_with_refusal
 from proxy.cli.doctor.this_machine import check_host
 from proxy.cli.options import CheckResult
@@ -19,7 +20,6 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.tokens.claims import Claims, read_claims
 from proxy.domain.video import VideoId, to_loggable_id
 from proxy.settings.schema import Mode
-from proxy.wiring import FAMILIES
 
 LOOPBACK_ADDRESSES: dict[str, Address] = {
     "ipv4": IPv4Address("127.0.0.1"),

@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
+from proxy.adapters.dailymotion.api_session import FAMILIES
 from proxy.adapters.errors import StateError
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.doctor.results import (
@@ -30,7 +31,7 @@ from proxy.settings.cross_checks import find_warnings
 from proxy.settings.file_modes import read_mode
 from proxy.settings.settings_diff import compute_digest
 from proxy.settings.value_checks import ListenAddress, parse_listen
-from proxy.wiring import FAMILIES, open_state
+from proxy.wiring import open_state
 
 MIN_DAYS_LEFT = 14  # a certificate that expires earlier gets a warning
 ACCOUNT_REASONS = frozenset({Reason.PLATFORM_CREDENTIALS, Reason.PLATFORM_PERMISSION})

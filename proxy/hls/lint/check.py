@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from proxy.hls.attributes import KEY_TAGS, LOCAL_KEY
+from proxy.hls.document import PlaylistKind
 from proxy.hls.lexer import MAX_LINE, Attribute, Line, is_too_long
 from proxy.hls.lint.media import Media
 from proxy.hls.lint.multivariant import Multivariant
 from proxy.hls.lint.references import Reference, read_references
-from proxy.hls.lint.rules import Finding, Findings
+from proxy.hls.lint.report import Report
+from proxy.hls.lint.rules import Findings
 from proxy.hls.lint.versions import Versions
 from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.tags import TAGS, Scope, Tag
@@ -26,8 +26,6 @@ from proxy.hls.text import (
 )
 from proxy.hls.variables import MAX_INSERTED, Variables
 
-PlaylistKind = Literal["multivariant", "media"]
-
 IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)  # as players tell
 CONTENT_TYPES = frozenset(
     {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
@@ -35,35 +33,6 @@ CONTENT_TYPES = frozenset(
 KINDS: dict[Scope, PlaylistKind] = {
     "multivariant": "multivariant", "media": "media", "segment": "media",
 }  # fmt: skip  # one row
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a text is, and what is wrong with it. `text` is the playlist without a BOM."""
-
-    kind: PlaylistKind | None
-    findings: tuple[Finding, ...]
-    text: str
-
-    @property
-    def is_playlist(self) -> bool:
-        """Say whether it is a playlist at all, however bad: its first line is #EXTM3U."""
-        return not any(finding.rule == "extm3u" for finding in self.findings)
-
-    @property
-    def is_checked(self) -> bool:
-        """Say whether it was small enough to be checked."""
-        return not any(finding.rule in {"size", "excess"} for finding in self.findings)
-
-    @property
-    def is_valid(self) -> bool:
-        """Say whether the specification allows it."""
-        return all(finding.severity == "warning" for finding in self.findings)
-
-    @property
-    def unplayable(self) -> tuple[str, ...]:
-        """Return the rules because of which no player could play it."""
-        return tuple(dict.fromkeys(it.rule for it in self.findings if it.severity == "unplayable"))
 
 
 def check(

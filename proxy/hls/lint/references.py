@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from proxy.hls.attributes import URI_ATTRIBUTES
 from proxy.hls.lexer import Line, scan
-from proxy.hls.tags import URI_ATTRIBUTES
 
 
 class Reference(NamedTuple):

@@ -1,0 +1,51 @@
+"""Check and decompress responses of the CDN."""
+
+import asyncio
+from http import HTTPStatus
+
+from proxy.adapters.decompress import (
+    DecompressedTooLargeError,
+    DecompressionError,
+    decompress,
+)
+from proxy.domain.reasons import Reason, Refusal
+from proxy.hls.playlist_writer import MAX_BYTES
+
+GONE_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+
+
+async def decompress_body(body: bytes, encoding: str) -> bytes:
+    """Decompress a playlist that the CDN compressed, although the request forbids it.
+
+    Raises:
+        Refusal: it cannot be decompressed, or becomes larger than `MAX_BYTES`.
+    """
+    try:
+        return await asyncio.to_thread(decompress, body, encoding, MAX_BYTES)
+    except DecompressionError as error:
+        raise build_bad_response_refusal(f"the playlist {error}") from None
+    except DecompressedTooLargeError:
+        detail = f"playlist: the decompressed response is larger than {MAX_BYTES} bytes"
+        raise Refusal(Reason.PLAYLIST_TOO_LARGE, detail) from None
+
+
+def check_status(status: int) -> None:
+    """Raise the Refusal for a status other than 200 and 206."""
+    if status in GONE_STATUSES:
+        raise Refusal(Reason.STREAM_UNAVAILABLE, f"CDN: HTTP {status}")
+    # The CDN does not say why: wrong client address, expired URL or suspected bot.
+    if status == HTTPStatus.FORBIDDEN:
+        raise build_bad_response_refusal(
+            "HTTP 403; see platform.address_family and platform.egress_ip"
+        )
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Refusal(Reason.PLATFORM_THROTTLED, "CDN: HTTP 429")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Refusal(Reason.PLATFORM_UNREACHABLE, f"CDN: HTTP {status}")
+    if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+        raise build_bad_response_refusal(f"HTTP {status}")
+
+
+def build_bad_response_refusal(problem: str) -> Refusal:
+    """Return the refusal for a response that makes no sense."""
+    return Refusal(Reason.PLATFORM_BAD_RESPONSE, f"CDN: {problem}")

@@ -1,0 +1,35 @@
+"""The result of checking a playlist."""
+
+from dataclasses import dataclass
+
+from proxy.hls.document import PlaylistKind
+from proxy.hls.lint.rules import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a text is, and what is wrong with it. `text` is the playlist without a BOM."""
+
+    kind: PlaylistKind | None
+    findings: tuple[Finding, ...]
+    text: str
+
+    @property
+    def is_playlist(self) -> bool:
+        """Say whether it is a playlist at all, however bad: its first line is #EXTM3U."""
+        return not any(finding.rule == "extm3u" for finding in self.findings)
+
+    @property
+    def is_checked(self) -> bool:
+        """Say whether it was small enough to be checked."""
+        return not any(finding.rule in {"size", "excess"} for finding in self.findings)
+
+    @property
+    def is_valid(self) -> bool:
+        """Say whether the specification allows it."""
+        return all(finding.severity == "warning" for finding in self.findings)
+
+    @property
+    def unplayable(self) -> tuple[str, ...]:
+        """Return the rules because of which no player could play it."""
+        return tuple(dict.fromkeys(it.rule for it in self.findings if it.severity == "unplayable"))
