@@ -31,7 +31,8 @@ function checkResponse(r) {
         refuse(r, "the CDN compressed the bytes");
     }
     // CDNs name segments text/html, too. Players ignore it, and a page must not appear under this origin.
-    if (/text\/html/i.test(r.headersOut["Content-Type"] || "")) {
+    const types = [r.variables.upstream_http_content_type, r.headersOut["Content-Type"]];
+    if (types.some((type) => /text\/html/i.test(type || ""))) {
         const extension = r.uri.split(".").pop().toLowerCase();
         r.headersOut["Content-Type"] = CONTENT_TYPES[extension] || "application/octet-stream";
     }

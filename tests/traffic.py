@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 import aiohttp
 from support import build_sandbox_minter
@@ -45,8 +46,9 @@ class Traffic:
         token = self.token or self.minter.mint(video=video).token
         status, body = await self.fetch(session, f"/play/{video}.m3u8?token={token}")
         if status == 200:  # relayed: fetch the media playlist and a segment
-            _, media = await self.fetch(session, find_first_uri(body))
-            await self.fetch(session, find_first_uri(media))
+            playlist = find_first_path(body)
+            _, media = await self.fetch(session, playlist)
+            await self.fetch(session, find_first_path(media, playlist))
 
     async def fetch(self, session: aiohttp.ClientSession, path: str) -> tuple[int, str]:
         url = URL(f"{self.edge}{path}", encoded=True)
@@ -57,10 +59,11 @@ class Traffic:
             return 0, ""
 
 
-def find_first_uri(playlist: str) -> str:
-    """Return the first URI of a playlist, which the player requests next."""
+def find_first_path(playlist: str, path: str = "/") -> str:
+    """Return the path that a player requests after the playlist at `path`."""
     lines = playlist.splitlines()
-    return next((line for line in lines if line and not line.startswith("#")), "/play/none")
+    uri = next((line for line in lines if line and not line.startswith("#")), "/play/none")
+    return urljoin(path, uri)
 
 
 @asynccontextmanager

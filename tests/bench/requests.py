@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from hashlib import md5
 from pathlib import Path
 from time import time
+from urllib.parse import urljoin
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
@@ -48,7 +49,7 @@ def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str,
             build_get(n, f"/?url={url}") for n in range(SESSIONS)
         ]
     (playlist,) = start_relayed_session(edge, name_video(MAX_SEGMENTS), LOAD_ADDRESS)
-    segments = find_relay_paths(fetch(edge, playlist, LOAD_ADDRESS))
+    segments = find_relay_paths(fetch(edge, playlist, LOAD_ADDRESS), playlist)
     texts["relayed segments"] = [build_get(0, path) for path in segments]
     texts["relayed segments again"] = [build_get(0, path) for path in segments[:10]]
     texts["segments"] = [
@@ -107,5 +108,5 @@ def fetch(edge: int, path: str, viewer: str) -> str:
         return response.read().decode()
 
 
-def find_relay_paths(playlist: str) -> list[str]:
-    return re.findall(r"^/relay/\S+", playlist, re.MULTILINE)
+def find_relay_paths(playlist: str, path: str = "/") -> list[str]:
+    return [urljoin(path, uri) for uri in re.findall(r"^(?!#)\S+", playlist, re.MULTILINE)]

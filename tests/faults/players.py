@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import aiohttp
 from support import build_sandbox_minter, wait_until
-from traffic import find_first_uri
+from traffic import find_first_path
 from yarl import URL
 
 from faults.broken_exchanges import CUT, OK
@@ -78,8 +78,9 @@ class Players:
                 session, self.build_play_path("bytes"), SEGMENT_VIEWER
             )
             assert outcome == OK, first
-            _, media = await self.fetch(session, find_first_uri(first), SEGMENT_VIEWER)
-            self._segment = find_first_uri(media)
+            playlist = find_first_path(first)
+            _, media = await self.fetch(session, playlist, SEGMENT_VIEWER)
+            self._segment = find_first_path(media, playlist)
 
     async def keep_playing(self, kind: PlayKind) -> None:
         async with aiohttp.ClientSession() as session:
@@ -99,7 +100,7 @@ class Players:
         viewer = build_viewer_address(self._viewers)
         outcome, body = await self.fetch(session, self.build_play_path(kind), viewer)
         if kind == "playlist" and outcome == OK:  # continue with the media playlist
-            outcome, _ = await self.fetch(session, find_first_uri(body), viewer)
+            outcome, _ = await self.fetch(session, find_first_path(body), viewer)
         return outcome
 
     def build_play_path(self, kind: PlayKind) -> str:

@@ -97,7 +97,6 @@ async def test_the_cache_key_is_the_upstream_url_and_not_the_seal(relayed):
     "change",
     [
         lambda path: path.replace("frag(0)", "frag(7)"),
-        lambda path: path + "?a=1",
         lambda path: path.replace("/video/", "/x/../video/"),
         lambda path: path.replace("/video/", "//video/"),
         lambda path: path.replace("/relay/", "/relay/x/../"),
@@ -109,8 +108,6 @@ async def test_a_changed_path_is_refused_without_an_upstream_request(relayed, ch
     path = change((await relayed.fetch_segment_paths())[0])
     status, response = await relayed.nginx.request(path)
 
-    if "/bytes/x/../" in path:  # nginx normalizes; the edge sees both paths and refuses
-        assert status == 403
     assert status == 403 and b"X-Deny-Reason: " in response and b'"reason":""' not in response
     assert relayed.sandbox.controls.calls["segment"] == 0
 
@@ -195,11 +192,12 @@ async def test_a_bot_challenge_instead_of_a_segment_is_not_cached(relayed):
     )
     relayed.sandbox.controls.set_fault("segment", Fault(status=200, body="<html>", headers=html))
     for _ in range(3):
-        with pytest.raises(aiohttp.ServerDisconnectedError):
-            await relayed.get(path)
+        status, body, headers = await relayed.get(path)
+        assert (status, body, headers["Content-Type"]) == (200, b"<html>", "video/mp2t")
+        assert not {"Location", "Set-Cookie", "Refresh"} & headers.keys()
     relayed.sandbox.controls.set_fault("segment", None)
 
-    assert (await relayed.get(path))[2]["Content-Type"] == "video/mp2t"
+    assert (await relayed.get(path))[1][:1] == b"G"
 
 
 async def test_an_upstream_host_missing_in_the_nginx_map_is_refused(component, tmp_path):
@@ -313,16 +311,17 @@ HOSTILE_RESPONSES = {
     "420": (b"HTTP/1.1 420 No\r\n" + MEDIA + b"\r\nEVIL", False),
     "505": (b"HTTP/1.1 505 No\r\n" + MEDIA + b"\r\nEVIL", False),
     "999": (b"HTTP/1.1 999 No\r\n" + MEDIA + b"\r\nEVIL", False),
-    "page": (FINAL, False),
-    "page-behind-a-comma": (FINAL.replace(b"text/html", b",text/html"), False),
-    "page-before-a-comma": (FINAL.replace(b"text/html", b"text/html,x"), False),
+    # Pages get the content type of the path, and a policy under which nothing runs.
+    "page": (FINAL, True),
+    "page-behind-a-comma": (FINAL.replace(b"text/html", b",text/html"), True),
+    "page-before-a-comma": (FINAL.replace(b"text/html", b"text/html,x"), True),
     "page-as-second-type": (
         b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nEVIL",
-        False,
+        True,
     ),
     "501": (b"HTTP/1.1 501 No\r\n" + MEDIA + b"\r\nEVIL", False),
     "520": (b"HTTP/1.1 520 No\r\n" + MEDIA + b"\r\nEVIL", False),
-    "page-in-capitals": (FINAL.replace(b"text/html", b"TEXT/HTML ; charset=x"), False),
+    "page-in-capitals": (FINAL.replace(b"text/html", b"TEXT/HTML ; charset=x"), True),
     "compressed": (
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n" + MEDIA + b"\r\nEVIL",
         False,
@@ -396,6 +395,8 @@ async def test_a_hostile_response_is_dropped_or_sandboxed(fetch_hostile):
             assert response == b"" or response.startswith(b"HTTP/1.1 "), name
             if is_for_viewers:
                 assert b"Content-Security-Policy: sandbox" in response, name
+                types = re.findall(rb"^Content-Type: (.*)\r$", response, re.MULTILINE)
+                assert [kind.partition(b";")[0] for kind in types] == [b"video/mp2t"], name
             elif not response:
                 line = fetch_hostile.log().splitlines()[-1]
                 logged = json.loads(line)
