@@ -13,6 +13,7 @@ CUT = "cut"  # the response is truncated
 UNREACHABLE = "platform-unreachable"
 TIMEOUT = "platform-timeout"
 BAD_RESPONSE = "platform-bad-response"
+TOO_LARGE = "playlist-too-large"
 THROTTLED = "platform-throttled"
 
 CLOSING = "Connection: close"  # otherwise the edge might already send the next request
@@ -204,8 +205,8 @@ BROKEN_EXCHANGES = (
     BrokenExchange("a broken chunk, later", send_a_broken_chunk_late, build_outcomes(TIMEOUT, TIMEOUT, CUT), also_possible=[BAD_RESPONSE]),
     BrokenExchange("garbage", send_garbage, build_outcomes(BAD_RESPONSE, BAD_RESPONSE, BAD_RESPONSE)),
     BrokenExchange("endless headers", send_endless_headers, build_outcomes(BAD_RESPONSE, BAD_RESPONSE, BAD_RESPONSE)),
-    BrokenExchange("an endless body", send_endless_body, build_outcomes(BAD_RESPONSE, BAD_RESPONSE)),
-    BrokenExchange("a body that inflates to 200 MB", send_bomb, build_outcomes(BAD_RESPONSE, BAD_RESPONSE)),
+    BrokenExchange("an endless body", send_endless_body, build_outcomes(BAD_RESPONSE, TOO_LARGE)),
+    BrokenExchange("a body that inflates to 200 MB", send_bomb, build_outcomes(BAD_RESPONSE, TOO_LARGE)),
     BrokenExchange("a false Content-Encoding", send_false_encoding, build_outcomes(BAD_RESPONSE, BAD_RESPONSE)),
     BrokenExchange("503", send_503, build_outcomes(UNREACHABLE, UNREACHABLE, UNREACHABLE)),
     BrokenExchange("429", send_429, build_outcomes(THROTTLED, THROTTLED, THROTTLED)),
