@@ -28,6 +28,8 @@ CLOCK_OPERATIONS: frozenset[Operation] = frozenset({"token", "video"})
 
 MAX_RESPONSE_BYTES = 256 * 1024  # real API responses have a few hundred bytes
 MAX_ATTEMPTS = 3
+LARGE_BODY_BYTES = 1024 * 1024
+MAX_LARGE_BODIES = 2  # that are read at once
 FIRST_RETRY_SECONDS = 0.1  # delay before the second attempt; doubles for each further attempt
 MAX_RETRY_SECONDS = 0.5
 # Up to this is added at random, so that requests that failed together do not retry together.
@@ -61,6 +63,7 @@ class HttpClient:
         self._attempt_timeout = aiohttp.ClientTimeout(total=attempt_timeout)
         self._max_response_bytes = max_response_bytes
         self._max_attempts = max_attempts
+        self._large_bodies = asyncio.Semaphore(MAX_LARGE_BODIES)
 
     async def send(
         self, operation: Operation, method: str, url: URL, *, deadline: float, **options: Any
@@ -122,7 +125,7 @@ class HttpClient:
                 outcome = classify_status(response.status)
                 self._record_clock_skew(operation, outcome, response.headers, sent_at)
                 try:
-                    body = await read_body(operation, response, self._max_response_bytes)
+                    body = await self._read_body(operation, response)
                 finally:
                     reset_unread(response)
                 return _check_response(operation, response, body)
@@ -140,6 +143,17 @@ class HttpClient:
             self._metrics.duration.labels(operation=operation, outcome=outcome).observe(
                 self._clock.monotonic() - started
             )
+
+    async def _read_body(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:
+        """Read a body; of the large ones, only a few at once, because they occupy memory."""
+        smaller = min(self._max_response_bytes, LARGE_BODY_BYTES)
+        start = await read_start(response, smaller)
+        if response.content.at_eof():
+            return check_size(operation, start, self._max_response_bytes)
+        async with self._large_bodies:
+            while not response.content.at_eof() and len(start) <= self._max_response_bytes:
+                start += await response.content.read(self._max_response_bytes + 1)
+        return check_size(operation, start, self._max_response_bytes)
 
     def _record_clock_skew(
         self, operation: Operation, outcome: str, headers: Mapping[str, str], sent_at: float
@@ -166,18 +180,24 @@ async def read_body(
     Raises:
         UpstreamError: if the body is larger.
     """
-    content = response.content
-    body = await content.read(max_bytes + 1)  # the bytes received so far; mostly the whole body
-    if not content.at_eof():
-        parts = bytearray(body)
-        while not content.at_eof() and len(parts) <= max_bytes:
-            parts += await content.read(max_bytes + 1)
-        body = bytes(parts)
+    return check_size(operation, await read_start(response, max_bytes), max_bytes)
+
+
+async def read_start(response: aiohttp.ClientResponse, max_bytes: int) -> bytearray:
+    """Read a response body until its end, or until it is larger than `max_bytes`."""
+    content, body = response.content, bytearray()
+    while not content.at_eof() and len(body) <= max_bytes:
+        body += await content.read(max_bytes + 1)  # the bytes that have arrived
+    return body
+
+
+def check_size(operation: Operation, body: bytearray, max_bytes: int) -> bytes:
+    """Return a body. Raises UpstreamError if it is larger than `max_bytes`."""
     if len(body) > max_bytes:
         raise UpstreamError(
             "too-large", f"{operation}: the response is larger than {max_bytes} bytes"
         )
-    return body
+    return bytes(body)
 
 
 def _check_response(

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
@@ -11,30 +11,23 @@ from typing import Annotated
 import aiohttp
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from yarl import URL
 
 from proxy.adapters.errors import CAUSES
 from proxy.adapters.telemetry import build_telemetry
-from proxy.cli import options
+from proxy.cli.inspect_report import are_valid, build_summary, print_report
 from proxy.cli.options import Config, run
 from proxy.domain.reasons import Refusal
 from proxy.domain.video import SAFE_ID, parse_video_id
 from proxy.edge.video_inspector import InspectedPlaylist, VideoInspector
-from proxy.hls.lexer import scan
 from proxy.hls.lint.check import check
-from proxy.hls.lint.report import Report
-from proxy.hls.lint.rules import RULES, Finding
+from proxy.hls.lint.relay_changes import find_relay_changes
 from proxy.hls.text import MAX_BYTES, check_scheme
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.wiring import open_dailymotion, open_state
 
 EXIT_UNREADABLE = 2  # the exit code if an input cannot be read
-SEVERITY_COLOURS = {"warning": "yellow", "error": "red", "unplayable": "bold red"}
-MAX_SHOWN_LENGTH = 100  # characters of a playlist line
-SIGNATURE = re.compile(r"(sec2?[=(])[A-Za-z0-9_%=-]{8,}")
-SECTION_NUMBER = re.compile(r"\([0-9]+\.[0-9.]+\)")
 FETCH_TIMEOUT_SECONDS = 20.0
 
 
@@ -81,11 +74,11 @@ def inspect(
 
 def _inspect_input(source: str, config: Path | None, *, quiet: bool) -> list[InspectedPlaylist]:
     if "://" in source:
-        return [_to_inspected(run(fetch_report(source)))]
+        return [run(inspect_url(source))]
     if source == "-":
-        return [_to_inspected(check(sys.stdin.buffer.read(MAX_BYTES + 1)))]
+        return [inspect_body(sys.stdin.buffer.read(MAX_BYTES + 1))]
     if (body := read_file(Path(source))) is not None:
-        return [_to_inspected(check(body))]
+        return [inspect_body(body)]
     return run(inspect_video(source, config, quiet=quiet))
 
 
@@ -105,7 +98,7 @@ def read_file(path: Path) -> bytes | None:
         raise UnreadableInput(getattr(error, "strerror", None) or "not a file name") from None
 
 
-async def fetch_report(url: str) -> Report:
+async def inspect_url(url: str) -> InspectedPlaylist:
     """Fetch a URL and check the response. Any host is allowed, since the user chose the URL."""
     if check_scheme(url) or not url.startswith(("http://", "https://")):
         raise UnreadableInput("not an http:// or https:// URL")
@@ -130,7 +123,7 @@ async def fetch_report(url: str) -> Report:
     except (aiohttp.ClientError, ValueError, OSError) as error:
         cause = CAUSES.get(type(error), type(error).__name__)
         raise UnreadableInput(f"cannot be fetched ({cause})") from None
-    return check(bytes(body), base=base, content_type=content_type)
+    return inspect_body(bytes(body), base=base, content_type=content_type)
 
 
 async def inspect_video(
@@ -180,67 +173,15 @@ def _build_progress(bar: Progress, source: str) -> Callable[[int, int, str], Non
     )
 
 
-def _to_inspected(report: Report) -> InspectedPlaylist:
-    return InspectedPlaylist(name="", kind=report.kind, findings=report.findings, text=report.text)
-
-
-def are_valid(playlists: list[InspectedPlaylist]) -> bool:
-    """Return whether all playlists conform to the specification; warnings are allowed."""
-    return all(
-        finding.severity == "warning" for playlist in playlists for finding in playlist.findings
+def inspect_body(
+    body: bytes, *, base: str = "", content_type: str | None = None
+) -> InspectedPlaylist:
+    """Check the body of a playlist, and what the relay would change in it."""
+    report = check(body, base=base, content_type=content_type)
+    relay_changes = find_relay_changes(body, base) if report.is_checked else ()
+    return InspectedPlaylist(
+        name="",
+        kind=report.kind,
+        findings=(*report.findings, *relay_changes),
+        text=report.text,
     )
-
-
-def build_summary(source: str, playlists: list[InspectedPlaylist]) -> dict[str, object]:
-    """Build the JSON object for one input."""
-    return {
-        "input": source,
-        "kind": playlists[0].kind,
-        "verdict": "ok" if are_valid(playlists) else "invalid",
-        "findings": [
-            {
-                "rule": finding.rule,
-                "line": finding.line,
-                "severity": finding.severity,
-                "message": f"{playlist.name}: {finding.message}"
-                if playlist.name
-                else finding.message,
-            }
-            for playlist in playlists
-            for finding in playlist.findings
-        ],
-    }
-
-
-def print_report(source: str, playlists: list[InspectedPlaylist]) -> None:
-    """Print the findings of one input, each with its line of the playlist."""
-    console = Console(highlight=False, soft_wrap=True)
-    word = "[green]ok[/]" if are_valid(playlists) else "[red]invalid[/]"
-    console.print(f"[bold]{escape(source)}[/]  {playlists[0].kind or 'not a playlist'}  {word}")
-    for playlist in playlists:
-        if playlist.name:
-            mark = "[green]ok[/]" if are_valid([playlist]) else "[red]invalid[/]"
-            console.print(f"  [bold]{escape(to_printable(playlist.name))}[/]  {mark}")
-        lines = [line.text for line in scan(playlist.text)]
-        for finding in playlist.findings:
-            for text in format_finding(finding, lines):
-                console.print(text)
-    console.print()
-
-
-def format_finding(finding: Finding, lines: list[str]) -> Iterator[str]:
-    """Yield the lines of output for a finding: the message, and the line of the playlist."""
-    colour = SEVERITY_COLOURS[finding.severity]
-    section = RULES[finding.rule].section
-    has_section = section == "hls" or SECTION_NUMBER.search(finding.message) is not None
-    reference = finding.rule if has_section else f"({section})  {finding.rule}"
-    yield f"    [{colour}]{finding.severity:<10}[/] {escape(finding.message)}  [dim]{reference}[/]"
-    if finding.line is not None and finding.line <= len(lines):
-        yield f"    [dim]{finding.line:>10} │ {escape(to_printable(lines[finding.line - 1]))}[/]"
-
-
-def to_printable(text: str) -> str:
-    """Make a playlist line safe to print: shortened, without escapes and URL signatures."""
-    text = SIGNATURE.sub(r"\1…", text)
-    text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
-    return options.to_printable(text)

@@ -12,7 +12,8 @@ from proxy.domain.video import VideoId
 from proxy.edge.playlist_checker import PlaylistChecker
 from proxy.edge.stream_resolver import StreamResolver
 from proxy.hls.document import PlaylistKind
-from proxy.hls.lint.rules import Finding, Findings
+from proxy.hls.lint.findings import Finding, Findings
+from proxy.hls.lint.relay_changes import find_relay_changes
 from proxy.hls.model import Child, Playlist
 from proxy.hls.reload import MAX_RELOAD_FACTOR, compare
 
@@ -71,7 +72,14 @@ class VideoInspector:
     ) -> tuple[InspectedPlaylist, Playlist | None]:
         received = await self._cdn.fetch_playlist(child.url)
         report = await self._checker.check(received)
-        findings = list(report.findings)
+        findings = [
+            *report.findings,
+            *find_relay_changes(received.body, received.url, self._cdn.hosts),
+        ]
+        if report.kind == "multivariant" and not is_first:
+            nested = Findings()
+            nested.add("nested", None)
+            findings += nested.in_order()
         model = await self._checker.read_model(report, received.url)
         if model is not None and model.segments:
             findings += await self._fetch_first_segment(model)

@@ -5,12 +5,16 @@ ever written with it: playlists are changed in place (rewrite.py).
 """
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import m3u8
 
-from proxy.hls.resolve import resolve_uri
+from proxy.hls.lexer import first_values, scan
+from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.text import CONTROL
+from proxy.hls.variables import Variables
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 # The lines that the model below is made of. m3u8 is shown no others: 20,000 keys cost it 18 s,
@@ -19,6 +23,9 @@ MODELLED = re.compile(
     r"\s*(?:[^#\s]|#EXT(?:M3U|INF|-X-(?:STREAM-INF|MEDIA|TARGETDURATION|MEDIA-SEQUENCE|ENDLIST))"
     r"(?![A-Z0-9-]))"
 )
+
+
+DEFINE = "EXT-X-DEFINE"
 
 
 class PlaylistUnreadable(ValueError):
@@ -63,27 +70,42 @@ def read_model(text: str, base: str) -> Playlist:
         PlaylistUnreadable: it cannot be read, whatever m3u8 said.
     """
     try:
+        variables = _define_variables(text, base)
         lines = (line for line in LINE_END.split(text) if MODELLED.match(line) is not None)
         # m3u8 ends lines at other characters, too, and would find many in one of ours.
         read = m3u8.loads("\n".join(line for line in lines if CONTROL.search(line) is None))
+        variants = ((f"variant {n}", it.uri) for n, it in enumerate(read.playlists, start=1))
+        renditions = ((f"{str(it.type).lower()} {it.name}", it.uri) for it in read.media)
+        segments = ((f"segment {n}", it.uri) for n, it in enumerate(read.segments, start=1))
         return Playlist(
-            variants=tuple(
-                Child(name=f"variant {number}", uri=it.uri, base=base)
-                for number, it in enumerate(read.playlists, start=1)
-            ),
-            renditions=tuple(
-                Child(name=f"{str(it.type).lower()} {it.name}", uri=it.uri, base=base)
-                for it in read.media
-                if it.uri
-            ),
-            segments=tuple(
-                Child(name=f"segment {number}", uri=it.uri, base=base)
-                for number, it in enumerate(read.segments, start=1)
-                if it.uri
-            ),
+            variants=_build_children(variants, variables, base),
+            renditions=_build_children(renditions, variables, base),
+            segments=_build_children(segments, variables, base),
             target_duration=float(read.target_duration or 0),
             media_sequence=int(read.media_sequence or 0),
             has_ended=bool(read.is_endlist),
         )
     except Exception as error:  # noqa: BLE001  # it raises bare ones, too
         raise PlaylistUnreadable(type(error).__name__) from None
+
+
+def _define_variables(text: str, base: str) -> Variables:
+    variables = Variables(base)
+    if DEFINE in text:
+        for line in scan(text, read_of={DEFINE}):
+            if line.tag == DEFINE:
+                variables.define(first_values(line))
+    return variables
+
+
+def _build_children(
+    named: Iterable[tuple[str, str | None]], variables: Variables, base: str
+) -> tuple[Child, ...]:
+    """Return the children whose URIs can be resolved; the check reports the others."""
+    children = []
+    for name, uri in named:
+        child = Child(name=name, uri=variables.fill(uri or ""), base=base)
+        with suppress(UnresolvableError):
+            if uri and child.url:
+                children.append(child)
+    return tuple(children)

@@ -1,6 +1,6 @@
 """What a live Media Playlist must keep to from one reload to the next (RFC 8216bis, 6.2.1)."""
 
-from proxy.hls.lint.rules import Finding, Findings
+from proxy.hls.lint.findings import Finding, Findings
 from proxy.hls.model import Playlist
 
 MAX_RELOAD_FACTOR = 1.5  # target durations within which a live playlist has something new

@@ -55,8 +55,11 @@ class TagCount:
 
 
 def is_playlist(text: str) -> bool:
-    """Say whether a text begins as a playlist must; a bot challenge or an error page does not."""
-    return re.match(r"#EXTM3U(?:[ \t\r\n]|\Z)", text) is not None
+    """Return whether a text begins as a playlist must; a bot challenge or an error page does not.
+
+    Blank lines before #EXTM3U are ignored, as most players do.
+    """
+    return re.match(r"[ \t\r\n\x0b\x0c]{0,4096}#EXTM3U(?:[ \t\r\n]|\Z)", text) is not None
 
 
 def check_scheme(url: str) -> str:

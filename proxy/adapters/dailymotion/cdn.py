@@ -82,6 +82,7 @@ class Cdn:
         self._files = files
         self._metrics = telemetry.metrics.upstream
         self._clock = telemetry.clock
+        self.hosts = hosts
         self.allow = hosts.check
         self._attempt_timeout = attempt_timeout
         self._clients = {

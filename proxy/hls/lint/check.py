@@ -6,11 +6,11 @@ from collections.abc import Callable
 from proxy.hls.attributes import KEY_TAGS, LOCAL_KEY
 from proxy.hls.document import PlaylistKind
 from proxy.hls.lexer import MAX_LINE, Attribute, Line, is_too_long
+from proxy.hls.lint.findings import Findings
 from proxy.hls.lint.media import Media
 from proxy.hls.lint.multivariant import Multivariant
 from proxy.hls.lint.references import Reference, read_references
 from proxy.hls.lint.report import Report
-from proxy.hls.lint.rules import Findings
 from proxy.hls.lint.versions import Versions
 from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.tags import TAGS, Scope, Tag
@@ -26,7 +26,10 @@ from proxy.hls.text import (
 )
 from proxy.hls.variables import MAX_INSERTED, Variables
 
-IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)  # as players tell
+# As players tell the kinds apart
+IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)
+IS_MULTIVARIANT = re.compile(r"^#EXT-X-STREAM-INF:", re.MULTILINE)
+MARKUP = re.compile(r"<[!/?A-Za-z]")
 CONTENT_TYPES = frozenset(
     {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
 )
@@ -66,6 +69,8 @@ def check(
         return Report(kind=None, findings=findings.in_order(), text=text)
     if content_type is not None and content_type.lower() not in CONTENT_TYPES:
         findings.add("content-type", None, found=content_type or "not given")
+    if text[:1].isspace():
+        findings.add("blank-first", 1)
     if not text.endswith("\n"):
         findings.add("last-line", text.count("\n") + 1)
     kind = _Pass(findings, base, why_not or check_scheme).run(text)
@@ -93,7 +98,7 @@ class _Pass:
 
     def run(self, text: str) -> PlaylistKind | None:
         """Check every line, then what only the whole can tell."""
-        self._kind = "media" if IS_MEDIA.search(text) is not None else None
+        self._kind = _find_kind(text)
         is_plain = CONTROL.search(text) is None and (
             text.isascii() or NOT_UTF_8.search(text) is None
         )
@@ -109,6 +114,9 @@ class _Pass:
                 self._findings.add("line-length", line.number, limit=MAX_LINE)
             if line.tag:
                 self._check_tag(line, is_long=is_long)
+            elif MARKUP.match(line.text) is not None:
+                self._findings.add("markup", line.number)
+                found.clear()
             elif uri := line.uri:
                 self._kind = self._kind or "media"
                 self._check_variables(line, uri)
@@ -176,7 +184,8 @@ class _Pass:
                 continue
             named[attribute.name] = attribute
             if not attribute.is_clean:
-                self._report("attribute-syntax", line, tag, name=attribute.name)
+                rule = "attribute-text" if attribute.is_quoted else "attribute-syntax"
+                self._report(rule, line, tag, name=attribute.name)
             if attribute.is_quoted:
                 self._check_variables(line, attribute.value)
         for attr in tag.attrs:
@@ -228,3 +237,10 @@ class _Pass:
 
     def _report(self, rule: str, line: Line, tag: Tag, **fields: object) -> None:
         self._findings.add(rule, line.number, tag=line.tag, section=tag.section, **fields)
+
+
+def _find_kind(text: str) -> PlaylistKind | None:
+    """Return the kind of a playlist as players tell it; None if only other tags can tell."""
+    if IS_MEDIA.search(text) is not None:
+        return "media"
+    return "multivariant" if IS_MULTIVARIANT.search(text) is not None else None

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from proxy.hls.lexer import Line
-from proxy.hls.lint.rules import Findings
+from proxy.hls.lint.findings import Findings
 from proxy.hls.value_syntax import moment
 
 Values = dict[str, str]

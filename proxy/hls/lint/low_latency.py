@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from proxy.hls.lexer import Line
-from proxy.hls.lint.rules import Findings
+from proxy.hls.lint.findings import Findings
 
 Values = dict[str, str]
 

@@ -4,8 +4,8 @@ import re
 
 from proxy.hls.lexer import Line
 from proxy.hls.lint.dateranges import DateRanges
+from proxy.hls.lint.findings import Findings
 from proxy.hls.lint.low_latency import LowLatency
-from proxy.hls.lint.rules import Findings
 from proxy.hls.lint.versions import Versions
 
 Values = dict[str, str]

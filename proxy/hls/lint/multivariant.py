@@ -3,7 +3,7 @@
 from collections import Counter
 
 from proxy.hls.lexer import Line
-from proxy.hls.lint.rules import Findings
+from proxy.hls.lint.findings import Findings
 from proxy.hls.lint.versions import Versions
 from proxy.hls.value_syntax import CAPTIONS
 

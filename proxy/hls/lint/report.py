@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from proxy.hls.document import PlaylistKind
-from proxy.hls.lint.rules import Finding
+from proxy.hls.lint.findings import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

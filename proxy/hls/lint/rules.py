@@ -22,16 +22,6 @@ class Rule:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A rule broken in a line (counted from 1); None where no single line is to blame."""
-
-    rule: str
-    line: int | None
-    severity: Severity
-    message: str
-
-
 W, E, U = "warning", "error", "unplayable"
 
 RULES: dict[str, Rule] = {
@@ -45,6 +35,23 @@ RULES: dict[str, Rule] = {
         ("excess", E, "hls", "The playlist has more than {limit} {what}; it was not checked."),
         ("line-length", E, "hls", "This line is longer than {limit} bytes."),
         ("bom", W, "4.1", "A byte order mark precedes #EXTM3U; hls.js rejects the playlist."),
+        (
+            "blank-first",
+            W,
+            "4.4.1.1",
+            "Blank lines precede #EXTM3U; hls.js and ffmpeg reject the playlist.",
+        ),
+        ("markup", W, "4.1", "This line is markup, not a URI; some players request it."),
+        (
+            "nested",
+            E,
+            "4.1",
+            "A variant or rendition must not be a Multivariant Playlist itself.",
+        ),
+        ("relay-drops", W, "hls", "The relay leaves this line out."),
+        ("relay-changes", W, "hls", "The relay changes this line."),
+        ("relay-gap", W, "hls", "The relay marks this segment as a gap."),
+        ("relay-refuses", W, "hls", "The relay refuses this playlist: {why}."),
         ("last-line", W, "4.1", "The last line has no line ending; the playlist may be truncated."),
         ("content-type", W, "4", "The content type is {found}, not application/vnd.apple.mpegurl."),
         ("fetch", E, "hls", "{what} cannot be fetched: {why}."),
@@ -62,6 +69,12 @@ RULES: dict[str, Rule] = {
         ("attribute-repeated", E, "4.2", "{tag} has the attribute {name} twice."),
         ("attribute-value", E, "4.2", "{name} of {tag} ({section}) must be {words}."),
         ("attribute-advice", W, "4.2", "{name} of {tag} ({section}) should be {words}."),
+        (
+            "attribute-text",
+            E,
+            "4.2",
+            "In the attribute list of {tag}, stray text follows the value of {name}.",
+        ),
         (
             "attribute-syntax",
             W,
@@ -207,36 +220,3 @@ RULES: dict[str, Rule] = {
         ("target-changed", W, "4.4.3.1", "EXT-X-TARGETDURATION changed from {before} to {after}."),
     )
 }
-
-MAX_FINDINGS_PER_RULE = 20  # per playlist; more findings of one rule would add nothing
-
-
-class Findings:
-    """Collects what is found, at most a few of each rule."""
-
-    def __init__(self) -> None:
-        self.found: list[Finding] = []
-        self._counts: dict[str, int] = {}
-
-    def add(self, rule_id: str, line: int | None, **fields: object) -> None:
-        """Note a broken rule."""
-        count = self._counts[rule_id] = self._counts.get(rule_id, 0) + 1
-        if count <= MAX_FINDINGS_PER_RULE:
-            rule = RULES[rule_id]
-            shown = {name: _shown(value) for name, value in fields.items()}
-            message = rule.message.format_map(shown)
-            self.found.append(Finding(rule.id, line, rule.severity, message))
-
-    def in_order(self) -> tuple[Finding, ...]:
-        """Return the findings in the order of the lines."""
-        return tuple(sorted(self.found, key=lambda it: it.line or 0))
-
-
-def _shown(value: object) -> str:
-    """Return a value from a playlist for a message: short, and nothing that moves a cursor."""
-    text = str(value)
-    text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
-MAX_SHOWN_LENGTH = 60  # characters

@@ -1,7 +1,7 @@
 """Which version a playlist must declare for what it uses (RFC 8216bis, 8)."""
 
 from proxy.hls.lexer import Line
-from proxy.hls.lint.rules import Findings
+from proxy.hls.lint.findings import Findings
 
 # What is used, the version it needs, and the rule broken where none is declared at all. Playlists
 # without EXT-X-VERSION are common, Dailymotion's among them, and every player plays the first six.

@@ -1,0 +1,49 @@
+"""Which lines of a playlist the relay changes, or leaves out."""
+
+from proxy.domain.allowed_hosts import AllowedHosts
+from proxy.domain.reasons import Refusal
+from proxy.hls.document import ChangeKind
+from proxy.hls.lint.findings import Finding, Findings
+from proxy.hls.playlist_writer import is_playlist, write_playlist
+
+RULES: dict[ChangeKind, str] = {
+    "drops": "relay-drops",
+    "changes": "relay-changes",
+    "makes a gap of": "relay-gap",
+}
+
+
+class _AnyHost(AllowedHosts):
+    """Allows every URL, for a playlist whose edge is not known."""
+
+    def __init__(self) -> None:
+        super().__init__([], plain_http=True)
+
+    def check(self, url: str) -> str:
+        """Return the URL."""
+        return url
+
+
+def find_relay_changes(
+    body: bytes, base: str = "", hosts: AllowedHosts | None = None
+) -> tuple[Finding, ...]:
+    """Return what the relay would change in a playlist.
+
+    Args:
+        body: as received.
+        base: the URL of the playlist; empty for a file.
+        hosts: the hosts that the edge allows; None allows all.
+    """
+    findings = Findings()
+    if not is_playlist(body):
+        return ()
+    slices = write_playlist(body, base=base, hosts=hosts or _AnyHost())
+    try:
+        while True:
+            next(slices)
+    except StopIteration as stop:
+        for change in stop.value.changes:
+            findings.add(RULES[change.kind], change.line)
+    except Refusal as refusal:
+        findings.add("relay-refuses", None, why=refusal.detail)
+    return findings.in_order()
