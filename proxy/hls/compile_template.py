@@ -28,15 +28,16 @@ def compile_template(
 ) -> Generator[None, None, Template]:
     """Divide a document into runs, in slices.
 
-    A proof covers one name only if the session has limits, and for keys and maps. Otherwise it
-    covers the names that count in a VOD, or a block of names. Which block must not depend on other
-    segments: each segment of a playlist that changes must keep its URL, even if the playlist ends
-    as a VOD (`was_changing`).
+    In a VOD, a proof covers the names that count. Otherwise it covers a block of names, or one name
+    if the session has limits, and for keys and maps. Which block must not depend on other segments:
+    each segment of a playlist that changes must keep its URL, even if the playlist ends as a VOD
+    (`was_changing`).
     """
     children = _Children(get_folder(base))
     yield from children.divide(document.children)
-    if not has_limits:
-        yield from children.prove(use_sequences=document.is_vod and not was_changing)
+    use_sequences = document.is_vod and not was_changing
+    if use_sequences or not has_limits:
+        yield from children.prove(use_sequences=use_sequences)
     runs = _Runs()
     targets = children.list_targets()
     for number, block in enumerate(document.blocks, start=1):

@@ -38,7 +38,7 @@ PLAYLIST_NAME, LIST_NAME = "playlist.m3u8", "list.json"
 PATH = re.compile(r"/relay/(?P<seal>[A-Za-z0-9_-]+)/(?P<rest>[A-Za-z0-9()=,~+:@!._/-]+)", re.ASCII)
 # The last part is the visible name, which may contain slashes.
 HIDDEN = re.compile(r"~(?P<hidden>[A-Za-z0-9_-]+)/(?P<rest>.+)", re.ASCII)
-PROOF = re.compile(r"(?:(?P<sequence>[0-9.-]+)\.)?(?P<mac>[A-Za-z0-9_-]{8})/(?P<name>.+)", re.ASCII)
+PROOF = re.compile(r"(?:(?P<sequence>[0-9.-]+)\.)?(?P<mac>[A-Za-z0-9_-]{6})/(?P<name>.+)", re.ASCII)
 
 # What the file of a kind of seal is called.
 FILE_NAMES: dict[SealKind, str] = {
