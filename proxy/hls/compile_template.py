@@ -39,7 +39,7 @@ def compile_template(
     if use_sequences or not has_limits:
         yield from children.prove(use_sequences=use_sequences)
     runs = _Runs()
-    targets = children.list_targets()
+    targets = children.find_targets()
     for number, block in enumerate(document.blocks, start=1):
         before, *pieces = block.split(MARK)
         runs.add_text(before)
@@ -98,14 +98,15 @@ class _Children:
                 _prove_blocks(folder, listed[at : at + SLICE], names)
                 yield
 
-    def list_targets(self) -> Iterator[tuple[Proof | Child, str]]:
-        """Yield the target and the visible name of each child."""
-        for place in self._divided:
-            if not isinstance(place, Visible):
-                yield place, ""
-                continue
-            proof = self._proofs[place.folder][place.name] if place.is_segment else None
-            yield proof or Proof(place.folder, digest_child(place.name), ""), place.name
+    def find_targets(self) -> Iterator[tuple[Proof | Child, str]]:
+        """Return the target and the visible name of each child, one after the other."""
+        return map(self._find_target, self._divided)
+
+    def _find_target(self, place: Visible | Child) -> tuple[Proof | Child, str]:
+        if not isinstance(place, Visible):
+            return place, ""
+        proof = self._proofs[place.folder][place.name] if place.is_segment else None
+        return proof or Proof(place.folder, digest_child(place.name), ""), place.name
 
     def _divide(self, child: Child | str) -> Visible | Child:
         """Return a child's folder and visible name, or the child if nothing may be visible."""

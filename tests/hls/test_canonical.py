@@ -86,7 +86,7 @@ def test_a_line_in_canonical_form_stays_as_it_is(line):
         ('#EXT-X-DEFINE:NAME="a",VALUE="b"', ""),
         # Keys
         ('#EXT-X-KEY:METHOD=NONE,URI="https://evil.test"', "#EXT-X-KEY:METHOD=NONE"),
-        ("#EXT-X-PRELOAD-HINT:TYPE=PART", ""), ("#EXT-X-RENDITION-REPORT:LAST-MSN=1", ""),
+        ("#EXT-X-PRELOAD-HINT:TYPE=PART", ""), ("#EXT-X-SERVER-CONTROL:", ""), ("#EXT-X-RENDITION-REPORT:LAST-MSN=1", ""),
         ('#EXT-X-RENDITION-REPORT:URI="https://evil.test/",LAST-MSN=1', ""),
         ('#EXT-X-DATERANGE:ID="a",X-ASSET-URI="https://ads.test/a.m3u8"', ""),
         ('#EXT-X-DATERANGE:ID="a",X-ASSET-LIST=""', '#EXT-X-DATERANGE:ID="a"'),
@@ -493,6 +493,10 @@ class TestPlaylists:
     def test_the_number_of_lines_and_of_costly_tags_is_limited(self):
         assert catch_reason(lambda: write(HEAD + "\n" * 300_001)) == "playlist-invalid"
         many = '#EXT-X-RENDITION-REPORT:URI="a"\n' * 501
+        assert catch_reason(lambda: write(HEAD + many)) == "playlist-invalid"
+
+    def test_the_number_of_children_with_a_seal_of_their_own_is_limited(self):
+        many = "".join(f'#EXT-X-DATERANGE:ID="{n}",X-ASSET-URI="{n}"\n' for n in range(2001))
         assert catch_reason(lambda: write(HEAD + many)) == "playlist-invalid"
 
     def test_at_most_a_thousand_changes_are_recorded(self):

@@ -7,6 +7,7 @@ import pytest
 from hls.relayed import (
     BASE,
     HEAD,
+    HOSTS,
     KEY,
     KEYS,
     ROOT,
@@ -26,6 +27,8 @@ from hypothesis import strategies as st
 from proxy.domain.seal import SealKey, SealKeys, Session
 from proxy.domain.variant_limits import VariantLimits
 from proxy.hls.child_names import find_blocks, find_pattern, find_sequences
+from proxy.hls.compile_template import compile_template
+from proxy.hls.playlist_writer import write_playlist
 from proxy.hls.relay_urls import get_file_name, open_bytes, open_playlist, seal_file, seal_playlist
 
 LIMITS = VariantLimits(max_height=360)
@@ -383,3 +386,37 @@ def test_a_template_contains_nothing_of_a_session():
         word in repr(template) for word in ("SECRET", "sec2(", "cdn", "x8abcd", "viewer")
     )
     assert 0 < template.size < 20_000
+
+
+def test_the_size_of_a_relayed_playlist_is_limited():
+    """The hidden folder is part of each relay URL."""
+    base = f"https://cdn.example/{'a' * 3000}/m.m3u8"
+    text = f"{HEAD}" + "".join(
+        f"#EXTINF:1,\nhttps://b.example/{'b' * 3000}/{n}.ts\n" for n in range(9000)
+    )
+
+    assert catch_reason(lambda: rewrite(text, base=base)) == "playlist-invalid"
+
+
+def test_long_playlists_are_rewritten_in_slices():
+    for kind in KINDS:
+        text = build_text(kind, range(5000), "seg-{}.ts")
+        slices = write_playlist(text.encode(), base=BASE, hosts=HOSTS)
+        count, document = count_slices(slices)
+        compiled, template = count_slices(
+            compile_template(document, BASE, has_limits=kind == "limited")
+        )
+        rendered, _ = count_slices(template.render(build_place()))
+
+        assert count >= 10 and compiled >= 20
+        assert rendered >= (20 if kind == "limited" else 1)
+
+
+def count_slices(slices) -> tuple[int, object]:
+    count = 0
+    while True:
+        try:
+            next(slices)
+        except StopIteration as stop:
+            return count, stop.value
+        count += 1

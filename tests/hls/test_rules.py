@@ -8,9 +8,11 @@ import pytest
 from hls.relayed import AnyHost, rewrite
 from support import ROOT
 
+from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
 from proxy.hls.lint.check import check
 from proxy.hls.lint.findings import MAX_FINDINGS_PER_RULE
+from proxy.hls.lint.relay_changes import find_relay_changes
 from proxy.hls.lint.rules import RULES
 from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 from proxy.hls.playlist_writer import is_playlist
@@ -483,3 +485,41 @@ def test_query_parameters_are_read_from_the_playlists_url(parameter, is_defined)
 def test_a_playlist_with_too_many_lines_is_not_checked():
     report = check((MEDIA + SEGMENT * MAX_LINES).encode())
     assert (report.is_playlist, report.is_checked, report.kind) == (True, False, None)
+
+
+def test_inspect_names_the_lines_that_the_relay_changes():
+    text = (
+        f'{MEDIA}# a comment\n#EXTINF:-1,\n1.ts\n#EXT-X-BYTERANGE:x\n#EXTINF:4,\n2.ts\n#EXT-X-START:TIME-OFFSET="1"x\n'
+        "#EXT-X-KEY:METHOD=AES-128\n#EXTINF:4,\n3.ts\n"
+    )
+    findings = find_relay_changes(text.encode(), "https://a.example/m.m3u8")
+
+    assert [(finding.rule, finding.line) for finding in findings] == [
+        ("relay-drops", 4),
+        ("relay-changes", 5),
+        ("relay-drops", 7),
+        ("relay-changes", 10),
+        ("relay-drops", 11),
+        ("relay-gap", 13),
+    ]
+    assert find_relay_changes(b"<html>") == ()
+    assert find_relay_changes((MEDIA + SEGMENT).encode()) == ()
+
+
+def test_inspect_says_why_the_relay_refuses_a_playlist():
+    hosts = AllowedHosts(["a.example"], plain_http=False)
+    text = f"{MEDIA}#EXTINF:4,\nhttps://b.example/1.ts\n"
+    (finding,) = find_relay_changes(text.encode(), "https://a.example/m.m3u8", hosts)
+
+    assert finding.rule == "relay-refuses" and "b.example" in finding.message
+    assert find_relay_changes(text.encode()) == ()
+
+
+def test_the_model_fills_variables_in_and_leaves_invalid_uris_out():
+    text = (
+        '#EXTM3U\n#EXT-X-DEFINE:NAME="p",VALUE="m"\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{$p}.m3u8\n'
+        "#EXT-X-STREAM-INF:BANDWIDTH=2\nhttps://[\n"
+    )
+    (variant,) = read_model(text, "https://a.example/").variants
+
+    assert variant.url == "https://a.example/m.m3u8"

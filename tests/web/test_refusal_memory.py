@@ -18,6 +18,7 @@ SHORT_TIMEOUT = {"play_timeout": 1}
 FAULTS = [
     ("playlist", Fault(status=200, body="<html>")),
     ("playlist", Fault(status=200, body="#" * 3_000_000)),
+    ("playlist", Fault(status=200, body="#EXTM3U\n" * 3_000_000)),
     ("video", Fault(status=404)),
     ("video", Fault(status=500)),
     ("video", Fault(status=200, body="[" * 100_000)),

@@ -14,9 +14,9 @@ from yarl import URL
 
 from proxy.adapters.dailymotion.api_responses import to_refusal
 from proxy.adapters.dailymotion.cdn_responses import (
+    BodyDecompressor,
     build_bad_response_refusal,
     check_status,
-    decompress_body,
 )
 from proxy.adapters.errors import (
     CONNECTION_ERRORS,
@@ -85,6 +85,7 @@ class Cdn:
         self.hosts = hosts
         self.allow = hosts.check
         self._attempt_timeout = attempt_timeout
+        self._decompressor = BodyDecompressor()
         self._clients = {
             timeout: HttpClient(
                 playlists, telemetry, attempt_timeout=timeout, max_response_bytes=MAX_BYTES
@@ -117,7 +118,7 @@ class Cdn:
         check_status(response.status)
         body, encoding = response.body, response.headers.get("Content-Encoding", "")
         if encoding and encoding.lower() != "identity":
-            body = await decompress_body(body, encoding)
+            body = await self._decompressor.decompress(body, encoding)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         return ReceivedPlaylist(body=body, url=url, content_type=content_type)
 

@@ -1,6 +1,7 @@
 """Check and decompress responses of the CDN."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from proxy.adapters.decompress import (
@@ -14,14 +15,28 @@ from proxy.hls.playlist_writer import MAX_BYTES
 GONE_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
-async def decompress_body(body: bytes, encoding: str) -> bytes:
-    """Decompress a playlist that the CDN compressed, although the request forbids it.
+class BodyDecompressor:
+    """Decompresses playlists that the CDN compressed, although the request forbids it.
 
-    Raises:
-        Refusal: it cannot be decompressed, or becomes larger than `MAX_BYTES`.
+    One thread decompresses one body at a time, because each may occupy 16 MB.
     """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decompress")
+
+    async def decompress(self, body: bytes, encoding: str) -> bytes:
+        """Return a decompressed body.
+
+        Raises:
+            Refusal: it cannot be decompressed, or becomes larger than `MAX_BYTES`.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, _decompress, body, encoding)
+
+
+def _decompress(body: bytes, encoding: str) -> bytes:
     try:
-        return await asyncio.to_thread(decompress, body, encoding, MAX_BYTES)
+        return decompress(body, encoding, MAX_BYTES)
     except DecompressionError as error:
         raise build_bad_response_refusal(f"the playlist {error}") from None
     except DecompressedTooLargeError:
