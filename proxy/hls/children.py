@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal
-from proxy.hls.resolve import clean_reference, is_absolute, resolve_uri
+from proxy.hls.lexer import MAX_LINE
+from proxy.hls.resolve import UnresolvableError, clean_reference, is_absolute, resolve_uri
 from proxy.hls.tags import Role
 
 # Stands for a child's relay URL in the text. No written line contains it.
@@ -46,11 +47,13 @@ class Children:
         """Add a child; return the text that stands for it in the written playlist.
 
         Raises:
-            UnresolvableError: no player can resolve the URI.
+            UnresolvableError: no player can resolve the URI, or it is too long.
             Refusal: `stream-host-not-allowed`; `playlist-invalid` if there are too many children
                 that need a seal of their own.
         """
         reference, _, fragment = clean_reference(uri).partition("#")
+        if len(reference) > MAX_LINE:
+            raise UnresolvableError(reference[:200])
         depends_on_url = is_absolute(reference) or reference.startswith("/")
         url = self._hosts.check(resolve_uri(self._base, reference))
         self.has_signatures |= depends_on_url or "?" in reference

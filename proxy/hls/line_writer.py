@@ -34,6 +34,8 @@ LIMITED_TAGS = frozenset(
         "EXT-X-PRELOAD-HINT",
     }
 )
+# If a line is too long, the segments after these are repaired or become gaps.
+TAGS_OF_SEGMENTS = frozenset({"EXTINF", "EXT-X-BYTERANGE", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PART"})
 TOKEN = re.compile(r"[A-Za-z0-9:.+@-]{1,64}", re.ASCII)
 TAG_NAME = re.compile(r"EXT[A-Z0-9_-]{0,64}", re.ASCII | re.IGNORECASE)
 BASE_DEPENDENT = frozenset({"QUERYPARAM", "IMPORT"})
@@ -68,10 +70,11 @@ class LineWriter:
         text = text.strip()
         if not text or text == "#EXTM3U":
             return None
-        if len(text) > MAX_LINE and not text.startswith("#EXTINF:"):
+        line = read_line(number, text)
+        is_kept = not text.startswith("#") or line.tag in TAGS_OF_SEGMENTS
+        if len(text) > MAX_LINE and not is_kept:
             self.drop(number)
             return None
-        line = read_line(number, text)
         tag = TAGS.get(line.tag)
         is_comment = not line.tag and text.startswith("#")
         is_malformed = line.tag and TAG_NAME.fullmatch(line.tag) is None

@@ -112,7 +112,10 @@ class MultivariantWriter:
         return True
 
     def _write_required(self, tag: Line) -> None:
-        attributes = self.lines.write_attributes(tag, *REQUIRED[tag.tag])
+        required = REQUIRED[tag.tag]
+        if tag.tag == "EXT-X-MEDIA" and first_values(tag).get("URI"):
+            required = (*required, "URI")  # without it, the rendition would be in the variants
+        attributes = self.lines.write_attributes(tag, *required)
         if attributes is not None:
             self.lines.output.append(format_attributes(tag.tag, attributes))
 

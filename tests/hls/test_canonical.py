@@ -210,8 +210,15 @@ class TestSegments:
             "2.ts",
         ]
 
-    def test_an_unusable_uri_makes_a_gap(self):
-        assert self.relay("#EXTINF:1,\nhttps://[\n") == ["#EXTINF:1,", "#EXT-X-GAP", "unavailable"]
+    @pytest.mark.parametrize("uri", ["https://[", "x" * 5000, "x" * 50_000])
+    def test_an_unusable_uri_makes_a_gap(self, uri):
+        assert self.relay(f"#EXTINF:1,\n{uri}\n") == ["#EXTINF:1,", "#EXT-X-GAP", "unavailable"]
+
+    @pytest.mark.parametrize("tag", ["KEY:METHOD=AES-128", "MAP:X=1", "BYTERANGE:1@0"])
+    @pytest.mark.parametrize("length", [5000, 50_000])
+    def test_a_tag_that_is_too_long_makes_a_gap(self, tag, length):
+        line = f'#EXT-X-{tag},URI="{"x" * length}"'
+        assert self.relay(f"{line}\n#EXTINF:1,\n1.ts\n") == ["#EXTINF:1,", "#EXT-X-GAP", "1.ts"]
 
     @pytest.mark.parametrize(
         ("part", "relayed"),
@@ -309,7 +316,7 @@ class TestUris:
             '#EXT-X-SESSION-DATA:DATA-ID="a",URI="https://evil.test/"', '#EXT-X-CONTENT-STEERING:SERVER-URI="https://evil.test/"',
             '#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=1,URI="https://evil.test/i"', "#EXT-X-SESSION-KEY:METHOD=AES-128",
             '#EXT-X-CONTENT-STEERING:SERVER-URI="data:,x"', '#EXT-X-CONTENT-STEERING:SERVER-URI="data:;base64,!"',
-            "#EXT-X-MEDIA:NAME=a", "#EXT-X-STREAM-INF:BANDWIDTH=2", "#EXT-X-STREAM-INF:BANDWIDTH=2\nhttps://[", "#EXT-X-STREAM-INF:\nv",
+            "#EXT-X-MEDIA:NAME=a", '#EXT-X-MEDIA:TYPE=AUDIO,URI="https://["', "#EXT-X-STREAM-INF:BANDWIDTH=2", "#EXT-X-STREAM-INF:BANDWIDTH=2\nhttps://[", "#EXT-X-STREAM-INF:\nv",
             "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-KEY:METHOD=NONE",
         ],
     )  # fmt: skip
