@@ -11,7 +11,7 @@ from proxy.hls.attributes import Attributes, format_attributes
 from proxy.hls.children import MARK
 from proxy.hls.document import Document
 from proxy.hls.extinf import read_duration, read_title
-from proxy.hls.lexer import Line, first_values
+from proxy.hls.lexer import MAX_LINE, Line, first_values
 from proxy.hls.line_writer import LineWriter
 from proxy.hls.media_facts import MediaFacts
 from proxy.hls.resolve import UnresolvableError
@@ -126,15 +126,13 @@ class MediaWriter:
     def _write_segment(self, line: Line) -> None:
         if self._extinf is None:
             # Some players play a segment without EXTINF. Markup and lines after the end are none.
-            if (
-                self._facts.has_ended
-                or MARKUP.match(line.text)
-                or self._facts.target_duration is None
-            ):
+            target = self._facts.target_duration
+            is_none = MARKUP.match(line.text) is not None or len(line.text) > MAX_LINE
+            if is_none or self._facts.has_ended or target is None:
                 self._byterange, self._is_gap = None, False
                 self.lines.drop(line.number)
                 return
-            self._extinf = f"{self._facts.target_duration},"
+            self._extinf = f"{target},"
             self.lines.record(line.number, "changes")
         uri = NO_URI
         is_gap = self._is_gap or self._has_bad_key or self._has_bad_map
