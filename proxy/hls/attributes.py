@@ -13,9 +13,14 @@ from proxy.hls.json_lists import JsonListInvalidError, strip_steering
 from proxy.hls.lexer import Line
 from proxy.hls.resolve import UNSAFE, UnresolvableError, clean_reference
 from proxy.hls.tags import TAGS, Role
+from proxy.hls.value_syntax import ANY, SOME
 from proxy.hls.variables import Variables
 
-ATTRIBUTE_NAMES = {tag.name: frozenset(attr.name for attr in tag.attrs) for tag in TAGS.values()}
+# The attributes of each tag whose value may be any text, such as a name.
+TEXT_ATTRIBUTES = {
+    tag.name: frozenset(attr.name for attr in tag.attrs if attr.shape in {ANY, SOME})
+    for tag in TAGS.values()
+}
 # The attributes of each tag that contain a URI, and the resource that it leads to.
 URI_ATTRIBUTES: dict[str, dict[str, Role]] = {
     tag.name: roles
@@ -23,6 +28,8 @@ URI_ATTRIBUTES: dict[str, dict[str, Role]] = {
     if (roles := {attr.name: attr.role for attr in tag.attrs if attr.role is not None})
 }
 
+# How the names of attributes with a URI end.
+URI_NAMES = ("URI", "X-ASSET-LIST")
 ATTRIBUTE_NAME = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,63}", re.ASCII | re.IGNORECASE)
 MAX_ATTRIBUTES = 200  # per tag; the rest is dropped
 KEY_TAGS = frozenset({"EXT-X-KEY", "EXT-X-SESSION-KEY"})
@@ -74,7 +81,7 @@ class AttributeWriter:
             OptionalTagError: the tag must be dropped.
             Refusal: a URI leads to a host that is not allowed.
         """
-        known = ATTRIBUTE_NAMES.get(line.tag, ())
+        texts = TEXT_ATTRIBUTES.get(line.tag, ())
         roles = URI_ATTRIBUTES.get(line.tag, {})
         written: Attributes = {}
         count = len(self._children.found)
@@ -85,10 +92,10 @@ class AttributeWriter:
                 filled = self._variables.fill(value)
                 if (role := roles.get(name)) is not None:
                     text = self._write_uri(line, filled, role)
-                elif name not in known and (name.upper().endswith("URI") or names_file(filled)):
+                elif name.upper().endswith(URI_NAMES):
                     text = None
                 else:
-                    text = self._write_text(filled, is_quoted=is_quoted)
+                    text = self._write_text(filled, is_quoted=is_quoted, is_text=name in texts)
                 if text is not None:
                     written[name] = text
         except OptionalTagError:
@@ -103,9 +110,9 @@ class AttributeWriter:
             raise OptionalTagError
         return uri
 
-    def _write_text(self, value: str, *, is_quoted: bool) -> str | None:
+    def _write_text(self, value: str, *, is_quoted: bool, is_text: bool) -> str | None:
         clean = clean_quoted(value) if is_quoted else clean_unquoted(value)
-        if clean is None or self._hosts.occur_in(clean):
+        if clean is None or self._hosts.occur_in(clean) or (not is_text and names_file(clean)):
             return None
         return f'"{clean}"' if is_quoted else clean
 

@@ -25,11 +25,13 @@ class Child(NamedTuple):
         reference: its absolute URL, or a reference that is relative to the playlist's URL.
         role: the resource that it is.
         is_absolute: whether `reference` is an absolute URL.
+        has_host_name: whether its path contains the name of an allowed host, and must be hidden.
     """
 
     reference: str
     role: Role
     is_absolute: bool
+    has_host_name: bool = False
 
 
 class Children:
@@ -61,5 +63,13 @@ class Children:
             self._count += 1
             if self._count > MAX_SEALED:
                 raise Refusal(Reason.PLAYLIST_INVALID, TOO_MANY)
-        self.found.append(Child(url if depends_on_url else reference, role, depends_on_url))
+        path = url[url.find("/", len("https://")) :] if depends_on_url else reference
+        self.found.append(
+            Child(
+                url if depends_on_url else reference,
+                role,
+                depends_on_url,
+                self._hosts.occur_in(path),
+            )
+        )
         return f"{MARK}#{fragment}" if FRAGMENT.fullmatch(fragment) is not None else MARK

@@ -3,7 +3,7 @@
 import re
 
 # A tag or attribute that a player may find in the middle of a text.
-EMBEDDED_SYNTAX = re.compile(r"#EXT|URI\s*=", re.IGNORECASE)
+EMBEDDED_SYNTAX = re.compile(r"#EXT|(?:URI|LIST)\s*=", re.IGNORECASE)
 # Control characters, line ends of any kind, and invisible characters.
 UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ud800-\udfff]"
@@ -17,7 +17,9 @@ FILE = re.compile(
     r"(?:[?#].*)?\Z",
     re.IGNORECASE | re.ASCII,
 )
-UNQUOTED = re.compile(r"[^\s\",\\#{}<>]+")
+# A query, which may contain a signature.
+QUERY = re.compile(r"\?[^\s?]*=")
+UNQUOTED = re.compile(r"[^\s\"',\\#{}<>]+")
 RAW_VALUE = re.compile(r"[A-Za-z0-9+/=._:;,@()| -]*", re.ASCII)
 
 
@@ -31,7 +33,7 @@ def contains_url(text: str) -> bool:
 
 def names_file(text: str) -> bool:
     """Return whether a text ends like a reference to a file, such as `a/b.m3u8?x=1`."""
-    return ("/" in text or "?" in text) and FILE.search(text) is not None
+    return ("/" in text or "?" in text) and FILE.search(text.strip("' ;,.")) is not None
 
 
 def clean_quoted(text: str) -> str | None:
@@ -41,7 +43,8 @@ def clean_quoted(text: str) -> str | None:
     """
     printable = UNPRINTABLE.sub("", text).replace('"', "'")
     clean = printable.replace("\\", "")
-    if contains_url(printable) or contains_url(clean) or EMBEDDED_SYNTAX.search(clean) is not None:
+    is_unsafe = EMBEDDED_SYNTAX.search(clean) or QUERY.search(clean) or "../" in clean
+    if is_unsafe or contains_url(printable) or contains_url(clean):
         return None
     return clean
 
@@ -54,7 +57,5 @@ def clean_unquoted(text: str) -> str | None:
 
 def clean_raw_value(text: str) -> str | None:
     """Return the value of an unknown tag, which is no attribute list; None to drop the tag."""
-    is_plain = RAW_VALUE.fullmatch(text) is not None
-    if not is_plain or contains_url(text) or EMBEDDED_SYNTAX.search(text) or names_file(text):
-        return None
-    return text
+    is_plain = RAW_VALUE.fullmatch(text) is not None and not names_file(text)
+    return text if is_plain and clean_quoted(text) == text else None

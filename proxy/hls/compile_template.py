@@ -112,7 +112,7 @@ class _Children:
         """Return a child's folder and visible name, or the child if nothing may be visible."""
         if isinstance(child, str):
             return Visible(0, child, is_segment=True)
-        if child.role not in {"segment", "file"}:
+        if child.role not in {"segment", "file"} or child.has_host_name:
             return child
         path, has_query, query = child.reference.partition("?")
         reference = self._hide(path, is_absolute=child.is_absolute)

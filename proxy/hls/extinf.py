@@ -2,7 +2,7 @@
 
 import re
 
-from proxy.hls.clean_text import clean_quoted
+from proxy.hls.clean_text import clean_quoted, names_file
 
 DURATION = re.compile(r"\s*(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)", re.ASCII)
 PLAIN_DURATION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,20})?", re.ASCII)
@@ -29,4 +29,6 @@ def read_duration(text: str) -> str | None:
 def read_title(text: str) -> str:
     """Return the title after the duration; empty if players may read it differently."""
     title = text.partition(",")[2].strip()
-    return (clean_quoted(title) or "") if TITLE.fullmatch(title) is not None else ""
+    if TITLE.fullmatch(title) is None or names_file(title):
+        return ""
+    return clean_quoted(title) or ""

@@ -13,7 +13,7 @@ from proxy.hls.attributes import (
     format_attributes,
 )
 from proxy.hls.children import MARK, Children
-from proxy.hls.clean_text import clean_raw_value
+from proxy.hls.clean_text import clean_raw_value, contains_url
 from proxy.hls.document import MAX_CHANGES, Change, ChangeKind
 from proxy.hls.lexer import MAX_LINE, Line, first_values, read_line
 from proxy.hls.tags import TAGS, Scope
@@ -36,7 +36,8 @@ LIMITED_TAGS = frozenset(
 )
 # If a line is too long, the segments after these are repaired or become gaps.
 TAGS_OF_SEGMENTS = frozenset({"EXTINF", "EXT-X-BYTERANGE", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PART"})
-TOKEN = re.compile(r"[A-Za-z0-9:.+@-]{1,64}", re.ASCII)
+VALUE = re.compile(r"[0-9]{1,20}|EVENT|VOD", re.ASCII)
+DATE = re.compile(r"[0-9]{4}[0-9TZtz:.,+ -]{1,60}", re.ASCII)
 TAG_NAME = re.compile(r"EXT[A-Z0-9_-]{0,64}", re.ASCII | re.IGNORECASE)
 BASE_DEPENDENT = frozenset({"QUERYPARAM", "IMPORT"})
 
@@ -68,7 +69,7 @@ class LineWriter:
         tags that must occur only once.
         """
         text = text.strip()
-        if not text or text == "#EXTM3U":
+        if not text or text.startswith("#EXTM3U"):
             return None
         line = read_line(number, text)
         is_kept = not text.startswith("#") or line.tag in TAGS_OF_SEGMENTS
@@ -181,16 +182,23 @@ class LineWriter:
     def _write_value(self, line: Line, *, has_value: bool) -> None:
         if not has_value:
             self.output.append(f"#{line.tag}")
-        elif (token := TOKEN.match(line.value.lstrip())) is None:
+        elif (value := self._read_value(line)) is None:
             self.drop(line.number)
         else:
-            self.output.append(f"#{line.tag}:{token[0]}")
-            if token[0] != line.value:
+            self.output.append(f"#{line.tag}:{value}")
+            if value != line.value:
                 self.record(line.number, "changes")
+
+    @staticmethod
+    def _read_value(line: Line) -> str | None:
+        """Return the value of a known tag as every player reads it."""
+        pattern = DATE if line.tag == "EXT-X-PROGRAM-DATE-TIME" else VALUE
+        value = pattern.match(line.value.strip())
+        return None if value is None else value[0].rstrip()
 
     def _write_unknown(self, line: Line) -> None:
         value = clean_raw_value(self.variables.fill(line.value.strip()))
-        if value is None or self.hosts.occur_in(value):
+        if value is None or contains_url(line.text[1:]) or self.hosts.occur_in(value):
             self.drop(line.number)
         else:
             self.output.append(f"#{line.tag}:{value}" if value else f"#{line.tag}")

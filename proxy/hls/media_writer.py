@@ -85,7 +85,7 @@ class MediaWriter:
             or self._has_bad_map
         ):
             return at
-        if (run := RUN.match(text, at)) is None:
+        if (run := RUN.match(text, at)) is None or self.lines.hosts.occur_in(run[0]):
             return at
         lines = run[0][:-1].split("\n")
         names = [line for line in lines if line[0] != "#"]

@@ -35,6 +35,7 @@ from proxy.hls.child_names import (
 from proxy.hls.resolve import get_folder, resolve_uri
 
 PLAYLIST_NAME, LIST_NAME = "playlist.m3u8", "list.json"
+ANY_NAME = "file"  # of a file whose own name must not be visible
 PATH = re.compile(r"/relay/(?P<seal>[A-Za-z0-9_-]+)/(?P<rest>[A-Za-z0-9()=,~+:@!._/-]+)", re.ASCII)
 # The last part is the visible name, which may contain slashes.
 HIDDEN = re.compile(r"~(?P<hidden>[A-Za-z0-9_-]+)/(?P<rest>.+)", re.ASCII)
@@ -92,7 +93,7 @@ def seal_file(key: SealKey, session: Session, url: str) -> str:
 def get_file_name(url: str) -> str:
     """Return the last part of a URL's path if it may be visible, else `file`."""
     last = url.partition("?")[0].rpartition("/")[2]
-    return last if FILE_NAME.fullmatch(last) is not None else "file"
+    return last if FILE_NAME.fullmatch(last) is not None else ANY_NAME
 
 
 def open_playlist(raw_path: str, keys: SealKeys) -> SealedPlaylist:
@@ -137,7 +138,8 @@ def _find_url(opened: OpenedSeal, seal: str, rest: str) -> str | None:
                 place, rest = f"{seal}/~{path['hidden']}/", path["rest"]
             case str(reference):
                 hidden_url = resolve_uri(url, reference)
-                return hidden_url if path["rest"] == get_file_name(hidden_url) else None
+                is_named = path["rest"] in {get_file_name(hidden_url), ANY_NAME}
+                return hidden_url if is_named else None
             case _:
                 return None
     proof = PROOF.fullmatch(rest)

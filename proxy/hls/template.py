@@ -11,7 +11,7 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.hls.children import MARK, Child
 from proxy.hls.document import PlaylistKind
-from proxy.hls.relay_urls import get_file_name, seal_playlist
+from proxy.hls.relay_urls import ANY_NAME, get_file_name, seal_playlist
 from proxy.hls.resolve import get_folder, resolve_uri
 
 SAMPLE_NAME = "x"
@@ -154,4 +154,4 @@ def _render_hidden(child: Child, place: Place, prefix: str) -> str:
             pass
     is_relative = not child.is_absolute and place.url == place.sealed_url
     hidden = place.key.hide(place.seal, child.reference if is_relative else url)
-    return f"{prefix}~{hidden}/{get_file_name(url)}"
+    return f"{prefix}~{hidden}/{ANY_NAME if child.has_host_name else get_file_name(url)}"

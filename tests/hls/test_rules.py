@@ -468,7 +468,7 @@ def test_a_relayed_playlist_of_the_corpus_has_the_same_segments(corpus):
             continue
         compared += 1
         assert len(before.segments) == len(after.segments), path.name
-        assert before.target_duration == after.target_duration, path.name
+        assert max(0, before.target_duration) == after.target_duration, path.name
         assert len(before.variants) == len(after.variants), path.name
 
     assert compared > 60
