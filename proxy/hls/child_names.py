@@ -23,8 +23,10 @@ FLAT_NAMES = re.compile(
 )
 
 NUMBERS = re.compile(r"([0-9]{1,18})", re.ASCII)
-LAST_TWO_DIGITS = re.compile(r"(?<![0-9])([0-9]{0,3}?)[0-9]{1,2}(?![0-9])", re.ASCII)
-LONG_NUMBER = re.compile(r"[0-9]{6,}", re.ASCII)
+LAST_TWO_DIGITS = re.compile(r"[0-9]{1,2}(?![0-9])", re.ASCII)
+NUMBER = re.compile(r"[0-9]+", re.ASCII)
+LONG_NUMBER = re.compile(r"[0-9]{6}", re.ASCII)
+LONG = 6  # digits
 HIDDEN = "*"  # no character of a name
 
 MIN_SEQUENCE_LENGTH = 4
@@ -46,15 +48,16 @@ def find_blocks(names: Sequence[str]) -> list[str]:
 
     Hides two digits of a short number and half of a long one, such as a time in milliseconds.
     """
-    text = LAST_TWO_DIGITS.sub(r"\1**", "\n".join(names))
-    if LONG_NUMBER.search(text) is not None:
-        text = LONG_NUMBER.sub(_hide_half, text)
-    return text.split("\n")
+    text = "\n".join(names)
+    if LONG_NUMBER.search(text) is None:
+        return LAST_TWO_DIGITS.sub(2 * HIDDEN, text).split("\n")
+    return NUMBER.sub(_hide_digits, text).split("\n")
 
 
-def _hide_half(number: re.Match[str]) -> str:
+def _hide_digits(number: re.Match[str]) -> str:
     digits = number[0]
-    return digits[: -(len(digits) // 2)] + HIDDEN * (len(digits) // 2)
+    count = len(digits) // 2 if len(digits) >= LONG else 2
+    return digits[:-count] + HIDDEN * count
 
 
 class Counter(NamedTuple):

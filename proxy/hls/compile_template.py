@@ -73,17 +73,20 @@ class _Children:
     def __init__(self, base: str) -> None:
         self._base = base  # the playlist's folder
         self.folders: dict[Folder, int] = {BESIDE_PLAYLIST: 0}
-        self._divided: list[Visible | Child] = []
+        self._divided: list[Visible | Child | str] = []  # a text is a segment beside the playlist
         # Of the segments in each folder, by name; None if a name has a proof of its own.
         self._proofs: dict[int, dict[str, Proof | None]] = {}
 
     def divide(self, children: Sequence[Child | str]) -> Generator[None, None, None]:
         """Divide all children."""
+        names = self._proofs.setdefault(0, {})
         for at in range(0, len(children), SLICE):
             for child in children[at : at + SLICE]:
-                place = self._divide(child)
+                place = child if isinstance(child, str) else self._divide(child)
                 self._divided.append(place)
-                if isinstance(place, Visible) and place.is_segment:
+                if isinstance(place, str):
+                    names[place] = None
+                elif isinstance(place, Visible) and place.is_segment:
                     self._proofs.setdefault(place.folder, {})[place.name] = None
             yield
 
@@ -102,16 +105,16 @@ class _Children:
         """Return the target and the visible name of each child, one after the other."""
         return map(self._find_target, self._divided)
 
-    def _find_target(self, place: Visible | Child) -> tuple[Proof | Child, str]:
+    def _find_target(self, place: Visible | Child | str) -> tuple[Proof | Child, str]:
+        if isinstance(place, str):
+            return self._proofs[0][place] or Proof(0, digest_child(place), ""), place
         if not isinstance(place, Visible):
             return place, ""
         proof = self._proofs[place.folder][place.name] if place.is_segment else None
         return proof or Proof(place.folder, digest_child(place.name), ""), place.name
 
-    def _divide(self, child: Child | str) -> Visible | Child:
+    def _divide(self, child: Child) -> Visible | Child:
         """Return a child's folder and visible name, or the child if nothing may be visible."""
-        if isinstance(child, str):
-            return Visible(0, child, is_segment=True)
         if child.role not in {"segment", "file"} or child.has_host_name:
             return child
         path, has_query, query = child.reference.partition("?")

@@ -15,7 +15,14 @@ from uuid import uuid4
 from support import build_sandbox_minter
 
 from bench.load import Requests, write_requests
-from bench.upstream import MAX_SEGMENTS, PLAYLIST_SIZES, Upstream, name_video
+from bench.upstream import (
+    MAX_SEGMENTS,
+    PLAYLIST_NAMES,
+    PLAYLIST_SIZES,
+    Upstream,
+    build_playlist_path,
+    name_video,
+)
 
 PLAYS = 30_000  # three times as many tokens as an edge caches
 SESSIONS = 200
@@ -40,20 +47,26 @@ def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str,
         ],
     }
     for count in PLAYLIST_SIZES:
-        texts[f"relayed playlists of {count}"] = [
-            build_get(n, start_relayed_session(edge, name_video(count), build_viewer_address(n))[0])
-            for n in range(SESSIONS)
-        ]
-        url = f"https://{upstream.host}/media/{name_video(count)}/index.m3u8"
-        texts[f"passed playlists of {count}"] = [
-            build_get(n, f"/?url={url}") for n in range(SESSIONS)
-        ]
+        for name in PLAYLIST_NAMES:
+            video = name_video(count, name)
+            texts[f"relayed {name} of {count}"] = [
+                build_get(n, start_relayed_session(edge, video, build_viewer_address(n))[0])
+                for n in range(SESSIONS)
+            ]
+            url = f"https://{upstream.host}{build_playlist_path(count, name)}"
+            encoded = urlsafe_b64encode(url.encode()).decode()
+            texts[f"passed {name} of {count}"] = [
+                build_get(n, f"/?url={url}") for n in range(SESSIONS)
+            ]
+            texts[f"encoded {name} of {count}"] = [
+                build_get(n, f"/{encoded}.m3u8") for n in range(SESSIONS)
+            ]
     (playlist,) = start_relayed_session(edge, name_video(MAX_SEGMENTS), LOAD_ADDRESS)
     segments = find_relay_paths(fetch(edge, playlist, LOAD_ADDRESS), playlist)
     texts["relayed segments"] = [build_get(0, path) for path in segments]
     texts["relayed segments again"] = [build_get(0, path) for path in segments[:10]]
     texts["segments"] = [
-        build_get(0, f"/media/{name_video(MAX_SEGMENTS)}/{n}.ts") for n in range(MAX_SEGMENTS)
+        build_get(0, f"/media/x{MAX_SEGMENTS}/{n}.ts") for n in range(MAX_SEGMENTS)
     ]
     return {
         name: write_requests(folder / f"{n}.requests", requests)

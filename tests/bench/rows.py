@@ -9,6 +9,10 @@ from bench.upstream import PLAYLIST_SIZES
 
 Figure = Literal["cpu", "throughput", "p99", "seconds", "bytes"]
 
+PLAYLIST_KINDS = ("vod", "live")
+# For PLAYLIST_SIZES
+FIRST_SIGHT_TARGETS = ("<= 2.0", "<= 1.0", "<= 0.8")
+SEEN_BEFORE_TARGETS = ("<= 2.5", "<= 3", "<= 6")
 COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
 
@@ -58,9 +62,12 @@ LOADS = {
     **{
         name: load
         for count in PLAYLIST_SIZES
+        for kind in PLAYLIST_KINDS
         for name, load in (
-            (f"relayed playlist of {count}", Load("edge", f"relayed playlists of {count}")),
-            (f"passed playlist of {count}", Load("playlist", f"passed playlists of {count}")),
+            (f"{kind} of {count}, first sight", Load("edge", f"relayed fresh{kind} of {count}")),
+            (f"{kind} of {count}, hls-proxy", Load("hls-proxy", f"encoded fresh{kind} of {count}")),
+            (f"{kind} of {count}, seen before", Load("edge", f"relayed {kind} of {count}")),
+            (f"{kind} of {count}, passed", Load("playlist", f"passed {kind} of {count}")),
         )
     },
     "relayed segments": Load("nginx", "relayed segments", 8),
@@ -85,8 +92,13 @@ ROWS = (
     Row("/auth, distinct tokens: throughput / (a) bare 204", "throughput", "/auth, distinct tokens", "bare 204", ">= 0.4"),
     Row("/auth, distinct tokens: CPU / (a) bare 204", "cpu", "/auth, distinct tokens", "bare 204"),
     *(
-        Row(f"relayed playlist, {count} segments: CPU / passed on unchanged", "cpu", f"relayed playlist of {count}", f"passed playlist of {count}")
-        for count in PLAYLIST_SIZES
+        row
+        for kind in PLAYLIST_KINDS
+        for count, first, before in zip(PLAYLIST_SIZES, FIRST_SIGHT_TARGETS, SEEN_BEFORE_TARGETS, strict=True)
+        for row in (
+            Row(f"relayed {kind}, {count} segments, first sight: CPU / (e) hls-proxy", "cpu", f"{kind} of {count}, first sight", f"{kind} of {count}, hls-proxy", first),
+            Row(f"relayed {kind}, {count} segments, seen before: CPU / passed on unchanged", "cpu", f"{kind} of {count}, seen before", f"{kind} of {count}, passed", before),
+        )
     ),
     Row("relayed 1 MB segments: throughput / plain proxy_pass", "throughput", "relayed segments", "plain proxy_pass", ">= 0.95"),
     Row("relayed 1 MB segments: CPU / plain proxy_pass", "cpu", "relayed segments", "plain proxy_pass"),

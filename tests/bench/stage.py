@@ -14,13 +14,14 @@ from nginx_server import Upstream as RelayedFrom
 from nginx_server import set_addresses, set_port_and_folders
 from ports import free_port
 from relay_stack import NameServer
-from support import SANDBOX_TOML, build_sandbox_minter
+from support import ROOT, SANDBOX_TOML, build_sandbox_minter
 
 from bench.requests import SECRET, VIDEO, build_viewer_address
 from bench.servers import Server, build_python_command, run_nginx, run_on_core
 from bench.upstream import Upstream
 
 SERVER_CORE, LOAD_CORE = 0, 1
+HLS_PROXY = ROOT / "npm/node_modules/@warren-bank/hls-proxy/hls-proxy/bin/hlsd.js"
 BASELINES = ("redirect", "no-content", "one-call", "guides", "playlist")
 
 PLAIN_SERVER = """
@@ -60,7 +61,7 @@ def run_stage(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
         # a higher concurrency alone is not enough.
         "PLAYGATE_LIMITS__CONCURRENCY": "256",
         "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "20",
-        "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8has[0-9]+", "mode": "relay"}]',
+        "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8(?:fresh)?(?:vod|live)[0-9]+", "mode": "relay"}]',
     }
     with ExitStack() as stack:
         servers = {kind: stack.enter_context(run_baseline(kind, environment)) for kind in BASELINES}
@@ -77,6 +78,7 @@ def run_stage(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
                 stack.enter_context(run_relay_nginx(nginx, folder / "nginx", deployed, relays)),
                 edge,
             ),
+            "hls-proxy": stack.enter_context(run_hls_proxy(upstream.authority)),
             "plain nginx": stack.enter_context(run_plain_nginx(nginx, folder / "plain", relays)),
         }
         servers["secure-link"] = servers["plain nginx"]
@@ -103,6 +105,25 @@ def run_plain_nginx(program: str, folder: Path, relays: RelayedFrom) -> Iterator
 def run_baseline(kind: str, environment: Mapping[str, str]) -> Iterator[Server]:
     port = free_port()
     command = build_python_command("-m", "bench.baselines", kind, str(port))
+    with run_on_core(SERVER_CORE, port, *command, env=environment) as server:
+        yield server
+
+
+@contextmanager
+def run_hls_proxy(authority: Path) -> Iterator[Server]:
+    """Run (e): an HLS proxy for Node, which rewrites playlists for one user without checks."""
+    port = free_port()
+    command = [
+        "node",
+        str(HLS_PROXY),
+        "--host",
+        f"127.0.0.1:{port}",
+        "--port",
+        str(port),
+        "-v",
+        "-1",
+    ]
+    environment = {"NODE_EXTRA_CA_CERTS": str(authority)}
     with run_on_core(SERVER_CORE, port, *command, env=environment) as server:
         yield server
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from certificates import certify
 from ports import free_port
@@ -12,6 +13,9 @@ from ports import free_port
 from bench.servers import run_nginx
 
 PLAYLIST_SIZES = (10, 100, 1800)  # segments
+# With "fresh", every response has another body, as if each playlist came for the first time.
+PlaylistName = Literal["vod", "live", "freshvod", "freshlive"]
+PLAYLIST_NAMES: tuple[PlaylistName, ...] = get_args(PlaylistName)
 MAX_SEGMENTS = 20_000  # enough that no segment is requested twice
 SEGMENT_BYTES = 1_000_000
 
@@ -29,6 +33,11 @@ SERVER = """
         }}
         location ~ ^/media/[A-Za-z0-9]+/[0-9]+\\.ts$ {{
             try_files /segment.ts =404;
+        }}
+        location ~ ^/media/[A-Za-z0-9]+/fresh[a-z]+\\.m3u8$ {{ # another body for every request
+            rewrite ^(.*)/fresh([a-z]+\\.m3u8)$ $1/$2 break;
+            sub_filter "#EXT-X-VERSION:3" "#EXT-X-VERSION:3\\n# $request_id";
+            sub_filter_types application/vnd.apple.mpegurl;
         }}
 """
 TOKEN = {"access_token": "t" * 64, "token_type": "Bearer", "expires_in": 36000, "scope": "s"}
@@ -96,9 +105,9 @@ def build_video(host: str) -> dict[str, object]:
     }
 
 
-def name_video(segments: int) -> str:
-    """Return the ID of the video with this many segments."""
-    return f"x8has{segments}"
+def name_video(segments: int, playlist: PlaylistName = "vod") -> str:
+    """Return the ID of the video with this media playlist, and this many segments."""
+    return f"x8{playlist}{segments}"
 
 
 def write_media(folder: Path) -> None:
@@ -106,15 +115,23 @@ def write_media(folder: Path) -> None:
     (folder / "manifest").mkdir(parents=True)
     (folder / "segment.ts").write_bytes(b"\x47" + bytes(187) * (SEGMENT_BYTES // 187))
     for count in (*PLAYLIST_SIZES, MAX_SEGMENTS):
-        video = name_video(count)
-        (folder / "manifest" / f"{video}.m3u8").write_text(
-            "#EXTM3U\n#EXT-X-VERSION:3\n"
-            '#EXT-X-STREAM-INF:BANDWIDTH=2000000,RESOLUTION=1280x720,CODECS="avc1.64001f,mp4a.40.2"\n'
-            f"/media/{video}/index.m3u8\n"
+        (folder / "media" / f"x{count}").mkdir(parents=True)
+        segments = "".join(f"#EXTINF:4.000,\n{n}.ts\n" for n in range(1000, 1000 + count))
+        head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n"
+        (folder / "media" / f"x{count}" / "vod.m3u8").write_text(
+            f"{head}#EXT-X-PLAYLIST-TYPE:VOD\n{segments}#EXT-X-ENDLIST\n"
         )
-        (folder / "media" / video).mkdir(parents=True)
-        segments = "".join(f"#EXTINF:4.000,\n{n}.ts\n" for n in range(count))
-        (folder / "media" / video / "index.m3u8").write_text(
-            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n"
-            f"{segments}#EXT-X-ENDLIST\n"
+        (folder / "media" / f"x{count}" / "live.m3u8").write_text(
+            f"{head}#EXT-X-MEDIA-SEQUENCE:1000\n{segments}"
         )
+        for name in PLAYLIST_NAMES:
+            (folder / "manifest" / f"{name_video(count, name)}.m3u8").write_text(
+                "#EXTM3U\n#EXT-X-VERSION:3\n"
+                '#EXT-X-STREAM-INF:BANDWIDTH=2000000,RESOLUTION=1280x720,CODECS="avc1.64001f,mp4a.40.2"\n'
+                f"{build_playlist_path(count, name)}\n"
+            )
+
+
+def build_playlist_path(segments: int, playlist: PlaylistName) -> str:
+    """Return the path of a media playlist on the stand-in."""
+    return f"/media/x{segments}/{playlist}.m3u8"
