@@ -36,6 +36,7 @@ from proxy.hls.template import Place
 # If the stream URL leads to a Media Playlist, players would return to /play for each reload, and
 # get a new session each time. With this playlist above it, they reload the playlist's relay URL.
 WRAPPER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n{path}\n"
+MAX_LIST_BYTES = 256 * 1024  # of JSON, which is parsed in one go
 LIMITS_NEED_VARIANTS = (
     "without a Multivariant Playlist, max_height and max_bandwidth cannot be checked"
 )
@@ -194,6 +195,9 @@ class Relay:
 
     def _rewrite_list(self, received: ReceivedPlaylist, sealed: SealedPlaylist) -> bytes:
         """Return an asset list or a steering manifest with relay URLs."""
+        if len(received.body) > MAX_LIST_BYTES:
+            detail = f"CDN: the JSON document is larger than {MAX_LIST_BYTES} bytes"
+            raise Refusal(Reason.PLAYLIST_TOO_LARGE, detail)
 
         def seal(uri: str) -> str | None:
             try:
