@@ -18,7 +18,12 @@ from proxy.adapters import log_writer
 from proxy.adapters.state.store import MAX_ENTRIES, MemoryStore
 from proxy.domain import original_uri, seal
 from proxy.domain.caches import LruCache, SizedCache, cache_short_texts
-from proxy.domain.client_ip import MAX_CACHED_ADDRESSES, TrustedProxies, parse_trusted_networks
+from proxy.domain.client_ip import (
+    MAX_CACHED_ADDRESSES,
+    TrustedProxies,
+    format_viewer_network,
+    parse_trusted_networks,
+)
 from proxy.domain.original_uri import read_forwarded
 from proxy.domain.rates import MAX_NAMES, RateCounters
 from proxy.domain.revocations import MAX_REVOCATIONS, Revocation, RevocationList
@@ -223,6 +228,12 @@ def fill_details() -> object:
     }
 
 
+def fill_viewer_networks() -> object:
+    for n in range(2 * MAX_CACHED_ADDRESSES):
+        format_viewer_network(IPv6Address(2**125 + n * 2**70))
+    return format_viewer_network
+
+
 def fill_playlist_folders() -> object:
     for n in range(2 * resolve.MAX_CACHED_FOLDERS):
         resolve.get_folder(f"https://a.dmcdn.net/{build_text(n, 6000)}/a.m3u8")
@@ -251,6 +262,7 @@ FILLERS: tuple[Callable[[], object], ...] = (
     fill_templates,
     fill_seen_playlists,
     fill_details,
+    fill_viewer_networks,
     fill_playlist_folders,
     fill_log_queue,
 )
@@ -291,7 +303,7 @@ def test_every_cache_of_the_code_is_listed_in_the_memory_test():
 
 # The number of caches per file. Caches of a few short entries are not documented.
 CACHES = {
-    "domain/client_ip.py": 1,
+    "domain/client_ip.py": 2,
     "domain/clock_skew.py": 1,
     "domain/original_uri.py": 1,
     "hls/resolve.py": 1,

@@ -228,10 +228,7 @@ def is_public(address: Address) -> bool:
 
 
 def select_client_ip(address: Address, private: PrivateViewers) -> Address | None:
-    """Return the address to lock the stream to; None requests no lock.
-
-    Private addresses get no lock if `viewer.private` is "omit".
-    """
+    """Return the address to lock the stream to; None (no lock) if it is private and omitted."""
     return None if private == "omit" and not is_public(address) else address
 
 
@@ -245,6 +242,7 @@ def get_viewer_network(viewer: Address) -> Network:
     return ip_network((viewer, NETWORK_BITS[viewer.version]), strict=False)
 
 
+@lru_cache(MAX_CACHED_ADDRESSES)
 def format_viewer_network(viewer: Address) -> str:
     """Return the network that a viewer's session is bound to, as text."""
     return str(get_viewer_network(viewer))

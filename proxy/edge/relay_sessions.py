@@ -1,6 +1,5 @@
 """Begin relay sessions, admit their requests, and limit how many are concurrent."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -70,25 +69,26 @@ class SessionLimits:
     def __init__(self, *, places: int) -> None:
         """Limit each network to half of `places`: the reloads that can run or queue at once."""
         self._max_per_network = {**MAX_PER_NETWORK, "reload": max(1, places // 2)}
-        self._in_flight: Counter[tuple[RelayRequestKind, Session | str]] = Counter()
+        self._in_flight: dict[tuple[RelayRequestKind, str], int] = {}
 
     @contextmanager
     def request(self, kind: RelayRequestKind, session: Session, viewer: Address) -> Iterator[None]:
         """Count a request while the context is open. Raises Refusal `rate-limited` at a limit."""
         network = format_viewer_network(viewer)
-        self._check(kind, session, MAX_PER_SESSION[kind], "session")
-        self._check(kind, network, self._max_per_network[kind], "network")
-        keys = (kind, session), (kind, network)
-        self._in_flight.update(keys)
+        keys = (kind, session.name), (kind, network)
+        self._check(keys[0], MAX_PER_SESSION[kind], "session")
+        self._check(keys[1], self._max_per_network[kind], "network")
+        for key in keys:
+            self._in_flight[key] = self._in_flight.get(key, 0) + 1
         try:
             yield
         finally:
-            self._in_flight.subtract(keys)
             for key in keys:
+                self._in_flight[key] -= 1
                 if not self._in_flight[key]:
                     del self._in_flight[key]
 
-    def _check(self, kind: RelayRequestKind, owner: Session | str, limit: int, scope: str) -> None:
-        if self._in_flight[kind, owner] >= limit:
-            detail = f"this {scope} already has {limit} {kind} requests in flight"
+    def _check(self, key: tuple[RelayRequestKind, str], limit: int, scope: str) -> None:
+        if self._in_flight.get(key, 0) >= limit:
+            detail = f"this {scope} already has {limit} {key[0]} requests in flight"
             raise Refusal(Reason.RATE_LIMITED, detail, retry_after=1)
