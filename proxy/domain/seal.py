@@ -62,8 +62,9 @@ class Session:
     name: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts = self.video, str(self.network), self.started_at, self.jti, self.subject, self.issuer
-        object.__setattr__(self, "name", repr(parts))
+        token = self.jti, self.subject, self.issuer, self.issued_at, self.limits
+        name = repr((self.video, str(self.network), self.started_at, *token))
+        object.__setattr__(self, "name", name)
 
     def check(self, viewer: Address, *, now: float, max_duration: float, leeway: float) -> None:
         """Check that the session is current and that the viewer is in its network.

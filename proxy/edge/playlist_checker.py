@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from typing import TypeVar
-from weakref import WeakValueDictionary
 
 from proxy.adapters.dailymotion.cdn import ReceivedPlaylist
 from proxy.adapters.telemetry import Telemetry
 from proxy.domain.allowed_hosts import AllowedHosts
-from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
+from proxy.domain.reasons import Reason, Refusal
+from proxy.edge.turns import Turns
 from proxy.hls.lint.check import check
 from proxy.hls.lint.report import Report
 from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 
 T = TypeVar("T")
-MAX_QUEUE_SECONDS = 4.0  # of waiting for the thread; players retry
 MAX_PARSE_SECONDS = 8.0  # the largest accepted playlists take a second
 # Smaller playlists are read on the event loop. At this size, an ordinary one takes 9 ms there, and
 # one that consists of single letters 50 ms.
@@ -74,34 +72,23 @@ class PlaylistThread:
     """Runs work on playlists in a single thread, with a fair queue.
 
     A second thread would not be faster, because Python runs one thread at a time, and the event
-    loop would compete with both. Each owner (a viewer's network, for example) has at most one
-    playlist in the queue, so that owners take turns.
+    loop would compete with both. Owners take turns, see `Turns`.
     """
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="playlists")
-        self._free = asyncio.Lock()
-        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def run(self, size: int, work: Callable[[], T], *, owner: Hashable) -> T:
         """Run `work` on a playlist of `size` bytes, at once if it is small; return its result.
 
         Raises:
-            Refusal: `overloaded` after `MAX_QUEUE_SECONDS` in the queue; `playlist-invalid` if
+            Refusal: `overloaded` if it waits too long for its turn; `playlist-invalid` if
                 `work` takes longer than `MAX_PARSE_SECONDS`. The thread still completes it.
         """
         if size < MIN_THREAD_BYTES:
             return work()
-        turn = self._turns.setdefault(owner, asyncio.Lock())
-        async with AsyncExitStack() as locks:
-            try:
-                async with asyncio.timeout(MAX_QUEUE_SECONDS):
-                    await locks.enter_async_context(turn)
-                    await locks.enter_async_context(self._free)
-            except TimeoutError:
-                raise build_overload_refusal(
-                    f"a playlist waited {MAX_QUEUE_SECONDS:g} s for the parser thread"
-                ) from None
+        async with self._turns.take(owner):
             try:
                 async with asyncio.timeout(MAX_PARSE_SECONDS):
                     return await asyncio.get_running_loop().run_in_executor(self._executor, work)

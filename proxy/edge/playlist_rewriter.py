@@ -7,7 +7,6 @@ of a session. It is cached if the same bytes come a second time.
 
 import asyncio
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
 from proxy.adapters.dailymotion.cdn import ReceivedPlaylist
@@ -28,14 +27,6 @@ MAX_SEEN = 20_000  # digests of playlists that came once
 MAX_INLINE_HASH_BYTES = 512 * 1024
 
 Key = tuple[bytes, VariantLimits, bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """A written playlist, and whether its template may be cached."""
-
-    template: Template
-    is_reusable: bool
 
 
 class PlaylistRewriter:
@@ -77,18 +68,18 @@ class PlaylistRewriter:
             self._metrics.templates.labels(result="cached").inc()
             return template
         started = self._clock.monotonic()
-        written = await self._work.run(
+        template = await self._work.run(
             self._write(received, variables, limits, was_changing=was_changing), owner=owner
         )
         self._metrics.rewrite_duration.observe(self._clock.monotonic() - started)
-        if not written.is_reusable:
+        if not template.is_reusable:
             self._metrics.templates.labels(result="not-reusable").inc()
-            return written.template
+            return template
         self._metrics.templates.labels(result="new").inc()
-        if key in self._seen and written.template.size <= MAX_TEMPLATE_BYTES:
-            self._templates.set(key, written.template, written.template.size)
+        if key in self._seen and template.size <= MAX_TEMPLATE_BYTES:
+            self._templates.set(key, template, template.size)
         self._seen[key] = True
-        return written.template
+        return template
 
     async def render(self, template: Template, place: Place, *, owner: str) -> bytes:
         """Return the playlist for a session. Raises Refusal if a URL is too long to be sealed."""
@@ -101,7 +92,7 @@ class PlaylistRewriter:
         limits: VariantLimits,
         *,
         was_changing: bool,
-    ) -> Generator[None, None, Written]:
+    ) -> Generator[None, None, Template]:
         document = yield from write_playlist(
             received.body,
             base=received.url,
@@ -109,10 +100,11 @@ class PlaylistRewriter:
             imported=variables,
             limits=limits,
         )
-        template = yield from compile_template(
-            document, received.url, has_limits=bool(limits), was_changing=was_changing
+        return (
+            yield from compile_template(
+                document, received.url, has_limits=bool(limits), was_changing=was_changing
+            )
         )
-        return Written(template=template, is_reusable=not document.depends_on_url)
 
 
 async def _hash(body: bytes) -> bytes:

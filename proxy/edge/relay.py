@@ -162,7 +162,7 @@ class Relay:
     def find_bytes(self, raw_path: str) -> SealedBytes:
         """Return what a relay URL of a file stands for. Raises Refusal `seal-invalid`."""
         sealed = open_bytes(raw_path, self._sessions.keys)
-        self._cdn.allow(sealed.url)
+        self._cdn.hosts.check(sealed.url)
         return sealed
 
     async def _rewrite(
@@ -201,7 +201,7 @@ class Relay:
 
         def seal(uri: str) -> str | None:
             try:
-                url = self._cdn.allow(resolve_uri(received.url, uri))
+                url = self._cdn.hosts.check(resolve_uri(received.url, uri))
             except (Refusal, UnresolvableError):
                 return None
             kind: SealKind = "playlist" if sealed.kind == "asset-list" else "steering"

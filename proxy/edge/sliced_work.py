@@ -1,17 +1,15 @@
 """Run long computations on the event loop in short slices, so that other requests go on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Generator, Hashable
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 from proxy.adapters.clock import Clock
-from proxy.domain.reasons import Reason, Refusal, build_overload_refusal
+from proxy.domain.reasons import Reason, Refusal
+from proxy.edge.turns import Turns
 
 T = TypeVar("T")
 SLICE_SECONDS = 0.002  # after which other requests get a turn
-MAX_QUEUE_SECONDS = 4.0  # that a long computation waits for its turn; players retry
 MAX_COMPUTATION_SECONDS = 8.0  # the largest accepted playlists take about two seconds
 
 
@@ -24,19 +22,18 @@ class SlicedWork:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._free = asyncio.Lock()
-        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def run(self, work: Generator[None, None, T], *, owner: Hashable) -> T:
         """Run a computation to its end; return its result.
 
         Raises:
-            Refusal: `overloaded` if it waits longer than `MAX_QUEUE_SECONDS` for its turn;
-                `playlist-invalid` if it takes longer than `MAX_COMPUTATION_SECONDS`.
+            Refusal: `overloaded` if it waits too long for its turn; `playlist-invalid` if it takes
+                longer than `MAX_COMPUTATION_SECONDS`.
         """
         try:
             self._run_slice(work)
-            async with self._turn(owner):
+            async with self._turns.take(owner):
                 for _ in range(int(MAX_COMPUTATION_SECONDS / SLICE_SECONDS)):
                     await asyncio.sleep(0)
                     self._run_slice(work)
@@ -55,20 +52,6 @@ class SlicedWork:
                 next(work)
         except StopIteration as stop:
             raise _Finished(stop.value) from None
-
-    @asynccontextmanager
-    async def _turn(self, owner: Hashable) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(owner, asyncio.Lock())
-        async with AsyncExitStack() as locks:
-            try:
-                async with asyncio.timeout(MAX_QUEUE_SECONDS):
-                    await locks.enter_async_context(turn)
-                    await locks.enter_async_context(self._free)
-            except TimeoutError:
-                raise build_overload_refusal(
-                    f"a playlist waited {MAX_QUEUE_SECONDS:g} s for its turn"
-                ) from None
-            yield
 
 
 class _Finished(Exception):  # it ends a loop, and is no error

@@ -78,29 +78,24 @@ class AttributeWriter:
         URL. A URI becomes a child.
 
         Raises:
-            OptionalTagError: the tag must be dropped.
+            OptionalTagError: the tag must be dropped, with the children that it has added.
             Refusal: a URI leads to a host that is not allowed.
         """
         texts = TEXT_ATTRIBUTES.get(line.tag, ())
         roles = URI_ATTRIBUTES.get(line.tag, {})
         written: Attributes = {}
-        count = len(self._children.found)
-        try:
-            for name, value, is_quoted, *_ in line.attributes[:MAX_ATTRIBUTES]:
-                if name in written or ATTRIBUTE_NAME.fullmatch(name) is None:
-                    continue
-                filled = self._variables.fill(value)
-                if (role := roles.get(name)) is not None:
-                    text = self._write_uri(line, filled, role)
-                elif name.upper().endswith(URI_NAMES):
-                    text = None
-                else:
-                    text = self._write_text(filled, is_quoted=is_quoted, is_text=name in texts)
-                if text is not None:
-                    written[name] = text
-        except OptionalTagError:
-            del self._children.found[count:]
-            raise
+        for name, value, is_quoted, *_ in line.attributes[:MAX_ATTRIBUTES]:
+            if name in written or ATTRIBUTE_NAME.fullmatch(name) is None:
+                continue
+            filled = self._variables.fill(value)
+            if (role := roles.get(name)) is not None:
+                text = self._write_uri(line, filled, role)
+            elif name.upper().endswith(URI_NAMES):
+                text = None
+            else:
+                text = self._write_text(filled, is_quoted=is_quoted, is_text=name in texts)
+            if text is not None:
+                written[name] = text
         return written
 
     def write_value(self, line: Line, role: Role) -> str:

@@ -17,10 +17,6 @@ FOLDER = rf"(?!\.{{1,2}}/)[.{CHARACTER}]{{1,20}}/"
 FILE = rf"(?!\.{{1,2}}\Z)[.{CHARACTER}]{{1,64}}"
 NAME = re.compile(rf"(?:{FOLDER}){{0,8}}{FILE}", re.ASCII)
 FILE_NAME = re.compile(FILE, re.ASCII)
-# Lines of names without folders, dots at the beginning, and colons: most playlists have no others.
-FLAT_NAMES = re.compile(
-    r"(?:[A-Za-z0-9()=,~+@!_-][A-Za-z0-9()=,~+@!._-]{0,63}(?:\n|\Z))+", re.ASCII
-)
 
 NUMBERS = re.compile(r"([0-9]{1,18})", re.ASCII)
 LAST_TWO_DIGITS = re.compile(r"[0-9]{1,2}(?![0-9])", re.ASCII)
@@ -127,9 +123,8 @@ def find_sequences(names: Sequence[str]) -> Iterator[tuple[Sequence[str], NameSe
 def _measure(sequence: NameSequence, names: Sequence[str], at: int) -> int:
     """Return how many names from an index on belong to a sequence."""
     length, step = 1, 4
-    while (
-        at + length < len(names) and length < MAX_SEQUENCE_LENGTH
-    ):  # in growing steps, so that a short sequence costs little
+    # In growing steps, so that a short sequence costs little.
+    while at + length < len(names) and length < MAX_SEQUENCE_LENGTH:
         found = names[at + length : at + length + step]
         expected = sequence.get_names(length, length + len(found))
         if found != expected:

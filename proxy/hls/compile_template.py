@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from proxy.domain.seal import digest_child
 from proxy.hls.child_names import (
@@ -15,12 +15,21 @@ from proxy.hls.children import MARK, Child
 from proxy.hls.document import Document
 from proxy.hls.relay_urls import describe_sequence
 from proxy.hls.resolve import get_folder
-from proxy.hls.template import BESIDE_PLAYLIST, RUNS_PER_SLICE, SLICE, Folder, Proof, Run, Template
+from proxy.hls.template import (
+    BESIDE_PLAYLIST,
+    RUNS_PER_SLICE,
+    SLICE,
+    Folder,
+    Proof,
+    Run,
+    Template,
+)
 
 MIN_URL_SLASHES = 3  # in https://host/
-LEADING_DOTS = re.compile(r"(?:\.{1,2}/)*")
+LEADING_DOTS = re.compile(r"\A(?:\.{1,2}/)*")
 LONG_PART = re.compile(r"[^/]{21,}/")  # longer than a visible folder
 MAX_RUN_LENGTH = 1000  # lines
+OBJECT_BYTES = 200  # of a run, a target or a folder in memory
 
 
 def compile_template(
@@ -49,13 +58,19 @@ def compile_template(
         runs.add_text("\n")
         if len(pieces) > RUNS_PER_SLICE or not number % RUNS_PER_SLICE:
             yield
+    runs.flush()
     return Template(
         kind=document.kind,
         variables=document.variables,
         offers_blocking=document.offers_blocking,
         may_change=document.kind == "media" and not document.is_vod,
+        is_reusable=not document.depends_on_url,
+        start=runs.start,
+        runs=runs.runs,
+        targets=list(runs.targets),
         folders=list(children.folders),
-        **runs.finish(),
+        proofs=runs.proofs,
+        size=runs.size + OBJECT_BYTES * (len(runs.targets) + len(children.folders)),
     )
 
 
@@ -138,9 +153,9 @@ class _Children:
             if shared.count("/") >= MIN_URL_SLASHES and is_visible(path[len(shared) :]):
                 return shared
         else:
-            shared = LEADING_DOTS.match(path)[0]  # type: ignore[index]  # it matches any text
-            if is_visible(path[len(shared) :]):
-                return shared
+            name = LEADING_DOTS.sub("", path)
+            if is_visible(name):
+                return path.removesuffix(name)
         long_parts = list(LONG_PART.finditer(path))
         if long_parts and is_visible(path[long_parts[-1].end() :]):
             return path[: long_parts[-1].end()]
@@ -148,14 +163,16 @@ class _Children:
 
 
 class _Runs:
-    """Collects the runs of a template."""
+    """Collects the runs of a template, with their targets and size."""
 
     def __init__(self) -> None:
-        self._targets: dict[Proof | Child, int] = {}
-        self._runs: list[Run] = []
+        self.start = b""
+        self.runs: list[Run] = []
+        self.targets: dict[Proof | Child, int] = {}
+        self.proofs: dict[int, list[Proof]] = {}  # by folder
+        self.size = 0  # in memory, in bytes
         self._target = -1  # of the run that is being collected; -1 for the lines before the first
         self._lines: list[str] = []
-        self._start = b""
 
     def add_text(self, text: str) -> None:
         """Add text without a child."""
@@ -163,30 +180,25 @@ class _Runs:
 
     def add_child(self, target: Proof | Child, text: str) -> None:
         """Add a child with the text that follows it."""
-        index = self._targets.setdefault(target, len(self._targets))
+        index = self.targets.get(target)
+        if index is None:
+            index = self.targets[target] = len(self.targets)
+            if isinstance(target, Proof):
+                self.proofs.setdefault(target.folder, []).append(target)
         if index != self._target or len(self._lines) > MAX_RUN_LENGTH:
-            self._flush()
+            self.flush()
             self._target = index
         self._lines.append(text)
 
-    def finish(self) -> "_Parts":
-        """Return the parts of the template."""
-        self._flush()
-        return {"start": self._start, "runs": self._runs, "targets": list(self._targets)}
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """End the run that is being collected."""
         text = "".join(self._lines).encode()
         if self._target < 0:
-            self._start = text
+            self.start = text
         else:
-            self._runs.append(Run(self._target, text))
+            self.runs.append(Run(self._target, text))
         self._lines = []
-
-
-class _Parts(TypedDict):
-    start: bytes
-    runs: Sequence[Run]
-    targets: Sequence[Proof | Child]
+        self.size += len(text) + OBJECT_BYTES
 
 
 def _find_shared_folder(base: str, url: str) -> str:

@@ -128,7 +128,12 @@ class LineWriter:
             self._write_value(line, has_value=tag.value is not None)
         elif tag is None and not _is_list(line):
             self._write_unknown(line)
-        elif (attributes := self.write_attributes(line)) is not None:
+        else:
+            self.write_list(line)
+
+    def write_list(self, line: Line, *required: str) -> None:
+        """Write a tag with an attribute list; drops it as `write_attributes` does."""
+        if (attributes := self.write_attributes(line, *required)) is not None:
             self.output.append(format_attributes(line.tag, attributes))
 
     def write_attributes(self, line: Line, *required: str) -> Attributes | None:

@@ -173,57 +173,52 @@ class MediaWriter:
 
     def _write_key(self, line: Line) -> None:
         """Write a key; make gaps if no key of its group is readable."""
-        mark, values = self.lines.mark(), first_values(line)
-        attributes: Attributes | None = {"METHOD": "NONE"}
-        if values.get("METHOD") != "NONE":
-            attributes = self.lines.write_attributes(line, "METHOD", "URI")
-        elif len(values) > 1:
-            self.lines.record(line.number, "changes")
-        iv = "0x0" if attributes is None else attributes.get("IV", "" if "IV" in values else "0x0")
-        if attributes is not None and KEY_IV.fullmatch(iv) is None:
-            self.lines.discard(line, mark)
-            attributes = None
-        if attributes is not None:
-            self._output.append(format_attributes(line.tag, attributes))
-            self._has_bad_key = False
-        elif not self._has_keys_since_segment or self._has_bad_key:
-            self._has_bad_key = True
+        is_readable = True
+        if first_values(line).get("METHOD") != "NONE":
+            is_readable = self._write_readable(line, "IV", KEY_IV, "METHOD", "URI")
+        else:
+            self._output.append(f"#{line.tag}:METHOD=NONE")
+            if len(line.attributes) > 1:
+                self.lines.record(line.number, "changes")
+        if is_readable or not self._has_keys_since_segment:
+            self._has_bad_key = not is_readable
         self._has_keys_since_segment = True
 
     def _write_map(self, line: Line) -> None:
+        self._has_bad_map = not self._write_readable(line, "BYTERANGE", MAP_BYTERANGE, "URI")
+
+    def _write_readable(
+        self, line: Line, name: str, pattern: re.Pattern[str], *required: str
+    ) -> bool:
+        """Write a tag without which segments cannot be read; return whether it is readable."""
         mark = self.lines.mark()
-        attributes = self.lines.write_attributes(line, "URI")
-        if attributes is not None and not _has_byterange(line, attributes, MAP_BYTERANGE):
+        attributes = self.lines.write_attributes(line, *required)
+        if attributes is not None and not _fits(line, attributes, name, pattern):
             self.lines.discard(line, mark)
             attributes = None
-        self._has_bad_map = attributes is None
         if attributes is not None:
             self._output.append(format_attributes(line.tag, attributes))
+        return attributes is not None
 
     def _write_part(self, line: Line) -> None:
         mark = self.lines.mark()
         attributes = self.lines.write_attributes(line, "DURATION")
         if attributes is None:
             return
-        if "URI" not in attributes or not _has_byterange(line, attributes, PART_BYTERANGE):
+        if "URI" not in attributes or not _fits(line, attributes, "BYTERANGE", PART_BYTERANGE):
             self.lines.discard(line, mark)
             attributes = {"DURATION": attributes["DURATION"], "URI": f'"{NO_URI}"', "GAP": "YES"}
         self._output.append(format_attributes(line.tag, attributes))
         self._parts += 1
 
     def _write_hint(self, line: Line) -> None:
-        self._write_required(line, "TYPE", "URI")
-
-    def _write_required(self, line: Line, *required: str) -> None:
-        attributes = self.lines.write_attributes(line, *required)
-        if attributes is not None:
-            self._output.append(format_attributes(line.tag, attributes))
+        self.lines.write_list(line, "TYPE", "URI")
 
     def _write_report(self, line: Line) -> None:
         if self._has_limits:  # the report may be about a variant beyond the limits
             self.lines.drop(line.number)
         else:
-            self._write_required(line, "URI")
+            self.lines.write_list(line, "URI")
 
     def _write_control(self, line: Line) -> None:
         attributes = self.lines.write_attributes(line)
@@ -232,9 +227,6 @@ class MediaWriter:
             self._output.append(format_attributes(line.tag, attributes))
 
 
-def _has_byterange(line: Line, attributes: Attributes, pattern: re.Pattern[str]) -> bool:
-    """Return whether the BYTERANGE attribute is readable, or missing."""
-    return (
-        "BYTERANGE" not in first_values(line)
-        or pattern.fullmatch(attributes.get("BYTERANGE", "")) is not None
-    )
+def _fits(line: Line, attributes: Attributes, name: str, pattern: re.Pattern[str]) -> bool:
+    """Return whether an attribute is readable, or was never there."""
+    return name not in first_values(line) or pattern.fullmatch(attributes.get(name, "")) is not None

@@ -98,15 +98,14 @@ class MultivariantWriter:
         return is_allowed
 
     def _write_variant(self, tag: Line, uri: Line) -> bool:
-        count = len(self.lines.children.found)
+        mark = self.lines.mark()
         attributes = self.lines.write_attributes(tag)
         if attributes is None:
             return False
         try:
             text = self.lines.add_uri(uri, is_variant=True)
         except UnresolvableError:
-            del self.lines.children.found[count:]
-            self.lines.drop(tag.number)
+            self.lines.discard(tag, mark)
             return False
         self.lines.output += format_attributes(tag.tag, attributes), text
         return True
@@ -115,9 +114,7 @@ class MultivariantWriter:
         required = REQUIRED[tag.tag]
         if tag.tag == "EXT-X-MEDIA" and first_values(tag).get("URI"):
             required = (*required, "URI")  # without it, the rendition would be in the variants
-        attributes = self.lines.write_attributes(tag, *required)
-        if attributes is not None:
-            self.lines.output.append(format_attributes(tag.tag, attributes))
+        self.lines.write_list(tag, *required)
 
 
 def _read(tag: Line) -> dict[str, str]:

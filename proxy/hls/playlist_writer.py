@@ -7,6 +7,7 @@ parsed, and only what was understood is written, in a form that every parser rea
 
 import re
 from collections.abc import Generator, Iterator, Mapping
+from typing import TypeVar
 
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal
@@ -32,6 +33,17 @@ NO_VARIANT_LEFT = (
     "every variant exceeds the token's max_height or max_bandwidth, or does not state its size"
 )
 Slices = Generator[None, None, Document]  # yields where the caller may pause
+T = TypeVar("T")
+
+
+def run_to_end(slices: Generator[None, None, T]) -> T:
+    """Run a computation that yields where it may pause, without pauses; return its result."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
 
 def is_playlist(body: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Resolve references as browsers do (WHATWG URL), and split them for the relay."""
+"""Resolve references as browsers do (WHATWG URL)."""
 
 import re
 from functools import lru_cache

@@ -15,7 +15,6 @@ from proxy.hls.relay_urls import ANY_NAME, get_file_name, seal_playlist
 from proxy.hls.resolve import get_folder, resolve_uri
 
 SAMPLE_NAME = "x"
-OBJECT_BYTES = 200  # of a run, a target or a folder
 SLICE = 500  # children
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 TOO_LARGE = "the relayed playlist would exceed 32 MiB"
@@ -75,24 +74,31 @@ class Place:
 class Template:
     """A written playlist, divided into runs.
 
-    `kind`, `variables` and `offers_blocking` are those of the document; `may_change` says whether
-    it is a Media Playlist and no VOD.
+    Attributes:
+        kind: the kind of the playlist.
+        variables: the variables that it defines, for its own children.
+        offers_blocking: whether it announces blocking reloads.
+        may_change: whether it is a Media Playlist and no VOD.
+        is_reusable: whether the template depends on the received bytes only.
+        start: the lines before the first run.
+        runs: the runs.
+        targets: what the marks of each run stand for.
+        folders: the folders of the files with visible names.
+        proofs: the proofs in each folder, by the folder's index.
+        size: the size in memory, in bytes, approximately.
     """
 
     kind: PlaylistKind
     variables: Mapping[str, str]
     offers_blocking: bool
     may_change: bool
+    is_reusable: bool
     start: bytes
     runs: Sequence[Run]
     targets: Sequence[Proof | Child]
     folders: Sequence[Folder]
-
-    @property
-    def size(self) -> int:
-        """The size in memory, in bytes, approximately."""
-        text = len(self.start) + sum(len(run.text) for run in self.runs)
-        return text + OBJECT_BYTES * (len(self.runs) + len(self.targets) + len(self.folders) + 1)
+    proofs: Mapping[int, Sequence[Proof]]
+    size: int
 
     def render(self, place: Place) -> Generator[None, None, bytes]:
         """Return the playlist for a session, in slices.
@@ -102,22 +108,17 @@ class Template:
                 larger than `MAX_OUTPUT_BYTES`.
         """
         prefix = "" if place.is_at_relay_url else f"/relay/{place.seal}/"
-        proofs = [
-            [target for target in self.targets if isinstance(target, Proof) and target.folder == at]
-            for at in range(len(self.folders))
-        ]
         texts: dict[Proof | Child, bytes] = {}
-        for folder, proven in zip(self.folders, proofs, strict=True):
-            if proven:
-                location = _locate(folder, place)
-                for at in range(0, len(proven), SLICE):
-                    part = proven[at : at + SLICE]
-                    macs = place.key.compute_macs(
-                        f"{place.seal}/{location}", [proof.digest for proof in part]
-                    )
-                    for proof, mac in zip(part, macs, strict=True):
-                        texts[proof] = f"{prefix}{location}{proof.parameters}{mac}/".encode()
-                    yield
+        for folder, proven in self.proofs.items():
+            location = _locate(self.folders[folder], place)
+            for at in range(0, len(proven), SLICE):
+                part = proven[at : at + SLICE]
+                macs = place.key.compute_macs(
+                    f"{place.seal}/{location}", [proof.digest for proof in part]
+                )
+                for proof, mac in zip(part, macs, strict=True):
+                    texts[proof] = f"{prefix}{location}{proof.parameters}{mac}/".encode()
+                yield
         lines, size = [self.start], len(self.start)
         for number, run in enumerate(self.runs, start=1):
             target = self.targets[run.target]

@@ -54,14 +54,6 @@ class TagCount:
         return ("attributes", MAX_ATTRIBUTES) if self._attributes > MAX_ATTRIBUTES else None
 
 
-def is_playlist(text: str) -> bool:
-    """Return whether a text begins as a playlist must; a bot challenge or an error page does not.
-
-    Blank lines before #EXTM3U are ignored, as most players do.
-    """
-    return re.match(r"[ \t\r\n\x0b\x0c]{0,4096}#EXTM3U(?:[ \t\r\n]|\Z)", text) is not None
-
-
 def check_scheme(url: str) -> str:
     """Return why no player would fetch a URL, whatever its host; nothing where one might."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)

@@ -11,7 +11,7 @@ from proxy.domain.seal import SealKey, SealKeys, Session
 from proxy.domain.variant_limits import NO_LIMITS
 from proxy.hls.compile_template import compile_template
 from proxy.hls.document import Document
-from proxy.hls.playlist_writer import write_playlist
+from proxy.hls.playlist_writer import run_to_end, write_playlist
 from proxy.hls.relay_urls import open_bytes, open_playlist, seal_playlist
 from proxy.hls.template import Place, Template
 
@@ -30,25 +30,6 @@ REFERENCE = re.compile(
 )
 
 
-def run(slices):
-    """Run a computation that yields slices to its end; return its result."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as stop:
-            return stop.value
-
-
-class AnyHost(AllowedHosts):
-    """Allows every URL."""
-
-    def __init__(self) -> None:
-        super().__init__([], plain_http=True)
-
-    def check(self, url: str) -> str:
-        return url
-
-
 HOSTS = AllowedHosts(["example"], plain_http=False)
 
 
@@ -56,13 +37,15 @@ def write(text: str | bytes, **options) -> Document:
     """Return a playlist in canonical form."""
     body = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
     options = {"base": BASE, "hosts": HOSTS, **options}
-    return run(write_playlist(body, **options))
+    return run_to_end(write_playlist(body, **options))
 
 
 def compile_text(text: str | bytes, *, base: str = BASE, was_changing=False, **options) -> Template:
     limits = options.get("limits", NO_LIMITS)
     document = write(text, base=base, **options)
-    return run(compile_template(document, base, has_limits=bool(limits), was_changing=was_changing))
+    return run_to_end(
+        compile_template(document, base, has_limits=bool(limits), was_changing=was_changing)
+    )
 
 
 def build_place(
@@ -83,7 +66,7 @@ def build_place(
 def rewrite(text: str | bytes, *, place: Place | None = None, **options) -> str:
     """Return a playlist as the relay sends it."""
     place = place or build_place(options.get("base", BASE))
-    return run(compile_text(text, **options).render(place)).decode()
+    return run_to_end(compile_text(text, **options).render(place)).decode()
 
 
 def list_urls(text: str, place: Place | None = None) -> list[str]:

@@ -19,7 +19,6 @@ from hls.relayed import (
     list_urls,
     open_url,
     rewrite,
-    run,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +27,7 @@ from proxy.domain.seal import SealKey, SealKeys, Session
 from proxy.domain.variant_limits import VariantLimits
 from proxy.hls.child_names import find_blocks, find_pattern, find_sequences
 from proxy.hls.compile_template import compile_template
-from proxy.hls.playlist_writer import write_playlist
+from proxy.hls.playlist_writer import run_to_end, write_playlist
 from proxy.hls.relay_urls import get_file_name, open_bytes, open_playlist, seal_file, seal_playlist
 
 LIMITS = VariantLimits(max_height=360)
@@ -92,7 +91,9 @@ def test_a_live_playlist_that_ends_as_a_vod_keeps_its_relay_urls():
     place = build_place()
 
     def render(text: str, *, was_changing: bool) -> list[str]:
-        return list_paths(run(compile_text(text, was_changing=was_changing).render(place)).decode())
+        return list_paths(
+            run_to_end(compile_text(text, was_changing=was_changing).render(place)).decode()
+        )
 
     assert render(live, was_changing=False) == render(ended, was_changing=True)
     assert render(live, was_changing=False) != render(ended, was_changing=False)
@@ -378,7 +379,7 @@ class TestNames:
 def test_a_template_contains_nothing_of_a_session():
     template = compile_text(build_text("vod", range(100), "seg-{}.ts"))
     other = build_place("https://other.example/x/y.m3u8?sig=OTHER")
-    texts = [run(template.render(place)).decode() for place in (build_place(), other)]
+    texts = [run_to_end(template.render(place)).decode() for place in (build_place(), other)]
 
     assert texts[0] != texts[1]
     assert list_urls(texts[1], other)[0] == "https://other.example/x/seg-0.ts"

@@ -5,14 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-from hls.relayed import AnyHost, rewrite
+from hls.relayed import rewrite
 from support import ROOT
 
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
 from proxy.hls.lint.check import check
 from proxy.hls.lint.findings import MAX_FINDINGS_PER_RULE
-from proxy.hls.lint.relay_changes import find_relay_changes
+from proxy.hls.lint.relay_changes import AnyHost, find_relay_changes
 from proxy.hls.lint.rules import RULES
 from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 from proxy.hls.playlist_writer import is_playlist

@@ -83,7 +83,6 @@ class Cdn:
         self._metrics = telemetry.metrics.upstream
         self._clock = telemetry.clock
         self.hosts = hosts
-        self.allow = hosts.check
         self._attempt_timeout = attempt_timeout
         self._decompressor = BodyDecompressor()
         self._clients = {
@@ -126,7 +125,7 @@ class Cdn:
         self, client: HttpClient, url: str, deadline: float
     ) -> tuple[str, HttpResponse]:
         for _ in range(MAX_REDIRECTS + 1):
-            allowed_url = URL(self.allow(url), encoded=True)
+            allowed_url = URL(self.hosts.check(url), encoded=True)
             response = await client.send("playlist", "GET", allowed_url, deadline=deadline)
             if response.status not in REDIRECT_STATUSES:
                 break
@@ -186,7 +185,7 @@ class Cdn:
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._files.request(
                 method,
-                URL(self.allow(url), encoded=True),
+                URL(self.hosts.check(url), encoded=True),
                 headers=headers,
                 allow_redirects=False,
                 timeout=NO_TOTAL_TIMEOUT,

@@ -12,6 +12,7 @@ from proxy.hls.lint.multivariant import Multivariant
 from proxy.hls.lint.references import Reference, read_references
 from proxy.hls.lint.report import Report
 from proxy.hls.lint.versions import Versions
+from proxy.hls.playlist_writer import is_playlist
 from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.tags import TAGS, Scope, Tag
 from proxy.hls.text import (
@@ -22,7 +23,6 @@ from proxy.hls.text import (
     TagCount,
     check_scheme,
     find_excess,
-    is_playlist,
 )
 from proxy.hls.variables import MAX_INSERTED, Variables
 
@@ -61,7 +61,7 @@ def check(
     if text.startswith(BOM):
         findings.add("bom", 1)
         text = text.removeprefix(BOM)
-    if not is_playlist(text):
+    if not is_playlist(body):
         findings.add("extm3u", 1)
         return Report(kind=None, findings=findings.in_order(), text=text)
     if (excess := find_excess(text)) is not None:

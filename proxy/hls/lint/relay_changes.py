@@ -4,7 +4,7 @@ from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal
 from proxy.hls.document import ChangeKind
 from proxy.hls.lint.findings import Finding, Findings
-from proxy.hls.playlist_writer import is_playlist, write_playlist
+from proxy.hls.playlist_writer import is_playlist, run_to_end, write_playlist
 
 RULES: dict[ChangeKind, str] = {
     "drops": "relay-drops",
@@ -13,7 +13,7 @@ RULES: dict[ChangeKind, str] = {
 }
 
 
-class _AnyHost(AllowedHosts):
+class AnyHost(AllowedHosts):
     """Allows every URL, for a playlist whose edge is not known."""
 
     def __init__(self) -> None:
@@ -37,13 +37,11 @@ def find_relay_changes(
     findings = Findings()
     if not is_playlist(body):
         return ()
-    slices = write_playlist(body, base=base, hosts=hosts or _AnyHost())
     try:
-        while True:
-            next(slices)
-    except StopIteration as stop:
-        for change in stop.value.changes:
-            findings.add(RULES[change.kind], change.line)
+        document = run_to_end(write_playlist(body, base=base, hosts=hosts or AnyHost()))
     except Refusal as refusal:
         findings.add("relay-refuses", None, why=refusal.detail)
+        return findings.in_order()
+    for change in document.changes:
+        findings.add(RULES[change.kind], change.line)
     return findings.in_order()
