@@ -23,11 +23,12 @@ LAST_TWO_DIGITS = re.compile(r"[0-9]{1,2}(?![0-9])", re.ASCII)
 NUMBER = re.compile(r"[0-9]+", re.ASCII)
 LONG_NUMBER = re.compile(r"[0-9]{6}", re.ASCII)
 LONG = 6  # digits
+HUNDRED = 100
 HIDDEN = "*"  # no character of a name
 
 MIN_SEQUENCE_LENGTH = 4
 MAX_SEQUENCE_LENGTH = 5000
-MAX_STEP = 1000  # names that are compared at once
+FIRST_STEP, MAX_STEP = 16, 1000  # names that are compared at once
 SEQUENCE = re.compile(
     r"(?P<length>[0-9]{1,6})(?P<counters>(?:\.[0-9]{1,3}-[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,2})+)",
     re.ASCII,
@@ -48,6 +49,21 @@ def find_blocks(names: Sequence[str]) -> list[str]:
     if LONG_NUMBER.search(text) is None:
         return LAST_TWO_DIGITS.sub(2 * HIDDEN, text).split("\n")
     return NUMBER.sub(_hide_digits, text).split("\n")
+
+
+def divide_into_blocks(names: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Divide distinct names into runs with the same block; yield each run with its block."""
+    for run, sequence in find_sequences(names):
+        if len(sequence.counters) != 1:
+            yield from (([name], block) for name, block in zip(run, find_blocks(run), strict=True))
+            continue
+        # Every block hides at least two digits, so names with the same hundreds share a block.
+        ((_, start, step, _),) = sequence.counters
+        at = 0
+        while at < len(run):
+            count = -(((start + at * step) % HUNDRED - HUNDRED) // step)
+            yield run[at : at + count], find_blocks([run[at]])[0]
+            at += count
 
 
 def _hide_digits(number: re.Match[str]) -> str:
@@ -73,9 +89,15 @@ class Counter(NamedTuple):
 
 
 class NameSequence(NamedTuple):
-    """A sequence of names: the parts of its first name, its counters, and its length."""
+    """A sequence of names.
 
-    parts: list[str]
+    Attributes:
+        pattern: the name with its counters hidden.
+        counters: the numbers that count.
+        length: the number of names.
+    """
+
+    pattern: str
     counters: list[Counter]
     length: int
 
@@ -85,28 +107,6 @@ class NameSequence(NamedTuple):
         counters = (".{}-{}-{}-{}".format(*counter) for counter in self.counters)
         return f"{self.length}{''.join(counters)}"
 
-    @property
-    def pattern(self) -> str:
-        """The name with its counters hidden."""
-        return _hide_counters(self.parts, self.counters)
-
-    def get_names(self, start: int, stop: int) -> list[str]:
-        """Return the names from one index to another."""
-        parts = list(self.parts)
-        numbers: list[list[str]] = []
-        for place, first, step, width in self.counters:
-            parts[place] = HIDDEN
-            values = range(first + start * step, first + stop * step, step)
-            numbers.append([f"{value:0{width}d}" for value in values])
-        pattern = "".join(parts).split(HIDDEN)
-        if len(numbers) == 1:
-            before, after = pattern
-            return [f"{before}{number}{after}" for number in numbers[0]]
-        return [
-            "".join(chain.from_iterable(zip_longest(pattern, values, fillvalue="")))
-            for values in zip(*numbers, strict=True)
-        ]
-
 
 def find_sequences(names: Sequence[str]) -> Iterator[tuple[Sequence[str], NameSequence]]:
     """Divide distinct names into sequences, each as long as possible."""
@@ -114,24 +114,41 @@ def find_sequences(names: Sequence[str]) -> Iterator[tuple[Sequence[str], NameSe
     while at < len(names):
         parts = NUMBERS.split(names[at])
         following = NUMBERS.split(names[at + 1]) if at + 1 < len(names) else parts
-        sequence = NameSequence(parts, _find_counters(parts, following), 1)
-        length = _measure(sequence, names, at) if sequence.counters else 1
-        yield names[at : at + length], sequence._replace(length=length)
+        counters = _find_counters(parts, following)
+        pattern = _hide_counters(parts, counters)
+        length = _measure(pattern, counters, names, at) if counters else 1
+        yield names[at : at + length], NameSequence(pattern, counters, length)
         at += length
 
 
-def _measure(sequence: NameSequence, names: Sequence[str], at: int) -> int:
+def _measure(pattern: str, counters: list[Counter], names: Sequence[str], at: int) -> int:
     """Return how many names from an index on belong to a sequence."""
-    length, step = 1, 4
+    length, step = 1, FIRST_STEP
     # In growing steps, so that a short sequence costs little.
     while at + length < len(names) and length < MAX_SEQUENCE_LENGTH:
         found = names[at + length : at + length + step]
-        expected = sequence.get_names(length, length + len(found))
-        if found != expected:
-            same = (one == other for one, other in zip(found, expected, strict=True))
+        expected = _list_names(pattern, counters, length, length + len(found))
+        if "\n".join(found) != expected:
+            same = (one == other for one, other in zip(found, expected.split("\n"), strict=True))
             return length + sum(takewhile(bool, same))
         length, step = length + len(found), min(2 * step, MAX_STEP)
     return length
+
+
+def _list_names(pattern: str, counters: list[Counter], start: int, stop: int) -> str:
+    """Return the names of a sequence from one index to another, one per line."""
+    numbers: list[Iterator[str]] = []
+    for _, first, step, width in counters:
+        values = range(first + start * step, first + stop * step, step)
+        numbers.append(map(f"{{:0{width}d}}".format if width else str, values))
+    texts = pattern.split(HIDDEN)
+    if len(numbers) == 1:
+        before, after = texts
+        return before + f"{after}\n{before}".join(numbers[0]) + after
+    return "\n".join(
+        "".join(chain.from_iterable(zip_longest(texts, values, fillvalue="")))
+        for values in zip(*numbers, strict=True)
+    )
 
 
 def find_pattern(name: str, parameters: str) -> str | None:
@@ -147,10 +164,11 @@ def find_pattern(name: str, parameters: str) -> str | None:
         return None
     number = parts[place]
     index = (int(number) - start) // step if number.isdecimal() else -1
-    sequence = NameSequence(parts, counters, int(described["length"]))
-    if not 0 <= index < sequence.length or sequence.get_names(index, index + 1) != [name]:
+    pattern = _hide_counters(parts, counters)
+    is_in_sequence = 0 <= index < int(described["length"])
+    if not is_in_sequence or _list_names(pattern, counters, index, index + 1) != name:
         return None
-    return sequence.pattern
+    return pattern
 
 
 def _find_counters(first: list[str], second: list[str]) -> list[Counter]:
@@ -165,5 +183,7 @@ def _find_counters(first: list[str], second: list[str]) -> list[Counter]:
 
 
 def _hide_counters(parts: list[str], counters: list[Counter]) -> str:
-    counting = {counter.place for counter in counters}
-    return "".join(HIDDEN if at in counting else part for at, part in enumerate(parts))
+    parts = list(parts)
+    for counter in counters:
+        parts[counter.place] = HIDDEN
+    return "".join(parts)

@@ -35,11 +35,11 @@ class Child(NamedTuple):
 
 
 class Children:
-    """Collects the children of a playlist. A plain name stands for a segment beside it."""
+    """Collects the children of a playlist."""
 
     def __init__(self, base: str, hosts: AllowedHosts) -> None:
         """Collect the children of the playlist from `base`."""
-        self.found: list[Child | str] = []
+        self.found: list[Child] = []
         self.has_signatures = False  # a query or a whole path may contain a signature
         self._base = base
         self._hosts = hosts

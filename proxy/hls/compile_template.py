@@ -2,23 +2,23 @@
 
 import re
 from collections.abc import Generator, Iterator, Sequence
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from proxy.domain.seal import digest_child
 from proxy.hls.child_names import (
     MIN_SEQUENCE_LENGTH,
-    find_blocks,
+    divide_into_blocks,
     find_sequences,
     is_visible,
 )
 from proxy.hls.children import MARK, Child
-from proxy.hls.document import Document
+from proxy.hls.document import Document, SegmentRun
 from proxy.hls.relay_urls import describe_sequence
 from proxy.hls.resolve import get_folder
 from proxy.hls.template import (
     BESIDE_PLAYLIST,
     RUNS_PER_SLICE,
-    SLICE,
     Folder,
     Proof,
     Run,
@@ -28,7 +28,7 @@ from proxy.hls.template import (
 MIN_URL_SLASHES = 3  # in https://host/
 LEADING_DOTS = re.compile(r"\A(?:\.{1,2}/)*")
 LONG_PART = re.compile(r"[^/]{21,}/")  # longer than a visible folder
-MAX_RUN_LENGTH = 1000  # lines
+MAX_RUN_LENGTH = 64 * 1024  # characters
 OBJECT_BYTES = 200  # of a run, a target or a folder in memory
 
 
@@ -43,20 +43,24 @@ def compile_template(
     (`was_changing`).
     """
     children = _Children(get_folder(base))
-    yield from children.divide(document.children)
+    yield from children.divide(document)
     use_sequences = document.is_vod and not was_changing
     if use_sequences or not has_limits:
         yield from children.prove(use_sequences=use_sequences)
     runs = _Runs()
     targets = children.find_targets()
     for number, block in enumerate(document.blocks, start=1):
+        if isinstance(block, SegmentRun):
+            runs.add_segments(children.find_proofs(block), block.text)
+            yield
+            continue
         before, *pieces = block.split(MARK)
         runs.add_text(before)
         for piece in pieces:
             target, name = next(targets)
             runs.add_child(target, f"{MARK}{name}{piece}")
         runs.add_text("\n")
-        if len(pieces) > RUNS_PER_SLICE or not number % RUNS_PER_SLICE:
+        if not number % RUNS_PER_SLICE:
             yield
     runs.flush()
     return Template(
@@ -88,41 +92,43 @@ class _Children:
     def __init__(self, base: str) -> None:
         self._base = base  # the playlist's folder
         self.folders: dict[Folder, int] = {BESIDE_PLAYLIST: 0}
-        self._divided: list[Visible | Child | str] = []  # a text is a segment beside the playlist
+        self._divided: list[Visible | Child] = []
         # Of the segments in each folder, by name; None if a name has a proof of its own.
         self._proofs: dict[int, dict[str, Proof | None]] = {}
 
-    def divide(self, children: Sequence[Child | str]) -> Generator[None, None, None]:
+    def divide(self, document: Document) -> Generator[None, None, None]:
         """Divide all children."""
         names = self._proofs.setdefault(0, {})
-        for at in range(0, len(children), SLICE):
-            for child in children[at : at + SLICE]:
-                place = child if isinstance(child, str) else self._divide(child)
+        children = iter(document.children)
+        for number, block in enumerate(document.blocks, start=1):
+            if isinstance(block, SegmentRun):
+                names.update(dict.fromkeys(block.names))
+                yield
+                continue
+            for child in islice(children, block.count(MARK)):
+                place = self._divide(child)
                 self._divided.append(place)
-                if isinstance(place, str):
-                    names[place] = None
-                elif isinstance(place, Visible) and place.is_segment:
+                if isinstance(place, Visible) and place.is_segment:
                     self._proofs.setdefault(place.folder, {})[place.name] = None
-            yield
+            if not number % RUNS_PER_SLICE:
+                yield
 
     def prove(self, *, use_sequences: bool) -> Generator[None, None, None]:
         """Find the proofs that several names share."""
         for folder, names in self._proofs.items():
-            listed = list(names)
-            if use_sequences:
-                yield from _prove_sequences(folder, listed, names)
-                continue
-            for at in range(0, len(listed), SLICE):
-                _prove_blocks(folder, listed[at : at + SLICE], names)
-                yield
+            prove = _prove_sequences if use_sequences else _prove_blocks
+            yield from prove(folder, list(names), names)
 
     def find_targets(self) -> Iterator[tuple[Proof | Child, str]]:
         """Return the target and the visible name of each child, one after the other."""
         return map(self._find_target, self._divided)
 
-    def _find_target(self, place: Visible | Child | str) -> tuple[Proof | Child, str]:
-        if isinstance(place, str):
-            return self._proofs[0][place] or Proof(0, digest_child(place), ""), place
+    def find_proofs(self, run: SegmentRun) -> list[Proof]:
+        """Return the proof of each segment of a run."""
+        proofs = self._proofs[0]
+        return [proofs[name] or Proof(0, digest_child(name), "") for name in run.names]
+
+    def _find_target(self, place: Visible | Child) -> tuple[Proof | Child, str]:
         if not isinstance(place, Visible):
             return place, ""
         proof = self._proofs[place.folder][place.name] if place.is_segment else None
@@ -173,10 +179,12 @@ class _Runs:
         self.size = 0  # in memory, in bytes
         self._target = -1  # of the run that is being collected; -1 for the lines before the first
         self._lines: list[str] = []
+        self._length = 0
 
     def add_text(self, text: str) -> None:
         """Add text without a child."""
         self._lines.append(text)
+        self._length += len(text)
 
     def add_child(self, target: Proof | Child, text: str) -> None:
         """Add a child with the text that follows it."""
@@ -185,10 +193,21 @@ class _Runs:
             index = self.targets[target] = len(self.targets)
             if isinstance(target, Proof):
                 self.proofs.setdefault(target.folder, []).append(target)
-        if index != self._target or len(self._lines) > MAX_RUN_LENGTH:
+        if index != self._target or self._length > MAX_RUN_LENGTH:
             self.flush()
             self._target = index
-        self._lines.append(text)
+        self.add_text(text)
+
+    def add_segments(self, proofs: Sequence[Proof], text: str) -> None:
+        """Add a run of segments with the proof of each."""
+        groups = [(proof, len(list(same))) for proof, same in groupby(proofs)]
+        before, *pieces = text.split(MARK, maxsplit=1 if len(groups) == 1 else -1)
+        self.add_text(before)
+        at = 0
+        for proof, count in groups:
+            self.add_child(proof, MARK + MARK.join(pieces[at : at + count]))
+            at += count
+        self.add_text("\n")
 
     def flush(self) -> None:
         """End the run that is being collected."""
@@ -197,7 +216,7 @@ class _Runs:
             self.start = text
         else:
             self.runs.append(Run(self._target, text))
-        self._lines = []
+        self._lines, self._length = [], 0
         self.size += len(text) + OBJECT_BYTES
 
 
@@ -207,10 +226,16 @@ def _find_shared_folder(base: str, url: str) -> str:
     return base
 
 
-def _prove_blocks(folder: int, names: Sequence[str], proofs: dict[str, Proof | None]) -> None:
-    blocks = find_blocks(names)
-    shared = {block: Proof(folder, digest_child(block), "") for block in dict.fromkeys(blocks)}
-    proofs.update(zip(names, map(shared.__getitem__, blocks), strict=True))
+def _prove_blocks(
+    folder: int, names: Sequence[str], proofs: dict[str, Proof | None]
+) -> Generator[None, None, None]:
+    shared: dict[str, Proof] = {}
+    for number, (run, block) in enumerate(divide_into_blocks(names), start=1):
+        if (proof := shared.get(block)) is None:
+            proof = shared[block] = Proof(folder, digest_child(block), "")
+        proofs.update(dict.fromkeys(run, proof))
+        if not number % RUNS_PER_SLICE:
+            yield
 
 
 def _prove_sequences(

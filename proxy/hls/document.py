@@ -17,14 +17,27 @@ class Change(NamedTuple):
     kind: ChangeKind
 
 
+class SegmentRun(NamedTuple):
+    """Lines of segments beside the playlist that are written as they were received.
+
+    Attributes:
+        text: the lines, with `children.MARK` before each name.
+        names: the names of the segments.
+    """
+
+    text: str
+    names: list[str]
+
+
 @dataclass(slots=True, kw_only=True)
 class Document:
     """A playlist in canonical form.
 
     Attributes:
         kind: what it is.
-        blocks: the lines, in blocks; `children.MARK` stands where a child's relay URL belongs.
-        children: in the order of the marks; a text is the name of a segment beside the playlist.
+        blocks: the lines, in blocks. In a text, `children.MARK` stands where a child's relay URL
+            belongs.
+        children: of the texts, in the order of the marks.
         variables: the variables that it defines, for its own children.
         depends_on_url: whether the text depends on the playlist's URL or on another playlist, so
             that the same body may stand for another text elsewhere.
@@ -35,8 +48,8 @@ class Document:
     """
 
     kind: PlaylistKind
-    blocks: list[str] = field(default_factory=list)
-    children: list[Child | str] = field(default_factory=list)
+    blocks: list[str | SegmentRun] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     depends_on_url: bool = False
     is_vod: bool = False

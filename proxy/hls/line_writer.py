@@ -14,7 +14,7 @@ from proxy.hls.attributes import (
 )
 from proxy.hls.children import MARK, Children
 from proxy.hls.clean_text import clean_raw_value, contains_url
-from proxy.hls.document import MAX_CHANGES, Change, ChangeKind
+from proxy.hls.document import MAX_CHANGES, Change, ChangeKind, SegmentRun
 from proxy.hls.lexer import MAX_LINE, Line, first_values, read_line
 from proxy.hls.tags import TAGS, Scope
 from proxy.hls.variables import Variables
@@ -52,7 +52,7 @@ class LineWriter:
         self.hosts = hosts
         self.children = Children(base, hosts)
         self.variables = Variables(base, imported)
-        self.output = ["#EXTM3U"]
+        self.output: list[str | SegmentRun] = ["#EXTM3U"]
         self.changes: list[Change] = []
         self._uses_outer_variables = False
         self._foreign: frozenset[Scope] = frozenset(
@@ -102,6 +102,12 @@ class LineWriter:
     def drop(self, number: int) -> None:
         """Record that a line is dropped."""
         self.record(number, "drops")
+
+    def is_first(self, tag: str) -> bool:
+        """Return whether a tag has not occurred before; from now on, it has."""
+        has_occurred = tag in self._seen
+        self._seen.add(tag)
+        return not has_occurred
 
     def mark(self) -> int:
         """Return a mark for `discard`."""

@@ -1,7 +1,6 @@
 """What the tags of a Media Playlist say about the whole playlist."""
 
 from proxy.hls.extinf import read_duration
-from proxy.hls.lexer import Line
 
 # A playlist with one of these may get segments later.
 LIVE_TAGS = frozenset({"EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE"})
@@ -13,9 +12,9 @@ class MediaFacts:
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
 
-    def add(self, line: Line) -> None:
-        """Add a tag."""
-        self._values.setdefault(line.tag, line.value.strip())
+    def add(self, tag: str, value: str) -> None:
+        """Add a tag with its value."""
+        self._values.setdefault(tag, value.strip())
 
     @property
     def has_ended(self) -> bool:

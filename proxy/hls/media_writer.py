@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.hls.attributes import Attributes, format_attributes
 from proxy.hls.children import MARK
-from proxy.hls.document import Document
+from proxy.hls.document import Document, SegmentRun
 from proxy.hls.extinf import read_duration, read_title
 from proxy.hls.lexer import MAX_LINE, Line, first_values
 from proxy.hls.line_writer import LineWriter
@@ -24,6 +24,12 @@ OTHER_TAG = (
 RUN = re.compile(
     rf"(?:{OTHER_TAG}#EXTINF:[0-9]{{1,6}}(?:\.[0-9]{{1,9}})?,[A-Za-z0-9 ._-]{{0,64}}\n"
     rf"{OTHER_TAG}{NAME_LINE}){{1,500}}",
+    re.ASCII,
+)
+# Tags as nearly all playlists have them.
+PLAIN_TAG = re.compile(
+    r"#(EXT-X-(?:VERSION|TARGETDURATION|(?:MEDIA|DISCONTINUITY)-SEQUENCE|PLAYLIST-TYPE))"
+    r":([0-9]{1,19}|EVENT|VOD)\n",
     re.ASCII,
 )
 BYTERANGE = re.compile(r"\s*([0-9]{1,19}(?:@[0-9]{1,19})?)\s*", re.ASCII)
@@ -50,7 +56,6 @@ class MediaWriter:
         self.lines = LineWriter("media", base, hosts, imported)
         self._has_limits = has_limits
         self._output = self.lines.output
-        self._found = self.lines.children.found
         self._facts = MediaFacts()
         self._offers_blocking = False
         self._segments = 0
@@ -87,22 +92,30 @@ class MediaWriter:
             return at
         if (run := RUN.match(text, at)) is None or self.lines.hosts.occur_in(run[0]):
             return at
-        lines = run[0][:-1].split("\n")
-        names = [line for line in lines if line[0] != "#"]
-        self._output.append("\n".join(line if line[0] == "#" else MARK for line in lines))
-        self._found += names
+        lines = run[0][:-1]
+        split = lines.split("\n")
+        has_others = 2 * lines.count("#") > len(split)
+        names = [line for line in split if line[0] != "#"] if has_others else split[1::2]
+        # Two replacements are four times as fast as a regular expression.
+        marked = lines.replace("\n", f"\n{MARK}").replace(f"\n{MARK}#", "\n#")
+        self._output.append(SegmentRun(marked, names))
         self._segments += len(names)
         self._has_keys_since_segment = False
         return run.end()
 
     def write_line(self, number: int, text: str) -> None:
         """Write a line. Raises Refusal if a host is not allowed."""
+        plain = PLAIN_TAG.fullmatch(text)
+        if plain is not None and self.lines.is_first(plain[1]):
+            self._facts.add(plain[1], plain[2])
+            self._output.append(plain[0][:-1])
+            return
         if (line := self.lines.read(number, text)) is None:
             return
         if (write := self._writers.get(line.tag)) is not None:
             write(line)
         else:
-            self._facts.add(line)
+            self._facts.add(line.tag, line.value)
             self.lines.write_tag(line)
 
     def finish(self) -> Document:
@@ -111,7 +124,7 @@ class MediaWriter:
         return Document(
             kind="media",
             blocks=self._output,
-            children=self._found,
+            children=self.lines.children.found,
             depends_on_url=self.lines.depends_on_url,
             is_vod=self._facts.is_vod,
             offers_blocking=self._offers_blocking,

@@ -1,5 +1,7 @@
 """Relayed playlists are written anew: what stays, what is repaired, and what is dropped."""
 
+import re
+
 import pytest
 from hls.relayed import (
     BASE,
@@ -17,6 +19,15 @@ from proxy.hls.playlist_writer import BLOCK_BYTES, is_playlist
 
 INF = "#EXT-X-STREAM-INF:BANDWIDTH=1"
 DATA_KEY = "data:application/octet-stream;base64,MDEyMzQ1Njc4OWFiY2RlZg=="
+
+
+def join_blocks(document) -> str:
+    """Return the text of a document, with a mark for each child."""
+    texts = (
+        block if isinstance(block, str) else re.sub(r"\0.*", "\0", block.text)
+        for block in document.blocks
+    )
+    return "\n".join(texts)
 
 
 def relay_line(line: str) -> str:
@@ -490,8 +501,9 @@ class TestPlaylists:
         )
         document = write(text.replace("\n", end))
 
-        text = "\n".join(document.blocks)
-        assert text.replace("#EXT-X-BAD\n", "") == f"{HEAD}#EXTINF:4,\n\0\n#EXTINF:5,\n\0"
+        assert join_blocks(document).replace("#EXT-X-BAD\n", "") == (
+            f"{HEAD}#EXTINF:4,\n\0\n#EXTINF:5,\n\0"
+        )
         assert document.changes[0].line == 3
 
     def test_a_long_line_at_the_end(self):
