@@ -53,13 +53,15 @@ def compile_template(
         if isinstance(block, SegmentRun):
             runs.add_segments(children.find_proofs(block), block.text)
             yield
-            continue
-        before, *pieces = block.split(MARK)
-        runs.add_text(before)
-        for piece in pieces:
-            target, name = next(targets)
-            runs.add_child(target, f"{MARK}{name}{piece}")
-        runs.add_text("\n")
+        elif MARK in block:
+            before, *pieces = block.split(MARK)
+            runs.add_text(before)
+            for piece in pieces:
+                target, name = next(targets)
+                runs.add_child(target, f"{MARK}{name}{piece}")
+            runs.add_text("\n")
+        else:
+            runs.add_text(f"{block}\n")
         if not number % RUNS_PER_SLICE:
             yield
     runs.flush()
@@ -105,7 +107,7 @@ class _Children:
                 names.update(dict.fromkeys(block.names))
                 yield
                 continue
-            for child in islice(children, block.count(MARK)):
+            for child in islice(children, block.count(MARK) if MARK in block else 0):
                 place = self._divide(child)
                 self._divided.append(place)
                 if isinstance(place, Visible) and place.is_segment:

@@ -5,6 +5,7 @@ A segment is never left out, because that would renumber the segments after it.
 
 import re
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.hls.attributes import Attributes, format_attributes
@@ -60,18 +61,6 @@ class MediaWriter:
         self._offers_blocking = False
         self._segments = 0
         self._parts = 0
-        self._writers: dict[str, Callable[[Line], None]] = {
-            "": self._write_segment,
-            "EXTINF": self._write_extinf,
-            "EXT-X-BYTERANGE": self._read_byterange,
-            "EXT-X-GAP": self._read_gap,
-            "EXT-X-KEY": self._write_key,
-            "EXT-X-MAP": self._write_map,
-            "EXT-X-PART": self._write_part,
-            "EXT-X-PRELOAD-HINT": self._write_hint,
-            "EXT-X-RENDITION-REPORT": self._write_report,
-            "EXT-X-SERVER-CONTROL": self._write_control,
-        }
         # Of the segment whose URI is still to come
         self._extinf: str | None = None
         self._byterange: str | None = None
@@ -112,8 +101,8 @@ class MediaWriter:
             return
         if (line := self.lines.read(number, text)) is None:
             return
-        if (write := self._writers.get(line.tag)) is not None:
-            write(line)
+        if (write := self._WRITERS.get(line.tag)) is not None:
+            write(self, line)
         else:
             self._facts.add(line.tag, line.value)
             self.lines.write_tag(line)
@@ -238,6 +227,21 @@ class MediaWriter:
         if attributes is not None:
             self._offers_blocking = attributes.get("CAN-BLOCK-RELOAD") == "YES"
             self._output.append(format_attributes(line.tag, attributes))
+
+    # Bound methods in the instance would be a reference cycle, which only the garbage collector
+    # frees: with the playlist, after many further requests.
+    _WRITERS: ClassVar[dict[str, Callable[["MediaWriter", Line], None]]] = {
+        "": _write_segment,
+        "EXTINF": _write_extinf,
+        "EXT-X-BYTERANGE": _read_byterange,
+        "EXT-X-GAP": _read_gap,
+        "EXT-X-KEY": _write_key,
+        "EXT-X-MAP": _write_map,
+        "EXT-X-PART": _write_part,
+        "EXT-X-PRELOAD-HINT": _write_hint,
+        "EXT-X-RENDITION-REPORT": _write_report,
+        "EXT-X-SERVER-CONTROL": _write_control,
+    }
 
 
 def _fits(line: Line, attributes: Attributes, name: str, pattern: re.Pattern[str]) -> bool:

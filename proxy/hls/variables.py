@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from urllib.parse import parse_qsl
 
 NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -29,8 +30,12 @@ class Variables:
         self._room = MAX_DEFINED
         self._to_insert = MAX_INSERTED
         self.is_used_up = False  # whether a variable was left as written because of MAX_INSERTED
-        self._query = query_of(base)
+        self._base = base
         self._imported = imported or {}
+
+    @cached_property
+    def _query(self) -> dict[str, str]:
+        return query_of(self._base)
 
     def define(self, attributes: Mapping[str, str]) -> str | None:
         """Define what an EXT-X-DEFINE says; return its name where it cannot, None where it can."""
