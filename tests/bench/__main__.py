@@ -18,10 +18,21 @@ from rich.table import Table
 
 from bench.load import Requests, Run, run_load
 from bench.requests import write_all_requests
-from bench.rows import LOADS, ROWS, Figure, Load, Row, memory_rows
+from bench.rows import (
+    LIVE_VIEWERS,
+    LOADS,
+    MAX_P99_SECONDS,
+    RELOAD_SECONDS,
+    ROWS,
+    Figure,
+    Load,
+    Row,
+    memory_rows,
+)
 from bench.servers import build_python_command, wait_until_idle
 from bench.stage import LOAD_CORE, Stage, measure_first_play, run_stage
 from bench.upstream import run_upstream
+from proxy.cli.serve import raise_descriptor_limit
 
 VIEWERS = (100_000, 1_000_000)
 # The bound that docs/operations.md gives for a full `memory://` state.
@@ -52,6 +63,7 @@ def run_loads(
                 core=LOAD_CORE,
                 connections=load.connections,
                 seconds=seconds,
+                period=load.period,
             ),
         )
 
@@ -80,6 +92,8 @@ def measure(rounds: int, seconds: int, viewers: tuple[int, ...]) -> Figures:
                     figures[load_name, "cpu"].append(run.cpu)
                     figures[load_name, "throughput"].append(run.throughput)
                     figures[load_name, "p99"].append(run.p99)
+                figures["live bounds", "throughput"].append(LIVE_VIEWERS / RELOAD_SECONDS)
+                figures["live bounds", "p99"].append(MAX_P99_SECONDS * 1e6)
                 for kind in ("edge", "one-call"):
                     seconds_to_play = measure_first_play(
                         stage.environment, kind, folder / "cold.log"
@@ -153,6 +167,7 @@ def main() -> None:
     find_program("wrk")
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("make bench needs two cores: one for the servers, one for the load")
+    raise_descriptor_limit()
     figures = measure(options.rounds, options.seconds, tuple(options.viewers))
     rows = [compare(row, figures) for row in (*ROWS, *memory_rows(options.viewers))]
     print_table(rows)

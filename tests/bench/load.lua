@@ -1,5 +1,14 @@
--- Sends the requests in a file (separated by NUL) in turn, and prints a summary as JSON.
+-- Sends the requests in a file (separated by NUL) in turn, and prints a summary as JSON. With a period
+-- in milliseconds, each connection sends one request per period, the first at a random time in it.
 local requests, position = {}, 0
+
+local function send_periodically(period, connections)
+  local first = connections
+  function delay()
+    first = first - 1
+    return first >= 0 and math.random(0, period) or period
+  end
+end
 
 function init(arguments)
   local file = assert(io.open(arguments[1], "rb"))
@@ -8,6 +17,9 @@ function init(arguments)
   end
   file:close()
   position = tonumber(arguments[2]) % #requests
+  if tonumber(arguments[3]) > 0 then
+    send_periodically(tonumber(arguments[3]), tonumber(arguments[4]))
+  end
 end
 
 function request()

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from bench.servers import Server
@@ -41,24 +42,39 @@ def write_requests(path: Path, texts: Sequence[str]) -> Requests:
 
 
 def run_load(
-    server: Server, requests: Requests, *, core: int, connections: int, seconds: int
+    server: Server,
+    requests: Requests,
+    *,
+    core: int,
+    connections: int,
+    seconds: int,
+    period: float = 0,
 ) -> Run:
     """Send requests for `seconds`; return the figures.
+
+    Each connection sends one request every `period` seconds, and at least three requests; without
+    a period, it sends the next request after each response.
 
     If a slow machine completes no request in that time, the load runs again for ten times as long.
 
     Raises:
         LoadFailed: a request failed, or none completed.
     """
-    run = _run_wrk(seconds, server, requests, core, connections)
-    run = run or _run_wrk(seconds * 10, server, requests, core, connections)
+    seconds = max(seconds, ceil(3 * period))
+    run = _run_wrk(seconds, server, requests, core, connections, period)
+    run = run or _run_wrk(seconds * 10, server, requests, core, connections, period)
     if run is None:
         raise LoadFailed(f"{requests.path.name} at port {server.port}: no response")
     return run
 
 
 def _run_wrk(
-    seconds: int, server: Server, requests: Requests, core: int, connections: int
+    seconds: int,
+    server: Server,
+    requests: Requests,
+    core: int,
+    connections: int,
+    period: float,
 ) -> Run | None:
     before = server.read_cpu_seconds()
     command = [
@@ -66,6 +82,7 @@ def _run_wrk(
         *("--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "10s"),
         *("--script", str(SCRIPT), f"http://127.0.0.1:{server.port}"),
         *("--", str(requests.path), str(requests.position)),
+        *(str(round(period * 1000)), str(connections)),
     ]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     cpu_seconds = server.read_cpu_seconds() - before

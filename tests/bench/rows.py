@@ -13,16 +13,18 @@ PLAYLIST_KINDS = ("vod", "live")
 # For PLAYLIST_SIZES
 FIRST_SIGHT_TARGETS = ("<= 2.0", "<= 1.0", "<= 0.8")
 SEEN_BEFORE_TARGETS = ("<= 2.5", "<= 3", "<= 6")
+LIVE_VIEWERS, RELOAD_SECONDS, MAX_P99_SECONDS = 3000, 2.0, 0.1
 COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The server that a load goes to, its requests, and the number of its connections."""
+    """A load: the server that it goes to, its requests, and its connections."""
 
     server: str
     requests: str
     connections: int = 64
+    period: float = 0  # seconds between the requests of a connection; 0: no pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ LOADS = {
             (f"{kind} of {count}, passed", Load("playlist", f"passed {kind} of {count}")),
         )
     },
+    "live viewers": Load(
+        "edge", "relayed movinglive of 10", connections=LIVE_VIEWERS, period=RELOAD_SECONDS
+    ),
     "relayed segments": Load("nginx", "relayed segments", 8),
     "plain proxy_pass": Load("plain nginx", "segments", 8),
     "relayed segments again": Load("nginx", "relayed segments again", 8),
@@ -100,6 +105,8 @@ ROWS = (
             Row(f"relayed {kind}, {count} segments, seen before: CPU / passed on unchanged", "cpu", f"{kind} of {count}, seen before", f"{kind} of {count}, passed", before),
         )
     ),
+    Row(f"{LIVE_VIEWERS:,} relayed live viewers, a reload every {RELOAD_SECONDS:g} s: responses / due", "throughput", "live viewers", "live bounds", ">= 0.95"),
+    Row(f"{LIVE_VIEWERS:,} relayed live viewers: p99 / {MAX_P99_SECONDS:g} s", "p99", "live viewers", "live bounds", "<= 1"),
     Row("relayed 1 MB segments: throughput / plain proxy_pass", "throughput", "relayed segments", "plain proxy_pass", ">= 0.95"),
     Row("relayed 1 MB segments: CPU / plain proxy_pass", "cpu", "relayed segments", "plain proxy_pass"),
     Row("the same, cached by nginx: throughput / plain proxy_pass", "throughput", "relayed segments again", "plain proxy_pass", ">= 0.95"),

@@ -61,7 +61,7 @@ def run_stage(nginx: str, folder: Path, upstream: Upstream) -> Iterator[Stage]:
         # a higher concurrency alone is not enough.
         "PLAYGATE_LIMITS__CONCURRENCY": "256",
         "PLAYGATE_PLATFORM__PLAY_TIMEOUT": "20",
-        "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8(?:fresh)?(?:vod|live)[0-9]+", "mode": "relay"}]',
+        "PLAYGATE_DELIVERY__RULES": '[{"videos": "x8(?:fresh|moving)?(?:vod|live)[0-9]+", "mode": "relay"}]',
     }
     with ExitStack() as stack:
         servers = {kind: stack.enter_context(run_baseline(kind, environment)) for kind in BASELINES}

@@ -13,8 +13,9 @@ from ports import free_port
 from bench.servers import run_nginx
 
 PLAYLIST_SIZES = (10, 100, 1800)  # segments
-# With "fresh", every response has another body, as if each playlist came for the first time.
-PlaylistName = Literal["vod", "live", "freshvod", "freshlive"]
+# With "fresh", every response has another body, as if each playlist came for the first time. With
+# "moving", the body changes every second, like the window of a live stream.
+PlaylistName = Literal["vod", "live", "freshvod", "freshlive", "movinglive"]
 PLAYLIST_NAMES: tuple[PlaylistName, ...] = get_args(PlaylistName)
 MAX_SEGMENTS = 20_000  # enough that no segment is requested twice
 SEGMENT_BYTES = 1_000_000
@@ -34,10 +35,14 @@ SERVER = """
         location ~ ^/media/[A-Za-z0-9]+/[0-9]+\\.ts$ {{
             try_files /segment.ts =404;
         }}
-        location ~ ^/media/[A-Za-z0-9]+/fresh[a-z]+\\.m3u8$ {{ # another body for every request
+        sub_filter_types application/vnd.apple.mpegurl;
+        location ~ ^/media/[A-Za-z0-9]+/fresh[a-z]+\\.m3u8$ {{
             rewrite ^(.*)/fresh([a-z]+\\.m3u8)$ $1/$2 break;
             sub_filter "#EXT-X-VERSION:3" "#EXT-X-VERSION:3\\n# $request_id";
-            sub_filter_types application/vnd.apple.mpegurl;
+        }}
+        location ~ ^/media/[A-Za-z0-9]+/moving[a-z]+\\.m3u8$ {{
+            rewrite ^(.*)/moving([a-z]+\\.m3u8)$ $1/$2 break;
+            sub_filter "#EXT-X-VERSION:3" "#EXT-X-VERSION:3\\n# $time_local";
         }}
 """
 TOKEN = {"access_token": "t" * 64, "token_type": "Bearer", "expires_in": 36000, "scope": "s"}
