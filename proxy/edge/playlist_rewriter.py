@@ -76,14 +76,21 @@ class PlaylistRewriter:
             self._metrics.templates.labels(result="not-reusable").inc()
             return template
         self._metrics.templates.labels(result="new").inc()
-        if key in self._seen and template.size <= MAX_TEMPLATE_BYTES:
+        if key in self._seen and _is_cacheable(template):
             self._templates.set(key, template, template.size)
         self._seen[key] = True
         return template
 
-    async def render(self, template: Template, place: Place, *, owner: str) -> bytes:
-        """Return the playlist for a session. Raises Refusal if a URL is too long to be sealed."""
-        return await self._work.run(template.render(place), owner=owner)
+    async def render(self, template: Template, place: Place, *, owner: str) -> list[bytes]:
+        """Return the playlist for a session, in chunks.
+
+        Raises:
+            Refusal: a URL is too long to be sealed.
+        """
+        chunks = await self._work.run(template.render(place), owner=owner)
+        if not _is_cacheable(template):
+            await self._work.run(template.free(), owner=owner)
+        return chunks
 
     def _write(
         self,
@@ -105,6 +112,10 @@ class PlaylistRewriter:
                 document, received.url, has_limits=bool(limits), was_changing=was_changing
             )
         )
+
+
+def _is_cacheable(template: Template) -> bool:
+    return template.is_reusable and template.size <= MAX_TEMPLATE_BYTES
 
 
 async def _hash(body: bytes) -> bytes:

@@ -44,9 +44,9 @@ LIMITS_NEED_VARIANTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayedPlaylist:
-    """The body of a relayed playlist or list."""
+    """The body of a relayed playlist or list, in chunks."""
 
-    body: bytes
+    chunks: Sequence[bytes]
     is_json: bool = False
 
 
@@ -103,7 +103,7 @@ class Relay:
                 if template.kind == "media":
                     if session.limits:
                         raise Refusal(Reason.FORMAT_UNAVAILABLE, LIMITS_NEED_VARIANTS)
-                    return RelayedPlaylist(body=WRAPPER.format(path=path).encode())
+                    return RelayedPlaylist(chunks=[WRAPPER.format(path=path).encode()])
                 place = Place(
                     key=key,
                     session=session,
@@ -113,8 +113,8 @@ class Relay:
                     variables=template.variables,
                     is_at_relay_url=False,
                 )
-                body = await self._rewriter.render(template, place, owner=owner)
-                return RelayedPlaylist(body=body)
+                chunks = await self._rewriter.render(template, place, owner=owner)
+                return RelayedPlaylist(chunks=chunks)
 
     async def begin_file(self, play: PlayRequest, claims: Claims, choice: Mp4Choice) -> str:
         """Return the relay URL of a video's MP4 in a new session.
@@ -156,8 +156,8 @@ class Relay:
                 add_directives(sealed.url, directives), is_blocking=is_blocking
             )
             if sealed.kind != "playlist":
-                return RelayedPlaylist(body=self._rewrite_list(received, sealed), is_json=True)
-            return RelayedPlaylist(body=await self._rewrite(received, sealed, owner))
+                return RelayedPlaylist(chunks=[self._rewrite_list(received, sealed)], is_json=True)
+            return RelayedPlaylist(chunks=await self._rewrite(received, sealed, owner))
 
     def find_bytes(self, raw_path: str) -> SealedBytes:
         """Return what a relay URL of a file stands for. Raises Refusal `seal-invalid`."""
@@ -167,7 +167,7 @@ class Relay:
 
     async def _rewrite(
         self, received: ReceivedPlaylist, sealed: SealedPlaylist, owner: str
-    ) -> bytes:
+    ) -> list[bytes]:
         playlists = self._state.playlists
         template = await self._rewriter.prepare(
             received,

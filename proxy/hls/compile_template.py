@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import islice
 from typing import NamedTuple
 
 from proxy.domain.seal import digest_child
@@ -21,15 +21,14 @@ from proxy.hls.template import (
     RUNS_PER_SLICE,
     Folder,
     Proof,
-    Run,
     Template,
+    free,
 )
+from proxy.hls.template_runs import OBJECT_BYTES, TemplateRuns
 
 MIN_URL_SLASHES = 3  # in https://host/
 LEADING_DOTS = re.compile(r"\A(?:\.{1,2}/)*")
 LONG_PART = re.compile(r"[^/]{21,}/")  # longer than a visible folder
-MAX_RUN_LENGTH = 64 * 1024  # characters
-OBJECT_BYTES = 200  # of a run, a target or a folder in memory
 
 
 def compile_template(
@@ -40,14 +39,14 @@ def compile_template(
     In a VOD, a proof covers the names that count. Otherwise it covers a block of names, or one name
     if the session has limits, and for keys and maps. Which block must not depend on other segments:
     each segment of a playlist that changes must keep its URL, even if the playlist ends as a VOD
-    (`was_changing`).
+    (`was_changing`). The document is empty afterwards.
     """
     children = _Children(get_folder(base))
     yield from children.divide(document)
     use_sequences = document.is_vod and not was_changing
     if use_sequences or not has_limits:
         yield from children.prove(use_sequences=use_sequences)
-    runs = _Runs()
+    runs = TemplateRuns()
     targets = children.find_targets()
     for number, block in enumerate(document.blocks, start=1):
         if isinstance(block, SegmentRun):
@@ -65,6 +64,8 @@ def compile_template(
         if not number % RUNS_PER_SLICE:
             yield
     runs.flush()
+    yield from children.free()
+    yield from free(document.children, document.blocks)
     return Template(
         kind=document.kind,
         variables=document.variables,
@@ -120,6 +121,7 @@ class _Children:
         for folder, names in self._proofs.items():
             prove = _prove_sequences if use_sequences else _prove_blocks
             yield from prove(folder, list(names), names)
+            yield
 
     def find_targets(self) -> Iterator[tuple[Proof | Child, str]]:
         """Return the target and the visible name of each child, one after the other."""
@@ -129,6 +131,10 @@ class _Children:
         """Return the proof of each segment of a run."""
         proofs = self._proofs[0]
         return [proofs[name] or Proof(0, digest_child(name), "") for name in run.names]
+
+    def free(self) -> Generator[None, None, None]:
+        """Free the children in slices."""
+        yield from free(self._divided)
 
     def _find_target(self, place: Visible | Child) -> tuple[Proof | Child, str]:
         if not isinstance(place, Visible):
@@ -168,58 +174,6 @@ class _Children:
         if long_parts and is_visible(path[long_parts[-1].end() :]):
             return path[: long_parts[-1].end()]
         return path[: path.rfind("/") + 1]
-
-
-class _Runs:
-    """Collects the runs of a template, with their targets and size."""
-
-    def __init__(self) -> None:
-        self.start = b""
-        self.runs: list[Run] = []
-        self.targets: dict[Proof | Child, int] = {}
-        self.proofs: dict[int, list[Proof]] = {}  # by folder
-        self.size = 0  # in memory, in bytes
-        self._target = -1  # of the run that is being collected; -1 for the lines before the first
-        self._lines: list[str] = []
-        self._length = 0
-
-    def add_text(self, text: str) -> None:
-        """Add text without a child."""
-        self._lines.append(text)
-        self._length += len(text)
-
-    def add_child(self, target: Proof | Child, text: str) -> None:
-        """Add a child with the text that follows it."""
-        index = self.targets.get(target)
-        if index is None:
-            index = self.targets[target] = len(self.targets)
-            if isinstance(target, Proof):
-                self.proofs.setdefault(target.folder, []).append(target)
-        if index != self._target or self._length > MAX_RUN_LENGTH:
-            self.flush()
-            self._target = index
-        self.add_text(text)
-
-    def add_segments(self, proofs: Sequence[Proof], text: str) -> None:
-        """Add a run of segments with the proof of each."""
-        groups = [(proof, len(list(same))) for proof, same in groupby(proofs)]
-        before, *pieces = text.split(MARK, maxsplit=1 if len(groups) == 1 else -1)
-        self.add_text(before)
-        at = 0
-        for proof, count in groups:
-            self.add_child(proof, MARK + MARK.join(pieces[at : at + count]))
-            at += count
-        self.add_text("\n")
-
-    def flush(self) -> None:
-        """End the run that is being collected."""
-        text = "".join(self._lines).encode()
-        if self._target < 0:
-            self.start = text
-        else:
-            self.runs.append(Run(self._target, text))
-        self._lines, self._length = [], 0
-        self.size += len(text) + OBJECT_BYTES
 
 
 def _find_shared_folder(base: str, url: str) -> str:

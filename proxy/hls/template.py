@@ -3,9 +3,9 @@
 A template contains nothing of a session. Rendering fills in the session's seals and proofs.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, Session
@@ -19,6 +19,7 @@ SLICE = 500  # children
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 TOO_LARGE = "the relayed playlist would exceed 32 MiB"
 RUNS_PER_SLICE = 50
+CHUNK_BYTES = 128 * 1024
 
 
 class Folder(NamedTuple):
@@ -94,14 +95,18 @@ class Template:
     may_change: bool
     is_reusable: bool
     start: bytes
-    runs: Sequence[Run]
-    targets: Sequence[Proof | Child]
-    folders: Sequence[Folder]
-    proofs: Mapping[int, Sequence[Proof]]
+    runs: list[Run]
+    targets: list[Proof | Child]
+    folders: list[Folder]
+    proofs: Mapping[int, list[Proof]]
     size: int
 
-    def render(self, place: Place) -> Generator[None, None, bytes]:
-        """Return the playlist for a session, in slices.
+    def free(self) -> Generator[None, None, None]:
+        """Free a template that nobody needs any more, in slices."""
+        yield from free(self.runs, self.targets, self.folders, *self.proofs.values())
+
+    def render(self, place: Place) -> Generator[None, None, list[bytes]]:
+        """Return the playlist for a session in chunks; compute it in slices.
 
         Raises:
             Refusal: `playlist-invalid` if a URL is too long to be sealed, or the playlist becomes
@@ -119,7 +124,8 @@ class Template:
                 for proof, mac in zip(part, macs, strict=True):
                     texts[proof] = f"{prefix}{location}{proof.parameters}{mac}/".encode()
                 yield
-        lines, size = [self.start], len(self.start)
+        chunks: list[bytes] = []
+        lines, size, chunk_end = [self.start], len(self.start), CHUNK_BYTES
         for number, run in enumerate(self.runs, start=1):
             target = self.targets[run.target]
             if (text := texts.get(target)) is None and isinstance(target, Child):
@@ -129,9 +135,21 @@ class Template:
             if size > MAX_OUTPUT_BYTES:
                 raise Refusal(Reason.PLAYLIST_INVALID, TOO_LARGE)
             lines.append(run.text.replace(MARK.encode(), text))
-            if not number % RUNS_PER_SLICE:
+            if size > chunk_end:
+                chunks.append(b"".join(lines))
+                lines, chunk_end = [], size + CHUNK_BYTES
                 yield
-        return b"".join(lines)
+            elif not number % RUNS_PER_SLICE:
+                yield
+        return [*chunks, b"".join(lines)]
+
+
+def free(*lists: list[Any]) -> Generator[None, None, None]:
+    """Empty lists in slices: freeing 100,000 objects at once takes 10 ms."""
+    for objects in lists:
+        while objects:
+            del objects[-SLICE:]
+            yield
 
 
 def _locate(folder: Folder, place: Place) -> str:

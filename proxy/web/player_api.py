@@ -47,7 +47,7 @@ async def play(request: web.Request) -> web.Response:
     delivered = await request[SERVICES].delivery.deliver(play_request, claims)
     if isinstance(delivered, Redirect):
         return web.Response(status=302, headers={"Location": delivered.url})
-    return build_playlist_response(request, delivered.body, M3U8)
+    return build_playlist_response(request, delivered.chunks, M3U8)
 
 
 async def play_file(request: web.Request) -> web.Response:
@@ -98,7 +98,7 @@ async def relay_playlist(request: web.Request) -> web.StreamResponse:
     with relay.request("playlist", session, viewer):
         playlist = await relay.fetch_playlist(wanted, viewer)
         content_type = JSON if playlist.is_json else M3U8
-        return await send(request, build_playlist_response(request, playlist.body, content_type))
+        return await send(request, build_playlist_response(request, playlist.chunks, content_type))
 
 
 async def relay_bytes(request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,7 @@
 """Common response headers; playlists; streaming of upstream bytes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 
 import aiohttp
@@ -80,18 +80,29 @@ def is_upgrade(request: web.Request) -> bool:
     return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
 
 
-def build_playlist_response(request: web.Request, body: bytes, content_type: str) -> web.Response:
+def build_playlist_response(
+    request: web.Request, chunks: Sequence[bytes], content_type: str
+) -> web.Response:
     """Build the response with a playlist or a list, compressed if the client accepts gzip.
 
     Always the whole playlist with status 200, because players request ranges of it by mistake.
     """
+    # aiohttp would compress and send a large body in one go, during which other requests wait.
+    body = chunks[0] if len(chunks) == 1 else _iterate(chunks)
     response = web.Response(body=body, content_type=content_type)
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-    if len(body) > MIN_COMPRESSED_BYTES and ACCEPTS_GZIP.search(
+    size = sum(map(len, chunks))
+    response.headers[hdrs.CONTENT_LENGTH] = str(size)  # removed if compressed
+    if size > MIN_COMPRESSED_BYTES and ACCEPTS_GZIP.search(
         request.headers.get(hdrs.ACCEPT_ENCODING, "")
     ):
         response.enable_compression(web.ContentCoding.gzip)
     return response
+
+
+async def _iterate(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 async def send(request: web.Request, response: web.Response) -> web.Response:

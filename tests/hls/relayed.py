@@ -66,7 +66,12 @@ def build_place(
 def rewrite(text: str | bytes, *, place: Place | None = None, **options) -> str:
     """Return a playlist as the relay sends it."""
     place = place or build_place(options.get("base", BASE))
-    return run_to_end(compile_text(text, **options).render(place)).decode()
+    return join_chunks(compile_text(text, **options).render(place))
+
+
+def join_chunks(slices) -> str:
+    """Return the text of a rendered playlist."""
+    return b"".join(run_to_end(slices)).decode()
 
 
 def list_urls(text: str, place: Place | None = None) -> list[str]:

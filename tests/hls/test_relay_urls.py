@@ -1,5 +1,6 @@
 """Relay URLs: constant, exact, opaque and small."""
 
+import gc
 import gzip
 from urllib.parse import urljoin
 
@@ -15,6 +16,7 @@ from hls.relayed import (
     build_place,
     catch_reason,
     compile_text,
+    join_chunks,
     list_paths,
     list_urls,
     open_url,
@@ -25,9 +27,14 @@ from hypothesis import strategies as st
 
 from proxy.domain.seal import SealKey, SealKeys, Session
 from proxy.domain.variant_limits import VariantLimits
-from proxy.hls.child_names import find_blocks, find_pattern, find_sequences
+from proxy.hls.child_names import (
+    divide_into_blocks,
+    find_blocks,
+    find_pattern,
+    find_sequences,
+)
 from proxy.hls.compile_template import compile_template
-from proxy.hls.playlist_writer import run_to_end, write_playlist
+from proxy.hls.playlist_writer import write_playlist
 from proxy.hls.relay_urls import get_file_name, open_bytes, open_playlist, seal_file, seal_playlist
 
 LIMITS = VariantLimits(max_height=360)
@@ -35,6 +42,9 @@ SEC = "sec2(Q29uZmlkZW50aWFsIHNpZ25hdHVyZQ)"
 PARENT = f"https://cdn.example/{SEC}/"
 DEEP = f"{PARENT}video/612/345/x8abcd_mp4_h264_aac_hd.m3u8"
 KINDS = ["vod", "live", "limited"]
+
+
+SEGMENTS = "#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n#EXT-X-GAP\n#EXTINF:4,\n../2.ts?x=1\n"
 
 
 def build_text(kind: str, numbers: range, uri: str) -> str:
@@ -91,9 +101,7 @@ def test_a_live_playlist_that_ends_as_a_vod_keeps_its_relay_urls():
     place = build_place()
 
     def render(text: str, *, was_changing: bool) -> list[str]:
-        return list_paths(
-            run_to_end(compile_text(text, was_changing=was_changing).render(place)).decode()
-        )
+        return list_paths(join_chunks(compile_text(text, was_changing=was_changing).render(place)))
 
     assert render(live, was_changing=False) == render(ended, was_changing=True)
     assert render(live, was_changing=False) != render(ended, was_changing=False)
@@ -360,6 +368,17 @@ class TestNames:
     def test_a_block_hides_the_last_digits(self, name, block):
         assert find_blocks([name, "b"]) == [block, "b"]
 
+    @given(
+        st.integers(0, 10**7), st.integers(1, 2000), st.integers(1, 400), st.sampled_from([1, 4, 9])
+    )
+    def test_the_block_of_a_name_does_not_depend_on_other_names(self, start, step, count, width):
+        numbers = range(start, start + count * step, step)
+        names = [f"a{number:0{width}d}_{number}.ts" for number in numbers]
+        names += [f"b{number:0{width}d}.ts" for number in numbers]
+        divided = [(name, block) for run, block in divide_into_blocks(names) for name in run]
+
+        assert divided == [(name, find_blocks([name])[0]) for name in names]
+
     @given(st.lists(st.from_regex(r"\A[a-c0-9]{1,4}\Z"), unique=True, max_size=20), st.data())
     def test_a_vod_opens_its_names_and_no_others(self, names, data):
         text = "#EXTM3U\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-TARGETDURATION:1\n" + "".join(
@@ -379,7 +398,7 @@ class TestNames:
 def test_a_template_contains_nothing_of_a_session():
     template = compile_text(build_text("vod", range(100), "seg-{}.ts"))
     other = build_place("https://other.example/x/y.m3u8?sig=OTHER")
-    texts = [run_to_end(template.render(place)).decode() for place in (build_place(), other)]
+    texts = [join_chunks(template.render(place)) for place in (build_place(), other)]
 
     assert texts[0] != texts[1]
     assert list_urls(texts[1], other)[0] == "https://other.example/x/seg-0.ts"
@@ -411,6 +430,17 @@ def test_long_playlists_are_rewritten_in_slices():
 
         assert count >= 10 and compiled >= 20
         assert rendered >= (20 if kind == "limited" else 1)
+
+
+@pytest.mark.parametrize("text", ["#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8\n", SEGMENTS])
+def test_a_written_playlist_is_freed_without_the_garbage_collector(text):
+    gc.collect()
+    gc.disable()
+    try:
+        rewrite(f"#EXTM3U\n{text}")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def count_slices(slices) -> tuple[int, object]:

@@ -10,6 +10,7 @@ from web.relay.relay_edge import PLAYLIST_HEADERS, RELAY, fetch_media_playlist, 
 
 from proxy.domain.variant_limits import VariantLimits
 from proxy.edge.relay_sessions import MAX_PER_SESSION
+from proxy.hls.template import CHUNK_BYTES
 from proxy.sandbox.controls import Fault
 
 
@@ -121,7 +122,8 @@ async def test_a_long_playlist_does_not_block_the_event_loop(edge, sandbox):
             iterations += 1
 
     sandbox.controls.hold("playlist")
-    pending = asyncio.create_task(edge.get(edge.player + path))
+    headers = {"Accept-Encoding": "identity"}
+    pending = asyncio.create_task(edge.get(edge.player + path, headers=headers))
     await wait_until(lambda: sandbox.controls.waiting["playlist"] == 1)
     counting = asyncio.create_task(count_iterations())
     sandbox.controls.release("playlist")
@@ -129,6 +131,7 @@ async def test_a_long_playlist_does_not_block_the_event_loop(edge, sandbox):
     counting.cancel()
 
     assert response.status == 200 and len(find_relay_paths(response.body, path)) == 14_400
+    assert int(response.headers["Content-Length"]) == len(response.body) > CHUNK_BYTES
     assert iterations >= 10  # in one go, rewriting would block for some 100 ms
 
 
