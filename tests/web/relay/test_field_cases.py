@@ -1,73 +1,14 @@
 """Streams from public bug reports, which players play directly, play through the relay."""
 
-import gzip
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import unquote
-
-import brotli
 import pytest
-from aiohttp import web
+from field_cases import FOLDER, SEGMENT, build_case_params, run_case
 from relay_stack import find_relay_paths
-from support import PLAYLIST_HEADERS, ROOT, run_test_edge, serve_app
-from web.relay.relay_edge import RELAY
 
-from proxy.sandbox.controls import Fault
-from proxy.sandbox.state import Sandbox
-
-CASES = ROOT.parent / "shared" / "field-cases" / "relay.json"
-FOLDER = "/case"
-SEGMENT = b"G@\x00\x10" + bytes(184)
 MASTER = '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=246000,CODECS="avc1.42c00c,mp4a.40.2"\nm.m3u8\n'
 MEDIA = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:2.000,\n{uri}\n#EXT-X-ENDLIST\n"
-COMPRESS = {"gzip": gzip.compress, "br": brotli.compress}
 
 
-@dataclass
-class CaseCdn:
-    """A CDN that serves the files of one case, and records the paths that it is asked for."""
-
-    files: dict[str, Any]
-    paths: list[str] = field(default_factory=list)
-    missing: int = 0  # playlists that a case names without a file
-
-    async def serve(self, request: web.Request) -> web.Response:
-        raw = request.rel_url.raw_path.removeprefix(FOLDER)
-        self.paths.append(raw)
-        file = self.files.get(unquote(raw).removeprefix("/"))
-        if isinstance(file, str):
-            return web.Response(body=file.encode(), headers=dict(PLAYLIST_HEADERS))
-        if file is None:
-            if raw.endswith(".m3u8"):
-                self.missing += 1
-                return web.Response(status=404)
-            return web.Response(body=SEGMENT)
-        body = SEGMENT if file.get("media") else file["body"].encode()
-        headers = {"Content-Type": file.get("type", dict(PLAYLIST_HEADERS)["Content-Type"])}
-        if encoding := file.get("encoding"):
-            headers["Content-Encoding"] = encoding
-            body = COMPRESS[encoding](body)
-        return web.Response(body=body, headers=headers | file.get("headers", {}))
-
-
-@asynccontextmanager
-async def run_case(sandbox: Sandbox, case: dict[str, Any]) -> AsyncIterator[tuple[Any, CaseCdn]]:
-    """Run a relaying edge whose videos have the case's playlist; yield the edge and the CDN."""
-    cdn = CaseCdn(case["files"])
-    app = web.Application()
-    app.router.add_get("/{path:.*}", cdn.serve)
-    async with serve_app(app) as origin:
-        hosts = [origin.removeprefix("http://"), sandbox.origin.removeprefix("http://")]
-        location = ("Location", f"{origin}{FOLDER}/{case['start']}?sig=SECRET")
-        sandbox.controls.set_fault("playlist", Fault(status=302, headers=(location,)))
-        async with run_test_edge(sandbox, platform={"allowed_hosts": hosts}, **RELAY) as edge:
-            yield edge, cdn
-
-
-async def play_through(edge, cdn: CaseCdn, added: str = "") -> list[str]:
+async def play_through(edge, cdn, added: str = "") -> list[str]:
     """Fetch everything that a player fetches; return the paths of the CDN that were requested."""
     query = f"?{added}" if added else ""
     first = await edge.get(f"{edge.play_url()}&{added}")
@@ -90,20 +31,7 @@ async def play_through(edge, cdn: CaseCdn, added: str = "") -> list[str]:
     return cdn.paths
 
 
-def read_cases() -> list[Any]:
-    """Return the reported streams, which come from other projects and are not part of this one.
-
-    A checkout without them can only skip them. `test_other_streams_of_these_kinds_play` and
-    `tests/hls/test_canonical.py` have streams of our own of the same kinds, which always run.
-    """
-    if not CASES.exists():
-        reason = "third-party streams that must not be committed are not beside this checkout"
-        skip = pytest.mark.skip(reason=reason)
-        return [pytest.param({}, marks=skip)]
-    return [pytest.param(case, id=case["id"]) for case in json.loads(CASES.read_text())]
-
-
-@pytest.mark.parametrize("case", read_cases())
+@pytest.mark.parametrize("case", build_case_params())
 async def test_a_stream_from_a_public_bug_report_plays(sandbox, case):
     async with run_case(sandbox, case) as (edge, cdn):
         paths = await play_through(edge, cdn, case["player_adds"])
