@@ -97,7 +97,10 @@ async def run_case(
         fault = Fault(status=302, headers=(("Location", cdn.url),))
         sandbox.controls.set_fault("playlist", fault)
         async with run_test_edge(
-            sandbox, platform={"allowed_hosts": hosts}, delivery={"mode": "relay"}
+            sandbox,
+            platform={"allowed_hosts": hosts},
+            delivery={"mode": "relay"},
+            web={"public_url": ""},  # the sandbox's URL has another port
         ) as edge:
             yield edge, cdn
 

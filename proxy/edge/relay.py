@@ -14,7 +14,6 @@ from proxy.domain.client_ip import Address, format_viewer_network
 from proxy.domain.formats import ANY_FIELDS, Mp4Choice, choose_mp4, find_hls, to_download_url
 from proxy.domain.play_request import PlayRequest
 from proxy.domain.reasons import Reason, Refusal
-from proxy.domain.seal import SealKind
 from proxy.domain.tokens.claims import Claims
 from proxy.edge.playlist_rewriter import PlaylistRewriter
 from proxy.edge.relay_sessions import RelaySessions, SessionLimits
@@ -52,10 +51,17 @@ class RelayedPlaylist:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaylistRequest:
-    """A request for a relayed playlist, with its delivery directives."""
+    """A request for a relayed playlist.
+
+    Attributes:
+        sealed: the playlist.
+        directives: its delivery directives.
+        origin: of this service as the viewer sees it; see `Place`.
+    """
 
     sealed: SealedPlaylist
     directives: Mapping[str, str]
+    origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +139,13 @@ class Relay:
         url = choose_mp4(urls, choice, max_height=session.limits.max_height)
         return seal_file(key, session, to_download_url(url) if choice.is_download else url)
 
-    def find_playlist(self, raw_path: str, query: Sequence[tuple[str, str]]) -> PlaylistRequest:
+    def find_playlist(
+        self, raw_path: str, query: Sequence[tuple[str, str]], origin: str
+    ) -> PlaylistRequest:
         """Return what a relay URL stands for. Raises Refusal `seal-invalid`."""
         sealed = open_playlist(raw_path, self._sessions.keys)
-        return PlaylistRequest(sealed=sealed, directives=read_directives(query, sealed.kind))
+        directives = read_directives(query, sealed.kind)
+        return PlaylistRequest(sealed=sealed, directives=directives, origin=origin)
 
     async def fetch_playlist(self, request: PlaylistRequest, viewer: Address) -> RelayedPlaylist:
         """Return the current state of a playlist. Raises Refusal if it cannot be relayed."""
@@ -156,8 +165,8 @@ class Relay:
                 add_directives(sealed.url, directives), is_blocking=is_blocking
             )
             if sealed.kind != "playlist":
-                return RelayedPlaylist(chunks=[self._rewrite_list(received, sealed)], is_json=True)
-            return RelayedPlaylist(chunks=await self._rewrite(received, sealed, owner))
+                return RelayedPlaylist(chunks=[self._rewrite_list(received, request)], is_json=True)
+            return RelayedPlaylist(chunks=await self._rewrite(received, request, owner))
 
     def find_bytes(self, raw_path: str) -> SealedBytes:
         """Return what a relay URL of a file stands for. Raises Refusal `seal-invalid`."""
@@ -166,9 +175,9 @@ class Relay:
         return sealed
 
     async def _rewrite(
-        self, received: ReceivedPlaylist, sealed: SealedPlaylist, owner: str
+        self, received: ReceivedPlaylist, request: PlaylistRequest, owner: str
     ) -> list[bytes]:
-        playlists = self._state.playlists
+        sealed, playlists = request.sealed, self._state.playlists
         template = await self._rewriter.prepare(
             received,
             variables=sealed.variables,
@@ -190,11 +199,13 @@ class Relay:
             url=received.url,
             variables=sealed.variables if is_variant else template.variables,
             is_at_relay_url=True,
+            origin=request.origin,
         )
         return await self._rewriter.render(template, place, owner=owner)
 
-    def _rewrite_list(self, received: ReceivedPlaylist, sealed: SealedPlaylist) -> bytes:
+    def _rewrite_list(self, received: ReceivedPlaylist, request: PlaylistRequest) -> bytes:
         """Return an asset list or a steering manifest with relay URLs."""
+        sealed = request.sealed
         if len(received.body) > MAX_LIST_BYTES:
             detail = f"CDN: the JSON document is larger than {MAX_LIST_BYTES} bytes"
             raise Refusal(Reason.PLAYLIST_TOO_LARGE, detail)
@@ -204,8 +215,11 @@ class Relay:
                 url = self._cdn.hosts.check(resolve_uri(received.url, uri))
             except (Refusal, UnresolvableError):
                 return None
-            kind: SealKind = "playlist" if sealed.kind == "asset-list" else "steering"
-            return seal_playlist(sealed.key, sealed.session, url, {}, kind)
+            if sealed.kind == "steering":
+                return seal_playlist(sealed.key, sealed.session, url, {}, "steering")
+            # hls.js resolves the URI of an asset against the page, so a path is not enough.
+            path = seal_playlist(sealed.key, sealed.session, url, {}, "playlist")
+            return f"{request.origin}{path}"
 
         try:
             if sealed.kind == "asset-list":

@@ -36,6 +36,7 @@ from proxy.hls.resolve import get_folder, resolve_uri
 
 PLAYLIST_NAME, LIST_NAME = "playlist.m3u8", "list.json"
 ANY_NAME = "file"  # of a file whose own name must not be visible
+EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,4}\Z", re.ASCII)
 PATH = re.compile(r"/relay/(?P<seal>[A-Za-z0-9_-]+)/(?P<rest>[A-Za-z0-9()=,~+:@!._/-]+)", re.ASCII)
 # The last part is the visible name, which may contain slashes.
 HIDDEN = re.compile(r"~(?P<hidden>[A-Za-z0-9_-]+)/(?P<rest>.+)", re.ASCII)
@@ -91,9 +92,15 @@ def seal_file(key: SealKey, session: Session, url: str) -> str:
 
 
 def get_file_name(url: str) -> str:
-    """Return the last part of a URL's path if it may be visible, else `file`."""
+    """Return the last part of a URL's path if it may be visible, else see `hide_file_name`."""
     last = url.partition("?")[0].rpartition("/")[2]
-    return last if FILE_NAME.fullmatch(last) is not None else ANY_NAME
+    return last if FILE_NAME.fullmatch(last) is not None else hide_file_name(url)
+
+
+def hide_file_name(url: str) -> str:
+    """Return `file` with the extension of a URL's path: some players play known ones only."""
+    extension = EXTENSION.search(url.partition("?")[0])
+    return f"{ANY_NAME}{extension[0] if extension is not None else ''}"
 
 
 def open_playlist(raw_path: str, keys: SealKeys) -> SealedPlaylist:
@@ -138,7 +145,8 @@ def _find_url(opened: OpenedSeal, seal: str, rest: str) -> str | None:
                 place, rest = f"{seal}/~{path['hidden']}/", path["rest"]
             case str(reference):
                 hidden_url = resolve_uri(url, reference)
-                is_named = path["rest"] in {get_file_name(hidden_url), ANY_NAME}
+                names = {get_file_name(hidden_url), hide_file_name(hidden_url)}
+                is_named = path["rest"] in names
                 return hidden_url if is_named else None
             case _:
                 return None

@@ -37,7 +37,8 @@ from proxy.hls.value_syntax import (
 
 Scope = Literal["any", "multivariant", "media", "segment"]
 # The resource that a URI leads to. `file`: a key, a map, or anything else that is no segment.
-Role = Literal["playlist", "segment", "file", "asset-list", "steering"]
+# `asset`: the playlist of an interstitial.
+Role = Literal["playlist", "segment", "file", "asset", "asset-list", "steering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ TAGS: dict[str, Tag] = {
                 Attr("SCTE35-CMD", HEX),
                 Attr("SCTE35-OUT", HEX),
                 Attr("SCTE35-IN", HEX),
-                Attr("X-ASSET-URI", role="playlist"),
+                Attr("X-ASSET-URI", role="asset"),
                 Attr("X-ASSET-LIST", role="asset-list"),
             ),
         ),

@@ -11,7 +11,7 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.seal import SealKey, Session
 from proxy.hls.children import MARK, Child
 from proxy.hls.document import PlaylistKind
-from proxy.hls.relay_urls import ANY_NAME, get_file_name, seal_playlist
+from proxy.hls.relay_urls import get_file_name, hide_file_name, seal_playlist
 from proxy.hls.resolve import get_folder, resolve_uri
 
 SAMPLE_NAME = "x"
@@ -60,6 +60,8 @@ class Place:
         variables: for the playlists below it.
         is_at_relay_url: whether it is served at its relay URL, so that it can name its files
             relative to that; the first playlist of a session is served at /play.
+        origin: of this service as the viewer sees it, such as `https://play.example.com`. It may be
+            without the scheme, or empty if it is not known.
     """
 
     key: SealKey
@@ -69,6 +71,7 @@ class Place:
     url: str
     variables: Mapping[str, str]
     is_at_relay_url: bool
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +172,13 @@ def _render_hidden(child: Child, place: Place, prefix: str) -> str:
     match child.role:
         case "playlist" | "asset-list" | "steering" as kind:
             return seal_playlist(place.key, place.session, url, place.variables, kind)
+        case "asset":
+            # hls.js resolves X-ASSET-URI against the page, so a path is not enough.
+            path = seal_playlist(place.key, place.session, url, {}, "playlist")
+            return f"{place.origin}{path}"
         case _:
             pass
     is_relative = not child.is_absolute and place.url == place.sealed_url
     hidden = place.key.hide(place.seal, child.reference if is_relative else url)
-    return f"{prefix}~{hidden}/{ANY_NAME if child.has_host_name else get_file_name(url)}"
+    name = hide_file_name(url) if child.has_host_name else get_file_name(url)
+    return f"{prefix}~{hidden}/{name}"

@@ -14,6 +14,7 @@ from proxy.web.headers import PREFLIGHT_HEADERS, build_content_security_policy
 from proxy.web.request_context import CONTEXT
 from proxy.web.request_parsing import (
     find_viewer_address,
+    read_origin,
     read_play,
     read_queried_video,
     read_video,
@@ -91,7 +92,7 @@ async def relay_playlist(request: web.Request) -> web.StreamResponse:
     """Serve a playlist of a relayed session. The sealed path names the playlist and the session."""
     relay, viewer = request[SERVICES].relay, read_viewer(request)
     url = request.rel_url
-    wanted = relay.find_playlist(url.raw_path, list(url.query.items()))
+    wanted = relay.find_playlist(url.raw_path, list(url.query.items()), read_origin(request))
     session = wanted.sealed.session
     record_session(request, session)
     relay.admit(session, viewer)

@@ -19,6 +19,7 @@ from proxy.web.request_context import CONTEXT, RequestContext
 from proxy.web.services import SERVICES
 
 BODY_TIMEOUT_SECONDS = 10.0  # a body has at most 16 kB
+HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -138,6 +139,17 @@ def find_viewer_address(request: web.Request) -> Address | None:
         raise Refusal(Reason.VIEWER_PRIVATE, "the connection is closed, its address is unknown")
     lines = request.headers.getall(services.settings.viewer.forwarded_header, [])
     return find_viewer(context.peer, lines, services.proxies)
+
+
+def read_origin(request: web.Request) -> str:
+    """Return the origin of this service as the client sees it.
+
+    Without `web.public_url`, it is the Host header without a scheme, since a proxy may have ended
+    TLS; empty if the header is malformed.
+    """
+    host = request.headers.get(hdrs.HOST, "")
+    seen = f"//{host}" if HOST.fullmatch(host) is not None else ""
+    return request[SERVICES].settings.web.public_url or seen
 
 
 def record_session(request: web.Request, session: Session) -> None:

@@ -75,7 +75,6 @@ OWN_STREAMS: dict[str, dict[str, Any]] = {
         f"{HEAD}#EXT-X-PROGRAM-DATE-TIME:2026-11-28T10:00:00.000Z\n#EXTINF:2.000,\n0.ts\n"
         f"#EXT-X-DISCONTINUITY\n#EXTINF:2.000,title, with commas\n1.ts\n{END}"
     ),
-    "a gap": build_case(HEAD + "#EXTINF:2.000,\n0.ts\n#EXT-X-GAP\n#EXTINF:2.000,\nlost.ts\n" + END),
 }
 
 

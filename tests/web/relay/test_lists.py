@@ -5,7 +5,7 @@ import json
 import pytest
 from aiohttp import web
 from relay_stack import find_relay_paths
-from support import PLAYLIST_HEADERS
+from support import PLAYLIST_HEADERS, run_test_edge
 from web.relay.relay_edge import run_edge_and_cdn
 
 from proxy.sandbox.controls import Fault
@@ -48,9 +48,12 @@ async def test_lists_are_relayed_with_their_directives(sandbox):
         query = "?_HLS_primary_id=4F-1&_HLS_start_offset=1.5&_HLS_msn=1"
         assets = await edge.get(f"{edge.player}{assets_path}{query}")
         again = await edge.get(edge.player + manifest.json["RELOAD-URI"])
-        ad = await edge.get(edge.player + assets.json["ASSETS"][0]["URI"])
+        asset = assets.json["ASSETS"][0]["URI"]
+        assert asset.startswith("http://127.0.0.1:8080/relay/")  # web.public_url
+        ad = await edge.get(edge.player + asset.removeprefix("http://127.0.0.1:8080"))
 
-    bodies = [first, *(response.body for response in (manifest, playlist, assets, again, ad))]
+    bodies = [first, *(response.body for response in (manifest, playlist, again, ad))]
+    bodies.append(assets.body.replace(b"127.0.0.1:8080", b""))
     assert not any(b"SECRET" in body or b"127.0.0.1" in body for body in bodies)
     assert manifest.headers["Content-Type"].startswith("application/json")
     assert manifest.json["PATHWAY-PRIORITY"] == ["a"] == again.json["PATHWAY-PRIORITY"]
@@ -63,6 +66,33 @@ async def test_lists_are_relayed_with_their_directives(sandbox):
         "/v/again.json",
         "/v/ads/ad.m3u8?sig=SECRET",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "public_url", "origin"),
+    [
+        ("play.example.com", "", "//play.example.com"),
+        ("play.example.com:8443", "", "//play.example.com:8443"),
+        ("[2001:db8::1]:8443", "", "//[2001:db8::1]:8443"),
+        ('a"b', "", ""),
+        ("a/b", "", ""),
+        ("user@a", "", ""),
+        ("", "", ""),
+        ("other.example", "https://play.example.com", "https://play.example.com"),
+    ],
+)
+async def test_an_interstitials_asset_has_the_origin_that_the_viewer_sees(
+    sandbox, host, public_url, origin
+):
+    """hls.js resolves X-ASSET-URI against the page, which has another origin."""
+    media = MEDIA.replace("X-ASSET-LIST", "X-ASSET-URI")
+    sandbox.controls.set_fault("playlist", Fault(status=200, body=media, headers=PLAYLIST_HEADERS))
+    options = {"delivery": {"mode": "relay"}, "web": {"public_url": public_url}}
+    async with run_test_edge(sandbox, **options) as edge:
+        (path,) = find_relay_paths((await edge.play()).body)
+        response = await edge.get(edge.player + path, headers={"Host": host})
+
+    assert f'X-ASSET-URI="{origin}/relay/'.encode() in response.body
 
 
 @pytest.mark.parametrize(
