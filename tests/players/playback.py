@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from players.conftest import NATIVE, STATE, WITH_HLS_JS, WITH_SHAKA, WITH_VIDEO_JS, serve_page
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Request
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 MIN_FRAMES = 25  # one second of a sandbox video
@@ -49,10 +49,18 @@ def build_players(browser: Browser, *, cmcd: str = "") -> dict[str, Player]:
     }
 
 
-async def play_in_browser(browser: Browser, html: str, url: str, seconds: float) -> str:
+async def play_in_browser(
+    browser: Browser,
+    html: str,
+    url: str,
+    seconds: float,
+    *,
+    on_request: Callable[[Request], None] = lambda _request: None,
+) -> str:
     async with serve_page(html, url) as page_url:
         context = await browser.new_context()
         page = await context.new_page()
+        page.on("request", on_request)
         try:
             await page.goto(page_url)
             await page.wait_for_function(
