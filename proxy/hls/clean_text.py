@@ -8,9 +8,9 @@ EMBEDDED_SYNTAX = re.compile(r"#EXT|(?:URI|LIST)\s*=", re.IGNORECASE)
 UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ud800-\udfff]"
 )
-URL = re.compile(
-    r"https?(?::|%3a)|[a-z][a-z0-9+.-]*:[/\\]{2}|^\s*[/\\]{2}", re.IGNORECASE | re.ASCII
-)
+SLASHES = re.compile(r"\s*[/\\]{2}")
+# Only the last character of a scheme is matched: a whole scheme would take quadratic time.
+URL = re.compile(r"https?(?::|%3a)|[a-z0-9+.-]:[/\\]{2}|^\s*[/\\]{2}", re.IGNORECASE | re.ASCII)
 # The end of a reference to a file, such as `/b.m3u8?x=1`.
 FILE = re.compile(
     r"[^\s/?#]\.(?:m3u8?|mpd|ts|mp4|m4[sva]|aac|mp3|ac3|ec3|vtt|key|bin|json|jpe?g|png|webp|gif|html?)"
@@ -28,7 +28,9 @@ def contains_url(text: str) -> bool:
 
     Base64 may contain `//`, so two slashes count only at the beginning.
     """
-    return URL.search(text) is not None
+    if ":" in text or "%" in text:  # most texts have neither
+        return URL.search(text) is not None
+    return SLASHES.match(text) is not None
 
 
 def names_file(text: str) -> bool:
@@ -41,12 +43,12 @@ def clean_quoted(text: str) -> str | None:
 
     None if the text contains a URL or syntax of a playlist.
     """
-    printable = UNPRINTABLE.sub("", text).replace('"', "'")
+    is_printable = text.isascii() and text.isprintable()
+    printable = (text if is_printable else UNPRINTABLE.sub("", text)).replace('"', "'")
     clean = printable.replace("\\", "")
-    is_unsafe = EMBEDDED_SYNTAX.search(clean) or QUERY.search(clean) or "../" in clean
-    if is_unsafe or contains_url(printable) or contains_url(clean):
-        return None
-    return clean
+    has_syntax = ("#" in clean or "=" in clean) and EMBEDDED_SYNTAX.search(clean) is not None
+    is_unsafe = has_syntax or QUERY.search(clean) is not None or "../" in clean
+    return None if is_unsafe or contains_url(printable) or contains_url(clean) else clean
 
 
 def clean_unquoted(text: str) -> str | None:

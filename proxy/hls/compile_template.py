@@ -28,7 +28,7 @@ from proxy.hls.template_runs import OBJECT_BYTES, TemplateRuns
 
 MIN_URL_SLASHES = 3  # in https://host/
 LEADING_DOTS = re.compile(r"\A(?:\.{1,2}/)*")
-LONG_PART = re.compile(r"[^/]{21,}/")  # longer than a visible folder
+LONG_PART = re.compile(r"(?<![^/])[^/]{21,}/")  # longer than a visible folder
 
 
 def compile_template(

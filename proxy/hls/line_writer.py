@@ -34,6 +34,8 @@ LIMITED_TAGS = frozenset(
         "EXT-X-PRELOAD-HINT",
     }
 )
+LINES_PER_SLICE = 50
+LONG_LINE = 500  # characters; each longer line is a slice of its own
 # If a line is too long, the segments after these are repaired or become gaps.
 TAGS_OF_SEGMENTS = frozenset({"EXTINF", "EXT-X-BYTERANGE", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PART"})
 VALUE = re.compile(r"[0-9]{1,20}|EVENT|VOD", re.ASCII)

@@ -1,6 +1,6 @@
 """Write a Multivariant Playlist anew, without the variants that a viewer may not play."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import NamedTuple
 
 from proxy.domain.allowed_hosts import AllowedHosts
@@ -8,7 +8,7 @@ from proxy.domain.variant_limits import VariantLimits
 from proxy.hls.attributes import format_attributes
 from proxy.hls.document import Document
 from proxy.hls.lexer import Line, first_values
-from proxy.hls.line_writer import LineWriter
+from proxy.hls.line_writer import LINES_PER_SLICE, LONG_LINE, LineWriter
 from proxy.hls.resolve import UnresolvableError
 
 VARIANT = "EXT-X-STREAM-INF"
@@ -62,12 +62,20 @@ class MultivariantWriter:
             self._kept.append(Kept(self._variant, line))
             self._variant = None
 
-    def finish(self) -> Document:
-        """Return the written playlist. Raises Refusal if a host is not allowed."""
-        kept = [kept for kept in self._kept if self._is_allowed(kept.tag)]
-        groups = {_read(tag).get("VIDEO") for tag, uri in kept if uri is not None}
+    def finish(self) -> Generator[None, None, Document]:
+        """Return the written playlist, in slices. Raises Refusal if a host is not allowed."""
+        allowed: list[Kept] = []
+        groups: set[str | None] = set()  # of video renditions
+        for number, kept in enumerate(self._kept, start=1):
+            if self._is_allowed(kept.tag):
+                allowed.append(kept)
+                groups |= {_read(kept.tag).get("VIDEO")} if kept.uri is not None else set()
+            if not number % LINES_PER_SLICE:
+                yield
         count = 0
-        for tag, uri in kept:
+        for number, (tag, uri) in enumerate(allowed, start=1):
+            if not number % LINES_PER_SLICE or len(tag.text) > LONG_LINE:
+                yield
             if self._limits and _is_unused(tag, groups):
                 self.lines.drop(tag.number)
             elif uri is not None:

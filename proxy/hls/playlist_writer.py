@@ -14,13 +14,13 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.domain.variant_limits import NO_LIMITS, VariantLimits
 from proxy.hls.document import Document, PlaylistKind
 from proxy.hls.lexer import MAX_LINE
+from proxy.hls.line_writer import LINES_PER_SLICE, LONG_LINE
 from proxy.hls.media_writer import MediaWriter
 from proxy.hls.multivariant_writer import MultivariantWriter
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_LINES = 300_000  # a day of segments of 1 s, with a tag each
 BLOCK_BYTES = 16 * 1024
-LINES_PER_SLICE = 50
 BOM = b"\xef\xbb\xbf"
 BLANKS = b" \t\r\n\x0b\x0c"
 LINE_END = re.compile(r"[\r\n]")
@@ -88,9 +88,9 @@ def write_playlist(
     writer = MultivariantWriter(base, hosts, imported or {}, limits=limits)
     for number, text in read_lines(body):
         writer.write_line(number, text)
-        if not number % LINES_PER_SLICE:
+        if not number % LINES_PER_SLICE or len(text) > LONG_LINE:
             yield
-    document = writer.finish()
+    document = yield from writer.finish()
     if not document.variant_count:
         reason = Reason.FORMAT_UNAVAILABLE if limits else Reason.PLAYLIST_INVALID
         raise Refusal(reason, NO_VARIANT_LEFT if limits else "variants-none")
@@ -108,7 +108,7 @@ def _write_media(body: bytes, writer: MediaWriter) -> Generator[None, None, None
                 end = text.find("\n", at) + 1 or len(text)
                 writer.write_line(number, text[at:end])
                 number, lines = number + 1, lines + 1
-                if not lines % LINES_PER_SLICE:
+                if not lines % LINES_PER_SLICE or end - at > LONG_LINE:
                     yield
             at = end
         yield
