@@ -23,7 +23,7 @@ from proxy.domain.video import SAFE_ID, parse_video_id
 from proxy.edge.video_inspector import InspectedPlaylist, VideoInspector
 from proxy.hls.lint.check import check
 from proxy.hls.lint.relay_changes import find_relay_changes
-from proxy.hls.text import MAX_BYTES, check_scheme
+from proxy.hls.lint.text import MAX_BYTES, check_scheme
 from proxy.settings import SettingsInvalid, load_settings
 from proxy.wiring import open_dailymotion, open_state
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import m3u8
 
 from proxy.hls.lexer import first_values, scan
+from proxy.hls.lint.text import CONTROL
 from proxy.hls.resolve import UnresolvableError, resolve_uri
-from proxy.hls.text import CONTROL
 from proxy.hls.variables import Variables
 
 LINE_END = re.compile(r"\r\n|\r|\n")

@@ -9,6 +9,7 @@ from typing import Literal
 
 from proxy.hls.value_syntax import (
     ANY,
+    CHANNELS,
     CODECS,
     CPC,
     CUE,
@@ -18,6 +19,7 @@ from proxy.hls.value_syntax import (
     HEX,
     INTEGER,
     IV,
+    LAYOUT,
     PATHWAY,
     POSITIVE,
     RANGE,
@@ -26,6 +28,7 @@ from proxy.hls.value_syntax import (
     SIGNED,
     SOME,
     STABLE,
+    SUPPLEMENTAL,
     VARIABLE,
     WORD,
     YES,
@@ -75,14 +78,20 @@ VARIANT = (
     Attr("AVERAGE-BANDWIDTH", INTEGER),
     Attr("SCORE", DECIMAL),
     Attr("CODECS", CODECS),
+    Attr("SUPPLEMENTAL-CODECS", SUPPLEMENTAL),
     Attr("RESOLUTION", RESOLUTION),
     Attr("HDCP-LEVEL", one_of("TYPE-0", "TYPE-1", "NONE", is_advice=True)),
     Attr("ALLOWED-CPC", CPC),
     Attr("VIDEO-RANGE", one_of("SDR", "HLG", "PQ")),
+    Attr("REQ-VIDEO-LAYOUT", LAYOUT),
     Attr("VIDEO"),
     Attr("PATHWAY-ID", PATHWAY),
     Attr("STABLE-VARIANT-ID", STABLE),
 )
+
+RENDITION_TYPE = one_of("AUDIO", "VIDEO", "SUBTITLES", "CLOSED-CAPTIONS")
+SKIPPED = Attr("SKIPPED-SEGMENTS", INTEGER, required=True)
+PART_TARGET = Attr("PART-TARGET", DECIMAL, required=True)
 
 TAGS: dict[str, Tag] = {
     tag.name: tag
@@ -106,11 +115,7 @@ TAGS: dict[str, Tag] = {
         Tag("EXT-X-ENDLIST", "4.4.3.4", "media", once=True),
         Tag("EXT-X-PLAYLIST-TYPE", "4.4.3.5", "media", once=True, value=one_of("EVENT", "VOD")),
         Tag("EXT-X-I-FRAMES-ONLY", "4.4.3.6", "media", once=True),
-        Tag(
-            *("EXT-X-PART-INF", "4.4.3.7", "media"),
-            once=True,
-            attrs=(Attr("PART-TARGET", DECIMAL, required=True),),
-        ),
+        Tag("EXT-X-PART-INF", "4.4.3.7", "media", once=True, attrs=(PART_TARGET,)),
         Tag(
             *("EXT-X-SERVER-CONTROL", "4.4.3.8", "media"),
             once=True,
@@ -162,11 +167,7 @@ TAGS: dict[str, Tag] = {
                 Attr("X-ASSET-LIST", role="asset-list"),
             ),
         ),
-        Tag(
-            *("EXT-X-SKIP", "4.4.5.2", "media"),
-            once=True,
-            attrs=(Attr("SKIPPED-SEGMENTS", INTEGER, required=True),),
-        ),
+        Tag("EXT-X-SKIP", "4.4.5.2", "media", once=True, attrs=(SKIPPED,)),
         Tag(
             *("EXT-X-PRELOAD-HINT", "4.4.5.3", "media"),
             attrs=(
@@ -188,10 +189,7 @@ TAGS: dict[str, Tag] = {
         Tag(
             *("EXT-X-MEDIA", "4.4.6.1", "multivariant"),
             attrs=(
-                Attr(
-                    *("TYPE", one_of("AUDIO", "VIDEO", "SUBTITLES", "CLOSED-CAPTIONS")),
-                    required=True,
-                ),
+                Attr("TYPE", RENDITION_TYPE, required=True),
                 Attr("URI", SOME, role="playlist"),
                 Attr("GROUP-ID", SOME, required=True),
                 Attr("NAME", SOME, required=True),
@@ -201,6 +199,7 @@ TAGS: dict[str, Tag] = {
                 Attr("STABLE-RENDITION-ID", STABLE),
                 Attr("BIT-DEPTH", INTEGER),
                 Attr("SAMPLE-RATE", INTEGER),
+                Attr("CHANNELS", CHANNELS),
             ),
         ),
         Tag(

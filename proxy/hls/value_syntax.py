@@ -34,15 +34,23 @@ def one_of(*words: str, is_advice: bool = False) -> Shape:
     return shape(" or ".join(words), f'(?:{listed})"?', is_advice=is_advice, is_quoted=False)
 
 
+def list_of(*words: str) -> Shape:
+    """Return the shape of an enumerated string list."""
+    word = f"(?:{'|'.join(map(re.escape, words))})"
+    return shape(f"a list of {' or '.join(words)}", f"{word}(?:,{word})*", is_quoted=True)
+
+
 def moment(text: str) -> datetime | None:
     """Return the moment that a date and time means; UTC where it does not say (4.4.4.6)."""
+    plain = LEAP_SECOND.sub("59", text.replace(",", ".").replace("T24:00", "T00:00"))
     try:
-        read = datetime.fromisoformat(text.replace(",", ".").replace("T24:00", "T00:00"))
+        read = datetime.fromisoformat(plain)
     except ValueError:
         return None
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
+LEAP_SECOND = re.compile(r"(?<=T23:59:)60", re.ASCII)
 ANY = shape("any text", r"(?s:.*)")
 SOME = shape("a text that is not empty", r"(?s:.+)", is_quoted=True)
 WORD = shape("a word in capitals", r"[A-Z0-9-]+", is_quoted=False)
@@ -72,6 +80,24 @@ CODECS = shape(
 CPC = shape(
     "one or more KEYFORMAT:LABEL/LABEL, separated by commas",
     r"[^:,]+:[A-Z0-9/-]*(?:,[^:,]+:[A-Z0-9/-]*)*",
+)
+ENTRY = r"[A-Za-z0-9][A-Za-z0-9.+-]*(?:/[A-Za-z0-9]{1,8})+"
+SUPPLEMENTAL = shape(
+    "a list of formats with brands, such as dvh1.08.07/db4h",
+    f"{ENTRY}(?: *, *{ENTRY})*",
+    is_quoted=True,
+)
+CHANNEL_PART = "(?:-|[A-Z0-9-]+(?:,[A-Z0-9-]+)*)"
+CHANNELS = shape(
+    "a number of channels, and parameters such as in 16/JOC or 2/-/BINAURAL",
+    f"[0-9]{{1,3}}(?:/{CHANNEL_PART}){{0,2}}",
+    is_quoted=True,
+)
+VIEW = "(?:CH|PROJ)-[A-Z0-9]+"
+LAYOUT = shape(
+    "a list of views such as CH-STEREO/PROJ-RECT",
+    f"{VIEW}(?:/{VIEW})*(?:,{VIEW}(?:/{VIEW})*)*",
+    is_quoted=True,
 )
 HEX = shape("0x and hexadecimal digits", r"0[xX][0-9A-Fa-f]+", is_quoted=False)
 CUE = shape("PRE, POST or ONCE", r"(?:PRE|POST|ONCE)(?:,(?:PRE|POST|ONCE))*")

@@ -22,10 +22,10 @@ from proxy.cli.serve import freeze_startup_objects
 from proxy.domain.reasons import Refusal
 from proxy.hls.compile_template import compile_template
 from proxy.hls.lint.check import check
+from proxy.hls.lint.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 from proxy.hls.model import PlaylistUnreadable, read_model
 from proxy.hls.playlist_writer import write_playlist
 from proxy.hls.tags import TAGS
-from proxy.hls.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 
 T = TypeVar("T")
 PLACE = build_place(BASE)

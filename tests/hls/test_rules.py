@@ -14,10 +14,10 @@ from proxy.hls.lint.check import check
 from proxy.hls.lint.findings import MAX_FINDINGS_PER_RULE
 from proxy.hls.lint.relay_changes import AnyHost, find_relay_changes
 from proxy.hls.lint.rules import RULES
+from proxy.hls.lint.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 from proxy.hls.playlist_writer import is_playlist
 from proxy.hls.reload import compare
-from proxy.hls.text import MAX_ATTRIBUTES, MAX_BYTES, MAX_LINES, MAX_LISTS, MAX_TAGS
 from proxy.hls.variables import MAX_INSERTED
 
 MEDIA = "#EXTM3U\n#EXT-X-VERSION:11\n#EXT-X-TARGETDURATION:4\n"
@@ -27,6 +27,12 @@ VARIABLE = f'#EXT-X-DEFINE:NAME="v",VALUE="{"x" * 2000}"\n'
 LOW = f"{MEDIA}#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=2\n#EXT-X-PART-INF:PART-TARGET=1\n"
 CLOCK = "#EXT-X-PROGRAM-DATE-TIME:2026-11-20T18:00:00Z\n"
 RANGE = '#EXT-X-DATERANGE:ID="a",START-DATE="2026-11-20T18:00:00Z"'
+
+AD = MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="com.apple.hls.interstitial"'
+PRELOAD = (
+    MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="com.apple.hls.preload",X-URI="a",X-TARGET-ID="b"'
+    ',X-TARGET-CLASS="com.apple.hls.interstitial",DURATION=1'
+)
 
 # rule, playlist, line of the finding
 BROKEN: list[tuple[str, str | bytes, int | None]] = [
@@ -204,11 +210,45 @@ BROKEN: list[tuple[str, str | bytes, int | None]] = [
     ("hint-ended", LOW + SEGMENT + '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="a"\n#EXT-X-ENDLIST\n', 8),
     ("hint-missing", LOW + SEGMENT + '#EXT-X-PART:DURATION=1,URI="p"\n', 8),
     ("report-absolute", MEDIA + SEGMENT + '#EXT-X-RENDITION-REPORT:URI="https://a/b.m3u8"\n', 6),
+    # New or corrected in draft-22
+    ("indented", MEDIA + "  #EXTINF:4,\n1.ts\n", 4),
+    ("indented", MEDIA + "\t#EXT-X-DISCONTINUITY\n" + SEGMENT, 4),
+    ("indented", MULTI + " #EXT-X-INDEPENDENT-SEGMENTS\n", 5),
+    ("deprecated", MEDIA + "#EXT-X-ALLOW-CACHE:NO\n" + SEGMENT, 4),
+    ("deprecated", MULTI + "#EXT-X-STREAM-INF:PROGRAM-ID=1,BANDWIDTH=1\nw.m3u8\n", 5),
+    ("version-high", MEDIA + SEGMENT, 2),
+    ("version-high", "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:4\n#EXTINF:3.9,\n1.ts\n", 2),
+    ("version-low", '#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD=SAMPLE-AES,URI="k"\n' + SEGMENT, 4),
+    ("version-low", '#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI="k"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n', 3),
+    ("map-iv", MEDIA + '#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXT-X-MAP:URI="i.mp4"\n' + SEGMENT, 5),
+    ("map-iv", MEDIA + '#EXT-X-MAP:URI="a.mp4"\n' + SEGMENT + '#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXT-X-MAP:URI="i.mp4"\n' + SEGMENT, 8),
+    ("frames-part", LOW + '#EXT-X-I-FRAMES-ONLY\n#EXT-X-PART:DURATION=1,URI="p"\n' + SEGMENT, 7),
+    ("steering-pathway", MULTI + '#EXT-X-CONTENT-STEERING:SERVER-URI="s",PATHWAY-ID="a"\n', 5),
+    ("steering-pathway", MULTI.replace("BANDWIDTH=1", 'BANDWIDTH=1,PATHWAY-ID="b"') + '#EXT-X-CONTENT-STEERING:SERVER-URI="s",PATHWAY-ID="a"\n', 5),
+    ("attribute-value", MULTI + '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",CHANNELS="two"\n', 5),
+    ("attribute-value", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,SUPPLEMENTAL-CODECS="dvh1.08.07"\nw.m3u8\n', 5),
+    ("attribute-value", MULTI + '#EXT-X-STREAM-INF:BANDWIDTH=1,REQ-VIDEO-LAYOUT="STEREO"\nw.m3u8\n', 5),
+    ("attribute-value", MULTI + "#EXT-X-STREAM-INF:BANDWIDTH=1,SCORE=-1\nw.m3u8\n", 5),
+    ("interstitial-asset", AD + "\n", 7),
+    ("interstitial-asset", AD + ',X-ASSET-URI="a",X-ASSET-LIST="b"\n', 7),
+    *(
+        ("attribute-value", f'{AD},X-ASSET-URI="a",{attribute}\n', 7)
+        for attribute in (
+            "X-RESUME-OFFSET=x", "X-PLAYOUT-LIMIT=-1", 'X-SNAP="IN,AROUND"', 'X-RESTRICT="PAUSE"', 'X-TIMELINE-OCCUPIES="LINE"',
+            'X-TIMELINE-STYLE="BOLD"', 'X-CONTENT-MAY-VARY="MAYBE"', "X-SKIP-CONTROL-OFFSET=a", "X-SKIP-CONTROL-DURATION=a", 'X-SKIP-CONTROL-LABEL-ID=""',
+        )
+    ),
+    *(
+        ("preload-attribute", PRELOAD.replace(attribute, "") + "\n", 7)
+        for attribute in (',X-URI="a"', ',X-TARGET-ID="b"', ',X-TARGET-CLASS="com.apple.hls.interstitial"', ",DURATION=1")
+    ),
+    ("preload-cue", PRELOAD + ',CUE="PRE"\n', 7),
 ]  # fmt: skip
 
 ELSEWHERE = {  # rules that do not depend on the body alone; each has its own test
     *("relay-drops", "relay-changes", "relay-gap", "relay-refuses", "nested"),
-    *("content-type", "sequence-fell", "window-stood", "target-changed", "fetch"),
+    *("content-type", "content-type-missing", "sequence-fell", "window-stood", "target-changed"),
+    *("fetch", "self-reference"),
 }
 
 
@@ -224,17 +264,18 @@ def test_a_violated_rule_is_reported_on_its_line(rule, text, line):
     found = {(finding.rule, finding.line) for finding in report.findings}
 
     assert (rule, line) in found
-    # There are no other findings, except consequences of this one and missing versions.
+    # There are no other findings, except consequences of this one and about versions.
     others = {finding.rule for finding in report.findings} - {rule}
-    assert others <= FOLLOW.get(rule, set()) | {"version-missing", "version-needed"}
+    assert others <= FOLLOW.get(rule, set()) | VERSIONS
 
 
+VERSIONS = {"version-missing", "version-needed", "version-high"}
 FOLLOW = {
     "tag-value": {"version-low", "byterange", "tag-repeated"},
     "tags-mixed": {"variants-none", "extinf"},
     "version-needed": {"variants-none"},
-    "attribute-missing": {"key-none", "variants-none", "last-line", "daterange-clock"},
-    "attribute-value": {"attribute-syntax"},
+    "attribute-missing": {"steering-pathway", "key-none", "variants-none", "last-line", "daterange-clock"},
+    "attribute-value": {"attribute-syntax", "steering-pathway", "version-low", "score-some"},
     "daterange-next": set(),
     "group": set(),
     "line-length": {"encoding"},
@@ -264,6 +305,16 @@ GOOD = [
     MEDIA + CLOCK + SEGMENT + RANGE + ',CLASS="c",DURATION=8\n#EXT-X-DATERANGE:ID="b",CLASS="c",START-DATE="2026-11-20T18:00:08Z",END-ON-NEXT=YES\n'
     '#EXT-X-DATERANGE:ID="d",CLASS="e",START-DATE="2026-11-20T18:00:00Z",DURATION=99\n#EXT-X-DATERANGE:ID="f",CLASS="e",START-DATE="2026-11-20T18:00:08Z"\n'
     '#EXT-X-DATERANGE:ID="g",CLASS="c",START-DATE="9999-12-31T23:59:59Z",DURATION=1000\n',
+    AD + ',X-ASSET-LIST="l.json",X-RESUME-OFFSET=-1.5,X-PLAYOUT-LIMIT=9,X-SNAP="OUT,IN",X-RESTRICT="SKIP,JUMP",X-TIMELINE-OCCUPIES="RANGE"'
+    ',X-TIMELINE-STYLE="PRIMARY",X-CONTENT-MAY-VARY="YES",X-SKIP-CONTROL-OFFSET=1,X-SKIP-CONTROL-DURATION=2,X-SKIP-CONTROL-LABEL-ID="a"\n',
+    AD + ',X-ASSET-URI="a"\n#EXT-X-DATERANGE:ID="a",X-SNAP="IN"\n',
+    PRELOAD + "\n", PRELOAD.replace("DURATION=1", 'END-DATE="2026-11-20T18:00:01Z"') + "\n",
+    "#EXTM3U\n#EXT-X-VERSION:1\n#EXT-X-TARGETDURATION:4\n#EXT-X-GAP\n" + SEGMENT,
+    MEDIA + f'#EXT-X-KEY:METHOD=AES-128,URI="k",IV=0x{"0" * 32}\n#EXT-X-MAP:URI="i.mp4"\n#EXT-X-KEY:METHOD=NONE\n#EXT-X-MAP:URI="j.mp4"\n' + SEGMENT,
+    MEDIA + CLOCK.replace("2026-11-20T18:00:00", "2016-12-31T23:59:60") + SEGMENT,
+    MULTI + '#EXT-X-CONTENT-STEERING:SERVER-URI="data:application/json,{}",PATHWAY-ID="."\n',
+    MULTI.replace("VERSION:11", "VERSION:12") + '#EXT-X-STREAM-INF:BANDWIDTH=1,SUPPLEMENTAL-CODECS="dvh1.08.07/db4h, dvh1.08.07/db1p",REQ-VIDEO-LAYOUT="CH-STEREO/PROJ-HEQU,CH-MONO"\nw.m3u8\n',
+    MULTI + "".join(f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="{value}",CHANNELS="{value}"\n' for value in ("2", "6", "16/JOC", "2/-/BINAURAL", "2/AA,BB/IMMERSIVE,DOWNMIX")),
     MEDIA + "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n" + SEGMENT + RANGE + "\n",
     MEDIA + "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-DISCONTINUITY\n#EXT-X-GAP\n" + SEGMENT,
     MEDIA + "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=24,CAN-SKIP-DATERANGES=YES,HOLD-BACK=12\n" + SEGMENT,
@@ -278,7 +329,8 @@ GOOD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_a_valid_playlist_has_no_findings(text):
-    assert check(text.encode()).findings == ()
+    found = {finding.rule for finding in check(text.encode()).findings}
+    assert found <= {"version-high"}
 
 
 # Playlists like Dailymotion's: no version, subtitles after the variants, fragments, vendor attributes.
@@ -302,7 +354,7 @@ def test_playlists_like_dailymotions_have_no_error(text):
     )
 
     assert report.is_valid
-    assert {finding.rule for finding in report.findings} <= {"version-missing"}
+    assert {finding.rule for finding in report.findings} <= {"version-missing", "deprecated"}
 
 
 def test_a_report_distinguishes_invalid_unplayable_and_not_a_playlist():
@@ -315,7 +367,7 @@ def test_a_report_distinguishes_invalid_unplayable_and_not_a_playlist():
 
 
 def test_findings_per_rule_are_limited():
-    report = check((MEDIA + "1.ts\n" * 40_000).encode())
+    report = check(("#EXTM3U\n#EXT-X-TARGETDURATION:4\n" + "1.ts\n" * 40_000).encode())
 
     assert len(report.findings) == MAX_FINDINGS_PER_RULE
 
@@ -332,11 +384,37 @@ def test_a_finding_contains_no_control_characters_and_is_short():
 def test_a_wrong_content_type_is_a_warning():
     text = (MEDIA + SEGMENT).encode()
 
-    assert check(text, content_type="application/x-mpegURL").findings == ()
-    assert [finding.rule for finding in check(text, content_type="text/html").findings] == [
-        "content-type"
-    ]
-    assert check(text, content_type="").is_valid
+    def list_rules(content_type: str) -> set[str]:
+        report = check(text, content_type=content_type)
+        assert report.is_valid
+        return {finding.rule for finding in report.findings} - VERSIONS
+
+    assert list_rules("application/x-mpegURL") == set()
+    assert list_rules("text/html") == {"content-type"}
+    assert list_rules("") == {"content-type-missing"}
+
+
+def test_a_multivariant_playlist_that_refers_to_itself_is_an_error():
+    base = "https://a.example/b/m.m3u8?sig=1"
+    for uri in (base, "/b/m.m3u8?sig=1", "m.m3u8?sig=1", "../b/./m.m3u8?sig=1"):
+        report = check(MULTI.replace("v.m3u8", uri).encode(), base=base)
+        assert ("self-reference", 4) in {(it.rule, it.line) for it in report.findings}
+    assert check(MULTI.encode(), base="https://a.example/m.m3u8").is_valid
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="b",CHANNELS="{}"',
+        'STREAM-INF:BANDWIDTH=1,SUPPLEMENTAL-CODECS="{}"',
+        'STREAM-INF:BANDWIDTH=1,REQ-VIDEO-LAYOUT="{}"',
+    ],
+)
+@pytest.mark.parametrize("value", ["", " ", "/", "a b", "x,", "2/", "2//JOC", "CH-", "é"])
+def test_malformed_values_of_attributes_are_errors(line, value):
+    text = f"{MULTI}#EXT-X-{line.replace('{}', value)}\nw.m3u8\n"
+
+    assert "attribute-value" in {finding.rule for finding in check(text.encode()).findings}
 
 
 def test_uris_are_checked_after_substitution_and_resolution():
@@ -363,7 +441,7 @@ def test_uris_are_checked_after_substitution_and_resolution():
 def test_values_with_unknown_variables_are_not_checked():
     text = MEDIA + '#EXT-X-DEFINE:IMPORT="a"\n#EXT-X-MAP:URI="{$a}:x",BYTERANGE="{$a}"\n' + SEGMENT
 
-    assert check(text.encode()).findings == ()
+    assert {finding.rule for finding in check(text.encode()).findings} <= VERSIONS
 
 
 class TestReloads:

@@ -1,7 +1,7 @@
 """Check a playlist against the rules, in one pass over its lines."""
 
-import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from proxy.hls.attributes import KEY_TAGS, LOCAL_KEY
 from proxy.hls.document import PlaylistKind
@@ -11,31 +11,31 @@ from proxy.hls.lint.media import Media
 from proxy.hls.lint.multivariant import Multivariant
 from proxy.hls.lint.references import Reference, read_references
 from proxy.hls.lint.report import Report
-from proxy.hls.lint.versions import Versions
-from proxy.hls.playlist_writer import is_playlist
-from proxy.hls.resolve import UnresolvableError, resolve_uri
-from proxy.hls.tags import TAGS, Scope, Tag
-from proxy.hls.text import (
+from proxy.hls.lint.text import (
     BOM,
     CONTROL,
+    INDENTED,
+    KINDS,
+    MARKUP,
     MAX_BYTES,
     NOT_UTF_8,
     TagCount,
     check_scheme,
     find_excess,
+    find_indented,
+    find_kind,
 )
+from proxy.hls.lint.versions import Versions
+from proxy.hls.playlist_writer import is_playlist
+from proxy.hls.resolve import UnresolvableError, resolve_uri
+from proxy.hls.tags import TAGS, Tag
 from proxy.hls.variables import MAX_INSERTED, Variables
 
-# As players tell the kinds apart
-IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)
-IS_MULTIVARIANT = re.compile(r"^#EXT-X-STREAM-INF:", re.MULTILINE)
-MARKUP = re.compile(r"<[!/?A-Za-z]")
+# Tags and attributes that older versions had, and the version that removed them.
+DEPRECATED = {"EXT-X-ALLOW-CACHE": 7, "PROGRAM-ID": 6}
 CONTENT_TYPES = frozenset(
     {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
 )
-KINDS: dict[Scope, PlaylistKind] = {
-    "multivariant": "multivariant", "media": "media", "segment": "media",
-}  # fmt: skip  # one row
 
 
 def check(
@@ -67,14 +67,22 @@ def check(
     if (excess := find_excess(text)) is not None:
         findings.add("excess", None, what=excess[0], limit=excess[1])
         return Report(kind=None, findings=findings.in_order(), text=text)
-    if content_type is not None and content_type.lower() not in CONTENT_TYPES:
-        findings.add("content-type", None, found=content_type or "not given")
+    if content_type == "":
+        findings.add("content-type-missing", None)
+    elif content_type is not None and content_type.lower() not in CONTENT_TYPES:
+        findings.add("content-type", None, found=content_type)
+    _check_blanks(text, findings)
+    kind = _Pass(findings, base, why_not or check_scheme).run(INDENTED.sub("", text))
+    return Report(kind=kind, findings=findings.in_order(), text=text)
+
+
+def _check_blanks(text: str, findings: Findings) -> None:
     if text[:1].isspace():
         findings.add("blank-first", 1)
     if not text.endswith("\n"):
         findings.add("last-line", text.count("\n") + 1)
-    kind = _Pass(findings, base, why_not or check_scheme).run(text)
-    return Report(kind=kind, findings=findings.in_order(), text=text)
+    for number in find_indented(text):
+        findings.add("indented", number)
 
 
 class _Pass:
@@ -98,7 +106,7 @@ class _Pass:
 
     def run(self, text: str) -> PlaylistKind | None:
         """Check every line, then what only the whole can tell."""
-        self._kind = _find_kind(text)
+        self._kind = find_kind(text)
         is_plain = CONTROL.search(text) is None and (
             text.isascii() or NOT_UTF_8.search(text) is None
         )
@@ -146,6 +154,10 @@ class _Pass:
         self._versions.finish()
 
     def _check_tag(self, line: Line, *, is_long: bool) -> None:
+        names = {line.tag, *(attribute.name for attribute in line.attributes)}
+        for name in sorted(DEPRECATED.keys() & names):
+            version = DEPRECATED[name]
+            self._findings.add("deprecated", line.number, name=name, version=version)
         if (tag := TAGS.get(line.tag)) is None:
             return
         if tag.once and line.tag in self._seen:
@@ -222,10 +234,12 @@ class _Pass:
         uri = self._variables.fill(reference.uri)
         if "{$" in uri:
             return
-        try:
-            why = self._explain(reference, resolve_uri(self._base, uri))
-        except UnresolvableError:
-            why = "it is not a valid URL"
+        why = "it is not a valid URL"
+        with suppress(UnresolvableError):
+            url = resolve_uri(self._base, uri)
+            why = self._explain(reference, url)
+            if self._kind == "multivariant" and self._base and url == self._base:
+                self._findings.add("self-reference", reference.line)
         if why:
             self._findings.add("uri", reference.line, why=why)
 
@@ -237,10 +251,3 @@ class _Pass:
 
     def _report(self, rule: str, line: Line, tag: Tag, **fields: object) -> None:
         self._findings.add(rule, line.number, tag=line.tag, section=tag.section, **fields)
-
-
-def _find_kind(text: str) -> PlaylistKind | None:
-    """Return the kind of a playlist as players tell it; None if only other tags can tell."""
-    if IS_MEDIA.search(text) is not None:
-        return "media"
-    return "multivariant" if IS_MULTIVARIANT.search(text) is not None else None

@@ -1,14 +1,27 @@
-"""What is asked of EXT-X-DATERANGE (RFC 8216bis, 4.4.5.1)."""
+"""The rules of EXT-X-DATERANGE (RFC 8216bis, 4.4.5.1), interstitials (D.2) and preloading (F)."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from proxy.hls.lexer import Line
 from proxy.hls.lint.findings import Findings
-from proxy.hls.value_syntax import moment
+from proxy.hls.value_syntax import DECIMAL, SIGNED, SOME, YES_NO, list_of, moment, one_of
 
 Values = dict[str, str]
 
+INTERSTITIAL, PRELOAD = "com.apple.hls.interstitial", "com.apple.hls.preload"  # values of CLASS
+INTERSTITIAL_SHAPES = {
+    "X-RESUME-OFFSET": SIGNED,
+    "X-PLAYOUT-LIMIT": DECIMAL,
+    "X-SNAP": list_of("OUT", "IN"),
+    "X-RESTRICT": list_of("SKIP", "JUMP"),
+    "X-TIMELINE-OCCUPIES": one_of("POINT", "RANGE"),
+    "X-TIMELINE-STYLE": one_of("PRIMARY", "HIGHLIGHT"),
+    "X-CONTENT-MAY-VARY": YES_NO,
+    "X-SKIP-CONTROL-OFFSET": DECIMAL,
+    "X-SKIP-CONTROL-DURATION": DECIMAL,
+    "X-SKIP-CONTROL-LABEL-ID": SOME,
+}
 TOLERANCE = timedelta(milliseconds=1)
 LONGEST = 10**9  # seconds; what a timedelta can hold, and more than anybody means
 
@@ -41,12 +54,43 @@ class DateRanges:
         if {"PRE", "POST"} <= set(known.get("CUE", "").split(",")):
             self._findings.add("daterange-cue", line.number)
         self._check_end(line, known)
+        if known.get("CLASS") == INTERSTITIAL:
+            self._check_interstitial(line, values)
+        elif known.get("CLASS") == PRELOAD and "CUE" in values:
+            self._findings.add("preload-cue", line.number)
 
     def finish(self, *, has_clock: bool, is_whole: bool) -> None:
         """Look for what ties dates to segments; in a delta update it may be left out."""
         if self._first is not None and not has_clock and is_whole:
             self._findings.add("daterange-clock", self._first.number)
+        for name, known in self._ranges.items() if is_whole else ():
+            self._check_class(self._lines[name], known)
         self._check_overlaps()
+
+    def _check_interstitial(self, line: Line, values: Values) -> None:
+        for name, shape in INTERSTITIAL_SHAPES.items():
+            if name in values and not shape.fits(values[name]):
+                self._findings.add(
+                    *("attribute-value", line.number),
+                    tag=line.tag,
+                    section="D.2",
+                    name=name,
+                    words=shape.words,
+                )
+
+    def _check_class(self, line: Line, known: Values) -> None:
+        """Check the attributes that a range has in all its tags together."""
+        if known.get("CLASS") == INTERSTITIAL and (
+            ("X-ASSET-URI" in known) == ("X-ASSET-LIST" in known)
+        ):
+            self._findings.add("interstitial-asset", line.number)
+        if known.get("CLASS") != PRELOAD:
+            return
+        for name in ("X-URI", "X-TARGET-ID", "X-TARGET-CLASS"):
+            if name not in known:
+                self._findings.add("preload-attribute", line.number, name=name)
+        if "DURATION" not in known and "END-DATE" not in known:
+            self._findings.add("preload-attribute", line.number, name="DURATION or END-DATE")
 
     def _check_overlaps(self) -> None:
         """Ranges of a class in which one ends on the next must leave room for that."""

@@ -28,6 +28,7 @@ class Media:
         self._tags: dict[str, Line] = {}
         self._values: dict[str, str] = {}
         self._segments = 0
+        self._key_without_iv = False  # of AES-128
         # of the segment whose URI is still to come
         self._extinf: Line | None = None
         self._byterange: Line | None = None
@@ -49,16 +50,21 @@ class Media:
                 self._see_key(line, values)
             case "EXT-X-MEDIA-SEQUENCE" | "EXT-X-DISCONTINUITY-SEQUENCE":
                 self._see_sequence(line)
-            case "EXT-X-I-FRAMES-ONLY" | "EXT-X-GAP" | "EXT-X-SKIP":
-                self._versions.use(line.tag, line)
-                if "RECENTLY-REMOVED-DATERANGES" in values:
-                    self._versions.use("RECENTLY-REMOVED-DATERANGES", line)
+            case "EXT-X-MAP" if self._key_without_iv:
+                self._findings.add("map-iv", line.number)
+            case "EXT-X-I-FRAMES-ONLY" | "EXT-X-SKIP":
+                self._use_versions(line, values)
             case "EXT-X-DATERANGE":
                 self._dates.see(line, values)
             case _:
                 pass
         self._parts.see_tag(line, values)
         self._tags.setdefault(line.tag, line)
+
+    def _use_versions(self, line: Line, values: Values) -> None:
+        self._versions.use(line.tag, line)
+        if "RECENTLY-REMOVED-DATERANGES" in values:
+            self._versions.use("RECENTLY-REMOVED-DATERANGES", line)
 
     def see_uri(self, line: Line, uri: str) -> None:
         """Look at a URI line: the segment that all tags since the last one are for."""
@@ -82,6 +88,8 @@ class Media:
         self._check_durations()
         self._check_map()
         self._check_content()
+        if "EXT-X-I-FRAMES-ONLY" in self._tags and "EXT-X-PART" in self._tags:
+            self._findings.add("frames-part", self._tags["EXT-X-PART"].number)
         self._parts.finish(self._target, has_ended="EXT-X-ENDLIST" in self._tags)
         self._dates.finish(
             has_clock="EXT-X-PROGRAM-DATE-TIME" in self._tags,
@@ -106,6 +114,9 @@ class Media:
 
     def _see_key(self, line: Line, values: Values) -> None:
         method = values.get("METHOD", "NONE")
+        self._key_without_iv = method == "AES-128" and "IV" not in values
+        if method == "SAMPLE-AES":
+            self._versions.use("METHOD=SAMPLE-AES", line)
         if method == "NONE" and len(values) > 1:
             self._findings.add("key-none", line.number)
         if method != "NONE" and "URI" not in values:

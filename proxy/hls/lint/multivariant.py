@@ -29,6 +29,7 @@ class Multivariant:
         self._frames: list[tuple[Line, Values]] = []
         self._groups: set[tuple[str, str]] = set()
         self._seen: Counter[tuple[str, ...]] = Counter()
+        self._steering: tuple[Line, Values] | None = None
         self._awaiting_uri: Line | None = None
         self._is_playable = False
 
@@ -47,6 +48,8 @@ class Multivariant:
                 self._see_data(line, values)
             case "EXT-X-SESSION-KEY":
                 self._see_key(line, values)
+            case "EXT-X-CONTENT-STEERING":
+                self._steering = self._steering or (line, values)
             case _:
                 pass
 
@@ -74,6 +77,15 @@ class Multivariant:
                 self._findings.add("score-some", line.number)
         for line, values in self._frames:
             self._check_groups(line, values)
+        self._check_steering()
+
+    def _check_steering(self) -> None:
+        """Check that the first pathway exists; a variant without PATHWAY-ID is in pathway `.`."""
+        line, values = self._steering or (None, {})
+        name = values.get("PATHWAY-ID", ".")
+        pathways = {values.get("PATHWAY-ID", ".") for _, values in self._variants}
+        if line is not None and name not in pathways and "PATHWAY-ID" in values:
+            self._findings.add("steering-pathway", line.number, name=name)
 
     def _see_variant(self, line: Line, values: Values) -> None:
         self._expect_no_uri()
@@ -145,6 +157,8 @@ class Multivariant:
             self._findings.add("session-key-repeated", line.number)
         if "IV" in values:
             self._versions.use("IV in EXT-X-SESSION-KEY", line)
+        if values.get("METHOD") == "SAMPLE-AES":
+            self._versions.use("METHOD=SAMPLE-AES", line)
         if "KEYFORMAT" in values or "KEYFORMATVERSIONS" in values:
             self._versions.use("KEYFORMAT in EXT-X-SESSION-KEY", line)
 

@@ -48,12 +48,16 @@ RULES: dict[str, Rule] = {
             "4.1",
             "A variant or rendition must not be a Multivariant Playlist itself.",
         ),
+        ("indented", E, "4.1", "This tag is indented; most players request it as a URI."),
+        ("self-reference", E, "4.1", "This URI is that of the Multivariant Playlist itself."),
+        ("deprecated", W, "8", "{name} is obsolete since version {version}; players ignore it."),
         ("relay-drops", W, "hls", "The relay leaves this line out."),
         ("relay-changes", W, "hls", "The relay changes this line."),
         ("relay-gap", W, "hls", "The relay marks this segment as a gap."),
         ("relay-refuses", W, "hls", "The relay refuses this playlist: {why}."),
         ("last-line", W, "4.1", "The last line has no line ending; the playlist may be truncated."),
         ("content-type", W, "4", "The content type is {found}, not application/vnd.apple.mpegurl."),
+        ("content-type-missing", W, "4", "The response has no Content-Type header."),
         ("fetch", E, "hls", "{what} cannot be fetched: {why}."),
         # Every tag
         ("tag-repeated", E, "4.4", "{tag} ({section}) must occur only once."),
@@ -82,6 +86,12 @@ RULES: dict[str, Rule] = {
             "The attribute list of {tag} has a syntax error near {name}.",
         ),
         ("uri", E, "4.1", "This URI is not allowed: {why}."),
+        (
+            "version-high",
+            W,
+            "8",
+            "Version {found} is declared; version {needed} would be enough.",
+        ),
         ("version-low", E, "8", "{feature} requires EXT-X-VERSION {needed}; {found} is declared."),
         (
             "version-missing",
@@ -125,6 +135,7 @@ RULES: dict[str, Rule] = {
             "4.4.6.1",
             "A rendition with DEFAULT=YES must not have AUTOSELECT=NO.",
         ),
+        ("steering-pathway", E, "4.4.6.6", "No variant has the PATHWAY-ID {name}."),
         ("session-data", E, "4.4.6.4", "EXT-X-SESSION-DATA requires either VALUE or URI."),
         (
             "session-data-repeated",
@@ -157,6 +168,10 @@ RULES: dict[str, Rule] = {
             "A BYTERANGE without offset must follow a range of the same resource.",
         ),
         ("key-uri", E, "4.4.4.4", "A key with METHOD={method} requires a URI."),
+        (
+            *("map-iv", E, "4.4.4.5"),
+            "An EXT-X-MAP that is encrypted with AES-128 requires an IV in its EXT-X-KEY.",
+        ),
         ("key-none", E, "4.4.4.4", "A key with METHOD=NONE must have no other attribute."),
         ("gap-part", E, "6.2.1", "A part of a segment with EXT-X-GAP must have GAP=YES."),
         (
@@ -187,7 +202,11 @@ RULES: dict[str, Rule] = {
             "4.4.5.1",
             "EXT-X-DATERANGE requires EXT-X-PROGRAM-DATE-TIME in the playlist.",
         ),
+        ("interstitial-asset", E, "D.2", "It requires either X-ASSET-URI or X-ASSET-LIST."),
+        ("preload-attribute", E, "F", "A preload date range requires {name}."),
+        ("preload-cue", E, "F", "A preload date range must not have CUE."),
         # Low latency
+        ("frames-part", W, "4.4.3.6", "An I-frame playlist should have no EXT-X-PART."),
         ("part-inf", E, "4.4.3.7", "EXT-X-PART requires EXT-X-PART-INF with PART-TARGET."),
         ("part-long", E, "4.4.4.9", "The duration of {duration} s exceeds PART-TARGET, {target}."),
         (

@@ -12,6 +12,7 @@ FEATURES: dict[str, tuple[int, str]] = {
     "EXT-X-MAP with EXT-X-I-FRAMES-ONLY": (5, "version-missing"),
     "EXT-X-MAP": (6, "version-missing"),
     "INSTREAM-ID outside CLOSED-CAPTIONS": (13, "version-missing"),
+    "METHOD=SAMPLE-AES": (5, "version-missing"),
     "IV in EXT-X-SESSION-KEY": (2, "version-needed"),
     "KEYFORMAT in EXT-X-SESSION-KEY": (5, "version-needed"),
     "EXT-X-BYTERANGE": (4, "version-needed"),
@@ -19,7 +20,6 @@ FEATURES: dict[str, tuple[int, str]] = {
     "SERVICE in INSTREAM-ID": (7, "version-needed"),
     "EXT-X-DEFINE": (8, "version-needed"),
     "EXT-X-DEFINE with QUERYPARAM": (11, "version-needed"),
-    "EXT-X-GAP": (8, "version-needed"),
     "EXT-X-SKIP": (9, "version-needed"),
     "RECENTLY-REMOVED-DATERANGES": (10, "version-needed"),
     "A REQ- attribute": (12, "version-needed"),
@@ -33,12 +33,13 @@ class Versions:
         self._findings = findings
         self._used: dict[str, Line] = {}
         self._declared: int | None = None
+        self._line = 0  # of the declaration
 
     def declare(self, line: Line) -> None:
         """Note EXT-X-VERSION; one that is no number has a finding of its own."""
         value = line.value.strip()
         if self._declared is None and value.isascii() and value.isdecimal():
-            self._declared = int(value[:9])
+            self._declared, self._line = int(value[:9]), line.number
 
     def use(self, feature: str, line: Line) -> None:
         """Note the first use of a feature."""
@@ -46,6 +47,9 @@ class Versions:
 
     def finish(self) -> None:
         """Compare."""
+        needed = max((FEATURES[feature][0] for feature in self._used), default=1)
+        if self._declared is not None and self._declared > needed:
+            self._findings.add("version-high", self._line, found=self._declared, needed=needed)
         for feature, line in self._used.items():
             needed, rule = FEATURES[feature]
             if self._declared is None:

@@ -1,8 +1,11 @@
 """The text of a playlist before anything is made of it: what it is, its limits, its URLs."""
 
 import re
+from collections.abc import Iterator
 
+from proxy.hls.document import PlaylistKind
 from proxy.hls.lexer import Line
+from proxy.hls.tags import Scope
 
 MAX_BYTES = 2 * 1024 * 1024
 # What a playlist costs depends on its lines and tags more than on its bytes: 2 MiB of newlines took
@@ -21,6 +24,17 @@ MAX_TAGS = {
     "EXT-X-PRELOAD-HINT": 500,
     "EXT-X-CONTENT-STEERING": 500,
 }
+MARKUP = re.compile(r"<[!/?A-Za-z]")
+KINDS: dict[Scope, PlaylistKind] = {
+    "multivariant": "multivariant",
+    "media": "media",
+    "segment": "media",
+}
+# As players tell the kinds apart
+IS_MEDIA = re.compile(r"^#EXT(?:INF|-X-TARGETDURATION):", re.MULTILINE)
+IS_MULTIVARIANT = re.compile(r"^#EXT-X-STREAM-INF:", re.MULTILINE)
+INDENTED = re.compile(r"(?<![^\r\n])[ \t]+(?=#EXT)")
+LINE_END = re.compile(r"\r\n|\n|\r")
 BOM = "\ufeff"
 # Line separators and a BOM in the middle, too: some players take them for white space.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
@@ -32,6 +46,15 @@ def find_excess(text: str) -> tuple[str, int] | None:
     if text.count("\n") + text.count("\r") - text.count("\r\n") > MAX_LINES:
         return "lines", MAX_LINES
     return None
+
+
+def find_indented(text: str) -> Iterator[int]:
+    """Yield the numbers of lines with an indented tag."""
+    number = at = 0
+    for found in INDENTED.finditer(text):
+        number += len(LINE_END.findall(text, at, found.start()))
+        at = found.start()
+        yield number + 1
 
 
 class TagCount:
@@ -60,3 +83,10 @@ def check_scheme(url: str) -> str:
     if scheme is None or scheme[1].lower() in {"http", "https", "skd"}:
         return ""
     return f"its scheme is {scheme[1]}"
+
+
+def find_kind(text: str) -> PlaylistKind | None:
+    """Return the kind of a playlist as players tell it; None if only other tags can tell."""
+    if IS_MEDIA.search(text) is not None:
+        return "media"
+    return "multivariant" if IS_MULTIVARIANT.search(text) is not None else None
