@@ -47,8 +47,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-docs: setup ## write docs/settings.md from the settings schema
+docs: setup ## write docs/settings.md and docs/hls-rules.md
 	$(BIN)/python docs/generate_settings.py
+	$(BIN)/python docs/generate_hls_rules.py
 
 components: setup
 	sh tests/components.sh

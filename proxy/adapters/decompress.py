@@ -1,8 +1,14 @@
 """Decompress response bodies within a size limit."""
 
+import sys
 import zlib
 
 import brotli
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 
@@ -33,9 +39,11 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
             decompressed = _inflate(body, max_bytes)
         elif name == "br":
             decompressed = _decompress_brotli(body, max_bytes)
+        elif name == "zstd":
+            decompressed = _decompress_zstd(body, max_bytes)
         else:
             raise DecompressionError(f"has an unsupported Content-Encoding: {encoding[:40]}")
-    except (zlib.error, brotli.error):
+    except (zlib.error, brotli.error, zstd.ZstdError):
         raise DecompressionError(f"is not valid {name}, which its Content-Encoding says") from None
     if len(decompressed) > max_bytes:
         raise DecompressedTooLargeError
@@ -58,3 +66,13 @@ def _decompress_brotli(body: bytes, max_bytes: int) -> bytes:
             raise brotli.error("the body ends early")
         parts += decompressor.process(b"", output_buffer_limit=max_bytes + 1)
     return bytes(parts)
+
+
+def _decompress_zstd(body: bytes, max_bytes: int) -> bytes:
+    decompressor = zstd.ZstdDecompressor()
+    decompressed = decompressor.decompress(body, max_length=max_bytes + 1)
+    while not decompressor.eof and len(decompressed) <= max_bytes:
+        if decompressor.needs_input:
+            raise zstd.ZstdError("the body ends early")
+        decompressed += decompressor.decompress(b"", max_length=max_bytes + 1)
+    return decompressed

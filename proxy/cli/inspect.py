@@ -14,6 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from yarl import URL
 
+from proxy.adapters.decompress import (
+    DecompressedTooLargeError,
+    DecompressionError,
+    decompress,
+)
 from proxy.adapters.errors import CAUSES
 from proxy.adapters.telemetry import build_telemetry
 from proxy.cli.inspect_report import are_valid, build_summary, print_report
@@ -29,6 +34,7 @@ from proxy.wiring import open_dailymotion, open_state
 
 EXIT_UNREADABLE = 2  # the exit code if an input cannot be read
 FETCH_TIMEOUT_SECONDS = 20.0
+CONTENT_RANGE = re.compile(r"bytes 0-(?P<last>[0-9]{1,18})/(?P<size>[0-9]{1,18})", re.IGNORECASE)
 
 
 class UnreadableInput(Exception):
@@ -106,24 +112,51 @@ async def inspect_url(url: str) -> InspectedPlaylist:
     body = bytearray()
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, requote_redirect_url=False) as session,
+            aiohttp.ClientSession(
+                timeout=timeout, requote_redirect_url=False, auto_decompress=False
+            ) as session,
             session.get(
                 URL(url, encoded=True)
             ) as response,  # encoded: signed URLs must stay unchanged
         ):
-            if response.status != HTTPStatus.OK:
-                raise UnreadableInput(f"HTTP {response.status}")
+            if not _is_whole(response):
+                is_partial = response.status == HTTPStatus.PARTIAL_CONTENT
+                what = ", which is only a part of the file" if is_partial else ""
+                raise UnreadableInput(f"HTTP {response.status}{what}")
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > MAX_BYTES:
                     break
-            base, content_type = str(response.url), response.content_type
+            base, headers = str(response.url), response.headers
     except TimeoutError:
         raise UnreadableInput(f"no complete response within {FETCH_TIMEOUT_SECONDS:g} s") from None
     except (aiohttp.ClientError, ValueError, OSError) as error:
         cause = CAUSES.get(type(error), type(error).__name__)
         raise UnreadableInput(f"cannot be fetched ({cause})") from None
-    return inspect_body(bytes(body), base=base, content_type=content_type)
+    content_type = headers.get("Content-Type", "").partition(";")[0].strip()
+    encoding = headers.get("Content-Encoding", "")
+    return inspect_body(_decompress(bytes(body), encoding), base=base, content_type=content_type)
+
+
+def _is_whole(response: aiohttp.ClientResponse) -> bool:
+    """Return whether a response has the whole file; some servers send it with status 206."""
+    if response.status != HTTPStatus.PARTIAL_CONTENT:
+        return response.status == HTTPStatus.OK
+    content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return content_range is not None and int(content_range["last"]) + 1 == int(
+        content_range["size"]
+    )
+
+
+def _decompress(body: bytes, encoding: str) -> bytes:
+    if not encoding or encoding.lower() == "identity" or len(body) > MAX_BYTES:
+        return body
+    try:
+        return decompress(body, encoding, MAX_BYTES)
+    except DecompressionError as error:
+        raise UnreadableInput(f"the response {error}") from None
+    except DecompressedTooLargeError:
+        raise UnreadableInput(f"the decompressed response exceeds {MAX_BYTES} bytes") from None
 
 
 async def inspect_video(

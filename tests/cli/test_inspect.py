@@ -1,10 +1,13 @@
 """playgate inspect: files, URLs and videos; a report for people, JSON for programs."""
 
 import asyncio
+import gzip
 import json
 import os
 import subprocess
+import sys
 
+import brotli
 import pytest
 from aiohttp import web
 from processes import build_edge_environment, playgate
@@ -12,6 +15,12 @@ from support import SANDBOX_TOML, serve_app
 
 from proxy.sandbox.controls import Fault
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+M3U8 = "application/vnd.apple.mpegurl"
 GOOD = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n#EXT-X-ENDLIST\n"
 BAD = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:9,\n1.ts\n#EXT-X-ENDLIST\n"
 
@@ -182,3 +191,59 @@ async def test_a_video_cannot_be_inspected_without_settings(inspect):
         "x8demo1: no such file. To inspect a video with this ID, Playgate needs valid settings: give --config"
     )
     assert "platform.api_key: is not set" in ran.stderr
+
+
+ENCODE = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress, "identity": bytes}
+
+
+async def inspect_response(inspect, status: int, body: bytes, **headers: str):
+    """Inspect a URL that responds like this; return the result of the command."""
+
+    async def serve(_request: web.Request) -> web.Response:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, body=body, headers=names)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", serve)
+    async with serve_app(app) as origin:
+        return await inspect("--json", f"{origin}/m.m3u8")
+
+
+@pytest.mark.parametrize("encoding", ENCODE)
+async def test_a_compressed_response_is_read(inspect, encoding):
+    body = ENCODE[encoding](GOOD.encode())
+    ran = await inspect_response(inspect, 200, body, Content_Encoding=encoding, Content_Type=M3U8)
+
+    assert lines(ran)[0]["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "message"),
+    [
+        ("gzip", b"plain", "is not valid gzip, which its Content-Encoding says"),
+        ("zstd", zstd.compress(GOOD.encode())[:-3], "is not valid zstd"),
+        ("compress", b"x", "unsupported Content-Encoding: compress"),
+        ("zstd", zstd.compress(bytes(3 * 1024 * 1024)), "the decompressed response exceeds 2097152 bytes"),
+        ("br", brotli.compress(bytes(3 * 1024 * 1024)), "the decompressed response exceeds 2097152 bytes"),
+    ],
+)  # fmt: skip
+async def test_a_response_that_cannot_be_decompressed_is_named(inspect, encoding, body, message):
+    ran = await inspect_response(inspect, 200, body, Content_Encoding=encoding)
+
+    assert (ran.returncode, message in ran.stderr) == (2, True), ran.stderr
+
+
+async def test_a_partial_response_with_the_whole_file_is_read(inspect):
+    size = len(GOOD)
+    whole = await inspect_response(inspect, 206, GOOD.encode(), Content_Range=f"bytes 0-{size - 1}/{size}", Content_Type=M3U8)  # fmt: skip
+    part = await inspect_response(inspect, 206, GOOD.encode()[:40], Content_Range=f"bytes 0-39/{size}")  # fmt: skip
+
+    assert lines(whole)[0]["verdict"] == "ok"
+    assert part.returncode == 2
+    assert "HTTP 206, which is only a part of the file" in part.stderr
+
+
+async def test_a_missing_content_type_is_named(inspect):
+    ran = await inspect_response(inspect, 200, GOOD.encode(), Content_Type="")
+
+    assert [finding["rule"] for finding in lines(ran)[0]["findings"]] == ["content-type-missing"]

@@ -13,6 +13,7 @@ from proxy.hls.lint.references import Reference, read_references
 from proxy.hls.lint.report import Report
 from proxy.hls.lint.text import (
     BOM,
+    CONTENT_TYPES,
     CONTROL,
     INDENTED,
     KINDS,
@@ -33,9 +34,6 @@ from proxy.hls.variables import MAX_INSERTED, Variables
 
 # Tags and attributes that older versions had, and the version that removed them.
 DEPRECATED = {"EXT-X-ALLOW-CACHE": 7, "PROGRAM-ID": 6}
-CONTENT_TYPES = frozenset(
-    {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
-)
 
 
 def check(
@@ -45,13 +43,13 @@ def check(
     why_not: Callable[[str], str] | None = None,
     content_type: str | None = None,
 ) -> Report:
-    """Return what is found in a body that should be a playlist; it raises nothing.
+    """Return the findings in a body that should be a playlist.
 
     Args:
-        body: as it was received.
-        base: the URL that it came from, after redirects; nothing for a file.
-        why_not: returns why an absolute URL may not be used, nothing where it may.
-        content_type: as the server gave it, None where there was no server.
+        body: as received.
+        base: the playlist's URL after redirects; empty for a file.
+        why_not: returns why an absolute URL is not allowed, or an empty text.
+        content_type: as the server sent it; empty if it sent none, None for a file.
     """
     findings = Findings()
     if len(body) > MAX_BYTES:
@@ -86,7 +84,7 @@ def _check_blanks(text: str, findings: Findings) -> None:
 
 
 class _Pass:
-    """One pass: what holds for every tag is checked here, what is about a kind by its own rules."""
+    """One pass over the lines, with the rules of every tag; each kind has a class of its own."""
 
     def __init__(self, findings: Findings, base: str, why_not: Callable[[str], str]) -> None:
         self._findings = findings
@@ -107,9 +105,7 @@ class _Pass:
     def run(self, text: str) -> PlaylistKind | None:
         """Check every line, then what only the whole can tell."""
         self._kind = find_kind(text)
-        is_plain = CONTROL.search(text) is None and (
-            text.isascii() or NOT_UTF_8.search(text) is None
-        )
+        is_plain = CONTROL.search(text) is None and NOT_UTF_8.search(text) is None
         for line, found in read_references(text):
             if not is_plain:
                 self._check_characters(line)

@@ -24,6 +24,9 @@ MAX_TAGS = {
     "EXT-X-PRELOAD-HINT": 500,
     "EXT-X-CONTENT-STEERING": 500,
 }
+CONTENT_TYPES = frozenset(
+    {"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"}
+)
 MARKUP = re.compile(r"<[!/?A-Za-z]")
 KINDS: dict[Scope, PlaylistKind] = {
     "multivariant": "multivariant",
