@@ -127,7 +127,8 @@ class MediaWriter:
 
     def _write_segment(self, line: Line) -> None:
         if self._extinf is None:
-            # Some players play a segment without EXTINF. Markup and lines after the end are none.
+            # Most players skip a segment without EXTINF; video.js gives it the target duration.
+            # Markup and lines after the end are no segments.
             target = self._facts.target_duration
             is_none = MARKUP.match(line.text) is not None or len(line.text) > MAX_LINE
             if is_none or self._facts.has_ended or target is None:

@@ -521,7 +521,7 @@ def test_every_playlist_of_the_corpus_can_be_checked_and_modelled(corpus):
     assert len(files) > 100
 
 
-# m3u8 skips segments without EXTINF; hls.js and video.js play them, and so does the relay.
+# m3u8 skips segments without EXTINF; the relay gives them the target duration.
 WITHOUT_DURATIONS = {
     "liveMissingSegmentDuration.m3u8",
     "missingExtinf.m3u8",

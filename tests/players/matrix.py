@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from field_cases import run_case, serve_case
-from players.playback import build_players
+from players.playback import PAGES, build_players
 from players.streams import SANDBOX_VIDEOS, list_cases, select_segments
 from playwright.async_api import Browser, async_playwright
 from support import run_test_edge, run_test_sandbox
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("streams", nargs="*", help="the streams to play; all by default")
     streams = parser.parse_args().streams or [*SANDBOX_VIDEOS, *list_cases()]
     cells = asyncio.run(measure(streams))
-    players = list(dict.fromkeys(player for _, player in cells))
+    players = [*PAGES, "ffmpeg", "streamlink"]
     lines = [f"| | {' | '.join(players)} |", "|---" * (len(players) + 1) + "|"]
     for stream in streams:
         row = " | ".join(format_cell(*cells[stream, player]) for player in players)

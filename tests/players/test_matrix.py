@@ -1,11 +1,13 @@
 """Streams that play from their CDN play through the relay, in the same players."""
 
+import re
+
 import pytest
 from field_cases import NO_CASES, load_cases
 from players.matrix import play_relayed
 from players.playback import CMCD, PAGES, play_in_browser
-from players.streams import OWN_STREAMS
-from support import run_test_edge
+from players.streams import OWN_STREAMS, SANDBOX_VIDEOS, list_cases
+from support import ROOT, run_test_edge
 
 # Reported to play directly, but not in the versions of these players that the tests use: ffmpeg does
 # not open `data:` keys, and Shaka requests the case's missing image playlist.
@@ -58,3 +60,13 @@ async def test_players_that_send_cmcd_play_through_the_relay(sandbox, browser, p
 
     assert failure == ""
     assert len(sent) >= 2 and all(sent)
+
+
+def test_the_documented_matrix_has_every_stream_and_none_that_plays_directly_only():
+    page = (ROOT / "docs" / "hls.md").read_text()
+    table = page.partition("### Players")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|`]+) \| (.+) \|$", table, re.MULTILINE)
+    cells = {name: row.split(" | ") for name, row in rows}
+
+    assert {*SANDBOX_VIDEOS, *list_cases()} <= set(cells)
+    assert {cell for row in cells.values() for cell in row} == {"yes", "no", "relay only"}
