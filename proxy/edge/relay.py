@@ -5,7 +5,7 @@ relay URL for every child. The relay URLs contain the session; the edge stores n
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from proxy.adapters.concurrency import ConcurrencyLimit
@@ -155,18 +155,17 @@ class Relay:
             is_blocking = False  # it would wait for seconds outside the concurrency limit
             directives = {name: value for name, value in directives.items() if name not in BLOCKING}
         owner = format_viewer_network(viewer)
-        async with AsyncExitStack() as places:
-            if is_blocking:
-                await places.enter_async_context(self._state.blocking_limit)
-            else:
-                places.enter_context(self.request("reload", sealed.session, viewer))
-                await places.enter_async_context(self._state.limit)
-            received = await self._cdn.fetch_playlist(
-                add_directives(sealed.url, directives), is_blocking=is_blocking
-            )
-            if sealed.kind != "playlist":
-                return RelayedPlaylist(chunks=[self._rewrite_list(received, request)], is_json=True)
-            return RelayedPlaylist(chunks=await self._rewrite(received, request, owner))
+        counted = nullcontext() if is_blocking else self.request("reload", sealed.session, viewer)
+        limit = self._state.blocking_limit if is_blocking else self._state.limit
+        with counted:
+            async with limit:
+                received = await self._cdn.fetch_playlist(
+                    add_directives(sealed.url, directives), is_blocking=is_blocking
+                )
+                if sealed.kind != "playlist":
+                    body = self._rewrite_list(received, request)
+                    return RelayedPlaylist(chunks=[body], is_json=True)
+                return RelayedPlaylist(chunks=await self._rewrite(received, request, owner))
 
     def find_bytes(self, raw_path: str) -> SealedBytes:
         """Return what a relay URL of a file stands for. Raises Refusal `seal-invalid`."""
