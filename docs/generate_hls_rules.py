@@ -16,8 +16,9 @@ INTRODUCTION = """\
 `make docs` writes this page. The first table lists the requirements of RFC 8216bis (draft-22) on
 playlists, in our own words, and the rules that check them. *Not checkable*: a playlist alone does
 not show it. *Open*: nothing checks it yet. The second table lists all rules; section `hls` marks
-rules that are no requirement of the specification. For each rule, `tests/hls/test_rules.py` has a
-playlist that violates it. [HLS playlists](hls.md) describes when they are checked.
+rules that are no requirement of the specification. For each rule about a single playlist,
+`tests/hls/test_rules.py` has a playlist that violates it. [HLS playlists](hls.md) describes when
+they are checked.
 
 ## Requirements
 

@@ -1,5 +1,6 @@
 """Decompress response bodies within a size limit."""
 
+import re
 import sys
 import zlib
 
@@ -10,6 +11,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+# RFC 9659 limits the window, which is memory, to 8 MB.
+ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+# How a further gzip member, or a further zstd frame, begins; other bytes at the end are ignored.
+GZIP_MEMBER = re.compile(rb"\x1f\x8b")
+ZSTD_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 
 
@@ -51,10 +57,14 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def _inflate(body: bytes, max_bytes: int) -> bytes:
-    inflate = zlib.decompressobj(GZIP_OR_ZLIB)
-    decompressed = inflate.decompress(body, max_bytes + 1)
-    if not inflate.eof and len(decompressed) <= max_bytes:
-        raise zlib.error("the body ends early")
+    decompressed, is_first = b"", True
+    # One member after the other (RFC 1952)
+    while (is_first or GZIP_MEMBER.match(body)) and len(decompressed) <= max_bytes:
+        inflate = zlib.decompressobj(GZIP_OR_ZLIB)
+        decompressed += inflate.decompress(body, max_bytes + 1)
+        if not inflate.eof and len(decompressed) <= max_bytes:
+            raise zlib.error("the body ends early")
+        body, is_first = inflate.unused_data, False
     return decompressed
 
 
@@ -69,10 +79,14 @@ def _decompress_brotli(body: bytes, max_bytes: int) -> bytes:
 
 
 def _decompress_zstd(body: bytes, max_bytes: int) -> bytes:
-    decompressor = zstd.ZstdDecompressor()
-    decompressed = decompressor.decompress(body, max_length=max_bytes + 1)
-    while not decompressor.eof and len(decompressed) <= max_bytes:
-        if decompressor.needs_input:
-            raise zstd.ZstdError("the body ends early")
-        decompressed += decompressor.decompress(b"", max_length=max_bytes + 1)
+    decompressed, is_first = b"", True
+    # One frame after the other (RFC 8878)
+    while (is_first or ZSTD_FRAME.match(body)) and len(decompressed) <= max_bytes:
+        decompressor = zstd.ZstdDecompressor(options=ZSTD_OPTIONS)
+        decompressed += decompressor.decompress(body, max_length=max_bytes + 1)
+        while not decompressor.eof and len(decompressed) <= max_bytes:
+            if decompressor.needs_input:
+                raise zstd.ZstdError("the body ends early")
+            decompressed += decompressor.decompress(b"", max_length=max_bytes + 1)
+        body, is_first = decompressor.unused_data, False
     return decompressed

@@ -19,6 +19,7 @@ NAME = re.compile(rf"(?:{FOLDER}){{0,8}}{FILE}", re.ASCII)
 FILE_NAME = re.compile(FILE, re.ASCII)
 
 NUMBERS = re.compile(r"([0-9]{1,18})", re.ASCII)
+DIVIDED_NUMBER = re.compile(r"[0-9]{19}", re.ASCII)  # of which NUMBERS makes two
 LAST_TWO_DIGITS = re.compile(r"[0-9]{1,2}(?![0-9])", re.ASCII)
 NUMBER = re.compile(r"[0-9]+", re.ASCII)
 LONG_NUMBER = re.compile(r"[0-9]{6}", re.ASCII)
@@ -54,7 +55,7 @@ def find_blocks(names: Sequence[str]) -> list[str]:
 def divide_into_blocks(names: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
     """Divide distinct names into runs with the same block; yield each run with its block."""
     for run, sequence in find_sequences(names):
-        if len(sequence.counters) != 1:
+        if len(sequence.counters) != 1 or DIVIDED_NUMBER.search(run[0]) is not None:
             yield from (([name], block) for name, block in zip(run, find_blocks(run), strict=True))
             continue
         # Every block hides at least two digits, so names with the same hundreds share a block.

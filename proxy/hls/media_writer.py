@@ -20,7 +20,7 @@ from proxy.hls.resolve import UnresolvableError
 # Lines as nearly all playlists have them, up to so many segments at once: they need no rewriting.
 NAME_LINE = r"[A-Za-z0-9()=,~+@!_-][A-Za-z0-9()=,~+@!._-]{0,63}\n"
 OTHER_TAG = (
-    r"(?:#EXT-X-(?:PROGRAM-DATE-TIME:[0-9T:.Z+-]{10,40}|DISCONTINUITY|BITRATE:[0-9]{1,9})\n)*+"
+    r"(?:#EXT-X-(?:PROGRAM-DATE-TIME:[0-9T:.Z+-]{10,40}|DISCONTINUITY|BITRATE:[0-9]{1,9})\n){0,4}+"
 )
 RUN = re.compile(
     rf"(?:{OTHER_TAG}#EXTINF:[0-9]{{1,6}}(?:\.[0-9]{{1,9}})?,[A-Za-z0-9 ._-]{{0,64}}\n"

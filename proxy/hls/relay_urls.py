@@ -145,7 +145,8 @@ def _find_url(opened: OpenedSeal, seal: str, rest: str) -> str | None:
                 place, rest = f"{seal}/~{path['hidden']}/", path["rest"]
             case str(reference):
                 hidden_url = resolve_uri(url, reference)
-                names = {get_file_name(hidden_url), hide_file_name(hidden_url)}
+                # Players that hold an older playlist use `file` without extension.
+                names = {get_file_name(hidden_url), hide_file_name(hidden_url), ANY_NAME}
                 is_named = path["rest"] in names
                 return hidden_url if is_named else None
             case _:

@@ -7,6 +7,7 @@ from proxy.hls.children import MARK, Child
 from proxy.hls.template import Proof, Run
 
 MAX_RUN_LENGTH = 64 * 1024  # characters
+MAX_MARKS = 200  # in a run, unless one block has more; up to 6 kB are filled in for each
 OBJECT_BYTES = 200  # of a run, a target or a folder in memory
 
 
@@ -21,7 +22,7 @@ class TemplateRuns:
         self.size = 0  # in memory, in bytes
         self._target = -1  # of the run that is being collected; -1 for the lines before the first
         self._lines: list[str] = []
-        self._length = 0
+        self._length = self._marks = 0
 
     def add_text(self, text: str) -> None:
         """Add text without a child."""
@@ -35,12 +36,12 @@ class TemplateRuns:
             index = self.targets[target] = len(self.targets)
             if isinstance(target, Proof):
                 self.proofs.setdefault(target.folder, []).append(target)
-        if index != self._target or self._length > MAX_RUN_LENGTH:
+        is_full = self._length > MAX_RUN_LENGTH or self._marks > MAX_MARKS
+        if index != self._target or is_full:
             self.flush()
             self._target = index
         self.add_text(text)
-        if isinstance(target, Child):
-            self._length += len(target.reference)  # about as long as what will be filled in
+        self._marks += text.count(MARK)
 
     def add_segments(self, proofs: Sequence[Proof], text: str) -> None:
         """Add a run of segments with the proof of each."""
@@ -60,5 +61,5 @@ class TemplateRuns:
             self.start = text
         else:
             self.runs.append(Run(self._target, text))
-        self._lines, self._length = [], 0
+        self._lines, self._length, self._marks = [], 0, 0
         self.size += len(text) + OBJECT_BYTES

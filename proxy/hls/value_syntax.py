@@ -42,15 +42,19 @@ def list_of(*words: str) -> Shape:
 
 def moment(text: str) -> datetime | None:
     """Return the moment that a date and time means; UTC where it does not say (4.4.4.6)."""
-    plain = LEAP_SECOND.sub("59", text.replace(",", ".").replace("T24:00", "T00:00"))
+    plain = text.replace(",", ".").replace("T24:00", "T00:00")
+    before = LEAP_SECOND.sub("59", plain)
     try:
-        read = datetime.fromisoformat(plain)
+        read = datetime.fromisoformat(before)
     except ValueError:
         return None
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+    read = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+    in_utc = read.astimezone(UTC) if before != plain else read
+    return read if before == plain or (in_utc.hour, in_utc.minute) == LAST_MINUTE else None
 
 
-LEAP_SECOND = re.compile(r"(?<=T23:59:)60", re.ASCII)
+LEAP_SECOND = re.compile(r"(?:(?<=:[0-9]{2}:)|(?<=T[0-9]{4}))60", re.ASCII)
+LAST_MINUTE = (23, 59)  # of a day in UTC, which alone may have a leap second
 ANY = shape("any text", r"(?s:.*)")
 SOME = shape("a text that is not empty", r"(?s:.+)", is_quoted=True)
 WORD = shape("a word in capitals", r"[A-Z0-9-]+", is_quoted=False)

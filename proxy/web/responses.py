@@ -93,8 +93,12 @@ def build_playlist_response(
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
     size = sum(map(len, chunks))
     response.headers[hdrs.CONTENT_LENGTH] = str(size)  # removed if compressed
-    if size > MIN_COMPRESSED_BYTES and ACCEPTS_GZIP.search(
-        request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    # For HEAD, aiohttp would send the end of a compressed body without its beginning.
+    is_head = request.method == hdrs.METH_HEAD
+    if (
+        not is_head
+        and size > MIN_COMPRESSED_BYTES
+        and ACCEPTS_GZIP.search(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     ):
         response.enable_compression(web.ContentCoding.gzip)
     return response

@@ -233,6 +233,16 @@ async def test_a_response_that_cannot_be_decompressed_is_named(inspect, encoding
     assert (ran.returncode, message in ran.stderr) == (2, True), ran.stderr
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+async def test_a_response_in_several_members_or_frames_is_read_to_its_end(inspect, compress):
+    head, tail = GOOD[:20].encode(), GOOD[20:].encode()
+    encoding = "gzip" if compress is gzip.compress else "zstd"
+    body = compress(head) + compress(tail) + b"trailing bytes"
+    ran = await inspect_response(inspect, 200, body, Content_Encoding=encoding, Content_Type=M3U8)
+
+    assert lines(ran)[0]["findings"] == []
+
+
 async def test_a_partial_response_with_the_whole_file_is_read(inspect):
     size = len(GOOD)
     whole = await inspect_response(inspect, 206, GOOD.encode(), Content_Range=f"bytes 0-{size - 1}/{size}", Content_Type=M3U8)  # fmt: skip

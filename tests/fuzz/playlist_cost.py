@@ -85,6 +85,7 @@ HOSTILE: dict[str, str] = {
     "equals": MEDIA + "\f#EXT-X-KEY:" + "a =" * 1300 + "\n",
     "quotes": MEDIA + "\f#EXT-X-KEY:" + 'a="' * 1300 + "\n",
     "braces": MEDIA + "\f" + SEGMENT + "{$" * 1900 + "\n",
+    "bit rates alone": MEDIA + "\f#EXT-X-BITRATE:1\n",
     "ranges": MEDIA + "\f#EXT-X-BYTERANGE:{n}@{n}\n" + SEGMENT + "a.ts\n",
     "times": MEDIA + "\f#EXT-X-PROGRAM-DATE-TIME:2020-01-01T00:00:00.000Z\n" + SEGMENT + "a.ts\n",
     "reports": MEDIA + '\f#EXT-X-RENDITION-REPORT:URI="{n}.m3u8",LAST-MSN=1\n',

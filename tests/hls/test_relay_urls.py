@@ -34,7 +34,7 @@ from proxy.hls.child_names import (
     find_sequences,
 )
 from proxy.hls.compile_template import compile_template
-from proxy.hls.playlist_writer import write_playlist
+from proxy.hls.playlist_writer import run_to_end, write_playlist
 from proxy.hls.relay_urls import (
     PLAYLIST_NAME,
     get_file_name,
@@ -377,7 +377,10 @@ class TestNames:
         assert find_blocks([name, "b"]) == [block, "b"]
 
     @given(
-        st.integers(0, 10**7), st.integers(1, 2000), st.integers(1, 400), st.sampled_from([1, 4, 9])
+        st.integers(0, 10**7) | st.integers(10**17, 10**21),
+        st.integers(1, 2000),
+        st.integers(1, 400),
+        st.sampled_from([1, 4, 9]),
     )
     def test_the_block_of_a_name_does_not_depend_on_other_names(self, start, step, count, width):
         numbers = range(start, start + count * step, step)
@@ -459,3 +462,14 @@ def count_slices(slices) -> tuple[int, object]:
         except StopIteration as stop:
             return count, stop.value
         count += 1
+
+
+def test_a_slice_is_short_even_if_each_mark_stands_for_a_long_text():
+    """A folder of 3,000 characters is filled in for each segment."""
+    base = f"https://cdn.example/{'x' * 3000}/a/m.m3u8"
+    names = "".join(f"#EXTINF:4,\n../{number}.ts\n" for number in range(5000))
+    template = compile_text(f"{HEAD}#EXT-X-PLAYLIST-TYPE:VOD\n{names}", base=base)
+    chunks = run_to_end(template.render(build_place(base)))
+
+    assert len(list_urls(b"".join(chunks).decode(), build_place(base))) == 5000
+    assert max(map(len, chunks)) < 4 * 1024 * 1024

@@ -88,7 +88,8 @@ async def play_with_streamlink(url: str, seconds: float) -> str:
     command = [program, "--no-config", "--stream-segmented-duration", "2", "--stdout", f"hls://{url}", "best"]  # fmt: skip
     recorded, log = await run(command, b"", seconds)
     decode = ["ffmpeg", "-v", "error", "-i", "-", "-map", "0:v:0", "-f", "null", "-"]
-    return await count_frames(decode, recorded, seconds) and log.decode(errors="replace")[-300:]
+    failure = await count_frames(decode, recorded, seconds)
+    return failure and (log.decode(errors="replace")[-300:] or failure)
 
 
 async def count_frames(command: list[str], data: bytes, seconds: float) -> str:

@@ -33,6 +33,8 @@ from proxy.hls.tags import TAGS, Tag
 from proxy.hls.variables import MAX_INSERTED, Variables
 
 # Tags and attributes that older versions had, and the version that removed them.
+VARIANT_TAGS = frozenset({"EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"})
+PLAYLIST_TAGS = VARIANT_TAGS | {"EXT-X-MEDIA"}
 DEPRECATED = {"EXT-X-ALLOW-CACHE": 7, "PROGRAM-ID": 6}
 
 
@@ -150,10 +152,9 @@ class _Pass:
         self._versions.finish()
 
     def _check_tag(self, line: Line, *, is_long: bool) -> None:
-        names = {line.tag, *(attribute.name for attribute in line.attributes)}
-        for name in sorted(DEPRECATED.keys() & names):
-            version = DEPRECATED[name]
-            self._findings.add("deprecated", line.number, name=name, version=version)
+        attributes = line.attributes if line.tag in VARIANT_TAGS else ()
+        for name in sorted(DEPRECATED.keys() & {line.tag, *(it.name for it in attributes)}):
+            self._findings.add("deprecated", line.number, name=name, version=DEPRECATED[name])
         if (tag := TAGS.get(line.tag)) is None:
             return
         if tag.once and line.tag in self._seen:
@@ -232,9 +233,8 @@ class _Pass:
             return
         why = "it is not a valid URL"
         with suppress(UnresolvableError):
-            url = resolve_uri(self._base, uri)
-            why = self._explain(reference, url)
-            if self._kind == "multivariant" and self._base and url == self._base:
+            why = self._explain(reference, url := resolve_uri(self._base, uri))
+            if self._base and url == self._base and reference.tag in PLAYLIST_TAGS:
                 self._findings.add("self-reference", reference.line)
         if why:
             self._findings.add("uri", reference.line, why=why)

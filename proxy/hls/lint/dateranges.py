@@ -33,6 +33,7 @@ class DateRanges:
         self._findings = findings
         self._ranges: dict[str, Values] = {}
         self._lines: dict[str, Line] = {}
+        self._quoted: dict[tuple[str, str], bool] = {}  # by ID and attribute
         self._first: Line | None = None
 
     def see(self, line: Line, values: Values) -> None:
@@ -42,6 +43,8 @@ class DateRanges:
             return
         known = self._ranges.setdefault(values["ID"], {})
         self._lines.setdefault(values["ID"], line)
+        for attribute in line.attributes:
+            self._quoted.setdefault((values["ID"], attribute.name), attribute.is_quoted)
         for name, value in values.items():
             if known.setdefault(name, value) != value:
                 self._findings.add("daterange-changed", line.number, name=name)
@@ -54,22 +57,26 @@ class DateRanges:
         if {"PRE", "POST"} <= set(known.get("CUE", "").split(",")):
             self._findings.add("daterange-cue", line.number)
         self._check_end(line, known)
-        if known.get("CLASS") == INTERSTITIAL:
-            self._check_interstitial(line, values)
-        elif known.get("CLASS") == PRELOAD and "CUE" in values:
-            self._findings.add("preload-cue", line.number)
 
     def finish(self, *, has_clock: bool, is_whole: bool) -> None:
         """Look for what ties dates to segments; in a delta update it may be left out."""
         if self._first is not None and not has_clock and is_whole:
             self._findings.add("daterange-clock", self._first.number)
-        for name, known in self._ranges.items() if is_whole else ():
-            self._check_class(self._lines[name], known)
+        for known in self._ranges.values():
+            if known.get("CLASS") == INTERSTITIAL:
+                self._check_interstitial(self._lines[known["ID"]], known, is_whole=is_whole)
+            elif known.get("CLASS") == PRELOAD:
+                self._check_preload(self._lines[known["ID"]], known, is_whole=is_whole)
         self._check_overlaps()
 
-    def _check_interstitial(self, line: Line, values: Values) -> None:
+    def _check_interstitial(self, line: Line, known: Values, *, is_whole: bool) -> None:
+        """Check the attributes of all tags of an interstitial."""
+        if is_whole and ("X-ASSET-URI" in known) == ("X-ASSET-LIST" in known):
+            self._findings.add("interstitial-asset", line.number)
         for name, shape in INTERSTITIAL_SHAPES.items():
-            if name in values and not shape.fits(values[name]):
+            if name not in known:
+                continue
+            if not shape.fits(known[name]):
                 self._findings.add(
                     *("attribute-value", line.number),
                     tag=line.tag,
@@ -77,14 +84,14 @@ class DateRanges:
                     name=name,
                     words=shape.words,
                 )
+            # A client's attribute is a number, or a quoted string.
+            elif self._quoted[known["ID"], name] is (shape in {SIGNED, DECIMAL}):
+                self._findings.add("attribute-syntax", line.number, tag=line.tag, name=name)
 
-    def _check_class(self, line: Line, known: Values) -> None:
-        """Check the attributes that a range has in all its tags together."""
-        if known.get("CLASS") == INTERSTITIAL and (
-            ("X-ASSET-URI" in known) == ("X-ASSET-LIST" in known)
-        ):
-            self._findings.add("interstitial-asset", line.number)
-        if known.get("CLASS") != PRELOAD:
+    def _check_preload(self, line: Line, known: Values, *, is_whole: bool) -> None:
+        if "CUE" in known:
+            self._findings.add("preload-cue", line.number)
+        if not is_whole:
             return
         for name in ("X-URI", "X-TARGET-ID", "X-TARGET-CLASS"):
             if name not in known:

@@ -28,7 +28,7 @@ class Media:
         self._tags: dict[str, Line] = {}
         self._values: dict[str, str] = {}
         self._segments = 0
-        self._key_without_iv = False  # of AES-128
+        self._has_keys = self._key_without_iv = False  # of AES-128
         # of the segment whose URI is still to come
         self._extinf: Line | None = None
         self._byterange: Line | None = None
@@ -50,8 +50,8 @@ class Media:
                 self._see_key(line, values)
             case "EXT-X-MEDIA-SEQUENCE" | "EXT-X-DISCONTINUITY-SEQUENCE":
                 self._see_sequence(line)
-            case "EXT-X-MAP" if self._key_without_iv:
-                self._findings.add("map-iv", line.number)
+            case "EXT-X-MAP":
+                self._see_map(line)
             case "EXT-X-I-FRAMES-ONLY" | "EXT-X-SKIP":
                 self._use_versions(line, values)
             case "EXT-X-DATERANGE":
@@ -61,6 +61,11 @@ class Media:
         self._parts.see_tag(line, values)
         self._tags.setdefault(line.tag, line)
 
+    def _see_map(self, line: Line) -> None:
+        self._has_keys = False
+        if self._key_without_iv:
+            self._findings.add("map-iv", line.number)
+
     def _use_versions(self, line: Line, values: Values) -> None:
         self._versions.use(line.tag, line)
         if "RECENTLY-REMOVED-DATERANGES" in values:
@@ -69,6 +74,7 @@ class Media:
     def see_uri(self, line: Line, uri: str) -> None:
         """Look at a URI line: the segment that all tags since the last one are for."""
         self._segments += 1
+        self._has_keys = False
         if self._extinf is None:
             self._findings.add("extinf", line.number)
         if self._byterange is None:
@@ -114,7 +120,10 @@ class Media:
 
     def _see_key(self, line: Line, values: Values) -> None:
         method = values.get("METHOD", "NONE")
-        self._key_without_iv = method == "AES-128" and "IV" not in values
+        if not self._has_keys:  # the first of the keys for the following maps and segments
+            self._key_without_iv = False
+        self._key_without_iv |= method == "AES-128" and "IV" not in values
+        self._has_keys = True
         if method == "SAMPLE-AES":
             self._versions.use("METHOD=SAMPLE-AES", line)
         if method == "NONE" and len(values) > 1:

@@ -50,7 +50,7 @@ RULES: dict[str, Rule] = {
         ),
         ("indented", E, "4.1", "This tag is indented; most players request it as a URI."),
         ("self-reference", E, "4.1", "This URI is that of the Multivariant Playlist itself."),
-        ("deprecated", W, "8", "{name} is obsolete since version {version}; players ignore it."),
+        ("deprecated", W, "8", "{name} was removed in version {version}; players ignore it."),
         ("relay-drops", W, "hls", "The relay leaves this line out."),
         ("relay-changes", W, "hls", "The relay changes this line."),
         ("relay-gap", W, "hls", "The relay marks this segment as a gap."),
@@ -202,7 +202,12 @@ RULES: dict[str, Rule] = {
             "4.4.5.1",
             "EXT-X-DATERANGE requires EXT-X-PROGRAM-DATE-TIME in the playlist.",
         ),
-        ("interstitial-asset", E, "D.2", "It requires either X-ASSET-URI or X-ASSET-LIST."),
+        (
+            "interstitial-asset",
+            E,
+            "D.2",
+            "An interstitial requires X-ASSET-URI or X-ASSET-LIST.",
+        ),
         ("preload-attribute", E, "F", "A preload date range requires {name}."),
         ("preload-cue", E, "F", "A preload date range must not have CUE."),
         # Low latency

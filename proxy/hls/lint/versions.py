@@ -26,6 +26,10 @@ FEATURES: dict[str, tuple[int, str]] = {
 }
 
 
+# Packagers declare up to this version, whatever they use; 9 for a server that may send EXT-X-SKIP.
+COMMON_VERSION = 9
+
+
 class Versions:
     """Collects what is used and what is declared."""
 
@@ -48,7 +52,7 @@ class Versions:
     def finish(self) -> None:
         """Compare."""
         needed = max((FEATURES[feature][0] for feature in self._used), default=1)
-        if self._declared is not None and self._declared > needed:
+        if self._declared is not None and self._declared > max(needed, COMMON_VERSION):
             self._findings.add("version-high", self._line, found=self._declared, needed=needed)
         for feature, line in self._used.items():
             needed, rule = FEATURES[feature]

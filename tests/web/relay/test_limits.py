@@ -132,6 +132,10 @@ async def test_a_long_playlist_does_not_block_the_event_loop(edge, sandbox):
 
     assert response.status == 200 and len(find_relay_paths(response.body, path)) == 14_400
     assert int(response.headers["Content-Length"]) == len(response.body) > CHUNK_BYTES
+    for _ in range(2):  # the second request uses the same connection
+        head = await edge.get(edge.player + path, method="HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["Content-Length"] == response.headers["Content-Length"]
     assert iterations >= 10  # in one go, rewriting would block for some 100 ms
 
 
