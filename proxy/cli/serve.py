@@ -32,9 +32,9 @@ from proxy.settings.value_checks import MEMORY
 # Net allocations before a garbage collection of each generation. A play in flight holds about 200
 # objects, so the default of 700 would scan plays that have not finished. Higher thresholds would
 # accumulate garbage: uvloop leaves about 17 objects (60 KB) for each connection reset before TLS.
-# The second generation is scanned after 20,000 allocations, because a scan of 100,000 objects, such
+# The second generation is scanned after 10,000 allocations, because a scan of 100,000 objects, such
 # as those of a long playlist, would hold up other requests for 10 ms.
-GC_THRESHOLDS = (5_000, 4, 400)
+GC_THRESHOLDS = (5_000, 2, 800)
 
 
 def serve(config: Config = None) -> None:

@@ -9,7 +9,7 @@ from proxy.domain.reasons import Reason, Refusal
 from proxy.edge.turns import Turns
 
 T = TypeVar("T")
-SLICE_SECONDS = 0.002  # after which other requests get a turn
+SLICE_SECONDS = 0.001  # after which other requests get a turn
 MAX_COMPUTATION_SECONDS = 8.0  # the largest accepted playlists take about two seconds
 
 
