@@ -12,8 +12,8 @@ import pytest
 from certificates import certify
 from nginx_server import send_raw
 from players.test_players import decode_frames
-from relay_stack import run_relay_stack
-from support import ROOT, wait_until
+from relay_stack import find_relay_paths, run_relay_stack
+from support import PLAYLIST_HEADERS, ROOT, wait_until
 
 from proxy.domain.seal import SealKeys, Session
 from proxy.hls.relay_urls import seal_file
@@ -401,3 +401,21 @@ async def test_a_hostile_response_is_dropped_or_sandboxed(fetch_hostile):
                 line = fetch_hostile.log().splitlines()[-1]
                 logged = json.loads(line)
                 assert (logged["status"], logged["reason"]) == (502, "platform-bad-response"), name
+
+
+async def test_the_edge_sees_the_host_and_port_that_the_viewer_requested(component, tmp_path):
+    """The URL of an interstitial's asset begins with them if `web.public_url` is not set."""
+    settings = {"PLAYGATE_WEB__PUBLIC_URL": ""}
+    async with run_relay_stack(component("nginx"), tmp_path, settings=settings) as relayed:
+        async with relayed.session.get(relayed.play_url()) as response:
+            playlist = find_relay_paths(await response.read())[0]
+        text = (
+            "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n"
+            '#EXT-X-DATERANGE:ID="a",START-DATE="2026-11-28T10:00:00Z",X-ASSET-URI="ad.m3u8"\n'
+        )
+        relayed.sandbox.controls.set_fault(
+            "playlist", Fault(status=200, body=text, headers=PLAYLIST_HEADERS)
+        )
+        _, body, _ = await relayed.get(playlist)
+
+    assert f'X-ASSET-URI="//127.0.0.1:{relayed.nginx.port}/relay/'.encode() in body
