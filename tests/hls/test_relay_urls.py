@@ -454,6 +454,13 @@ def test_a_written_playlist_is_freed_without_the_garbage_collector(text):
         gc.enable()
 
 
+def test_long_multivariant_playlists_are_rewritten_in_slices():
+    text = "#EXTM3U\n" + "".join(f"#EXT-X-STREAM-INF:BANDWIDTH=1\n{n}.m3u8\n" for n in range(400))
+    count, document = count_slices(write_playlist(text.encode(), base=BASE, hosts=HOSTS))
+
+    assert count >= 30 and document.variant_count == 400
+
+
 def count_slices(slices) -> tuple[int, object]:
     count = 0
     while True:
