@@ -1,5 +1,6 @@
 """hls.js plays interstitials and switches pathways through the relay, and sees nothing of the CDN."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,18 +34,19 @@ AD = PLAIN.replace("#EXTINF:2.000,\n1.ts\n", "")
 @asynccontextmanager
 async def run_player(sandbox, page, case) -> AsyncIterator[None]:
     """Play a case through the relay, and check everything that the page requests and receives."""
-    requested, received = [], []
+    requested, reading = [], []
     page.on("request", lambda request: requested.append(request.url))
 
-    async def keep(response) -> None:
+    def keep(response) -> None:
         if response.url.partition("?")[0].endswith((".m3u8", ".json")) and response.ok:
-            received.append(await response.text())
+            reading.append(asyncio.create_task(response.text()))
 
     page.on("response", keep)
     async with run_case(sandbox, case, find_segment) as (edge, cdn):
         async with serve_page(PAGE, edge.play_url()) as url:
             await page.goto(url)
             yield
+            received = await asyncio.gather(*reading)
         origins = (edge.player, url.rstrip("/"), "blob:")
         assert [url for url in requested if not url.startswith(origins)] == []
         hidden = (cdn.origin.partition("//")[2], QUERY, "SECRET", FOLDER)
