@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 from redis_server import RedisServer, run_redis
-from support import RunningEdge, StillClock, run_test_edge, run_test_sandbox, skip_or_fail
+from support import (
+    CHROMIUM_FLAGS,
+    RunningEdge,
+    StillClock,
+    run_test_edge,
+    run_test_sandbox,
+    skip_or_fail,
+)
 
 from proxy.sandbox.state import Sandbox
-
-# No flags for autoplay or GPU, so that Chromium behaves as a viewer's. Chromium's own sandbox does
-# not work as root, which CI runs as.
-FLAGS = ["--no-sandbox"]
 
 # Under nohup or a shell's `&`, signals are ignored, and child processes would inherit that. A child
 # does not inherit a handler: it starts with the default action.
@@ -98,7 +101,7 @@ async def server(component: Callable[[str], str], tmp_path: Path) -> AsyncIterat
 async def browser(component: Callable[[str], str]) -> AsyncIterator[Browser]:
     program = component("chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser
         await browser.close()
 

@@ -1,11 +1,22 @@
 """Read the code of documentation pages, and run their shell scripts."""
 
+import importlib.util
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 from processes import run_command
+from support import ROOT
+
+
+def load_generator(name: str) -> ModuleType:
+    """Import a script in docs/ that generates a page."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    return generator
 
 
 def read_code_blocks(text: str, language: str) -> list[str]:

@@ -41,6 +41,9 @@ from proxy.settings.platform import get_key_kind
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_TOML = ROOT / "config" / "sandbox.toml"
+# No flags for autoplay or GPU, so that Chromium behaves as a viewer's. Chromium's own sandbox does
+# not work as root, which CI runs as.
+CHROMIUM_FLAGS = ["--no-sandbox"]
 SECRET = "sandbox-signing-key-known-to-everybody"
 OPERATOR_KEY = "sandbox-operator-key-known-to-everybody"
 CREDENTIALS = ("sandbox", "sandbox-secret")

@@ -3,6 +3,8 @@
 import re
 import sys
 import zlib
+from collections.abc import Callable
+from typing import Protocol
 
 import brotli
 
@@ -13,10 +15,28 @@ else:
 
 # RFC 9659 limits the window, which is memory, to 8 MB.
 ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
-# How a further gzip member, or a further zstd frame, begins; other bytes at the end are ignored.
+# How a gzip member (RFC 1952) or a zstd frame (RFC 8878) begins. Other bytes at the end are
+# ignored, as in browsers.
 GZIP_MEMBER = re.compile(rb"\x1f\x8b")
 ZSTD_FRAME = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+# The rest of the body is copied for each member; a body of 16 MB could have a million.
+MAX_MEMBERS = 16
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
+
+
+class Decompressor(Protocol):
+    """What the decompressors of zlib and zstd have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the member was read."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """The bytes after the member."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Return decompressed bytes, at most `max_length`."""
 
 
 class DecompressionError(ValueError):
@@ -32,7 +52,7 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
     Args:
         body: as received.
-        encoding: the value of Content-Encoding.
+        encoding: the value of Content-Encoding; may be empty.
         max_bytes: the limit for the decompressed body.
 
     Raises:
@@ -41,31 +61,48 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """
     name = encoding.strip().lower()
     try:
-        if name in {"gzip", "x-gzip", "deflate"}:
-            decompressed = _inflate(body, max_bytes)
-        elif name == "br":
-            decompressed = _decompress_brotli(body, max_bytes)
-        elif name == "zstd":
-            decompressed = _decompress_zstd(body, max_bytes)
-        else:
-            raise DecompressionError(f"has an unsupported Content-Encoding: {encoding[:40]}")
-    except (zlib.error, brotli.error, zstd.ZstdError):
+        match name:
+            case "" | "identity":
+                decompressed = body
+            case "gzip" | "x-gzip" | "deflate":
+                decompressed = _decompress_members(body, max_bytes, _create_inflate, GZIP_MEMBER)
+            case "br":
+                decompressed = _decompress_brotli(body, max_bytes)
+            case "zstd":
+                decompressed = _decompress_members(body, max_bytes, _create_zstd, ZSTD_FRAME)
+            case _:
+                raise DecompressionError(f"has an unsupported Content-Encoding: {encoding[:40]}")
+    except (zlib.error, brotli.error, zstd.ZstdError, EOFError):
         raise DecompressionError(f"is not valid {name}, which its Content-Encoding says") from None
     if len(decompressed) > max_bytes:
         raise DecompressedTooLargeError
     return decompressed
 
 
-def _inflate(body: bytes, max_bytes: int) -> bytes:
-    decompressed, is_first = b"", True
-    # One member after the other (RFC 1952)
-    while (is_first or GZIP_MEMBER.match(body)) and len(decompressed) <= max_bytes:
-        inflate = zlib.decompressobj(GZIP_OR_ZLIB)
-        decompressed += inflate.decompress(body, max_bytes + 1)
-        if not inflate.eof and len(decompressed) <= max_bytes:
-            raise zlib.error("the body ends early")
-        body, is_first = inflate.unused_data, False
-    return decompressed
+def _decompress_members(
+    body: bytes, max_bytes: int, create: Callable[[], Decompressor], begin: re.Pattern[bytes]
+) -> bytes:
+    """Decompress one member or frame after the other. Raises EOFError if the body ends early."""
+    decompressed = b""
+    for _ in range(MAX_MEMBERS):
+        decompressor = create()
+        decompressed += decompressor.decompress(body, max_bytes + 1)
+        if len(decompressed) > max_bytes:
+            return decompressed
+        if not decompressor.eof:
+            raise EOFError
+        body = decompressor.unused_data
+        if begin.match(body) is None:
+            return decompressed
+    raise DecompressionError(f"has more than {MAX_MEMBERS} compressed members")
+
+
+def _create_inflate() -> Decompressor:
+    return zlib.decompressobj(GZIP_OR_ZLIB)
+
+
+def _create_zstd() -> Decompressor:
+    return zstd.ZstdDecompressor(options=ZSTD_OPTIONS)
 
 
 def _decompress_brotli(body: bytes, max_bytes: int) -> bytes:
@@ -73,20 +110,6 @@ def _decompress_brotli(body: bytes, max_bytes: int) -> bytes:
     parts = bytearray(decompressor.process(body, output_buffer_limit=max_bytes + 1))
     while not decompressor.is_finished() and len(parts) <= max_bytes:
         if decompressor.can_accept_more_data():
-            raise brotli.error("the body ends early")
+            raise EOFError
         parts += decompressor.process(b"", output_buffer_limit=max_bytes + 1)
     return bytes(parts)
-
-
-def _decompress_zstd(body: bytes, max_bytes: int) -> bytes:
-    decompressed, is_first = b"", True
-    # One frame after the other (RFC 8878)
-    while (is_first or ZSTD_FRAME.match(body)) and len(decompressed) <= max_bytes:
-        decompressor = zstd.ZstdDecompressor(options=ZSTD_OPTIONS)
-        decompressed += decompressor.decompress(body, max_length=max_bytes + 1)
-        while not decompressor.eof and len(decompressed) <= max_bytes:
-            if decompressor.needs_input:
-                raise zstd.ZstdError("the body ends early")
-            decompressed += decompressor.decompress(b"", max_length=max_bytes + 1)
-        body, is_first = decompressor.unused_data, False
-    return decompressed

@@ -149,7 +149,7 @@ def _is_whole(response: aiohttp.ClientResponse) -> bool:
 
 
 def _decompress(body: bytes, encoding: str) -> bytes:
-    if not encoding or encoding.lower() == "identity" or len(body) > MAX_BYTES:
+    if len(body) > MAX_BYTES:  # only its beginning was read
         return body
     try:
         return decompress(body, encoding, MAX_BYTES)

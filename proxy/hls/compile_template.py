@@ -64,8 +64,7 @@ def compile_template(
         if not number % RUNS_PER_SLICE:
             yield
     runs.flush()
-    yield from children.free()
-    yield from free(document.children, document.blocks)
+    yield from free(children.divided, document.children, document.blocks)
     return Template(
         kind=document.kind,
         variables=document.variables,
@@ -95,7 +94,7 @@ class _Children:
     def __init__(self, base: str) -> None:
         self._base = base  # the playlist's folder
         self.folders: dict[Folder, int] = {BESIDE_PLAYLIST: 0}
-        self._divided: list[Visible | Child] = []
+        self.divided: list[Visible | Child] = []
         # Of the segments in each folder, by name; None if a name has a proof of its own.
         self._proofs: dict[int, dict[str, Proof | None]] = {}
 
@@ -110,7 +109,7 @@ class _Children:
                 continue
             for child in islice(children, block.count(MARK) if MARK in block else 0):
                 place = self._divide(child)
-                self._divided.append(place)
+                self.divided.append(place)
                 if isinstance(place, Visible) and place.is_segment:
                     self._proofs.setdefault(place.folder, {})[place.name] = None
             if not number % RUNS_PER_SLICE:
@@ -125,16 +124,12 @@ class _Children:
 
     def find_targets(self) -> Iterator[tuple[Proof | Child, str]]:
         """Return the target and the visible name of each child, one after the other."""
-        return map(self._find_target, self._divided)
+        return map(self._find_target, self.divided)
 
     def find_proofs(self, run: SegmentRun) -> list[Proof]:
         """Return the proof of each segment of a run."""
         proofs = self._proofs[0]
         return [proofs[name] or Proof(0, digest_child(name), "") for name in run.names]
-
-    def free(self) -> Generator[None, None, None]:
-        """Free the children in slices."""
-        yield from free(self._divided)
 
     def _find_target(self, place: Visible | Child) -> tuple[Proof | Child, str]:
         if not isinstance(place, Visible):

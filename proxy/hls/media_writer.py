@@ -82,7 +82,7 @@ class MediaWriter:
         if (run := RUN.match(text, at)) is None or self.lines.hosts.occur_in(run[0]):
             return at
         lines = run[0][:-1]
-        split = lines.split("\n")
+        split = lines.split("\n")  # mostly, each EXTINF is followed by a name
         has_others = 2 * lines.count("#") > len(split)
         names = [line for line in split if line[0] != "#"] if has_others else split[1::2]
         # Two replacements are four times as fast as a regular expression.

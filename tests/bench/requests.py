@@ -25,7 +25,8 @@ from bench.upstream import (
 )
 
 PLAYS = 30_000  # three times as many tokens as an edge caches
-SESSIONS = 200
+SESSIONS = 200  # each in a network of its own, because an edge limits networks
+NETWORK = 250  # viewers with addresses in one network
 REPEATING_VIEWERS = 1000  # viewers who request one segment after the other
 VIDEO = "x8abcd"
 LIFETIME_SECONDS = 3600
@@ -51,7 +52,7 @@ def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str,
             video = name_video(count, name)
             texts[f"relayed {name} of {count}"] = [
                 build_get(n, start_relayed_session(edge, video, build_viewer_address(n))[0])
-                for n in range(SESSIONS)
+                for n in range(0, SESSIONS * NETWORK, NETWORK)
             ]
             url = f"https://{upstream.host}{build_playlist_path(count, name)}"
             encoded = urlsafe_b64encode(url.encode()).decode()
@@ -75,7 +76,7 @@ def write_all_requests(folder: Path, upstream: Upstream, edge: int) -> dict[str,
 
 
 def build_viewer_address(n: int) -> str:
-    return f"8.{n // 62_500 + 1}.{n // 250 % 250}.{n % 250 + 1}"
+    return f"8.{n // NETWORK**2 + 1}.{n // NETWORK % NETWORK}.{n % NETWORK + 1}"
 
 
 def build_get(n: int, path: str, *lines: str) -> str:

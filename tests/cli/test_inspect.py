@@ -222,6 +222,10 @@ async def test_a_compressed_response_is_read(inspect, encoding):
     [
         ("gzip", b"plain", "is not valid gzip, which its Content-Encoding says"),
         ("zstd", zstd.compress(GOOD.encode())[:-3], "is not valid zstd"),
+        ("gzip", gzip.compress(b"a") * 17, "has more than 16 compressed members"),
+        ("zstd", zstd.compress(b"a") * 17, "has more than 16 compressed members"),
+        ("gzip", gzip.compress(GOOD.encode())[:-3], "is not valid gzip"),
+        ("br", brotli.compress(GOOD.encode())[:-3], "is not valid br"),
         ("compress", b"x", "unsupported Content-Encoding: compress"),
         ("zstd", zstd.compress(bytes(3 * 1024 * 1024)), "the decompressed response exceeds 2097152 bytes"),
         ("br", brotli.compress(bytes(3 * 1024 * 1024)), "the decompressed response exceeds 2097152 bytes"),

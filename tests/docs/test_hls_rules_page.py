@@ -1,14 +1,11 @@
 """docs/hls-rules.md is generated from the requirements and the table of rules by `make docs`."""
 
-import importlib.util
-
+from documentation import load_generator
 from support import ROOT
 
 from proxy.hls.lint.rules import RULES
 
-SPEC = importlib.util.spec_from_file_location("generator", ROOT / "docs" / "generate_hls_rules.py")
-generator = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(generator)
+generator = load_generator("generate_hls_rules")
 
 
 def test_the_page_is_up_to_date():

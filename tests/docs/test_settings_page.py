@@ -1,15 +1,12 @@
 """docs/settings.md is generated from the settings schema by `make docs`."""
 
-import importlib.util
-
+from documentation import load_generator
 from support import ROOT
 
 from proxy.settings.schema import Settings
 from proxy.settings.sources import find_model
 
-SPEC = importlib.util.spec_from_file_location("generator", ROOT / "docs" / "generate_settings.py")
-generator = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(generator)
+generator = load_generator("generate_settings")
 
 
 def test_the_page_is_what_the_generator_writes():

@@ -14,11 +14,10 @@ from field_cases import run_case, serve_case
 from players.playback import PAGES, build_players
 from players.streams import SANDBOX_VIDEOS, list_cases, select_segments
 from playwright.async_api import Browser, async_playwright
-from support import run_test_edge, run_test_sandbox
+from support import CHROMIUM_FLAGS, run_test_edge, run_test_sandbox
 
 DIRECT_SECONDS, RELAY_SECONDS = 20, 60
 AT_ONCE = 2
-CHROMIUM_FLAGS = ["--no-sandbox"]
 
 
 async def play_directly(browser: Browser, stream: str, player: str) -> str:

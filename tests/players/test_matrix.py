@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from field_cases import NO_CASES, load_cases
+from field_cases import load_cases, skip_without_cases
 from players.matrix import play_relayed
 from players.playback import CMCD, PAGES, play_in_browser
 from players.streams import OWN_STREAMS, SANDBOX_VIDEOS, list_cases
@@ -20,10 +20,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("stream", "player"),
-    CASES or [pytest.param("", "", marks=pytest.mark.skip(reason=NO_CASES))],
-)
+@pytest.mark.parametrize(("stream", "player"), skip_without_cases(CASES, names=2))
 async def test_a_reported_stream_plays_in_every_player_that_plays_it_directly(
     component, browser, stream, player
 ):

@@ -1,4 +1,4 @@
-"""The text of a playlist before anything is made of it: what it is, its limits, its URLs."""
+"""What the rules know about the text of a playlist: its kind, its limits, forbidden characters."""
 
 import re
 from collections.abc import Iterator

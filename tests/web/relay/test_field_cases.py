@@ -1,7 +1,7 @@
 """Streams from public bug reports, which players play directly, play through the relay."""
 
 import pytest
-from field_cases import FOLDER, SEGMENT, build_case_params, run_case
+from field_cases import FOLDER, SEGMENT, load_cases, run_case, skip_without_cases
 from relay_stack import find_relay_paths
 
 MASTER = '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=246000,CODECS="avc1.42c00c,mp4a.40.2"\nm.m3u8\n'
@@ -31,7 +31,10 @@ async def play_through(edge, cdn, added: str = "") -> list[str]:
     return cdn.paths
 
 
-@pytest.mark.parametrize("case", build_case_params())
+@pytest.mark.parametrize(
+    "case",
+    skip_without_cases([pytest.param(case, id=case["id"]) for case in load_cases()], names=1),
+)
 async def test_a_stream_from_a_public_bug_report_plays(sandbox, case):
     async with run_case(sandbox, case) as (edge, cdn):
         paths = await play_through(edge, cdn, case["player_adds"])
