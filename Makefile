@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 setup: .venv/with-dev ## make .venv with everything that development needs
 
 .venv/with-edge: pyproject.toml constraints.txt hatch_build.py npm/package.json npm/package-lock.json
-	@echo "Installing Playgate into .venv (about 110 MB)"
+	@echo "Installing Playgate into .venv (about 120 MB)"
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e .
 	touch $@
