@@ -5,13 +5,15 @@ PYTHONPATH=tests python -m fuzz.playlist_cost --small 1000000 --large 1000
 
 import argparse
 import heapq
+import multiprocessing
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from operator import itemgetter
+from pathlib import Path
 from random import Random
 from typing import NamedTuple, TypeVar
 
@@ -153,10 +155,11 @@ def _generate_unit(random: Random) -> str:
 
 
 class Cost(NamedTuple):
-    """CPU seconds: of processing a playlist, and of the longest slice of rewriting it."""
+    """What processing a playlist costs."""
 
-    total: float
-    slice: float
+    total: float  # CPU seconds
+    slice: float  # CPU seconds of the longest slice of rewriting it
+    memory: float = 0  # MiB by which the process grew; 0: not measured
 
 
 def measure(body: bytes) -> Cost:
@@ -200,24 +203,30 @@ def _explain_refusal(url: str) -> str:
     return ""
 
 
-def measure_repeatedly(body: bytes) -> Cost:
-    """Return the least cost of three runs."""
-    costs = [measure(body) for _ in range(3)]
-    return Cost(min(cost.total for cost in costs), min(cost.slice for cost in costs))
+def measure_growth(build: Callable[[], bytes]) -> Cost:
+    """Return the least cost of three runs, and the growth of this process in the first one."""
+    body = build()
+    Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM, the peak, to VmRSS
+    before = read_mib("VmRSS")
+    costs = [measure(body)]
+    growth = read_mib("VmHWM") - before
+    costs += [measure(body) for _ in range(2)]
+    return Cost(min(cost.total for cost in costs), min(cost.slice for cost in costs), growth)
 
 
-def find_worst(
-    build: Callable[[int], bytes], seeds: range, *, keep: int = 3
-) -> list[tuple[float, int]]:
-    """Return the `keep` most expensive seeds with their CPU seconds."""
-    costs = heapq.nlargest(10 * keep, ((measure(build(seed)).total, seed) for seed in seeds))
-    remeasured = [(measure_repeatedly(build(seed)).total, seed) for _, seed in costs]
-    return heapq.nlargest(keep, remeasured)
+def read_mib(field: str) -> float:
+    """Return a field of the memory status of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
-def read_peak_mib() -> int:
-    """Return the peak resident memory of this process in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def print_worst(name: str, costs: dict[int, Cost], keep: int = 3) -> None:
+    """Print the most expensive seeds, and the seed whose playlist takes most memory."""
+    for seed, cost in heapq.nlargest(keep, costs.items(), key=lambda item: item[1].total):
+        sys.stdout.write(f"{name}: seed {seed}: {cost.total * 1000:.1f} ms\n")
+    seed, cost = max(costs.items(), key=lambda item: item[1].memory)
+    sys.stdout.write(f"{name}: seed {seed}: {cost.memory:.0f} MiB\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -231,23 +240,25 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args()
     freeze_startup_objects()  # as `playgate serve` does
-    before = read_peak_mib()
-    for name, count, size in (
-        ("small", options.small, SMALL_BYTES),
-        ("large", options.large, MAX_BYTES),
-    ):
-        seeds = range(options.first, options.first + count)
-        for cost, seed in find_worst(lambda seed, size=size: generate(seed, size), seeds):
-            sys.stdout.write(f"{name}: seed {seed}: {cost * 1000:.1f} ms\n")
-            sys.stdout.flush()
-    costs = {
-        name: measure_repeatedly(fill(pattern, MAX_BYTES)) for name, pattern in HOSTILE.items()
-    }
-    for name, cost in sorted(costs.items(), key=itemgetter(1)):
+    small_seeds = range(options.first, options.first + options.small)
+    suspects = heapq.nlargest(
+        30, small_seeds, key=lambda seed: measure(generate(seed, SMALL_BYTES)).total
+    )
+    builds = [partial(generate, seed, SMALL_BYTES) for seed in suspects]
+    large_seeds = range(options.first, options.first + options.large)
+    builds += [partial(generate, seed, MAX_BYTES) for seed in large_seeds]
+    builds += [partial(fill, pattern, MAX_BYTES) for pattern in HOSTILE.values()]
+    # Each in a process of its own: memory that an earlier playlist left would be used again.
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        costs = pool.map(measure_growth, builds, chunksize=1)
+    print_worst("small", dict(zip(suspects, costs, strict=False)))
+    print_worst("large", dict(zip(large_seeds, costs[len(suspects) :], strict=False)))
+    hostile = dict(zip(HOSTILE, costs[-len(HOSTILE) :], strict=True))
+    for name, cost in sorted(hostile.items(), key=itemgetter(1)):
         sys.stdout.write(
-            f"{name}: {cost.total * 1000:.0f} ms, longest slice {cost.slice * 1000:.1f} ms\n"
+            f"{name}: {cost.total * 1000:.0f} ms, longest slice {cost.slice * 1000:.1f} ms, "
+            f"{cost.memory:.0f} MiB\n"
         )
-    sys.stdout.write(f"memory: {before} MiB before, {read_peak_mib()} MiB at most\n")
 
 
 if __name__ == "__main__":
