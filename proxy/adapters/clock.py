@@ -7,13 +7,10 @@ import time
 class Clock:
     """Reads the system clock and waits."""
 
-    def now(self) -> float:
-        """Return the seconds since 1970, for times that are stored, such as a token's `exp`."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds on the monotonic clock, for durations: clock changes do not affect it."""
-        return time.monotonic()
+    # Seconds since 1970, for times that are stored, such as a token's `exp`.
+    now = staticmethod(time.time)
+    # Seconds on the monotonic clock, for durations: clock changes do not affect it.
+    monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from secrets import SystemRandom
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -36,8 +35,7 @@ MAX_RETRY_SECONDS = 0.5
 MAX_JITTER_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpResponse:
+class HttpResponse(NamedTuple):
     """A complete response whose status is below 500 and not 429."""
 
     status: int
@@ -128,7 +126,7 @@ class HttpClient:
                     body = await self._read_body(operation, response)
                 finally:
                     reset_unread(response)
-                return _check_response(operation, response, body)
+                return _check_response(operation, response, body, outcome)
         except asyncio.CancelledError:
             outcome = "timeout"  # the caller's deadline passed first
             raise
@@ -201,20 +199,18 @@ def check_size(operation: Operation, body: bytearray, max_bytes: int) -> bytes:
 
 
 def _check_response(
-    operation: Operation, response: aiohttp.ClientResponse, body: bytes
+    operation: Operation, response: aiohttp.ClientResponse, body: bytes, outcome: str
 ) -> HttpResponse:
-    status = response.status
-    is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
-    if is_throttled or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if outcome in {"throttled", "error"}:
         raise UpstreamError(
-            "throttled" if is_throttled else "unreachable",
-            f"{operation}: HTTP {status}",
+            "throttled" if outcome == "throttled" else "unreachable",
+            f"{operation}: HTTP {response.status}",
             is_transient=True,
             retry_after=parse_retry_after(
                 response.headers.get("Retry-After"), response.headers.get("Date")
             ),
         )
-    return HttpResponse(status=status, headers=response.headers, body=body)
+    return HttpResponse(status=response.status, headers=response.headers, body=body)
 
 
 def classify_status(status: int) -> str:

@@ -1,7 +1,5 @@
 """Measures how long the current request waits for Dailymotion and its CDN."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -19,12 +17,15 @@ class Timings:
 timings: ContextVar[Timings] = ContextVar("timings")
 
 
-@contextmanager
-def measure_upstream(clock: Clock) -> Iterator[None]:
-    """Add the duration of the block to the current request's `Timings.upstream`."""
-    started = clock.monotonic()
-    try:
-        yield
-    finally:
+class UpstreamTimer:
+    """Adds the duration of a `with` block to the current request's `Timings.upstream`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._started = self._clock.monotonic()
+
+    def __exit__(self, *_error: object) -> None:
         if (current := timings.get(None)) is not None:
-            current.upstream += clock.monotonic() - started
+            current.upstream += self._clock.monotonic() - self._started

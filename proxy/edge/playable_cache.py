@@ -18,7 +18,7 @@ from proxy.adapters.concurrency import BackgroundTasks, SingleFlight
 from proxy.adapters.dailymotion.cdn import Cdn
 from proxy.adapters.errors import INTERNAL_ERROR, StateError
 from proxy.adapters.telemetry import Telemetry
-from proxy.adapters.timings import Timings, measure_upstream, timings
+from proxy.adapters.timings import Timings, UpstreamTimer, timings
 from proxy.domain.caches import LruCache
 from proxy.domain.formats import StreamRequest, find_hls
 from proxy.domain.reasons import Refusal
@@ -87,7 +87,7 @@ class PlayableCache:
         """Return the verdict on a video; wait for a check only if no recent verdict is cached."""
         cached = self._verdicts.get(video)
         if cached is None or self._has_expired(cached):
-            with measure_upstream(self._clock):
+            with UpstreamTimer(self._clock):
                 return await self._check_once(video)
         if self._compute_age(cached) >= self._compute_ttl(cached):
             self._tasks.spawn(self._check_once(video))

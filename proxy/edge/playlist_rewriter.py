@@ -26,7 +26,7 @@ MAX_SEEN = 20_000  # digests of playlists that came once
 # Larger bodies are hashed in a thread, since hashing them takes longer than a slice.
 MAX_INLINE_HASH_BYTES = 512 * 1024
 
-Key = tuple[bytes, VariantLimits, bool]
+Key = tuple[bytes, int | None, int | None, bool]
 
 
 class PlaylistRewriter:
@@ -63,7 +63,8 @@ class PlaylistRewriter:
         """
         if not is_playlist(received.body):
             raise Refusal(Reason.PLATFORM_BAD_RESPONSE, "CDN: the response is not a playlist")
-        key = await _hash(received.body), limits, was_changing
+        digest = await _hash(received.body)
+        key = digest, limits.max_height, limits.max_bandwidth, was_changing
         if (template := self._templates.get(key)) is not None:
             self._metrics.templates.labels(result="cached").inc()
             return template

@@ -7,6 +7,7 @@ relay URL for every child. The relay URLs contain the session; the edge stores n
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.adapters.concurrency import ConcurrencyLimit
 from proxy.adapters.dailymotion.cdn import Cdn, ReceivedPlaylist
@@ -41,16 +42,14 @@ LIMITS_NEED_VARIANTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayedPlaylist:
+class RelayedPlaylist(NamedTuple):
     """The body of a relayed playlist or list, in chunks."""
 
     chunks: Sequence[bytes]
     is_json: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaylistRequest:
+class PlaylistRequest(NamedTuple):
     """A request for a relayed playlist.
 
     Attributes:

@@ -1,7 +1,5 @@
 """Begin relay sessions, admit their requests, and limit how many are concurrent."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 from proxy.adapters.clock import Clock
@@ -61,6 +59,8 @@ MAX_PER_SESSION: dict[RelayRequestKind, int] = {"reload": 32, "playlist": 32, "b
 # Every play begins a new session, so networks are limited too: to half of the places for blocking
 # reloads, and half of the connections to one CDN host.
 MAX_PER_NETWORK: dict[RelayRequestKind, int] = {"playlist": 500, "bytes": 512}
+Counted = tuple[RelayRequestKind, str]  # a kind of request with the name of a session or network
+Counts = dict[Counted, int]
 
 
 class SessionLimits:
@@ -69,26 +69,40 @@ class SessionLimits:
     def __init__(self, *, places: int) -> None:
         """Limit each network to half of `places`: the reloads that can run or queue at once."""
         self._max_per_network = {**MAX_PER_NETWORK, "reload": max(1, places // 2)}
-        self._in_flight: dict[tuple[RelayRequestKind, str], int] = {}
+        self._in_flight: Counts = {}
 
-    @contextmanager
-    def request(self, kind: RelayRequestKind, session: Session, viewer: Address) -> Iterator[None]:
-        """Count a request while the context is open. Raises Refusal `rate-limited` at a limit."""
+    def request(self, kind: RelayRequestKind, session: Session, viewer: Address) -> "InFlight":
+        """Return a context during which a request counts as in flight.
+
+        Raises:
+            Refusal: `rate-limited`, where the context begins, if too many requests are in flight.
+        """
         network = format_viewer_network(viewer)
-        keys = (kind, session.name), (kind, network)
-        self._check(keys[0], MAX_PER_SESSION[kind], "session")
-        self._check(keys[1], self._max_per_network[kind], "network")
-        for key in keys:
-            self._in_flight[key] = self._in_flight.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            for key in keys:
-                self._in_flight[key] -= 1
-                if not self._in_flight[key]:
-                    del self._in_flight[key]
+        return InFlight(
+            self._in_flight,
+            ((kind, session.name), MAX_PER_SESSION[kind], "session"),
+            ((kind, network), self._max_per_network[kind], "network"),
+        )
 
-    def _check(self, key: tuple[RelayRequestKind, str], limit: int, scope: str) -> None:
-        if self._in_flight.get(key, 0) >= limit:
-            detail = f"this {scope} already has {limit} {key[0]} requests in flight"
-            raise Refusal(Reason.RATE_LIMITED, detail, retry_after=1)
+
+class InFlight:
+    """A context during which a request counts as in flight."""
+
+    def __init__(self, counts: Counts, *limits: tuple[Counted, int, str]) -> None:
+        """Count with each of the keys in `limits`, up to its limit, in its scope."""
+        self._counts = counts
+        self._limits = limits
+
+    def __enter__(self) -> None:
+        for key, limit, scope in self._limits:
+            if self._counts.get(key, 0) >= limit:
+                detail = f"this {scope} already has {limit} {key[0]} requests in flight"
+                raise Refusal(Reason.RATE_LIMITED, detail, retry_after=1)
+        for key, _, _ in self._limits:
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def __exit__(self, *_error: object) -> None:
+        for key, _, _ in self._limits:
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Generator, Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from proxy.adapters.clock import Clock
 from proxy.domain.reasons import Reason, Refusal
@@ -31,6 +31,7 @@ class SlicedWork:
             Refusal: `overloaded` if it waits too long for its turn; `playlist-invalid` if it takes
                 longer than `MAX_COMPUTATION_SECONDS`.
         """
+        result: T
         try:
             self._run_slice(work)
             async with self._turns.take(owner):
@@ -38,7 +39,7 @@ class SlicedWork:
                     await asyncio.sleep(0)
                     self._run_slice(work)
         except _Finished as finished:
-            result: T = finished.result
+            (result,) = finished.args
             return result
         work.close()
         detail = f"reading the playlist took more than {MAX_COMPUTATION_SECONDS:g} s"
@@ -46,15 +47,14 @@ class SlicedWork:
 
     def _run_slice(self, work: Generator[None, None, T]) -> None:
         """Run until the slice is over. Raises _Finished at the end of the computation."""
-        end = self._clock.monotonic() + SLICE_SECONDS
+        read_clock = self._clock.monotonic
+        end = read_clock() + SLICE_SECONDS
         try:
-            while self._clock.monotonic() < end:
+            while read_clock() < end:
                 next(work)
         except StopIteration as stop:
             raise _Finished(stop.value) from None
 
 
-class _Finished(Exception):  # it ends a loop, and is no error
-    def __init__(self, result: Any) -> None:  # an exception class cannot be generic
-        super().__init__()
-        self.result = result
+class _Finished(Exception):  # with the result; it ends a loop, and is no error
+    pass

@@ -5,7 +5,7 @@ from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy_api import LegacyApi
 from proxy.adapters.dailymotion.v2_api import V2Api
 from proxy.adapters.telemetry import Telemetry
-from proxy.adapters.timings import measure_upstream
+from proxy.adapters.timings import UpstreamTimer
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.client_ip import Address
 from proxy.domain.formats import StreamRequest
@@ -44,7 +44,7 @@ class StreamResolver:
         Raises:
             Refusal: the video has no stream, or the API call failed.
         """
-        with measure_upstream(self._clock):
+        with UpstreamTimer(self._clock):
             return await self._in_flight.join(stream_request, lambda: self._fetch(stream_request))
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from proxy.adapters.concurrency import SingleFlight
 from proxy.adapters.dailymotion.api_client import ApiClient
 from proxy.adapters.dailymotion.legacy_api import LegacyApi
 from proxy.adapters.dailymotion.v2_api import V2Api
-from proxy.adapters.timings import measure_upstream
+from proxy.adapters.timings import UpstreamTimer
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.caches import LruCache
 from proxy.domain.reasons import Refusal
@@ -50,7 +50,7 @@ class VideoDetailsCache:
         cached = self._cached.get(video)
         if cached is not None and self._clock.monotonic() < cached.fetched_at + CACHE_SECONDS:
             return cached.details
-        with measure_upstream(self._clock):
+        with UpstreamTimer(self._clock):
             return await self._in_flight.join(video, lambda: self._fetch(api, video))
 
     async def close(self) -> None:

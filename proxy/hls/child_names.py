@@ -25,6 +25,7 @@ NUMBER = re.compile(r"[0-9]+", re.ASCII)
 LONG_NUMBER = re.compile(r"[0-9]{6}", re.ASCII)
 LONG = 6  # digits
 HUNDRED = 100
+FEW = 30
 HIDDEN = "*"  # no character of a name
 
 MIN_SEQUENCE_LENGTH = 4
@@ -54,9 +55,12 @@ def find_blocks(names: Sequence[str]) -> list[str]:
 
 def divide_into_blocks(names: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
     """Divide distinct names into runs with the same block; yield each run with its block."""
+    if len(names) <= FEW:  # to look for a sequence would take longer
+        yield from _group_by_block(names)
+        return
     for run, sequence in find_sequences(names):
         if len(sequence.counters) != 1 or DIVIDED_NUMBER.search(run[0]) is not None:
-            yield from (([name], block) for name, block in zip(run, find_blocks(run), strict=True))
+            yield from _group_by_block(run)
             continue
         # Every block hides at least two digits, so names with the same hundreds share a block.
         ((_, start, step, _),) = sequence.counters
@@ -65,6 +69,17 @@ def divide_into_blocks(names: Sequence[str]) -> Iterator[tuple[Sequence[str], st
             count = -(((start + at * step) % HUNDRED - HUNDRED) // step)
             yield run[at : at + count], find_blocks([run[at]])[0]
             at += count
+
+
+def _group_by_block(names: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+    blocks = find_blocks(names)
+    at = 0
+    for end, block in enumerate(blocks):
+        if block != blocks[at]:
+            yield names[at:end], blocks[at]
+            at = end
+    if names:
+        yield names[at:], blocks[at]
 
 
 def _hide_digits(number: re.Match[str]) -> str:
@@ -175,12 +190,16 @@ def find_pattern(name: str, parameters: str) -> str | None:
 def _find_counters(first: list[str], second: list[str]) -> list[Counter]:
     if len(first) != len(second):
         return []
-    counters = [
-        Counter(place, int(one), int(two) - int(one), len(one) if "0" in (one[0], two[0]) else 0)
-        for place, (one, two) in enumerate(zip(first, second, strict=True))
-        if place % 2 and one != two
-    ]
-    return counters if all(counter.step > 0 for counter in counters) else []
+    counters: list[Counter] = []
+    for place in range(1, len(first), 2):
+        one, two = first[place], second[place]
+        if one != two:
+            start, step = int(one), int(two) - int(one)
+            if step <= 0:
+                return []
+            has_zeros = "0" in (one[0], two[0])
+            counters.append(Counter(place, start, step, len(one) if has_zeros else 0))
+    return counters
 
 
 def _hide_counters(parts: list[str], counters: list[Counter]) -> str:

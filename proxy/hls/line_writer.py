@@ -61,8 +61,8 @@ class LineWriter:
             {"multivariant"} if scope == "media" else {"media", "segment"}
         )
         self._attributes = AttributeWriter(self.children, self.variables, hosts)
-        self._seen: set[str] = set()
-        self._counts = dict.fromkeys(LIMITED_TAGS, 0)
+        self.seen: set[str] = set()  # tags
+        self._counts: dict[str, int] = {}
 
     def read(self, number: int, text: str) -> Line | None:
         """Return a line with a tag or a URI; None if the line is dropped.
@@ -73,24 +73,27 @@ class LineWriter:
         text = text.strip()
         if not text or text.startswith("#EXTM3U"):
             return None
+        is_uri = text[0] != "#"
+        if not is_uri and not text.startswith("#EXT"):  # a comment
+            self.drop(number)
+            return None
         line = read_line(number, text)
-        is_kept = not text.startswith("#") or line.tag in TAGS_OF_SEGMENTS
+        is_kept = is_uri or line.tag in TAGS_OF_SEGMENTS
         if len(text) > MAX_LINE and not is_kept:
             self.drop(number)
             return None
         tag = TAGS.get(line.tag)
-        is_comment = not line.tag and text.startswith("#")
         is_malformed = line.tag and TAG_NAME.fullmatch(line.tag) is None
         is_misplaced = tag is not None and (
-            tag.scope in self._foreign or (tag.once and line.tag in self._seen)
+            tag.scope in self._foreign or (tag.once and line.tag in self.seen)
         )
-        if is_comment or is_malformed or is_misplaced:
+        if is_malformed or is_misplaced:
             self.drop(number)
             return None
-        self._seen.add(line.tag)
-        if line.tag in self._counts:
-            self._counts[line.tag] += 1
-            if self._counts[line.tag] > MAX_TAGS:
+        self.seen.add(line.tag)
+        if line.tag in LIMITED_TAGS:
+            count = self._counts[line.tag] = self._counts.get(line.tag, 0) + 1
+            if count > MAX_TAGS:
                 raise Refusal(
                     Reason.PLAYLIST_INVALID, f"the playlist has more than {MAX_TAGS} {line.tag}"
                 )
@@ -104,12 +107,6 @@ class LineWriter:
     def drop(self, number: int) -> None:
         """Record that a line is dropped."""
         self.record(number, "drops")
-
-    def is_first(self, tag: str) -> bool:
-        """Return whether a tag has not occurred before; from now on, it has."""
-        has_occurred = tag in self._seen
-        self._seen.add(tag)
-        return not has_occurred
 
     def mark(self) -> int:
         """Return a mark for `discard`."""

@@ -69,15 +69,18 @@ class MediaWriter:
         self._has_bad_key = self._has_bad_map = False
         self._has_keys_since_segment = False
 
-    def find_run(self, text: str, at: int) -> int:
-        """Write the segments from an offset on that need no rewriting; return where they end."""
-        if (
-            self._extinf
-            or self._byterange
-            or self._is_gap
-            or self._has_bad_key
-            or self._has_bad_map
-        ):
+    def write_plain_lines(self, text: str, at: int) -> int:
+        """Write the lines from an offset on that need no rewriting; return where they end."""
+        start, seen = at, self.lines.seen
+        while (tag := PLAIN_TAG.match(text, at)) is not None and tag[1] not in seen:
+            seen.add(tag[1])
+            self._facts.add(tag[1], tag[2])
+            at = tag.end()
+        if at > start:
+            self._output.append(text[start : at - 1])
+        if self._extinf or self._byterange or self._is_gap:
+            return at
+        if self._has_bad_key or self._has_bad_map:
             return at
         if (run := RUN.match(text, at)) is None or self.lines.hosts.occur_in(run[0]):
             return at
@@ -94,11 +97,6 @@ class MediaWriter:
 
     def write_line(self, number: int, text: str) -> None:
         """Write a line. Raises Refusal if a host is not allowed."""
-        plain = PLAIN_TAG.fullmatch(text)
-        if plain is not None and self.lines.is_first(plain[1]):
-            self._facts.add(plain[1], plain[2])
-            self._output.append(plain[0][:-1])
-            return
         if (line := self.lines.read(number, text)) is None:
             return
         if (write := self._WRITERS.get(line.tag)) is not None:

@@ -23,8 +23,11 @@ MAX_LINES = 300_000  # a day of segments of 1 s, with a tag each
 BLOCK_BYTES = 16 * 1024
 BOM = b"\xef\xbb\xbf"
 BLANKS = b" \t\r\n\x0b\x0c"
+FIRST_LINE = re.compile(rb"#EXTM3U(?![A-Za-z0-9-])")
 LINE_END = re.compile(r"[\r\n]")
-MEDIA_TAG = re.compile(rb"#EXT(?:INF|-X-TARGETDURATION):")
+MEDIA_TAG = re.compile(
+    rb"(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))[ \t\x0b\x0c]*#EXT(?:INF|-X-TARGETDURATION):"
+)
 MULTIVARIANT_TAG = re.compile(
     rb"#EXT-X-(?:STREAM-INF|I-FRAME-STREAM-INF|MEDIA|SESSION-DATA|SESSION-KEY|CONTENT-STEERING):"
 )
@@ -52,7 +55,7 @@ def is_playlist(body: bytes) -> bool:
     Blank lines before #EXTM3U are ignored, as most players do.
     """
     start = body[:MAX_LINE].removeprefix(BOM).lstrip(BLANKS)
-    return re.match(rb"#EXTM3U(?![A-Za-z0-9-])", start) is not None
+    return FIRST_LINE.match(start) is not None
 
 
 def write_playlist(
@@ -101,9 +104,8 @@ def _write_media(body: bytes, writer: MediaWriter) -> Generator[None, None, None
     for first, text in read_blocks(body):
         at, number, lines = 0, first, 0
         while at < len(text):
-            if (end := writer.find_run(text, at)) > at:
+            if (end := writer.write_plain_lines(text, at)) > at:
                 number += text.count("\n", at, end)
-                yield
             else:
                 end = text.find("\n", at) + 1 or len(text)
                 writer.write_line(number, text[at:end])
@@ -123,17 +125,11 @@ def find_kind(body: bytes) -> Generator[None, None, PlaylistKind]:
     has_variants = False
     for at in range(0, len(body), BLOCK_BYTES):
         end = at + BLOCK_BYTES + MAX_LINE
-        for tag in MEDIA_TAG.finditer(body, at, end):
-            if _begins_line(body, tag.start()):
-                return "media"
+        if MEDIA_TAG.search(body, at, end) is not None:
+            return "media"
         has_variants = has_variants or MULTIVARIANT_TAG.search(body, at, end) is not None
         yield
     return "multivariant" if has_variants else "media"
-
-
-def _begins_line(body: bytes, at: int) -> bool:
-    before = body[max(0, at - MAX_LINE) : at].rstrip(b" \t\x0b\x0c")
-    return before[-1:] in {b"", b"\r", b"\n"} or before == BOM
 
 
 def read_lines(body: bytes) -> Iterator[tuple[int, str]]:

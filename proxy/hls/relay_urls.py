@@ -13,8 +13,8 @@ or a sequence with its MAC (`child_names.py`).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hmac import compare_digest
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from proxy.domain.seal import (
@@ -50,8 +50,7 @@ FILE_NAMES: dict[SealKind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedPlaylist:
+class SealedPlaylist(NamedTuple):
     """A playlist or a JSON list to fetch, for a session.
 
     Attributes:
@@ -71,8 +70,7 @@ class SealedPlaylist:
     key: SealKey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedBytes:
+class SealedBytes(NamedTuple):
     """A segment, a key or any other file that is relayed unchanged, for a session."""
 
     url: str

@@ -4,7 +4,6 @@ A template contains nothing of a session. Rendering fills in the session's seals
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from proxy.domain.reasons import Reason, Refusal
@@ -14,6 +13,7 @@ from proxy.hls.document import PlaylistKind
 from proxy.hls.relay_urls import get_file_name, hide_file_name, seal_playlist
 from proxy.hls.resolve import get_folder, resolve_uri
 
+MARK_BYTES = MARK.encode()
 SAMPLE_NAME = "x"
 SLICE = 500  # children
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
@@ -47,8 +47,7 @@ class Run(NamedTuple):
 BESIDE_PLAYLIST = Folder("", "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where a playlist is served, and for whom.
 
     Attributes:
@@ -74,8 +73,7 @@ class Place:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class Template(NamedTuple):
     """A written playlist, divided into runs.
 
     Attributes:
@@ -134,10 +132,10 @@ class Template:
             if (text := texts.get(target)) is None and isinstance(target, Child):
                 text = texts[target] = _render_hidden(target, place, prefix).encode()
             text = text or b""
-            size += len(run.text) + run.text.count(MARK.encode()) * len(text)
+            size += len(run.text) + run.text.count(MARK_BYTES) * len(text)
             if size > MAX_OUTPUT_BYTES:
                 raise Refusal(Reason.PLAYLIST_INVALID, TOO_LARGE)
-            lines.append(run.text.replace(MARK.encode(), text))
+            lines.append(run.text.replace(MARK_BYTES, text))
             if size > chunk_end:
                 chunks.append(b"".join(lines))
                 lines, chunk_end = [], size + CHUNK_BYTES
@@ -157,7 +155,9 @@ def free(*lists: list[Any]) -> Generator[None, None, None]:
 
 def _locate(folder: Folder, place: Place) -> str:
     """Return the part of a relay URL that stands for a folder."""
-    if folder == BESIDE_PLAYLIST and get_folder(place.url) == get_folder(place.sealed_url):
+    if folder == BESIDE_PLAYLIST and (
+        place.url == place.sealed_url or get_folder(place.url) == get_folder(place.sealed_url)
+    ):
         return ""
     path, has_query, query = resolve_uri(
         place.url, f"{folder.reference}{SAMPLE_NAME}{folder.query}"

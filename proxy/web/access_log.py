@@ -1,9 +1,8 @@
 """Counts and logs finished requests."""
 
 import asyncio
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.adapters.logs import Logger
 from proxy.adapters.metrics import Metrics
@@ -17,8 +16,7 @@ PLAY_METHODS = frozenset({"GET", "HEAD"})
 SERVED_OUTCOMES = frozenset({"redirected", "relayed", "listed"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedRequest:
+class FinishedRequest(NamedTuple):
     """A finished, refused or abandoned request; duration in seconds."""
 
     route: Route

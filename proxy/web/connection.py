@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
-from uuid import uuid4
 
 from aiohttp import web
 
 from proxy.domain.reasons import Reason, Refusal
 from proxy.web.access_log import AccessLog
 from proxy.web.problem_details import build_problem_response
+from proxy.web.request_context import create_request_id
 from proxy.web.services import ServicesRef
 
 HEADER_TIMEOUT_SECONDS = 10.0  # for all headers of a request to arrive
@@ -101,7 +101,7 @@ class Connection(web.RequestHandler):
         reason = Reason.INTERNAL if status >= Reason.INTERNAL.status else Reason.REQUEST_INVALID
         if status == Reason.NOT_FOUND.status:
             reason = Reason.NOT_FOUND
-        request_id = uuid4().hex
+        request_id = create_request_id()
         telemetry = self._port.services_ref.services.telemetry
         http, log = telemetry.metrics.http, telemetry.log
         http.requests.labels(route="unmatched", method="other", code=reason.status).inc()

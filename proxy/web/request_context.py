@@ -1,5 +1,6 @@
 """The context of a request: its route, its peer, and the data for its log line and metrics."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,11 @@ class RequestContext:
         """
         refusal.__context__ = None
         self.refusal = refusal.with_traceback(None)
+
+
+def create_request_id() -> str:
+    """Return a new request ID."""
+    return os.urandom(16).hex()
 
 
 CONTEXT: web.RequestKey[RequestContext] = web.RequestKey("context", RequestContext)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from uuid import uuid4
 
 from aiohttp import hdrs, web
 
@@ -15,7 +14,7 @@ from proxy.domain.seal import Session
 from proxy.domain.tokens.compact import read_query_tokens, require_single_token
 from proxy.domain.video import VideoId, parse_video_id
 from proxy.web.connection import Port
-from proxy.web.request_context import CONTEXT, RequestContext
+from proxy.web.request_context import CONTEXT, RequestContext, create_request_id
 from proxy.web.services import SERVICES
 
 BODY_TIMEOUT_SECONDS = 10.0  # a body has at most 16 kB
@@ -49,7 +48,9 @@ def create_context(request: web.Request, port: Port) -> RequestContext:
     header = request.headers.get("X-Request-Id", "")
     is_usable = is_from_proxy and REQUEST_ID.fullmatch(header) is not None
     return RequestContext(
-        request_id=header if is_usable else uuid4().hex, peer=peer, is_from_proxy=is_from_proxy
+        request_id=header if is_usable else create_request_id(),
+        peer=peer,
+        is_from_proxy=is_from_proxy,
     )
 
 

@@ -88,7 +88,7 @@ def test_a_line_in_canonical_form_stays_as_it_is(line):
                 'X-A="#EXT-X-MEDIA:URI=x"', 'X-A="a URI= b"',
             )
         ),
-        ('#EXT-X-VENDOR:URI="stays"', ""), ("#EXT-X-VENDOR:https://up.example/a", ""), ("#EXT-X-VENDOR://up.example", ""),
+        ('#EXT-X-VENDOR:URI="stays"', ""), ("#EXT-X-VENDOR:https://up.example/a", ""), ("#EXT-X-VENDOR://up.example", ""), ("#EXT-X-VENDOR:up.example", ""),
         ("#EXT-X-VENDOR:/a/b.ts", ""), ('#EXT-X-VENDOR:"', ""), ("#EXT-X-VENDOR:é", ""), ("#EXT-X-VENDÔR:1", ""),
         ("#EXT-X-VENDOR:#EXTINF", ""),
         ("#EXT-X-SKIP", ""), ("#EXT-X-START:", ""), ("#EXT-X-MEDIA-SEQUENCE:", ""),
@@ -125,7 +125,7 @@ class TestSegments:
             ("4.000,", "4.000,"), ("4", "4,"), (" 4.5 , Title: é ", "4.5,Title: é"), (".5,", "0.500000,"),
             ("-0.033,", "0.001,"), ("-1,", "0.001,"), ("6e0,", "6.000000,"), ("4.,", "4.000000,"),
             ('4,tvg-logo="https://up.example/a.png"', "4,"), ("4,//up.example", "4,"), ("4,#EXT-X-KEY", "4,"),
-            ("4,a\u2028https://up.example", "4,"), ('4,say "hi"', "4,say 'hi'"), ("4 https://up.example", "4,"),
+            ("4,a\u2028https://up.example", "4,"), ('4,say "hi"', "4,say 'hi'"), ("4 https://up.example", "4,"), ("4,by UP.example", "4,"),
             ("4," + "x" * 5000, "4,"),
         ],
     )  # fmt: skip

@@ -277,10 +277,7 @@ def test_relay_urls_reveal_no_host_signature_or_query(kind):
 
 def test_the_first_playlist_and_a_redirected_playlist_contain_whole_paths_and_urls():
     text = '#EXTM3U\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI="k.bin"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n'
-    first = build_place()
-    first = type(first)(
-        **{name: getattr(first, name) for name in first.__slots__} | {"is_at_relay_url": False}
-    )
+    first = build_place()._replace(is_at_relay_url=False)
     relayed = rewrite(text, place=first)
     assert relayed.count("/relay/") == 2 and list_urls(relayed) == [f"{ROOT}k.bin", f"{ROOT}v.m3u8"]
 
@@ -439,7 +436,7 @@ def test_long_playlists_are_rewritten_in_slices():
         )
         rendered, _ = count_slices(template.render(build_place()))
 
-        assert count >= 10 and compiled >= 20
+        assert count >= 8 and compiled >= 20
         assert rendered >= (20 if kind == "limited" else 1)
 
 

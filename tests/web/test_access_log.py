@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-from dataclasses import replace
 
 from proxy.adapters.logs import build_logger
 from proxy.adapters.telemetry import build_telemetry
@@ -39,7 +38,7 @@ async def test_requests_are_logged_in_order_after_their_responses():
 async def test_an_error_while_logging_a_request_is_logged_and_does_not_affect_other_requests():
     lines = io.StringIO()
     access_log = AccessLog(build_telemetry(build_logger(lines)))
-    invalid_duration = replace(build_finished_request("one"), duration="a while")
+    invalid_duration = build_finished_request("one")._replace(duration="a while")
 
     access_log.add(invalid_duration)
     access_log.add(build_finished_request("two"))

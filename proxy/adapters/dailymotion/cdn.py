@@ -7,7 +7,7 @@ before the request, and its IP address when the connection is opened (`cdn_sessi
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -33,7 +33,7 @@ from proxy.adapters.http_client import (
     compute_retry_delay,
 )
 from proxy.adapters.telemetry import Telemetry
-from proxy.adapters.timings import measure_upstream
+from proxy.adapters.timings import UpstreamTimer
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Reason, Refusal
 from proxy.hls.playlist_writer import MAX_BYTES
@@ -55,8 +55,7 @@ READ_TIMEOUT_SECONDS = 10.0  # the longest pause between two chunks of a body
 CHUNK_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedPlaylist:
+class ReceivedPlaylist(NamedTuple):
     """A playlist's body without compression, its content type, and its URL after redirects."""
 
     body: bytes
@@ -104,7 +103,7 @@ class Cdn:
         timeout = BLOCKING_RELOAD_TIMEOUT_SECONDS if is_blocking else self._attempt_timeout
         deadline = self._clock.monotonic() + MAX_RETRY_SECONDS
         try:
-            with measure_upstream(self._clock):
+            with UpstreamTimer(self._clock):
                 async with asyncio.timeout(timeout + MAX_RETRY_SECONDS):
                     url, response = await self._fetch(self._clients[timeout], url, deadline)
         except TimeoutError:

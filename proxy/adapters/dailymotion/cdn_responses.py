@@ -12,6 +12,7 @@ from proxy.adapters.decompress import (
 from proxy.domain.reasons import Reason, Refusal
 from proxy.hls.playlist_writer import MAX_BYTES
 
+USABLE_STATUSES = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
 GONE_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
@@ -46,6 +47,8 @@ def _decompress(body: bytes, encoding: str) -> bytes:
 
 def check_status(status: int) -> None:
     """Raise the Refusal for a status other than 200 and 206."""
+    if status in USABLE_STATUSES:
+        return
     if status in GONE_STATUSES:
         raise Refusal(Reason.STREAM_UNAVAILABLE, f"CDN: HTTP {status}")
     # The CDN does not say why: wrong client address, expired URL or suspected bot.
@@ -57,8 +60,7 @@ def check_status(status: int) -> None:
         raise Refusal(Reason.PLATFORM_THROTTLED, "CDN: HTTP 429")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Refusal(Reason.PLATFORM_UNREACHABLE, f"CDN: HTTP {status}")
-    if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-        raise build_bad_response_refusal(f"HTTP {status}")
+    raise build_bad_response_refusal(f"HTTP {status}")
 
 
 def build_bad_response_refusal(problem: str) -> Refusal:
