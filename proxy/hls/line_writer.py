@@ -14,7 +14,7 @@ from proxy.hls.attributes import (
 )
 from proxy.hls.children import MARK, Children
 from proxy.hls.clean_text import clean_raw_value, contains_url
-from proxy.hls.document import MAX_CHANGES, Change, ChangeKind, SegmentRun
+from proxy.hls.document import MAX_CHANGES, Change, ChangeKind, PlaylistKind, SegmentRun
 from proxy.hls.lexer import MAX_LINE, Line, first_values, read_line
 from proxy.hls.tags import TAGS, Scope
 from proxy.hls.variables import Variables
@@ -42,13 +42,18 @@ VALUE = re.compile(r"[0-9]{1,20}|EVENT|VOD", re.ASCII)
 DATE = re.compile(r"[0-9]{4}[0-9TZtz:.,+ -]{1,60}", re.ASCII)
 TAG_NAME = re.compile(r"EXT[A-Z0-9_-]{0,64}", re.ASCII | re.IGNORECASE)
 BASE_DEPENDENT = frozenset({"QUERYPARAM", "IMPORT"})
+# The scopes whose tags do not occur in a playlist of this kind.
+FOREIGN_SCOPES: dict[PlaylistKind, frozenset[Scope]] = {
+    "media": frozenset({"multivariant"}),
+    "multivariant": frozenset({"media", "segment"}),
+}
 
 
 class LineWriter:
     """Writes tags in canonical form, and counts what is limited."""
 
     def __init__(
-        self, scope: Scope, base: str, hosts: AllowedHosts, imported: Mapping[str, str]
+        self, kind: PlaylistKind, base: str, hosts: AllowedHosts, imported: Mapping[str, str]
     ) -> None:
         """Write tags of one kind of playlist, see `write_playlist`."""
         self.hosts = hosts
@@ -57,9 +62,7 @@ class LineWriter:
         self.output: list[str | SegmentRun] = ["#EXTM3U"]
         self.changes: list[Change] = []
         self._uses_outer_variables = False
-        self._foreign: frozenset[Scope] = frozenset(
-            {"multivariant"} if scope == "media" else {"media", "segment"}
-        )
+        self._foreign = FOREIGN_SCOPES[kind]
         self._attributes = AttributeWriter(self.children, self.variables, hosts)
         self.seen: set[str] = set()  # tags
         self._counts: dict[str, int] = {}

@@ -45,7 +45,10 @@ class TemplateRuns:
 
     def add_segments(self, proofs: Sequence[Proof], text: str) -> None:
         """Add a run of segments with the proof of each."""
-        groups = [(proof, len(list(same))) for proof, same in groupby(proofs)]
+        if proofs.count(proofs[0]) == len(proofs):  # nearly always
+            groups = [(proofs[0], len(proofs))]
+        else:
+            groups = [(proof, len(list(same))) for proof, same in groupby(proofs)]
         before, *pieces = text.split(MARK, maxsplit=1 if len(groups) == 1 else -1)
         self.add_text(before)
         at = 0
