@@ -14,11 +14,10 @@ INTRODUCTION = """\
 # HLS rules
 
 `make docs` writes this page. The first table lists the requirements of RFC 8216bis (draft-22) on
-playlists, in our own words, and the rules that check them. *Not checkable*: a playlist alone does
-not show it. *Open*: nothing checks it yet. The second table lists all rules; section `hls` marks
-rules that are no requirement of the specification. For each rule about a single playlist,
-`tests/hls/test_rules.py` has a playlist that violates it. [HLS playlists](hls.md) describes when
-they are checked.
+playlists, in our own words, and the rules that check them. *Not checkable*: playlists alone do not
+show it. The second table lists all rules; section `hls` marks rules that are no requirement of the
+specification. For each rule about a single playlist, `tests/hls/test_rules.py` has a playlist that
+violates it. [HLS playlists](hls.md) describes when they are checked.
 
 ## Requirements
 
@@ -42,9 +41,7 @@ def read_requirements() -> Iterator[Requirement]:
         if line.startswith("#"):
             continue
         section, text, how = line.split(" | ")
-        if how == "open":
-            yield Requirement(section, text, (), "open")
-        elif how.startswith("elsewhere: "):
+        if how.startswith("elsewhere: "):
             reason = how.removeprefix("elsewhere: ")
             yield Requirement(section, text, (), f"not checkable: {reason}")
         else:

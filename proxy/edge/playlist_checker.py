@@ -1,7 +1,7 @@
 """Check playlists without blocking the event loop: a thread reads the large ones."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -30,8 +30,20 @@ class PlaylistChecker:
         self._hosts = hosts
         self.thread = PlaylistThread()
 
-    async def check(self, received: ReceivedPlaylist, *, owner: Hashable = None) -> Report:
-        """Return the report on a playlist. Owners take turns, see `PlaylistThread.run`."""
+    async def check(
+        self,
+        received: ReceivedPlaylist,
+        *,
+        owner: Hashable = None,
+        imported: Mapping[str, str] | None = None,
+    ) -> Report:
+        """Return the report on a playlist.
+
+        Args:
+            received: the playlist.
+            owner: whose turn it is, see `PlaylistThread.run`.
+            imported: the variables of its Multivariant Playlist, or None if that is unknown.
+        """
 
         def run() -> tuple[Report, float]:
             started = self._clock.monotonic()
@@ -40,6 +52,7 @@ class PlaylistChecker:
                 base=received.url,
                 why_not=self._explain_refused_url,
                 content_type=received.content_type,
+                imported=imported,
             )
             return report, self._clock.monotonic() - started
 

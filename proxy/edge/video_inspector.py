@@ -1,5 +1,6 @@
 """Inspect a whole video: fetch and check each playlist, and one segment of each."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,11 @@ from proxy.edge.stream_resolver import StreamResolver
 from proxy.hls.document import PlaylistKind
 from proxy.hls.lint.findings import Finding, Findings
 from proxy.hls.lint.relay_changes import find_relay_changes
+from proxy.hls.lint.report import Report
 from proxy.hls.model import Child, Playlist
 from proxy.hls.reload import MAX_RELOAD_FACTOR, compare
+
+FRAMES_ONLY = re.compile(r"^#EXT-X-I-FRAMES-ONLY\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,36 +58,36 @@ class VideoInspector:
         progress(0, 1, "stream URL")
         url = find_hls(await self._streams.resolve(StreamRequest(video=video, is_for_edge=True)))
         progress(0, 1, "playlist")
-        first, model = await self._inspect_playlist(Child(name="", uri=url, base=""), is_first=True)
+        first, model = await self._inspect_playlist(Child(name="", uri=url, base=""), None)
         inspected = [first]
-        children = [*model.variants, *model.renditions] if model is not None else []
+        children = [*model.variants, *model.renditions, *model.frames] if model is not None else []
         unique = list({child.url: child for child in children}.values())
         for done, child in enumerate(unique, start=1):
             progress(done, 1 + len(unique), child.name)
             try:
-                inspected.append((await self._inspect_playlist(child, is_first=False))[0])
+                inspected.append((await self._inspect_playlist(child, model))[0])
             except Refusal as refusal:
                 inspected.append(_build_missing_result(child.name, refusal))
         progress(1, 1, "")
         return inspected
 
     async def _inspect_playlist(
-        self, child: Child, *, is_first: bool
+        self, child: Child, parent: Playlist | None
     ) -> tuple[InspectedPlaylist, Playlist | None]:
+        """Inspect a playlist; its parent is None for the first playlist."""
         received = await self._cdn.fetch_playlist(child.url)
-        report = await self._checker.check(received)
+        imported = None if parent is None else parent.variables
+        report = await self._checker.check(received, imported=imported)
         findings = [
             *report.findings,
             *find_relay_changes(received.body, received.url, self._cdn.hosts),
         ]
-        if report.kind == "multivariant" and not is_first:
-            nested = Findings()
-            nested.add("nested", None)
-            findings += nested.in_order()
+        if parent is not None:
+            findings += _check_place(child, parent, report)
         model = await self._checker.read_model(report, received.url)
         if model is not None and model.segments:
             findings += await self._fetch_first_segment(model)
-            if model.is_live and not is_first:
+            if model.is_live and parent is not None:
                 findings += await self._compare_reload(child, model)
         inspected = InspectedPlaylist(
             name=child.name, kind=report.kind, findings=tuple(findings), text=report.text
@@ -112,6 +116,16 @@ class VideoInspector:
         if after is None:
             return report.findings
         return compare(before, after, seconds=wait)
+
+
+def _check_place(child: Child, parent: Playlist, report: Report) -> tuple[Finding, ...]:
+    """Return the findings in a playlist as the child of a Multivariant Playlist."""
+    findings = Findings()
+    if report.kind == "multivariant":
+        findings.add("nested", None)
+    elif child in parent.frames and FRAMES_ONLY.search(report.text) is None:
+        findings.add("frames-only", None)
+    return findings.in_order()
 
 
 def _build_missing_result(

@@ -1,19 +1,19 @@
-"""A playlist line by line, and a tag's attributes with where each of them stands.
+"""Split a playlist into lines, and an attribute list into attributes with their positions.
 
-Nothing here refuses anything: whatever text comes, every character of it is in some line. Lines are
-tuples with names, which are made in a third of the time that a frozen dataclass takes.
+Accepts every text, and loses no character. Lines are named tuples, because creating a frozen
+dataclass takes three times as long.
 """
 
 import re
 from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
-# RFC 8216bis, 4.1 knows LF and CRLF; players end a line at a lone CR too, and a URI behind one
-# must not stay unseen.
+# Lines end with LF or CRLF (RFC 8216bis, 4.1). Some players also end a line at CR alone, so a URI
+# may follow it.
 LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r|\Z)")
 TAG = re.compile(r"#(EXT[^:\s]*)(:?)")
 SEPARATORS = re.compile(r"[\s,]*")
-# One attribute as nearly all are written: one match where the general way takes several steps.
+# An attribute as nearly all playlists have them: one match is faster than the general case.
 CLEAN = re.compile(
     r'[\s,]*([^\s=,"]+)=(?:"(?P<quoted>[^"]*)"|(?P<plain>(?:[^",\s][^",]*)?))(?=,|\Z)'
 )
@@ -22,22 +22,27 @@ MAX_LINE = 4096  # bytes
 
 
 class Attribute(NamedTuple):
-    """A member of an attribute list (4.2); its value's place is counted in the line's text."""
+    """An attribute (4.2), with the positions of its value in the text of the line."""
 
     name: str
     value: str
     is_quoted: bool
     start: int
     end: int
-    is_clean: bool  # nothing unexpected beside the value
+    is_clean: bool  # no unexpected text around the value
 
 
 class Line(NamedTuple):
-    """One line without what ends it.
+    """A line of a playlist.
 
-    `tag` is its name without `#`, and empty on every other kind of line; `value` is what follows
-    the colon and begins at `value_at` of the text. `attributes` are its attributes in order, as far
-    as the value can be read as a list of them; none are read of a line that is too long.
+    Attributes:
+        number: counted from 1.
+        text: the line without its line ending.
+        ending: the line ending.
+        tag: the name of the tag without `#`; empty if the line has no tag.
+        value: the text after the colon of the tag.
+        value_at: the position of the value in the text.
+        attributes: the attributes in the value; empty if the line is too long.
     """
 
     number: int
@@ -50,16 +55,16 @@ class Line(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """Return the URI where this is a URI line, else nothing (RFC 8216bis, 4.1)."""
+        """The URI of a URI line (RFC 8216bis, 4.1); empty for other lines."""
         return "" if self.text.startswith("#") else self.text.strip(" \t")
 
 
 def scan(text: str, *, read_of: Container[str] | None = None) -> Iterator[Line]:
-    """Yield the lines of a text; put together again, they are the text.
+    """Yield the lines of a text. Joined with their endings, they are the text again.
 
     Args:
         text: the text.
-        read_of: the tags whose attributes are read; None means all.
+        read_of: the tags whose attributes are read; None for all.
     """
     for number, line in enumerate(LINE.finditer(text), start=1):
         if line[0]:
@@ -69,7 +74,7 @@ def scan(text: str, *, read_of: Container[str] | None = None) -> Iterator[Line]:
 def read_line(
     number: int, content: str, ending: str = "", read_of: Container[str] | None = None
 ) -> Line:
-    """Return one line with its tag and attributes."""
+    """Return a line with its tag and attributes."""
     if not content.startswith("#EXT") or (tag := TAG.match(content)) is None:
         return Line(number, content, ending)
     at = tag.end()
@@ -81,14 +86,14 @@ def read_line(
 
 
 def is_too_long(line: str) -> bool:
-    """Say whether a line is longer than any that is worth reading."""
+    """Return whether a line has more than MAX_LINE bytes, so that its attributes are not read."""
     if len(line) <= MAX_LINE // 4:  # no character takes more than four bytes
         return False
     return len(line.encode(errors="surrogateescape")) > MAX_LINE
 
 
 def first_values(line: Line) -> dict[str, str]:
-    """Return a tag's attributes by name; of one that stands twice, the first."""
+    """Return the attributes of a tag by name; of repeated attributes, the first value."""
     return {it.name: it.value for it in reversed(line.attributes)}
 
 
@@ -103,7 +108,7 @@ def _attributes(text: str, at: int) -> list[Attribute]:
             at += is_quoted
             continue
         at = _skip(text, at)
-        if (name := NAME.match(text, at)) is None:  # no attribute: look behind the next comma
+        if (name := NAME.match(text, at)) is None:  # no attribute: continue after the next comma
             comma = text.find(",", at)
             at = len(text) if comma < 0 else comma + 1
             continue
@@ -112,7 +117,7 @@ def _attributes(text: str, at: int) -> list[Attribute]:
         start += is_quoted
         closing = text.find('"', start) if is_quoted else -1
         is_closed = closing >= 0
-        end = closing if is_closed else text.find(",", start)  # most players end it there, too
+        end = closing if is_closed else text.find(",", start)  # as most players do
         end = len(text) if end < 0 else end
         comma = text.find(",", end)
         at = len(text) if comma < 0 else comma
@@ -124,6 +129,6 @@ def _attributes(text: str, at: int) -> list[Attribute]:
 
 
 def _skip(text: str, at: int) -> int:
-    """Return where the next attribute may begin. Each separator is looked at once."""
+    """Return the position after the separators at a position."""
     separators = SEPARATORS.match(text, at)
     return separators.end() if separators is not None else at

@@ -1,11 +1,11 @@
-"""What a playlist offers, as m3u8 reads it: for choosing what to look at next.
+"""The variants, renditions and segments of a received playlist, read with m3u8.
 
-m3u8 is a good model and no validator; it raises whatever comes to its mind on bad input. Nothing is
-ever written with it: playlists are changed in place (rewrite.py).
+m3u8 validates nothing, and raises exceptions of any type on bad input. It only reads playlists;
+playlist_writer.py writes them.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,24 +17,22 @@ from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.variables import Variables
 
 LINE_END = re.compile(r"\r\n|\r|\n")
-# The lines that the model below is made of. m3u8 is shown no others: 20,000 keys cost it 18 s,
-# since it looks for each of them among all before.
+# The lines that the model needs. m3u8 reads only these: reading 20,000 keys takes it 18 s, because
+# it compares each key with all keys before.
 MODELLED = re.compile(
-    r"\s*(?:[^#\s]|#EXT(?:M3U|INF|-X-(?:STREAM-INF|MEDIA|TARGETDURATION|MEDIA-SEQUENCE|ENDLIST))"
-    r"(?![A-Z0-9-]))"
+    r"\s*(?:[^#\s]|#EXT(?:M3U|INF|-X-(?:STREAM-INF|MEDIA|TARGETDURATION|MEDIA-SEQUENCE"
+    r"|PLAYLIST-TYPE|ENDLIST))(?![A-Z0-9-]))"
 )
-
-
-DEFINE = "EXT-X-DEFINE"
+DEFINE, FRAMES = "EXT-X-DEFINE", "EXT-X-I-FRAME-STREAM-INF"
 
 
 class PlaylistUnreadable(ValueError):
-    """m3u8 cannot make sense of a text."""
+    """m3u8 cannot read a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A playlist or a segment that a playlist names."""
+    """A playlist or a segment that a playlist refers to."""
 
     name: str
     uri: str
@@ -42,7 +40,7 @@ class Child:
 
     @property
     def url(self) -> str:
-        """Return its absolute URL."""
+        """Its absolute URL."""
         return resolve_uri(self.base, self.uri)
 
 
@@ -52,27 +50,30 @@ class Playlist:
 
     variants: tuple[Child, ...]
     renditions: tuple[Child, ...]
+    frames: tuple[Child, ...]  # I-frame playlists
+    variables: Mapping[str, str]  # without those of unknown value
     segments: tuple[Child, ...]
     target_duration: float
     media_sequence: int
     has_ended: bool
+    is_event: bool
 
     @property
     def is_live(self) -> bool:
-        """Say whether it will change."""
+        """Whether it will change."""
         return bool(self.segments) and not self.has_ended
 
 
 def read_model(text: str, base: str) -> Playlist:
-    """Return the model of a playlist that came from `base`.
+    """Return the model of a playlist with the URL `base`.
 
     Raises:
-        PlaylistUnreadable: it cannot be read, whatever m3u8 said.
+        PlaylistUnreadable: m3u8 cannot read it.
     """
     try:
         variables = _define_variables(text, base)
         lines = (line for line in LINE_END.split(text) if MODELLED.match(line) is not None)
-        # m3u8 ends lines at other characters, too, and would find many in one of ours.
+        # m3u8 also ends lines at control characters.
         read = m3u8.loads("\n".join(line for line in lines if CONTROL.search(line) is None))
         variants = ((f"variant {n}", it.uri) for n, it in enumerate(read.playlists, start=1))
         renditions = ((f"{str(it.type).lower()} {it.name}", it.uri) for it in read.media)
@@ -80,12 +81,17 @@ def read_model(text: str, base: str) -> Playlist:
         return Playlist(
             variants=_build_children(variants, variables, base),
             renditions=_build_children(renditions, variables, base),
+            frames=_build_children(_find_frames(text), variables, base),
+            variables={
+                name: value for name, value in variables.values.items() if value is not None
+            },
             segments=_build_children(segments, variables, base),
             target_duration=float(read.target_duration or 0),
             media_sequence=int(read.media_sequence or 0),
             has_ended=bool(read.is_endlist),
+            is_event=str(read.playlist_type).upper() == "EVENT",
         )
-    except Exception as error:  # noqa: BLE001  # it raises bare ones, too
+    except Exception as error:  # noqa: BLE001  # m3u8 also raises bare exceptions
         raise PlaylistUnreadable(type(error).__name__) from None
 
 
@@ -96,6 +102,14 @@ def _define_variables(text: str, base: str) -> Variables:
             if line.tag == DEFINE:
                 variables.define(first_values(line))
     return variables
+
+
+def _find_frames(text: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the name and the URI of each I-frame playlist. m3u8 fails if one is malformed."""
+    lines = scan(text, read_of={FRAMES}) if FRAMES in text else ()
+    found = (line for line in lines if line.tag == FRAMES)
+    for number, line in enumerate(found, start=1):
+        yield f"I-frames {number}", first_values(line).get("URI")
 
 
 def _build_children(

@@ -1,7 +1,7 @@
-"""The tags of HLS, to be read next to RFC 8216bis: where each may stand and what is in it.
+"""The tags of HLS (RFC 8216bis): their playlists, values and attributes.
 
-An attribute's shape says what its value looks like; its role, whether it is a URI and of what.
-Tags and attributes that are not listed are nobody's error: vendors add them (6.3.1).
+The shape of an attribute is the syntax of its value. If the value is a URI, the role is the
+resource that it leads to. Other tags and attributes are allowed: vendors add their own (6.3.1).
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ Role = Literal["playlist", "segment", "file", "asset", "asset-list", "steering"]
 
 @dataclass(frozen=True, slots=True)
 class Attr:
-    """An attribute: its shape, whether it must be there, and what its URI leads to."""
+    """An attribute: its syntax, whether it is required, and the resource that its URI leads to."""
 
     name: str
     shape: Shape = ANY
@@ -56,7 +56,7 @@ class Attr:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag: its section, its place, whether once is all, and what follows its colon."""
+    """A tag: its section, the playlists that may have it, whether only once, and its value."""
 
     name: str
     section: str

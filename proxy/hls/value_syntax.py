@@ -1,4 +1,4 @@
-"""What the values of tags and attributes look like (RFC 8216bis, 4.2), in words and as patterns."""
+"""The syntax of the values of tags and attributes (RFC 8216bis, 4.2)."""
 
 import re
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a value must look like, in words and as a pattern."""
+    """The syntax of a value: a description for messages, and a pattern."""
 
     words: str
     pattern: re.Pattern[str]
-    is_advice: bool = False  # another shape is worth a warning, and players cope
-    is_quoted: bool | None = None  # what the attribute list has around it; None where both are seen
+    is_advice: bool = False  # players accept other values, so they are a warning
+    is_quoted: bool | None = None  # in an attribute list; None if playlists have both
 
     def fits(self, value: str) -> bool:
-        """Say whether a value looks like this."""
+        """Return whether a value has this syntax."""
         if self.pattern.fullmatch(value) is None:
             return False
         return self is not DATE or moment(value) is not None
@@ -24,12 +24,12 @@ class Shape:
 def shape(
     words: str, pattern: str, *, is_advice: bool = False, is_quoted: bool | None = None
 ) -> Shape:
-    """Return a shape; patterns match whole values, and none in more than one way."""
+    """Return a shape. The pattern matches whole values, each in only one way."""
     return Shape(words, re.compile(pattern, re.ASCII), is_advice, is_quoted)
 
 
 def one_of(*words: str, is_advice: bool = False) -> Shape:
-    """Return the shape of an enumerated string; a stray quote behind it is only bad style."""
+    """Return the shape of an enumerated string. A stray quotation mark after it is accepted."""
     listed = "|".join(map(re.escape, words))
     return shape(" or ".join(words), f'(?:{listed})"?', is_advice=is_advice, is_quoted=False)
 
@@ -41,7 +41,7 @@ def list_of(*words: str) -> Shape:
 
 
 def moment(text: str) -> datetime | None:
-    """Return the moment that a date and time means; UTC where it does not say (4.4.4.6)."""
+    """Return a date and time (4.4.4.6), in UTC if it has no time zone; None if it is invalid."""
     plain = text.replace(",", ".").replace("T24:00", "T00:00")
     before = LEAP_SECOND.sub("59", plain)
     try:
@@ -54,7 +54,7 @@ def moment(text: str) -> datetime | None:
 
 
 LEAP_SECOND = re.compile(r"(?:(?<=:[0-9]{2}:)|(?<=T[0-9]{4}))60", re.ASCII)
-LAST_MINUTE = (23, 59)  # of a day in UTC, which alone may have a leap second
+LAST_MINUTE = (23, 59)  # of a day in UTC: the only minute that may have a leap second
 ANY = shape("any text", r"(?s:.*)")
 SOME = shape("a text that is not empty", r"(?s:.+)", is_quoted=True)
 WORD = shape("a word in capitals", r"[A-Z0-9-]+", is_quoted=False)

@@ -7,38 +7,44 @@ from urllib.parse import parse_qsl
 
 NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 USE = re.compile(rf"\{{\$({NAME.pattern})\}}", re.ASCII)
-# Characters that all values of a playlist, or of one filled-in text, may have: variables can be
-# used in each other's company any number of times, and go into every child's seal.
-MAX_DEFINED = 2048
-MAX_FILLED = 4096
-# And that one playlist may take from variables in all: as many as it may have of its own. That is a
-# signature of 300 in each URI of 7,000 segments.
-MAX_INSERTED = 2 * 1024 * 1024
+# In characters
+MAX_DEFINED = 2048  # of all values of a playlist, which every child's seal contains
+MAX_FILLED = 4096  # of the values in one text
+MAX_INSERTED = 2 * 1024 * 1024  # of the values in a playlist: 300 in each URI of 7,000 segments
 FORMS = ({"NAME", "VALUE"}, {"IMPORT"}, {"QUERYPARAM"})
 
 
 class Variables:
-    """What is defined so far. An unknown value (of an IMPORT, say) is None, and stays as written.
+    """The variables of a playlist.
 
-    Args:
-        base: the playlist's own URL, for QUERYPARAM.
-        imported: what the multivariant playlist defined, for IMPORT.
+    The value of a variable may be unknown, for example that of an IMPORT without its Multivariant
+    Playlist. It is None, and texts keep the reference to it.
     """
 
     def __init__(self, base: str = "", imported: Mapping[str, str] | None = None) -> None:
+        """Start without variables.
+
+        Args:
+            base: the URL of the playlist, for QUERYPARAM.
+            imported: the variables of the Multivariant Playlist, for IMPORT.
+        """
         self.values: dict[str, str | None] = {}
         self._room = MAX_DEFINED
         self._to_insert = MAX_INSERTED
-        self.is_used_up = False  # whether a variable was left as written because of MAX_INSERTED
+        self.is_used_up = False  # whether MAX_INSERTED was exceeded, so a reference was kept
         self._base = base
-        self._imported = imported or {}
+        self._imported = imported
 
     @cached_property
     def _query(self) -> dict[str, str]:
-        return query_of(self._base)
+        return parse_query(self._base)
 
     def define(self, attributes: Mapping[str, str]) -> str | None:
-        """Define what an EXT-X-DEFINE says; return its name where it cannot, None where it can."""
+        """Define the variable of an EXT-X-DEFINE.
+
+        Returns:
+            None if it is defined; its name if it was defined before; "" if the tag is invalid.
+        """
         if not any(form == attributes.keys() & set().union(*FORMS) for form in FORMS):
             return ""
         value: str | None
@@ -46,11 +52,11 @@ class Variables:
             name, value = attributes["NAME"], attributes["VALUE"]
         elif "IMPORT" in attributes:
             name = attributes["IMPORT"]
-            value = self._imported.get(name)
+            value = (self._imported or {}).get(name)
         else:
             name = attributes["QUERYPARAM"]
             value = self._query.get(name)
-        if NAME.fullmatch(name) is None:  # nothing can use it
+        if NAME.fullmatch(name) is None:
             return ""
         if name in self.values:
             return name
@@ -58,20 +64,25 @@ class Variables:
         self.values[name] = value if self._room >= 0 else None
         return None
 
+    def lacks_import(self, attributes: Mapping[str, str]) -> bool:
+        """Return whether an EXT-X-DEFINE imports a variable that does not exist."""
+        name = attributes.get("IMPORT")
+        return name is not None and self._imported is not None and name not in self._imported
+
     @property
     def unknown(self) -> set[str]:
-        """Return the names whose values are not known."""
+        """The names of the variables whose values are unknown."""
         return {name for name, value in self.values.items() if value is None}
 
     def fill(self, text: str) -> str:
-        """Return the text with every variable in it replaced by its value, where that is known."""
+        """Return a text with its variables replaced by their values, unless these are unknown."""
         if "{$" not in text:
             return text
         filled, left = [], min(MAX_FILLED, self._to_insert)
         at = 0
         for use in USE.finditer(text):
             value = self.values.get(use[1])
-            if value is not None and len(value) <= left:  # what is longer is no URI any more
+            if value is not None and len(value) <= left:  # no URI is longer
                 filled += [text[at : use.start()], value]
                 at, left = use.end(), left - len(value)
                 self._to_insert -= len(value)
@@ -80,12 +91,12 @@ class Variables:
         return "".join([*filled, text[at:]])
 
     def undefined(self, text: str) -> list[str]:
-        """Return the names that the text uses and nothing has defined."""
+        """Return the names of the undefined variables in a text."""
         if "{$" not in text:
             return []
         return [name for name in USE.findall(text) if name not in self.values]
 
 
-def query_of(url: str) -> dict[str, str]:
+def parse_query(url: str) -> dict[str, str]:
     """Return the query parameters of a URL."""
     return dict(parse_qsl(url.partition("#")[0].partition("?")[2], keep_blank_values=True))

@@ -10,6 +10,7 @@ import sys
 import brotli
 import pytest
 from aiohttp import web
+from field_cases import serve_case
 from processes import build_edge_environment, playgate
 from support import SANDBOX_TOML, serve_app
 
@@ -165,6 +166,34 @@ async def test_missing_segments_are_reported(inspect, sandbox_environment, sandb
     assert ran.returncode == 1
     assert ran.stdout.count("Segment 1 cannot be fetched: CDN: HTTP 404.") == 2
     assert "sec2(" not in ran.stdout
+
+
+async def test_children_are_checked_against_their_multivariant_playlist(
+    inspect, sandbox_environment, sandbox
+):
+    defines = '#EXT-X-DEFINE:IMPORT="a"\n#EXT-X-DEFINE:IMPORT="b"\n'
+    files = {
+        "m.m3u8": '#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-DEFINE:NAME="a",VALUE="1"\n'
+        "#EXT-X-STREAM-INF:BANDWIDTH=1\nnested.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv.m3u8\n"
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="frames.m3u8"\n'
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=2,URI="whole.m3u8"\n',
+        "nested.m3u8": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n",
+        "v.m3u8": GOOD.replace("#EXTINF", f"#EXT-X-VERSION:8\n{defines}#EXTINF", 1),
+        "frames.m3u8": GOOD.replace("#EXTINF", "#EXT-X-VERSION:4\n#EXT-X-I-FRAMES-ONLY\n#EXTINF"),
+        "whole.m3u8": GOOD,
+    }
+    async with serve_case({"files": files, "start": "m.m3u8"}) as cdn:
+        sandbox.controls.set_fault("playlist", Fault(status=302, headers=(("Location", cdn.url),)))
+        origins = [origin.removeprefix("http://") for origin in (cdn.origin, sandbox.origin)]
+        hosts = {"PLAYGATE_PLATFORM__ALLOWED_HOSTS": json.dumps(origins)}
+        ran = await inspect("--json", "x8demo1", **sandbox_environment | hosts)
+
+    found = {(it["rule"], it["line"], it["message"]) for it in lines(ran)[0]["findings"]}
+    assert {(rule, line, message.partition(":")[0]) for rule, line, message in found} == {
+        ("nested", None, "variant 1"),
+        ("import-undefined", 5, "variant 2"),
+        ("frames-only", None, "I-frames 2"),
+    }
 
 
 @pytest.mark.parametrize(

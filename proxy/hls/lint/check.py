@@ -1,6 +1,6 @@
 """Check a playlist against the rules, in one pass over its lines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from proxy.hls.attributes import KEY_TAGS, LOCAL_KEY
@@ -21,9 +21,9 @@ from proxy.hls.lint.text import (
     MAX_BYTES,
     NOT_UTF_8,
     TagCount,
+    check_lines,
     check_scheme,
     find_excess,
-    find_indented,
     find_kind,
 )
 from proxy.hls.lint.versions import Versions
@@ -32,9 +32,9 @@ from proxy.hls.resolve import UnresolvableError, resolve_uri
 from proxy.hls.tags import TAGS, Tag
 from proxy.hls.variables import MAX_INSERTED, Variables
 
-# Tags and attributes that older versions had, and the version that removed them.
 VARIANT_TAGS = frozenset({"EXT-X-STREAM-INF", "EXT-X-I-FRAME-STREAM-INF"})
 PLAYLIST_TAGS = VARIANT_TAGS | {"EXT-X-MEDIA"}
+# Removed tags and attributes, with the version that removed them
 DEPRECATED = {"EXT-X-ALLOW-CACHE": 7, "PROGRAM-ID": 6}
 
 
@@ -44,6 +44,7 @@ def check(
     base: str = "",
     why_not: Callable[[str], str] | None = None,
     content_type: str | None = None,
+    imported: Mapping[str, str] | None = None,
 ) -> Report:
     """Return the findings in a body that should be a playlist.
 
@@ -52,6 +53,7 @@ def check(
         base: the playlist's URL after redirects; empty for a file.
         why_not: returns why an absolute URL is not allowed, or an empty text.
         content_type: as the server sent it; empty if it sent none, None for a file.
+        imported: the variables of its Multivariant Playlist, or None if that is unknown.
     """
     findings = Findings()
     if len(body) > MAX_BYTES:
@@ -71,28 +73,22 @@ def check(
         findings.add("content-type-missing", None)
     elif content_type is not None and content_type.lower() not in CONTENT_TYPES:
         findings.add("content-type", None, found=content_type)
-    _check_blanks(text, findings)
-    kind = _Pass(findings, base, why_not or check_scheme).run(INDENTED.sub("", text))
+    check_lines(text, findings)
+    variables = Variables(base, imported)
+    kind = _Pass(findings, base, why_not or check_scheme, variables).run(INDENTED.sub("", text))
     return Report(kind=kind, findings=findings.in_order(), text=text)
 
 
-def _check_blanks(text: str, findings: Findings) -> None:
-    if text[:1].isspace():
-        findings.add("blank-first", 1)
-    if not text.endswith("\n"):
-        findings.add("last-line", text.count("\n") + 1)
-    for number in find_indented(text):
-        findings.add("indented", number)
-
-
 class _Pass:
-    """One pass over the lines, with the rules of every tag; each kind has a class of its own."""
+    """One pass over the lines. Checks the rules for all tags; the others depend on the kind."""
 
-    def __init__(self, findings: Findings, base: str, why_not: Callable[[str], str]) -> None:
+    def __init__(
+        self, findings: Findings, base: str, why_not: Callable[[str], str], variables: Variables
+    ) -> None:
         self._findings = findings
         self._base = base
         self._why_not = why_not
-        self._variables = Variables(base)
+        self._variables = variables
         self._versions = Versions(findings)
         self._rules: dict[PlaylistKind, Multivariant | Media] = {
             "multivariant": Multivariant(findings, self._versions),
@@ -105,7 +101,7 @@ class _Pass:
         self._count = TagCount()
 
     def run(self, text: str) -> PlaylistKind | None:
-        """Check every line, then what only the whole can tell."""
+        """Check every line, then the rules that need the whole playlist."""
         self._kind = find_kind(text)
         is_plain = CONTROL.search(text) is None and NOT_UTF_8.search(text) is None
         for line, found in read_references(text):
@@ -173,8 +169,8 @@ class _Pass:
             self._versions.declare(line)
         elif line.tag == "EXT-X-DEFINE":
             self._define(line, values)
-        elif tag.scope != "any" and self._kind is not None:
-            self._rules[KINDS[tag.scope]].see_tag(line, values)
+        elif self._kind is not None:
+            self._rules[KINDS.get(tag.scope, self._kind)].see_tag(line, values)
 
     def _check_kind(self, line: Line, tag: Tag) -> None:
         if tag.scope == "any":
@@ -220,6 +216,8 @@ class _Pass:
             name = ""
         if "IMPORT" in values and self._kind != "media":
             self._imports.append(line)
+        elif self._variables.lacks_import(values):
+            self._findings.add("import-undefined", line.number, name=values["IMPORT"])
         if name is not None:
             self._findings.add("define-repeated" if name else "define", line.number, name=name)
 

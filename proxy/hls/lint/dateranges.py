@@ -1,4 +1,4 @@
-"""The rules of EXT-X-DATERANGE (RFC 8216bis, 4.4.5.1), interstitials (D.2) and preloading (F)."""
+"""The rules for EXT-X-DATERANGE (RFC 8216bis, 4.4.5.1), interstitials (D.2) and preloading (F)."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -23,11 +23,11 @@ INTERSTITIAL_SHAPES = {
     "X-SKIP-CONTROL-LABEL-ID": SOME,
 }
 TOLERANCE = timedelta(milliseconds=1)
-LONGEST = 10**9  # seconds; what a timedelta can hold, and more than anybody means
+LONGEST = 10**9  # seconds; a timedelta can hold it, and no range is longer
 
 
 class DateRanges:
-    """The date ranges of one Media Playlist, each the sum of the tags with its ID."""
+    """Checks the date ranges of one Media Playlist. All tags with one ID describe one range."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -37,9 +37,9 @@ class DateRanges:
         self._first: Line | None = None
 
     def see(self, line: Line, values: Values) -> None:
-        """Look at a tag, and at what it adds to its range."""
+        """Check a tag, and add its attributes to its range."""
         self._first = self._first or line
-        if "ID" not in values:  # which has a finding of its own
+        if "ID" not in values:  # the rule `attribute-missing` reports that
             return
         known = self._ranges.setdefault(values["ID"], {})
         self._lines.setdefault(values["ID"], line)
@@ -59,10 +59,12 @@ class DateRanges:
         self._check_end(line, known)
 
     def finish(self, *, has_clock: bool, is_whole: bool) -> None:
-        """Look for what ties dates to segments; in a delta update it may be left out."""
+        """Check the rules that need the whole playlist, which a delta update is not."""
         if self._first is not None and not has_clock and is_whole:
             self._findings.add("daterange-clock", self._first.number)
         for known in self._ranges.values():
+            if "SCTE35-IN" in known and "SCTE35-OUT" not in known and is_whole:
+                self._findings.add("daterange-scte35", self._lines[known["ID"]].number)
             if known.get("CLASS") == INTERSTITIAL:
                 self._check_interstitial(self._lines[known["ID"]], known, is_whole=is_whole)
             elif known.get("CLASS") == PRELOAD:
@@ -100,7 +102,7 @@ class DateRanges:
             self._findings.add("preload-attribute", line.number, name="DURATION or END-DATE")
 
     def _check_overlaps(self) -> None:
-        """Ranges of a class in which one ends on the next must leave room for that."""
+        """Check that ranges of a class do not overlap if one of them has END-ON-NEXT."""
         classes = {it.get("CLASS") for it in self._ranges.values() if "END-ON-NEXT" in it}
         spans = sorted(
             (known["CLASS"], begin, _end(known, begin), self._lines[name].number)
@@ -124,7 +126,7 @@ class DateRanges:
 
 
 def _end(known: Values, begin: datetime) -> datetime:
-    """Return when a range ends, as far as it says so."""
+    """Return the end of a range, or its beginning if neither END-DATE nor DURATION is set."""
     length = _seconds(known.get("DURATION")) or timedelta()
     try:
         return moment(known.get("END-DATE", "")) or begin + length

@@ -1,4 +1,4 @@
-"""Findings: the rules that a playlist breaks, with their lines."""
+"""Findings: the rules that a playlist violates, with their lines."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ MAX_FINDINGS_PER_RULE = 20  # per playlist; more findings of one rule would add 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule broken in a line (counted from 1); None where no single line is to blame."""
+    """A violated rule, and the line (counted from 1); None if it concerns the whole playlist."""
 
     rule: str
     line: int | None
@@ -18,14 +18,14 @@ class Finding:
 
 
 class Findings:
-    """Collects what is found, at most a few of each rule."""
+    """Collects findings, up to MAX_FINDINGS_PER_RULE of each rule."""
 
     def __init__(self) -> None:
         self.found: list[Finding] = []
         self._counts: dict[str, int] = {}
 
     def add(self, rule_id: str, line: int | None, **fields: object) -> None:
-        """Note a broken rule."""
+        """Add a violated rule; `fields` are the fields of its message."""
         count = self._counts[rule_id] = self._counts.get(rule_id, 0) + 1
         if count <= MAX_FINDINGS_PER_RULE:
             rule = RULES[rule_id]
@@ -39,7 +39,7 @@ class Findings:
 
 
 def _shown(value: object) -> str:
-    """Return a value from a playlist for a message: short, and nothing that moves a cursor."""
+    """Return a value from a playlist for a message: shortened, without control characters."""
     text = str(value)
     text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
     return "".join(char if char.isprintable() else "�" for char in text)

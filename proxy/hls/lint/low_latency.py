@@ -1,4 +1,4 @@
-"""What is asked of Partial Segments and of their server (RFC 8216bis, 4.4.3.7 to 4.4.5.4, B.1)."""
+"""The rules for Partial Segments and their server (RFC 8216bis, 4.4.3.7 to 4.4.5.4, B.1)."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from proxy.hls.lint.findings import Findings
 
 Values = dict[str, str]
 
-# Tags of a segment that its first part shares, and which therefore stand before it (4.4.4.9).
+# Tags of a segment that also apply to its first part, and therefore precede it (4.4.4.9).
 OF_THE_FIRST_PART = frozenset(
     {"EXT-X-DISCONTINUITY", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PROGRAM-DATE-TIME"}
 )
@@ -19,29 +19,30 @@ TOLERANCE = 1e-6  # seconds: 0.85 of 0.4 is not quite 0.34 to a computer
 
 @dataclass(slots=True)
 class Part:
-    """A Partial Segment, and whether one of the same segment came after it."""
+    """A Partial Segment, and whether another part of the same segment follows it."""
 
     line: Line
     duration: float
     may_be_short: bool
-    resource: str | None  # of which it is a part itself
+    resource: str | None  # if it is a byte range
     is_followed: bool = False
 
 
 class LowLatency:
-    """The rules about parts in one Media Playlist."""
+    """Checks the parts of one Media Playlist."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._parts: list[Part] = []
-        self._open: list[Part] = []  # of the segment that is not there yet
+        self._open: list[Part] = []  # of the segment whose URI has not been read yet
+        self._sums: list[tuple[Line, float, float]] = []  # last part; seconds of parts and segment
         self._hints: dict[str, Line] = {}
         self._is_in_gap = False
         self._part_inf: tuple[Line, float | None] | None = None
         self._control: tuple[Line, Values] | None = None
 
     def see_tag(self, line: Line, values: Values) -> None:
-        """Look at a tag of a Media Playlist."""
+        """Check a tag of a Media Playlist."""
         match line.tag:
             case "EXT-X-PART":
                 self._see_part(line, values)
@@ -61,18 +62,22 @@ class LowLatency:
             case _:
                 pass
 
-    def see_segment(self) -> None:
-        """Close the segment whose parts came before."""
+    def see_segment(self, duration: float | None) -> None:
+        """End the segment of the preceding parts. Its duration is None if it is unknown."""
+        if self._open and duration is not None:
+            seconds = sum(part.duration for part in self._open)
+            self._sums.append((self._open[-1].line, seconds, duration))
         self._open = []
         self._is_in_gap = False
 
     def finish(self, target: int | None, *, has_ended: bool) -> None:
-        """Look at the whole."""
+        """Check the rules that need the whole playlist."""
         part_target = self._part_inf[1] if self._part_inf is not None else None
         if self._parts and self._part_inf is None:
             self._findings.add("part-inf", self._parts[0].line.number)
         if part_target is not None:
             self._check_durations(part_target)
+            self._check_sums(part_target)
         self._check_control(target, part_target)
         if has_ended:
             for hint in self._hints.values():
@@ -111,6 +116,12 @@ class LowLatency:
             too_short = part.duration < SHORTEST_PART * target - TOLERANCE
             if too_short and part.is_followed and not part.may_be_short:
                 self._findings.add("part-short", part.line.number, **shown)
+
+    def _check_sums(self, target: float) -> None:
+        for line, parts, duration in self._sums:
+            if abs(parts - duration) > target / 2:  # smaller differences are rounding errors
+                shown = {"parts": f"{parts:g}", "duration": f"{duration:g}"}
+                self._findings.add("part-sum", line.number, **shown)
 
     def _check_control(self, target: int | None, part_target: float | None) -> None:
         line, values = self._control or (None, {})

@@ -1,22 +1,24 @@
-"""What is asked of Media Playlists beyond the shape of each tag (RFC 8216bis, 4.4.3 to 4.4.5)."""
+"""The rules for Media Playlists that concern several tags (RFC 8216bis, 4.4.3 to 4.4.5)."""
 
 import re
 
 from proxy.hls.lexer import Line
 from proxy.hls.lint.dateranges import DateRanges
 from proxy.hls.lint.findings import Findings
+from proxy.hls.lint.key_group import KeyGroup
 from proxy.hls.lint.low_latency import LowLatency
 from proxy.hls.lint.versions import Versions
+from proxy.hls.value_syntax import SIGNED
 
 Values = dict[str, str]
 
 EXTINF = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]*)?|\.[0-9]+)\s*(,.*)?", re.ASCII | re.DOTALL)
-# These have no IV: the segment carries one, or the format's own does (4.4.4.4).
+# Keys of these methods have no IV: the segment or its samples contain it (4.4.4.4).
 WITHOUT_IV = frozenset({"AES-256-GCM", "SAMPLE-AES-CTR"})
 
 
 class Media:
-    """The rules of one Media Playlist."""
+    """Checks one Media Playlist."""
 
     def __init__(self, findings: Findings, versions: Versions) -> None:
         self._findings = findings
@@ -26,17 +28,20 @@ class Media:
         self._target: int | None = None
         self._durations: list[tuple[Line, float]] = []
         self._tags: dict[str, Line] = {}
+        self._start: tuple[Line, str] | None = None
         self._values: dict[str, str] = {}
         self._segments = 0
         self._has_keys = self._key_without_iv = False  # of AES-128
-        # of the segment whose URI is still to come
+        self._keys = KeyGroup(findings)
+        # Of the segment whose URI has not been read yet
         self._extinf: Line | None = None
+        self._duration: float | None = None
         self._byterange: Line | None = None
-        # the resource that the segment before is a part of
+        # The resource of the previous segment, if it was a byte range
         self._resource: str | None = None
 
     def see_tag(self, line: Line, values: Values) -> None:
-        """Look at a tag that belongs here."""
+        """Check a tag of a Media Playlist or of any playlist."""
         self._values.setdefault(line.tag, line.value.strip())
         match line.tag:
             case "EXTINF":
@@ -56,6 +61,8 @@ class Media:
                 self._use_versions(line, values)
             case "EXT-X-DATERANGE":
                 self._dates.see(line, values)
+            case "EXT-X-START":
+                self._start = self._start or (line, values.get("TIME-OFFSET", ""))
             case _:
                 pass
         self._parts.see_tag(line, values)
@@ -63,6 +70,7 @@ class Media:
 
     def _see_map(self, line: Line) -> None:
         self._has_keys = False
+        self._keys.end()
         if self._key_without_iv:
             self._findings.add("map-iv", line.number)
 
@@ -72,9 +80,10 @@ class Media:
             self._versions.use("RECENTLY-REMOVED-DATERANGES", line)
 
     def see_uri(self, line: Line, uri: str) -> None:
-        """Look at a URI line: the segment that all tags since the last one are for."""
+        """Check a segment: its URI, and the tags since the previous segment."""
         self._segments += 1
         self._has_keys = False
+        self._keys.end()
         if self._extinf is None:
             self._findings.add("extinf", line.number)
         if self._byterange is None:
@@ -83,17 +92,18 @@ class Media:
             if "@" not in self._byterange.value and self._resource != uri:
                 self._findings.add("byterange", self._byterange.number)
             self._resource = uri
-        self._extinf = self._byterange = None
-        self._parts.see_segment()
+        self._parts.see_segment(self._duration)
+        self._extinf = self._byterange = self._duration = None
 
     def finish(self) -> None:
-        """Look at the whole."""
+        """Check the rules that need the whole playlist."""
         for dangling in (self._extinf, self._byterange):
             if dangling is not None:
                 self._findings.add("segment-uri", dangling.number)
         self._check_durations()
         self._check_map()
         self._check_content()
+        self._check_start()
         if "EXT-X-I-FRAMES-ONLY" in self._tags and "EXT-X-PART" in self._tags:
             self._findings.add("frames-part", self._tags["EXT-X-PART"].number)
         self._parts.finish(self._target, has_ended="EXT-X-ENDLIST" in self._tags)
@@ -111,7 +121,8 @@ class Media:
             self._findings.add("extinf-comma", line.number)
         if "." in read[1]:
             self._versions.use("A fraction in EXTINF", line)
-        self._durations.append((line, float(read[1])))
+        self._duration = float(read[1])
+        self._durations.append((line, self._duration))
 
     def _see_target(self, line: Line) -> None:
         value = line.value.strip()
@@ -124,6 +135,7 @@ class Media:
             self._key_without_iv = False
         self._key_without_iv |= method == "AES-128" and "IV" not in values
         self._has_keys = True
+        self._keys.add(line, method, values.get("KEYFORMAT", "identity"))
         if method == "SAMPLE-AES":
             self._versions.use("METHOD=SAMPLE-AES", line)
         if method == "NONE" and len(values) > 1:
@@ -159,6 +171,21 @@ class Media:
                 self._findings.add(
                     "segment-long", line.number, duration=f"{duration:g}", target=self._target
                 )
+
+    def _check_start(self) -> None:
+        """Check that TIME-OFFSET lies within the playlist; a delta update lacks durations."""
+        if self._start is None or "EXT-X-SKIP" in self._tags or not self._durations:
+            return
+        line, text = self._start
+        if not SIGNED.fits(text):
+            return
+        offset, duration = float(text), sum(seconds for _, seconds in self._durations)
+        before_end = -offset if offset < 0 else duration - offset
+        if abs(offset) > duration:
+            fields = {"offset": text, "duration": f"{duration:g}"}
+            self._findings.add("start-beyond", line.number, **fields)
+        elif "EXT-X-ENDLIST" not in self._tags and before_end < 3 * (self._target or 0):
+            self._findings.add("start-late", line.number, offset=text)
 
     def _check_map(self) -> None:
         if (line := self._tags.get("EXT-X-MAP")) is not None:

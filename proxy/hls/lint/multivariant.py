@@ -1,4 +1,4 @@
-"""What is asked of Multivariant Playlists beyond the shape of each tag (RFC 8216bis, 4.4.6)."""
+"""The rules for Multivariant Playlists that concern several tags (RFC 8216bis, 4.4.6)."""
 
 from collections import Counter
 
@@ -20,21 +20,22 @@ Values = dict[str, str]
 
 
 class Multivariant:
-    """The rules of one Multivariant Playlist."""
+    """Checks one Multivariant Playlist."""
 
     def __init__(self, findings: Findings, versions: Versions) -> None:
         self._findings = findings
         self._versions = versions
         self._variants: list[tuple[Line, Values]] = []
         self._frames: list[tuple[Line, Values]] = []
-        self._groups: set[tuple[str, str]] = set()
+        # The NAMEs of the renditions, and the first line, by TYPE and GROUP-ID
+        self._groups: dict[tuple[str, str], tuple[set[str], Line]] = {}
         self._seen: Counter[tuple[str, ...]] = Counter()
         self._steering: tuple[Line, Values] | None = None
         self._awaiting_uri: Line | None = None
         self._is_playable = False
 
     def see_tag(self, line: Line, values: Values) -> None:
-        """Look at a tag that belongs here."""
+        """Check a tag of a Multivariant Playlist or of any playlist."""
         if any(name.startswith("REQ-") for name in values):
             self._versions.use("A REQ- attribute", line)
         match line.tag:
@@ -54,7 +55,7 @@ class Multivariant:
                 pass
 
     def see_uri(self, line: Line, _uri: str) -> None:
-        """Look at a URI line: the variant's whose tag came last."""
+        """Check the URI of the preceding variant."""
         if self._awaiting_uri is None:
             self._findings.add("variant-stray", line.number)
         else:
@@ -62,7 +63,7 @@ class Multivariant:
         self._awaiting_uri = None
 
     def finish(self) -> None:
-        """Look at the whole."""
+        """Check the rules that need the whole playlist."""
         self._expect_no_uri()
         if not self._is_playable:
             self._findings.add("variants-none", None)
@@ -78,6 +79,16 @@ class Multivariant:
         for line, values in self._frames:
             self._check_groups(line, values)
         self._check_steering()
+        self._check_members()
+
+    def _check_members(self) -> None:
+        """Check that the groups of each TYPE have renditions with the same NAMEs."""
+        first: dict[str, tuple[str, set[str]]] = {}
+        for (kind, group), (names, line) in self._groups.items():
+            other, expected = first.setdefault(kind, (group, names))
+            if names != expected:
+                fields = {"group": group, "other": other, "type": kind}
+                self._findings.add("group-members", line.number, **fields)
 
     def _check_steering(self) -> None:
         """Check that the first pathway exists; a variant without PATHWAY-ID is in pathway `.`."""
@@ -106,7 +117,8 @@ class Multivariant:
 
     def _see_rendition(self, line: Line, values: Values) -> None:
         kind, group, name = (values.get(key, "") for key in ("TYPE", "GROUP-ID", "NAME"))
-        self._groups.add((kind, group))
+        names, _ = self._groups.setdefault((kind, group), (set(), line))
+        names.add(name)
         if self._is_second("name", kind, group, name):
             self._findings.add("media-name", line.number, group=group, name=name)
         if _says(values, "DEFAULT", "YES"):

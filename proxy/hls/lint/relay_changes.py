@@ -1,4 +1,4 @@
-"""Which lines of a playlist the relay changes, or leaves out."""
+"""Find the lines of a playlist that the relay changes or drops."""
 
 from proxy.domain.allowed_hosts import AllowedHosts
 from proxy.domain.reasons import Refusal

@@ -8,7 +8,7 @@ from proxy.hls.lint.findings import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a text is, and what is wrong with it. `text` is the playlist without a BOM."""
+    """The kind of a playlist, and its findings. `text` is the playlist without a BOM."""
 
     kind: PlaylistKind | None
     findings: tuple[Finding, ...]
@@ -16,20 +16,20 @@ class Report:
 
     @property
     def is_playlist(self) -> bool:
-        """Say whether it is a playlist at all, however bad: its first line is #EXTM3U."""
+        """Whether the first line is #EXTM3U."""
         return not any(finding.rule == "extm3u" for finding in self.findings)
 
     @property
     def is_checked(self) -> bool:
-        """Say whether it was small enough to be checked."""
+        """Whether it was small enough to be checked."""
         return not any(finding.rule in {"size", "excess"} for finding in self.findings)
 
     @property
     def is_valid(self) -> bool:
-        """Say whether the specification allows it."""
+        """Whether it violates no rule of the specification."""
         return all(finding.severity == "warning" for finding in self.findings)
 
     @property
     def unplayable(self) -> tuple[str, ...]:
-        """Return the rules because of which no player could play it."""
+        """The violated rules because of which no player could play it."""
         return tuple(dict.fromkeys(it.rule for it in self.findings if it.severity == "unplayable"))

@@ -1,10 +1,10 @@
-"""Which version a playlist must declare for what it uses (RFC 8216bis, 8)."""
+"""The version that a playlist must declare for the features that it uses (RFC 8216bis, 8)."""
 
 from proxy.hls.lexer import Line
 from proxy.hls.lint.findings import Findings
 
-# What is used, the version it needs, and the rule broken where none is declared at all. Playlists
-# without EXT-X-VERSION are common, Dailymotion's among them, and every player plays the first six.
+# Features, the version that each requires, and the rule for playlists that declare none. Such
+# playlists are common, for example at Dailymotion, and every player supports the first features.
 FEATURES: dict[str, tuple[int, str]] = {
     "A fraction in EXTINF": (3, "version-missing"),
     "IV in EXT-X-KEY": (2, "version-missing"),
@@ -31,7 +31,7 @@ COMMON_VERSION = 9
 
 
 class Versions:
-    """Collects what is used and what is declared."""
+    """Collects the used features and the declared version."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -40,17 +40,17 @@ class Versions:
         self._line = 0  # of the declaration
 
     def declare(self, line: Line) -> None:
-        """Note EXT-X-VERSION; one that is no number has a finding of its own."""
+        """Record an EXT-X-VERSION; the rule `tag-value` reports one that is no number."""
         value = line.value.strip()
         if self._declared is None and value.isascii() and value.isdecimal():
             self._declared, self._line = int(value[:9]), line.number
 
     def use(self, feature: str, line: Line) -> None:
-        """Note the first use of a feature."""
+        """Record the first use of a feature."""
         self._used.setdefault(feature, line)
 
     def finish(self) -> None:
-        """Compare."""
+        """Compare the declared version with the used features."""
         needed = max((FEATURES[feature][0] for feature in self._used), default=1)
         if self._declared is not None and self._declared > max(needed, COMMON_VERSION):
             self._findings.add("version-high", self._line, found=self._declared, needed=needed)
