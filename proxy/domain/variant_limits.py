@@ -20,7 +20,7 @@ class VariantLimits:
     max_bandwidth: int | None = None
 
     def __bool__(self) -> bool:
-        return self != NO_LIMITS
+        return self.max_height is not None or self.max_bandwidth is not None
 
     def allows(self, values: dict[str, str]) -> bool:
         """Check whether a variant with these attributes is within the limits.

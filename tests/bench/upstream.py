@@ -13,8 +13,8 @@ from ports import free_port
 from bench.servers import run_nginx
 
 PLAYLIST_SIZES = (10, 100, 1800)  # segments
-# With "fresh", every response has another body, as if each playlist came for the first time. With
-# "moving", the body changes every second, like the window of a live stream.
+# With "fresh", every response has another EXT-X-DISCONTINUITY-SEQUENCE, as if each playlist came for
+# the first time. With "moving", the body changes every second, like the window of a live stream.
 PlaylistName = Literal["vod", "live", "freshvod", "freshlive", "movinglive"]
 PLAYLIST_NAMES: tuple[PlaylistName, ...] = get_args(PlaylistName)
 MAX_SEGMENTS = 20_000  # enough that no segment is requested twice
@@ -38,7 +38,7 @@ SERVER = """
         sub_filter_types application/vnd.apple.mpegurl;
         location ~ ^/media/[A-Za-z0-9]+/fresh[a-z]+\\.m3u8$ {{
             rewrite ^(.*)/fresh([a-z]+\\.m3u8)$ $1/$2 break;
-            sub_filter "#EXT-X-VERSION:3" "#EXT-X-VERSION:3\\n# $request_id";
+            sub_filter "#EXT-X-VERSION:3" "#EXT-X-VERSION:3\\n#EXT-X-DISCONTINUITY-SEQUENCE:${{connection}}000$connection_requests";
         }}
         location ~ ^/media/[A-Za-z0-9]+/moving[a-z]+\\.m3u8$ {{
             rewrite ^(.*)/moving([a-z]+\\.m3u8)$ $1/$2 break;
