@@ -209,7 +209,7 @@ def _build_progress(bar: Progress, source: str) -> Callable[[int, int, str], Non
 def inspect_body(
     body: bytes, *, base: str = "", content_type: str | None = None
 ) -> InspectedPlaylist:
-    """Check the body of a playlist, and what the relay would change in it."""
+    """Check the body of a playlist, and find the lines that the relay would change."""
     report = check(body, base=base, content_type=content_type)
     relay_changes = find_relay_changes(body, base) if report.is_checked else ()
     return InspectedPlaylist(

@@ -16,8 +16,8 @@ from proxy.hls.model import Playlist, PlaylistUnreadable, read_model
 
 T = TypeVar("T")
 MAX_PARSE_SECONDS = 8.0  # the largest accepted playlists take a second
-# Smaller playlists are read on the event loop. At this size, an ordinary one takes 9 ms there, and
-# one that consists of single letters 50 ms.
+# Smaller playlists are read on the event loop. At this size, an ordinary playlist takes 9 ms, and a
+# playlist of single letters 50 ms.
 MIN_THREAD_BYTES = 8_000
 
 

@@ -141,7 +141,7 @@ class Relay:
     def find_playlist(
         self, raw_path: str, query: Sequence[tuple[str, str]], origin: str
     ) -> PlaylistRequest:
-        """Return what a relay URL stands for. Raises Refusal `seal-invalid`."""
+        """Return the playlist that a relay URL leads to. Raises Refusal `seal-invalid`."""
         sealed = open_playlist(raw_path, self._sessions.keys)
         directives = read_directives(query, sealed.kind)
         return PlaylistRequest(sealed=sealed, directives=directives, origin=origin)
@@ -167,7 +167,7 @@ class Relay:
                 return RelayedPlaylist(chunks=await self._rewrite(received, request, owner))
 
     def find_bytes(self, raw_path: str) -> SealedBytes:
-        """Return what a relay URL of a file stands for. Raises Refusal `seal-invalid`."""
+        """Return the file that a relay URL leads to. Raises Refusal `seal-invalid`."""
         sealed = open_bytes(raw_path, self._sessions.keys)
         self._cdn.hosts.check(sealed.url)
         return sealed

@@ -136,7 +136,7 @@ class AttributeWriter:
 
 
 def _rewrite_steering(data: re.Match[str]) -> str:
-    """Return a steering manifest in a data URL without what leads to other hosts."""
+    """Return a steering manifest in a data URL without references to other hosts."""
     body = unquote_to_bytes(data["data"])
     try:
         body = b64decode(body, validate=True) if data["base64"] else body

@@ -1,4 +1,4 @@
-"""Names of a playlist's children: which may be visible in relay URLs, and what a proof covers.
+"""Names of children in relay URLs: which of them may be visible, and which share a proof.
 
 Each visible name needs a proof that a relayed playlist contained it. Random text does not compress,
 so one proof covers many names: a *sequence* (exactly the names that count from a first to a last),

@@ -1,4 +1,4 @@
-"""Delivery directives: what players add to the URLs of playlists and lists (RFC 8216bis)."""
+"""Delivery directives, which players add to the URLs of playlists and lists (RFC 8216bis)."""
 
 from collections.abc import Mapping, Sequence
 

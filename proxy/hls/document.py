@@ -1,4 +1,4 @@
-"""A playlist that was written anew: its text, its children, and what was left out of it."""
+"""A playlist that was written anew: its text, its children, and the changed lines."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple

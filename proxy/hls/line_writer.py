@@ -19,7 +19,7 @@ from proxy.hls.lexer import MAX_LINE, Line, first_values, read_line
 from proxy.hls.tags import TAGS, Scope
 from proxy.hls.variables import Variables
 
-# What costs most is limited: each of these is sealed by itself, or kept until the end.
+# The most expensive tags are limited: each is sealed by itself, or kept until the end.
 MAX_TAGS = 500
 LIMITED_TAGS = frozenset(
     {
@@ -50,7 +50,7 @@ FOREIGN_SCOPES: dict[PlaylistKind, frozenset[Scope]] = {
 
 
 class LineWriter:
-    """Writes tags in canonical form, and counts what is limited."""
+    """Writes tags in canonical form, and limits how many there are."""
 
     def __init__(
         self, kind: PlaylistKind, base: str, hosts: AllowedHosts, imported: Mapping[str, str]

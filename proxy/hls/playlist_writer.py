@@ -2,7 +2,7 @@
 
 Passing on received lines fails in both directions: good playlists are refused because one line is
 odd, and a hostile line that players read differently leads them past the relay. So every line is
-parsed, and only what was understood is written, in a form that every parser reads the same way.
+parsed and written again, in a form that every parser reads the same way, or dropped.
 """
 
 import re

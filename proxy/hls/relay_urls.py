@@ -1,4 +1,4 @@
-"""The relay URLs of a session: what each of them stands for.
+"""The relay URLs of a session, and the resources that they lead to.
 
     /relay/{seal}/playlist.m3u8              a playlist; `list.json` for an asset list or steering
     /relay/{seal}/{proof}/{name}             a file in the playlist's folder, by its visible name
@@ -102,7 +102,7 @@ def hide_file_name(url: str) -> str:
 
 
 def open_playlist(raw_path: str, keys: SealKeys) -> SealedPlaylist:
-    """Return what the relay URL of a playlist stands for. Raises Refusal `seal-invalid`."""
+    """Return the playlist that a relay URL leads to. Raises Refusal `seal-invalid`."""
     path = PATH.fullmatch(raw_path)
     if path is None or path["rest"] not in {PLAYLIST_NAME, LIST_NAME}:
         raise build_seal_refusal("not the path of a relayed playlist")
@@ -121,7 +121,7 @@ def open_playlist(raw_path: str, keys: SealKeys) -> SealedPlaylist:
 
 
 def open_bytes(raw_path: str, keys: SealKeys) -> SealedBytes:
-    """Return what the relay URL of a file stands for. Raises Refusal `seal-invalid`."""
+    """Return the file that a relay URL leads to. Raises Refusal `seal-invalid`."""
     # Some clients encode characters such as ( and ), which is the same URL.
     path = PATH.fullmatch(unquote(raw_path) if "%" in raw_path else raw_path)
     if path is None:

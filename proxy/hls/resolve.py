@@ -8,9 +8,9 @@ import ada_url
 from proxy.hls.child_names import NAME
 
 MAX_CACHED_FOLDERS = 128  # all children of a playlist have the same base
-# What the URL standard calls absolute: a scheme, or two slashes of either kind.
+# A scheme, or two slashes of either kind: absolute by the URL standard
 ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]{2}", re.ASCII)
-# Browsers leave these in a URL as they are, RFC 3986 does not allow them, and most servers decode
+# Browsers do not encode these characters, but RFC 3986 does not allow them. Most servers decode
 # them.
 UNSAFE = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]", re.ASCII)
 NOT_ENCODABLE = re.compile(r"[\ud800-\udfff]")
@@ -19,7 +19,7 @@ C0_AND_SPACE = "".join(map(chr, range(0x21)))
 
 
 class UnresolvableError(ValueError):
-    """A reference that is no valid URL in any context, such as `https://[`."""
+    """A reference that is not a valid URL with any base, such as `https://[`."""
 
 
 @lru_cache(MAX_CACHED_FOLDERS)
@@ -29,7 +29,7 @@ def get_folder(url: str) -> str:
 
 
 def clean_reference(reference: str) -> str:
-    """Remove what a browser ignores in a reference: blanks around it, tabs and line ends in it."""
+    """Remove what browsers ignore: blanks around a reference, tabs and line ends in it."""
     return reference.strip(C0_AND_SPACE).translate(REMOVED)
 
 

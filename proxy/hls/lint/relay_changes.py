@@ -27,7 +27,7 @@ class AnyHost(AllowedHosts):
 def find_relay_changes(
     body: bytes, base: str = "", hosts: AllowedHosts | None = None
 ) -> tuple[Finding, ...]:
-    """Return what the relay would change in a playlist.
+    """Return the lines of a playlist that the relay would change or drop.
 
     Args:
         body: as received.
