@@ -35,7 +35,7 @@ class PlaylistChecker:
         received: ReceivedPlaylist,
         *,
         owner: Hashable = None,
-        imported: Mapping[str, str] | None = None,
+        imported: Mapping[str, str | None] | None = None,
     ) -> Report:
         """Return the report on a playlist.
 
@@ -62,13 +62,15 @@ class PlaylistChecker:
             self._metrics.findings.labels(rule=rule).inc()
         return report
 
-    async def read_model(self, report: Report, base: str) -> Playlist | None:
-        """Return the variants and segments of a checked playlist, or None if it is unreadable."""
+    async def read_model(
+        self, report: Report, base: str, imported: Mapping[str, str | None] | None = None
+    ) -> Playlist | None:
+        """Return the model of a checked playlist, see `read_model`; None if it is unreadable."""
         if not report.is_playlist or not report.is_checked:
             return None
         try:
             return await self.thread.run(
-                len(report.text), lambda: read_model(report.text, base), owner=None
+                len(report.text), lambda: read_model(report.text, base, imported), owner=None
             )
         except PlaylistUnreadable:
             return None

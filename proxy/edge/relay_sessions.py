@@ -75,7 +75,7 @@ class SessionLimits:
         """Return a context during which a request counts as in flight.
 
         Raises:
-            Refusal: `rate-limited`, where the context begins, if too many requests are in flight.
+            Refusal: `rate-limited`, on entering the context, if too many requests are in flight.
         """
         network = format_viewer_network(viewer)
         return InFlight(
@@ -89,7 +89,7 @@ class InFlight:
     """A context during which a request counts as in flight."""
 
     def __init__(self, counts: Counts, *limits: tuple[Counted, int, str]) -> None:
-        """Count with each of the keys in `limits`, up to its limit, in its scope."""
+        """Count the request in `counts`; `limits` has the key, maximum and scope of each count."""
         self._counts = counts
         self._limits = limits
 

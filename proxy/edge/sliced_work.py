@@ -56,5 +56,5 @@ class SlicedWork:
             raise _Finished(stop.value) from None
 
 
-class _Finished(Exception):  # with the result; it ends a loop, and is no error
+class _Finished(Exception):  # carries the result out of the loop; not an error
     pass

@@ -1,6 +1,5 @@
 """Inspect a whole video: fetch and check each playlist, and one segment of each."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,8 +17,6 @@ from proxy.hls.lint.relay_changes import find_relay_changes
 from proxy.hls.lint.report import Report
 from proxy.hls.model import Child, Playlist
 from proxy.hls.reload import MAX_RELOAD_FACTOR, compare
-
-FRAMES_ONLY = re.compile(r"^#EXT-X-I-FRAMES-ONLY\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +81,11 @@ class VideoInspector:
         ]
         if parent is not None:
             findings += _check_place(child, parent, report)
-        model = await self._checker.read_model(report, received.url)
+        model = await self._checker.read_model(report, received.url, imported)
         if model is not None and model.segments:
             findings += await self._fetch_first_segment(model)
             if model.is_live and parent is not None:
-                findings += await self._compare_reload(child, model)
+                findings += await self._compare_reload(child, model, parent)
         inspected = InspectedPlaylist(
             name=child.name, kind=report.kind, findings=tuple(findings), text=report.text
         )
@@ -104,15 +101,17 @@ class VideoInspector:
             findings.add("fetch", None, what=segment.name.capitalize(), why=refusal.detail)
         return findings.in_order()
 
-    async def _compare_reload(self, child: Child, before: Playlist) -> tuple[Finding, ...]:
+    async def _compare_reload(
+        self, child: Child, before: Playlist, parent: Playlist
+    ) -> tuple[Finding, ...]:
         wait = MAX_RELOAD_FACTOR * before.target_duration
         await self._clock.sleep(wait)
         try:
             received = await self._cdn.fetch_playlist(child.url)
         except Refusal as refusal:
             return _build_missing_result("", refusal, what="The reload of this playlist").findings
-        report = await self._checker.check(received)
-        after = await self._checker.read_model(report, received.url)
+        report = await self._checker.check(received, imported=parent.variables)
+        after = await self._checker.read_model(report, received.url, parent.variables)
         if after is None:
             return report.findings
         return compare(before, after, seconds=wait)
@@ -123,7 +122,8 @@ def _check_place(child: Child, parent: Playlist, report: Report) -> tuple[Findin
     findings = Findings()
     if report.kind == "multivariant":
         findings.add("nested", None)
-    elif child in parent.frames and FRAMES_ONLY.search(report.text) is None:
+    is_media = report.kind == "media" and child in parent.frames
+    if is_media and "EXT-X-I-FRAMES-ONLY" not in report.tags:
         findings.add("frames-only", None)
     return findings.in_order()
 

@@ -25,7 +25,7 @@ NUMBER = re.compile(r"[0-9]+", re.ASCII)
 LONG_NUMBER = re.compile(r"[0-9]{6}", re.ASCII)
 LONG = 6  # digits
 HUNDRED = 100
-FEW = 30
+MAX_NAMES_WITHOUT_SEQUENCES = 30
 HIDDEN = "*"  # no character of a name
 
 MIN_SEQUENCE_LENGTH = 4
@@ -55,7 +55,7 @@ def find_blocks(names: Sequence[str]) -> list[str]:
 
 def divide_into_blocks(names: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
     """Divide distinct names into runs with the same block; yield each run with its block."""
-    if len(names) <= FEW:  # to look for a sequence would take longer
+    if len(names) <= MAX_NAMES_WITHOUT_SEQUENCES:  # finding sequences would take longer
         yield from _group_by_block(names)
         return
     for run, sequence in find_sequences(names):

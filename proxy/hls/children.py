@@ -15,7 +15,9 @@ MARK = "\0"
 FRAGMENT = re.compile(r"[a-z0-9=&._-]{1,64}", re.ASCII)
 
 MAX_SEALED = 2000
-TOO_MANY = f"the playlist has more than {MAX_SEALED} variants, renditions and assets"
+TOO_MANY_SEALED = f"the playlist has more than {MAX_SEALED} variants, renditions and assets"
+MAX_CHILDREN = 150_000  # a week of segments of 4 s; larger playlists take seconds to rewrite
+TOO_MANY = f"the playlist has more than {MAX_CHILDREN} segments, parts, keys and maps"
 
 
 class Child(NamedTuple):
@@ -43,16 +45,23 @@ class Children:
         self.has_signatures = False  # a query or a whole path may contain a signature
         self._base = base
         self._hosts = hosts
-        self._count = 0
+        self._count = self._sealed = 0
+
+    def count(self, number: int) -> None:
+        """Count further children. Raises Refusal `playlist-invalid` if there are too many."""
+        self._count += number
+        if self._count > MAX_CHILDREN:
+            raise Refusal(Reason.PLAYLIST_INVALID, TOO_MANY)
 
     def add(self, uri: str, role: Role) -> str:
         """Add a child; return the text that stands for it in the written playlist.
 
         Raises:
             UnresolvableError: no player can resolve the URI, or it is too long.
-            Refusal: `stream-host-not-allowed`; `playlist-invalid` if there are too many children
-                that need a seal of their own.
+            Refusal: `stream-host-not-allowed`; `playlist-invalid` if there are too many children,
+                or too many that need a seal of their own.
         """
+        self.count(1)
         reference, _, fragment = clean_reference(uri).partition("#")
         if len(reference) > MAX_LINE:
             raise UnresolvableError(reference[:200])
@@ -60,9 +69,9 @@ class Children:
         url = self._hosts.check(resolve_uri(self._base, reference))
         self.has_signatures |= depends_on_url or "?" in reference
         if role not in {"segment", "file"}:
-            self._count += 1
-            if self._count > MAX_SEALED:
-                raise Refusal(Reason.PLAYLIST_INVALID, TOO_MANY)
+            self._sealed += 1
+            if self._sealed > MAX_SEALED:
+                raise Refusal(Reason.PLAYLIST_INVALID, TOO_MANY_SEALED)
         path = url[url.find("/", len("https://")) :] if depends_on_url else reference
         self.found.append(
             Child(

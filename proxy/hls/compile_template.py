@@ -71,7 +71,6 @@ def compile_template(
         offers_blocking=document.offers_blocking,
         may_change=document.kind == "media" and not document.is_vod,
         is_reusable=not document.depends_on_url,
-        start=runs.start,
         runs=runs.runs,
         targets=list(runs.targets),
         folders=list(children.folders),

@@ -20,9 +20,10 @@ LINE_END = re.compile(r"\r\n|\r|\n")
 # The lines that the model needs. m3u8 reads only these: reading 20,000 keys takes it 18 s, because
 # it compares each key with all keys before.
 MODELLED = re.compile(
-    r"\s*(?:[^#\s]|#EXT(?:M3U|INF|-X-(?:STREAM-INF|MEDIA|TARGETDURATION|MEDIA-SEQUENCE"
-    r"|PLAYLIST-TYPE|ENDLIST))(?![A-Z0-9-]))"
+    r"\s*(?:[^#\s]|#EXT(?:M3U|INF|-X-(?:STREAM-INF|MEDIA|TARGETDURATION|MEDIA-SEQUENCE|ENDLIST))"
+    r"(?![A-Z0-9-]))"
 )
+TYPE = re.compile(r"(?:^|\r)#EXT-X-PLAYLIST-TYPE:(EVENT|VOD)\b", re.MULTILINE)
 DEFINE, FRAMES = "EXT-X-DEFINE", "EXT-X-I-FRAME-STREAM-INF"
 
 
@@ -51,12 +52,13 @@ class Playlist:
     variants: tuple[Child, ...]
     renditions: tuple[Child, ...]
     frames: tuple[Child, ...]  # I-frame playlists
-    variables: Mapping[str, str]  # without those of unknown value
+    variables: Mapping[str, str | None]  # None if the value is unknown
     segments: tuple[Child, ...]
+    segment_names: tuple[str, ...]  # the last parts of all paths; empty if a line is unreadable
     target_duration: float
     media_sequence: int
     has_ended: bool
-    is_event: bool
+    playlist_type: str  # EVENT, VOD or empty
 
     @property
     def is_live(self) -> bool:
@@ -64,14 +66,19 @@ class Playlist:
         return bool(self.segments) and not self.has_ended
 
 
-def read_model(text: str, base: str) -> Playlist:
-    """Return the model of a playlist with the URL `base`.
+def read_model(text: str, base: str, imported: Mapping[str, str | None] | None = None) -> Playlist:
+    """Return the model of a playlist.
+
+    Args:
+        text: of the playlist.
+        base: its URL.
+        imported: the variables of its Multivariant Playlist.
 
     Raises:
         PlaylistUnreadable: m3u8 cannot read it.
     """
     try:
-        variables = _define_variables(text, base)
+        variables = _define_variables(text, base, imported)
         lines = (line for line in LINE_END.split(text) if MODELLED.match(line) is not None)
         # m3u8 also ends lines at control characters.
         read = m3u8.loads("\n".join(line for line in lines if CONTROL.search(line) is None))
@@ -82,21 +89,27 @@ def read_model(text: str, base: str) -> Playlist:
             variants=_build_children(variants, variables, base),
             renditions=_build_children(renditions, variables, base),
             frames=_build_children(_find_frames(text), variables, base),
-            variables={
-                name: value for name, value in variables.values.items() if value is not None
-            },
+            variables=variables.values,
+            segment_names=()
+            if CONTROL.search(text) is not None
+            else tuple(_read_name(it.uri or "") for it in read.segments),
             segments=_build_children(segments, variables, base),
             target_duration=float(read.target_duration or 0),
             media_sequence=int(read.media_sequence or 0),
             has_ended=bool(read.is_endlist),
-            is_event=str(read.playlist_type).upper() == "EVENT",
+            playlist_type="" if (kind := TYPE.search(text)) is None else kind[1],
         )
     except Exception as error:  # noqa: BLE001  # m3u8 also raises bare exceptions
         raise PlaylistUnreadable(type(error).__name__) from None
 
 
-def _define_variables(text: str, base: str) -> Variables:
-    variables = Variables(base)
+def _read_name(uri: str) -> str:
+    """Return the last part of a path. The rest of a URI may be signed anew on each request."""
+    return re.split("[?#]", uri)[0].rpartition("/")[2]
+
+
+def _define_variables(text: str, base: str, imported: Mapping[str, str | None] | None) -> Variables:
+    variables = Variables(base, imported)
     if DEFINE in text:
         for line in scan(text, read_of={DEFINE}):
             if line.tag == DEFINE:

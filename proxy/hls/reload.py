@@ -19,9 +19,13 @@ def compare(before: Playlist, after: Playlist, *, seconds: float) -> tuple[Findi
             before=before.target_duration,
             after=after.target_duration,
         )
-    if after.is_event and after.media_sequence > before.media_sequence:
+    has_shrunk = after.media_sequence > before.media_sequence or _end(after) < _end(before)
+    if before.playlist_type == "EVENT" and has_shrunk:
         findings.add("event-shrank", None)
-    if (number := _find_changed_segment(before, after)) is not None:
+    names = before.segment_names, after.segment_names
+    if before.playlist_type == "VOD" and names[0] != names[1]:
+        findings.add("vod-changed", None)
+    elif (number := _find_changed_segment(before, after)) is not None:
         findings.add("segment-changed", None, number=number)
     has_moved = _end(after) != _end(before) or after.has_ended
     if not has_moved and seconds >= MAX_RELOAD_FACTOR * before.target_duration:
@@ -30,17 +34,14 @@ def compare(before: Playlist, after: Playlist, *, seconds: float) -> tuple[Findi
 
 
 def _find_changed_segment(before: Playlist, after: Playlist) -> int | None:
-    """Return the first Media Sequence Number whose segment has another path."""
-    paths = dict(enumerate(_list_paths(before), start=before.media_sequence))
-    for number, path in enumerate(_list_paths(after), start=after.media_sequence):
-        if paths.get(number, path) != path:
+    """Return the first Media Sequence Number whose segment has another name."""
+    if after.media_sequence < before.media_sequence:  # the rule `sequence-fell` reports that
+        return None
+    names = dict(enumerate(before.segment_names, start=before.media_sequence))
+    for number, name in enumerate(after.segment_names, start=after.media_sequence):
+        if names.get(number, name) != name:
             return number
     return None
-
-
-def _list_paths(playlist: Playlist) -> list[str]:
-    """Return the URIs of the segments without their queries, which may be signed anew."""
-    return [segment.uri.partition("?")[0] for segment in playlist.segments]
 
 
 def _end(playlist: Playlist) -> int:

@@ -38,13 +38,14 @@ class Proof(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Lines with marks that all stand for the same proof or hidden child."""
+    """Lines with marks that all stand for the same proof or hidden child, or without marks."""
 
-    target: int
+    target: int  # index in `Template.targets`, or NO_TARGET
     text: bytes
 
 
 BESIDE_PLAYLIST = Folder("", "")
+NO_TARGET = -1
 
 
 class Place(NamedTuple):
@@ -82,7 +83,6 @@ class Template(NamedTuple):
         offers_blocking: whether it announces blocking reloads.
         may_change: whether it is a Media Playlist and no VOD.
         is_reusable: whether the template depends on the received bytes only.
-        start: the lines before the first run.
         runs: the runs.
         targets: what the marks of each run stand for.
         folders: the folders of the files with visible names.
@@ -95,7 +95,6 @@ class Template(NamedTuple):
     offers_blocking: bool
     may_change: bool
     is_reusable: bool
-    start: bytes
     runs: list[Run]
     targets: list[Proof | Child]
     folders: list[Folder]
@@ -114,7 +113,7 @@ class Template(NamedTuple):
                 larger than `MAX_OUTPUT_BYTES`.
         """
         prefix = "" if place.is_at_relay_url else f"/relay/{place.seal}/"
-        texts: dict[Proof | Child, bytes] = {}
+        texts: dict[Proof | Child | None, bytes] = {}
         for folder, proven in self.proofs.items():
             location = _locate(self.folders[folder], place)
             for at in range(0, len(proven), SLICE):
@@ -126,12 +125,12 @@ class Template(NamedTuple):
                     texts[proof] = f"{prefix}{location}{proof.parameters}{mac}/".encode()
                 yield
         chunks: list[bytes] = []
-        lines, size, chunk_end = [self.start], len(self.start), CHUNK_BYTES
+        lines: list[bytes] = []
+        size, chunk_end = 0, CHUNK_BYTES
         for number, run in enumerate(self.runs, start=1):
-            target = self.targets[run.target]
-            if (text := texts.get(target)) is None and isinstance(target, Child):
+            target = None if run.target == NO_TARGET else self.targets[run.target]
+            if (text := texts.get(target, b"")) == b"" and isinstance(target, Child):
                 text = texts[target] = _render_hidden(target, place, prefix).encode()
-            text = text or b""
             size += len(run.text) + run.text.count(MARK_BYTES) * len(text)
             if size > MAX_OUTPUT_BYTES:
                 raise Refusal(Reason.PLAYLIST_INVALID, TOO_LARGE)

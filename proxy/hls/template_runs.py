@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from proxy.hls.children import MARK, Child
-from proxy.hls.template import Proof, Run
+from proxy.hls.template import NO_TARGET, Proof, Run
 
 MAX_RUN_LENGTH = 64 * 1024  # characters
 MAX_MARKS = 200  # in a run, unless one block has more; up to 6 kB are filled in for each
@@ -15,12 +15,11 @@ class TemplateRuns:
     """Collects the runs of a template, with their targets and size."""
 
     def __init__(self) -> None:
-        self.start = b""
         self.runs: list[Run] = []
         self.targets: dict[Proof | Child, int] = {}
         self.proofs: dict[int, list[Proof]] = {}  # by folder
         self.size = 0  # in memory, in bytes
-        self._target = -1  # of the run that is being collected; -1 for the lines before the first
+        self._target = NO_TARGET  # of the run that is being collected
         self._lines: list[str] = []
         self._length = self._marks = 0
 
@@ -28,6 +27,8 @@ class TemplateRuns:
         """Add text without a child."""
         self._lines.append(text)
         self._length += len(text)
+        if self._length > MAX_RUN_LENGTH:
+            self.flush()
 
     def add_child(self, target: Proof | Child, text: str) -> None:
         """Add a child with the text that follows it."""
@@ -36,12 +37,11 @@ class TemplateRuns:
             index = self.targets[target] = len(self.targets)
             if isinstance(target, Proof):
                 self.proofs.setdefault(target.folder, []).append(target)
-        is_full = self._length > MAX_RUN_LENGTH or self._marks > MAX_MARKS
-        if index != self._target or is_full:
+        if index != self._target or self._marks > MAX_MARKS:
             self.flush()
             self._target = index
-        self.add_text(text)
         self._marks += text.count(MARK)
+        self.add_text(text)
 
     def add_segments(self, proofs: Sequence[Proof], text: str) -> None:
         """Add a run of segments with the proof of each."""
@@ -60,9 +60,7 @@ class TemplateRuns:
     def flush(self) -> None:
         """End the run that is being collected."""
         text = "".join(self._lines).encode()
-        if self._target < 0:
-            self.start = text
-        else:
+        if text:
             self.runs.append(Run(self._target, text))
-        self._lines, self._length, self._marks = [], 0, 0
-        self.size += len(text) + OBJECT_BYTES
+            self.size += len(text) + OBJECT_BYTES
+        self._target, self._lines, self._length, self._marks = NO_TARGET, [], 0, 0

@@ -12,16 +12,17 @@ MAX_DEFINED = 2048  # of all values of a playlist, which every child's seal cont
 MAX_FILLED = 4096  # of the values in one text
 MAX_INSERTED = 2 * 1024 * 1024  # of the values in a playlist: 300 in each URI of 7,000 segments
 FORMS = ({"NAME", "VALUE"}, {"IMPORT"}, {"QUERYPARAM"})
+ANY_FORM = set().union(*FORMS)
 
 
 class Variables:
     """The variables of a playlist.
 
     The value of a variable may be unknown, for example that of an IMPORT without its Multivariant
-    Playlist. It is None, and texts keep the reference to it.
+    Playlist. Its value is then None, and references to it stay as written.
     """
 
-    def __init__(self, base: str = "", imported: Mapping[str, str] | None = None) -> None:
+    def __init__(self, base: str = "", imported: Mapping[str, str | None] | None = None) -> None:
         """Start without variables.
 
         Args:
@@ -45,7 +46,7 @@ class Variables:
         Returns:
             None if it is defined; its name if it was defined before; "" if the tag is invalid.
         """
-        if not any(form == attributes.keys() & set().union(*FORMS) for form in FORMS):
+        if attributes.keys() & ANY_FORM not in FORMS:
             return ""
         value: str | None
         if "NAME" in attributes:
@@ -66,8 +67,10 @@ class Variables:
 
     def lacks_import(self, attributes: Mapping[str, str]) -> bool:
         """Return whether an EXT-X-DEFINE imports a variable that does not exist."""
-        name = attributes.get("IMPORT")
-        return name is not None and self._imported is not None and name not in self._imported
+        is_import = attributes.keys() & ANY_FORM == {"IMPORT"}
+        return (
+            is_import and self._imported is not None and attributes["IMPORT"] not in self._imported
+        )
 
     @property
     def unknown(self) -> set[str]:
@@ -82,7 +85,7 @@ class Variables:
         at = 0
         for use in USE.finditer(text):
             value = self.values.get(use[1])
-            if value is not None and len(value) <= left:  # no URI is longer
+            if value is not None and len(value) <= left:
                 filled += [text[at : use.start()], value]
                 at, left = use.end(), left - len(value)
                 self._to_insert -= len(value)

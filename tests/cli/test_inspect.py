@@ -173,14 +173,20 @@ async def test_children_are_checked_against_their_multivariant_playlist(
 ):
     defines = '#EXT-X-DEFINE:IMPORT="a"\n#EXT-X-DEFINE:IMPORT="b"\n'
     files = {
-        "m.m3u8": '#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-DEFINE:NAME="a",VALUE="1"\n'
+        "m.m3u8": '#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-DEFINE:NAME="a",VALUE="first"\n'
         "#EXT-X-STREAM-INF:BANDWIDTH=1\nnested.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv.m3u8\n"
         '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI="frames.m3u8"\n'
-        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=2,URI="whole.m3u8"\n',
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=2,URI="whole.m3u8"\n'
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=3,URI="page.m3u8"\n',
         "nested.m3u8": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n",
-        "v.m3u8": GOOD.replace("#EXTINF", f"#EXT-X-VERSION:8\n{defines}#EXTINF", 1),
-        "frames.m3u8": GOOD.replace("#EXTINF", "#EXT-X-VERSION:4\n#EXT-X-I-FRAMES-ONLY\n#EXTINF"),
+        "v.m3u8": GOOD.replace("#EXTINF", f"#EXT-X-VERSION:8\n{defines}#EXTINF", 1).replace(
+            "1.ts", "{$a}.ts"
+        ),
+        "frames.m3u8": GOOD.replace(
+            "#EXTINF", "#EXT-X-VERSION:4\n#EXT-X-I-FRAMES-ONLY\n#EXTINF"
+        ).replace("\n", "\r\n"),
         "whole.m3u8": GOOD,
+        "page.m3u8": "<html>",
     }
     async with serve_case({"files": files, "start": "m.m3u8"}) as cdn:
         sandbox.controls.set_fault("playlist", Fault(status=302, headers=(("Location", cdn.url),)))
@@ -193,7 +199,9 @@ async def test_children_are_checked_against_their_multivariant_playlist(
         ("nested", None, "variant 1"),
         ("import-undefined", 5, "variant 2"),
         ("frames-only", None, "I-frames 2"),
+        ("extm3u", 1, "I-frames 3"),
     }
+    assert "/first.ts" in cdn.paths
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ HOSTILE: dict[str, str] = {
     "attributes": MEDIA + "\f#EXT-X-MAP:" + ",".join(f'A{n}="b"' for n in range(450)) + "\n",
     "one long list": MEDIA + "#EXT-X-MAP:\f" + 'A{n}="b",',
     "keys": MEDIA + '\f#EXT-X-KEY:METHOD=AES-128,URI="https://a.dmcdn.net/{n}"\n' + SEGMENT + "a\n",
+    "key formats": MEDIA + '\f#EXT-X-KEY:METHOD=A,URI="k",KEYFORMAT="{n}"\n' + SEGMENT + "a\n",
     "keys alone": MEDIA + '\f#EXT-X-KEY:METHOD=AES-128,URI="{n}"\n',
     "maps": MEDIA + '\f#EXT-X-MAP:URI="{n}"\n',
     "parts": MEDIA + '#EXT-X-PART-INF:PART-TARGET=0.3\n\f#EXT-X-PART:DURATION=0.3,URI="{n}.ts"\n',

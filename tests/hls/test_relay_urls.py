@@ -43,6 +43,7 @@ from proxy.hls.relay_urls import (
     seal_file,
     seal_playlist,
 )
+from proxy.hls.template_runs import MAX_RUN_LENGTH, TemplateRuns
 
 LIMITS = VariantLimits(max_height=360)
 SEC = "sec2(Q29uZmlkZW50aWFsIHNpZ25hdHVyZQ)"
@@ -416,6 +417,17 @@ def test_a_template_contains_nothing_of_a_session():
     assert 0 < template.size < 20_000
 
 
+@pytest.mark.parametrize("line", ["{n}.ts", "{n}.ts?", '#EXT-X-MAP:URI="{n}"\nm.ts'])
+def test_the_number_of_children_is_limited(line, monkeypatch):
+    """Plain segments, other segments, and other children count."""
+    monkeypatch.setattr("proxy.hls.children.MAX_CHILDREN", 1000)
+    lines = [f"#EXTINF:1,\n{line.replace('{n}', str(n))}\n" for n in range(1001)]
+    whole = "".join(lines[:500] if "MAP" in line else lines[:1000])
+
+    assert list_urls(rewrite(HEAD + whole))
+    assert catch_reason(lambda: rewrite(HEAD + whole + lines[1000])) == "playlist-invalid"
+
+
 def test_the_size_of_a_relayed_playlist_is_limited():
     """The hidden folder is part of each relay URL."""
     base = f"https://cdn.example/{'a' * 3000}/m.m3u8"
@@ -466,6 +478,22 @@ def count_slices(slices) -> tuple[int, object]:
         except StopIteration as stop:
             return count, stop.value
         count += 1
+
+
+def test_text_without_children_is_rendered_in_slices():
+    dates = "".join(
+        f'#EXT-X-DATERANGE:ID="{n}",START-DATE="2026-11-28T00:00:00Z",X-A="b"\n'
+        for n in range(20_000)
+    )
+    template = compile_text(f"{HEAD}{dates}{SEGMENTS}")
+    rendered, chunks = count_slices(template.render(build_place()))
+
+    assert max(len(run.text) for run in template.runs) < 100_000
+    runs = TemplateRuns()
+    runs.add_text("#" * (MAX_RUN_LENGTH + 1))
+    runs.flush()
+    assert len(runs.runs) == 1, "an empty run was added"
+    assert rendered >= 9 and b"".join(chunks).count(b"DATERANGE") == 20_000
 
 
 def test_a_slice_is_short_even_if_each_mark_stands_for_a_long_text():

@@ -260,12 +260,14 @@ BROKEN: list[tuple[str, str | bytes, int | None]] = [
     ("start-beyond", MEDIA + "#EXT-X-START:TIME-OFFSET=4.5\n" + SEGMENT + "#EXT-X-ENDLIST\n", 4),
     ("start-beyond", MEDIA + SEGMENT * 5 + "#EXT-X-START:TIME-OFFSET=-20.5\n", 14),
     ("start-late", MEDIA + "#EXT-X-START:TIME-OFFSET=-8\n" + SEGMENT * 4, 4),
+    ("attribute-value", MEDIA + "#EXT-X-START:TIME-OFFSET=soon\n" + SEGMENT * 4, 4),
+    ("key-methods", LOW + SEGMENT + DRM_KEY + '#EXT-X-KEY:METHOD=AES-128,URI="k"\n' + PARTS + '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="q"\n', 9),
     ("start-late", MEDIA + "#EXT-X-START:TIME-OFFSET=5\n" + SEGMENT * 4, 4),
     ("key-methods", MEDIA + DRM_KEY + DRM_KEY.replace("SAMPLE-AES-CTR", "SAMPLE-AES").replace("drm.a", "drm.b") + SEGMENT, 5),
     ("key-methods", MEDIA + DRM_KEY + '#EXT-X-KEY:METHOD=AES-128,URI="k"\n' + SEGMENT * 2, 5),
     ("key-methods", MEDIA + DRM_KEY + SEGMENT + '#EXT-X-KEY:METHOD=AES-128,URI="k"\n' + SEGMENT, 7),
     ("key-repeated", MEDIA + DRM_KEY * 2 + SEGMENT, 5),
-    ("key-repeated", MEDIA + '#EXT-X-KEY:METHOD=NONE\n#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="identity"\n' + SEGMENT, 5),
+    ("key-repeated", MEDIA + '#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXT-X-KEY:METHOD=AES-128,URI="k",KEYFORMAT="identity"\n' + SEGMENT, 5),
     ("part-sum", LOW + PARTS + "#EXTINF:4,\n1.ts\n" + PARTS + '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="q"\n', 7),
     ("part-sum", LOW + PARTS + "#EXTINF:1.4,\n1.ts\n", 7),
     ("daterange-scte35", MEDIA + CLOCK + SEGMENT + RANGE + ",SCTE35-IN=0xFC30\n", 7),
@@ -277,7 +279,7 @@ ELSEWHERE = {  # rules that do not depend on the body alone; each has its own te
     *("relay-drops", "relay-changes", "relay-gap", "relay-refuses", "nested"),
     *("content-type", "content-type-missing", "sequence-fell", "window-stood", "target-changed"),
     *("fetch", "self-reference", "import-undefined", "frames-only"),
-    *("segment-changed", "event-shrank"),
+    *("segment-changed", "event-shrank", "vod-changed"),
 }
 
 
@@ -293,13 +295,12 @@ def test_a_violated_rule_is_reported_on_its_line(rule, text, line):
     found = {(finding.rule, finding.line) for finding in report.findings}
 
     assert (rule, line) in found
-    # There are no other findings, except consequences of this one and incidental ones.
+    # There are no other findings, except consequences of this one and about versions.
     others = {finding.rule for finding in report.findings} - {rule}
     assert others <= FOLLOW.get(rule, set()) | INCIDENTAL
 
 
-# Most rows declare no version, and many have a part that is shorter than its segment.
-INCIDENTAL = {"version-missing", "version-needed", "part-sum"}
+INCIDENTAL = {"version-missing", "version-needed"}
 FOLLOW = {
     "tag-value": {"version-low", "byterange", "tag-repeated"},
     "tags-mixed": {"variants-none", "extinf"},
@@ -312,6 +313,8 @@ FOLLOW = {
     "size": {"last-line", "segment-uri"},
     "target-duration": set(),
     "variable-undefined": set(),
+    # The parts in these rows are shorter than their segment.
+    **{key: {"part-sum"} for key in ("sequence-late", "byterange", "gap-part", "part-long", "part-short", "part-late", "frames-part")},
 }  # fmt: skip
 
 
@@ -348,7 +351,15 @@ GOOD = [
     MULTI + "".join(f'#EXT-X-MEDIA:TYPE={kind},GROUP-ID="{group}",NAME="{name}"\n' for kind, group, name in (
         ("AUDIO", "a", "b"), ("AUDIO", "a", "c"), ("AUDIO", "d", "c"), ("AUDIO", "d", "b"), ("VIDEO", "a", "e"),
     )),
-    MEDIA + "#EXT-X-START:TIME-OFFSET=4\n" + SEGMENT * 4,
+    MULTI + "".join(f'#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="{name}",NAME="{name}"\n' for name in "ab"),
+    MEDIA + "#EXT-X-START:TIME-OFFSET=4\n" + SEGMENT * 4, MEDIA + "#EXT-X-START:TIME-OFFSET=0\n" + SEGMENT,
+    MEDIA.replace(":4", ":5") + "#EXT-X-START:TIME-OFFSET=12.012\n" + "#EXTINF:4.004,\n1.ts\n" * 3 + "#EXT-X-ENDLIST\n",
+    MEDIA + "#EXT-X-START:TIME-OFFSET=20\n#EXT-X-PLAYLIST-TYPE:VOD\n" + SEGMENT * 5,
+    LOW + "#EXT-X-START:TIME-OFFSET=5\n" + SEGMENT * 4 + PARTS + '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="q"\n',
+    LOW + "#EXT-X-MEDIA-SEQUENCE:7\n" + PARTS + SEGMENT, LOW + SEGMENT + PARTS + SEGMENT,
+    MEDIA + '#EXT-X-KEY:METHOD=NONE\n#EXT-X-KEY:METHOD=AES-128,URI="k"\n' + SEGMENT,
+    MEDIA + "#EXT-X-MEDIA-SEQUENCE:7\n" + CLOCK + SEGMENT + RANGE + ",SCTE35-IN=0xFC30\n",
+    MEDIA + "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n" + CLOCK + SEGMENT + RANGE + ",SCTE35-IN=0xFC30\n",
     MEDIA + "#EXT-X-START:TIME-OFFSET=-12\n" + SEGMENT * 4,
     MEDIA + "#EXT-X-START:TIME-OFFSET=-1\n" + SEGMENT * 4 + "#EXT-X-ENDLIST\n",
     MEDIA + "#EXT-X-START:TIME-OFFSET=99\n#EXT-X-SKIP:SKIPPED-SEGMENTS=30\n" + SEGMENT,
@@ -499,8 +510,12 @@ def test_imports_are_checked_if_the_variables_of_the_multivariant_playlist_are_k
     text = MEDIA + '#EXT-X-DEFINE:IMPORT="a"\n#EXTINF:4,\n{$a}/1.ts\n'
 
     assert check(text.encode(), imported={"a": "b"}).findings == ()
+    assert check(text.encode(), imported={"a": None}).findings == ()
     (finding,) = check(text.encode(), imported={"b": "a"}).findings
     assert (finding.rule, finding.line) == ("import-undefined", 4)
+    both = text.replace('"a"', '"a",NAME="c"')
+    found = [finding.rule for finding in check(both.encode(), imported={}).findings]
+    assert found == ["define", "variable-undefined"]
 
 
 def test_the_model_has_the_variables_and_the_i_frame_playlists():
@@ -510,7 +525,7 @@ def test_the_model_has_the_variables_and_the_i_frame_playlists():
         "https://a/",
     )
 
-    assert model.variables == {"p": "x"}
+    assert model.variables == {"p": "x", "none": None}
     assert [child.url for child in model.frames] == ["https://a/x/f.m3u8"]
 
 
@@ -537,19 +552,52 @@ class TestReloads:
         assert self.rules(self.read(1), self.read(1)) == ["window-stood"]
         assert self.rules(self.read(1), self.read(2, target=5)) == ["target-changed"]
 
-    def test_a_changed_segment_is_reported_but_not_a_changed_query(self):
+    def test_a_segment_with_another_name_is_reported(self):
         before = self.read(1)
         changed = read_model(self.text(2, "2.ts"), "https://a/")
         assert self.rules(before, changed) == ["segment-changed"]
-        signed = read_model(self.text(2, "1.ts?sig=2"), "https://a/")
-        assert self.rules(before, signed) == []
+        assert self.rules(changed, self.read(1)) == ["sequence-fell"]
+        for same in ("1.ts?sig=2", "sec2(b)/1.ts", "https://b/1.ts#cell=2"):
+            assert self.rules(before, read_model(self.text(2, same), "https://a/")) == []
 
-    def test_an_event_playlist_keeps_its_segments(self):
+    def test_a_segment_without_a_valid_uri_counts(self):
+        texts = ("https://[\n#EXTINF:4,\n2.ts", "2.ts\n#EXTINF:4,\n3.ts")
         before, after = (
-            read_model(self.text(n, "1.ts", "#EXT-X-PLAYLIST-TYPE:EVENT\n"), "https://a/")
-            for n in (1, 2)
+            read_model(
+                self.text(n, "x").replace(
+                    SEGMENT.replace("1.ts", "x") * 3, f"#EXTINF:4,\n{uris}\n"
+                ),
+                "https://a/",
+            )
+            for n, uris in enumerate(texts)
         )
-        assert self.rules(before, after) == ["event-shrank"]
+        assert self.rules(before, after) == []
+        unreadable = read_model(self.text(0, "a\x00.ts"), "https://a/")
+        assert self.rules(unreadable, self.read(0)) == []
+
+    @pytest.mark.parametrize(
+        ("before", "after", "rules"),
+        [
+            ((1, "EVENT"), (2, "EVENT"), ["event-shrank"]),
+            ((1, "EVENT"), (2, ""), ["event-shrank"]),
+            ((1, ""), (2, "EVENT"), []),
+            ((1, "VOD"), (1, "VOD"), ["window-stood"]),
+        ],
+    )
+    def test_an_event_playlist_keeps_its_segments(self, before, after, rules):
+        read = (
+            read_model(self.text(first, "1.ts", f"#EXT-X-PLAYLIST-TYPE:{kind}\n"), "https://a/")
+            for first, kind in (before, after)
+        )
+        assert self.rules(*read) == rules
+
+    def test_a_shortened_event_and_a_changed_vod_are_reported(self):
+        for kind, rule in (("EVENT", "event-shrank"), ("VOD", "vod-changed")):
+            text = self.text(1, "1.ts", f"#EXT-X-PLAYLIST-TYPE:{kind}\n")
+            before, after = (
+                read_model(it, "https://a/") for it in (text, text.replace(SEGMENT, "", 1))
+            )
+            assert self.rules(before, after) == [rule]
 
     def test_a_window_may_stand_still_before_its_deadline_or_at_the_end(self):
         assert self.rules(self.read(1), self.read(1), seconds=5) == []

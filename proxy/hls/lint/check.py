@@ -44,7 +44,7 @@ def check(
     base: str = "",
     why_not: Callable[[str], str] | None = None,
     content_type: str | None = None,
-    imported: Mapping[str, str] | None = None,
+    imported: Mapping[str, str | None] | None = None,
 ) -> Report:
     """Return the findings in a body that should be a playlist.
 
@@ -75,8 +75,10 @@ def check(
         findings.add("content-type", None, found=content_type)
     check_lines(text, findings)
     variables = Variables(base, imported)
-    kind = _Pass(findings, base, why_not or check_scheme, variables).run(INDENTED.sub("", text))
-    return Report(kind=kind, findings=findings.in_order(), text=text)
+    checked = _Pass(findings, base, why_not or check_scheme, variables)
+    kind = checked.run(INDENTED.sub("", text))
+    tags = frozenset(checked.seen)
+    return Report(kind=kind, findings=findings.in_order(), text=text, tags=tags)
 
 
 class _Pass:
@@ -95,7 +97,7 @@ class _Pass:
             "media": Media(findings, self._versions),
         }
         self._kind: PlaylistKind | None = None
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
         self._imports: list[Line] = []
         self._is_mixed = False
         self._count = TagCount()
@@ -153,9 +155,9 @@ class _Pass:
             self._findings.add("deprecated", line.number, name=name, version=DEPRECATED[name])
         if (tag := TAGS.get(line.tag)) is None:
             return
-        if tag.once and line.tag in self._seen:
+        if tag.once and line.tag in self.seen:
             self._findings.add("tag-repeated", line.number, tag=line.tag, section=tag.section)
-        self._seen.add(line.tag)
+        self.seen.add(line.tag)
         self._check_kind(line, tag)
         if tag.value is not None and not tag.value.fits(line.value.strip()):
             self._findings.add(

@@ -58,12 +58,12 @@ class DateRanges:
             self._findings.add("daterange-cue", line.number)
         self._check_end(line, known)
 
-    def finish(self, *, has_clock: bool, is_whole: bool) -> None:
+    def finish(self, *, has_clock: bool, is_whole: bool, is_from_start: bool) -> None:
         """Check the rules that need the whole playlist, which a delta update is not."""
         if self._first is not None and not has_clock and is_whole:
             self._findings.add("daterange-clock", self._first.number)
         for known in self._ranges.values():
-            if "SCTE35-IN" in known and "SCTE35-OUT" not in known and is_whole:
+            if "SCTE35-IN" in known and "SCTE35-OUT" not in known and is_from_start:
                 self._findings.add("daterange-scte35", self._lines[known["ID"]].number)
             if known.get("CLASS") == INTERSTITIAL:
                 self._check_interstitial(self._lines[known["ID"]], known, is_whole=is_whole)

@@ -1,31 +1,40 @@
 """The rules for keys that apply to the same segment (RFC 8216bis, 4.4.4.4)."""
 
+from collections import Counter
+
 from proxy.hls.lexer import Line
 from proxy.hls.lint.findings import Findings
 
 
 class KeyGroup:
-    """Checks the keys that are in effect at each segment: one of each KEYFORMAT."""
+    """Checks that the keys of a segment have different KEYFORMATs and the same METHOD."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._methods: dict[str, str] = {}  # of the keys in effect, by KEYFORMAT
-        self._new: dict[str, Line] = {}  # the keys since the previous segment or map
+        # Counted as they change: a playlist may have a new KEYFORMAT for each segment.
+        self._counts: Counter[str] = Counter()
+        self._new: dict[str, Line] = {}  # the keys since the previous segment, part or map
 
     def add(self, line: Line, method: str, key_format: str) -> None:
-        """Add a key, which replaces that of the same KEYFORMAT."""
+        """Add a key, which replaces the key with the same KEYFORMAT. NONE replaces all keys."""
+        if method == "NONE":
+            for keys in (self._methods, self._counts, self._new):
+                keys.clear()
+            return
         if key_format in self._new:
             self._findings.add("key-repeated", line.number, format=key_format)
         self._new[key_format] = line
-        if method == "NONE":
-            self._methods.clear()
-        else:
-            self._methods[key_format] = method
+        if (replaced := self._methods.get(key_format)) is not None:
+            self._counts[replaced] -= 1
+            if not self._counts[replaced]:
+                del self._counts[replaced]
+        self._methods[key_format] = method
+        self._counts[method] += 1
 
     def end(self) -> None:
-        """Check the keys in effect: a segment or a map follows."""
-        methods = sorted(set(self._methods.values()))
-        if self._new and len(methods) > 1:
+        """Check the keys in effect: a segment, a part or a map follows."""
+        if self._new and len(self._counts) > 1:
             line = list(self._new.values())[-1]
-            self._findings.add("key-methods", line.number, methods=", ".join(methods))
+            self._findings.add("key-methods", line.number, methods=", ".join(sorted(self._counts)))
         self._new.clear()

@@ -13,6 +13,8 @@ from proxy.hls.value_syntax import SIGNED
 Values = dict[str, str]
 
 EXTINF = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]*)?|\.[0-9]+)\s*(,.*)?", re.ASCII | re.DOTALL)
+PLAYLIST_TYPE = "EXT-X-PLAYLIST-TYPE"
+TOLERANCE = 0.01  # seconds: the rounding errors of durations
 # Keys of these methods have no IV: the segment or its samples contain it (4.4.4.4).
 WITHOUT_IV = frozenset({"AES-256-GCM", "SAMPLE-AES-CTR"})
 
@@ -55,8 +57,8 @@ class Media:
                 self._see_key(line, values)
             case "EXT-X-MEDIA-SEQUENCE" | "EXT-X-DISCONTINUITY-SEQUENCE":
                 self._see_sequence(line)
-            case "EXT-X-MAP":
-                self._see_map(line)
+            case "EXT-X-MAP" | "EXT-X-PART":
+                self._see_map_or_part(line)
             case "EXT-X-I-FRAMES-ONLY" | "EXT-X-SKIP":
                 self._use_versions(line, values)
             case "EXT-X-DATERANGE":
@@ -68,9 +70,11 @@ class Media:
         self._parts.see_tag(line, values)
         self._tags.setdefault(line.tag, line)
 
-    def _see_map(self, line: Line) -> None:
-        self._has_keys = False
+    def _see_map_or_part(self, line: Line) -> None:
         self._keys.end()
+        if line.tag == "EXT-X-PART":
+            return
+        self._has_keys = False
         if self._key_without_iv:
             self._findings.add("map-iv", line.number)
 
@@ -106,10 +110,15 @@ class Media:
         self._check_start()
         if "EXT-X-I-FRAMES-ONLY" in self._tags and "EXT-X-PART" in self._tags:
             self._findings.add("frames-part", self._tags["EXT-X-PART"].number)
-        self._parts.finish(self._target, has_ended="EXT-X-ENDLIST" in self._tags)
+        self._parts.finish(
+            self._target,
+            has_ended="EXT-X-ENDLIST" in self._tags,
+            is_from_start=self._is_from_start,
+        )
         self._dates.finish(
             has_clock="EXT-X-PROGRAM-DATE-TIME" in self._tags,
             is_whole="EXT-X-SKIP" not in self._tags,
+            is_from_start=self._is_from_start,
         )
 
     def _see_extinf(self, line: Line) -> None:
@@ -179,13 +188,25 @@ class Media:
         line, text = self._start
         if not SIGNED.fits(text):
             return
-        offset, duration = float(text), sum(seconds for _, seconds in self._durations)
+        duration = sum(seconds for _, seconds in self._durations) + self._parts.open_seconds
+        offset = float(text)
         before_end = -offset if offset < 0 else duration - offset
-        if abs(offset) > duration:
+        if abs(offset) > duration + TOLERANCE:
             fields = {"offset": text, "duration": f"{duration:g}"}
             self._findings.add("start-beyond", line.number, **fields)
-        elif "EXT-X-ENDLIST" not in self._tags and before_end < 3 * (self._target or 0):
+        # An offset of 0 begins with the first segment, also if there are only a few yet.
+        elif self._may_grow and offset and before_end < 3 * (self._target or 0) - TOLERANCE:
             self._findings.add("start-late", line.number, offset=text)
+
+    @property
+    def _may_grow(self) -> bool:
+        return "EXT-X-ENDLIST" not in self._tags and self._values.get(PLAYLIST_TYPE) != "VOD"
+
+    @property
+    def _is_from_start(self) -> bool:
+        """Whether no segment was removed at the beginning."""
+        is_first = not self._values.get("EXT-X-MEDIA-SEQUENCE", "").strip("0")
+        return "EXT-X-SKIP" not in self._tags and is_first
 
     def _check_map(self) -> None:
         if (line := self._tags.get("EXT-X-MAP")) is not None:
@@ -198,7 +219,4 @@ class Media:
             {"EXT-X-PART", "EXT-X-SKIP", "EXT-X-PRELOAD-HINT"}
         ):
             return
-        has_ended = (
-            "EXT-X-ENDLIST" in self._tags or self._values.get("EXT-X-PLAYLIST-TYPE") == "VOD"
-        )
-        self._findings.add("segments-none" if has_ended else "segments-yet", None)
+        self._findings.add("segments-yet" if self._may_grow else "segments-none", None)

@@ -82,9 +82,14 @@ class Multivariant:
         self._check_members()
 
     def _check_members(self) -> None:
-        """Check that the groups of each TYPE have renditions with the same NAMEs."""
+        """Check that the groups of each TYPE have renditions with the same NAMEs.
+
+        Except of video: with one group for each variant, the NAME is often the quality.
+        """
         first: dict[str, tuple[str, set[str]]] = {}
         for (kind, group), (names, line) in self._groups.items():
+            if kind not in {"AUDIO", "SUBTITLES"} or "" in {group, *names}:
+                continue
             other, expected = first.setdefault(kind, (group, names))
             if names != expected:
                 fields = {"group": group, "other": other, "type": kind}

@@ -8,11 +8,15 @@ from proxy.hls.lint.findings import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The kind of a playlist, and its findings. `text` is the playlist without a BOM."""
+    """The kind of a playlist, its findings, and the names of its tags.
+
+    `text` is the playlist without a BOM.
+    """
 
     kind: PlaylistKind | None
     findings: tuple[Finding, ...]
     text: str
+    tags: frozenset[str] = frozenset()
 
     @property
     def is_playlist(self) -> bool:
