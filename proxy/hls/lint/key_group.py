@@ -1,6 +1,7 @@
 """The rules for keys that apply to the same segment (RFC 8216bis, 4.4.4.4)."""
 
 from collections import Counter
+from itertools import islice
 
 from proxy.hls.lexer import Line
 from proxy.hls.lint.findings import Findings
@@ -36,5 +37,6 @@ class KeyGroup:
         """Check the keys in effect: a segment, a part or a map follows."""
         if self._new and len(self._counts) > 1:
             line = list(self._new.values())[-1]
-            self._findings.add("key-methods", line.number, methods=", ".join(sorted(self._counts)))
+            methods = " and ".join(islice(self._counts, 2))
+            self._findings.add("key-methods", line.number, methods=methods)
         self._new.clear()

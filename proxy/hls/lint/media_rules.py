@@ -33,7 +33,7 @@ MEDIA_RULES = (
         "key-methods",
         W,
         "4.4.4.4",
-        "The keys of the next segment have different values of METHOD: {methods}.",
+        "The keys of the next segment have different METHODs: {methods}.",
     ),
     (
         "key-repeated",
