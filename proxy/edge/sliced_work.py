@@ -10,7 +10,7 @@ from proxy.edge.turns import Turns
 
 T = TypeVar("T")
 SLICE_SECONDS = 0.001  # after which other requests get a turn
-MAX_COMPUTATION_SECONDS = 8.0  # the largest accepted playlists take about two seconds
+MAX_COMPUTATION_SECONDS = 8.0  # hostile playlists take up to 6 s
 
 
 class SlicedWork:

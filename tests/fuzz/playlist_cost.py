@@ -225,8 +225,8 @@ def print_worst(name: str, costs: dict[int, Cost], keep: int = 3) -> None:
     """Print the most expensive seeds, and the seed whose playlist takes most memory."""
     for seed, cost in heapq.nlargest(keep, costs.items(), key=lambda item: item[1].total):
         sys.stdout.write(f"{name}: seed {seed}: {cost.total * 1000:.1f} ms\n")
-    seed, cost = max(costs.items(), key=lambda item: item[1].memory)
-    sys.stdout.write(f"{name}: seed {seed}: {cost.memory:.0f} MiB\n")
+    for seed, cost in heapq.nlargest(1, costs.items(), key=lambda item: item[1].memory):
+        sys.stdout.write(f"{name}: seed {seed}: {cost.memory:.0f} MiB\n")
     sys.stdout.flush()
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from proxy.hls.lint.rules import RULES, Severity
+from proxy.hls.lint.rules import RULES
+from proxy.hls.lint.severity import Severity
 
 MAX_FINDINGS_PER_RULE = 20  # per playlist; more findings of one rule would add nothing
 

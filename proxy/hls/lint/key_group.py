@@ -36,7 +36,7 @@ class KeyGroup:
     def end(self) -> None:
         """Check the keys in effect: a segment, a part or a map follows."""
         if self._new and len(self._counts) > 1:
-            line = list(self._new.values())[-1]
+            line = next(reversed(self._new.values()))
             methods = " and ".join(islice(self._counts, 2))
             self._findings.add("key-methods", line.number, methods=methods)
         self._new.clear()

@@ -1,8 +1,8 @@
 """The rules for Media Playlists, see rules.py."""
 
-W, E, U = "warning", "error", "unplayable"
+from proxy.hls.lint.severity import E, RuleRow, U, W
 
-MEDIA_RULES = (
+MEDIA_RULES: tuple[RuleRow, ...] = (
     ("segments-none", U, "4.4.3.4", "The playlist has ended but has no segments."),
     ("segments-yet", W, "6.2.1", "The playlist has no segments yet."),
     ("target-duration", E, "4.4.3.1", "EXT-X-TARGETDURATION is missing."),

@@ -1,8 +1,8 @@
 """The rules for Multivariant Playlists, see rules.py."""
 
-W, E, U = "warning", "error", "unplayable"
+from proxy.hls.lint.severity import E, RuleRow, U, W
 
-MULTIVARIANT_RULES = (
+MULTIVARIANT_RULES: tuple[RuleRow, ...] = (
     (
         "variants-none",
         U,
